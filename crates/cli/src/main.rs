@@ -1,0 +1,2 @@
+//! The `executor` binary.
+fn main() {}

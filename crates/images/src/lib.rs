@@ -1,0 +1,15 @@
+//! Container images: references, pulling from registries, local archives, the content-addressed
+//! store that jobs share, unpacking, garbage collection.
+//!
+//! Invariant: nothing here runs a container, and nothing in a layer is believed: unpacking can't
+//! leave the layer's own directory.
+
+mod error;
+mod model;
+mod reference;
+mod store;
+
+pub use error::ImageError;
+pub use model::{Image, ImageConfig, ImageInfo, Progress, RegistryCredentials};
+pub use reference::Reference;
+pub use store::ImageStore;

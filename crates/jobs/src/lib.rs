@@ -1,0 +1,21 @@
+//! What a job is and what may happen to it: states, leases, retries, end reasons, specifications
+//! and the redaction of secrets. Pure domain.
+//!
+//! Invariant: nothing here reads a clock, draws randomness, logs, spawns or does I/O. Time comes
+//! in as an argument; [`transition`] is a total function.
+
+pub mod clock;
+pub mod name;
+pub mod policy;
+pub mod reason;
+pub mod redact;
+pub mod spec;
+pub mod state;
+
+pub use clock::Clock;
+pub use policy::{LeasePolicy, RetryPolicy};
+pub use reason::{Blame, EndReason};
+pub use redact::{RedactStream, Redactor};
+pub use spec::{JobSpec, StepSpec};
+pub use state::{Event, Lease, Outcome, Record, Rejected, State, transition};
+pub use wire::JobId;

@@ -1,0 +1,209 @@
+//! Why a job ended: a closed set, each with the evidence that shows it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+use wire::additions::EndDetail;
+
+/// Whose fault an end is: decides the client's exit code and who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blame {
+    /// Nobody's: it succeeded, or somebody stopped it.
+    Nobody,
+    /// The job's own.
+    Job,
+    /// The machinery's.
+    System,
+}
+
+/// Why a job ended. `name()` is what is stored and shown; [`EndReason::detail`] travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndReason {
+    /// Every step ended with 0.
+    Succeeded,
+    /// A step ended with another code.
+    ExitCode {
+        /// The step's key.
+        step: String,
+        /// Its exit code.
+        code: i32,
+    },
+    /// A step was killed by a signal that none of our own limits sent.
+    Signal {
+        /// The step's key.
+        step: String,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// A step needed more memory than its limit.
+    OutOfMemory {
+        /// The step's key.
+        step: String,
+        /// The limit, in bytes.
+        limit: u64,
+        /// The most it used, in bytes.
+        peak: u64,
+    },
+    /// A step filled the job's disk.
+    DiskFull {
+        /// The step's key.
+        step: String,
+        /// The disk's size, in bytes.
+        limit: u64,
+    },
+    /// The job ran longer than it may.
+    Timeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// Somebody asked for it to stop.
+    Canceled,
+    /// An image is not known, or could not be had.
+    Image,
+    /// The repository could not be cloned or the commit not be checked out.
+    Checkout,
+    /// The job asks for something that can't be done, such as a path outside of its workspace.
+    BadJob,
+    /// Its executor fell silent too often.
+    ExecutorLost,
+    /// The executor was stopped while the job ran.
+    ExecutorStopped,
+    /// The sandbox could not be made or broke.
+    Sandbox,
+    /// An executor that tells no reason, such as a stock one, said it failed.
+    Unspecified,
+}
+
+impl EndReason {
+    /// The reason's name: lower case with underscores, stable.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::ExitCode { .. } => "exit_code",
+            Self::Signal { .. } => "signal",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::DiskFull { .. } => "disk_full",
+            Self::Timeout { .. } => "timeout",
+            Self::Canceled => "canceled",
+            Self::Image => "image",
+            Self::Checkout => "checkout",
+            Self::BadJob => "bad_job",
+            Self::ExecutorLost => "executor_lost",
+            Self::ExecutorStopped => "executor_stopped",
+            Self::Sandbox => "sandbox",
+            Self::Unspecified => "unspecified",
+        }
+    }
+
+    /// Whose fault it is. A missing image or commit is the job's: trying again won't help.
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Succeeded | Self::Canceled => Blame::Nobody,
+            Self::ExitCode { .. }
+            | Self::Signal { .. }
+            | Self::OutOfMemory { .. }
+            | Self::DiskFull { .. }
+            | Self::Timeout { .. }
+            | Self::Image
+            | Self::Checkout
+            | Self::BadJob
+            | Self::Unspecified => Blame::Job,
+            Self::ExecutorLost | Self::ExecutorStopped | Self::Sandbox => Blame::System,
+        }
+    }
+
+    /// The reason with its evidence, for the wire and the store.
+    pub fn detail(&self) -> EndDetail {
+        let mut detail = EndDetail {
+            reason: self.name().to_owned(),
+            step: None,
+            exit_code: None,
+            limit: None,
+            observed: None,
+        };
+        match self {
+            Self::ExitCode { step, code } => {
+                detail.step = Some(step.clone());
+                detail.exit_code = Some(*code);
+            }
+            Self::Signal { step, signal } => {
+                detail.step = Some(step.clone());
+                detail.exit_code = Some(128 + signal);
+            }
+            Self::OutOfMemory { step, limit, peak } => {
+                detail.step = Some(step.clone());
+                detail.limit = Some(*limit);
+                detail.observed = Some(*peak);
+            }
+            Self::DiskFull { step, limit } => {
+                detail.step = Some(step.clone());
+                detail.limit = Some(*limit);
+            }
+            Self::Timeout { limit } => detail.limit = u64::try_from(limit.as_millis()).ok(),
+            _ => {}
+        }
+        detail
+    }
+
+    /// Reads a reason off the wire. A name we don't know becomes [`EndReason::Unspecified`].
+    pub fn from_detail(detail: &EndDetail) -> Self {
+        let step = || detail.step.clone().unwrap_or_default();
+        match detail.reason.as_str() {
+            "succeeded" => Self::Succeeded,
+            "exit_code" => Self::ExitCode { step: step(), code: detail.exit_code.unwrap_or(1) },
+            "signal" => {
+                Self::Signal { step: step(), signal: detail.exit_code.unwrap_or(128).saturating_sub(128) }
+            }
+            "out_of_memory" => Self::OutOfMemory {
+                step: step(),
+                limit: detail.limit.unwrap_or(0),
+                peak: detail.observed.unwrap_or(0),
+            },
+            "disk_full" => Self::DiskFull { step: step(), limit: detail.limit.unwrap_or(0) },
+            "timeout" => Self::Timeout { limit: Duration::from_millis(detail.limit.unwrap_or(0)) },
+            "canceled" => Self::Canceled,
+            "image" => Self::Image,
+            "checkout" => Self::Checkout,
+            "bad_job" => Self::BadJob,
+            "executor_lost" => Self::ExecutorLost,
+            "executor_stopped" => Self::ExecutorStopped,
+            "sandbox" => Self::Sandbox,
+            _ => Self::Unspecified,
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_survives_the_wire_with_its_evidence() {
+        let step = || "build".to_owned();
+        for reason in [
+            EndReason::Succeeded,
+            EndReason::ExitCode { step: step(), code: 3 },
+            EndReason::Signal { step: step(), signal: 9 },
+            EndReason::OutOfMemory { step: step(), limit: 1 << 20, peak: (1 << 20) - 1 },
+            EndReason::DiskFull { step: step(), limit: 5 },
+            EndReason::Timeout { limit: Duration::from_millis(1_500) },
+            EndReason::Canceled,
+            EndReason::Image,
+            EndReason::Checkout,
+            EndReason::BadJob,
+            EndReason::ExecutorLost,
+            EndReason::ExecutorStopped,
+            EndReason::Sandbox,
+            EndReason::Unspecified,
+        ] {
+            assert_eq!(EndReason::from_detail(&reason.detail()), reason);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What a user asks for.
+
+use crate::name::{self, BadName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Steps in one job at most.
+pub const MAX_STEPS: usize = 1_000;
+/// Bytes of one job's environment, scripts and secrets together at most.
+pub const MAX_SPEC_BYTES: usize = 4 << 20;
+
+/// A job as a user submits it: JSON in the API, YAML in a job file.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobSpec {
+    /// The queue; `batches` unless said otherwise.
+    #[serde(default = "default_queue")]
+    pub queue: String,
+    /// The repository's name, as it was added; none for a job that is just steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// Branch, tag or commit; the repository's default branch unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rev: Option<String>,
+    /// Environment of every step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Environment of every step whose values must not reach a log. Never given back by the API.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    /// What to run, in order.
+    pub steps: Vec<StepSpec>,
+}
+
+/// One step of a job.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StepSpec {
+    /// Shown to people, part of log keys; the step's index unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The container image.
+    pub image: String,
+    /// A shell script.
+    pub run: String,
+    /// Working directory, below the workspace.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dir: String,
+    /// Environment of this step; wins over the job's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+fn default_queue() -> String {
+    "batches".to_owned()
+}
+
+/// Secret values stay out of `Debug`.
+impl fmt::Debug for JobSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobSpec")
+            .field("queue", &self.queue)
+            .field("repo", &self.repo)
+            .field("rev", &self.rev)
+            .field("secrets", &self.secrets.keys().collect::<Vec<_>>())
+            .field("steps", &self.steps.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for StepSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepSpec")
+            .field("name", &self.name)
+            .field("image", &self.image)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with a job specification.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSpec {
+    /// A name breaks its rule.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// There is nothing to do.
+    #[error("the job has no steps: give it at least one")]
+    NoSteps,
+    /// There is too much to do.
+    #[error("the job has {0} steps: at most {MAX_STEPS} are allowed")]
+    TooManySteps(usize),
+    /// Two steps can't be told apart.
+    #[error("two steps are named {0:?}: names must differ")]
+    DuplicateStep(String),
+    /// A step without an image.
+    #[error("step {0} names no image")]
+    NoImage(String),
+    /// A step without a script.
+    #[error("step {0} has nothing to run")]
+    NoScript(String),
+    /// A directory that leaves the workspace.
+    #[error("step {step} has the directory {dir:?}: it must lie below the workspace, so it may not begin \
+             with '/' or hold '..'")]
+    Dir {
+        /// The step.
+        step: String,
+        /// Its directory.
+        dir: String,
+    },
+    /// A value that can't be passed on.
+    #[error("variable {0} holds a NUL byte, which no environment can carry")]
+    NulInValue(String),
+    /// The same variable is plain and secret.
+    #[error("variable {0} is both in env and in secrets: keep one")]
+    PlainAndSecret(String),
+    /// A secret that would blank out every log.
+    #[error("secret {0} is empty: an empty value can't be kept out of a log")]
+    EmptySecret(String),
+    /// A revision without a repository.
+    #[error("revision {0:?} is given without a repository")]
+    RevWithoutRepo(String),
+    /// A revision that git would read as an option, or that is no name at all.
+    #[error("invalid revision {0:?}: it must be a branch, tag or commit, up to 250 characters, without blanks, \
+             and not begin with '-'")]
+    Rev(String),
+    /// It is all too large.
+    #[error("the job's scripts and environment take {0} bytes: at most {MAX_SPEC_BYTES} are allowed")]
+    TooLarge(usize),
+}
+
+impl JobSpec {
+    /// Checks everything that can be known without looking at the world.
+    pub fn check(&self) -> Result<(), BadSpec> {
+        name::check_queue(&self.queue)?;
+        if let Some(repo) = &self.repo {
+            name::check_repository(repo)?;
+        }
+        match (&self.rev, &self.repo) {
+            (Some(rev), None) => return Err(BadSpec::RevWithoutRepo(rev.clone())),
+            (Some(rev), Some(_)) => check_rev(rev)?,
+            (None, _) => {}
+        }
+        if self.steps.is_empty() {
+            return Err(BadSpec::NoSteps);
+        }
+        if self.steps.len() > MAX_STEPS {
+            return Err(BadSpec::TooManySteps(self.steps.len()));
+        }
+        check_env(&self.env)?;
+        check_env(&self.secrets)?;
+        for (name, value) in &self.secrets {
+            if value.is_empty() {
+                return Err(BadSpec::EmptySecret(name.clone()));
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let key = step.key(index);
+            step.check(&key)?;
+            for name in self.env.keys().chain(step.env.keys()) {
+                if self.secrets.contains_key(name) {
+                    return Err(BadSpec::PlainAndSecret(name.clone()));
+                }
+            }
+            if !seen.insert(key.clone()) {
+                return Err(BadSpec::DuplicateStep(key));
+            }
+        }
+        let size = self.size();
+        if size > MAX_SPEC_BYTES { Err(BadSpec::TooLarge(size)) } else { Ok(()) }
+    }
+
+    fn size(&self) -> usize {
+        let env = |env: &BTreeMap<String, String>| env.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
+        let steps = self.steps.iter().map(|step| step.run.len() + step.image.len() + env(&step.env));
+        env(&self.env) + env(&self.secrets) + steps.sum::<usize>()
+    }
+}
+
+impl StepSpec {
+    /// The step's name, or its index.
+    pub fn key(&self, index: usize) -> String {
+        self.name.clone().unwrap_or_else(|| index.to_string())
+    }
+
+    fn check(&self, key: &str) -> Result<(), BadSpec> {
+        name::check_step_key(key)?;
+        if self.image.trim().is_empty() {
+            return Err(BadSpec::NoImage(key.to_owned()));
+        }
+        if self.run.trim().is_empty() {
+            return Err(BadSpec::NoScript(key.to_owned()));
+        }
+        if self.dir.starts_with('/') || self.dir.contains('\0') || self.dir.split('/').any(|part| part == "..") {
+            return Err(BadSpec::Dir { step: key.to_owned(), dir: self.dir.clone() });
+        }
+        check_env(&self.env)
+    }
+}
+
+fn check_env(env: &BTreeMap<String, String>) -> Result<(), BadSpec> {
+    for (name, value) in env {
+        name::check_env_name(name)?;
+        if value.contains('\0') {
+            return Err(BadSpec::NulInValue(name.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn check_rev(rev: &str) -> Result<(), BadSpec> {
+    let ok = !rev.is_empty()
+        && rev.len() <= 250
+        && !rev.starts_with('-')
+        && !rev.chars().any(|c| c.is_whitespace() || c.is_control());
+    if ok { Ok(()) } else { Err(BadSpec::Rev(rev.to_owned())) }
+}

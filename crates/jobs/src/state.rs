@@ -1,0 +1,273 @@
+//! The life of a job.
+//!
+//! ```text
+//!            claim                    complete
+//!  queued ───────────▶ processing ──────────────▶ completed
+//!    ▲  │                │  │  │
+//!    │  │ cancel         │  │  └─ fail ─────────▶ failed      (canceled, if a cancel was asked for)
+//!    │  └──▶ canceled    │  └──── err ──────────▶ errored     (failed once the retries are spent;
+//!    │                   │                                     canceled, if a cancel was asked for)
+//!    ├───── stall ───────┘                        failed      (stalled once too often)
+//!    └───── claim from errored, after the retry delay: straight to processing
+//! ```
+//!
+//! Each claim begins a new *epoch* with a new lease. Whatever carries an older epoch, or comes from
+//! another executor, is [`Rejected`]; so at most one terminal result is ever accepted.
+
+use crate::policy::RetryPolicy;
+use crate::reason::EndReason;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for an executor.
+    Queued,
+    /// An executor holds it.
+    Processing,
+    /// Ended well.
+    Completed,
+    /// Ended badly; may be tried again.
+    Errored,
+    /// Ended badly, for good.
+    Failed,
+    /// Stopped because somebody asked for it.
+    Canceled,
+}
+
+impl State {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Processing, Self::Completed, Self::Errored, Self::Failed, Self::Canceled];
+
+    /// Nothing happens to the job any more.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Canceled)
+    }
+
+    /// The state's name, as stored and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Errored => "errored",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.name() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("unknown state {text:?}: it must be one of {names}")
+        })
+    }
+}
+
+/// Proof of who may write to a job: the executor that claimed it, in the epoch of that claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Counted up with every claim, from 1.
+    pub epoch: u32,
+    /// The executor's name.
+    pub executor: String,
+}
+
+/// The part of a job that decides what may happen to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is.
+    pub state: State,
+    /// Its latest claim's epoch; 0 before the first.
+    pub epoch: u32,
+    /// Its latest holder.
+    pub executor: Option<String>,
+    /// How often it went back to the queue because its executor fell silent.
+    pub resets: u32,
+    /// How often it ended badly.
+    pub failures: u32,
+    /// Somebody asked for it to stop.
+    pub cancel_requested: bool,
+}
+
+impl Record {
+    /// A job that was just submitted.
+    pub const fn new() -> Self {
+        Self {
+            state: State::Queued,
+            epoch: 0,
+            executor: None,
+            resets: 0,
+            failures: 0,
+            cancel_requested: false,
+        }
+    }
+
+    /// The tries so far, the running one included.
+    pub const fn attempt(&self) -> u32 {
+        self.epoch
+    }
+
+    fn held_by(&self, lease: &Lease) -> bool {
+        self.state == State::Processing
+            && self.epoch == lease.epoch
+            && self.executor.as_deref() == Some(lease.executor.as_str())
+    }
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What can happen to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An executor takes it. Only the caller knows the time, so it vouches that a retry is due.
+    Claim {
+        /// The executor's name.
+        executor: String,
+    },
+    /// Its executor says it ended well.
+    Complete(Lease),
+    /// Its executor says it ended badly and may be tried again.
+    Error(Lease, EndReason),
+    /// Its executor says it ended badly, for good.
+    Fail(Lease, EndReason),
+    /// Its executor fell silent for longer than the lease lasts.
+    Stall {
+        /// The epoch whose heartbeat is overdue.
+        epoch: u32,
+    },
+    /// Somebody wants it stopped.
+    Cancel,
+}
+
+/// The job after an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What to store.
+    pub record: Record,
+    /// Why it ended; `None` while it has not.
+    pub reason: Option<EndReason>,
+}
+
+/// The event does not apply; the job is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The job already ended.
+    #[error("the job is already {0}")]
+    Ended(State),
+    /// The job is not waiting to be claimed.
+    #[error("the job is {0}, not queued")]
+    NotQueued(State),
+    /// The writer's lease is not the current one.
+    #[error("the lease is not held: another claim followed, or the job is not processing")]
+    LeaseLost,
+}
+
+/// Decides what `event` makes of `record`. Total, deterministic, without side effects.
+pub fn transition(record: &Record, event: Event, retry: RetryPolicy) -> Result<Outcome, Rejected> {
+    if record.state.is_terminal() {
+        return Err(match event {
+            Event::Complete(_) | Event::Error(..) | Event::Fail(..) | Event::Stall { .. } => {
+                Rejected::LeaseLost
+            }
+            Event::Claim { .. } | Event::Cancel => Rejected::Ended(record.state),
+        });
+    }
+    match event {
+        Event::Claim { executor } => claim(record, executor),
+        Event::Complete(lease) => {
+            held(record, &lease)?;
+            Ok(end(record, State::Completed, EndReason::Succeeded))
+        }
+        Event::Error(lease, reason) => {
+            held(record, &lease)?;
+            Ok(error(record, reason, retry))
+        }
+        Event::Fail(lease, reason) => {
+            held(record, &lease)?;
+            let mut record = record.clone();
+            record.failures += 1;
+            Ok(stopped_or(&record, State::Failed, reason))
+        }
+        Event::Stall { epoch } => stall(record, epoch, retry),
+        Event::Cancel => Ok(cancel(record)),
+    }
+}
+
+fn held(record: &Record, lease: &Lease) -> Result<(), Rejected> {
+    if record.held_by(lease) { Ok(()) } else { Err(Rejected::LeaseLost) }
+}
+
+fn claim(record: &Record, executor: String) -> Result<Outcome, Rejected> {
+    if !matches!(record.state, State::Queued | State::Errored) {
+        return Err(Rejected::NotQueued(record.state));
+    }
+    let epoch = record.epoch + 1;
+    let record = Record { state: State::Processing, epoch, executor: Some(executor), ..record.clone() };
+    Ok(Outcome { record, reason: None })
+}
+
+fn error(record: &Record, reason: EndReason, retry: RetryPolicy) -> Outcome {
+    let mut record = record.clone();
+    if !record.cancel_requested {
+        record.failures += 1;
+    }
+    if retry.may_retry(record.failures) && !record.cancel_requested {
+        record.state = State::Errored;
+        return Outcome { record, reason: Some(reason) };
+    }
+    stopped_or(&record, State::Failed, reason)
+}
+
+/// Cancelled means cancelled: a job whose executor died after the cancel is not run again.
+fn stall(record: &Record, epoch: u32, retry: RetryPolicy) -> Result<Outcome, Rejected> {
+    if record.state != State::Processing || record.epoch != epoch {
+        return Err(Rejected::LeaseLost);
+    }
+    if record.cancel_requested {
+        return Ok(end(record, State::Canceled, EndReason::Canceled));
+    }
+    if record.resets >= retry.max_resets {
+        return Ok(end(record, State::Failed, EndReason::ExecutorLost));
+    }
+    let record = Record { state: State::Queued, resets: record.resets + 1, ..record.clone() };
+    Ok(Outcome { record, reason: None })
+}
+
+fn cancel(record: &Record) -> Outcome {
+    if record.state == State::Processing {
+        let record = Record { cancel_requested: true, ..record.clone() };
+        return Outcome { record, reason: None };
+    }
+    let record = Record { cancel_requested: true, ..record.clone() };
+    end(&record, State::Canceled, EndReason::Canceled)
+}
+
+fn stopped_or(record: &Record, state: State, reason: EndReason) -> Outcome {
+    if record.cancel_requested {
+        end(record, State::Canceled, EndReason::Canceled)
+    } else {
+        end(record, state, reason)
+    }
+}
+
+fn end(record: &Record, state: State, reason: EndReason) -> Outcome {
+    Outcome { record: Record { state, ..record.clone() }, reason: Some(reason) }
+}

@@ -1,0 +1,42 @@
+//! What can go wrong with a sandbox. Never the job's own failure: that is an [`crate::Exit`].
+
+use images::ImageError;
+
+/// The machinery failed, or refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The image could not be had.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The job asks for what a sandbox can't or may not give.
+    #[error("{0}")]
+    Refused(String),
+    /// A part of the host that is needed is missing or does not do.
+    #[error("{0}")]
+    Host(String),
+    /// An operation failed.
+    #[error("failed to {what}")]
+    Io {
+        /// What was tried, in the infinitive.
+        what: String,
+        /// How it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The OCI runtime could not start the container.
+    #[error("{runtime} could not start the container: {detail}")]
+    Start {
+        /// The runtime's name.
+        runtime: String,
+        /// What it said.
+        detail: String,
+    },
+}
+
+impl RuntimeError {
+    /// Gives an I/O error its context.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

@@ -1,0 +1,18 @@
+//! Sandboxes: the seam between the agent and whatever isolates a job, and its implementations.
+//!
+//! Invariants: a sandbox that can't be as tight as was asked for does not start. Whatever a step
+//! started is gone when the step ends, whoever died on the way. Nothing here talks to the control
+//! plane.
+
+mod contract;
+mod error;
+mod limits;
+
+pub mod oci;
+
+pub use contract::{
+    Cause, Exit, ExitStatus, Finding, Isolation, Output, Reaped, Runtime, Sandbox, SandboxSpec, Severity, Step,
+    Stream, Usage,
+};
+pub use error::RuntimeError;
+pub use limits::Limits;

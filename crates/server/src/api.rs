@@ -1,0 +1,175 @@
+//! The public API under `/api/v1`: its types, shared by server and client. JSON with camelCase keys.
+
+use jiff::Timestamp;
+use jobs::{Blame, State};
+use serde::{Deserialize, Serialize};
+use wire::additions::EndDetail;
+
+/// `POST /api/v1/jobs` answers 201 with this; `GET /api/v1/jobs/{id}` and the list carry it too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    /// The job's id.
+    pub id: i64,
+    /// Its queue.
+    pub queue: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// Why it ended: a name out of the closed set; `null` while it has not.
+    pub reason: Option<String>,
+    /// The evidence for `reason`.
+    pub end: Option<EndDetail>,
+    /// Whose fault the end was; `null` while it has not ended.
+    pub blame: Option<Blame>,
+    /// What went wrong, for people.
+    pub message: Option<String>,
+    /// Somebody asked for it to stop.
+    pub cancel_requested: bool,
+    /// The tries so far, the running one included.
+    pub attempt: u32,
+    /// The executor that runs or ran it.
+    pub executor: Option<String>,
+    /// The repository, if it has one.
+    pub repository: Option<String>,
+    /// The revision that was asked for.
+    pub rev: Option<String>,
+    /// The commit that `rev` named at submission.
+    pub commit: Option<String>,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+    /// When its latest try began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its steps, those begun as well as those to come. Empty in lists.
+    #[serde(default)]
+    pub steps: Vec<StepView>,
+}
+
+/// One step of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepView {
+    /// Its name, or its index.
+    pub key: String,
+    /// Its image.
+    pub image: String,
+    /// How it ended.
+    pub exit_code: Option<i32>,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<i64>,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Pass it as `cursor` to get the next page; `null` on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// One log entry of `GET /api/v1/jobs/{id}/logs`, without its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogEntryView {
+    /// Which try of the job it belongs to.
+    pub attempt: u32,
+    /// Its number within the try, from 1.
+    pub entry: i64,
+    /// What it is about, such as `step.docker.build`.
+    pub key: String,
+    /// The redacted argument vector.
+    pub command: Option<Vec<String>>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How it ended; `null` while it runs.
+    pub exit_code: Option<i32>,
+    /// How long it took, in milliseconds; `null` while it runs.
+    pub duration_ms: Option<i64>,
+    /// Bytes of text.
+    pub length: u64,
+}
+
+/// The events of `GET /api/v1/jobs/{id}/logs/stream` (Server-Sent Events). The SSE `event` field is
+/// the `type`, the `id` field is the cursor to resume from (`Last-Event-ID`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum LogEvent {
+    /// The job's state changed, or this is its state as the stream begins.
+    State(Box<JobView>),
+    /// An entry was opened, or it ended.
+    Entry(LogEntryView),
+    /// Text was added to an entry.
+    #[serde(rename_all = "camelCase")]
+    Text {
+        /// Which try.
+        attempt: u32,
+        /// Which entry.
+        entry: i64,
+        /// Where the text begins, in bytes.
+        offset: u64,
+        /// The text; it ends at a character boundary.
+        text: String,
+    },
+    /// The job has ended and all its text was sent. The stream ends after this.
+    End(Box<JobView>),
+}
+
+/// `POST /api/v1/repositories`: adds a repository; the answer is a [`RepositoryView`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddRepository {
+    /// Its name; jobs and clone URLs use it.
+    pub name: String,
+    /// Where to mirror it from: an absolute path on the server, or an `https`, `http`, `ssh` or `git` URL.
+    pub source: String,
+}
+
+/// A repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepositoryView {
+    /// Its name.
+    pub name: String,
+    /// Where it is mirrored from, without credentials.
+    pub source: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+/// An executor that was heard of, in `GET /api/v1/executors`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutorView {
+    /// Its name.
+    pub name: String,
+    /// The queues it serves.
+    pub queues: Vec<String>,
+    /// Heard of within three heartbeats.
+    pub active: bool,
+    /// Its version.
+    pub version: String,
+    /// Operating system and architecture.
+    pub platform: String,
+    /// When it was first heard of.
+    pub first_seen_at: Timestamp,
+    /// When it was last heard of.
+    pub last_seen_at: Timestamp,
+}
+
+/// An error, as `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable name of the kind of error, such as `unknown_job`.
+    pub code: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// A few words.
+    pub title: String,
+    /// What, which value, which rule, what to do.
+    pub detail: String,
+}

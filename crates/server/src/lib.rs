@@ -1,0 +1,3 @@
+//! The control plane: the executor API, our public API, git.
+
+pub mod api;

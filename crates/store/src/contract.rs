@@ -1,0 +1,97 @@
+//! What every store does.
+
+use crate::model::{
+    Change, Claimed, ExecutorRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow, NewJob,
+    NewLogEntry, NewRepository, RepositoryRow,
+};
+use crate::error::StoreError;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jobs::{JobId, Lease};
+use tokio::sync::broadcast;
+use wire::heartbeat::Telemetry;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Everything the control plane remembers.
+///
+/// Writes that come from an executor carry its [`Lease`]; under an older epoch, or another
+/// executor's name, they are refused with [`jobs::Rejected::LeaseLost`] and change nothing.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Puts a job into its queue. Durable when this returns.
+    async fn submit(&self, job: NewJob) -> Result<JobId>;
+
+    /// One job.
+    async fn job(&self, id: JobId) -> Result<JobRow>;
+
+    /// Jobs, newest first.
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>>;
+
+    /// Gives the oldest claimable job of any of `queues` to `executor`, with a new epoch and token.
+    async fn claim(&self, queues: &[String], executor: &str) -> Result<Option<Claimed>>;
+
+    /// Renews the leases of those `ids` that `executor` holds, and says which those are.
+    async fn heartbeat(&self, executor: &str, ids: &[JobId]) -> Result<HeartbeatAnswer>;
+
+    /// Ends the held job. Its token is dead and its secrets are gone when this returns.
+    async fn finish(&self, id: JobId, lease: &Lease, finish: Finish) -> Result<JobRow>;
+
+    /// Stops a queued job at once, and asks for a running one to stop.
+    async fn cancel(&self, id: JobId) -> Result<JobRow>;
+
+    /// Takes back every job whose last heartbeat is before `cutoff`; returns those jobs.
+    async fn reset_stalled(&self, cutoff: Timestamp) -> Result<Vec<JobRow>>;
+
+    /// The job that a token (not its hash) belongs to, while it is processing.
+    async fn job_by_token(&self, token: &str) -> Result<Option<HeldJob>>;
+
+    /// The job `executor` holds under `id`, for callers that authenticate as the executor itself.
+    async fn job_by_holder(&self, id: JobId, executor: &str) -> Result<Option<HeldJob>>;
+
+    /// Opens a log entry and returns its number.
+    async fn add_log_entry(&self, id: JobId, lease: &Lease, entry: NewLogEntry) -> Result<i64>;
+
+    /// Replaces a log entry as a whole. `entry.out` is the whole text so far.
+    async fn put_log_entry(&self, id: JobId, lease: &Lease, number: i64, entry: NewLogEntry) -> Result<()>;
+
+    /// Adds text at a byte offset and sets what is known of the end; returns the new length. Text
+    /// before the current end is skipped; a gap is [`StoreError::LogGap`].
+    async fn append_log(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        number: i64,
+        offset: u64,
+        text: &str,
+        exit_code: Option<i32>,
+        duration_ms: Option<i64>,
+    ) -> Result<u64>;
+
+    /// A job's log entries, in order, of one epoch or (`None`) of the latest.
+    async fn log_entries(&self, id: JobId, epoch: Option<u32>) -> Result<Vec<LogEntryRow>>;
+
+    /// Up to `max` bytes of an entry's text from `offset`; ends at a character boundary.
+    async fn read_log(&self, id: JobId, epoch: u32, number: i64, offset: u64, max: usize) -> Result<Vec<u8>>;
+
+    /// Notes that an executor was heard of. Queues are sorted by the caller.
+    async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()>;
+
+    /// Executors, most recently heard of first.
+    async fn executors(&self) -> Result<Vec<ExecutorRow>>;
+
+    /// Adds a repository.
+    async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow>;
+
+    /// A repository by its name.
+    async fn repository(&self, name: &str) -> Result<Option<RepositoryRow>>;
+
+    /// All repositories, by name.
+    async fn repositories(&self) -> Result<Vec<RepositoryRow>>;
+
+    /// Forgets a repository; says whether there was one.
+    async fn remove_repository(&self, name: &str) -> Result<bool>;
+
+    /// Hears of changes from now on. Subscribe first, look second, then wait.
+    fn changes(&self) -> broadcast::Receiver<Change>;
+}

@@ -1,0 +1,71 @@
+//! What can go wrong with the store.
+
+use jobs::{JobId, Rejected};
+
+/// A call on the store did not do what was asked. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    UnknownJob(JobId),
+    /// There is no such log entry.
+    #[error("job {job} has no log entry {entry}")]
+    UnknownLogEntry {
+        /// The job.
+        job: JobId,
+        /// The entry's number.
+        entry: i64,
+    },
+    /// The event does not apply to the job as it is.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// Bytes were appended behind the end of a log entry.
+    #[error("the log entry ends at byte {length}, so nothing can be added at {offset}")]
+    LogGap {
+        /// Where the entry ends.
+        length: u64,
+        /// Where the bytes would have begun.
+        offset: u64,
+    },
+    /// The job's logs have reached their size limit.
+    #[error("the logs of a job may take {limit} bytes: job {job} has reached that")]
+    LogFull {
+        /// The job.
+        job: JobId,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A repository of that name exists.
+    #[error("a repository named {0:?} exists already: choose another name, or remove it first")]
+    RepositoryExists(String),
+    /// The database was written by a newer version.
+    #[error("the database at {path} has a schema this version does not know: use the version that wrote it, \
+             or a newer one")]
+    UnknownSchema {
+        /// The database file.
+        path: String,
+    },
+    /// Another process holds the data directory.
+    #[error("the data directory {0} is in use by another server: stop that one, or choose another --data-dir")]
+    InUse(String),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A log file failed.
+    #[error("the log file {path} failed")]
+    LogFile {
+        /// The file.
+        path: String,
+        /// How.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A stored value can't be read back.
+    #[error("job {job} holds a {what} that can't be read")]
+    Corrupt {
+        /// The job.
+        job: JobId,
+        /// Which value.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,23 @@
+//! The durable queue: jobs, their logs, executors and repositories.
+//!
+//! [`Store`] is the contract; [`SqliteStore`] keeps it in one file. Every implementation passes the
+//! same suite (`tests/it`).
+//!
+//! Invariants: only this crate knows SQL. What a call has answered `Ok` to survives the death of
+//! every process. A write that changes a job's state is decided by [`jobs::transition`] and guarded a
+//! second time in SQL.
+
+mod clock;
+mod contract;
+mod error;
+mod model;
+mod sqlite;
+
+pub use clock::SystemClock;
+pub use contract::Store;
+pub use error::StoreError;
+pub use model::{
+    Change, Claimed, ExecutorRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow, NewJob,
+    NewLogEntry, NewRepository, RepositoryRow,
+};
+pub use sqlite::{SqliteOptions, SqliteStore};

@@ -1,0 +1,195 @@
+//! Plain data in and out of the store.
+
+use jiff::Timestamp;
+use jobs::{EndReason, JobId, JobSpec, Record, State};
+use wire::additions::EndDetail;
+use wire::heartbeat::Telemetry;
+
+/// A job to submit. Names and sizes have been checked.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// What the user asked for. Its secrets are kept apart and dropped when the job ends.
+    pub spec: JobSpec,
+    /// The commit that `spec.rev` named at submission; empty without a repository.
+    pub commit: String,
+}
+
+/// A job as it is now.
+#[derive(Debug, Clone)]
+pub struct JobRow {
+    /// Its id.
+    pub id: JobId,
+    /// What the user asked for, without the secrets.
+    pub spec: JobSpec,
+    /// The commit to check out; empty without a repository.
+    pub commit: String,
+    /// State, epoch, holder and counters.
+    pub record: Record,
+    /// Why it ended, or why its latest try did.
+    pub end: Option<EndDetail>,
+    /// What the executor said went wrong, for people.
+    pub message: Option<String>,
+    /// When it was (last) queued.
+    pub queued_at: Timestamp,
+    /// When its latest try began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// When its executor was last heard of it.
+    pub last_heartbeat_at: Option<Timestamp>,
+}
+
+/// Which jobs to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Only of this queue.
+    pub queue: Option<String>,
+    /// Only in this state.
+    pub state: Option<State>,
+    /// Only with a smaller id: the cursor of the next page.
+    pub before: Option<JobId>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// A job that was just claimed.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The job, in its new epoch.
+    pub job: JobRow,
+    /// Its secrets: variable name and value.
+    pub secrets: std::collections::BTreeMap<String, String>,
+    /// The job token of this epoch: 40 hex digits. Only its hash is stored.
+    pub token: String,
+}
+
+/// A job whose token was presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldJob {
+    /// The job.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: String,
+    /// Its repository's name; empty without one.
+    pub repository: String,
+    /// The epoch that the token belongs to.
+    pub epoch: u32,
+    /// The executor that claimed it.
+    pub executor: String,
+}
+
+/// How an executor says a job ended.
+#[derive(Debug, Clone)]
+pub enum Finish {
+    /// It succeeded.
+    Complete,
+    /// It did not, and may be tried again.
+    Error {
+        /// Why, for programs.
+        reason: EndReason,
+        /// Why, for people.
+        message: String,
+    },
+    /// It did not, for good.
+    Fail {
+        /// Why, for programs.
+        reason: EndReason,
+        /// Why, for people.
+        message: String,
+    },
+}
+
+/// What a heartbeat is answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeartbeatAnswer {
+    /// Jobs that still belong to the executor.
+    pub known: Vec<JobId>,
+    /// Jobs to stop; they are in `known` as well.
+    pub cancel: Vec<JobId>,
+}
+
+/// A log entry to open.
+#[derive(Debug, Clone)]
+pub struct NewLogEntry {
+    /// What it is about, such as `setup.git.init`.
+    pub key: String,
+    /// The redacted argument vector, where it is about a command.
+    pub command: Option<Vec<String>>,
+    /// When it began.
+    pub start_time: Timestamp,
+    /// How it ended, when that is known already.
+    pub exit_code: Option<i32>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<i64>,
+    /// Its text so far.
+    pub out: String,
+}
+
+/// A log entry as it is now; its text is read apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntryRow {
+    /// Its number within the epoch, from 1.
+    pub entry: i64,
+    /// The epoch of the try it belongs to.
+    pub epoch: u32,
+    /// What it is about.
+    pub key: String,
+    /// The redacted argument vector, where it is about a command.
+    pub command: Option<Vec<String>>,
+    /// When it began.
+    pub start_time: Timestamp,
+    /// How it ended; `None` while it runs.
+    pub exit_code: Option<i32>,
+    /// How long it took, in milliseconds; `None` while it runs.
+    pub duration_ms: Option<i64>,
+    /// Bytes of text.
+    pub length: u64,
+}
+
+/// An executor that was heard of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutorRow {
+    /// Its name; unique.
+    pub name: String,
+    /// The queues it serves.
+    pub queues: Vec<String>,
+    /// Its surroundings.
+    pub telemetry: Telemetry,
+    /// When it was first heard of.
+    pub first_seen_at: Timestamp,
+    /// When it was last heard of.
+    pub last_seen_at: Timestamp,
+}
+
+/// A repository to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRepository {
+    /// Its name; unique.
+    pub name: String,
+    /// Where it is mirrored from: a path or a URL, without credentials.
+    pub source: String,
+}
+
+/// A repository that was added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryRow {
+    /// Its id, which names the mirror's directory.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Where it is mirrored from.
+    pub source: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+/// Something happened that somebody may wait for. A hint, not a record: read the store for the truth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A queue has a job to claim.
+    Queued(String),
+    /// A job's state changed.
+    Job(JobId),
+    /// A job's log grew.
+    Log(JobId),
+}

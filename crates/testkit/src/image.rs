@@ -1,0 +1,1 @@
+//! Small image archives, made on the spot.

@@ -1,0 +1,95 @@
+//! What we add to the protocol. All of it is negotiated or ignorable: a peer that knows nothing of
+//! it never notices.
+//!
+//! A control plane of ours lists what it can do in [`CAPABILITIES`] on its answers to dequeue; an
+//! agent uses a capability only after it has seen it there.
+
+use crate::JobId;
+use serde::{Deserialize, Serialize};
+
+/// Response header of dequeue and heartbeat: comma-separated capability names.
+pub const CAPABILITIES: &str = "Executors-Capabilities";
+/// Capability: [`crate::paths::QueueCall::AppendLog`] exists.
+pub const LOG_APPEND: &str = "log-append";
+/// Request header (RFC 7240): `wait=N` asks the control plane to hold a dequeue that would find
+/// nothing for up to N seconds. The answer then carries [`PREFERENCE_APPLIED`].
+pub const PREFER: &str = "Prefer";
+/// Response header: the control plane honoured [`PREFER`], so there is no need to pause before
+/// the next dequeue.
+pub const PREFERENCE_APPLIED: &str = "Preference-Applied";
+
+/// The value of [`PREFER`] that asks for a wait of `seconds`.
+pub fn prefer_wait(seconds: u64) -> String {
+    format!("wait={seconds}")
+}
+
+/// Reads the seconds out of a `Prefer` header value, among other preferences.
+pub fn parse_prefer_wait(value: &str) -> Option<u64> {
+    value.split([',', ';']).find_map(|item| item.trim().strip_prefix("wait=")?.trim().parse().ok())
+}
+
+/// Adds bytes to a log entry at a byte offset.
+///
+/// The same bytes may be sent again: what lies before the entry's end is ignored. A gap is refused
+/// with 409 and the [`AppendedLog`] that tells where the entry ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppendLog {
+    /// The executor that runs the job.
+    pub executor_name: String,
+    /// The job.
+    pub job_id: JobId,
+    /// The entry's number.
+    pub entry_id: i64,
+    /// Where `chunk` begins, in bytes of the entry's UTF-8 text.
+    pub offset: u64,
+    /// The text; may be empty when only the fields below have news.
+    pub chunk: String,
+    /// How the command ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// How long it took in milliseconds; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<i64>,
+}
+
+/// Where a log entry ends now, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendedLog {
+    /// The entry's length.
+    pub length: u64,
+}
+
+/// Why a job ended, for programs. `reason` is one of the names in `jobs::reason`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndDetail {
+    /// The reason's name.
+    pub reason: String,
+    /// The step's key, where a step was the cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The step's exit code, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The limit that was hit: bytes, milliseconds or a count, as the reason says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// What was seen against that limit, in the same unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_found_among_other_preferences() {
+        assert_eq!(parse_prefer_wait(&prefer_wait(20)), Some(20));
+        assert_eq!(parse_prefer_wait("respond-async, wait=5"), Some(5));
+        for none in ["", "wait", "wait=x", "await=3"] {
+            assert_eq!(parse_prefer_wait(none), None, "{none}");
+        }
+    }
+}
