@@ -100,8 +100,10 @@ pub enum BadSpec {
     #[error("step {0} has nothing to run")]
     NoScript(String),
     /// A directory that leaves the workspace.
-    #[error("step {step} has the directory {dir:?}: it must lie below the workspace, so it may not begin \
-             with '/' or hold '..'")]
+    #[error(
+        "step {step} has the directory {dir:?}: it must lie below the workspace, so it may not begin \
+             with '/' or hold '..'"
+    )]
     Dir {
         /// The step.
         step: String,
@@ -121,8 +123,10 @@ pub enum BadSpec {
     #[error("revision {0:?} is given without a repository")]
     RevWithoutRepo(String),
     /// A revision that git would read as an option, or that is no name at all.
-    #[error("invalid revision {0:?}: it must be a branch, tag or commit, up to 250 characters, without blanks, \
-             and not begin with '-'")]
+    #[error(
+        "invalid revision {0:?}: it must be a branch, tag or commit, up to 250 characters, without blanks, \
+             and not begin with '-'"
+    )]
     Rev(String),
     /// It is all too large.
     #[error("the job's scripts and environment take {0} bytes: at most {MAX_SPEC_BYTES} are allowed")]
@@ -192,7 +196,10 @@ impl StepSpec {
         if self.run.trim().is_empty() {
             return Err(BadSpec::NoScript(key.to_owned()));
         }
-        if self.dir.starts_with('/') || self.dir.contains('\0') || self.dir.split('/').any(|part| part == "..") {
+        if self.dir.starts_with('/')
+            || self.dir.contains('\0')
+            || self.dir.split('/').any(|part| part == "..")
+        {
             return Err(BadSpec::Dir { step: key.to_owned(), dir: self.dir.clone() });
         }
         check_env(&self.env)

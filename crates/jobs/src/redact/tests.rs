@@ -1,0 +1,137 @@
+use super::*;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+
+const SECRET: &str = "s3cr3t/pa ss+w&rd'x";
+
+fn redactor() -> Redactor {
+    Redactor::new([(SECRET, "[hidden]")])
+}
+
+fn in_pieces(redactor: &Redactor, text: &[u8], cuts: &[usize]) -> Vec<u8> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();
+    cuts.extend([0, text.len()]);
+    cuts.sort_unstable();
+    let (mut stream, mut out) = (redactor.stream(), Vec::new());
+    for pair in cuts.windows(2) {
+        stream.push(&text[pair[0]..pair[1]], &mut out);
+    }
+    stream.finish(&mut out);
+    out
+}
+
+#[test]
+fn each_form_is_replaced() {
+    let json = serde_json::to_string(SECRET).unwrap();
+    for (form, text) in [
+        ("plain", SECRET.to_owned()),
+        ("url", "s3cr3t%2Fpa%20ss%2Bw%26rd%27x".to_owned()),
+        ("url, lower case", "s3cr3t%2fpa%20ss%2bw%26rd%27x".to_owned()),
+        ("url, python", "s3cr3t/pa%20ss%2Bw%26rd%27x".to_owned()),
+        ("form", "s3cr3t%2Fpa+ss%2Bw%26rd%27x".to_owned()),
+        ("base64", STANDARD.encode(SECRET)),
+        ("json", json[1..json.len() - 1].to_owned()),
+        ("shell", SECRET.replace('\'', r"'\''")),
+        ("printf %q", r"s3cr3t/pa\ ss+w\&rd\'x".to_owned()),
+    ] {
+        assert_eq!(redactor().redact(&format!("<{text}>")), "<[hidden]>", "{form}");
+    }
+}
+
+#[test]
+fn base64_is_found_at_every_alignment() {
+    for before in ["", "a", "ab", "abc", "user:"] {
+        let encoded = STANDARD.encode(format!("{before}{SECRET}:after"));
+        let redacted = redactor().redact(&encoded);
+        assert!(redacted.contains("[hidden]"), "{before:?}: {redacted}");
+        let shown: Vec<u8> = redacted.split("[hidden]").flat_map(str::bytes).collect();
+        // At most the bytes that share a base64 character with a neighbour may be guessed from the rest.
+        assert!(shown.len() <= encoded.len() - SECRET.len() * 8 / 6 + 2, "{before:?}: {redacted}");
+    }
+}
+
+#[test]
+fn a_wrapped_base64_and_every_line_of_a_key_are_found() {
+    let key =
+        format!("-----BEGIN KEY-----\n{}\n{}\n-----END KEY-----\n", "A1b2".repeat(16), "C3d4".repeat(16));
+    let redactor = Redactor::new([(key.as_str(), "[key]")]);
+    let encoded = STANDARD.encode(&key);
+    let wrapped: Vec<String> =
+        encoded.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    assert_eq!(redactor.redact(&wrapped.join("\n")), "[key]");
+    let indented = key.lines().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n");
+    let redacted = redactor.redact(&indented);
+    assert!(!redacted.contains("A1b2") && !redacted.contains("C3d4"), "{redacted}");
+}
+
+#[test]
+fn the_longest_of_overlapping_secrets_wins() {
+    let redactor = Redactor::new([("token", "[short]"), ("token-of-acme", "[long]")]);
+    assert_eq!(redactor.redact("token-of-acme token-of-other"), "[long] [short]-of-other");
+}
+
+#[test]
+fn nothing_is_held_back_that_can_not_become_a_secret() {
+    let (mut stream, mut out) = (redactor().stream(), Vec::new());
+    stream.push(b"Password: ", &mut out);
+    assert_eq!(out, b"Password: ", "a prompt must show at once");
+}
+
+#[test]
+fn no_secrets_means_no_change_and_no_delay() {
+    let (mut stream, mut out) = (Redactor::new([("", "[x]")]).stream(), Vec::new());
+    stream.push(b"abc", &mut out);
+    assert_eq!(out, b"abc");
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let mut stream = redactor().stream();
+    stream.push(b"s3cr3t/pa", &mut Vec::new());
+    for text in [format!("{:?}", redactor()), format!("{stream:?}")] {
+        assert!(!text.contains("s3cr3t") && !text.contains("115"), "{text}");
+    }
+}
+
+proptest! {
+    /// However a stream is cut, the result is that of the whole.
+    #[test]
+    fn cuts_make_no_difference(
+        parts in prop::collection::vec("[ab=]{0,6}", 0..12),
+        secrets in prop::collection::vec("[ab]{1,7}", 0..4),
+        cuts in prop::collection::vec(any::<usize>(), 0..12),
+    ) {
+        let redactor = Redactor::new(secrets.iter().map(|secret| (secret.as_str(), "#")));
+        let text = parts.concat();
+        let whole = in_pieces(&redactor, text.as_bytes(), &[]);
+        prop_assert_eq!(in_pieces(&redactor, text.as_bytes(), &cuts), whole);
+    }
+
+    /// No secret survives in any of its forms, whatever surrounds it and however it is cut.
+    #[test]
+    fn no_secret_survives(
+        secret in "[ -~]{6,40}",
+        before in "[a-z \n]{0,20}",
+        after in "[a-z \n]{0,20}",
+        cuts in prop::collection::vec(any::<usize>(), 0..6),
+    ) {
+        let redactor = Redactor::new([(secret.as_str(), "\u{1}")]);
+        for form in forms::of(&secret) {
+            let mut text = before.clone().into_bytes();
+            text.extend_from_slice(&form);
+            text.extend_from_slice(after.as_bytes());
+            let out = in_pieces(&redactor, &text, &cuts);
+            let found = out.windows(secret.len()).any(|window| window == secret.as_bytes());
+            prop_assert!(!found, "{:?} in {:?}", secret, String::from_utf8_lossy(&out));
+            prop_assert!(out.contains(&1));
+        }
+    }
+
+    /// Text without any secret in it passes unchanged.
+    #[test]
+    fn other_text_is_untouched(text in "[a-z \n]{0,200}", cuts in prop::collection::vec(any::<usize>(), 0..6)) {
+        let redactor = Redactor::new([("SECRET-VALUE", "#")]);
+        prop_assert_eq!(in_pieces(&redactor, text.as_bytes(), &cuts), text.into_bytes());
+    }
+}

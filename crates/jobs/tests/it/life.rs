@@ -1,0 +1,147 @@
+//! No sequence of events gives two accepted terminal results, or loses a job.
+
+use jobs::{EndReason, Event, Lease, Outcome, Record, Rejected, RetryPolicy, State, transition};
+use proptest::prelude::*;
+use std::time::Duration;
+
+/// An event as the world sends it: leases may be of any epoch and executor, also wrong ones.
+fn events() -> impl Strategy<Value = Event> {
+    let executor = prop_oneof![Just("a".to_owned()), Just("b".to_owned())];
+    let lease = (0..8_u32, executor.clone()).prop_map(|(epoch, executor)| Lease { epoch, executor });
+    let code = EndReason::ExitCode { step: "0".into(), code: 1 };
+    prop_oneof![
+        3 => executor.prop_map(|executor| Event::Claim { executor }),
+        2 => lease.clone().prop_map(Event::Complete),
+        2 => (lease.clone(), Just(code.clone())).prop_map(|(lease, reason)| Event::Error(lease, reason)),
+        1 => (lease, Just(code)).prop_map(|(lease, reason)| Event::Fail(lease, reason)),
+        2 => (0..8_u32).prop_map(|epoch| Event::Stall { epoch }),
+        1 => Just(Event::Cancel),
+    ]
+}
+
+fn policies() -> impl Strategy<Value = RetryPolicy> {
+    (0..3_u32, 0..3_u32).prop_map(|(max_resets, max_failures)| RetryPolicy {
+        max_resets,
+        max_failures,
+        retry_after: Duration::ZERO,
+    })
+}
+
+fn is_result(event: &Event) -> bool {
+    matches!(event, Event::Complete(_) | Event::Error(..) | Event::Fail(..))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_history_keeps_the_invariants(
+        history in prop::collection::vec(events(), 1..40),
+        policy in policies(),
+    ) {
+        let mut record = Record::new();
+        let mut terminal_results = 0;
+        let mut results_of_epoch = std::collections::BTreeMap::<u32, u32>::new();
+        for event in history {
+            let before = record.clone();
+            match transition(&record, event.clone(), policy) {
+                Err(_) => prop_assert_eq!(&record, &before, "a rejected event changed the job"),
+                Ok(Outcome { record: after, reason }) => {
+                    prop_assert!(!before.state.is_terminal(), "{event:?} changed an ended job");
+                    prop_assert!(after.epoch >= before.epoch, "the epoch went back");
+                    prop_assert!(!before.cancel_requested || after.cancel_requested, "a cancel was forgotten");
+                    if is_result(&event) {
+                        *results_of_epoch.entry(before.epoch).or_default() += 1;
+                    }
+                    if after.state.is_terminal() {
+                        terminal_results += 1;
+                        prop_assert!(reason.is_some(), "an end without a reason");
+                    }
+                    if matches!(event, Event::Claim { .. }) {
+                        prop_assert_eq!(after.epoch, before.epoch + 1, "a claim without a new epoch");
+                    }
+                    record = after;
+                }
+            }
+        }
+        prop_assert!(terminal_results <= 1, "two terminal results");
+        prop_assert!(results_of_epoch.values().all(|&count| count <= 1), "two results in one epoch");
+    }
+
+    /// From wherever a history leads, the job can still be brought to an end in a bounded number of
+    /// steps: no job is lost.
+    #[test]
+    fn every_job_can_still_end(history in prop::collection::vec(events(), 0..40), policy in policies()) {
+        let mut record = Record::new();
+        for event in history {
+            if let Ok(outcome) = transition(&record, event, policy) {
+                record = outcome.record;
+            }
+        }
+        for _ in 0..2 {
+            let next = match record.state {
+                State::Queued | State::Errored => Event::Claim { executor: "z".into() },
+                State::Processing => {
+                    let executor = record.executor.clone().expect("a running job has a holder");
+                    Event::Complete(Lease { epoch: record.epoch, executor })
+                }
+                _ => break,
+            };
+            record = transition(&record, next, policy).expect("the next step applies").record;
+        }
+        prop_assert!(record.state.is_terminal());
+    }
+
+    /// An executor that falls silent every time costs a bounded number of tries.
+    #[test]
+    fn a_poisonous_job_ends(policy in policies()) {
+        let mut record = Record::new();
+        let mut claims = 0;
+        while !record.state.is_terminal() {
+            record = transition(&record, Event::Claim { executor: "a".into() }, policy).unwrap().record;
+            claims += 1;
+            let stall = Event::Stall { epoch: record.epoch };
+            record = transition(&record, stall, policy).unwrap().record;
+        }
+        prop_assert_eq!(claims, policy.max_resets + 1);
+        prop_assert_eq!(record.state, State::Failed);
+    }
+}
+
+fn claimed() -> (Record, Lease) {
+    let record = transition(&Record::new(), Event::Claim { executor: "a".into() }, RetryPolicy::default())
+        .unwrap()
+        .record;
+    (record, Lease { epoch: 1, executor: "a".into() })
+}
+
+#[test]
+fn a_cancelled_job_ends_cancelled_whoever_died() {
+    let policy = RetryPolicy { max_failures: 5, ..RetryPolicy::default() };
+    let (record, lease) = claimed();
+    let record = transition(&record, Event::Cancel, policy).unwrap().record;
+    assert_eq!(record.state, State::Processing);
+    let failed = EndReason::ExitCode { step: "0".into(), code: 1 };
+    for event in [
+        Event::Error(lease.clone(), failed.clone()),
+        Event::Fail(lease.clone(), failed),
+        Event::Stall { epoch: 1 },
+    ] {
+        let outcome = transition(&record, event.clone(), policy).unwrap();
+        assert_eq!(outcome.record.state, State::Canceled, "{event:?}");
+        assert_eq!(outcome.reason, Some(EndReason::Canceled), "{event:?}");
+    }
+    let finished = transition(&record, Event::Complete(lease), policy).unwrap();
+    assert_eq!(finished.record.state, State::Completed, "it was done before the cancel reached it");
+}
+
+#[test]
+fn an_old_lease_is_refused_after_a_reset() {
+    let policy = RetryPolicy::default();
+    let (record, old) = claimed();
+    let record = transition(&record, Event::Stall { epoch: 1 }, policy).unwrap().record;
+    let record = transition(&record, Event::Claim { executor: "a".into() }, policy).unwrap().record;
+    assert_eq!(transition(&record, Event::Complete(old), policy), Err(Rejected::LeaseLost));
+    let new = Lease { epoch: 2, executor: "a".into() };
+    assert!(transition(&record, Event::Complete(new), policy).is_ok());
+}

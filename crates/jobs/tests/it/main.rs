@@ -1,0 +1,4 @@
+//! Properties of the state machine.
+
+mod life;
+mod specs;
