@@ -167,10 +167,8 @@ mod tests {
 
     #[test]
     fn answers_are_read_whatever_the_case_and_whatever_is_missing() {
-        let expect = HeartbeatResponse {
-            known_ids: vec![IdText("1".into()), IdText("2".into())],
-            cancel_ids: vec![],
-        };
+        let expect =
+            HeartbeatResponse { known_ids: vec![IdText("1".into()), IdText("2".into())], cancel_ids: vec![] };
         for text in [
             r#"{"knownIds":["1","2"],"cancelIds":[]}"#,
             r#"{"knownIDs":[1,2],"cancelIDs":null}"#,

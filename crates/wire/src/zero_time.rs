@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 const ZERO: &str = "0001-01-01T00:00:00Z";
 
+#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
 pub(crate) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => serializer.collect_str(time),

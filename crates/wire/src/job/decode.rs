@@ -1,0 +1,102 @@
+//! Reading a job payload, whichever version it is and whatever was left out.
+
+use super::{CliStep, DockerAuthConfig, DockerStep, Job, JobFile, PayloadVersion};
+use crate::lenient::null_as_default;
+use crate::{JobId, zero_time};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, de};
+use std::collections::BTreeMap;
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct JobIn {
+    #[serde(deserialize_with = "null_as_default")]
+    version: i64,
+    id: Option<JobId>,
+    #[serde(deserialize_with = "null_as_default")]
+    token: String,
+    #[serde(deserialize_with = "null_as_default")]
+    queue: String,
+    #[serde(deserialize_with = "null_as_default")]
+    repository_name: String,
+    #[serde(deserialize_with = "null_as_default")]
+    repository_directory: String,
+    #[serde(deserialize_with = "null_as_default")]
+    commit: String,
+    #[serde(deserialize_with = "null_as_default")]
+    fetch_tags: bool,
+    #[serde(deserialize_with = "null_as_default")]
+    shallow_clone: bool,
+    #[serde(deserialize_with = "null_as_default")]
+    sparse_checkout: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    files: BTreeMap<String, FileIn>,
+    #[serde(deserialize_with = "null_as_default")]
+    docker_steps: Vec<DockerStep>,
+    #[serde(deserialize_with = "null_as_default")]
+    cli_steps: Vec<CliStep>,
+    #[serde(deserialize_with = "null_as_default")]
+    redacted_values: BTreeMap<String, String>,
+    #[serde(deserialize_with = "null_as_default")]
+    docker_auth_config: DockerAuthConfig,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct FileIn {
+    #[serde(deserialize_with = "null_as_default")]
+    content: String,
+    #[serde(deserialize_with = "null_as_default")]
+    bucket: String,
+    #[serde(deserialize_with = "null_as_default")]
+    key: String,
+    #[serde(deserialize_with = "zero_time::deserialize")]
+    modified_at: Option<Timestamp>,
+}
+
+impl FileIn {
+    fn decode(self, version: PayloadVersion) -> Result<JobFile, base64::DecodeError> {
+        let content = match version {
+            PayloadVersion::V1 => self.content.into_bytes(),
+            PayloadVersion::V2 => BASE64.decode(&self.content)?,
+        };
+        let stored = (!self.bucket.is_empty() && !self.key.is_empty()).then_some((self.bucket, self.key));
+        Ok(JobFile { content, stored, modified_at: self.modified_at })
+    }
+}
+
+impl<'de> Deserialize<'de> for Job {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = JobIn::deserialize(deserializer)?;
+        let version = if raw.version == 2 { PayloadVersion::V2 } else { PayloadVersion::V1 };
+        let mut files = BTreeMap::new();
+        for (path, file) in raw.files {
+            let decoded = file.decode(version).map_err(|fault| {
+                de::Error::custom(format!("content of file {path:?} is not base64: {fault}"))
+            })?;
+            files.insert(path, decoded);
+        }
+        Ok(Self {
+            version,
+            id: raw.id.ok_or_else(|| de::Error::missing_field("id"))?,
+            token: raw.token,
+            queue: (!raw.queue.is_empty()).then_some(raw.queue),
+            repository_name: raw.repository_name,
+            repository_directory: raw.repository_directory,
+            commit: raw.commit,
+            fetch_tags: raw.fetch_tags,
+            shallow_clone: raw.shallow_clone,
+            sparse_checkout: raw.sparse_checkout,
+            files,
+            docker_steps: raw.docker_steps,
+            cli_steps: raw.cli_steps,
+            redacted_values: raw.redacted_values,
+            docker_auth_config: match version {
+                PayloadVersion::V1 => DockerAuthConfig::default(),
+                PayloadVersion::V2 => raw.docker_auth_config,
+            },
+        })
+    }
+}
