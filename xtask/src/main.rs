@@ -1,2 +1,66 @@
-//! Project automation.
-fn main() {}
+//! Project automation: `cargo xtask demo`, `test`, `bench`, `dist`.
+//!
+//! Everything that is started here is ended here, by its pid; everything that is made is removed,
+//! but for two caches below `~/.cache/executor-xtask`: root file systems and tools.
+
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
+
+mod bench;
+mod command;
+mod demo;
+mod dist;
+mod http;
+mod leftovers;
+mod parts;
+mod product;
+mod rootfs;
+mod system;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Sets everything up and shows, tests or measures it")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build, start, and run a three-step job on a real repository
+    Demo {
+        /// The repository to run the job on [default: this checkout]
+        #[arg(long)]
+        repo: Option<PathBuf>,
+    },
+    /// Run every check and every test
+    Test,
+    /// Measure, against the floor and against peers
+    Bench {
+        /// Runs of each measurement
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+        /// Only this measurement
+        #[arg(long)]
+        only: Option<bench::Measurement>,
+    },
+    /// Build the static binary
+    Dist,
+    /// Build a small Debian root file system and print its path
+    Rootfs,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Demo { repo } => demo::run(repo),
+        Task::Test => test::run(),
+        Task::Bench { runs, only } => bench::run(runs, only),
+        Task::Dist => dist::run(),
+        Task::Rootfs => {
+            println!("{}", rootfs::debian()?.display());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Memory of server and agent, idle and at work.
+
+use super::{Bench, System};
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Jobs at the same time.
+const JOBS: usize = 20;
+
+pub(super) fn run(bench: &Bench) -> Result<()> {
+    println!("memory (proportional set size)");
+    let system = System::start(bench, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "20")], None)?;
+    system.job(json!({ "steps": [{ "image": "", "run": "true" }] }))?;
+    let idle = (pss(system.server.pid())?, pss(system.agent.pid())?);
+
+    let spec = json!({ "steps": [{ "image": "debian:bench", "run": "sleep 20" }] });
+    let ids = (0..JOBS).map(|_| system.submit(&spec)).collect::<Result<Vec<_>>>()?;
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while running(&system)? < JOBS && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let busy = (pss(system.server.pid())?, pss(system.agent.pid())?);
+    let count = running(&system)?;
+    for id in ids {
+        system.api.post(&format!("/api/v1/jobs/{id}/cancel"), &json!(null))?;
+    }
+    system.stop()?;
+
+    let mib = |kib: f64| kib / 1024.0;
+    println!("  server: {:.1} MiB idle, {:.1} MiB with {count} jobs", mib(idle.0), mib(busy.0));
+    println!("  agent:  {:.1} MiB idle, {:.1} MiB with {count} jobs", mib(idle.1), mib(busy.1));
+    if count > 0 {
+        println!("  agent, per job: {:.2} MiB\n", mib(busy.1 - idle.1) / count as f64);
+    }
+    Ok(())
+}
+
+fn running(system: &System) -> Result<usize> {
+    let page = system.api.get("/api/v1/jobs?state=processing&limit=100")?;
+    Ok(page["items"].as_array().map_or(0, Vec::len))
+}
+
+/// KiB that a process uses, its share of what it shares included.
+fn pss(pid: u32) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}

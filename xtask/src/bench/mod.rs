@@ -1,0 +1,165 @@
+//! `cargo xtask bench`: figures from the user's side, against the floor and against peers, in one run.
+
+mod clone;
+mod containers;
+mod logs;
+mod memory;
+mod start;
+mod stats;
+mod timeline;
+
+use crate::http::Api;
+use crate::system::{Place, Running};
+use crate::{command, parts, product, rootfs};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Measurement {
+    /// Submit to the step's first instruction, against bare runtimes and Docker
+    Start,
+    /// Clone through the proxy, against git alone
+    Clone,
+    /// Log throughput with redaction
+    Logs,
+    /// Memory of server and agent
+    Memory,
+}
+
+/// How long one job may take.
+const JOB: Duration = Duration::from_secs(120);
+
+/// What every measurement needs.
+struct Bench {
+    binary: PathBuf,
+    rootfs: PathBuf,
+    runs: usize,
+}
+
+pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
+    parts::ensure(&[parts::DEMO, parts::BENCH])?;
+    let bench = Bench { binary: product::build()?, rootfs: rootfs::debian()?, runs };
+    conditions(runs)?;
+    let wanted = |which| only.is_none_or(|only| only == which);
+    if wanted(Measurement::Start) {
+        start::run(&bench)?;
+    }
+    if wanted(Measurement::Clone) {
+        clone::run(&bench)?;
+    }
+    if wanted(Measurement::Logs) {
+        logs::run(&bench)?;
+    }
+    if wanted(Measurement::Memory) {
+        memory::run(&bench)?;
+    }
+    Ok(())
+}
+
+/// Without these a figure means nothing.
+fn conditions(runs: usize) -> Result<()> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown CPU");
+    let cores = std::thread::available_parallelism()?;
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let commit = command::capture(
+        command::program("git", ["rev-parse", "--short", "HEAD"]).current_dir(product::checkout()),
+    );
+    let date = command::capture(&mut command::program("date", ["-u", "+%Y-%m-%d %H:%M UTC"]))?;
+    println!(
+        "{} · commit {} · {cores} cores of {model} · Linux {} · {runs} runs, medians\n",
+        date.trim(),
+        commit.as_deref().map_or("unknown", str::trim),
+        kernel.trim(),
+    );
+    Ok(())
+}
+
+/// A control plane and an agent, as two processes, with the image in place.
+struct System {
+    place: Place,
+    server: Running,
+    agent: Running,
+    api: Api,
+}
+
+impl System {
+    fn start(bench: &Bench, agent_env: &[(&str, &str)], agent_log: Option<&Path>) -> Result<Self> {
+        let place = Place::new(bench.binary.clone())?;
+        let data_dir = place.data_dir().to_string_lossy().into_owned();
+        let archive = bench.rootfs.to_string_lossy();
+        let mut import =
+            place.executor(["image", "import", "--data-dir", &data_dir, "debian:bench", &archive]);
+        command::capture(&mut import)?;
+
+        let server = place.executor(["server", "--data-dir", &data_dir, "--listen", "127.0.0.1:0"]);
+        let server = Running::start("executor server", server, "listening on ")?;
+        let (url, token) = place.settings()?;
+        let site = std::fs::read_to_string(place.data_dir().join("site-config.jsonc"))?;
+        let mut agent = place.executor(["run"]);
+        agent
+            .env("EXECUTOR_FRONTEND_URL", &url)
+            .env("EXECUTOR_FRONTEND_PASSWORD", access_token(&site)?)
+            .env("EXECUTOR_QUEUE_NAME", "batches")
+            .env("EXECUTOR_DATA_DIR", &data_dir)
+            .envs(agent_env.iter().copied());
+        if let Some(path) = agent_log {
+            agent.stderr(std::fs::File::create(path)?);
+        }
+        let agent = Running::start("executor run", agent, "agent ")?;
+        Ok(Self { api: Api::new(&url, token)?, place, server, agent })
+    }
+
+    fn stop(self) -> Result<()> {
+        self.agent.stop()?;
+        self.server.stop()?;
+        drop(self.place);
+        Ok(())
+    }
+
+    /// Submits a job of one step and waits until it has completed.
+    fn job(&self, mut spec: Value) -> Result<Value> {
+        spec["steps"][0]["image"] = json!("debian:bench");
+        let id = self.submit(&spec)?;
+        self.wait(id)
+    }
+
+    fn submit(&self, spec: &Value) -> Result<i64> {
+        self.api.post("/api/v1/jobs", spec)?["id"].as_i64().context("a job without an id")
+    }
+
+    fn wait(&self, id: i64) -> Result<Value> {
+        let deadline = Instant::now() + JOB;
+        loop {
+            let job = self.api.get(&format!("/api/v1/jobs/{id}"))?;
+            match job["state"].as_str() {
+                Some("completed") => return Ok(job),
+                Some("queued" | "processing") if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                _ => bail!("job {id} did not complete: {job}"),
+            }
+        }
+    }
+
+    fn log(&self, id: i64, key: &str) -> Result<String> {
+        let entries = self.api.get(&format!("/api/v1/jobs/{id}/logs"))?;
+        let entries = entries.as_array().context("no list of log entries")?;
+        let entry =
+            entries.iter().find(|entry| entry["key"] == key).with_context(|| format!("no entry {key}"))?;
+        self.api
+            .get_text(&format!("/api/v1/jobs/{id}/logs/{}/text?attempt={}", entry["entry"], entry["attempt"]))
+    }
+}
+
+/// The shared secret out of the site configuration that the server wrote.
+fn access_token(site: &str) -> Result<String> {
+    let (_, after) =
+        site.split_once("\"executors.accessToken\"").context("no access token in the site configuration")?;
+    after.split('"').nth(1).map(str::to_owned).context("no access token in the site configuration")
+}

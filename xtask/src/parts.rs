@@ -1,0 +1,62 @@
+//! The parts of the system that demo, tests and benchmarks need, from Debian's packages.
+
+use crate::command::{exists, program, run};
+use anyhow::{Result, bail};
+use std::os::unix::fs::MetadataExt;
+
+/// A program, and the package it comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    program: &'static str,
+    package: &'static str,
+}
+
+const fn part(program: &'static str, package: &'static str) -> Part {
+    Part { program, package }
+}
+
+/// What a job needs.
+pub(crate) const DEMO: &[Part] = &[
+    part("git", "git"),
+    part("crun", "crun"),
+    part("mkfs.ext4", "e2fsprogs"),
+    part("mmdebstrap", "mmdebstrap"),
+];
+
+/// What the tests need besides.
+pub(crate) const TEST: &[Part] = &[
+    part("runc", "runc"),
+    part("busybox", "busybox-static"),
+    part("docker-registry", "docker-registry"),
+    part("htpasswd", "apache2-utils"),
+    part("skopeo", "skopeo"),
+    part("dash", "dash"),
+];
+
+/// What the benchmarks need besides.
+pub(crate) const BENCH: &[Part] =
+    &[part("runc", "runc"), part("dockerd", "docker.io"), part("docker", "docker.io")];
+
+/// Installs what is missing, as root; otherwise says what to install.
+pub(crate) fn ensure(parts: &[&[Part]]) -> Result<()> {
+    let missing: Vec<Part> =
+        parts.iter().copied().flatten().copied().filter(|part| !exists(part.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|part| part.package).collect();
+    packages.dedup();
+    println!("installing {}", packages.join(", "));
+    if !is_root() || !exists("apt-get") {
+        bail!("these packages are needed: {}; install them and start again", packages.join(" "));
+    }
+    run(program("apt-get", ["update", "-qq"]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    let install = ["install", "-y", "-qq", "--no-install-recommends"];
+    run(program("apt-get", install.iter().copied().chain(packages))
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(std::process::Stdio::null()))
+}
+
+pub(crate) fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}

@@ -1,0 +1,34 @@
+//! The product, built.
+
+use crate::command::{program, run};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// The checkout.
+pub(crate) fn checkout() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Builds `executor` as it is shipped, but for the machine at hand; returns its path.
+pub(crate) fn build() -> Result<PathBuf> {
+    println!("building executor (a few minutes the first time)");
+    run(cargo(["build", "--release", "--package", "cli", "--quiet"]).current_dir(checkout()))?;
+    let binary = target().join("release/executor");
+    std::fs::canonicalize(&binary).with_context(|| format!("{} was not built", binary.display()))
+}
+
+pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> std::process::Command {
+    let mut command = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), args);
+    // The settings that cargo gave to this program are not meant for the next cargo.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from)
+}

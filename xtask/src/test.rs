@@ -1,0 +1,134 @@
+//! `cargo xtask test`: every check and every test, and one line that counts them.
+
+use crate::command::{exists, output, run as run_command};
+use crate::{demo, parts, product, rootfs};
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// What was counted.
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+pub(crate) fn run() -> Result<()> {
+    parts::ensure(&[parts::DEMO, parts::TEST])?;
+    tools()?;
+    let debian = rootfs::debian()?;
+    let skips = tempfile::NamedTempFile::new().context("failed to make a file for skipped tests")?;
+
+    let mut count = Count::default();
+    check("formatting", product::cargo(["fmt", "--all", "--check"]), &mut count)?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    check("lints", product::cargo(clippy), &mut count)?;
+    let deny = ["deny", "--all-features", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
+    check("dependencies", product::cargo(deny), &mut count)?;
+
+    let mut nextest = product::cargo(["nextest", "run", "--workspace", "--profile", "ci", "--no-fail-fast"]);
+    nextest.env("EXECUTOR_TEST_SKIPS", skips.path()).env("EXECUTOR_TEST_ROOTFS", debian);
+    tests(nextest, &mut count)?;
+    check("documentation examples", product::cargo(["test", "--workspace", "--doc", "--quiet"]), &mut count)?;
+    demo_twice(&mut count)?;
+
+    let skipped = std::fs::read_to_string(skips.path())?;
+    let said = skipped.lines().count();
+    count.passed -= said.min(count.passed);
+    count.skipped += said;
+    for line in skipped.lines() {
+        println!("{line}");
+    }
+    println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    if count.failed > 0 {
+        bail!("there are failures: see above");
+    }
+    Ok(())
+}
+
+/// Test tools that are no packages of Debian's. Built once; a few minutes each.
+fn tools() -> Result<()> {
+    for (program, package) in [("cargo-nextest", "cargo-nextest"), ("cargo-deny", "cargo-deny")] {
+        if !exists(program) {
+            println!("installing {package} from the crates registry");
+            run_command(&mut product::cargo(["install", "--quiet", "--locked", package]))?;
+        }
+    }
+    Ok(())
+}
+
+/// One check is one test.
+fn check(name: &str, mut command: Command, count: &mut Count) -> Result<()> {
+    println!("checking {name}");
+    let output = output(command.current_dir(product::checkout()))?;
+    if output.status.success() {
+        count.passed += 1;
+    } else {
+        count.failed += 1;
+        println!("FAILED {name}");
+        println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// Runs the tests and reads their count out of the closing line.
+fn tests(mut command: Command, count: &mut Count) -> Result<()> {
+    let mut child = command
+        .current_dir(product::checkout())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("failed to start the tests")?;
+    let stderr = child.stderr.take().context("no standard error")?;
+    let mut summary = None;
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        println!("{line}");
+        if line.trim_start().starts_with("Summary [") {
+            summary = Some(line);
+        }
+    }
+    child.wait()?;
+    let summary = summary.context("the tests were not run: see above")?;
+    count.passed += number_before(&summary, " passed");
+    count.failed += number_before(&summary, " failed") + number_before(&summary, " timed out");
+    count.skipped += number_before(&summary, " skipped");
+    Ok(())
+}
+
+fn number_before(text: &str, word: &str) -> usize {
+    let before = text.split(word).next().filter(|before| before.len() < text.len()).unwrap_or_default();
+    before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// The demo works, works again, and leaves nothing behind.
+fn demo_twice(count: &mut Count) -> Result<()> {
+    let repo = std::fs::canonicalize(product::checkout())?;
+    let binary = product::build()?;
+    for round in ["once", "twice"] {
+        println!("checking the demo, {round}");
+        match demo::run_once(binary.clone(), &repo.to_string_lossy()) {
+            Ok(()) => count.passed += 1,
+            Err(fault) => {
+                count.failed += 1;
+                println!("FAILED the demo, {round}: {fault:#}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_line_is_read() {
+        let line =
+            "     Summary [   0.249s] 25 tests run: 23 passed (1 slow), 2 failed, 1 timed out, 7 skipped";
+        assert_eq!(number_before(line, " passed"), 23);
+        assert_eq!(number_before(line, " failed"), 2);
+        assert_eq!(number_before(line, " timed out"), 1);
+        assert_eq!(number_before(line, " skipped"), 7);
+        assert_eq!(number_before(line, " leaky"), 0);
+    }
+}
