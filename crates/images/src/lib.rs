@@ -4,12 +4,19 @@
 //! Invariant: nothing here runs a container, and nothing in a layer is believed: unpacking can't
 //! leave the layer's own directory.
 
+mod digest;
+mod documents;
 mod error;
+mod import;
+mod limits;
 mod model;
+mod platform;
 mod reference;
 mod store;
+mod unpack;
 
 pub use error::ImageError;
+pub use limits::Limits;
 pub use model::{Image, ImageConfig, ImageInfo, Progress, RegistryCredentials};
 pub use reference::Reference;
-pub use store::ImageStore;
+pub use store::{Collected, ImageStore};

@@ -1,9 +1,9 @@
 //! Plain data in and out of the image store.
 
 use crate::Reference;
+use crate::store::Hold;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,11 +20,8 @@ pub struct Image {
     pub layers: Vec<PathBuf>,
     /// While this lives, garbage collection leaves the layers alone.
     #[expect(dead_code, reason = "held for its Drop")]
-    pub(crate) hold: Arc<dyn Send + Sync + HoldMarker>,
+    pub(crate) hold: Arc<Hold>,
 }
-
-/// What keeps layers from being collected.
-pub(crate) trait HoldMarker: fmt::Debug {}
 
 /// How an image wants to be run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

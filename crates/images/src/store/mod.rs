@@ -1,0 +1,128 @@
+//! The content-addressed store.
+//!
+//! ```text
+//! lock                      shared while a name is written, exclusive while garbage is chosen
+//! blobs/sha256/<hex>        manifests and configurations
+//! layers/<diff id's hex>/   one unpacked layer
+//!   fs/                     its files in overlayfs' own form
+//!   counted.json            what it holds, in numbers
+//!   lock                    shared while the layer is in use, exclusive while it is collected
+//! names/<hex>.json          one name and the manifest it stands for; <hex> digests the name
+//! tmp/session-*/            unfinished work of one process, locked while that process lives
+//! ```
+//!
+//! Everything is finished in `tmp` and renamed into place, so whoever looks sees it whole or not at
+//! all, and a process may be killed at any point. Any number of processes may share a store.
+
+mod garbage;
+mod layers;
+mod layout;
+mod local;
+mod lock;
+mod names;
+mod session;
+
+pub(crate) use layers::{Hold, LayerHold, LayerSource};
+pub(crate) use names::Publication;
+pub(crate) use session::Scratch;
+
+pub use garbage::Collected;
+
+use crate::digest::Digest;
+use crate::{Image, ImageError, ImageInfo, Limits, Progress, Reference, RegistryCredentials};
+use layout::Layout;
+use local::Known;
+use session::Session;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The content-addressed store of images. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct ImageStore {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What clones of a store share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    layout: Layout,
+    session: Session,
+    pub(crate) limits: Limits,
+    known: Known,
+}
+
+impl ImageStore {
+    /// Opens the store in `root`, which is made if need be, and removes what dead processes left.
+    /// Blocking.
+    pub fn open(root: PathBuf) -> Result<Self, ImageError> {
+        Self::open_with_limits(root, Limits::default())
+    }
+
+    /// Opens the store with other limits than usual. Blocking.
+    pub fn open_with_limits(root: PathBuf, limits: Limits) -> Result<Self, ImageError> {
+        // Callers mount the layers from other directories than ours.
+        let root = std::path::absolute(&root).map_err(ImageError::io("find", &root))?;
+        let layout = Layout::create(root)?;
+        let session = Session::start(&layout)?;
+        Ok(Self { inner: Arc::new(Inner { layout, session, limits, known: Known::default() }) })
+    }
+
+    /// Imports an archive under `name`: what `docker save` writes, an OCI image layout, or the tar of
+    /// a root file system, each also compressed by gzip or zstd. Replaces what had the name; leaves
+    /// the store as it was when it fails. Blocking.
+    pub fn import(&self, name: &Reference, archive: &Path) -> Result<ImageInfo, ImageError> {
+        crate::import::import(&self.inner, name, archive)
+    }
+
+    /// The image for `reference`: from the store when its name or digest is here, else from its
+    /// registry. Asking twice at once does the work once.
+    ///
+    /// Quick when the image is here: it then reads one small file.
+    pub async fn resolve(
+        &self,
+        reference: &Reference,
+        _credentials: &RegistryCredentials,
+        _progress: &dyn Progress,
+    ) -> Result<Image, ImageError> {
+        if let Some(image) = self.inner.local(reference)? {
+            return Ok(image);
+        }
+        Err(ImageError::NotFound { reference: reference.clone(), place: "the store".to_owned() })
+    }
+
+    /// The images by name. Blocking.
+    pub fn list(&self) -> Result<Vec<ImageInfo>, ImageError> {
+        self.inner.all_names()
+    }
+
+    /// Takes a name away. Its layers stay until they are collected. Blocking.
+    pub fn remove(&self, name: &Reference) -> Result<(), ImageError> {
+        if self.inner.forget(name)? {
+            return Ok(());
+        }
+        Err(ImageError::NotFound { reference: name.clone(), place: "the store".to_owned() })
+    }
+
+    /// Removes layers and documents that no name leads to and no process uses. Blocking.
+    pub fn collect_garbage(&self) -> Result<Collected, ImageError> {
+        self.inner.collect_garbage()
+    }
+}
+
+impl Inner {
+    /// A new empty directory in the store's file system, removed when it is dropped.
+    pub(crate) fn scratch(&self) -> Result<Scratch, ImageError> {
+        self.session.scratch()
+    }
+
+    /// A manifest or configuration; none when it isn't here.
+    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ImageError> {
+        let path = self.layout.blob(digest);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ImageError::io("read", &path)(error)),
+        }
+    }
+}

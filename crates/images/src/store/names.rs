@@ -1,0 +1,108 @@
+//! Names and the manifests they stand for.
+
+use super::Inner;
+use super::layout::names_in;
+use super::lock::Lock;
+use crate::digest::Digest;
+use crate::{ImageError, ImageInfo, Reference};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// One name, as its file has it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    reference: String,
+    digest: Digest,
+    size: u64,
+    created_at: i64,
+}
+
+/// An image that is about to get a name.
+pub(crate) struct Publication<'a> {
+    pub(crate) reference: &'a Reference,
+    pub(crate) manifest: &'a [u8],
+    pub(crate) config: &'a [u8],
+    /// Bytes of its layers, unpacked.
+    pub(crate) size: u64,
+}
+
+impl Inner {
+    /// Gives an image a name, in place of any other that had it. The caller holds its layers.
+    pub(crate) fn publish(&self, image: &Publication<'_>) -> Result<ImageInfo, ImageError> {
+        let digest = Digest::of(image.manifest);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let record = Record {
+            reference: image.reference.to_string(),
+            digest: digest.clone(),
+            size: image.size,
+            created_at: now,
+        };
+        let json = serde_json::to_vec(&record).map_err(io::Error::other);
+        let path = self.layout.name(image.reference);
+        let json = json.map_err(ImageError::io("write", &path))?;
+        // Shared with other writers, so that no collection comes between blobs and name.
+        let _no_collection = Lock::shared(&self.layout.lock())?;
+        self.write_whole(&self.layout.blob(&Digest::of(image.config)), image.config)?;
+        self.write_whole(&self.layout.blob(&digest), image.manifest)?;
+        self.write_whole(&path, &json)?;
+        Ok(record.info(image.reference.clone()))
+    }
+
+    /// The manifest that a name stands for.
+    pub(crate) fn named(&self, reference: &Reference) -> Result<Option<Digest>, ImageError> {
+        Ok(read(&self.layout.name(reference))?.map(|record| record.digest))
+    }
+
+    /// All names, sorted.
+    pub(super) fn all_names(&self) -> Result<Vec<ImageInfo>, ImageError> {
+        let directory = self.layout.names();
+        let mut all = Vec::new();
+        for file in names_in(&directory)?.iter().filter(|file| file.ends_with(".json")) {
+            // One that is gone was removed in the meantime.
+            if let Some(record) = read(&directory.join(file))? {
+                let reference = record.reference.parse()?;
+                all.push(record.info(reference));
+            }
+        }
+        all.sort_by(|a, b| a.reference.cmp(&b.reference));
+        Ok(all)
+    }
+
+    /// Takes a name away; whether it was there.
+    pub(super) fn forget(&self, reference: &Reference) -> Result<bool, ImageError> {
+        let path = self.layout.name(reference);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(ImageError::io("remove", &path)(error)),
+        }
+    }
+
+    /// Writes a file that others see whole or not at all, also after a power cut.
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+        let scratch = self.session.scratch()?;
+        let unfinished = scratch.path().join("file");
+        fs::File::create(&unfinished)
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&unfinished, path))
+            .map_err(ImageError::io("write", path))
+    }
+}
+
+impl Record {
+    fn info(self, reference: Reference) -> ImageInfo {
+        ImageInfo { reference, digest: self.digest.to_string(), size: self.size, created_at: self.created_at }
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Record>, ImageError> {
+    match fs::read(path) {
+        Ok(json) => serde_json::from_slice(&json).map(Some).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+    .map_err(ImageError::io("read", path))
+}
