@@ -1,1 +1,31 @@
-//! The executor itself.
+//! The executor itself: takes jobs from a control plane, runs each in a sandbox, delivers its log
+//! and says how it ended.
+//!
+//! ```text
+//! dequeue loop ──► Claimed ──open──► Opened ──prepare──► Prepared ──run steps──► close ──► mark
+//!                                      │                                          ▲
+//!                                      └───────── failure, stop, panic ───────────┘
+//! heartbeat thread ──► "cancel", "not yours" ──► the job's stop
+//! ```
+//!
+//! Invariants: no concrete runtime and no environment variable is named here. A sandbox that was
+//! opened is closed, whatever happens. A job never waits for its log to be delivered, and a failing
+//! delivery never fails a job. A failing heartbeat never stops a job; only an explicit answer does.
+
+mod api;
+mod config;
+mod dequeue_loop;
+mod error;
+mod heartbeat;
+mod job;
+mod log;
+mod random;
+mod run;
+mod running;
+mod text;
+mod timeline;
+mod workspace;
+
+pub use config::{AgentConfig, Announced, DEFAULT_LOG_CAP};
+pub use error::{AgentError, Summary};
+pub use run::run;

@@ -1,0 +1,95 @@
+//! Asking for a job.
+
+use super::{Api, ApiError, Reply};
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use std::time::{Duration, Instant};
+use wire::additions::{PREFER, PREFERENCE_APPLIED, prefer_wait};
+use wire::paths::{MULTI_DEQUEUE, QueueCall};
+use wire::{DequeueRequest, Job, JobId};
+
+/// How much longer than it was asked to hold a dequeue the control plane may take.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// What came of a dequeue.
+pub(crate) struct Answer {
+    pub(crate) dequeued: Dequeued,
+    /// The control plane held the request for as long as it was asked to.
+    pub(crate) held: bool,
+    /// When the answer was complete.
+    pub(crate) at: Instant,
+}
+
+pub(crate) enum Dequeued {
+    Nothing,
+    Job(Box<Job>),
+    /// A job was assigned to us, but we can't read it.
+    Undecodable(Undecodable),
+}
+
+/// What can be told of a payload that can't be decoded.
+#[derive(Debug)]
+pub(crate) struct Undecodable {
+    pub(crate) fault: serde_json::Error,
+    /// Enough to report it, if at least that could be read.
+    pub(crate) job: Option<(JobId, String, Option<String>)>,
+}
+
+impl Api {
+    /// Asks once.
+    pub(crate) async fn dequeue(&self) -> Result<Answer, ApiError> {
+        let config = self.config();
+        let path = match config.queues.as_slice() {
+            [queue] if !config.multi_queue => QueueCall::Dequeue.path(queue),
+            _ => MULTI_DEQUEUE.to_owned(),
+        };
+        let body = DequeueRequest {
+            queues: if config.multi_queue { config.queues.clone() } else { Vec::new() },
+            executor_name: config.name.clone(),
+            version: config.version.clone(),
+            num_cpus: config.announced.cpus,
+            memory: config.announced.memory.clone(),
+            disk_space: config.announced.disk.clone(),
+        };
+        let request =
+            self.as_agent(Method::POST, &path).header(PREFER, prefer_wait(config.long_poll.as_secs()));
+        let reply = self.call(request, &body, config.long_poll + MARGIN).await?;
+        Ok(Answer {
+            at: Instant::now(),
+            held: reply.headers.contains_key(PREFERENCE_APPLIED),
+            dequeued: read(&reply),
+        })
+    }
+}
+
+fn read(reply: &Reply) -> Dequeued {
+    if reply.status == StatusCode::NO_CONTENT || reply.body.is_empty() {
+        return Dequeued::Nothing;
+    }
+    match serde_json::from_slice(&reply.body) {
+        Ok(job) => Dequeued::Job(Box::new(job)),
+        Err(fault) => Dequeued::Undecodable(Undecodable { fault, job: salvage(&reply.body) }),
+    }
+}
+
+/// Looks for id, token and queue in a payload that is wrong elsewhere.
+fn salvage(body: &[u8]) -> Option<(JobId, String, Option<String>)> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let id = JobId::deserialize(value.get("id")?).ok()?;
+    let text = |key| value.get(key).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    Some((id, text("token")?.to_owned(), text("queue").map(str::to_owned)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_and_token_are_found_in_a_payload_that_is_wrong_elsewhere() {
+        let found = salvage(br#"{"id":7,"token":"t","queue":"batches","files":{"a":{"content":"%"}}}"#);
+        assert_eq!(found, Some((JobId(7), "t".to_owned(), Some("batches".to_owned()))));
+        for hopeless in [&b"{"[..], b"[]", br#"{"id":"x","token":"t"}"#, br#"{"id":7}"#] {
+            assert_eq!(salvage(hopeless), None);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How a call fails, and whether trying again can help.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use std::time::Duration;
+
+/// The most of an error answer that is shown.
+const EXCERPT: usize = 512;
+/// The longest pause that a `Retry-After` header can ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// No answer, or not all of it.
+    #[error("failed to reach the control plane")]
+    Transport(#[source] reqwest::Error),
+    /// An answer other than 200 and 204.
+    #[error("unexpected status code {}{}", .status.as_u16(), said(.body))]
+    Status { status: StatusCode, retry_after: Option<Duration>, body: Bytes },
+    #[error("failed to write the request as JSON")]
+    Encode(#[source] serde_json::Error),
+    #[error("failed to read the answer as JSON")]
+    Decode(#[source] serde_json::Error),
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    /// Something on this host went wrong while the call was made.
+    #[error("failed to {what}")]
+    Local {
+        what: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ApiError {
+    pub(crate) fn status(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = seconds.map(|n| Duration::from_secs(n).min(LONGEST_RETRY_AFTER));
+        Self::Status { status, retry_after, body }
+    }
+
+    /// Whether the same call may work later. An answer is final, except for "too many" and the
+    /// server's own faults.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Transport(error) => !error.is_builder(),
+            Self::Status { status, .. } => {
+                matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+                    || (status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED)
+            }
+            Self::Local { source, .. } => source.kind() == std::io::ErrorKind::TimedOut,
+            _ => false,
+        }
+    }
+
+    /// The connection was not even made, as is normal while a control plane starts.
+    pub(crate) fn is_connect(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.is_connect())
+    }
+
+    /// The job is not, or no longer, this agent's.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE)
+        )
+    }
+
+    pub(crate) fn code(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// What an error answer says, cut and on one line: it ends in our own log.
+fn said(body: &Bytes) -> String {
+    let text = match serde_json::from_slice::<wire::ErrorBody>(body) {
+        Ok(body) => body.error,
+        Err(_) => String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into_owned(),
+    };
+    let line: String =
+        text.trim().chars().take(EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.is_empty() { line } else { format!(": {line}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16, body: &'static str) -> ApiError {
+        let status = StatusCode::from_u16(code).unwrap();
+        ApiError::status(status, &HeaderMap::new(), Bytes::from_static(body.as_bytes()))
+    }
+
+    #[test]
+    fn only_too_many_and_faults_of_the_server_may_pass() {
+        for code in [408, 429, 500, 502, 503, 504] {
+            assert!(status(code, "").may_pass(), "{code}");
+        }
+        for code in [301, 400, 401, 404, 409, 413, 501] {
+            assert!(!status(code, "").may_pass(), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_answer_is_told_on_one_line() {
+        assert_eq!(status(500, "").to_string(), "unexpected status code 500");
+        assert_eq!(status(400, r#"{"error":"bad\njob"}"#).to_string(), "unexpected status code 400: bad job");
+        assert_eq!(status(502, "<html>\x1b[31m\n").to_string(), "unexpected status code 502: <html> [31m");
+    }
+}

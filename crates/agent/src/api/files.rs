@@ -1,0 +1,24 @@
+//! Workspace files that the control plane keeps.
+
+use super::{Api, ApiError, CALL_TIMEOUT, JobAuth};
+use http::{Method, StatusCode};
+use reqwest::Response;
+use wire::paths::FILES;
+
+impl Api {
+    /// Begins to download a file. The caller reads the body, each piece within [`CALL_TIMEOUT`].
+    pub(crate) async fn file(&self, job: &JobAuth, bucket: &str, key: &str) -> Result<Response, ApiError> {
+        let request = self.as_job(Method::GET, &format!("{FILES}/{bucket}/{key}"), job);
+        let answer = tokio::time::timeout(CALL_TIMEOUT, request.send()).await;
+        let response = answer
+            .map_err(|_| ApiError::Local {
+                what: "get an answer within the time for a call",
+                source: std::io::ErrorKind::TimedOut.into(),
+            })?
+            .map_err(ApiError::Transport)?;
+        match response.status() {
+            StatusCode::OK | StatusCode::NO_CONTENT => Ok(response),
+            status => Err(ApiError::status(status, response.headers(), bytes::Bytes::new())),
+        }
+    }
+}

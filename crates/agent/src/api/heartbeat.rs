@@ -1,0 +1,77 @@
+//! Pings and heartbeats.
+
+use super::{Api, ApiError};
+use http::Method;
+use std::time::Duration;
+use wire::heartbeat::{Running, Telemetry};
+use wire::paths::{MULTI_HEARTBEAT, QueueCall};
+use wire::{HeartbeatRequest, HeartbeatResponse, IdText};
+
+/// How long a heartbeat may take as a whole: one that hangs must not keep the next from going out
+/// before a lease is over.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the control plane said to a heartbeat.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct HeartbeatAnswer {
+    /// The jobs that are still ours; `None` when it did not say.
+    pub(crate) known: Option<Vec<IdText>>,
+    /// The jobs to stop.
+    pub(crate) cancel: Vec<IdText>,
+}
+
+impl Api {
+    /// Says that this agent is about to begin.
+    pub(crate) async fn ping(&self) -> Result<(), ApiError> {
+        let config = self.config();
+        let queues = if config.multi_queue { config.queues.clone() } else { Vec::new() };
+        self.beat(Running::Ping { queues }, Telemetry::default()).await.map(drop)
+    }
+
+    /// Says which jobs run.
+    pub(crate) async fn heartbeat(&self, running: Running) -> Result<HeartbeatAnswer, ApiError> {
+        let reply = self.beat(running, self.config().telemetry.clone()).await?;
+        let Some(value) = reply.json::<serde_json::Value>()? else {
+            return Ok(HeartbeatAnswer::default());
+        };
+        read(value)
+    }
+
+    async fn beat(&self, running: Running, telemetry: Telemetry) -> Result<super::Reply, ApiError> {
+        let config = self.config();
+        let path = match config.queues.as_slice() {
+            [queue] if !config.multi_queue => QueueCall::Heartbeat.path(queue),
+            _ => MULTI_HEARTBEAT.to_owned(),
+        };
+        let body = HeartbeatRequest {
+            executor_name: config.name.clone(),
+            running,
+            telemetry,
+            prometheus_metrics: String::new(),
+        };
+        self.call(self.as_agent(Method::POST, &path), &body, HEARTBEAT_TIMEOUT).await
+    }
+}
+
+/// A list that is not there says nothing; `null` is how stock peers write an empty one.
+fn read(value: serde_json::Value) -> Result<HeartbeatAnswer, ApiError> {
+    let said =
+        value.as_object().is_some_and(|all| all.keys().any(|key| key.eq_ignore_ascii_case("knownIds")));
+    let response: HeartbeatResponse = serde_json::from_value(value).map_err(ApiError::Decode)?;
+    Ok(HeartbeatAnswer { known: said.then_some(response.known_ids), cancel: response.cancel_ids })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_said_is_not_the_same_as_an_empty_list() {
+        let known = |text| read(serde_json::from_str(text).unwrap()).unwrap().known;
+        assert_eq!(known("{}"), None);
+        assert_eq!(known(r#"{"cancelIds":["1"]}"#), None);
+        assert_eq!(known(r#"{"knownIDs":null}"#), Some(vec![]));
+        assert_eq!(known(r#"{"knownIds":[1]}"#), Some(vec![IdText("1".to_owned())]));
+        assert!(read(serde_json::json!([])).is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! The control plane as the agent calls it: one module per family of calls.
+//!
+//! Every call has a limit in time. Which calls are tried again is decided by the caller with
+//! [`retry`]: a dequeue never is (an answer that got lost may have assigned a job, and the
+//! control plane's lease takes care of that one), everything that can be repeated safely is.
+
+mod dequeue;
+mod endpoint;
+mod error;
+mod files;
+mod heartbeat;
+mod logs;
+mod marks;
+mod retry;
+
+pub(crate) use dequeue::{Answer, Dequeued, Undecodable};
+pub(crate) use endpoint::{endpoint, valid_segment};
+pub(crate) use error::ApiError;
+pub(crate) use heartbeat::HeartbeatAnswer;
+pub(crate) use logs::{AppendOutcome, LogText};
+pub(crate) use marks::Final;
+pub(crate) use retry::{Backoff, Patience, retry};
+
+use crate::config::AgentConfig;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::{RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use wire::headers::Credentials;
+use wire::{JobId, additions, headers};
+
+/// How long a TCP and TLS connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a small call may take as a whole.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest answer that is read; a job's inline files are in it.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// The control plane. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    config: Arc<AgentConfig>,
+    log_append: AtomicBool,
+}
+
+/// Which job a call is about, and the token that proves it.
+#[derive(Clone)]
+pub(crate) struct JobAuth {
+    pub(crate) id: JobId,
+    /// The queue that the job's calls go to.
+    pub(crate) queue: String,
+    /// Empty: the agent's own secret stands in.
+    pub(crate) token: SecretString,
+}
+
+impl Api {
+    pub(crate) fn new(config: Arc<AgentConfig>) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .build()?;
+        Ok(Self(Arc::new(Inner { http, config, log_append: AtomicBool::new(false) })))
+    }
+
+    /// Whether the control plane has said that it takes log text at an offset.
+    pub(crate) fn can_append(&self) -> bool {
+        self.0.log_append.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.0.http
+    }
+
+    pub(crate) fn config(&self) -> &AgentConfig {
+        &self.0.config
+    }
+
+    /// A call in the agent's own name.
+    fn as_agent(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut all = HeaderMap::new();
+        all.insert(AUTHORIZATION, secret_header(Credentials::Shared(self.0.config.password.expose_secret())));
+        self.request(method, path, all)
+    }
+
+    /// A call in the name of one job.
+    fn as_job(&self, method: Method, path: &str, job: &JobAuth) -> RequestBuilder {
+        self.request(method, path, self.job_headers(job))
+    }
+
+    /// What authenticates a call about `job`.
+    pub(crate) fn job_headers(&self, job: &JobAuth) -> HeaderMap {
+        let config = self.config();
+        let credentials = match job.token.expose_secret() {
+            "" => Credentials::Shared(config.password.expose_secret()),
+            token => Credentials::Job(token),
+        };
+        let mut all = HeaderMap::new();
+        all.insert(AUTHORIZATION, secret_header(credentials));
+        all.insert(headers::JOB_ID, HeaderValue::from(job.id.0));
+        if let Ok(name) = HeaderValue::from_str(&config.name) {
+            all.insert(headers::EXECUTOR_NAME, name);
+        }
+        all
+    }
+
+    fn request(&self, method: Method, path: &str, all: HeaderMap) -> RequestBuilder {
+        let url = endpoint(&self.0.config.frontend_url, path);
+        self.0.http.request(method, url).headers(all).header(CONTENT_TYPE, "application/json")
+    }
+
+    /// Sends `body` and reads the answer, 200 or 204, to its end.
+    async fn call<T: Serialize>(
+        &self,
+        request: RequestBuilder,
+        body: &T,
+        timeout: Duration,
+    ) -> Result<Reply, ApiError> {
+        let body = serde_json::to_vec(body).map_err(ApiError::Encode)?;
+        self.send(request.body(body), timeout).await
+    }
+
+    async fn send(&self, request: RequestBuilder, timeout: Duration) -> Result<Reply, ApiError> {
+        let response = request.timeout(timeout).send().await.map_err(ApiError::Transport)?;
+        let (status, all) = (response.status(), response.headers().clone());
+        self.learn(&all);
+        let body = read_to_end(response).await;
+        match status {
+            StatusCode::OK | StatusCode::NO_CONTENT => Ok(Reply { status, headers: all, body: body? }),
+            _ => Err(ApiError::status(status, &all, body.unwrap_or_default())),
+        }
+    }
+
+    /// Takes note of what the control plane says it can do.
+    fn learn(&self, all: &HeaderMap) {
+        let said = all.get_all(additions::CAPABILITIES);
+        let append = said
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|list| list.split(','))
+            .any(|name| name.trim() == additions::LOG_APPEND);
+        if append {
+            self.0.log_append.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A successful answer.
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Reply {
+    /// The body as JSON; `None` when there is none.
+    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>, ApiError> {
+        if self.status == StatusCode::NO_CONTENT || self.body.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_slice(&self.body).map(Some).map_err(ApiError::Decode)
+    }
+}
+
+async fn read_to_end(mut response: Response) -> Result<Bytes, ApiError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(ApiError::Transport)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(ApiError::TooLarge { limit: MAX_ANSWER });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+fn secret_header(credentials: Credentials<'_>) -> HeaderValue {
+    // A secret with control characters can't be sent; the empty header is then refused with 401.
+    let mut value =
+        HeaderValue::from_str(&credentials.to_header()).unwrap_or_else(|_| HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}

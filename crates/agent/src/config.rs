@@ -1,0 +1,119 @@
+//! What an agent is told. Whoever reads the environment fills this in.
+
+use secrecy::SecretString;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+use wire::DockerAuthConfig;
+use wire::heartbeat::Telemetry;
+
+/// The most text of one log entry that is kept: 64 MiB.
+pub const DEFAULT_LOG_CAP: u64 = 64 << 20;
+/// Where host programs are looked for, unless the configuration says otherwise.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a job is told to be given, as it is announced with every dequeue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// CPUs; 0 is left out.
+    pub cpus: i64,
+    /// Memory, such as `12G`; empty is left out.
+    pub memory: String,
+    /// Disk, such as `20G`; empty is left out.
+    pub disk: String,
+}
+
+/// Everything an agent needs to know.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// The control plane's base URL. Its path is kept, also for git.
+    pub frontend_url: Url,
+    /// The secret that the agent shares with the control plane.
+    pub password: SecretString,
+    /// The queues to take jobs from, sorted.
+    pub queues: Vec<String>,
+    /// Speak the calls of several queues, even if there is only one in `queues`.
+    pub multi_queue: bool,
+    /// This agent's name, new at every start.
+    pub name: String,
+    /// This agent's version; the control plane chooses the payload version by it.
+    pub version: String,
+    /// How many jobs run at the same time, at least 1.
+    pub max_jobs: usize,
+    /// The pause after a dequeue that found nothing, where the control plane did not hold it.
+    pub poll_interval: Duration,
+    /// How long a job may take, from its dequeue to the end of its last step.
+    pub max_runtime: Option<Duration>,
+    /// Leave after this many jobs.
+    pub num_total_jobs: Option<u64>,
+    /// Take no more jobs after this time.
+    pub max_active_time: Option<Duration>,
+    /// What each sandbox may use.
+    pub limits: runtimes::Limits,
+    /// What the control plane is told of it.
+    pub announced: Announced,
+    /// A directory of our own for what running jobs need on this host.
+    pub work_dir: PathBuf,
+    /// The environment that host programs such as git get, `PATH` above all. They inherit nothing.
+    pub tool_env: Vec<(String, String)>,
+    /// Registry credentials for jobs that bring none.
+    pub docker_auth: DockerAuthConfig,
+    /// Keep workspaces below `work_dir` when their jobs end, for somebody to look at.
+    pub keep_workspaces: bool,
+    /// What heartbeats tell of this host.
+    pub telemetry: Telemetry,
+    /// How long the control plane is asked to hold a dequeue that would find nothing.
+    pub long_poll: Duration,
+    /// The most bytes of text of one log entry.
+    pub log_cap: u64,
+    /// The pause between heartbeats, from the end of one to the beginning of the next.
+    pub heartbeat_interval: Duration,
+    /// How long, after a job has ended, its final call and the rest of its log are tried.
+    pub patience: Duration,
+}
+
+impl AgentConfig {
+    /// A configuration for one queue with the documented defaults.
+    pub fn new(
+        frontend_url: Url,
+        password: SecretString,
+        queue: &str,
+        name: &str,
+        work_dir: PathBuf,
+    ) -> Self {
+        Self {
+            frontend_url,
+            password,
+            queues: vec![queue.to_owned()],
+            multi_queue: false,
+            name: name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            max_jobs: 1,
+            poll_interval: Duration::from_secs(1),
+            max_runtime: Some(Duration::from_secs(30 * 60)),
+            num_total_jobs: None,
+            max_active_time: None,
+            limits: runtimes::Limits::default(),
+            announced: Announced::default(),
+            work_dir,
+            tool_env: vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())],
+            docker_auth: DockerAuthConfig::default(),
+            keep_workspaces: false,
+            telemetry: Telemetry::default(),
+            long_poll: Duration::from_secs(20),
+            log_cap: DEFAULT_LOG_CAP,
+            heartbeat_interval: Duration::from_secs(5),
+            patience: Duration::from_secs(10 * 60),
+        }
+    }
+
+    /// The queue that calls about a job go to. A job of a multi-queue dequeue names its own; `None`
+    /// when it should have and did not.
+    pub(crate) fn queue_of<'a>(&'a self, named: Option<&'a str>) -> Option<&'a str> {
+        match (named, self.queues.as_slice()) {
+            (Some(queue), _) => Some(queue),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+}

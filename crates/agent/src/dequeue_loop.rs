@@ -1,0 +1,217 @@
+//! Takes jobs while there is room for them and starts each in the background.
+
+use crate::api::{Answer, ApiError, Backoff, Dequeued, Final, JobAuth, Patience, Undecodable};
+use crate::config::AgentConfig;
+use crate::error::{Summary, chain};
+use crate::job::{self, Assigned, JobStop, Surroundings};
+use crate::random;
+use crate::running::{RunningJob, RunningSet};
+use crate::timeline::Timeline;
+use jobs::EndReason;
+use secrecy::SecretString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
+use wire::{IdText, Job, JobId};
+
+/// A dequeue that was sent before the agent was told to leave may have been given a job: its answer
+/// is waited for this long.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+/// The longest pause after a dequeue that failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a turn of the loop says about the next one.
+enum Turn {
+    AtOnce,
+    After(Duration),
+}
+
+/// Takes jobs until it is told to leave or has taken enough, then waits for those that run.
+pub(crate) async fn take_jobs(
+    around: Surroundings,
+    running: RunningSet,
+    drain: CancellationToken,
+) -> Summary {
+    let closing = close_in_time(around.api.config(), &drain);
+    let mut taker = Taker::new(around, running);
+    taker.take_until(&closing.token).await;
+    info!(running = taker.running.snapshot().len(), "no more jobs are taken");
+    taker.finish().await
+}
+
+/// Fires when no more jobs are to be taken.
+struct Closing {
+    token: CancellationToken,
+    _timer: AbortOnDropHandle<()>,
+}
+
+fn close_in_time(config: &AgentConfig, drain: &CancellationToken) -> Closing {
+    let token = drain.child_token();
+    let (limit, fire) = (config.max_active_time, token.clone());
+    let timer = tokio::spawn(async move {
+        if let Some(limit) = limit {
+            sleep(limit).await;
+            info!("the agent's active time is over");
+            fire.cancel();
+        }
+    });
+    Closing { token, _timer: AbortOnDropHandle::new(timer) }
+}
+
+struct Taker {
+    around: Surroundings,
+    running: RunningSet,
+    slots: Arc<Semaphore>,
+    jobs: JoinSet<bool>,
+    backoff: Backoff,
+    summary: Summary,
+}
+
+impl Taker {
+    fn new(around: Surroundings, running: RunningSet) -> Self {
+        let config = around.api.config();
+        let slots = Arc::new(Semaphore::new(config.max_jobs));
+        let backoff = Backoff::new(config.poll_interval, LONGEST_PAUSE);
+        Self { around, running, slots, jobs: JoinSet::new(), backoff, summary: Summary::default() }
+    }
+
+    async fn take_until(&mut self, closing: &CancellationToken) {
+        let limit = self.around.api.config().num_total_jobs.unwrap_or(u64::MAX);
+        while self.summary.taken < limit {
+            self.collect();
+            let slot = tokio::select! {
+                biased;
+                () = closing.cancelled() => return,
+                slot = Arc::clone(&self.slots).acquire_owned() => slot,
+            };
+            // The semaphore is never closed.
+            let Ok(slot) = slot else { return };
+            match self.turn(slot, closing).await {
+                Turn::AtOnce => {}
+                Turn::After(pause) => {
+                    let _ = closing.run_until_cancelled(sleep(pause)).await;
+                }
+            }
+        }
+    }
+
+    /// Asks once, and starts what comes.
+    async fn turn(&mut self, slot: OwnedSemaphorePermit, closing: &CancellationToken) -> Turn {
+        let asked = Instant::now();
+        let Some(answer) = self.ask(closing).await else { return Turn::AtOnce };
+        let config = self.around.api.config();
+        match answer {
+            Ok(Answer { dequeued: Dequeued::Nothing, held, at }) => {
+                self.backoff.reset();
+                let rest = if held { at.duration_since(asked) } else { Duration::ZERO };
+                // Also paces a control plane that says it waited and did not.
+                match config.poll_interval.saturating_sub(rest) {
+                    Duration::ZERO => Turn::AtOnce,
+                    pause => Turn::After(random::about(pause)),
+                }
+            }
+            Ok(Answer { dequeued: Dequeued::Job(job), at, .. }) => {
+                self.backoff.reset();
+                self.start(*job, at, slot);
+                Turn::AtOnce
+            }
+            Ok(Answer { dequeued: Dequeued::Undecodable(payload), .. }) => {
+                self.refuse(payload, slot);
+                Turn::After(self.backoff.pause())
+            }
+            Err(error) => {
+                // Never sent again at once: if it was the answer that got lost, a job may have been
+                // assigned to us, and the control plane takes it back when its lease runs out.
+                warn!(error = chain(&error), "failed to dequeue");
+                Turn::After(self.backoff.pause().max(error.retry_after().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Sends a dequeue; `None` when it was given up because the agent has to leave.
+    async fn ask(&self, closing: &CancellationToken) -> Option<Result<Answer, ApiError>> {
+        let mut answer = std::pin::pin!(self.around.api.dequeue());
+        tokio::select! {
+            answer = &mut answer => Some(answer),
+            () = closing.cancelled() => {
+                let brief = timeout(LAST_ANSWER, answer);
+                self.around.hurry.run_until_cancelled(brief).await.and_then(Result::ok)
+            }
+        }
+    }
+
+    fn start(&mut self, job: Job, at: Instant, slot: OwnedSemaphorePermit) {
+        let Some(auth) = self.auth(job.id, &job.token, job.queue.as_deref()) else { return };
+        let stop = Arc::new(JobStop::default());
+        let alive = RunningJob { id: job.id, queue: job.queue.clone(), stop: Arc::clone(&stop) };
+        let Some(registered) = self.running.register(alive) else {
+            error!(job = %job.id, "the control plane handed out a job that runs here already; it is not run twice");
+            return;
+        };
+        self.summary.taken += 1;
+        let timeline = Timeline::begin(IdText::new(job.id, job.queue.as_deref()), at);
+        let around = self.around.clone();
+        self.jobs.spawn(async move {
+            let completed = job::run(around.clone(), Assigned { job, auth, stop, at, timeline }).await;
+            drop((registered, slot));
+            around.runtime.warm().await;
+            completed
+        });
+    }
+
+    /// Reports a job that was assigned to us but can't be read: it won't be any better next time.
+    fn refuse(&mut self, payload: Undecodable, slot: OwnedSemaphorePermit) {
+        let fault = payload.fault;
+        let Some((id, token, queue)) = payload.job else {
+            error!(%fault, "a job was assigned that can't be read, not even its id");
+            return;
+        };
+        error!(job = %id, %fault, "a job was assigned that can't be read");
+        let Some(auth) = self.auth(id, &token, queue.as_deref()) else { return };
+        let message = format!("the executor could not read the job: {fault}");
+        let last = Final::Failed { message, end: EndReason::BadJob.detail() };
+        let around = self.around.clone();
+        self.jobs.spawn(async move {
+            let patience = Patience { limit: around.api.config().patience, hurry: around.hurry.clone() };
+            job::mark(&around.api, &auth, &last, &patience).await;
+            drop(slot);
+            false
+        });
+    }
+
+    /// Who a job's calls are made as; `None`, and a word in the log, when nobody knows where to.
+    fn auth(&self, id: JobId, token: &str, named: Option<&str>) -> Option<JobAuth> {
+        let queue = self.around.api.config().queue_of(named).filter(|queue| crate::api::valid_segment(queue));
+        let Some(queue) = queue else {
+            error!(job = %id, ?named, "a job was assigned without a queue that calls about it could go to");
+            return None;
+        };
+        Some(JobAuth { id, queue: queue.to_owned(), token: SecretString::from(token) })
+    }
+
+    /// Takes note of jobs that have ended.
+    fn collect(&mut self) {
+        while let Some(ended) = self.jobs.try_join_next() {
+            self.note(ended);
+        }
+    }
+
+    async fn finish(mut self) -> Summary {
+        while let Some(ended) = self.jobs.join_next().await {
+            self.note(ended);
+        }
+        self.summary
+    }
+
+    fn note(&mut self, ended: Result<bool, tokio::task::JoinError>) {
+        match ended {
+            Ok(completed) => self.summary.completed += u64::from(completed),
+            Err(panic) => error!(%panic, "a job's task panicked"),
+        }
+    }
+}

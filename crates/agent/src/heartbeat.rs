@@ -1,0 +1,176 @@
+//! Says every few seconds which jobs are alive, and hears which of them are to end.
+//!
+//! It has a thread, a tokio runtime and an HTTP client of its own: whatever keeps the rest of the
+//! agent busy, the lease of its jobs is kept.
+
+use crate::api::{Api, HeartbeatAnswer};
+use crate::config::AgentConfig;
+use crate::error::{AgentError, chain};
+use crate::job::StopCause;
+use crate::running::{RunningJob, RunningSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+use wire::heartbeat::Running;
+use wire::{IdText, QueueJobIds};
+
+/// A running heartbeat.
+pub(crate) struct Heartbeat {
+    done: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Snapshot = Vec<(IdText, RunningJob)>;
+
+impl Heartbeat {
+    /// Starts to beat for `jobs`. `main` learns of the control plane's capabilities through its own
+    /// calls.
+    pub(crate) fn start(config: Arc<AgentConfig>, jobs: RunningSet) -> Result<Self, AgentError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(AgentError::io("set up the heartbeat"))?;
+        let done = CancellationToken::new();
+        let until = done.clone();
+        // Connections belong to the runtime that drives them, so this client can't be shared.
+        let api = Api::new(config).map_err(AgentError::Client)?;
+        let thread = std::thread::Builder::new()
+            .name("heartbeat".to_owned())
+            .spawn(move || runtime.block_on(beat(api, jobs, until)))
+            .map_err(AgentError::io("start the heartbeat's thread"))?;
+        Ok(Self { done, thread: Some(thread) })
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.done.cancel();
+        // A heartbeat under way is dropped, so this takes no time.
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the heartbeat panicked");
+        }
+    }
+}
+
+async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
+    let interval = api.config().heartbeat_interval;
+    let forever = async {
+        loop {
+            once(&api, &jobs).await;
+            tokio::time::sleep(interval).await;
+        }
+    };
+    let _ = done.run_until_cancelled(forever).await;
+}
+
+/// A heartbeat that fails changes nothing: the jobs go on, and so do the heartbeats.
+async fn once(api: &Api, jobs: &RunningSet) {
+    let mut sent = jobs.snapshot();
+    let running = if api.config().multi_queue { grouped(api.config(), &mut sent) } else { numbered(&sent) };
+    match api.heartbeat(running).await {
+        Ok(answer) => obey(&answer, &sent),
+        Err(error) => warn!(error = chain(&error), "heartbeat failed"),
+    }
+}
+
+fn numbered(sent: &Snapshot) -> Running {
+    Running::Single(sent.iter().map(|(_, job)| job.id).collect())
+}
+
+/// Jobs by queue. One without a queue can't be told of in this form: it is taken out of `sent`, and
+/// so nothing is concluded from its absence in the answer.
+fn grouped(config: &AgentConfig, sent: &mut Snapshot) -> Running {
+    let mut by_queue: BTreeMap<String, Vec<IdText>> = BTreeMap::new();
+    sent.retain(|(_, job)| match config.queue_of(job.queue.as_deref()) {
+        Some(queue) => {
+            by_queue.entry(queue.to_owned()).or_default().push(IdText::new(job.id, None));
+            true
+        }
+        None => false,
+    });
+    Running::Multi {
+        queues: config.queues.clone(),
+        by_queue: by_queue
+            .into_iter()
+            .map(|(queue_name, job_ids)| QueueJobIds { queue_name, job_ids })
+            .collect(),
+    }
+}
+
+/// Does what the control plane says about the jobs it was asked about, and only those: one that
+/// began meanwhile is not judged.
+fn obey(answer: &HeartbeatAnswer, sent: &Snapshot) {
+    if let Some(known) = &answer.known {
+        for (key, job) in sent {
+            let ours = known.contains(key) || known.iter().any(|id| job.is_meant_by(id));
+            if !ours && job.stop(StopCause::Abandoned) {
+                error!(job = %key, "the control plane does not know the job as ours: it is dropped");
+            }
+        }
+    }
+    for id in &answer.cancel {
+        match meant(id, sent) {
+            Some((key, job)) if job.stop(StopCause::Canceled) => info!(job = %key, "job is canceled"),
+            Some(_) => {}
+            None => debug!(%id, "asked to cancel a job that does not run here"),
+        }
+    }
+}
+
+/// The one job that `id` names: exactly, or else without doubt.
+fn meant<'a>(id: &IdText, sent: &'a Snapshot) -> Option<&'a (IdText, RunningJob)> {
+    if let Some(exact) = sent.iter().find(|(key, _)| key == id) {
+        return Some(exact);
+    }
+    let mut candidates = sent.iter().filter(|(_, job)| job.is_meant_by(id));
+    candidates.next().filter(|_| candidates.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::JobId;
+
+    fn snapshot(jobs: &[(i64, Option<&str>)]) -> Snapshot {
+        let job = |(id, queue): &(i64, Option<&str>)| {
+            let job = RunningJob { id: JobId(*id), queue: queue.map(str::to_owned), stop: Arc::default() };
+            (IdText::new(job.id, *queue), job)
+        };
+        jobs.iter().map(job).collect()
+    }
+
+    fn causes(sent: &Snapshot) -> Vec<Option<StopCause>> {
+        sent.iter().map(|(_, job)| job.stop.cause()).collect()
+    }
+
+    fn ids(ids: &[&str]) -> Vec<IdText> {
+        ids.iter().map(|id| IdText((*id).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_answer_stops_exactly_the_jobs_it_names() {
+        let sent = snapshot(&[(1, None), (2, None), (3, None)]);
+        obey(&HeartbeatAnswer { known: Some(ids(&["1", "2"])), cancel: ids(&["2", "9", "x"]) }, &sent);
+        assert_eq!(causes(&sent), [None, Some(StopCause::Canceled), Some(StopCause::Abandoned)]);
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_stops_nothing() {
+        let sent = snapshot(&[(1, None)]);
+        obey(&HeartbeatAnswer::default(), &sent);
+        assert_eq!(causes(&sent), [None]);
+    }
+
+    #[test]
+    fn the_same_number_in_two_queues_is_two_jobs() {
+        let sent = snapshot(&[(3, Some("batches")), (3, Some("codeintel"))]);
+        obey(&HeartbeatAnswer { known: None, cancel: ids(&["3"]) }, &sent);
+        assert_eq!(causes(&sent), [None, None], "in doubt nothing is stopped");
+        obey(&HeartbeatAnswer { known: None, cancel: ids(&["3-codeintel"]) }, &sent);
+        assert_eq!(causes(&sent), [None, Some(StopCause::Canceled)]);
+    }
+}

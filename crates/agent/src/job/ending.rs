@@ -1,0 +1,170 @@
+//! How a job ended, for people and for programs, and which final call that makes.
+
+use super::stop::{JobStop, StopCause};
+use crate::api::Final;
+use crate::error::chain;
+use crate::text;
+use jobs::EndReason;
+use runtimes::{Cause, Exit, ExitStatus, RuntimeError};
+use std::time::Duration;
+
+/// Why a job did not complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Something went wrong.
+    Broke { reason: EndReason, message: String },
+    /// It was stopped; [`JobStop`] knows by whom.
+    Stopped,
+}
+
+impl Failure {
+    pub(crate) fn new(reason: EndReason, message: impl Into<String>) -> Self {
+        Self::Broke { reason, message: message.into() }
+    }
+
+    /// The job asks for something that can't be done.
+    pub(crate) fn bad_job(message: impl Into<String>) -> Self {
+        Self::new(EndReason::BadJob, message)
+    }
+
+    /// Our side of the sandbox broke.
+    pub(crate) fn sandbox(message: impl Into<String>) -> Self {
+        Self::new(EndReason::Sandbox, message)
+    }
+
+    /// Says what was being done.
+    pub(crate) fn while_doing(self, what: &str) -> Self {
+        match self {
+            Self::Broke { reason, message } => Self::Broke { reason, message: format!("{what}: {message}") },
+            Self::Stopped => Self::Stopped,
+        }
+    }
+
+    /// What a runtime's own failure means for the job.
+    pub(crate) fn of_runtime(error: &RuntimeError) -> Self {
+        let reason = match error {
+            RuntimeError::Image(_) => EndReason::Image,
+            RuntimeError::Refused(_) => EndReason::BadJob,
+            _ => EndReason::Sandbox,
+        };
+        Self::new(reason, chain(error))
+    }
+
+    /// What a step's exit means for the job; `Ok` when it ended with 0 and no limit was hit.
+    pub(crate) fn of_exit(key: &str, exit: &Exit) -> Result<(), Self> {
+        let step = key.to_owned();
+        let (reason, message) = match (exit.cause, exit.status) {
+            (Some(Cause::Stopped), _) => return Err(Self::Stopped),
+            (Some(Cause::OutOfMemory { limit, peak }), _) => (
+                EndReason::OutOfMemory { step, limit, peak },
+                format!("the step ran out of memory: it used {peak} bytes and may use {limit}"),
+            ),
+            (Some(Cause::DiskFull { limit }), _) => (
+                EndReason::DiskFull { step, limit },
+                format!("the step filled the job's disk of {limit} bytes"),
+            ),
+            (None, ExitStatus::Code(0)) => return Ok(()),
+            (None, ExitStatus::Code(code)) => {
+                (EndReason::ExitCode { step, code }, format!("command failed with exit code {code}"))
+            }
+            (None, ExitStatus::Signal(signal)) => {
+                (EndReason::Signal { step, signal }, format!("command was killed by signal {signal}"))
+            }
+        };
+        Err(Self::new(reason, message))
+    }
+}
+
+/// The final call for a job that ended with `result`; `None` when nothing may be said. Only what a
+/// user asked for is final; everything else may be tried again, as the control plane sees fit.
+pub(crate) fn final_call(
+    result: &Result<(), Failure>,
+    stop: &JobStop,
+    limit: Option<Duration>,
+) -> Option<(EndReason, Final)> {
+    let (reason, message) = match result {
+        _ if stop.cause() == Some(StopCause::Abandoned) => return None,
+        Ok(()) => return Some((EndReason::Succeeded, Final::Complete)),
+        Err(Failure::Broke { reason, message }) => (reason.clone(), message.clone()),
+        Err(Failure::Stopped) => match stop.cause() {
+            Some(StopCause::Canceled) => (EndReason::Canceled, "the job was canceled".to_owned()),
+            Some(StopCause::Timeout) => timed_out(limit.unwrap_or_default()),
+            // A sandbox that stops by itself has no cause of ours.
+            Some(StopCause::ExecutorStopped | StopCause::Abandoned) | None => {
+                (EndReason::ExecutorStopped, "the executor was stopped while the job ran".to_owned())
+            }
+        },
+    };
+    let end = reason.detail();
+    let last = match reason {
+        EndReason::Canceled => Final::Failed { message, end },
+        _ => Final::Errored { message, end },
+    };
+    Some((reason, last))
+}
+
+fn timed_out(limit: Duration) -> (EndReason, String) {
+    let shown = text::go_duration(limit);
+    (
+        EndReason::Timeout { limit },
+        format!("job exceeded maximum execution time of {shown}: context deadline exceeded"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtimes::Usage;
+
+    fn exit(status: ExitStatus, cause: Option<Cause>) -> Exit {
+        Exit { status, cause, usage: Usage::default() }
+    }
+
+    fn mark(result: &Result<(), Failure>, cause: Option<StopCause>) -> Option<Final> {
+        let stop = JobStop::default();
+        if let Some(cause) = cause {
+            stop.fire(cause);
+        }
+        final_call(result, &stop, Some(Duration::from_secs(1800))).map(|(_, last)| last)
+    }
+
+    #[test]
+    fn a_limit_tells_more_than_the_signal_that_enforced_it() {
+        let killed = exit(ExitStatus::Signal(9), Some(Cause::OutOfMemory { limit: 10, peak: 9 }));
+        let Err(Failure::Broke { reason, message }) = Failure::of_exit("build", &killed) else { panic!() };
+        assert_eq!(reason, EndReason::OutOfMemory { step: "build".to_owned(), limit: 10, peak: 9 });
+        assert_eq!(message, "the step ran out of memory: it used 9 bytes and may use 10");
+        assert_eq!(Failure::of_exit("build", &exit(ExitStatus::Code(0), None)), Ok(()));
+    }
+
+    #[test]
+    fn only_a_cancellation_is_final() {
+        let failed = Err(Failure::bad_job("no"));
+        assert!(matches!(mark(&failed, None), Some(Final::Errored { .. })));
+        assert!(matches!(
+            mark(&Err(Failure::Stopped), Some(StopCause::Canceled)),
+            Some(Final::Failed { .. })
+        ));
+        assert!(matches!(
+            mark(&Err(Failure::Stopped), Some(StopCause::Timeout)),
+            Some(Final::Errored { .. })
+        ));
+        assert_eq!(mark(&Ok(()), None), Some(Final::Complete));
+    }
+
+    #[test]
+    fn a_job_that_ended_before_its_stop_was_seen_ended_as_it_ended() {
+        assert_eq!(mark(&Ok(()), Some(StopCause::Canceled)), Some(Final::Complete));
+        assert_eq!(mark(&Ok(()), Some(StopCause::Abandoned)), None);
+    }
+
+    #[test]
+    fn a_timeout_names_the_limit() {
+        let Some(Final::Errored { message, end }) = mark(&Err(Failure::Stopped), Some(StopCause::Timeout))
+        else {
+            panic!()
+        };
+        assert_eq!(message, "job exceeded maximum execution time of 30m0s: context deadline exceeded");
+        assert_eq!((end.reason.as_str(), end.limit), ("timeout", Some(1_800_000)));
+    }
+}

@@ -1,0 +1,124 @@
+//! One job from its dequeue to its final call.
+
+mod credentials;
+mod ending;
+mod phases;
+mod skip;
+mod steps;
+mod stop;
+
+pub(crate) use ending::Failure;
+pub(crate) use stop::{JobStop, StopCause};
+
+use crate::api::{Api, Final, JobAuth, Patience, retry};
+use crate::error::chain;
+use crate::log::JobLog;
+use crate::timeline::Timeline;
+use ending::final_call;
+use jobs::Redactor;
+use phases::Claimed;
+use runtimes::Runtime;
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+use wire::Job;
+
+/// What a redacted credential of the agent itself is replaced by.
+const REMOVED: &str = "SECRET_REMOVED";
+
+/// What jobs share.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) api: Api,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// The agent has to leave at once.
+    pub(crate) hurry: CancellationToken,
+}
+
+/// A job that was assigned to us.
+pub(crate) struct Assigned {
+    pub(crate) job: Job,
+    pub(crate) auth: JobAuth,
+    pub(crate) stop: Arc<JobStop>,
+    /// When its dequeue was answered.
+    pub(crate) at: Instant,
+    pub(crate) timeline: Timeline,
+}
+
+/// Runs a job and makes its final call; tells whether it completed.
+pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
+    let Assigned { job, auth, stop, at, timeline } = assigned;
+    let config = around.api.config();
+    let patience = Patience { limit: config.patience, hurry: around.hurry.clone() };
+    let redactor = redactor(&job, &auth, &config.password);
+    let log = JobLog::start(around.api.clone(), auth.clone(), redactor);
+    info!(job = %job.id, queue = auth.queue, repository = job.repository_name, steps = job.docker_steps.len(), "job begins");
+
+    let watch = AbortOnDropHandle::new(tokio::spawn(watch(around.clone(), Arc::clone(&stop), at)));
+    let claimed =
+        Claimed { around: &around, job: &job, auth: &auth, stop: &stop, log: &log, timeline: &timeline };
+    let result = claimed.run_to_the_end().await;
+    // From here on the job has ended, whatever the clock says.
+    drop(watch);
+
+    let Some((reason, mut last)) = final_call(&result, &stop, config.max_runtime) else {
+        warn!(job = %job.id, "the job was dropped without a final call: the control plane gave it to somebody else");
+        return false;
+    };
+    if let Final::Errored { message, .. } | Final::Failed { message, .. } = &mut last {
+        *message = log.redact(message);
+    }
+    log.flush(&patience).await;
+    timeline.reached("log delivered");
+    mark(&around.api, &auth, &last, &patience).await;
+    timeline.reached("marked");
+    let seconds = at.elapsed().as_secs_f64();
+    match &last {
+        Final::Complete => info!(job = %job.id, seconds, "job completed"),
+        Final::Errored { message, .. } | Final::Failed { message, .. } => {
+            info!(job = %job.id, seconds, %reason, message, "job did not complete");
+        }
+    }
+    last == Final::Complete
+}
+
+/// Makes a final call, again and again while there is patience.
+pub(crate) async fn mark(api: &Api, auth: &JobAuth, last: &Final, patience: &Patience) {
+    let marked = tokio::select! {
+        marked = retry("mark a job", || api.mark(auth, last)) => marked,
+        () = patience.over() => {
+            warn!(job = %auth.id, "gave up on telling how the job ended; its lease will run out");
+            return;
+        }
+    };
+    if let Err(error) = marked {
+        warn!(job = %auth.id, error = chain(&error), "the control plane did not take the job's end");
+    }
+}
+
+/// Stops the job when its time is over, or when the agent has to leave.
+async fn watch(around: Surroundings, stop: Arc<JobStop>, at: Instant) {
+    let deadline = async {
+        match around.api.config().max_runtime {
+            Some(limit) => sleep(limit.saturating_sub(at.elapsed())).await,
+            None => std::future::pending().await,
+        }
+    };
+    let cause = tokio::select! {
+        () = deadline => StopCause::Timeout,
+        () = around.hurry.cancelled() => StopCause::ExecutorStopped,
+    };
+    stop.fire(cause);
+}
+
+/// Everything that may not be shown; the job's own words for a secret win over ours.
+fn redactor(job: &Job, auth: &JobAuth, password: &SecretString) -> Redactor {
+    let ours = [password.expose_secret(), auth.token.expose_secret()];
+    let ours = ours.into_iter().filter(|secret| !job.redacted_values.contains_key(*secret));
+    let theirs = job.redacted_values.iter().map(|(secret, word)| (secret.as_str(), word.as_str()));
+    Redactor::new(ours.map(|secret| (secret, REMOVED)).chain(theirs).filter(|(secret, _)| !secret.is_empty()))
+}

@@ -1,0 +1,154 @@
+//! The phases of a job as types: what can't be done yet has no method, and what was opened has but
+//! one way to its end, which closes it.
+
+use super::{Failure, JobStop, Surroundings, credentials};
+use crate::api::JobAuth;
+use crate::log::JobLog;
+use crate::random;
+use crate::text;
+use crate::timeline::Timeline;
+use crate::workspace::{self, Confined};
+use futures_util::FutureExt;
+use runtimes::{Sandbox, SandboxSpec};
+use std::any::Any;
+use std::fs;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::time::Instant;
+use tracing::{error, warn};
+use wire::Job;
+
+/// Assigned to us; nothing of it is on this host.
+#[derive(Clone, Copy)]
+pub(super) struct Claimed<'a> {
+    pub(super) around: &'a Surroundings,
+    pub(super) job: &'a Job,
+    pub(super) auth: &'a JobAuth,
+    pub(super) stop: &'a JobStop,
+    pub(super) log: &'a JobLog,
+    pub(super) timeline: &'a Timeline,
+}
+
+/// Has a sandbox with an empty workspace.
+pub(super) struct Opened<'a> {
+    pub(super) claimed: Claimed<'a>,
+    pub(super) sandbox: Box<dyn Sandbox>,
+    name: String,
+}
+
+/// Its workspace is filled: steps can run.
+pub(super) struct Prepared<'a, 'b> {
+    pub(super) opened: &'b mut Opened<'a>,
+    pub(super) confined: Confined,
+}
+
+impl<'a> Claimed<'a> {
+    /// Everything from here to a closed sandbox.
+    pub(super) async fn run_to_the_end(self) -> Result<(), Failure> {
+        self.check()?;
+        let mut opened = self.open().await?;
+        // A panic is a defect of ours; the job's sandbox must not outlive it all the same.
+        let worked = AssertUnwindSafe(opened.work()).catch_unwind().await;
+        opened.close().await;
+        worked.unwrap_or_else(|panic| Err(panicked(&*panic)))
+    }
+
+    /// What can be refused before anything is made.
+    fn check(&self) -> Result<(), Failure> {
+        if !self.job.cli_steps.is_empty() {
+            let runtime = self.around.runtime.name();
+            return Err(Failure::bad_job(format!(
+                "src steps need a runtime with src-cli on the host, and are not supported by this one ({runtime}): \
+                 use a docker step with an image that has src"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn open(self) -> Result<Opened<'a>, Failure> {
+        let config = self.around.api.config();
+        let name = format!("job-{}-{}", self.job.id, hex::encode(random::bytes::<4>()));
+        let spec = SandboxSpec {
+            name: name.clone(),
+            limits: config.limits,
+            credentials: credentials::choose(&self.job.docker_auth_config, &config.docker_auth)?,
+        };
+        // Not raced against the stop: half an opened sandbox is one that nobody closes.
+        let opening = AssertUnwindSafe(self.around.runtime.open(spec)).catch_unwind().await;
+        let sandbox = match opening {
+            Ok(opened) => {
+                opened.map_err(|fault| Failure::of_runtime(&fault).while_doing("creating the sandbox"))?
+            }
+            Err(panic) => return Err(panicked(&*panic)),
+        };
+        self.timeline.reached("sandbox open");
+        Ok(Opened { claimed: self, sandbox, name })
+    }
+}
+
+impl<'a> Opened<'a> {
+    async fn work(&mut self) -> Result<(), Failure> {
+        self.prepare().await?.run_steps().await
+    }
+
+    /// Fills the workspace.
+    async fn prepare<'b>(&'b mut self) -> Result<Prepared<'a, 'b>, Failure> {
+        let Claimed { around, job, auth, stop, log, timeline } = self.claimed;
+        if stop.cause().is_some() {
+            return Err(Failure::Stopped);
+        }
+        let path = self.sandbox.workspace();
+        workspace::clone_repository(&around.api, auth, job, path, log, stop).await?;
+        let confined = Confined::open(path)?;
+        workspace::write_all(&around.api, auth, job, &confined, log, stop).await?;
+        timeline.reached("workspace ready");
+        Ok(Prepared { opened: self, confined })
+    }
+
+    /// Removes the sandbox, and tells so in the log. Nothing here can fail the job.
+    async fn close(self) {
+        let Claimed { around, job, log, timeline, .. } = self.claimed;
+        let config = around.api.config();
+        let entry = log.entry("teardown.fs", None);
+        let path = self.sandbox.workspace().to_owned();
+        if config.keep_workspaces {
+            let kept = config.work_dir.join("kept").join(&self.name);
+            match keep(&path, &kept) {
+                Ok(()) => entry.line(&format!("Preserving workspace ({}) as per config", kept.display())),
+                Err(fault) => entry.line(&format!("Operation failed: keeping {}: {fault}", path.display())),
+            }
+        } else {
+            entry.line(&format!("Removing {}", path.display()));
+        }
+        let began = Instant::now();
+        let closed = AssertUnwindSafe(self.sandbox.close()).catch_unwind().await;
+        match closed {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => {
+                let fault = crate::error::chain(&fault);
+                entry.line(&format!("Operation failed: {fault}"));
+                warn!(job = %job.id, sandbox = self.name, fault, "failed to close a sandbox");
+            }
+            Err(_) => error!(job = %job.id, sandbox = self.name, "closing a sandbox panicked"),
+        }
+        entry.line(&format!("Done in {}", text::go_duration(began.elapsed())));
+        entry.close(0);
+        timeline.reached("sandbox closed");
+    }
+}
+
+/// Moves the workspace away and leaves an empty one for the sandbox to remove.
+fn keep(workspace: &Path, kept: &Path) -> std::io::Result<()> {
+    if let Some(parent) = kept.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::rename(workspace, kept)?;
+    fs::create_dir(workspace)
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    error!(text, "running a job panicked");
+    Failure::sandbox("the executor failed while it ran the job: see its own log")
+}

@@ -1,0 +1,94 @@
+//! Runs the steps of a job, one after the other, up to the first that fails.
+
+use super::phases::Prepared;
+use super::{Failure, skip};
+use crate::log::NO_EXIT_CODE;
+use crate::workspace::{DATA, SCRIPTS_DIR, file_name, normalize};
+use runtimes::{ExitStatus, Step};
+use wire::{DockerStep, Job};
+
+/// What a step's log key begins with.
+const KEY: &str = "step.docker.";
+/// What the key of a step that may skip others ends with.
+const PRE: &str = ".pre";
+
+impl Prepared<'_, '_> {
+    pub(super) async fn run_steps(mut self) -> Result<(), Failure> {
+        let job = self.opened.claimed.job;
+        let mut next = 0;
+        while let Some(step) = job.docker_steps.get(next) {
+            let name = step_name(step, next);
+            self.run_step(step, next, &name)
+                .await
+                .map_err(|failure| failure.while_doing(&format!("running command \"{KEY}{name}\"")))?;
+            next += 1;
+            if name.strip_suffix(PRE).is_some()
+                && let Some(wanted) = skip::read(&self.confined)?
+            {
+                next = skip::to(&wanted, next, job.docker_steps.len(), |index| {
+                    step_name(&job.docker_steps[index], index)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_step(&mut self, step: &DockerStep, index: usize, name: &str) -> Result<(), Failure> {
+        let claimed = self.opened.claimed;
+        if claimed.stop.cause().is_some() {
+            return Err(Failure::Stopped);
+        }
+        let prepared = prepare(claimed.job, step, index)?;
+        if let Some(below) = prepared.cwd.strip_prefix("/data/") {
+            // A container engine makes a missing working directory. If this one can't be made in the
+            // workspace, the runtime says why.
+            let _ = self.confined.create_dir(below);
+        }
+        let mut entry = claimed.log.entry(&format!("{KEY}{name}"), Some(&prepared.argv));
+        claimed.timeline.reached("step begins");
+        let ran = self.opened.sandbox.run(prepared, &mut entry, claimed.stop.token()).await;
+        claimed.timeline.reached("step ended");
+        match ran {
+            Ok(exit) => {
+                entry.close(shown(exit.status));
+                Failure::of_exit(name, &exit)
+            }
+            Err(fault) => {
+                let failure = Failure::of_runtime(&fault);
+                if let Failure::Broke { message, .. } = &failure {
+                    entry.line(message);
+                }
+                entry.close(NO_EXIT_CODE);
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// The step as the runtime is told.
+fn prepare(job: &Job, step: &DockerStep, index: usize) -> Result<Step, Failure> {
+    let dir = normalize(&step.dir)?;
+    // The entry itself may hold a secret, so only its place is told.
+    if let Some(bad) = step.env.iter().position(|pair| !pair.contains('=') || pair.contains('\0')) {
+        return Err(Failure::bad_job(format!("entry {bad} of the step's env is not NAME=value")));
+    }
+    Ok(Step {
+        image: step.image.clone(),
+        argv: vec!["/bin/sh".to_owned(), format!("{DATA}/{SCRIPTS_DIR}/{}", file_name(job, index))],
+        cwd: if dir.is_empty() { DATA.to_owned() } else { format!("{DATA}/{dir}") },
+        env: step.env.clone(),
+    })
+}
+
+/// The step's key, or its index if it has none.
+fn step_name(step: &DockerStep, index: usize) -> String {
+    if step.key.is_empty() { index.to_string() } else { step.key.clone() }
+}
+
+/// The exit code in the log; a signal counts from 128 on, as in a shell.
+fn shown(status: ExitStatus) -> i32 {
+    match status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal(signal) => 128 + signal,
+    }
+}

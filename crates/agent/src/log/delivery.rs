@@ -1,0 +1,292 @@
+//! Delivers one entry: opens it, then sends what is new until its end has arrived.
+//!
+//! A control plane of ours gets each byte once, at its offset. A stock one gets the whole text with
+//! every update, so updates come at most once a second and less often as the text grows.
+
+use super::entry::{Entry, View};
+use crate::api::{Api, ApiError, AppendOutcome, Backoff, JobAuth, LogText, retry};
+use crate::error::chain;
+use crate::text;
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, warn};
+use wire::additions::AppendLog;
+use wire::{LogEntry, LogEntryUpdate};
+
+/// The most text in one call that appends or opens.
+const CHUNK: usize = 1 << 20;
+/// Output within this time goes out together.
+const COALESCE: Duration = Duration::from_millis(20);
+/// The shortest time between two updates with the whole text.
+const UPDATE_PACE: Duration = Duration::from_secs(1);
+/// The rate at which updates with the whole text may cost traffic, in bytes per second.
+const UPDATE_RATE: u64 = 2 << 20;
+/// How often in a row the control plane may send us back without a byte of progress.
+const MAX_REWINDS: u32 = 20;
+/// What follows the text that the control plane took, when it takes no more.
+const REFUSED: &str = "\n[executor: the control plane takes no more output of this entry]\n";
+
+pub(super) struct Delivery {
+    api: Api,
+    job: JobAuth,
+    entry: Arc<Entry>,
+    id: i64,
+    /// What the control plane has for sure.
+    acked: u64,
+    end_acked: bool,
+    sent_at: Option<Instant>,
+    rewinds: u32,
+    /// It knows nothing of appending after all.
+    whole_only: bool,
+}
+
+impl Delivery {
+    /// Opens the entry, with the text there is by now. A command that has ended already needs no
+    /// other call.
+    pub(super) async fn open(api: Api, job: JobAuth, entry: Arc<Entry>) -> Result<Self, ApiError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let view = entry.view();
+            let out = read(&entry, 0, CHUNK)?;
+            let acked = out.len() as u64;
+            let end = view.end.filter(|_| acked == view.len);
+            let log_entry = LogEntry {
+                exit_code: end.map(|end| end.exit_code),
+                duration_ms: end.map(|end| end.duration_ms),
+                out,
+                ..describe(&api, &job, &entry)
+            };
+            match api.add_entry(&job, &log_entry).await {
+                Ok(id) => {
+                    let (sent_at, end_acked) = (Some(Instant::now()), end.is_some());
+                    let sent_at = sent_at.filter(|_| !api.can_append());
+                    return Ok(Self {
+                        api,
+                        job,
+                        entry,
+                        id,
+                        acked,
+                        end_acked,
+                        sent_at,
+                        rewinds: 0,
+                        whole_only: false,
+                    });
+                }
+                Err(error) if error.may_pass() => pause(&mut backoff, &error).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs until the entry has ended and the control plane has all of it.
+    pub(super) async fn run(mut self) -> Result<(), ApiError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let view = self.entry.view();
+            if self.end_acked {
+                return Ok(());
+            }
+            if view.len == self.acked && view.end.is_none() {
+                self.wait(view.look_again).await;
+                continue;
+            }
+            self.keep_pace(view.len).await;
+            match self.send().await {
+                Ok(()) => backoff.reset(),
+                Err(error) if error.may_pass() => pause(&mut backoff, &error).await,
+                Err(error) if error.code() == Some(StatusCode::PAYLOAD_TOO_LARGE) => {
+                    return self.end_without_the_rest().await;
+                }
+                Err(error) if self.appends() && has_no_such_call(&error) => self.whole_only = true,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn wait(&self, look_again: Option<Duration>) {
+        let later = async {
+            match look_again {
+                Some(rest) => sleep(rest).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.entry.changed.notified() => {}
+            () = later => {}
+        }
+    }
+
+    /// Waits until the next call is due, or the entry has ended.
+    async fn keep_pace(&self, len: u64) {
+        let Some(sent_at) = self.sent_at else { return };
+        let pace =
+            if self.appends() { COALESCE } else { UPDATE_PACE.max(Duration::from_secs(len / UPDATE_RATE)) };
+        let due = sent_at + pace;
+        while self.entry.view().end.is_none() {
+            tokio::select! {
+                () = sleep_until(due) => return,
+                () = self.entry.changed.notified() => {}
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<(), ApiError> {
+        let view = self.entry.view();
+        if self.appends() { self.append(view).await } else { self.replace(view).await }?;
+        self.sent_at = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn append(&mut self, view: View) -> Result<(), ApiError> {
+        let room = usize::try_from(view.len - self.acked).map_or(CHUNK, |rest| rest.min(CHUNK));
+        let chunk = read(&self.entry, self.acked, room)?;
+        let sent_to = self.acked + chunk.len() as u64;
+        let is_last = sent_to == view.len && view.end.is_some();
+        let append = self.append_of(self.acked, chunk, view.filter_end(is_last));
+        match self.api.append(&self.job, &append).await? {
+            AppendOutcome::Taken => {
+                self.acked = sent_to;
+                self.end_acked = is_last;
+                self.rewinds = 0;
+                Ok(())
+            }
+            AppendOutcome::EndsAt(end) => self.go_on_at(end.min(view.len)).await,
+        }
+    }
+
+    /// The control plane has more or less of the text than we thought.
+    async fn go_on_at(&mut self, end: u64) -> Result<(), ApiError> {
+        debug!(job = %self.job.id, key = self.entry.key, from = self.acked, to = end, "log offset corrected");
+        self.rewinds += 1;
+        if self.rewinds > MAX_REWINDS {
+            let source = std::io::Error::other("the control plane keeps asking for what it was sent");
+            return Err(ApiError::Local { what: "append to the log", source });
+        }
+        if self.rewinds > 1 {
+            sleep(COALESCE * self.rewinds).await;
+        }
+        self.acked = end;
+        Ok(())
+    }
+
+    async fn replace(&mut self, view: View) -> Result<(), ApiError> {
+        let text: Arc<dyn LogText> = Arc::clone(&self.entry) as _;
+        self.api.put_entry(&self.job, self.update_of(view), text, view.len).await?;
+        self.acked = view.len;
+        self.end_acked = view.end.is_some();
+        Ok(())
+    }
+
+    /// The control plane's own limit for this entry is reached. Its end is told all the same, with
+    /// a word on the missing text if even that is taken.
+    async fn end_without_the_rest(self) -> Result<(), ApiError> {
+        warn!(job = %self.job.id, key = self.entry.key, "the control plane takes no more output of this entry");
+        let view = loop {
+            let view = self.entry.view();
+            if view.end.is_some() {
+                break view;
+            }
+            self.wait(view.look_again).await;
+        };
+        for more in [REFUSED, ""] {
+            match retry("end a log entry", || self.send_end(view, more)).await {
+                Err(error) if error.code() == Some(StatusCode::PAYLOAD_TOO_LARGE) => {}
+                outcome => return outcome,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the end of an entry whose text ends with what was taken so far and `more`.
+    async fn send_end(&self, view: View, more: &str) -> Result<(), ApiError> {
+        if self.appends() {
+            let append = self.append_of(self.acked, more.to_owned(), view);
+            return self.api.append(&self.job, &append).await.map(drop);
+        }
+        let text = Shortened { entry: Arc::clone(&self.entry), len: self.acked, more: more.to_owned() };
+        let length = self.acked + more.len() as u64;
+        self.api.put_entry(&self.job, self.update_of(view), Arc::new(text), length).await
+    }
+
+    fn update_of(&self, view: View) -> LogEntryUpdate {
+        LogEntryUpdate {
+            entry_id: self.id,
+            entry: LogEntry {
+                exit_code: view.end.map(|end| end.exit_code),
+                duration_ms: view.end.map(|end| end.duration_ms),
+                ..describe(&self.api, &self.job, &self.entry)
+            },
+        }
+    }
+
+    fn append_of(&self, offset: u64, chunk: String, view: View) -> AppendLog {
+        AppendLog {
+            executor_name: self.api.config().name.clone(),
+            job_id: self.job.id,
+            entry_id: self.id,
+            offset,
+            chunk,
+            exit_code: view.end.map(|end| end.exit_code),
+            duration_ms: view.end.map(|end| end.duration_ms),
+        }
+    }
+
+    fn appends(&self) -> bool {
+        self.api.can_append() && !self.whole_only
+    }
+}
+
+impl View {
+    /// The view as it is, or one that has not ended.
+    fn filter_end(self, keep: bool) -> Self {
+        Self { end: self.end.filter(|_| keep), ..self }
+    }
+}
+
+/// The beginning of an entry's text, and a word on what is missing.
+struct Shortened {
+    entry: Arc<Entry>,
+    len: u64,
+    more: String,
+}
+
+impl LogText for Shortened {
+    fn read(&self, offset: u64, limit: usize) -> std::io::Result<String> {
+        let Some(after) = offset.checked_sub(self.len) else {
+            let room = usize::try_from(self.len - offset).map_or(limit, |rest| rest.min(limit));
+            return self.entry.read(offset, room);
+        };
+        let rest = &self.more[usize::try_from(after).unwrap_or(usize::MAX).min(self.more.len())..];
+        Ok(text::begin(rest, limit).to_owned())
+    }
+}
+
+/// A control plane without the call says so with 404 or 405, before it looks at the job.
+fn has_no_such_call(error: &ApiError) -> bool {
+    matches!(error.code(), Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED))
+}
+
+fn describe(api: &Api, job: &JobAuth, entry: &Entry) -> LogEntry {
+    LogEntry {
+        executor_name: api.config().name.clone(),
+        job_id: job.id,
+        key: entry.key.clone(),
+        command: entry.command.clone(),
+        start_time: entry.start_time,
+        exit_code: None,
+        out: String::new(),
+        duration_ms: None,
+    }
+}
+
+fn read(entry: &Entry, offset: u64, limit: usize) -> Result<String, ApiError> {
+    entry.read(offset, limit).map_err(|source| ApiError::Local { what: "read back the log", source })
+}
+
+async fn pause(backoff: &mut Backoff, error: &ApiError) {
+    let pause = backoff.pause().max(error.retry_after().unwrap_or_default());
+    debug!(error = chain(error), ?pause, "delivering the log failed, trying again");
+    sleep(pause).await;
+}

@@ -1,0 +1,106 @@
+//! An agent's life: reach the control plane, clean up, take jobs, leave.
+
+use crate::api::Api;
+use crate::config::AgentConfig;
+use crate::dequeue_loop::take_jobs;
+use crate::error::{AgentError, Summary, chain};
+use crate::heartbeat::Heartbeat;
+use crate::job::Surroundings;
+use crate::running::RunningSet;
+use runtimes::Runtime;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// The pause between two pings.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// A control plane that starts together with us may take this long before anybody is told.
+const QUIET_START: Duration = Duration::from_secs(60);
+
+/// Runs an agent until it is told to leave, or has taken all the jobs it may.
+///
+/// When `drain` fires, it takes no more jobs and waits for those that run. When `stop` fires, it
+/// stops those, reports them and leaves.
+pub async fn run(
+    config: AgentConfig,
+    runtime: Arc<dyn Runtime>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+) -> Result<Summary, AgentError> {
+    check(&config)?;
+    let config = Arc::new(config);
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.work_dir)
+        .map_err(AgentError::io(format!("make the directory {}", config.work_dir.display())))?;
+    let drain = drain_on_either(&drain, &stop);
+    let api = Api::new(Arc::clone(&config)).map_err(AgentError::Client)?;
+    reach(&api, &drain).await?;
+    info!(name = config.name, queues = ?config.queues, runtime = runtime.name(), "executor begins");
+    clean_up(&*runtime).await;
+
+    let running = RunningSet::default();
+    let heartbeat = Heartbeat::start(config, running.clone())?;
+    let warming = Arc::clone(&runtime);
+    tokio::spawn(async move { warming.warm().await });
+    let around = Surroundings { api, runtime, hurry: stop };
+    let summary = take_jobs(around, running, drain).await;
+    drop(heartbeat);
+    info!(taken = summary.taken, completed = summary.completed, "executor ends");
+    Ok(summary)
+}
+
+fn check(config: &AgentConfig) -> Result<(), AgentError> {
+    let fault = match config {
+        _ if config.max_jobs == 0 => "an executor that may run 0 jobs at a time takes none",
+        _ if config.queues.is_empty() => "an executor needs a queue to take jobs from",
+        _ if !config.multi_queue && config.queues.len() > 1 => "several queues need the calls for several",
+        _ if config.queues.iter().any(|queue| !crate::api::valid_segment(queue)) => "a queue has a bad name",
+        _ => return Ok(()),
+    };
+    Err(AgentError::Config(fault.to_owned()))
+}
+
+/// Somebody who only says "stop" means "drain" as well.
+fn drain_on_either(drain: &CancellationToken, stop: &CancellationToken) -> CancellationToken {
+    let either = drain.child_token();
+    let (fire, stop) = (either.clone(), stop.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => fire.cancel(),
+            () = fire.cancelled() => {}
+        }
+    });
+    either
+}
+
+/// Pings until the control plane answers.
+async fn reach(api: &Api, drain: &CancellationToken) -> Result<(), AgentError> {
+    let began = Instant::now();
+    let pings = async {
+        while let Err(error) = api.ping().await {
+            let text = chain(&error);
+            if error.is_connect() && began.elapsed() < QUIET_START {
+                debug!(error = text, "the control plane can't be reached yet");
+            } else {
+                warn!(error = text, "failed to ping the control plane");
+            }
+            sleep(PING_INTERVAL).await;
+        }
+    };
+    drain.run_until_cancelled(pings).await.ok_or(AgentError::NeverReached)
+}
+
+/// Removes what an agent that died left behind. What can't be removed now is tried again at the
+/// next start, and is no reason not to work.
+async fn clean_up(runtime: &dyn Runtime) {
+    match runtime.reap().await {
+        Ok(reaped) if reaped.sandboxes > 0 => info!(sandboxes = reaped.sandboxes, "removed leftovers"),
+        Ok(_) => {}
+        Err(fault) => warn!(fault = chain(&fault), "failed to remove leftovers of an earlier agent"),
+    }
+}

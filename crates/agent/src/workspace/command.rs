@@ -1,0 +1,152 @@
+//! Runs a program on this host for a job: its own process group, nothing inherited, its output in a
+//! log entry.
+
+use crate::log::EntryWriter;
+use runtimes::Stream;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// What a program may leave behind with its output open gets this long to end.
+const LEFTOVERS: Duration = Duration::from_secs(5);
+/// How much output is taken at a time.
+const PIECE: usize = 32 << 10;
+/// The most of a last line that is kept.
+const LAST_LINE: usize = 1 << 10;
+
+/// How a program ended.
+#[derive(Debug)]
+pub(super) enum Ran {
+    Exited {
+        status: ExitStatus,
+        /// The last line it wrote to its standard error.
+        last_words: String,
+    },
+    /// The job was stopped, and the program with it.
+    Stopped,
+}
+
+/// What to show as the exit code of a program: a signal counts from 128 on, as in a shell.
+pub(super) fn exit_code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(crate::log::NO_EXIT_CODE)
+}
+
+/// Runs `argv` to its end, or to the end of `stop`.
+pub(super) async fn run(
+    argv: &[String],
+    env: &[(String, String)],
+    entry: &EntryWriter,
+    stop: &CancellationToken,
+) -> io::Result<Ran> {
+    let [program, args @ ..] = argv else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let mut child = Command::new(program)
+        .args(args)
+        .env_clear()
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut last_words = LastLine::default();
+    let ended = {
+        let mut output = std::pin::pin!(async {
+            tokio::join!(
+                copy(stdout, |bytes| entry.output(Stream::Stdout, bytes)),
+                copy(stderr, |bytes| {
+                    last_words.push(bytes);
+                    entry.output(Stream::Stderr, bytes);
+                }),
+            );
+        });
+        tokio::select! {
+            status = wait(&mut child, &mut output) => Some(status),
+            () = stop.cancelled() => None,
+        }
+    };
+    if !matches!(ended, Some(Ok(_))) {
+        // The child has not been reaped yet, so the group is still the one we made.
+        kill_group(group);
+        child.wait().await?;
+    }
+    match ended {
+        Some(status) => Ok(Ran::Exited { status: status?, last_words: last_words.line() }),
+        None => Ok(Ran::Stopped),
+    }
+}
+
+/// Waits for the program and for the end of its output.
+async fn wait(child: &mut Child, output: &mut (impl Future<Output = ()> + Unpin)) -> io::Result<ExitStatus> {
+    let status = tokio::select! {
+        () = &mut *output => return child.wait().await,
+        status = child.wait() => status?,
+    };
+    // Somebody else may hold the pipes open for ever; what they write after that is nobody's.
+    let _ = timeout(LEFTOVERS, output).await;
+    Ok(status)
+}
+
+fn kill_group(group: Option<Pid>) {
+    if let Some(group) = group {
+        // It may just have ended by itself.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+async fn copy(from: Option<impl AsyncRead + Unpin>, mut to: impl FnMut(&[u8])) {
+    let Some(mut from) = from else { return };
+    let mut piece = vec![0; PIECE];
+    while let Ok(read @ 1..) = from.read(&mut piece).await {
+        to(&piece[..read]);
+    }
+}
+
+/// Remembers the last line that is not empty.
+#[derive(Debug, Default)]
+struct LastLine {
+    complete: Vec<u8>,
+    begun: Vec<u8>,
+}
+
+impl LastLine {
+    fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' | b'\r' if self.begun.trim_ascii().is_empty() => self.begun.clear(),
+                b'\n' | b'\r' => self.complete = std::mem::take(&mut self.begun),
+                _ if self.begun.len() < LAST_LINE => self.begun.push(*byte),
+                _ => {}
+            }
+        }
+    }
+
+    fn line(&self) -> String {
+        let last = if self.begun.trim_ascii().is_empty() { &self.complete } else { &self.begun };
+        String::from_utf8_lossy(last.trim_ascii()).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_the_last_line_with_something_in_it() {
+        for (text, last) in
+            [("", ""), ("a\nb\n\n", "b"), ("a\n  b", "b"), ("10 %\r20 %\rfatal: no\n \n", "fatal: no")]
+        {
+            let mut words = LastLine::default();
+            text.bytes().for_each(|byte| words.push(&[byte]));
+            assert_eq!(words.line(), last);
+        }
+    }
+}

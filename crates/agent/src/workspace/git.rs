@@ -1,0 +1,225 @@
+//! Clones a job's repository with the documented commands, each a log entry of its own.
+
+use super::command::{self, Ran};
+use super::confined::Confined;
+use super::paths::{check_commit, check_repository, normalize};
+use super::proxy::GitProxy;
+use crate::api::{Api, JobAuth};
+use crate::job::{Failure, JobStop};
+use crate::log::{JobLog, NO_EXIT_CODE};
+use jobs::EndReason;
+use std::path::Path;
+use wire::Job;
+
+/// What makes git see nothing of this host and run nothing of the repository's.
+const ENV: [(&str, &str); 6] = [
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_LFS_SKIP_SMUDGE", "1"),
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_ALLOW_PROTOCOL", "http:https"),
+    ("LC_ALL", "C.UTF-8"),
+];
+/// The same, as configuration that wins over the repository's own.
+const CONFIG: [(&str, &str); 6] = [
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("credential.helper", ""),
+    ("http.followRedirects", "false"),
+    // The workspace may belong to the user that steps run as.
+    ("safe.directory", "*"),
+    ("advice.defaultBranchName", "false"),
+];
+
+/// One command: its log key and its arguments.
+#[derive(Debug, PartialEq, Eq)]
+struct GitCommand {
+    key: &'static str,
+    argv: Vec<String>,
+}
+
+/// Clones into `workspace`, or does nothing if the job has no repository.
+pub(crate) async fn clone_repository(
+    api: &Api,
+    auth: &JobAuth,
+    job: &Job,
+    workspace: &Path,
+    log: &JobLog,
+    stop: &JobStop,
+) -> Result<(), Failure> {
+    if job.repository_name.is_empty() {
+        return Ok(());
+    }
+    check_repository(&job.repository_name)?;
+    check_commit(&job.commit)?;
+    let below = normalize(&job.repository_directory)?;
+    if !below.is_empty() {
+        Confined::open(workspace)?.create_dir(&below)?;
+    }
+    let target = workspace.join(&below).to_string_lossy().into_owned();
+    let proxy = GitProxy::start(api.clone(), auth.clone(), &job.repository_name)
+        .await
+        .map_err(|fault| Failure::sandbox(format!("failed to start the git proxy: {fault}")))?;
+    let env = environment(&api.config().tool_env, &proxy);
+    for git in commands(job, &target, &proxy.url()) {
+        run(&git, &env, job, log, stop).await?;
+    }
+    // The proxy and every connection to it end here.
+    drop(proxy);
+    Ok(())
+}
+
+async fn run(
+    git: &GitCommand,
+    env: &[(String, String)],
+    job: &Job,
+    log: &JobLog,
+    stop: &JobStop,
+) -> Result<(), Failure> {
+    let key = git.key;
+    let entry = log.entry(key, Some(&git.argv));
+    let broke = |message: String| Failure::new(EndReason::Checkout, format!("failed {key}: {message}"));
+    match command::run(&git.argv, env, &entry, stop.token()).await {
+        Ok(Ran::Exited { status, .. }) if status.success() => {
+            entry.close(0);
+            Ok(())
+        }
+        Ok(Ran::Exited { status, last_words }) => {
+            let code = command::exit_code(status);
+            entry.close(code);
+            let advice = advice(&last_words, job);
+            let said = if last_words.is_empty() { last_words } else { format!(": {last_words}") };
+            Err(broke(format!("command failed with exit code {code}{said}{advice}")))
+        }
+        Ok(Ran::Stopped) => Err(Failure::Stopped),
+        Err(fault) => {
+            entry.line(&format!("could not run {}: {fault}", git.argv[0]));
+            entry.close(NO_EXIT_CODE);
+            Err(Failure::sandbox(format!("failed {key}: starting command: {fault}")))
+        }
+    }
+}
+
+/// Says in other words what git says of a commit it can't get.
+fn advice(last_words: &str, job: &Job) -> String {
+    let unknown = ["not our ref", "couldn't find remote ref", "unable to read tree"];
+    if unknown.iter().any(|words| last_words.contains(words)) {
+        format!(" (repository {} has no commit {})", job.repository_name, job.commit)
+    } else {
+        String::new()
+    }
+}
+
+/// The documented commands in their order.
+fn commands(job: &Job, target: &str, remote: &str) -> Vec<GitCommand> {
+    let git = |key, args: &[&str]| GitCommand {
+        key,
+        argv: ["git", "-C", target].iter().chain(args).map(|part| (*part).to_owned()).collect(),
+    };
+    let sparse = !job.sparse_checkout.is_empty();
+    let commit = job.commit.as_str();
+
+    let mut fetch = vec!["-c", "protocol.version=2", "fetch", "--progress", "--no-recurse-submodules"];
+    if job.fetch_tags {
+        fetch.push("--tags");
+    }
+    if job.shallow_clone {
+        if !job.fetch_tags {
+            fetch.push("--no-tags");
+        }
+        fetch.push("--depth=1");
+    }
+    if sparse {
+        fetch.push("--filter=blob:none");
+    }
+    fetch.extend(["origin", commit]);
+
+    let mut checkout = if sparse { vec!["-c", "protocol.version=2"] } else { Vec::new() };
+    checkout.extend(["checkout", "--progress", "--force", commit]);
+
+    let mut all = vec![
+        git("setup.git.init", &["init"]),
+        git("setup.git.add-remote", &["remote", "add", "origin", remote]),
+        git("setup.git.disable-gc", &["config", "--local", "gc.auto", "0"]),
+        git("setup.git.fetch", &fetch),
+    ];
+    if sparse {
+        let mut set = vec!["sparse-checkout", "set", "--no-cone", "--"];
+        set.extend(job.sparse_checkout.iter().map(String::as_str));
+        all.push(git("setup.git.sparse-checkout-config", &["config", "--local", "core.sparseCheckout", "1"]));
+        all.push(git("setup.git.sparse-checkout-set", &set));
+    }
+    all.push(git("setup.git.checkout", &checkout));
+    all.push(git("setup.git.set-remote", &["remote", "set-url", "origin", &job.repository_name]));
+    all
+}
+
+fn environment(tool_env: &[(String, String)], proxy: &GitProxy) -> Vec<(String, String)> {
+    let nonce = proxy.nonce_header();
+    let config = CONFIG.into_iter().chain([("http.extraHeader", nonce.as_str())]);
+    let mut env = tool_env.to_vec();
+    env.extend(ENV.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let mut count = 0;
+    for (key, value) in config {
+        env.push((format!("GIT_CONFIG_KEY_{count}"), key.to_owned()));
+        env.push((format!("GIT_CONFIG_VALUE_{count}"), value.to_owned()));
+        count += 1;
+    }
+    env.push(("GIT_CONFIG_COUNT".to_owned(), count.to_string()));
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(job: &Job) -> Vec<String> {
+        let all = commands(job, "/w", "http://127.0.0.1:9/r/n");
+        all.iter().map(|git| format!("{} {}", git.key, git.argv.join(" "))).collect()
+    }
+
+    fn job() -> Job {
+        Job { repository_name: "r/n".to_owned(), commit: "c0ffee".to_owned(), ..Job::default() }
+    }
+
+    #[test]
+    fn a_plain_clone_runs_the_documented_commands() {
+        assert_eq!(
+            lines(&job()),
+            [
+                "setup.git.init git -C /w init",
+                "setup.git.add-remote git -C /w remote add origin http://127.0.0.1:9/r/n",
+                "setup.git.disable-gc git -C /w config --local gc.auto 0",
+                "setup.git.fetch git -C /w -c protocol.version=2 fetch --progress --no-recurse-submodules origin c0ffee",
+                "setup.git.checkout git -C /w checkout --progress --force c0ffee",
+                "setup.git.set-remote git -C /w remote set-url origin r/n",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sparse_clone_runs_two_more() {
+        let sparse = Job { sparse_checkout: vec!["/a/*".to_owned(), "b".to_owned()], ..job() };
+        assert_eq!(
+            lines(&sparse)[3..],
+            [
+                "setup.git.fetch git -C /w -c protocol.version=2 fetch --progress --no-recurse-submodules --filter=blob:none origin c0ffee",
+                "setup.git.sparse-checkout-config git -C /w config --local core.sparseCheckout 1",
+                "setup.git.sparse-checkout-set git -C /w sparse-checkout set --no-cone -- /a/* b",
+                "setup.git.checkout git -C /w -c protocol.version=2 checkout --progress --force c0ffee",
+                "setup.git.set-remote git -C /w remote set-url origin r/n",
+            ]
+        );
+    }
+
+    #[test]
+    fn tags_and_depth_come_in_the_documented_order() {
+        let fetch = |fetch_tags, shallow_clone| {
+            let line = lines(&Job { fetch_tags, shallow_clone, ..job() }).remove(3);
+            line.split_once("--no-recurse-submodules ").unwrap().1.to_owned()
+        };
+        assert_eq!(fetch(true, false), "--tags origin c0ffee");
+        assert_eq!(fetch(false, true), "--no-tags --depth=1 origin c0ffee");
+        assert_eq!(fetch(true, true), "--tags --depth=1 origin c0ffee");
+    }
+}

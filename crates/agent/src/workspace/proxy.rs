@@ -1,0 +1,136 @@
+//! Lets git clone without ever seeing a credential: a proxy on loopback that adds them.
+//!
+//! It serves one repository, only what a clone needs, and only to whoever knows a number that is
+//! made for this clone and handed to our git alone. It ends with the clone, with every connection.
+
+use super::serve::{self, ProxyBody};
+use crate::api::{Api, JobAuth, endpoint};
+use crate::error::chain;
+use crate::random;
+use futures_util::TryStreamExt;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http_body_util::{BodyDataStream, BodyExt, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
+use percent_encoding::percent_decode_str;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+use wire::headers::{ACTOR_INTERNAL, ACTOR_UID};
+use wire::paths::GIT;
+
+/// Proves that a request comes from our own git.
+const NONCE: &str = "x-executor-clone";
+/// What of a request is passed on.
+const REQUEST_HEADERS: [HeaderName; 5] =
+    [ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, CONTENT_ENCODING, HeaderName::from_static("git-protocol")];
+/// What of an answer is passed on.
+const ANSWER_HEADERS: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CACHE_CONTROL];
+
+/// A running proxy; dropping it ends it.
+pub(super) struct GitProxy {
+    port: u16,
+    shared: Arc<Shared>,
+    _server: AbortOnDropHandle<()>,
+}
+
+struct Shared {
+    api: Api,
+    auth: JobAuth,
+    repository: String,
+    nonce: String,
+}
+
+impl GitProxy {
+    pub(super) async fn start(api: Api, auth: JobAuth, repository: &str) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let nonce = hex::encode(random::bytes::<16>());
+        let shared = Arc::new(Shared { api, auth, repository: repository.to_owned(), nonce });
+        let handler = Arc::clone(&shared);
+        let server = serve::serve(listener, move |request| {
+            let handler = Arc::clone(&handler);
+            async move { handler.answer(request).await }
+        });
+        Ok(Self { port, shared, _server: AbortOnDropHandle::new(tokio::spawn(server)) })
+    }
+
+    /// What git is to clone.
+    pub(super) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/{}", self.port, self.shared.repository)
+    }
+
+    /// The header that git has to send.
+    pub(super) fn nonce_header(&self) -> String {
+        format!("{NONCE}: {}", self.shared.nonce)
+    }
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        let Some((path, query)) = self.permitted(&request) else { return empty(StatusCode::FORBIDDEN) };
+        match self.forward(request, &path, query).await {
+            Ok(response) => response,
+            Err(error) => {
+                warn!(job = %self.auth.id, error = chain(&error), "failed to reach the control plane for git");
+                empty(StatusCode::BAD_GATEWAY)
+            }
+        }
+    }
+
+    /// The path below the git prefix and the query of a request that a clone needs.
+    fn permitted<B>(&self, request: &Request<B>) -> Option<(String, Option<&'static str>)> {
+        let shown = request.headers().get(NONCE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        if !bool::from(shown.ct_eq(self.nonce.as_bytes())) {
+            return None;
+        }
+        let path = percent_decode_str(request.uri().path()).decode_utf8().ok()?;
+        let call = path.strip_prefix('/')?.strip_prefix(&self.repository)?;
+        let query = match (request.method(), call, request.uri().query()) {
+            (&Method::GET, "/info/refs", Some("service=git-upload-pack")) => Some("service=git-upload-pack"),
+            (&Method::POST, "/git-upload-pack", None) => None,
+            _ => return None,
+        };
+        Some((path.into_owned(), query))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        path: &str,
+        query: Option<&str>,
+    ) -> Result<Response<ProxyBody>, reqwest::Error> {
+        let mut url = endpoint(&self.api.config().frontend_url, &format!("{GIT}{path}"));
+        if let Some(query) = query {
+            url.set_query(Some(query));
+        }
+        let mut headers = only(request.headers(), &REQUEST_HEADERS);
+        headers.extend(self.api.job_headers(&self.auth));
+        headers.insert(ACTOR_UID, http::HeaderValue::from_static(ACTOR_INTERNAL));
+        let mut upstream = self.api.http().request(request.method().clone(), url).headers(headers);
+        if request.method() == Method::POST {
+            upstream = upstream.body(reqwest::Body::wrap_stream(BodyDataStream::new(request.into_body())));
+        }
+        let answer = upstream.send().await?;
+        let mut response = Response::new(());
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = only(answer.headers(), &ANSWER_HEADERS);
+        let body = answer.bytes_stream().map_ok(Frame::data).map_err(std::io::Error::other);
+        Ok(response.map(|()| StreamBody::new(body).boxed_unsync()))
+    }
+}
+
+fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let kept = names.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
+    kept.collect()
+}
+
+fn empty(status: StatusCode) -> Response<ProxyBody> {
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
