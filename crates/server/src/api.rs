@@ -101,7 +101,7 @@ pub struct LogEntryView {
 pub enum LogEvent {
     /// The job's state changed, or this is its state as the stream begins.
     State(Box<JobView>),
-    /// An entry was opened, or it ended.
+    /// An entry was opened (its `exitCode` is `null`), or it ended, after all of its text.
     Entry(LogEntryView),
     /// Text was added to an entry.
     #[serde(rename_all = "camelCase")]
@@ -159,6 +159,14 @@ pub struct ExecutorView {
     pub first_seen_at: Timestamp,
     /// When it was last heard of.
     pub last_seen_at: Timestamp,
+}
+
+/// `GET /api/v1/version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionView {
+    /// The version of the server.
+    pub version: String,
 }
 
 /// An error, as `application/problem+json` (RFC 9457).

@@ -1,0 +1,54 @@
+//! What every request handler shares.
+
+use crate::config::Limits;
+use crate::fairness::Fairness;
+use crate::git::Repositories;
+use crate::site_config::SiteConfig;
+use jobs::Clock;
+use secrecy::SecretString;
+use std::ops::Deref;
+use std::sync::Arc;
+use store::Store;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A cheap handle on the running server's parts.
+#[derive(Clone)]
+pub(crate) struct App(pub(crate) Arc<Parts>);
+
+/// The running server's parts.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) site: SiteConfig,
+    pub(crate) repositories: Repositories,
+    pub(crate) fairness: Fairness,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) version: String,
+    pub(crate) api_token: SecretString,
+    /// One permit per git transfer to an executor.
+    pub(crate) git_transfers: Arc<Semaphore>,
+    /// Fires when the server begins to stop: waits and streams end at once.
+    pub(crate) stop: CancellationToken,
+    /// Work that outlives the request it came with.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Runs `work` to its end even if the client hangs up, which drops the handler that waits for it.
+    pub(crate) async fn see_through<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
+        self.tasks.spawn(work).await
+    }
+}

@@ -1,0 +1,106 @@
+//! What a server is started with.
+
+use jobs::{Clock, LeasePolicy, RetryPolicy};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use store::SystemClock;
+
+const MIB: usize = 1 << 20;
+
+/// Everything [`crate::start`] needs to know.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where everything is kept. Made when it is not there.
+    pub data_dir: PathBuf,
+    /// The site configuration; `site-config.jsonc` in the data directory unless said otherwise.
+    pub site_config: Option<PathBuf>,
+    /// When an executor counts as lost.
+    pub lease: LeasePolicy,
+    /// How often a job is tried.
+    pub retry: RetryPolicy,
+    /// The version this server says it is.
+    pub version: String,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What it takes at most.
+    pub limits: Limits,
+}
+
+impl ServerConfig {
+    /// The documented defaults for everything but the two that have none.
+    pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            listen,
+            data_dir: data_dir.into(),
+            site_config: None,
+            lease: LeasePolicy::default(),
+            retry: RetryPolicy::default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            clock: Arc::new(SystemClock),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The server's limits. Each has a name, so that a refusal can tell it.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at one time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a client may take to send the head of a request, and how long an idle connection
+    /// is kept.
+    pub header_read: Duration,
+    /// How long a client may take to send the body of a request other than git's.
+    pub body_read: Duration,
+    /// How long an open git transfer may stand still.
+    pub git_idle: Duration,
+    /// Bytes in the body of an ordinary executor call.
+    pub call_body: usize,
+    /// Bytes in the body of a log call.
+    pub log_body: usize,
+    /// Bytes in the body of a public API call.
+    pub api_body: usize,
+    /// Bytes in the body of a git request, after it was inflated.
+    pub git_body: usize,
+    /// Git transfers to executors at one time; more wait.
+    pub git_transfers: usize,
+    /// How long a git request waits for one of those.
+    pub git_queue: Duration,
+    /// How long fetching from a repository's source may take.
+    pub git_fetch: Duration,
+    /// How long a question to a mirror, such as "which commit is this", may take.
+    pub git_lookup: Duration,
+    /// The longest a dequeue is held open.
+    pub long_poll: Duration,
+    /// Bytes of log text of one job's try.
+    pub log_text: u64,
+    /// How long requests under way may take to finish when the server stops.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            header_read: Duration::from_secs(60),
+            body_read: Duration::from_secs(60),
+            git_idle: Duration::from_secs(60),
+            call_body: 4 * MIB,
+            log_body: 16 * MIB,
+            // Escaped as JSON, a specification of 4 MiB may take several times that.
+            api_body: 16 * MIB,
+            git_body: 64 * MIB,
+            git_transfers: 32,
+            git_queue: Duration::from_secs(30),
+            git_fetch: Duration::from_secs(600),
+            git_lookup: Duration::from_secs(30),
+            long_poll: Duration::from_secs(60),
+            log_text: 100 << 20,
+            shutdown_grace: Duration::from_secs(20),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Why a server does not start.
+
+use crate::site_config::SiteConfigError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use store::StoreError;
+
+/// The server could not be started, or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A file or directory of ours can't be used.
+    #[error("can't use {path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The API token's file holds no token.
+    #[error(
+        "{path} holds no API token of at least 20 characters: delete the file, and the next start writes a \
+             new one"
+    )]
+    ApiToken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The site configuration can't be used.
+    #[error(transparent)]
+    SiteConfig(#[from] SiteConfigError),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no usable git.
+    #[error("git can't be run: {0}. Install git 2.30 or newer and make sure that it is on the PATH")]
+    Git(String),
+    /// The address is taken, or not ours.
+    #[error("can't listen on {addr}: {source}. Choose another address or port with --listen")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A part of the server panicked.
+    #[error("the server broke: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+}

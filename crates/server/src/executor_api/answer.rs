@@ -1,0 +1,85 @@
+//! Answers that are not the wanted one, in the shapes of the protocol.
+
+use crate::body::BodyFault;
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use store::StoreError;
+use tokio::task::JoinError;
+use wire::ErrorBody;
+
+/// A refusal or a fault of ours.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: StatusCode,
+    body: FailureBody,
+}
+
+#[derive(Debug)]
+enum FailureBody {
+    Empty,
+    Text(String),
+    Error(String),
+    Null,
+}
+
+impl Failure {
+    pub(crate) const fn empty(status: StatusCode) -> Self {
+        Self { status, body: FailureBody::Empty }
+    }
+
+    /// Plain text and a newline.
+    pub(crate) fn text(status: StatusCode, text: &str) -> Self {
+        Self { status, body: FailureBody::Text(format!("{text}\n")) }
+    }
+
+    /// `{"error":"…"}`.
+    pub(crate) fn error(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, body: FailureBody::Error(message.into()) }
+    }
+
+    /// What the protocol answers to most faults, the caller's own included.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::error(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// The job to mark is not this executor's.
+    pub(crate) const fn no_job_to_mark() -> Self {
+        Self { status: StatusCode::NOT_FOUND, body: FailureBody::Null }
+    }
+
+    /// The job or log entry to write to is not this executor's.
+    pub(crate) fn unknown_job() -> Self {
+        Self::internal("unknown job")
+    }
+
+    /// The store failed at `operation`. The causes are logged here and nowhere else.
+    pub(crate) fn store(operation: &str, fault: &StoreError) -> Self {
+        tracing::error!(operation, error = fault as &dyn std::error::Error, "the store failed");
+        Self::internal(format!("{operation}: {fault}"))
+    }
+}
+
+impl From<BodyFault> for Failure {
+    fn from(fault: BodyFault) -> Self {
+        Self::error(fault.status(), fault.to_string())
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(fault: JoinError) -> Self {
+        tracing::error!(error = %fault, "a request handler broke");
+        Self::internal("the server failed: see its log")
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self.body {
+            FailureBody::Empty => self.status.into_response(),
+            FailureBody::Text(text) => (self.status, text).into_response(),
+            FailureBody::Error(error) => (self.status, Json(ErrorBody { error })).into_response(),
+            FailureBody::Null => (self.status, Json(())).into_response(),
+        }
+    }
+}

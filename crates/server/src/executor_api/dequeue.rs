@@ -1,0 +1,153 @@
+//! Giving out jobs.
+
+use super::queue::Queue;
+use super::version::payload_version;
+use super::{Failure, job_builder, long_poll, payload};
+use crate::app::App;
+use crate::auth::shared::SharedAuth;
+use crate::fairness::{Candidate, order, random_below};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use jobs::{EndReason, Lease};
+use store::{Claimed, Finish};
+use wire::additions::{CAPABILITIES, LOG_APPEND};
+use wire::paths::QUEUES;
+use wire::{DequeueRequest, PayloadVersion};
+
+/// Takes a job from the queue in the path.
+pub(super) async fn single(
+    State(app): State<App>,
+    Queue(queue): Queue,
+    _: SharedAuth,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
+    let asked = Asked::new(request, vec![queue], false)?;
+    answer(&app, &headers, &asked).await
+}
+
+/// Takes a job from one of the queues in the body.
+pub(super) async fn multi(
+    State(app): State<App>,
+    _: SharedAuth,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let mut request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
+    let mut queues = std::mem::take(&mut request.queues);
+    queues.sort_unstable();
+    queues.dedup();
+    refuse_unknown(&queues)?;
+    let asked = Asked::new(request, queues, true)?;
+    answer(&app, &headers, &asked).await
+}
+
+fn refuse_unknown(queues: &[String]) -> Result<(), Failure> {
+    let unknown: Vec<_> = queues.iter().map(String::as_str).filter(|name| !QUEUES.contains(name)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::internal(format!(
+        "Invalid queue name(s) '{}' found. Supported queue names are '{}'.",
+        unknown.join(", "),
+        QUEUES.join(", ")
+    )))
+}
+
+/// A dequeue request that was checked.
+pub(super) struct Asked {
+    executor: String,
+    payload: PayloadVersion,
+    pub(super) queues: Vec<String>,
+    /// Whether the answer must tell the queue.
+    multi: bool,
+}
+
+impl Asked {
+    /// Checks everything before a job is claimed, so that a bad request costs no job its place.
+    fn new(request: DequeueRequest, queues: Vec<String>, multi: bool) -> Result<Self, Failure> {
+        if request.executor_name.is_empty() {
+            return Err(Failure::internal("worker hostname cannot be empty"));
+        }
+        let payload =
+            payload_version(&request.version).map_err(|fault| Failure::internal(fault.to_string()))?;
+        Ok(Self { executor: request.executor_name, payload, queues, multi })
+    }
+}
+
+async fn answer(app: &App, headers: &HeaderMap, asked: &Asked) -> Result<Response, Failure> {
+    let long_poll::Outcome { claimed, waited } = long_poll::claim(app, headers, asked).await?;
+    let mut response = match claimed {
+        None => StatusCode::NO_CONTENT.into_response(),
+        Some(claimed) => job_answer(app, asked, claimed).await?,
+    };
+    response.headers_mut().insert(CAPABILITIES, http::HeaderValue::from_static(LOG_APPEND));
+    long_poll::acknowledge(&mut response, waited);
+    Ok(response)
+}
+
+async fn job_answer(app: &App, asked: &Asked, claimed: Claimed) -> Result<Response, Failure> {
+    if let Err(cause) = can_be_run(app, &claimed).await? {
+        fail_for_good(app, &claimed, &cause).await?;
+        return Err(Failure::internal(format!("RecordTransformer: {cause}")));
+    }
+    tracing::info!(
+        job = %claimed.job.id,
+        queue = claimed.job.spec.queue,
+        executor = asked.executor,
+        attempt = claimed.job.record.attempt(),
+        "gave out a job"
+    );
+    let queue = asked.multi.then(|| claimed.job.spec.queue.clone());
+    Ok(Json(job_builder::build(claimed, asked.payload, queue)).into_response())
+}
+
+/// Tries the queues in a fair order until one has a job.
+pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Claimed>, Failure> {
+    for queue in in_fair_order(app, &asked.queues) {
+        let claimed = app
+            .store
+            .claim(std::slice::from_ref(&queue), &asked.executor)
+            .await
+            .map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))?;
+        if claimed.is_some() {
+            app.fairness.note(&queue, app.clock.now());
+            return Ok(claimed);
+        }
+    }
+    Ok(None)
+}
+
+fn in_fair_order(app: &App, queues: &[String]) -> Vec<String> {
+    let (site, now) = (app.site.current(), app.clock.now());
+    let candidate = |queue: &String| Candidate {
+        queue: queue.clone(),
+        given: app.fairness.given(queue, now),
+        share: site.share(queue),
+    };
+    order(queues.iter().map(candidate).collect(), random_below)
+}
+
+/// Whether what the job needs is still there.
+async fn can_be_run(app: &App, claimed: &Claimed) -> Result<Result<(), String>, Failure> {
+    let Some(name) = &claimed.job.spec.repo else { return Ok(Ok(())) };
+    let found =
+        app.store.repository(name).await.map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))?;
+    Ok(found.map(drop).ok_or_else(|| format!("repository {name:?} was removed after the job was submitted")))
+}
+
+async fn fail_for_good(app: &App, claimed: &Claimed, cause: &str) -> Result<(), Failure> {
+    let record = &claimed.job.record;
+    let lease = Lease { epoch: record.epoch, executor: record.executor.clone().unwrap_or_default() };
+    let message = format!("failed to transform record: {cause}");
+    let finish = Finish::Fail { reason: EndReason::BadJob, message };
+    let (store, id) = (app.store.clone(), claimed.job.id);
+    app.see_through(async move { store.finish(id, &lease, finish).await })
+        .await?
+        .map_err(|fault| Failure::store("dbworkerstore.MarkFailed", &fault))?;
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Hearing which jobs are alive.
+
+use super::queue::Queue;
+use super::{Failure, payload};
+use crate::app::App;
+use crate::auth::shared::SharedAuth;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use jobs::JobId;
+use std::collections::BTreeMap;
+use wire::additions::{CAPABILITIES, LOG_APPEND};
+use wire::heartbeat::HeartbeatReceived;
+use wire::{HeartbeatResponse, IdText};
+
+const SINGLE: &str = "dbworkerstore.UpsertHeartbeat";
+const MULTI: &str = "multiqueue.UpsertHeartbeat";
+
+/// The jobs of the queue in the path.
+pub(super) async fn single(
+    State(app): State<App>,
+    Queue(queue): Queue,
+    _: SharedAuth,
+    body: Body,
+) -> Result<Response, Failure> {
+    let heartbeat = read(&app, body).await?;
+    let mut ids = BTreeMap::new();
+    for text in &heartbeat.job_ids {
+        ids.insert(job_id(text, SINGLE)?, IdText(text.0.clone()));
+    }
+    register(&app, &heartbeat, &[queue]).await;
+    renew(&app, &heartbeat, &ids, SINGLE).await
+}
+
+/// The jobs of several queues. Their ids are answered with the queue: `12-batches`.
+pub(super) async fn multi(State(app): State<App>, _: SharedAuth, body: Body) -> Result<Response, Failure> {
+    let heartbeat = read(&app, body).await?;
+    let queues = queue_names(&heartbeat)?;
+    let mut ids = BTreeMap::new();
+    for of_queue in &heartbeat.job_ids_by_queue {
+        for text in &of_queue.job_ids {
+            let id = job_id(text, MULTI)?;
+            ids.insert(id, IdText::new(id, Some(&of_queue.queue_name)));
+        }
+    }
+    register(&app, &heartbeat, &queues).await;
+    renew(&app, &heartbeat, &ids, MULTI).await
+}
+
+async fn read(app: &App, body: Body) -> Result<HeartbeatReceived, Failure> {
+    let heartbeat: HeartbeatReceived = payload::read(app, body, app.limits.call_body).await?;
+    if heartbeat.executor_name.is_empty() {
+        return Err(Failure::internal("worker hostname cannot be empty"));
+    }
+    Ok(heartbeat)
+}
+
+/// The executor's queues, sorted. Every queue with jobs must be among them.
+fn queue_names(heartbeat: &HeartbeatReceived) -> Result<Vec<String>, Failure> {
+    let names = &heartbeat.queue_names;
+    if names.is_empty() {
+        return Err(Failure::internal("queueNames must be set for multi-queue heartbeats"));
+    }
+    let with_jobs = heartbeat.job_ids_by_queue.iter().map(|of_queue| of_queue.queue_name.as_str());
+    let strangers: Vec<_> = with_jobs.filter(|&name| !names.iter().any(|known| known == name)).collect();
+    if !strangers.is_empty() {
+        return Err(Failure::internal(format!(
+            "unsupported queue name(s) '{}' submitted in queueJobIds, executor is configured for queues '{}'",
+            strangers.join(", "),
+            names.join(", ")
+        )));
+    }
+    let mut names = names.clone();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+fn job_id(text: &IdText, operation: &str) -> Result<JobId, Failure> {
+    match text.split() {
+        Some((id, _)) => Ok(id),
+        None => Err(Failure::internal(format!("{operation}: {:?} is no job id", text.0))),
+    }
+}
+
+/// Notes the executor. A failure costs nothing but a stale list of executors, so it is only logged.
+async fn register(app: &App, heartbeat: &HeartbeatReceived, queues: &[String]) {
+    let noted = app.store.upsert_executor(&heartbeat.executor_name, queues, &heartbeat.telemetry).await;
+    if let Err(fault) = noted {
+        tracing::error!(
+            executor = heartbeat.executor_name,
+            error = &fault as &dyn std::error::Error,
+            "can't note the executor"
+        );
+    }
+}
+
+/// Renews the leases; `ids` tells how each job is named in the answer.
+async fn renew(
+    app: &App,
+    heartbeat: &HeartbeatReceived,
+    ids: &BTreeMap<JobId, IdText>,
+    operation: &str,
+) -> Result<Response, Failure> {
+    let asked: Vec<JobId> = ids.keys().copied().collect();
+    let answer = app
+        .store
+        .heartbeat(&heartbeat.executor_name, &asked)
+        .await
+        .map_err(|fault| Failure::store(operation, &fault))?;
+    let named = |found: Vec<JobId>| found.iter().filter_map(|id| ids.get(id).cloned()).collect();
+    let answer = HeartbeatResponse { known_ids: named(answer.known), cancel_ids: named(answer.cancel) };
+    Ok(([(CAPABILITIES, LOG_APPEND)], Json(answer)).into_response())
+}

@@ -1,0 +1,62 @@
+//! From a claimed job to the payload that an executor runs.
+
+use jobs::{JobSpec, StepSpec};
+use std::collections::BTreeMap;
+use store::Claimed;
+use wire::{DockerStep, Job, PayloadVersion};
+
+/// Builds the payload. `queue` is told in answers to multi-queue dequeues only.
+pub(super) fn build(claimed: Claimed, version: PayloadVersion, queue: Option<String>) -> Job {
+    let Claimed { job, secrets, token } = claimed;
+    let steps = job.spec.steps.iter().enumerate();
+    Job {
+        version,
+        id: job.id,
+        token,
+        queue,
+        repository_name: job.spec.repo.clone().unwrap_or_default(),
+        // The workspace itself, so that a step begins in the checkout.
+        repository_directory: String::new(),
+        commit: job.commit,
+        shallow_clone: true,
+        docker_steps: steps.map(|(index, step)| docker_step(&job.spec, index, step, &secrets)).collect(),
+        redacted_values: secrets.iter().map(|(name, value)| (value.clone(), placeholder(name))).collect(),
+        ..Job::default()
+    }
+}
+
+fn docker_step(
+    spec: &JobSpec,
+    index: usize,
+    step: &StepSpec,
+    secrets: &BTreeMap<String, String>,
+) -> DockerStep {
+    DockerStep {
+        key: step.key(index),
+        image: step.image.clone(),
+        commands: lines(&step.run),
+        dir: step.dir.clone(),
+        env: environment(&spec.env, &step.env, secrets),
+    }
+}
+
+/// The script as the protocol wants it. Executors join the lines again, so that a command of several
+/// lines stays one.
+fn lines(script: &str) -> Vec<String> {
+    script.strip_suffix('\n').unwrap_or(script).split('\n').map(str::to_owned).collect()
+}
+
+/// The job's variables, then the step's, which win over them, and the secrets.
+fn environment(
+    job: &BTreeMap<String, String>,
+    step: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let merged: BTreeMap<_, _> = job.iter().chain(step).chain(secrets).collect();
+    merged.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// What a log shows in place of a secret.
+fn placeholder(name: &str) -> String {
+    format!("${{{{ secrets.{name} }}}}")
+}

@@ -1,0 +1,75 @@
+//! Holding a dequeue open until there is a job.
+
+use super::Failure;
+use super::dequeue::{self, Asked};
+use crate::app::App;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue};
+use std::time::Duration;
+use store::{Change, Claimed};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep, timeout_at};
+use wire::additions::{PREFER, PREFERENCE_APPLIED, parse_prefer_wait, prefer_wait};
+
+/// Jobs that wait for their next try become claimable by the passing of time alone, of which nobody
+/// tells; so look again this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+pub(super) struct Outcome {
+    pub(super) claimed: Option<Claimed>,
+    /// The wait that was granted, unless it was cut short: then the caller should pause before it
+    /// asks again.
+    pub(super) waited: Option<Duration>,
+}
+
+/// Claims a job, waiting for one as long as the request asks and the limit allows.
+///
+/// The handler is dropped when the client hangs up, and with it this wait, so nothing is claimed for
+/// a client that is known to be gone.
+pub(super) async fn claim(app: &App, headers: &HeaderMap, asked: &Asked) -> Result<Outcome, Failure> {
+    let wait = wanted_wait(headers).map(|wait| wait.min(app.limits.long_poll));
+    let deadline = Instant::now() + wait.unwrap_or_default();
+    // Listen first, look second: a job that comes in between is not missed.
+    let mut changes = app.store.changes();
+    loop {
+        if app.stop.is_cancelled() {
+            return Ok(Outcome { claimed: None, waited: None });
+        }
+        let claimed = dequeue::claim(app, asked).await?;
+        if claimed.is_some() || Instant::now() >= deadline || asked.queues.is_empty() {
+            return Ok(Outcome { claimed, waited: wait });
+        }
+        tokio::select! {
+            () = app.stop.cancelled() => {}
+            _ = timeout_at(deadline, queued(&mut changes, &asked.queues)) => {}
+            () = sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// Tells the caller that its preference was honoured.
+pub(super) fn acknowledge(response: &mut Response, waited: Option<Duration>) {
+    let applied = waited.map(|wait| HeaderValue::from_str(&prefer_wait(wait.as_secs())));
+    if let Some(Ok(value)) = applied {
+        response.headers_mut().insert(PREFERENCE_APPLIED, value);
+    }
+}
+
+fn wanted_wait(headers: &HeaderMap) -> Option<Duration> {
+    let mut preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    preferences.find_map(parse_prefer_wait).map(Duration::from_secs)
+}
+
+/// Returns when one of `queues` may have a job.
+async fn queued(changes: &mut Receiver<Change>, queues: &[String]) {
+    loop {
+        match changes.recv().await {
+            Ok(Change::Queued(queue)) if queues.contains(&queue) => return,
+            Ok(_) => {}
+            // Some news were lost: look.
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Private files of our own: made whole or not at all, readable by nobody else.
+
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+/// Makes `dir` and its parents, for the owner only. One that is there stays as it is.
+pub(crate) fn make_private_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Writes a file that is not there yet, with mode 0600. A crash leaves all of it or nothing; if
+/// another process was faster, its file stays.
+pub(crate) fn write_new_private(path: &Path, content: &str) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o600)).tempfile_in(dir)?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => std::fs::File::open(dir)?.sync_all(),
+        Err(fault) if fault.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(fault) => Err(fault.error),
+    }
+}
+
+/// Warns when others than the owner may read a file that holds a secret.
+pub(crate) fn warn_if_readable_by_others(path: &Path) {
+    let mode = std::fs::metadata(path).map(|meta| meta.permissions().mode());
+    if let Ok(mode) = mode
+        && mode & 0o077 != 0
+    {
+        tracing::warn!(
+            file = %path.display(),
+            mode = format!("{:o}", mode & 0o777),
+            "this file holds a secret but others may read it: chmod 600 it"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! Running git: argument vectors only, a closed environment where it matters, bounded in time and
+//! in output, and no process left behind.
+
+use super::fault::GitFault;
+use super::inflight::Group;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+/// Bytes of git's output that are kept; the rest is read and dropped.
+const MAX_OUTPUT: u64 = 64 << 10;
+/// Characters of git's last line that are told.
+const MAX_LINE: usize = 300;
+
+/// Transports that a mirror may use. Above all not `ext`, which runs programs.
+const PROTOCOLS: &str = "file:https:http:ssh:git";
+
+/// Variables that would point git at another repository, run programs of somebody's choice or
+/// write secrets into trace files.
+const REMOVED: [&str; 17] = [
+    "GIT_DIR",
+    "GIT_COMMON_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_TEMPLATE_DIR",
+    "GIT_ASKPASS",
+    "SSH_ASKPASS",
+    "GIT_TRACE",
+    "GIT_TRACE_CURL",
+    "GIT_PROTOCOL",
+];
+
+/// A git command that runs in `dir`, a bare repository, under nobody's configuration but ours.
+///
+/// The environment is not cleared: proxies, certificate paths and the SSH agent are the operator's
+/// to set there. What could lead git astray is taken out one by one instead.
+pub(super) fn git(dir: &Path) -> Command {
+    let mut command = Command::new("git");
+    for name in REMOVED {
+        command.env_remove(name);
+    }
+    command
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .args(["-c", "core.hooksPath=/dev/null", "-c", "safe.bareRepository=all"])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own, so that its helpers (ssh, remote-https) can be ended with it.
+        .process_group(0)
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end and gives what it wrote to standard output.
+pub(super) async fn run(mut command: Command, within: Duration) -> Result<Vec<u8>, GitFault> {
+    let mut child = command.spawn()?;
+    let mut group = Group::of(&child);
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let finished = async {
+        let (stdout, stderr) = tokio::try_join!(read_capped(stdout), read_capped(stderr))?;
+        Ok::<_, std::io::Error>((child.wait().await?, stdout, stderr))
+    };
+    let Ok(finished) = tokio::time::timeout(within, finished).await else {
+        return Err(GitFault::TooSlow { seconds: within.as_secs() });
+    };
+    let (status, stdout, stderr) = finished?;
+    group.has_ended();
+    if status.success() { Ok(stdout) } else { Err(GitFault::Refused { last_line: last_line(&stderr) }) }
+}
+
+/// Makes sure that there is a git, and logs which.
+pub(crate) async fn check_installed() -> Result<(), GitFault> {
+    let mut command = git(Path::new("/"));
+    command.arg("--version");
+    let version = run(command, Duration::from_secs(30)).await?;
+    tracing::debug!(version = %String::from_utf8_lossy(&version).trim(), "found git");
+    Ok(())
+}
+
+/// Reads to the end, so that the writer never blocks, and keeps the first part.
+pub(super) async fn read_capped(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+    let Some(mut pipe) = pipe else { return Ok(Vec::new()) };
+    let mut kept = Vec::new();
+    (&mut pipe).take(MAX_OUTPUT).read_to_end(&mut kept).await?;
+    tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
+    Ok(kept)
+}
+
+/// The last line that says something, without credentials that git may have repeated.
+pub(super) fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("git told no reason");
+    let printable: String = line.chars().filter(|c| !c.is_control()).take(MAX_LINE).collect();
+    super::source::without_credentials(&printable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_tells_no_password() {
+        let stderr = b"Cloning...\nfatal: unable to access 'https://ann:s3cret@host/x/': refused\n\n";
+        assert_eq!(last_line(stderr), "fatal: unable to access 'https://host/x/': refused");
+        assert_eq!(last_line(b""), "git told no reason");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_takes_too_long_is_stopped() {
+        let mut sleep = git(Path::new("/"));
+        sleep.args(["-c", "alias.nap=!sleep 60", "nap"]);
+        let begun = std::time::Instant::now();
+        let outcome = run(sleep, Duration::from_millis(100)).await;
+        assert!(matches!(outcome, Err(GitFault::TooSlow { .. })), "{outcome:?}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,47 @@
+//! What can go wrong with git and with repositories.
+
+use store::StoreError;
+
+/// Git did not do what was asked, or was not asked for good reason.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GitFault {
+    /// Git can't be run, or its pipes broke.
+    #[error("git can't be run: {0}")]
+    Io(#[from] std::io::Error),
+    /// Git ran, and said no.
+    #[error("{last_line}")]
+    Refused {
+        /// The last line git wrote, which tells the cause.
+        last_line: String,
+    },
+    /// Git took too long.
+    #[error("git took longer than {seconds} seconds and was stopped")]
+    TooSlow {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The store failed, or knows better.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such repository.
+    #[error("there is no repository {0:?}")]
+    UnknownRepository(String),
+    /// The repository's source can't be read now.
+    #[error("the source {source_shown} of repository {repository:?} can't be fetched: {cause}")]
+    Unreachable {
+        /// The repository.
+        repository: String,
+        /// Its source, without credentials.
+        source_shown: String,
+        /// What git said.
+        cause: Box<GitFault>,
+    },
+    /// The repository holds no such commit.
+    #[error("repository {repository:?} has no revision {rev:?}")]
+    UnknownRevision {
+        /// The repository.
+        repository: String,
+        /// The revision.
+        rev: String,
+    },
+}

@@ -1,0 +1,142 @@
+//! One mirror: a bare repository that follows a source.
+//!
+//! Credentials never show in an argument vector, where every user of the machine could read them:
+//! they lie in a file beside the mirror that git's own credential store reads.
+
+use super::command::{git, run};
+use super::fault::GitFault;
+use super::source::Source;
+use crate::config::Limits;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+
+/// The mirror's own trust: which directories of other users its source may be. Git takes that only
+/// from a user's configuration, so this file stands in for it.
+const TRUST_FILE: &str = "trust.gitconfig";
+const CREDENTIALS_FILE: &str = "credentials";
+/// The protocol's name for what HEAD points at.
+const SYMREF_PREFIX: &str = "ref: ";
+
+/// A mirror's directory.
+pub(super) struct Mirror<'a> {
+    dir: PathBuf,
+    limits: &'a Limits,
+}
+
+impl<'a> Mirror<'a> {
+    pub(super) fn at(dir: PathBuf, limits: &'a Limits) -> Self {
+        Self { dir, limits }
+    }
+
+    /// Makes the mirror in its directory, which is there and empty.
+    pub(super) async fn create(&self, source: &Source) -> Result<(), GitFault> {
+        let mut init = git(&self.dir);
+        init.args(["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "--", "."]);
+        run(init, self.limits.git_lookup).await?;
+        self.write(TRUST_FILE, &trust(source))?;
+        if let Some(credentials) = source.credentials() {
+            self.write(CREDENTIALS_FILE, &format!("{credentials}\n"))?;
+        }
+        let config = self.dir.join("config");
+        let settings = std::fs::read_to_string(&config)? + &remote_settings(source);
+        std::fs::write(config, settings)?;
+        self.update().await
+    }
+
+    /// Takes over every ref of the source, and what its HEAD points at.
+    pub(super) async fn update(&self) -> Result<(), GitFault> {
+        let mut fetch = self.git();
+        fetch.args(["fetch", "--quiet", "--prune", "--force", "--no-write-fetch-head"]);
+        fetch.args(["--no-recurse-submodules", "--no-auto-maintenance", "--", "origin"]);
+        run(fetch, self.limits.git_fetch).await?;
+        self.follow_head().await
+    }
+
+    /// Points our HEAD where the source's HEAD points: at a branch, or at a commit alone.
+    async fn follow_head(&self) -> Result<(), GitFault> {
+        let mut ask = self.git();
+        ask.args(["ls-remote", "--symref", "--", "origin", "HEAD"]);
+        let answer = run(ask, self.limits.git_fetch).await?;
+        let answer = String::from_utf8_lossy(&answer);
+        let mut lines = answer.lines().filter_map(|line| line.strip_suffix("\tHEAD"));
+        match lines.next().map(|target| target.strip_prefix(SYMREF_PREFIX).ok_or(target)) {
+            Some(Ok(branch)) if branch.starts_with("refs/heads/") => self.point_head_at(branch).await,
+            Some(Err(commit)) => self.detach_head_at(commit).await,
+            // An empty repository has no HEAD yet.
+            _ => Ok(()),
+        }
+    }
+
+    async fn point_head_at(&self, branch: &str) -> Result<(), GitFault> {
+        let mut point = self.git();
+        point.args(["symbolic-ref", "HEAD", branch]);
+        run(point, self.limits.git_lookup).await.map(drop)
+    }
+
+    /// No ref may lead to this commit, so it is fetched by its id.
+    async fn detach_head_at(&self, commit: &str) -> Result<(), GitFault> {
+        let mut fetch = self.git();
+        fetch.args(["fetch", "--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap="]);
+        fetch.args(["--", "origin", commit]);
+        run(fetch, self.limits.git_fetch).await?;
+        let mut detach = self.git();
+        detach.args(["update-ref", "--no-deref", "HEAD", commit]);
+        run(detach, self.limits.git_lookup).await.map(drop)
+    }
+
+    /// The commit that `rev` names, if there is one.
+    pub(super) async fn commit(&self, rev: &str) -> Result<Option<String>, GitFault> {
+        let mut ask = self.git();
+        ask.args(["rev-parse", "--quiet", "--verify", "--end-of-options"]).arg(format!("{rev}^{{commit}}"));
+        match run(ask, self.limits.git_lookup).await {
+            Ok(commit) => Ok(Some(String::from_utf8_lossy(&commit).trim().to_owned())),
+            Err(GitFault::Refused { .. }) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A command that runs in this mirror.
+    pub(super) fn git(&self) -> Command {
+        let mut command = git(&self.dir);
+        command.env("GIT_DIR", &self.dir).env("GIT_CONFIG_GLOBAL", self.dir.join(TRUST_FILE));
+        command
+    }
+
+    fn write(&self, name: &str, content: &str) -> io::Result<()> {
+        let path = self.dir.join(name);
+        std::fs::write(&path, "")?;
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+        std::fs::write(path, content)
+    }
+}
+
+fn remote_settings(source: &Source) -> String {
+    let mut settings = format!(
+        "[remote \"origin\"]\n\turl = {}\n\tfetch = +refs/*:refs/*\n\tmirror = true\n",
+        quoted(source.shown())
+    );
+    if source.credentials().is_some() {
+        // Relative: git runs its helpers in the mirror's directory, wherever that is moved to.
+        settings += "[credential]\n\thelper = store --file ";
+        settings += CREDENTIALS_FILE;
+        settings += "\n";
+    }
+    settings
+}
+
+/// Trusts the source's directory even if it belongs to another user: adding it was the decision.
+fn trust(source: &Source) -> String {
+    if !Path::new(source.shown()).is_absolute() {
+        return String::new();
+    }
+    let dir = source.shown().trim_end_matches('/');
+    let entry = |dir: &str| format!("\tdirectory = {}\n", quoted(dir));
+    format!("[safe]\n{}{}", entry(dir), entry(&format!("{dir}/.git")))
+}
+
+/// A value for git's configuration files.
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}

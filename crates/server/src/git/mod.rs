@@ -1,0 +1,14 @@
+//! Git: mirrors of the repositories that jobs use, and serving them to executors.
+
+mod command;
+mod fault;
+mod inflight;
+mod mirror;
+mod repositories;
+mod source;
+pub(crate) mod upload_pack;
+
+pub(crate) use command::check_installed;
+pub(crate) use fault::GitFault;
+pub(crate) use repositories::Repositories;
+pub(crate) use source::Source;

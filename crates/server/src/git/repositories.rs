@@ -1,0 +1,160 @@
+//! All mirrors, under `<data_dir>/repositories/<id>.git`.
+
+use super::fault::GitFault;
+use super::mirror::Mirror;
+use super::source::Source;
+use crate::config::Limits;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use store::{NewRepository, RepositoryRow, Store};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::Instant;
+
+/// Directories that are being filled or emptied. Whatever is left of them at a start goes.
+const UNFINISHED: &str = "unfinished-";
+
+/// The repositories and their mirrors.
+pub(crate) struct Repositories {
+    dir: PathBuf,
+    store: Arc<dyn Store>,
+    limits: Limits,
+    /// One update at a time per mirror, and when the latest good one began.
+    updates: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
+}
+
+impl Repositories {
+    /// Opens the directory and clears away what a crash may have left in it.
+    pub(crate) async fn open(dir: PathBuf, store: Arc<dyn Store>, limits: Limits) -> Result<Self, GitFault> {
+        crate::files::make_private_dir(&dir)?;
+        let known: Vec<String> = store.repositories().await?.iter().map(|row| dir_name(row.id)).collect();
+        for entry in std::fs::read_dir(&dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let orphan =
+                Path::new(&name).extension().is_some_and(|ext| ext == "git") && !known.contains(&name);
+            if orphan || name.starts_with(UNFINISHED) {
+                tracing::info!(directory = name, "clearing away an unfinished mirror");
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(Self { dir, store, limits, updates: Mutex::default() })
+    }
+
+    /// Mirrors `source` into a directory of no consequence yet. Dropping the result removes it.
+    pub(crate) async fn fetch_new(&self, name: &str, source: &Source) -> Result<TempDir, GitFault> {
+        if self.store.repository(name).await?.is_some() {
+            return Err(store::StoreError::RepositoryExists(name.to_owned()).into());
+        }
+        let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.dir)?;
+        Mirror::at(unfinished.path().to_owned(), &self.limits).create(source).await.map_err(|cause| {
+            GitFault::Unreachable {
+                repository: name.to_owned(),
+                source_shown: source.shown().to_owned(),
+                cause: Box::new(cause),
+            }
+        })?;
+        Ok(unfinished)
+    }
+
+    /// Makes a fetched mirror a repository: all of it, or nothing.
+    pub(crate) async fn keep(
+        &self,
+        unfinished: TempDir,
+        name: String,
+        source: &Source,
+    ) -> Result<RepositoryRow, GitFault> {
+        let new = NewRepository { name, source: source.shown().to_owned() };
+        let row = self.store.add_repository(new).await?;
+        match std::fs::rename(unfinished.path(), self.mirror_dir(&row)) {
+            Ok(()) => {
+                // It is somebody's now: nothing is left to remove.
+                let _ = unfinished.keep();
+                Ok(row)
+            }
+            Err(fault) => {
+                self.store.remove_repository(&row.name).await?;
+                Err(fault.into())
+            }
+        }
+    }
+
+    /// Forgets a repository and removes its mirror; says whether there was one.
+    pub(crate) async fn remove(&self, name: &str) -> Result<bool, GitFault> {
+        let Some(row) = self.store.repository(name).await? else { return Ok(false) };
+        let updating = self.update_lock(row.id);
+        let _alone = updating.lock().await;
+        let removed = self.store.remove_repository(name).await?;
+        let leaving = self.dir.join(format!("{UNFINISHED}{}", dir_name(row.id)));
+        match std::fs::rename(self.mirror_dir(&row), &leaving) {
+            Ok(()) => tokio::fs::remove_dir_all(leaving).await?,
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
+            Err(fault) => return Err(fault.into()),
+        }
+        self.updates.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
+        Ok(removed)
+    }
+
+    /// The commit that `rev` names in the repository's source now.
+    ///
+    /// A full commit id that is here already can't mean anything else, so it costs no fetch.
+    pub(crate) async fn resolve(&self, name: &str, rev: &str) -> Result<String, GitFault> {
+        let row = self.store.repository(name).await?;
+        let row = row.ok_or_else(|| GitFault::UnknownRepository(name.to_owned()))?;
+        let mirror = Mirror::at(self.mirror_dir(&row), &self.limits);
+        if is_full_id(rev)
+            && let Some(commit) = mirror.commit(rev).await?
+        {
+            return Ok(commit);
+        }
+        self.update(&row, &mirror).await.map_err(|cause| GitFault::Unreachable {
+            repository: row.name.clone(),
+            source_shown: row.source.clone(),
+            cause: Box::new(cause),
+        })?;
+        let unknown = || GitFault::UnknownRevision { repository: name.to_owned(), rev: rev.to_owned() };
+        mirror.commit(rev).await?.ok_or_else(unknown)
+    }
+
+    /// The command that serves the repository to a client that fetches.
+    pub(crate) fn upload_pack(&self, row: &RepositoryRow) -> Command {
+        let mut command = Mirror::at(self.mirror_dir(row), &self.limits).git();
+        command.args(["-c", "uploadpack.allowAnySHA1InWant=true", "-c", "uploadpack.allowFilter=true"]);
+        command.args(["-c", "pack.windowMemory=100m", "upload-pack", "--stateless-rpc", "--strict"]);
+        command.arg(format!("--timeout={}", self.limits.git_idle.as_secs()));
+        command
+    }
+
+    /// Fetches once for all who asked before the fetch began.
+    async fn update(&self, row: &RepositoryRow, mirror: &Mirror<'_>) -> Result<(), GitFault> {
+        let asked = Instant::now();
+        let lock = self.update_lock(row.id);
+        let mut latest = lock.lock().await;
+        if latest.is_some_and(|began| began >= asked) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        mirror.update().await?;
+        *latest = Some(began);
+        Ok(())
+    }
+
+    fn update_lock(&self, id: i64) -> Arc<tokio::sync::Mutex<Option<Instant>>> {
+        Arc::clone(self.updates.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
+    }
+
+    pub(crate) fn mirror_dir(&self, row: &RepositoryRow) -> PathBuf {
+        self.dir.join(dir_name(row.id))
+    }
+}
+
+fn dir_name(id: i64) -> String {
+    format!("{id}.git")
+}
+
+/// A whole SHA-1 or SHA-256 id, which names one commit for ever.
+fn is_full_id(rev: &str) -> bool {
+    matches!(rev.len(), 40 | 64) && rev.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

@@ -1,0 +1,16 @@
+//! Listing executors.
+
+use super::problem::Refusal;
+use super::views;
+use crate::api::{ExecutorView, Page};
+use crate::app::App;
+use axum::Json;
+use axum::extract::State;
+
+/// `GET /executors`: those heard of last come first.
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Page<ExecutorView>>, Refusal> {
+    let now = app.clock.now();
+    let rows = app.store.executors().await?;
+    let items = rows.into_iter().map(|row| views::executor(row, now)).collect();
+    Ok(Json(Page { items, next_cursor: None }))
+}

@@ -1,0 +1,174 @@
+//! Following a job: what to tell of it next, from what was told so far.
+
+use super::cursor::{Cursor, Progress};
+use super::{jobs, views};
+use crate::api::{JobView, LogEvent};
+use crate::app::App;
+use crate::public_api::Refusal;
+use ::jobs::JobId;
+use std::collections::btree_map::Entry;
+use std::time::Duration;
+use store::{Change, JobRow, LogEntryRow};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+/// Bytes of text in one event at most.
+const TEXT: usize = 32 << 10;
+/// Changes are hints and may be lost; so look again this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// An event and the cursor that resumes after it.
+pub(super) type Told = (LogEvent, String);
+
+/// Why following ended before the job did.
+pub(super) enum Ended {
+    /// Nobody listens any more, or the server stops.
+    Left,
+    /// The store failed.
+    Failed(Refusal),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failed(refusal)
+    }
+}
+
+impl From<store::StoreError> for Ended {
+    fn from(fault: store::StoreError) -> Self {
+        Self::Failed(fault.into())
+    }
+}
+
+/// Somebody who follows a job.
+pub(super) struct Follower {
+    pub(super) app: App,
+    pub(super) id: JobId,
+    pub(super) cursor: Cursor,
+    /// Takes no more than a few events ahead of the client, so a slow client costs no memory.
+    pub(super) events: mpsc::Sender<Told>,
+}
+
+impl Follower {
+    /// Tells everything until the job has ended.
+    pub(super) async fn run(mut self) -> Result<(), Ended> {
+        // Listen first, look second: what comes in between is not missed.
+        let mut changes = self.app.store.changes();
+        let mut shown = None;
+        loop {
+            let job = self.app.store.job(self.id).await?;
+            self.turn_to_latest_try(&job).await?;
+            self.tell_state(&job, &mut shown).await?;
+            self.tell_log().await?;
+            if job.record.state.is_terminal() {
+                let view = jobs::with_steps(&self.app, job).await?;
+                return self.tell(LogEvent::End(Box::new(view))).await;
+            }
+            self.wait(&mut changes).await?;
+        }
+    }
+
+    /// A new try begins a new log, after the rest of the old one.
+    async fn turn_to_latest_try(&mut self, job: &JobRow) -> Result<(), Ended> {
+        let latest = job.record.attempt();
+        if latest != self.cursor.attempt {
+            self.tell_log().await?;
+            self.cursor = Cursor::begin(latest);
+        }
+        Ok(())
+    }
+
+    async fn tell_state(&mut self, job: &JobRow, shown: &mut Option<JobView>) -> Result<(), Ended> {
+        let view = views::job(job.clone());
+        if shown.as_ref() != Some(&view) {
+            *shown = Some(view);
+            let with_steps = jobs::with_steps(&self.app, job.clone()).await?;
+            self.tell(LogEvent::State(Box::new(with_steps))).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_log(&mut self) -> Result<(), Ended> {
+        if self.cursor.attempt == 0 {
+            return Ok(());
+        }
+        for entry in self.app.store.log_entries(self.id, Some(self.cursor.attempt)).await? {
+            if entry.entry > self.cursor.done {
+                self.tell_entry(entry).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells that the entry was opened, its text, and that it ended: each once, in this order.
+    async fn tell_entry(&mut self, entry: LogEntryRow) -> Result<(), Ended> {
+        let number = entry.entry;
+        let ended = entry.exit_code.is_some();
+        if let Entry::Vacant(new) = self.cursor.open.entry(number) {
+            new.insert(Progress::default());
+            let opened = LogEntryRow { exit_code: None, duration_ms: None, ..entry.clone() };
+            self.tell(LogEvent::Entry(views::log_entry(opened))).await?;
+        }
+        self.tell_text(&entry).await?;
+        if ended && let Some(progress) = self.cursor.open.get_mut(&number).filter(|progress| !progress.ended)
+        {
+            progress.ended = true;
+            self.cursor.settle(number);
+            self.tell(LogEvent::Entry(views::log_entry(entry))).await?;
+        }
+        self.cursor.settle(number);
+        Ok(())
+    }
+
+    async fn tell_text(&mut self, entry: &LogEntryRow) -> Result<(), Ended> {
+        let (attempt, number) = (entry.epoch, entry.entry);
+        loop {
+            let offset = self.cursor.open.get(&number).map_or(0, |progress| progress.offset);
+            if offset >= entry.length {
+                return Ok(());
+            }
+            let bytes = self.app.store.read_log(self.id, attempt, number, offset, TEXT).await?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.cursor.open.entry(number).or_default().offset = offset + bytes.len() as u64;
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            self.tell(LogEvent::Text { attempt, entry: number, offset, text }).await?;
+        }
+    }
+
+    /// Passes an event on, no faster than the client takes it.
+    async fn tell(&self, event: LogEvent) -> Result<(), Ended> {
+        let told = (event, self.cursor.to_string());
+        tokio::select! {
+            () = self.app.stop.cancelled() => Err(Ended::Left),
+            sent = self.events.send(told) => sent.map_err(|_| Ended::Left),
+        }
+    }
+
+    /// Waits until there may be news.
+    async fn wait(&self, changes: &mut Receiver<Change>) -> Result<(), Ended> {
+        tokio::select! {
+            () = self.app.stop.cancelled() => Err(Ended::Left),
+            () = self.events.closed() => Err(Ended::Left),
+            () = sleep(LOOK_AGAIN) => Ok(()),
+            () = news(changes, self.id) => Ok(()),
+        }
+    }
+}
+
+/// Returns when something happened to the job. Everything heard of it by then is one piece of news.
+async fn news(changes: &mut Receiver<Change>, id: JobId) {
+    let about_it = |change: &Change| matches!(change, Change::Job(of) | Change::Log(of) if *of == id);
+    loop {
+        match changes.recv().await {
+            Ok(change) if about_it(&change) => break,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => break,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+    while let Ok(_) | Err(TryRecvError::Lagged(_)) = changes.try_recv() {}
+}

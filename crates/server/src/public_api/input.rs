@@ -1,0 +1,71 @@
+//! What comes in: bodies, queries and path parts, each refused with a problem that tells why.
+
+use super::problem::Refusal;
+use crate::app::App;
+use crate::body;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query};
+use http::StatusCode;
+use http::request::Parts;
+use jobs::JobId;
+use serde::de::DeserializeOwned;
+
+/// Reads a JSON body. What is not JSON is a 400; JSON that is not what the call wants is a 422.
+pub(super) async fn json<T: DeserializeOwned>(app: &App, body: Body, code: &str) -> Result<T, Refusal> {
+    let bytes = body::read(body, app.limits.api_body, app.limits.body_read).await?;
+    serde_json::from_slice(&bytes).map_err(|fault| {
+        if fault.is_data() {
+            let title = "The request is not understood";
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, fault.to_string())
+        } else {
+            let title = "The request body is not JSON";
+            Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", title, fault.to_string())
+        }
+    })
+}
+
+/// A query string without surprises: unknown and malformed parameters are refused.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            Err(fault) => Err(invalid_query(fault.body_text())),
+        }
+    }
+}
+
+/// A query parameter that breaks its rule.
+pub(super) fn invalid_query(detail: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "invalid_query", "The query is not understood", detail)
+}
+
+/// The job, and what else is numbered, in a path.
+pub(super) struct Numbered<T>(pub(super) T);
+
+impl<S: Send + Sync> FromRequestParts<S> for Numbered<JobId> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(id) = Path::<i64>::from_request_parts(parts, state).await.map_err(|_| not_a_number())?;
+        Ok(Self(JobId(id)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Numbered<(JobId, i64)> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<(i64, i64)>::from_request_parts(parts, state).await;
+        let Path((id, number)) = path.map_err(|_| not_a_number())?;
+        Ok(Self((JobId(id), number)))
+    }
+}
+
+fn not_a_number() -> Refusal {
+    let detail = "jobs and log entries are named by their numbers, such as /api/v1/jobs/42";
+    Refusal::new(StatusCode::NOT_FOUND, "no_such_path", "There is no such path", detail)
+}

@@ -1,0 +1,111 @@
+//! Submitting, listing, showing and stopping jobs.
+
+use super::input::{Numbered, Parameters, invalid_query, json};
+use super::problem::Refusal;
+use super::views;
+use crate::api::{JobView, Page};
+use crate::app::App;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jobs::{JobId, JobSpec, State as JobState};
+use serde::Deserialize;
+use store::{JobFilter, JobRow, NewJob};
+
+/// Jobs on a page unless said otherwise.
+const PAGE: u32 = 50;
+/// Jobs on a page at most.
+const MAX_PAGE: u32 = 500;
+/// The revision of a job that names a repository only.
+const DEFAULT_REV: &str = "HEAD";
+
+/// `POST /jobs`
+pub(super) async fn submit(
+    State(app): State<App>,
+    body: Body,
+) -> Result<(StatusCode, HeaderMap, Json<JobView>), Refusal> {
+    let spec: JobSpec = json(&app, body, "invalid_job").await?;
+    spec.check().map_err(|fault| {
+        let title = "The job can't be run as it is";
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())
+    })?;
+    let running = app.clone();
+    let job = app.see_through(async move { enqueue(&running, spec).await }).await??;
+    tracing::info!(job = %job.id, queue = job.spec.queue, "a job was submitted");
+    let mut headers = HeaderMap::new();
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", job.id)) {
+        headers.insert(LOCATION, location);
+    }
+    Ok((StatusCode::CREATED, headers, Json(views::job_with_steps(job, &[]))))
+}
+
+async fn enqueue(app: &App, spec: JobSpec) -> Result<JobRow, Refusal> {
+    let commit = match &spec.repo {
+        Some(repo) => app.repositories.resolve(repo, spec.rev.as_deref().unwrap_or(DEFAULT_REV)).await?,
+        None => String::new(),
+    };
+    let id = app.store.submit(NewJob { spec, commit }).await?;
+    Ok(app.store.job(id).await?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    queue: Option<String>,
+    state: Option<JobState>,
+    limit: Option<u32>,
+    cursor: Option<i64>,
+}
+
+/// `GET /jobs`
+pub(super) async fn list(
+    State(app): State<App>,
+    Parameters(filter): Parameters<Filter>,
+) -> Result<Json<Page<JobView>>, Refusal> {
+    let limit = filter.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(invalid_query(format!("limit is {limit}, but must be between 1 and {MAX_PAGE}")));
+    }
+    if let Some(queue) = &filter.queue {
+        jobs::name::check_queue(queue).map_err(|fault| invalid_query(fault.to_string()))?;
+    }
+    // One more than asked for tells whether there is another page.
+    let before = filter.cursor.map(JobId);
+    let filter = JobFilter { queue: filter.queue, state: filter.state, before, limit: limit + 1 };
+    let mut rows = app.store.jobs(filter).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next_cursor = rows.last().filter(|_| more).map(|last| last.id.to_string());
+    Ok(Json(Page { items: rows.into_iter().map(views::job).collect(), next_cursor }))
+}
+
+/// `GET /jobs/{id}`
+pub(super) async fn show(
+    State(app): State<App>,
+    Numbered(id): Numbered<JobId>,
+) -> Result<Json<JobView>, Refusal> {
+    let job = app.store.job(id).await?;
+    Ok(Json(with_steps(&app, job).await?))
+}
+
+/// `POST /jobs/{id}/cancel`
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Numbered(id): Numbered<JobId>,
+) -> Result<Json<JobView>, Refusal> {
+    let store = app.store.clone();
+    let job = app.see_through(async move { store.cancel(id).await }).await??;
+    tracing::info!(job = %id, state = %job.record.state, "somebody asked for a job to stop");
+    Ok(Json(with_steps(&app, job).await?))
+}
+
+/// The job with the steps of its latest try.
+pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusal> {
+    let entries = match job.record.epoch {
+        0 => Vec::new(),
+        epoch => app.store.log_entries(job.id, Some(epoch)).await?,
+    };
+    Ok(views::job_with_steps(job, &entries))
+}

@@ -1,0 +1,105 @@
+//! Errors as `application/problem+json`.
+
+use crate::api::Problem;
+use crate::body::BodyFault;
+use crate::git::GitFault;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header::CONTENT_TYPE};
+use store::StoreError;
+use tokio::task::JoinError;
+
+/// A request of the public API that was not done.
+#[derive(Debug)]
+pub(crate) struct Refusal(Problem);
+
+impl Refusal {
+    /// `detail` tells which value broke which rule, and what to do.
+    pub(crate) fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self(Problem {
+            code: code.to_owned(),
+            status: status.as_u16(),
+            title: title.to_owned(),
+            detail: detail.into(),
+        })
+    }
+
+    /// A fault of ours: the log has the cause, the client need not know it.
+    fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = cause, "a request of the public API failed");
+        let detail = "the server's log tells the cause; if it persists, restart the server";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, [(CONTENT_TYPE, "application/problem+json")], axum::Json(self.0)).into_response()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(fault: StoreError) -> Self {
+        let told = fault.to_string();
+        match fault {
+            StoreError::UnknownJob(_) => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_job", "There is no such job", told)
+            }
+            StoreError::UnknownLogEntry { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_log_entry", "There is no such log entry", told)
+            }
+            StoreError::Rejected(_) => {
+                Self::new(StatusCode::CONFLICT, "job_ended", "The job has ended", told)
+            }
+            StoreError::RepositoryExists(_) => {
+                Self::new(StatusCode::CONFLICT, "repository_exists", "The name is taken", told)
+            }
+            _ => Self::internal(&fault),
+        }
+    }
+}
+
+impl From<GitFault> for Refusal {
+    fn from(fault: GitFault) -> Self {
+        let told = fault.to_string();
+        match fault {
+            GitFault::Store(fault) => fault.into(),
+            GitFault::UnknownRepository(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unknown_repository",
+                "There is no such repository",
+                format!("{told}: add it first"),
+            ),
+            GitFault::UnknownRevision { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unknown_revision",
+                "There is no such revision",
+                format!("{told}: name a branch, a tag or a commit that its source has"),
+            ),
+            GitFault::Unreachable { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "source_unreachable",
+                "The repository's source can't be fetched",
+                format!("{told}. Check that the server's user can read it: git ls-remote SOURCE"),
+            ),
+            GitFault::Io(_) | GitFault::Refused { .. } | GitFault::TooSlow { .. } => Self::internal(&fault),
+        }
+    }
+}
+
+impl From<BodyFault> for Refusal {
+    fn from(fault: BodyFault) -> Self {
+        let code = match fault {
+            BodyFault::TooLarge { .. } => "body_too_large",
+            BodyFault::TooSlow { .. } => "body_too_slow",
+            BodyFault::Broken => "body_broken",
+        };
+        Self::new(fault.status(), code, "The request body can't be taken", fault.to_string())
+    }
+}
+
+impl From<JoinError> for Refusal {
+    fn from(fault: JoinError) -> Self {
+        Self::internal(&fault)
+    }
+}

@@ -1,0 +1,76 @@
+//! A job's log as Server-Sent Events.
+
+use super::cursor::{BadCursor, Cursor};
+use super::follow::{Ended, Follower, Told};
+use super::input::{Numbered, Parameters, invalid_query};
+use super::problem::Refusal;
+use crate::api::LogEvent;
+use crate::app::App;
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use http::{HeaderMap, HeaderName};
+use jobs::JobId;
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A comment this often keeps proxies from closing a quiet stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Events that wait for a slow client.
+const EVENTS_AHEAD: usize = 8;
+/// Where a browser tells the last event it got.
+const LAST_EVENT_ID: &str = "Last-Event-ID";
+/// Tells nginx and its like to pass events on as they come.
+const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct From {
+    cursor: Option<String>,
+}
+
+/// `GET /jobs/{id}/logs/stream`
+pub(super) async fn open(
+    State(app): State<App>,
+    Numbered(id): Numbered<JobId>,
+    Parameters(From { cursor }): Parameters<From>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    app.store.job(id).await?;
+    // What a reconnecting browser tells is newer than what the page was opened with.
+    let resumed = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let cursor = resumed.or(cursor).filter(|cursor| !cursor.is_empty());
+    let cursor = cursor
+        .map_or_else(|| Ok(Cursor::default()), |text| text.parse())
+        .map_err(|fault: BadCursor| invalid_query(fault.to_string()))?;
+    let (events, told) = mpsc::channel(EVENTS_AHEAD);
+    let follower = Follower { app: app.clone(), id, cursor, events };
+    app.tasks.spawn(async move {
+        if let Err(Ended::Failed(refusal)) = follower.run().await {
+            // Logged where it failed. The stream breaks off without an end, so the client resumes.
+            tracing::debug!(job = %id, ?refusal, "a log stream broke off");
+        }
+    });
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(([UNBUFFERED], Sse::new(server_sent(told)).keep_alive(keep_alive)).into_response())
+}
+
+fn server_sent(told: mpsc::Receiver<Told>) -> impl stream::Stream<Item = Result<Event, axum::Error>> {
+    stream::unfold(told, async |mut told| {
+        let (event, cursor) = told.recv().await?;
+        let sent = Event::default().event(name(&event)).id(cursor).json_data(&event);
+        Some((sent, told))
+    })
+}
+
+/// The `event` field, the same as `type` in the data.
+const fn name(event: &LogEvent) -> &'static str {
+    match event {
+        LogEvent::State(_) => "state",
+        LogEvent::Entry(_) => "entry",
+        LogEvent::Text { .. } => "text",
+        LogEvent::End(_) => "end",
+    }
+}

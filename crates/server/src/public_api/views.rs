@@ -1,0 +1,92 @@
+//! From what the store knows to what the API shows.
+
+use crate::api::{ExecutorView, JobView, LogEntryView, RepositoryView, StepView};
+use jiff::{SignedDuration, Timestamp};
+use jobs::{EndReason, JobSpec};
+use store::{ExecutorRow, JobRow, LogEntryRow, RepositoryRow};
+
+/// Three heartbeats of 5 s.
+const ACTIVE_WITHIN: SignedDuration = SignedDuration::from_secs(15);
+/// What the log keys of steps begin with, by the runtime that ran them.
+const STEP_KEYS: [&str; 2] = ["step.docker.", "step.kubernetes."];
+
+/// A job without its steps, as lists show it.
+pub(super) fn job(row: JobRow) -> JobView {
+    let blame = row.end.as_ref().map(|end| EndReason::from_detail(end).blame());
+    JobView {
+        id: row.id.0,
+        queue: row.spec.queue,
+        state: row.record.state,
+        reason: row.end.as_ref().map(|end| end.reason.clone()),
+        end: row.end,
+        blame,
+        message: row.message,
+        cancel_requested: row.record.cancel_requested,
+        attempt: row.record.attempt(),
+        executor: row.record.executor,
+        repository: row.spec.repo,
+        rev: row.spec.rev,
+        commit: Some(row.commit).filter(|commit| !commit.is_empty()),
+        queued_at: row.queued_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        steps: Vec::new(),
+    }
+}
+
+/// A job with its steps; `entries` are the log entries of its latest try.
+pub(super) fn job_with_steps(row: JobRow, entries: &[LogEntryRow]) -> JobView {
+    let steps = steps(&row.spec, entries);
+    JobView { steps, ..job(row) }
+}
+
+fn steps(spec: &JobSpec, entries: &[LogEntryRow]) -> Vec<StepView> {
+    let logged = |key: &str| {
+        entries.iter().rev().find(|entry| {
+            STEP_KEYS.iter().any(|prefix| entry.key.strip_prefix(prefix).is_some_and(|rest| rest == key))
+        })
+    };
+    let view = |(index, step): (usize, &jobs::StepSpec)| {
+        let key = step.key(index);
+        let entry = logged(&key);
+        StepView {
+            image: step.image.clone(),
+            exit_code: entry.and_then(|entry| entry.exit_code),
+            started_at: entry.map(|entry| entry.start_time),
+            duration_ms: entry.and_then(|entry| entry.duration_ms),
+            key,
+        }
+    };
+    spec.steps.iter().enumerate().map(view).collect()
+}
+
+pub(super) fn log_entry(row: LogEntryRow) -> LogEntryView {
+    LogEntryView {
+        attempt: row.epoch,
+        entry: row.entry,
+        key: row.key,
+        command: row.command,
+        started_at: row.start_time,
+        exit_code: row.exit_code,
+        duration_ms: row.duration_ms,
+        length: row.length,
+    }
+}
+
+pub(super) fn repository(row: RepositoryRow) -> RepositoryView {
+    RepositoryView { name: row.name, source: row.source, created_at: row.created_at }
+}
+
+pub(super) fn executor(row: ExecutorRow, now: Timestamp) -> ExecutorView {
+    let known = [row.telemetry.os, row.telemetry.architecture];
+    let known: Vec<_> = known.into_iter().filter(|part| !part.is_empty()).collect();
+    ExecutorView {
+        name: row.name,
+        queues: row.queues,
+        active: now.duration_since(row.last_seen_at) <= ACTIVE_WITHIN,
+        version: row.telemetry.executor_version,
+        platform: known.join("/"),
+        first_seen_at: row.first_seen_at,
+        last_seen_at: row.last_seen_at,
+    }
+}

@@ -1,0 +1,134 @@
+//! Starting the server and waiting for its end.
+
+use crate::app::{App, Parts};
+use crate::auth::secret;
+use crate::config::ServerConfig;
+use crate::error::ServerError;
+use crate::fairness::Fairness;
+use crate::git::{self, Repositories};
+use crate::site_config::SiteConfig;
+use crate::{executor_api, files, janitor, listener, public_api, requests};
+use axum::{Router, middleware};
+use secrecy::SecretString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use store::{SqliteOptions, SqliteStore, Store};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The API token's file in the data directory.
+const API_TOKEN_FILE: &str = "api-token";
+/// The site configuration in the data directory.
+const SITE_CONFIG_FILE: &str = "site-config.jsonc";
+/// The mirrors' directory in the data directory.
+const REPOSITORIES_DIR: &str = "repositories";
+
+/// A server that listens.
+pub struct RunningServer {
+    addr: SocketAddr,
+    app: App,
+    stopped: JoinHandle<()>,
+}
+
+impl RunningServer {
+    /// Where it listens.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What the public API is called with.
+    pub fn api_token(&self) -> &SecretString {
+        &self.app.api_token
+    }
+
+    /// What executors present, as the site configuration says now.
+    pub fn shared_secret(&self) -> Option<SecretString> {
+        self.app.site.current().access_token.clone()
+    }
+
+    /// Where executors reach the server, if the site configuration says.
+    pub fn frontend_url(&self) -> Option<String> {
+        self.app.site.current().frontend_url.as_ref().map(ToString::to_string)
+    }
+
+    /// Waits until the server has stopped and everything it took on is done.
+    pub async fn join(self) -> Result<(), ServerError> {
+        Ok(self.stopped.await?)
+    }
+}
+
+/// Opens everything and listens. `stop` ends the server: it takes nothing new, ends waits and streams
+/// at once, and lets the requests under way finish.
+pub async fn start(config: ServerConfig, stop: CancellationToken) -> Result<RunningServer, ServerError> {
+    let dir = &config.data_dir;
+    files::make_private_dir(dir).map_err(|source| ServerError::File { path: dir.clone(), source })?;
+    let (app, store) = open(&config, &stop).await?;
+    let listen = |source| ServerError::Listen { addr: config.listen, source };
+    let socket = TcpListener::bind(config.listen).await.map_err(listen)?;
+    let addr = socket.local_addr().map_err(listen)?;
+    tracing::info!(%addr, data_dir = %dir.display(), version = config.version, "listening");
+    let stopped = tokio::spawn(run(app.clone(), store, config, socket));
+    Ok(RunningServer { addr, app, stopped })
+}
+
+async fn open(
+    config: &ServerConfig,
+    stop: &CancellationToken,
+) -> Result<(App, Arc<SqliteStore>), ServerError> {
+    git::check_installed().await.map_err(|fault| ServerError::Git(fault.to_string()))?;
+    let dir = &config.data_dir;
+    let site_path = config.site_config.clone().unwrap_or_else(|| dir.join(SITE_CONFIG_FILE));
+    let sqlite = Arc::new(
+        SqliteStore::open(SqliteOptions {
+            dir: dir.clone(),
+            clock: Arc::clone(&config.clock),
+            retry: config.retry,
+            max_log_bytes: config.limits.log_text,
+        })
+        .await?,
+    );
+    let store: Arc<dyn Store> = sqlite.clone();
+    let mirrors = dir.join(REPOSITORIES_DIR);
+    let repositories = Repositories::open(mirrors, Arc::clone(&store), config.limits.clone()).await;
+    let parts = Parts {
+        repositories: repositories.map_err(|fault| ServerError::Git(fault.to_string()))?,
+        store,
+        site: SiteConfig::open(&site_path)?,
+        fairness: Fairness::default(),
+        clock: Arc::clone(&config.clock),
+        version: config.version.clone(),
+        api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,
+        git_transfers: Arc::new(Semaphore::new(config.limits.git_transfers)),
+        limits: config.limits.clone(),
+        stop: stop.clone(),
+        tasks: TaskTracker::new(),
+    };
+    Ok((App(Arc::new(parts)), sqlite))
+}
+
+async fn run(app: App, store: Arc<SqliteStore>, config: ServerConfig, socket: TcpListener) {
+    app.tasks.spawn(janitor::take_back_stalled(app.clone(), config.lease));
+    app.tasks.spawn(janitor::checkpoint(Arc::clone(&store), app.stop.clone()));
+    listener::serve(socket, router(&app), &config.limits, app.stop.clone()).await;
+    app.tasks.close();
+    if tokio::time::timeout(config.limits.shutdown_grace, app.tasks.wait()).await.is_err() {
+        tracing::warn!("work was still under way when the grace period ended: it was left");
+    }
+    if let Err(fault) = store.close().await {
+        tracing::warn!(error = &fault as &dyn std::error::Error, "the store did not close cleanly");
+    }
+    tracing::info!("stopped");
+}
+
+fn router(app: &App) -> Router {
+    Router::new()
+        .merge(executor_api::router())
+        .merge(public_api::router(app))
+        .fallback(public_api::no_such_path)
+        .method_not_allowed_fallback(public_api::no_such_method)
+        .layer(middleware::from_fn(requests::log))
+        .with_state(app.clone())
+}

@@ -1,0 +1,50 @@
+//! The file that the first start writes.
+
+use crate::auth::secret;
+use std::io;
+use std::path::Path;
+
+/// Writes a configuration with a random access token.
+pub(super) fn write(path: &Path) -> io::Result<()> {
+    let token = secret::random_hex()?;
+    crate::files::write_new_private(path, &content(&token))
+}
+
+fn content(token: &str) -> String {
+    format!(
+        r#"// Site configuration of this server: JSON with comments. It is read again whenever it changes.
+{{
+  // The secret that executors present (EXECUTOR_FRONTEND_PASSWORD): at least 20 characters. After a
+  // change, executors with the old one are refused.
+  "executors.accessToken": "{token}",
+
+  // The address under which executors reach this server, if they can't tell it themselves.
+  // "executors.frontendURL": "https://executors.example.com",
+
+  // How executors that serve several queues share their time. While a queue has given fewer than
+  // `limit` jobs in the last five minutes, it is drawn in proportion to its `weight`; after that,
+  // only when no other queue has jobs and is below its limit.
+  "executors.multiqueue": {{
+    "dequeueCacheConfig": {{
+      "batches": {{ "limit": 50, "weight": 4 }},
+      "codeintel": {{ "limit": 250, "weight": 1 }}
+    }}
+  }}
+}}
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::{QueueShare, parse};
+
+    #[test]
+    fn what_is_written_can_be_read_and_is_the_default() {
+        let (site, unknown) = parse(&super::content("0123456789abcdef0123")).unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        for queue in wire::paths::QUEUES {
+            assert_eq!(site.share(queue), QueueShare::default_for(queue));
+        }
+    }
+}

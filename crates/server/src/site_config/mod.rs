@@ -1,0 +1,174 @@
+//! The site configuration: a JSONC file, read again whenever it changes.
+
+mod first;
+mod parse;
+
+pub(crate) use parse::{QueueShare, Site};
+
+use parse::BadSite;
+use std::fs::Metadata;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of the file at most.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The site configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteConfigError {
+    /// The file can't be read or written.
+    #[error("can't use the site configuration {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file says something that it may not.
+    #[error("the site configuration {path} can't be used: {fault}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What it says, the rule, and what to do.
+        fault: String,
+    },
+}
+
+/// The site configuration as it is now. A change takes effect with the next request; a change that
+/// can't be used is logged, and what was last good stays.
+pub(crate) struct SiteConfig {
+    path: PathBuf,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    stamp: Option<Stamp>,
+    site: Arc<Site>,
+}
+
+/// What tells one version of the file from the next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        Self { inode: meta.ino(), length: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) }
+    }
+}
+
+impl SiteConfig {
+    /// Reads the file, after writing one with a new token if there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, SiteConfigError> {
+        let file = |source| SiteConfigError::File { path: path.to_owned(), source };
+        if !path.try_exists().map_err(file)? {
+            first::write(path).map_err(file)?;
+            tracing::info!(file = %path.display(), "wrote a site configuration with a new access token");
+        }
+        crate::files::warn_if_readable_by_others(path);
+        let stamp = stamp(path);
+        let site = load(path)?;
+        if site.access_token.is_none() {
+            tracing::warn!(
+                file = %path.display(),
+                "executors.accessToken is not set, so no executor can connect"
+            );
+        }
+        Ok(Self { path: path.to_owned(), seen: Mutex::new(Seen { stamp, site: Arc::new(site) }) })
+    }
+
+    /// What holds now. Looks at the file each time: that is one system call on a path the kernel
+    /// has at hand, far below the cost of the request that asks.
+    pub(crate) fn current(&self) -> Arc<Site> {
+        let stamp = stamp(&self.path);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.stamp != stamp {
+            seen.stamp = stamp;
+            match load(&self.path) {
+                Ok(site) => {
+                    tracing::info!(file = %self.path.display(), "the site configuration was read again");
+                    crate::files::warn_if_readable_by_others(&self.path);
+                    seen.site = Arc::new(site);
+                }
+                Err(fault) => tracing::error!(error = %fault, "what was last good stays in force"),
+            }
+        }
+        Arc::clone(&seen.site)
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    std::fs::metadata(path).ok().map(|meta| Stamp::of(&meta))
+}
+
+fn load(path: &Path) -> Result<Site, SiteConfigError> {
+    let file = |source| SiteConfigError::File { path: path.to_owned(), source };
+    let mut text = String::new();
+    std::fs::File::open(path).map_err(file)?.take(MAX_BYTES).read_to_string(&mut text).map_err(file)?;
+    let (site, unknown) = parse::parse(&text).map_err(|fault: BadSite| SiteConfigError::Content {
+        path: path.to_owned(),
+        fault: fault.to_string(),
+    })?;
+    for key in unknown {
+        tracing::warn!(file = %path.display(), key, "this version does not use this key");
+    }
+    Ok(site)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn token(site: &SiteConfig) -> String {
+        site.current().access_token.as_ref().unwrap().expose_secret().to_owned()
+    }
+
+    #[test]
+    fn the_first_start_writes_a_private_file_that_the_second_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("site-config.jsonc");
+        let first = token(&SiteConfig::open(&path).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(first.len() >= 20);
+        assert_eq!(token(&SiteConfig::open(&path).unwrap()), first);
+    }
+
+    #[test]
+    fn a_change_takes_effect_at_once_and_a_broken_one_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("site.jsonc");
+        std::fs::write(&path, r#"{"executors.accessToken": "first-first-first-first"}"#).unwrap();
+        let site = SiteConfig::open(&path).unwrap();
+        std::fs::write(&path, r#"{"executors.accessToken": "second-second-second"} // rotated"#).unwrap();
+        assert_eq!(token(&site), "second-second-second");
+        for broken in ["{", r#"{"executors.accessToken": "short"}"#] {
+            std::fs::write(&path, broken).unwrap();
+            assert_eq!(token(&site), "second-second-second", "{broken}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(token(&site), "second-second-second");
+    }
+
+    #[test]
+    fn a_refusal_names_file_key_rule_and_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("site.jsonc");
+        std::fs::write(&path, r#"{"executors.accessToken": "too-short"}"#).unwrap();
+        let refusal = SiteConfig::open(&path).err().unwrap().to_string();
+        assert_eq!(
+            refusal,
+            format!(
+                "the site configuration {} can't be used: executors.accessToken has 9 characters, but must have \
+                 at least 20. Make one with: openssl rand -hex 32",
+                path.display()
+            )
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! What the file may say.
+
+use jsonc_parser::{ParseOptions, parse_to_serde_value};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use url::Url;
+use wire::paths::QUEUES;
+
+/// Characters of the access token at least.
+const MIN_TOKEN: usize = 20;
+
+const ACCESS_TOKEN: &str = "executors.accessToken";
+const FRONTEND_URL: &str = "executors.frontendURL";
+const MULTIQUEUE: &str = "executors.multiqueue";
+
+/// A site configuration that can be used.
+#[derive(Debug, Default)]
+pub(crate) struct Site {
+    /// What executors present; without it none can connect.
+    pub(crate) access_token: Option<SecretString>,
+    /// Where executors reach this server.
+    pub(crate) frontend_url: Option<Url>,
+    shares: BTreeMap<String, QueueShare>,
+}
+
+impl Site {
+    /// The share of `queue`: as configured, else the default.
+    pub(crate) fn share(&self, queue: &str) -> QueueShare {
+        self.shares.get(queue).copied().unwrap_or_else(|| QueueShare::default_for(queue))
+    }
+}
+
+/// How much of the executors' time a queue gets when several are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueueShare {
+    /// Jobs within the window before the queue comes after the others.
+    pub(crate) limit: u32,
+    /// Its chance, relative to the other weights.
+    pub(crate) weight: u32,
+}
+
+impl QueueShare {
+    pub(crate) fn default_for(queue: &str) -> Self {
+        match queue {
+            "batches" => Self { limit: 50, weight: 4 },
+            _ => Self { limit: 250, weight: 1 },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Multiqueue {
+    #[serde(default)]
+    dequeue_cache_config: BTreeMap<String, QueueShare>,
+}
+
+/// Why the text can't be used: key, rule and remedy.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadSite {
+    #[error("it is not JSON with comments: {0}")]
+    Syntax(String),
+    #[error("it must hold one JSON object")]
+    NotAnObject,
+    #[error("{key} must be {rule}")]
+    Value { key: &'static str, rule: String },
+    #[error(
+        "{ACCESS_TOKEN} has {0} characters, but must have at least {MIN_TOKEN}. Make one with: openssl rand -hex 32"
+    )]
+    ShortToken(usize),
+    #[error("{ACCESS_TOKEN} holds a blank or a control character, which no HTTP header can carry")]
+    UnsendableToken,
+}
+
+/// Reads the text; also tells the keys that mean nothing to this version.
+pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
+    let value: Option<Value> = parse_to_serde_value(text, &comments_and_trailing_commas())
+        .map_err(|fault| BadSite::Syntax(fault.to_string()))?;
+    let mut object = match value {
+        None => Map::new(),
+        Some(Value::Object(object)) => object,
+        Some(_) => return Err(BadSite::NotAnObject),
+    };
+    let site = Site {
+        access_token: access_token(object.remove(ACCESS_TOKEN))?,
+        frontend_url: frontend_url(object.remove(FRONTEND_URL))?,
+        shares: shares(object.remove(MULTIQUEUE))?,
+    };
+    Ok((site, object.into_iter().map(|(key, _)| key).collect()))
+}
+
+fn access_token(value: Option<Value>) -> Result<Option<SecretString>, BadSite> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(token)) if token.is_empty() => Ok(None),
+        Some(Value::String(token)) => {
+            let characters = token.chars().count();
+            if characters < MIN_TOKEN {
+                return Err(BadSite::ShortToken(characters));
+            }
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(BadSite::UnsendableToken);
+            }
+            Ok(Some(token.into()))
+        }
+        Some(_) => Err(BadSite::Value { key: ACCESS_TOKEN, rule: "a string".to_owned() }),
+    }
+}
+
+fn frontend_url(value: Option<Value>) -> Result<Option<Url>, BadSite> {
+    let bad = || BadSite::Value { key: FRONTEND_URL, rule: "an http or https URL".to_owned() };
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url)),
+            _ => Err(bad()),
+        },
+        Some(_) => Err(bad()),
+    }
+}
+
+fn shares(value: Option<Value>) -> Result<BTreeMap<String, QueueShare>, BadSite> {
+    let bad = |rule: String| BadSite::Value { key: MULTIQUEUE, rule };
+    let shares = match value {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(value) => Multiqueue::deserialize(value).map_err(|fault| {
+            bad(format!(
+                r#"like {{"dequeueCacheConfig": {{"batches": {{"limit": 50, "weight": 4}}}}}}: {fault}"#
+            ))
+        })?,
+    }
+    .dequeue_cache_config;
+    for (queue, share) in &shares {
+        if !QUEUES.contains(&queue.as_str()) {
+            return Err(bad(format!("about the queues {}, not {queue:?}", QUEUES.join(" and "))));
+        }
+        if share.limit == 0 || share.weight == 0 {
+            return Err(bad(format!("positive: limit and weight of {queue} must be at least 1")));
+        }
+    }
+    Ok(shares)
+}
+
+/// What people mean by JSONC; the parser would take much more.
+fn comments_and_trailing_commas() -> ParseOptions {
+    ParseOptions {
+        allow_comments: true,
+        allow_trailing_commas: true,
+        allow_loose_object_property_names: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_configured_by_queue_and_the_rest_keep_their_defaults() {
+        let text = r#"{
+            "executors.multiqueue": {"dequeueCacheConfig": {"codeintel": {"limit": 7, "weight": 3}}},
+            "somethingElse": true, // not ours
+        }"#;
+        let (site, unknown) = parse(text).unwrap();
+        assert_eq!(site.share("codeintel"), QueueShare { limit: 7, weight: 3 });
+        assert_eq!(site.share("batches"), QueueShare { limit: 50, weight: 4 });
+        assert_eq!(unknown, ["somethingElse"]);
+        assert!(site.access_token.is_none());
+    }
+
+    #[test]
+    fn each_bad_value_is_told_with_its_key() {
+        for (text, told) in [
+            ("[]", "one JSON object"),
+            ("{'a': 1}", "not JSON with comments"),
+            (r#"{"executors.accessToken": 5}"#, "executors.accessToken must be a string"),
+            (r#"{"executors.accessToken": "0123456789 0123456789"}"#, "no HTTP header can carry"),
+            (r#"{"executors.frontendURL": "ftp://x"}"#, "executors.frontendURL must be an http or https URL"),
+            (
+                r#"{"executors.multiqueue": {"dequeueCacheConfig": {"batches": {"limit": 1}}}}"#,
+                "missing field `weight`",
+            ),
+            (
+                r#"{"executors.multiqueue": {"dequeueCacheConfig": {"bulk": {"limit": 1, "weight": 1}}}}"#,
+                r#"not "bulk""#,
+            ),
+            (
+                r#"{"executors.multiqueue": {"dequeueCacheConfig": {"batches": {"limit": 0, "weight": 1}}}}"#,
+                "at least 1",
+            ),
+        ] {
+            let fault = parse(text).unwrap_err().to_string();
+            assert!(fault.contains(told), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn the_token_stays_out_of_debug() {
+        let (site, _) = parse(r#"{"executors.accessToken": "very-secret-very-secret"}"#).unwrap();
+        assert!(!format!("{site:?}").contains("very-secret"));
+    }
+}

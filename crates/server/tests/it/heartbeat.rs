@@ -1,0 +1,75 @@
+//! Heartbeats of one queue and of several.
+
+use crate::harness::{EXECUTOR, Harness, told};
+use serde_json::{Value, json};
+
+const SINGLE: &str = "/.executors/queue/batches/heartbeat";
+const MULTI: &str = "/.executors/queue/heartbeat";
+
+async fn beat(harness: &Harness, path: &str, body: Value) -> Value {
+    let response = harness.executor(path).json(&body).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{body}");
+    assert_eq!(response.headers()["executors-capabilities"], "log-append");
+    response.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn known_jobs_come_back_and_cancelled_ones_in_both_lists() {
+    let harness = Harness::start().await;
+    let (first, second) = (harness.running_job().await.id.0, harness.running_job().await.id.0);
+    harness.cancel(second).await;
+    let (a, b) = (first.to_string(), second.to_string());
+    let body = json!({"version": "V2", "executorName": EXECUTOR, "jobIds": [first, b, 999]});
+    assert_eq!(beat(&harness, SINGLE, body).await, json!({"knownIds": [a, b], "cancelIds": [b]}));
+    let body = json!({"executorName": EXECUTOR, "queueNames": ["codeintel", "batches"],
+                      "jobIdsByQueue": [{"queueName": "batches", "jobIds": [a, b]}]});
+    let (a, b) = (format!("{a}-batches"), format!("{b}-batches"));
+    assert_eq!(beat(&harness, MULTI, body).await, json!({"knownIds": [a, b], "cancelIds": [b]}));
+}
+
+#[tokio::test]
+async fn another_executors_jobs_are_unknown() {
+    let harness = Harness::start().await;
+    let id = harness.running_job().await.id;
+    let body = json!({"version": "V2", "executorName": "exec-2", "jobIds": [id]});
+    assert_eq!(beat(&harness, SINGLE, body).await, json!({"knownIds": [], "cancelIds": []}));
+}
+
+#[tokio::test]
+async fn a_ping_registers_the_executor() {
+    let harness = Harness::start().await;
+    let none = json!({"knownIds": [], "cancelIds": []});
+    let single = json!({"version": "V2", "executorName": "single", "jobIds": null, "executorVersion": "5.2.0",
+                        "os": "linux", "architecture": "amd64"});
+    assert_eq!(beat(&harness, SINGLE, single).await, none);
+    let multi = json!({"executorName": "multi", "queueNames": ["codeintel", "batches"]});
+    assert_eq!(beat(&harness, MULTI, multi).await, none);
+    let executors = harness.get("/executors").await;
+    let executor = |name: &str| {
+        let items = executors["items"].as_array().unwrap();
+        items.iter().find(|item| item["name"] == name).unwrap().clone()
+    };
+    assert_eq!(executor("single")["platform"], "linux/amd64");
+    assert_eq!(executor("single")["version"], "5.2.0");
+    assert_eq!(executor("single")["active"], true);
+    assert_eq!(executor("multi")["queues"], json!(["batches", "codeintel"]));
+}
+
+#[tokio::test]
+async fn bad_heartbeats_are_told_in_the_protocols_words() {
+    let harness = Harness::start().await;
+    for (path, body, error) in [
+        (MULTI, json!({"executorName": EXECUTOR}), "queueNames must be set for multi-queue heartbeats"),
+        (
+            MULTI,
+            json!({"executorName": EXECUTOR, "queueNames": ["batches"],
+                   "jobIdsByQueue": [{"queueName": "codeintel", "jobIds": []}]}),
+            "unsupported queue name(s) 'codeintel' submitted in queueJobIds, executor is configured for queues \
+             'batches'",
+        ),
+        (SINGLE, json!({}), "worker hostname cannot be empty"),
+    ] {
+        let expected = json!({"error": error}).to_string();
+        assert_eq!(told(harness.executor(path).json(&body)).await, (500, expected));
+    }
+}

@@ -1,0 +1,115 @@
+//! The public API's jobs.
+
+use crate::harness::{Harness, job, job_on, problem, told};
+use crate::source::SourceRepo;
+use jobs::JobSpec;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_submitted_job_is_shown_without_its_secrets() {
+    let harness = Harness::start().await;
+    let spec = JobSpec { secrets: [("KEY".to_owned(), "hunter2-value".to_owned())].into(), ..job() };
+    let response = harness.api(Method::POST, "/jobs").json(&spec).send().await.unwrap();
+    assert_eq!(response.status(), 201);
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let created = response.text().await.unwrap();
+    assert!(!created.contains("hunter2"));
+    let shown = harness.get(location.strip_prefix("/api/v1").unwrap()).await;
+    assert_eq!(serde_json::from_str::<Value>(&created).unwrap(), shown);
+    assert_eq!(shown["state"], "queued");
+    assert_eq!(shown["steps"][0]["key"], "0");
+}
+
+#[tokio::test]
+async fn jobs_are_listed_newest_first_page_by_page() {
+    let harness = Harness::start().await;
+    let mut ids = Vec::new();
+    for queue in ["batches", "codeintel", "batches", "batches"] {
+        ids.push(harness.submit(&job_on(queue)).await);
+    }
+    let listed = |page: &Value| -> Vec<i64> {
+        page["items"].as_array().unwrap().iter().map(|item| item["id"].as_i64().unwrap()).collect()
+    };
+    let first = harness.get("/jobs?queue=batches&state=queued&limit=2").await;
+    assert_eq!(listed(&first), [ids[3], ids[2]]);
+    let cursor = first["nextCursor"].as_str().unwrap();
+    let last = harness.get(&format!("/jobs?queue=batches&limit=2&cursor={cursor}")).await;
+    assert_eq!(listed(&last), [ids[0]]);
+    assert_eq!(last["nextCursor"], Value::Null);
+    assert_eq!(listed(&harness.get("/jobs?state=completed").await), [0; 0]);
+}
+
+#[tokio::test]
+async fn each_bad_submission_is_a_problem_of_its_own() {
+    let harness = Harness::start_with(|config| config.limits.api_body = 4_000).await;
+    let source = SourceRepo::new();
+    harness.add_repository("demo", &source.path()).await;
+    let step = json!([{"image": "a", "run": "b"}]);
+    for (body, expected, told) in [
+        ("{".to_owned(), (400, "invalid_json"), "EOF while parsing"),
+        (json!({"steps": step, "stpes": 1}).to_string(), (422, "invalid_job"), "unknown field `stpes`"),
+        (json!({"steps": []}).to_string(), (422, "invalid_job"), "no steps"),
+        (
+            json!({"steps": step, "queue": "bulk"}).to_string(),
+            (422, "invalid_job"),
+            r#"invalid queue "bulk""#,
+        ),
+        (json!({"steps": step, "repo": "nope"}).to_string(), (422, "unknown_repository"), r#""nope""#),
+        (
+            json!({"steps": step, "repo": "demo", "rev": "nope"}).to_string(),
+            (422, "unknown_revision"),
+            r#"repository "demo" has no revision "nope""#,
+        ),
+        (" ".repeat(4_001), (413, "body_too_large"), "larger than 4000 bytes"),
+    ] {
+        let (status, code, detail) = problem(harness.api(Method::POST, "/jobs").body(body)).await;
+        assert_eq!((status, code.as_str()), expected, "{detail}");
+        assert!(detail.contains(told), "{detail}");
+    }
+    assert_eq!(harness.get("/jobs").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn bad_paths_queries_and_callers_are_problems_too() {
+    let harness = Harness::start().await;
+    let wrong_token = harness.client.get(harness.url("/api/v1/jobs")).bearer_auth("wrong");
+    let no_token = harness.client.get(harness.url("/api/v1/version"));
+    let elsewhere = harness.client.get(harness.url("/elsewhere"));
+    for (request, expected) in [
+        (wrong_token, (401, "unauthorized")),
+        (no_token, (401, "unauthorized")),
+        (elsewhere, (404, "no_such_path")),
+        (harness.api(Method::DELETE, "/jobs"), (405, "no_such_method")),
+        (harness.api(Method::GET, "/jobs/999"), (404, "unknown_job")),
+        (harness.api(Method::GET, "/jobs/abc"), (404, "no_such_path")),
+        (harness.api(Method::GET, "/jobs/999/logs"), (404, "unknown_job")),
+        (harness.api(Method::GET, "/jobs/999/logs/stream"), (404, "unknown_job")),
+        (harness.api(Method::GET, "/jobs?limit=0"), (400, "invalid_query")),
+        (harness.api(Method::GET, "/jobs?state=lost"), (400, "invalid_query")),
+        (harness.api(Method::GET, "/jobs?queue=bulk"), (400, "invalid_query")),
+        (harness.api(Method::GET, "/jobs?foo=1"), (400, "invalid_query")),
+        (harness.api(Method::POST, "/jobs/999/cancel"), (404, "unknown_job")),
+    ] {
+        let (status, code, detail) = problem(request).await;
+        assert_eq!((status, code.as_str()), expected, "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_queued_job_is_cancelled_at_once_and_only_once() {
+    let harness = Harness::start().await;
+    let id = harness.submit(&job()).await;
+    harness.cancel(id).await;
+    assert_eq!(harness.get(&format!("/jobs/{id}")).await["state"], "canceled");
+    let (status, code, _) = problem(harness.api(Method::POST, &format!("/jobs/{id}/cancel"))).await;
+    assert_eq!((status, code.as_str()), (409, "job_ended"));
+    assert!(harness.dequeue("batches").await.is_none());
+}
+
+#[tokio::test]
+async fn health_needs_no_token_and_version_tells_it() {
+    let harness = Harness::start_with(|config| config.version = "9.9.9".to_owned()).await;
+    assert_eq!(told(harness.client.get(harness.url("/healthz"))).await, (200, "ok".to_owned()));
+    assert_eq!(harness.get("/version").await, json!({"version": "9.9.9"}));
+}

@@ -1,0 +1,61 @@
+//! Starting, stopping and starting again.
+
+use crate::harness::{Harness, job};
+use server::{ServerConfig, ServerError};
+use std::os::unix::fs::PermissionsExt;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test]
+async fn what_was_taken_on_survives_a_restart() {
+    let harness = Harness::start().await;
+    let (id, running) = (harness.submit(&job()).await, harness.running_job().await);
+    let (secret, dir) = (harness.shared_secret(), harness.stop().await);
+    let harness = Harness::start_in(dir, |_| {}).await;
+    assert_eq!(harness.shared_secret(), secret);
+    assert_eq!(running.id.0, id, "the older job was given out first");
+    assert_eq!(harness.mark(&running, "markComplete", serde_json::json!({})).await.status(), 204);
+    assert_eq!(harness.dequeue("batches").await.unwrap().id.0, id + 1);
+}
+
+#[tokio::test]
+async fn secrets_lie_in_private_files() {
+    let harness = Harness::start().await;
+    for (name, mode) in
+        [("", 0o700), ("api-token", 0o600), ("site-config.jsonc", 0o600), ("repositories", 0o700)]
+    {
+        let meta = std::fs::metadata(harness.data().join(name)).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, mode, "{name:?}");
+    }
+}
+
+async fn refusal(config: ServerConfig) -> ServerError {
+    server::start(config, CancellationToken::new()).await.err().unwrap()
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_of_a_start_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || ServerConfig::new("127.0.0.1:0".parse().unwrap(), dir.path().join("data"));
+    let site = dir.path().join("site.jsonc");
+    std::fs::write(&site, r#"{"executors.accessToken": "short"}"#).unwrap();
+    let mut short_token = config();
+    short_token.site_config = Some(site.clone());
+    let told = refusal(short_token).await.to_string();
+    assert!(told.contains("executors.accessToken has 5 characters"), "{told}");
+
+    let harness = Harness::start().await;
+    let mut taken = config();
+    taken.listen = harness.server.addr();
+    let told = refusal(taken).await.to_string();
+    assert!(told.contains("--listen"), "{told}");
+
+    let mut in_use = config();
+    in_use.data_dir = harness.data();
+    assert!(matches!(refusal(in_use).await, ServerError::Store(store::StoreError::InUse(_))));
+
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut no_dir = config();
+    no_dir.data_dir = file.join("data");
+    assert!(matches!(refusal(no_dir).await, ServerError::File { .. }));
+}

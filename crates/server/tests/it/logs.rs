@@ -1,0 +1,97 @@
+//! Writing and reading log entries.
+
+use crate::harness::{EXECUTOR, Harness, entry, problem, told};
+use reqwest::Method;
+use serde_json::{Value, json};
+use wire::Job;
+
+async fn update(harness: &Harness, job: &Job, number: i64, extra: Value) -> (u16, String) {
+    let mut body = entry(job, "setup.x");
+    body["entryId"] = number.into();
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    told(harness.about(job, "batches", "updateExecutionLogEntry").json(&body)).await
+}
+
+#[tokio::test]
+async fn entries_are_numbered_from_one_and_replaced_as_a_whole() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    assert_eq!(harness.add_log(&job, "setup.x").await, 1);
+    assert_eq!(harness.add_log(&job, "setup.y").await, 2);
+    let ended = json!({"out": "stdout: <b>hi</b>\n", "exitCode": 0, "durationMs": 12});
+    for _ in 0..2 {
+        assert_eq!(update(&harness, &job, 1, ended.clone()).await, (204, String::new()));
+    }
+    let logs = harness.get(&format!("/jobs/{}/logs", job.id)).await;
+    assert_eq!(logs[0]["exitCode"], 0);
+    assert_eq!(logs[0]["length"], 18);
+    assert_eq!(logs[1]["exitCode"], Value::Null);
+    let text = harness.api(Method::GET, &format!("/jobs/{}/logs/1/text?attempt=1&offset=8", job.id));
+    let text = text.send().await.unwrap();
+    assert_eq!(text.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(text.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(text.text().await.unwrap(), "<b>hi</b>\n");
+    let missing = harness.api(Method::GET, &format!("/jobs/{}/logs/9/text", job.id));
+    let (status, code, _) = problem(missing).await;
+    assert_eq!((status, code.as_str()), (404, "unknown_log_entry"));
+}
+
+#[tokio::test]
+async fn foreign_jobs_and_entries_are_unknown() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let unknown = (500, r#"{"error":"unknown job"}"#.to_owned());
+    assert_eq!(update(&harness, &job, 7, json!({})).await, unknown, "no such entry");
+    assert_eq!(update(&harness, &job, 1, json!({"jobId": 999})).await, unknown, "another job");
+    for call in ["addExecutionLogEntry", "updateExecutionLogEntry", "appendExecutionLog"] {
+        let body = json!({"executorName": "exec-2", "jobId": job.id, "entryId": 1, "key": "k", "offset": 0,
+                          "chunk": "x", "startTime": "2023-01-02T03:04:05Z"});
+        assert_eq!(told(harness.about(&job, "batches", call).json(&body)).await, unknown, "{call}");
+    }
+}
+
+#[tokio::test]
+async fn an_append_may_be_repeated_but_leaves_no_gap() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let number = harness.add_log(&job, "step.docker.0").await;
+    for (offset, chunk, expected) in [
+        (0, "stdout: a\n", (200, r#"{"length":10}"#)),
+        (0, "stdout: a\n", (200, r#"{"length":10}"#)),
+        (8, "a\nstdout: b\n", (200, r#"{"length":20}"#)),
+        (21, "x", (409, r#"{"length":20}"#)),
+        (20, "", (200, r#"{"length":20}"#)),
+    ] {
+        let response = harness.append(&job, number, offset, chunk).await;
+        let answer = (response.status().as_u16(), response.text().await.unwrap());
+        assert_eq!((answer.0, answer.1.as_str()), expected, "{offset} {chunk:?}");
+    }
+    let text = harness.api(Method::GET, &format!("/jobs/{}/logs/1/text", job.id)).send().await.unwrap();
+    assert_eq!(text.text().await.unwrap(), "stdout: a\nstdout: b\n");
+}
+
+#[tokio::test]
+async fn a_full_log_is_told_as_such() {
+    let harness = Harness::start_with(|config| config.limits.log_text = 10).await;
+    let job = harness.running_job().await;
+    let number = harness.add_log(&job, "step.docker.0").await;
+    let response = harness.append(&job, number, 0, "more than ten bytes").await;
+    assert_eq!(response.status(), 413);
+    assert!(response.text().await.unwrap().contains("may take 10 bytes"));
+}
+
+#[tokio::test]
+async fn steps_show_what_their_log_entries_know() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let before = harness.get(&format!("/jobs/{}", job.id)).await;
+    assert_eq!(before["steps"][0]["startedAt"], Value::Null);
+    let number = harness.add_log(&job, "step.docker.0").await;
+    let body = json!({"executorName": EXECUTOR, "jobId": job.id, "entryId": number, "offset": 0, "chunk": "",
+                      "exitCode": 3, "durationMs": 5});
+    assert_eq!(told(harness.about(&job, "batches", "appendExecutionLog").json(&body)).await.0, 200);
+    let steps = harness.get(&format!("/jobs/{}", job.id)).await["steps"].clone();
+    let expected = json!([{"key": "0", "image": "alpine", "exitCode": 3, "durationMs": 5,
+                           "startedAt": "2023-01-02T03:04:05.678Z"}]);
+    assert_eq!(steps, expected);
+}

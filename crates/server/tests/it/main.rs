@@ -1,0 +1,16 @@
+//! The server over real HTTP, on a real store in a temporary directory, with the real git.
+#![expect(clippy::unwrap_used, reason = "a helper of a test may panic like the test itself")]
+
+mod auth;
+mod dequeue;
+mod fetch;
+mod harness;
+mod heartbeat;
+mod jobs_api;
+mod lifecycle;
+mod logs;
+mod long_poll;
+mod marks;
+mod repositories_api;
+mod source;
+mod stream;

@@ -1,0 +1,97 @@
+//! How jobs end.
+
+use crate::harness::{EXECUTOR, Harness, told};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::MockClock;
+
+async fn state(harness: &Harness, id: impl std::fmt::Display) -> (String, Value) {
+    let job = harness.get(&format!("/jobs/{id}")).await;
+    (job["state"].as_str().unwrap().to_owned(), job["reason"].clone())
+}
+
+#[tokio::test]
+async fn each_mark_ends_the_job_and_kills_its_token() {
+    let harness = Harness::start().await;
+    let end =
+        json!({"errorMessage": "step 0 failed", "end": {"reason": "exit_code", "step": "0", "exitCode": 3}});
+    for (call, extra, expected) in [
+        ("markComplete", json!({}), ("completed", "succeeded")),
+        ("markErrored", json!({"errorMessage": "no sandbox"}), ("failed", "unspecified")),
+        ("markFailed", end, ("failed", "exit_code")),
+    ] {
+        let job = harness.running_job().await;
+        assert_eq!(harness.mark(&job, call, extra).await.status(), 204, "{call}");
+        let (ended, reason) = state(&harness, job.id).await;
+        assert_eq!((ended.as_str(), reason.as_str().unwrap()), expected, "{call}");
+        let again = harness.mark(&job, call, json!({})).await;
+        assert_eq!(
+            (again.status().as_u16(), again.text().await.unwrap()),
+            (401, "invalid token\n".to_owned())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_mark_by_another_executor_finds_nothing() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    for call in ["markComplete", "markErrored", "markFailed"] {
+        let body = json!({"executorName": "exec-2", "jobId": job.id, "errorMessage": "x"});
+        let with_token = harness.about(&job, "batches", call).json(&body);
+        assert_eq!(told(with_token).await, (404, "null".to_owned()), "{call}");
+        let with_secret = harness.executor(&format!("/.executors/queue/batches/{call}")).json(&body);
+        assert_eq!(told(with_secret).await, (404, "null".to_owned()), "{call}");
+    }
+    assert_eq!(state(&harness, job.id).await.0, "processing");
+}
+
+#[tokio::test]
+async fn a_cancelled_job_ends_cancelled_unless_it_was_faster() {
+    let harness = Harness::start().await;
+    for (call, expected) in
+        [("markFailed", "canceled"), ("markErrored", "canceled"), ("markComplete", "completed")]
+    {
+        let job = harness.running_job().await;
+        harness.cancel(job.id.0).await;
+        let extra = json!({"errorMessage": "context canceled"});
+        assert_eq!(harness.mark(&job, call, extra).await.status(), 204);
+        assert_eq!(state(&harness, job.id).await.0, expected, "{call}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_executor_loses_the_job_and_its_token() {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let harness = Harness::start_with(|config| {
+        config.clock = clock.clone();
+        config.lease.scan_interval = Duration::from_millis(5);
+    })
+    .await;
+    let mut job = harness.running_job().await;
+    let id = job.id;
+    for attempt in 2..=4 {
+        clock.advance(SignedDuration::from_secs(60));
+        let next = harness.dequeue_request("batches").header("Prefer", "wait=10").send().await.unwrap();
+        let next = crate::harness::job_in(next).await.unwrap();
+        assert_eq!(next.id, id);
+        assert_ne!(next.token, job.token);
+        let late = harness.mark(&job, "markComplete", json!({})).await;
+        assert_eq!(late.status(), 401, "attempt {attempt}: the older token is dead");
+        job = next;
+    }
+    clock.advance(SignedDuration::from_secs(60));
+    let ended = async {
+        while state(&harness, id).await.0 == "processing" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    let view = harness.get(&format!("/jobs/{id}")).await;
+    assert_eq!(view["state"], "failed");
+    assert_eq!(view["reason"], "executor_lost");
+    assert_eq!(view["message"], "job processor died while handling this message too many times");
+    assert_eq!(view["executor"], EXECUTOR);
+}

@@ -1,0 +1,155 @@
+//! Adding, resolving and removing repositories.
+
+use crate::harness::{Harness, job, problem};
+use crate::source::SourceRepo;
+use jobs::JobSpec;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+fn add(harness: &Harness, name: &str, source: &str) -> reqwest::RequestBuilder {
+    harness.api(Method::POST, "/repositories").json(&json!({"name": name, "source": source}))
+}
+
+fn left_in_mirrors(harness: &Harness) -> Vec<String> {
+    let entries = std::fs::read_dir(harness.data().join("repositories")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+async fn commit_of(harness: &Harness, rev: Option<&str>) -> String {
+    let spec = JobSpec { repo: Some("demo".to_owned()), rev: rev.map(str::to_owned), ..job() };
+    let id = harness.submit(&spec).await;
+    harness.get(&format!("/jobs/{id}")).await["commit"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_repository_comes_and_goes() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    harness.add_repository("group/demo", &source.path()).await;
+    let listed = harness.get("/repositories").await;
+    assert_eq!(listed["items"][0]["name"], "group/demo");
+    assert_eq!(left_in_mirrors(&harness), ["1.git"]);
+    let (status, code, _) = problem(add(&harness, "group/demo", source.path().to_str().unwrap())).await;
+    assert_eq!((status, code.as_str()), (409, "repository_exists"));
+    let remove = || harness.api(Method::DELETE, "/repositories/group/demo");
+    assert_eq!(remove().send().await.unwrap().status(), 204);
+    assert_eq!(left_in_mirrors(&harness), [""; 0]);
+    let (status, code, _) = problem(remove()).await;
+    assert_eq!((status, code.as_str()), (404, "unknown_repository"));
+}
+
+#[tokio::test]
+async fn a_source_that_can_not_be_mirrored_leaves_nothing() {
+    let harness = Harness::start().await;
+    let empty = tempfile::tempdir().unwrap();
+    for (name, source, code) in [
+        ("demo", "ext::sh -c 'touch /tmp/evil'", "invalid_repository"),
+        ("demo", "--upload-pack=evil", "invalid_repository"),
+        ("demo", "relative/path", "invalid_repository"),
+        ("../demo", "/srv/x", "invalid_repository"),
+        ("demo", empty.path().to_str().unwrap(), "source_unreachable"),
+        ("demo", "https://ann:hunter2@127.0.0.1:9/x", "source_unreachable"),
+    ] {
+        let (status, told, detail) = problem(add(&harness, name, source)).await;
+        assert_eq!(told, code, "{detail}");
+        assert!([422, 502].contains(&status));
+        assert!(!detail.contains("hunter2"), "{detail}");
+    }
+    assert_eq!(left_in_mirrors(&harness), [""; 0]);
+    assert_eq!(harness.get("/repositories").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn revisions_are_those_the_source_has_now() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    let first = source.git(&["rev-parse", "HEAD"]);
+    harness.add_repository("demo", &source.path()).await;
+    assert_eq!(commit_of(&harness, None).await, first);
+    let second = source.commit("second", "2");
+    assert_eq!(commit_of(&harness, Some("main")).await, second);
+    assert_eq!(commit_of(&harness, Some(&first)).await, first);
+    assert_eq!(commit_of(&harness, Some(&second[..10])).await, second);
+    source.git(&["tag", "--annotate", "--message=v1", "v1"]);
+    assert_eq!(commit_of(&harness, Some("v1")).await, second);
+    source.git(&["checkout", "--quiet", "-b", "next"]);
+    let third = source.commit("third", "3");
+    assert_eq!(commit_of(&harness, None).await, third, "the default branch changed");
+    source.git(&["checkout", "--quiet", "--detach"]);
+    let alone = source.commit("alone", "4");
+    assert_eq!(commit_of(&harness, None).await, alone, "no branch leads there");
+    source.git(&["checkout", "--quiet", "main"]);
+    source.git(&["branch", "--quiet", "-D", "next"]);
+    let spec = JobSpec { repo: Some("demo".to_owned()), rev: Some("next".to_owned()), ..job() };
+    let (status, code, _) = problem(harness.api(Method::POST, "/jobs").json(&spec)).await;
+    assert_eq!((status, code.as_str()), (422, "unknown_revision"));
+}
+
+#[tokio::test]
+async fn a_commit_that_is_here_needs_no_source() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    let commit = source.git(&["rev-parse", "HEAD"]);
+    harness.add_repository("demo", &source.path()).await;
+    drop(source);
+    assert_eq!(commit_of(&harness, Some(&commit)).await, commit);
+    let spec = JobSpec { repo: Some("demo".to_owned()), rev: Some("main".to_owned()), ..job() };
+    let (status, code, detail) = problem(harness.api(Method::POST, "/jobs").json(&spec)).await;
+    assert_eq!((status, code.as_str()), (502, "source_unreachable"), "{detail}");
+}
+
+#[tokio::test]
+async fn an_empty_repository_can_be_added() {
+    let harness = Harness::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    crate::source::git(dir.path(), &["init", "--quiet", "."]).unwrap();
+    harness.add_repository("demo", dir.path()).await;
+    let spec = JobSpec { repo: Some("demo".to_owned()), ..job() };
+    let (status, code, _) = problem(harness.api(Method::POST, "/jobs").json(&spec)).await;
+    assert_eq!((status, code.as_str()), (422, "unknown_revision"));
+    assert_eq!(harness.get("/jobs").await["items"], Value::Array(vec![]));
+}
+
+/// A source that wants a password: gives its address, and what it was shown as such.
+async fn demanding_source() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let (shown, seen) = tokio::sync::mpsc::unbounded_channel();
+    let demand = move |headers: http::HeaderMap| async move {
+        match headers.get("Authorization") {
+            None => (http::StatusCode::UNAUTHORIZED, [("WWW-Authenticate", "Basic realm=\"x\"")]),
+            Some(value) => {
+                shown.send(value.to_str().unwrap().to_owned()).unwrap();
+                (http::StatusCode::NOT_FOUND, [("X-Seen", "yes")])
+            }
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let router = axum::Router::new().fallback(demand);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (addr, seen)
+}
+
+#[tokio::test]
+async fn credentials_reach_the_source_and_nobody_else() {
+    let harness = Harness::start().await;
+    let (addr, mut seen) = demanding_source().await;
+    let source = format!("http://ann:hunter2@{addr}/x");
+    let (status, code, detail) = problem(add(&harness, "demo", &source)).await;
+    assert_eq!((status, code.as_str()), (502, "source_unreachable"), "{detail}");
+    assert!(detail.contains(&format!("http://{addr}/x")) && !detail.contains("hunter2"), "{detail}");
+    assert_eq!(seen.recv().await.unwrap(), "Basic YW5uOmh1bnRlcjI=");
+}
+
+#[tokio::test]
+async fn leftovers_of_a_crash_are_cleared_away() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    harness.add_repository("demo", &source.path()).await;
+    let mirrors = harness.data().join("repositories");
+    let dir = harness.stop().await;
+    for leftover in ["unfinished-x", "77.git"] {
+        std::fs::create_dir(mirrors.join(leftover)).unwrap();
+    }
+    let harness = Harness::start_in(dir, |_| {}).await;
+    assert_eq!(left_in_mirrors(&harness), ["1.git"]);
+}

@@ -1,0 +1,200 @@
+//! Following a job's log.
+
+use crate::harness::{EXECUTOR, Harness, job, told};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use server::api::LogEvent;
+use std::time::{Duration, Instant};
+use wire::Job;
+
+/// The events of a stream, one by one.
+struct Events {
+    response: Response,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Received {
+    name: String,
+    id: String,
+    event: LogEvent,
+}
+
+impl Events {
+    async fn open(harness: &Harness, id: i64, last: Option<&str>) -> Self {
+        let mut request = harness.api(Method::GET, &format!("/jobs/{id}/logs/stream"));
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, buffer: Vec::new() }
+    }
+
+    /// The next event; `None` when the stream has ended.
+    async fn next(&mut self) -> Option<Received> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
+                let block = String::from_utf8(self.buffer.drain(..end + 2).collect()).unwrap();
+                let field = |name: &str| {
+                    let found = block.lines().find_map(|line| line.strip_prefix(name));
+                    found.unwrap_or_default().trim().to_owned()
+                };
+                let event = serde_json::from_str(&field("data:")).unwrap();
+                return Some(Received { name: field("event:"), id: field("id:"), event });
+            }
+            let chunk = tokio::time::timeout(Duration::from_secs(10), self.response.chunk());
+            let chunk = chunk.await.expect("an event within ten seconds").unwrap()?;
+            self.buffer.extend_from_slice(&chunk);
+        }
+    }
+
+    async fn until_end(mut self) -> Vec<Received> {
+        let mut all = Vec::new();
+        while let Some(event) = self.next().await {
+            all.push(event);
+        }
+        all
+    }
+
+    async fn next_text(&mut self) -> (u64, String, String) {
+        loop {
+            let received = self.next().await.unwrap();
+            if let LogEvent::Text { offset, text, .. } = received.event {
+                return (offset, text, received.id);
+            }
+        }
+    }
+}
+
+async fn end_entry(harness: &Harness, job: &Job, entry: i64, length: u64) {
+    let body = json!({"executorName": EXECUTOR, "jobId": job.id, "entryId": entry, "offset": length, "chunk": "",
+                      "exitCode": 0, "durationMs": 1});
+    assert_eq!(told(harness.about(job, "batches", "appendExecutionLog").json(&body)).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_stream_tells_everything_in_order_and_ends_with_the_job() {
+    let harness = Harness::start().await;
+    let id = harness.submit(&job()).await;
+    let mut events = Events::open(&harness, id, None).await;
+    let first = events.next().await.unwrap();
+    assert_eq!((first.name.as_str(), first.id.as_str()), ("state", "0.0"));
+    let job = harness.dequeue("batches").await.unwrap();
+    let entry = harness.add_log(&job, "step.docker.0").await;
+    harness.append(&job, entry, 0, "stdout: ä\n").await;
+    end_entry(&harness, &job, entry, 11).await;
+    assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
+    let all = events.until_end().await;
+    let text: String = all
+        .iter()
+        .filter_map(|received| match &received.event {
+            LogEvent::Text { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(text, "stdout: ä\n");
+    let entries: Vec<_> = all
+        .iter()
+        .filter_map(|received| match &received.event {
+            LogEvent::Entry(entry) => Some(entry.exit_code),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(entries, [None, Some(0)]);
+    let LogEvent::End(view) = &all.last().unwrap().event else { panic!("{all:?}") };
+    assert_eq!(view.state, jobs::State::Completed);
+    assert_eq!(view.steps[0].exit_code, Some(0));
+    assert_eq!(all.last().unwrap().id, "1.1");
+}
+
+#[tokio::test]
+async fn text_arrives_within_milliseconds() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let entry = harness.add_log(&job, "step.docker.0").await;
+    let mut events = Events::open(&harness, job.id.0, None).await;
+    let mut offset = 0;
+    let mut slowest = Duration::ZERO;
+    for round in 0..20 {
+        let line = format!("stdout: {round}\n");
+        let appended = Instant::now();
+        harness.append(&job, entry, offset, &line).await;
+        let (at, text, _) = events.next_text().await;
+        slowest = slowest.max(appended.elapsed());
+        assert_eq!((at, text), (offset, line.clone()));
+        offset += line.len() as u64;
+    }
+    assert!(slowest < Duration::from_millis(200), "{slowest:?}");
+}
+
+#[tokio::test]
+async fn a_cut_stream_resumes_without_loss_or_repetition() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let first = harness.add_log(&job, "setup.git").await;
+    harness.append(&job, first, 0, "one\n").await;
+    end_entry(&harness, &job, first, 4).await;
+    let second = harness.add_log(&job, "step.docker.0").await;
+    harness.append(&job, second, 0, "two\n").await;
+    let mut events = Events::open(&harness, job.id.0, None).await;
+    assert_eq!(events.next_text().await.1, "one\n");
+    let (_, text, id) = events.next_text().await;
+    assert_eq!((text.as_str(), id.as_str()), ("two\n", "1.1.2-4"));
+    drop(events);
+    harness.append(&job, second, 4, "three\n").await;
+    assert_eq!(harness.mark(&job, "markFailed", json!({"errorMessage": "x"})).await.status(), 204);
+    let rest = Events::open(&harness, job.id.0, Some(&id)).await.until_end().await;
+    let names: Vec<_> = rest.iter().map(|received| received.name.as_str()).collect();
+    assert_eq!(names, ["state", "text", "end"]);
+    let LogEvent::Text { offset, text, .. } = &rest[1].event else { panic!("{rest:?}") };
+    assert_eq!((*offset, text.as_str()), (4, "three\n"));
+    let bad = harness.api(Method::GET, &format!("/jobs/{}/logs/stream?cursor=nonsense", job.id));
+    assert_eq!(told(bad).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_large_text_comes_in_pieces_that_fit_together() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let entry = harness.add_log(&job, "step.docker.0").await;
+    let text = "stdout: größer\n".repeat(20_000);
+    assert_eq!(harness.append(&job, entry, 0, &text).await.status(), 200);
+    assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
+    let mut joined = String::new();
+    for received in Events::open(&harness, job.id.0, None).await.until_end().await {
+        if let LogEvent::Text { offset, text, .. } = received.event {
+            assert_eq!(offset, joined.len() as u64);
+            joined += &text;
+        }
+    }
+    assert_eq!(joined, text);
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams_at_once() {
+    let harness = Harness::start().await;
+    let id = harness.submit(&job()).await;
+    let mut events = Events::open(&harness, id, None).await;
+    events.next().await.unwrap();
+    let begun = Instant::now();
+    harness.stop().await;
+    assert!(events.next().await.is_none());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn the_data_of_an_event_is_the_documented_json() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let entry = harness.add_log(&job, "step.docker.0").await;
+    harness.append(&job, entry, 0, "x\n").await;
+    let mut events = Events::open(&harness, job.id.0, None).await;
+    events.next().await.unwrap();
+    let opened = serde_json::to_value(events.next().await.unwrap().event).unwrap();
+    assert_eq!(opened["type"], "entry");
+    assert_eq!(opened["exitCode"], Value::Null);
+    let text = serde_json::to_value(events.next().await.unwrap().event).unwrap();
+    assert_eq!(text, json!({"type": "text", "attempt": 1, "entry": 1, "offset": 0, "text": "x\n"}));
+}
