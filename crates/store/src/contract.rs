@@ -1,10 +1,10 @@
 //! What every store does.
 
+use crate::error::StoreError;
 use crate::model::{
     Change, Claimed, ExecutorRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow, NewJob,
     NewLogEntry, NewRepository, RepositoryRow,
 };
-use crate::error::StoreError;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jobs::{JobId, Lease};
@@ -57,6 +57,7 @@ pub trait Store: Send + Sync {
 
     /// Adds text at a byte offset and sets what is known of the end; returns the new length. Text
     /// before the current end is skipped; a gap is [`StoreError::LogGap`].
+    #[expect(clippy::too_many_arguments, reason = "the fields of the request, each named at the call")]
     async fn append_log(
         &self,
         id: JobId,

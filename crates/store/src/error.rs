@@ -35,19 +35,40 @@ pub enum StoreError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The job's try has as many log entries as one may have.
+    #[error("the log of a job may have {limit} entries: job {job} has reached that")]
+    TooManyLogEntries {
+        /// The job.
+        job: JobId,
+        /// The limit.
+        limit: i64,
+    },
     /// A repository of that name exists.
     #[error("a repository named {0:?} exists already: choose another name, or remove it first")]
     RepositoryExists(String),
     /// The database was written by a newer version.
-    #[error("the database at {path} has a schema this version does not know: use the version that wrote it, \
-             or a newer one")]
+    #[error(
+        "the database at {path} has a schema this version does not know: use the version that wrote it, \
+             or a newer one"
+    )]
     UnknownSchema {
         /// The database file.
         path: String,
     },
     /// Another process holds the data directory.
-    #[error("the data directory {0} is in use by another server: stop that one, or choose another --data-dir")]
+    #[error(
+        "the data directory {0} is in use by another server: stop that one, or choose another --data-dir"
+    )]
     InUse(String),
+    /// The data directory can't be used.
+    #[error("the data directory can't be used: {path} failed")]
+    DataDir {
+        /// What in it.
+        path: String,
+        /// How.
+        #[source]
+        source: std::io::Error,
+    },
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -61,10 +82,10 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// A stored value can't be read back.
-    #[error("job {job} holds a {what} that can't be read")]
+    #[error("{row} holds a {what} that can't be read")]
     Corrupt {
-        /// The job.
-        job: JobId,
+        /// Whose, such as `job 7`.
+        row: String,
         /// Which value.
         what: &'static str,
     },

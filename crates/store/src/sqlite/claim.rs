@@ -1,0 +1,108 @@
+//! Giving jobs to executors.
+
+use super::SqliteStore;
+use super::database::{Durability, Write};
+use super::job_rows;
+use super::life::{Circumstances, Life};
+use super::secrets;
+use super::statements::statements;
+use super::token;
+use super::values::micros;
+use crate::error::StoreError;
+use crate::model::{Change, Claimed};
+use jiff::{SignedDuration, Timestamp};
+use jobs::{EndReason, Event, JobId, Lease};
+use sqlx::SqliteConnection;
+
+statements! {
+    OLDEST_QUEUED = "SELECT id FROM jobs WHERE state = 'queued' AND queue = ? ORDER BY id LIMIT 1";
+    OLDEST_TO_RETRY = "SELECT id FROM jobs WHERE state = 'errored' AND queue = ? AND finished_at <= ? \
+                       ORDER BY id LIMIT 1";
+}
+
+/// What a job is told that can't be given to anybody.
+const UNREADABLE: &str = "the stored job can't be read: it was damaged, or written by another version";
+
+pub(super) async fn claim(
+    store: &SqliteStore,
+    queues: &[String],
+    executor: &str,
+) -> Result<Option<Claimed>, StoreError> {
+    let now = store.clock.now();
+    let retry_due = retry_due(store, now);
+    // Idle executors ask all the time: they must not queue up with those that have something to write.
+    let mut reader = store.database.readers().acquire().await?;
+    if oldest(&mut reader, queues, retry_due).await?.is_none() {
+        return Ok(None);
+    }
+    drop(reader);
+    loop {
+        let mut write = store.database.write(Durability::PowerLoss).await?;
+        let Some(id) = oldest(&mut write, queues, retry_due).await? else { return Ok(None) };
+        let token = token::generate()?;
+        let event = Event::Claim { executor: executor.to_owned() };
+        let with = Circumstances { now, retry: store.retry, message: None, token: Some(&token) };
+        let life = Life::load(&mut write, id).await?.advance(&mut write, event, with).await?;
+        match contents(&mut write, id).await {
+            Ok((job, secrets)) => {
+                write.commit().await?;
+                store.announce(Change::Job(id));
+                return Ok(Some(Claimed { job, secrets, token }));
+            }
+            // Left where it is, it would be found again by every claim, and block its queue for good.
+            Err(StoreError::Corrupt { .. }) => fail_unreadable(store, write, life, executor, now).await?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn contents(
+    write: &mut Write<'_>,
+    id: JobId,
+) -> Result<(crate::JobRow, std::collections::BTreeMap<String, String>), StoreError> {
+    let job = job_rows::load(write, id).await?;
+    Ok((job, secrets::load(write, id).await?))
+}
+
+async fn fail_unreadable(
+    store: &SqliteStore,
+    mut write: Write<'_>,
+    life: Life,
+    executor: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let id = life.id;
+    let lease = Lease { epoch: life.record.epoch, executor: executor.to_owned() };
+    let with = Circumstances { now, retry: store.retry, message: Some(UNREADABLE), token: None };
+    life.advance(&mut write, Event::Fail(lease, EndReason::BadJob), with).await?;
+    write.commit().await?;
+    tracing::error!(job = id.0, "failed a job that can't be read back");
+    store.announce(Change::Job(id));
+    Ok(())
+}
+
+/// Jobs that errored up to this moment may be tried again.
+fn retry_due(store: &SqliteStore, now: Timestamp) -> Timestamp {
+    let delay = SignedDuration::try_from(store.retry.retry_after).unwrap_or(SignedDuration::MAX);
+    now.saturating_sub(delay).unwrap_or(Timestamp::MIN)
+}
+
+/// The job with the smallest id that may be claimed from any of `queues`.
+async fn oldest(
+    connection: &mut SqliteConnection,
+    queues: &[String],
+    retry_due: Timestamp,
+) -> Result<Option<JobId>, StoreError> {
+    let mut oldest: Option<i64> = None;
+    for queue in queues {
+        let queued: Option<i64> =
+            sqlx::query_scalar(OLDEST_QUEUED).bind(queue).fetch_optional(&mut *connection).await?;
+        let to_retry: Option<i64> = sqlx::query_scalar(OLDEST_TO_RETRY)
+            .bind(queue)
+            .bind(micros(retry_due))
+            .fetch_optional(&mut *connection)
+            .await?;
+        oldest = [oldest, queued, to_retry].into_iter().flatten().min();
+    }
+    Ok(oldest.map(JobId))
+}

@@ -1,0 +1,158 @@
+//! Connections, transactions and migrations.
+
+use super::statements::statements;
+use crate::error::StoreError;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Connections for look-ups. In WAL mode they neither wait for the writer nor hold it up.
+const READERS: u32 = 4;
+/// How long a statement waits for a lock of SQLite's own. Only another program, such as somebody's
+/// `sqlite3`, can make it wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The write-ahead log is cut back to this size whenever it starts over.
+const WAL_SIZE_LIMIT: &str = "67108864";
+
+statements! {
+    BEGIN = "BEGIN IMMEDIATE";
+    CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)";
+}
+
+/// What a transaction survives once it is committed. Both survive the death of every process.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Durability {
+    /// The loss of power as well: commit waits for the disk.
+    PowerLoss,
+    /// Written to the disk together with the next one that waits. For news that are soon repeated.
+    Crash,
+}
+
+/// The database file.
+pub(super) struct Database {
+    /// One connection with `synchronous=FULL`.
+    synced: SqlitePool,
+    /// One connection with `synchronous=NORMAL`. The commits of both go into one write-ahead log, in
+    /// order, so a synced commit brings along every relaxed one before it.
+    relaxed: SqlitePool,
+    readers: SqlitePool,
+    /// Whose turn it is to write. A queue here is fair and costs nothing; SQLite's own lock is polled.
+    turn: Mutex<()>,
+}
+
+impl Database {
+    /// Opens the file and brings its schema up to date.
+    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let writer = options(path)
+            // Freed bytes are overwritten: they may have been secrets.
+            .pragma("secure_delete", "ON")
+            .pragma("journal_size_limit", WAL_SIZE_LIMIT);
+        let synced = connect(writer.clone().synchronous(SqliteSynchronous::Full), 1).await?;
+        migrate(&synced, path).await?;
+        let relaxed = connect(writer.synchronous(SqliteSynchronous::Normal), 1).await?;
+        let readers = connect(options(path).read_only(true), READERS).await?;
+        Ok(Self { synced, relaxed, readers, turn: Mutex::new(()) })
+    }
+
+    /// Connections for look-ups.
+    pub(super) const fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Begins to write, when everybody before has finished. Dropped without a commit, nothing happened.
+    pub(super) async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
+        let turn = self.turn.lock().await;
+        let pool = match durability {
+            Durability::PowerLoss => &self.synced,
+            Durability::Crash => &self.relaxed,
+        };
+        Ok(Write { transaction: pool.begin_with(BEGIN).await?, _turn: turn })
+    }
+
+    /// Empties the write-ahead log.
+    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        sqlx::query(CHECKPOINT).execute(&self.synced).await?;
+        Ok(())
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.relaxed.close().await;
+        self.synced.close().await;
+    }
+}
+
+/// A transaction that writes.
+pub(super) struct Write<'a> {
+    /// Before `_turn`: it is dropped, and so rolled back, first.
+    transaction: Transaction<'static, Sqlite>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Write<'_> {
+    /// Makes it so.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+impl Deref for Write<'_> {
+    type Target = SqliteConnection;
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+}
+
+async fn connect(options: SqliteConnectOptions, connections: u32) -> Result<SqlitePool, StoreError> {
+    let pool = PoolOptions::new()
+        .max_connections(connections)
+        .min_connections(connections)
+        // A connection to a file does not go stale.
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    Ok(pool.connect_with(options).await?)
+}
+
+async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
+    match migrations().run(pool).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => {
+            Err(StoreError::UnknownSchema { path: path.display().to_string() })
+        }
+        Err(error) => Err(StoreError::Database(Box::new(error))),
+    }
+}
+
+/// Every change of the schema, oldest first. Those that were released are never edited again.
+fn migrations() -> Migrator {
+    let jobs = include_str!("../../migrations/0001_jobs.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(1, "jobs".into(), MigrationType::Simple, jobs, false)])
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}

@@ -1,0 +1,119 @@
+//! How jobs end: well, badly, by order, or because their executor fell silent.
+
+use super::SqliteStore;
+use super::database::Durability;
+use super::job_rows;
+use super::life::{Circumstances, Life};
+use super::statements::statements;
+use super::values::micros;
+use crate::error::StoreError;
+use crate::model::{Change, Finish, JobRow};
+use jiff::Timestamp;
+use jobs::{Event, JobId, Lease, State};
+
+/// Bytes kept of what an executor says went wrong.
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
+/// The words that existing tools know.
+const GAVE_UP: &str = "job processor died while handling this message too many times";
+
+statements! {
+    STALLED = "SELECT id FROM jobs WHERE state = 'processing' AND last_heartbeat_at < ? ORDER BY id";
+}
+
+pub(super) async fn finish(
+    store: &SqliteStore,
+    id: JobId,
+    lease: &Lease,
+    finish: Finish,
+) -> Result<JobRow, StoreError> {
+    // Whatever of the log is still being written goes before; nothing comes after.
+    let quiet = store.logs.hold(id, lease.epoch).await;
+    let (event, message) = match finish {
+        Finish::Complete => (Event::Complete(lease.clone()), None),
+        Finish::Error { reason, message } => (Event::Error(lease.clone(), reason), Some(message)),
+        Finish::Fail { reason, message } => (Event::Fail(lease.clone(), reason), Some(message)),
+    };
+    let message = message.as_deref().map(capped);
+    let job = apply(store, id, event, message).await?;
+    drop(quiet);
+    store.logs.forget(id, lease.epoch);
+    Ok(job)
+}
+
+pub(super) async fn cancel(store: &SqliteStore, id: JobId) -> Result<JobRow, StoreError> {
+    apply(store, id, Event::Cancel, None).await
+}
+
+async fn apply(
+    store: &SqliteStore,
+    id: JobId,
+    event: Event,
+    message: Option<&str>,
+) -> Result<JobRow, StoreError> {
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let with = Circumstances { now: store.clock.now(), retry: store.retry, message, token: None };
+    Life::load(&mut write, id).await?.advance(&mut write, event, with).await?;
+    let job = job_rows::load(&mut write, id).await?;
+    write.commit().await?;
+    announce(store, &job);
+    Ok(job)
+}
+
+pub(super) async fn reset_stalled(store: &SqliteStore, cutoff: Timestamp) -> Result<Vec<JobRow>, StoreError> {
+    // The usual answer is "none": it costs the writers nothing.
+    let suspects: Vec<i64> =
+        sqlx::query_scalar(STALLED).bind(micros(cutoff)).fetch_all(store.database.readers()).await?;
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let stalled: Vec<i64> = sqlx::query_scalar(STALLED).bind(micros(cutoff)).fetch_all(&mut *write).await?;
+    let now = store.clock.now();
+    let mut reset = Vec::with_capacity(stalled.len());
+    for id in stalled.into_iter().map(JobId) {
+        let life = Life::load(&mut write, id).await?;
+        let event = Event::Stall { epoch: life.record.epoch };
+        let message = (!life.record.cancel_requested).then_some(GAVE_UP);
+        let with = Circumstances { now, retry: store.retry, message, token: None };
+        life.advance(&mut write, event, with).await?;
+        match job_rows::load(&mut write, id).await {
+            Ok(job) => reset.push(job),
+            // It was told by the look-up itself; the other jobs are not to suffer from it.
+            Err(StoreError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    write.commit().await?;
+    for job in &reset {
+        store.logs.forget(job.id, job.record.epoch);
+        announce(store, job);
+    }
+    Ok(reset)
+}
+
+fn announce(store: &SqliteStore, job: &JobRow) {
+    if matches!(job.record.state, State::Queued | State::Errored) {
+        store.announce(Change::Queued(job.spec.queue.clone()));
+    }
+    store.announce(Change::Job(job.id));
+}
+
+/// The beginning of a message that is too long.
+fn capped(message: &str) -> &str {
+    let fits = |end: &usize| *end <= MAX_MESSAGE_BYTES;
+    let ends = message.char_indices().map(|(start, character)| start + character.len_utf8());
+    let end = ends.take_while(fits).last().unwrap_or(0);
+    &message[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        assert_eq!(capped("short"), "short");
+        let long = format!("x{}", "ä".repeat(MAX_MESSAGE_BYTES));
+        assert_eq!(capped(&long).len(), MAX_MESSAGE_BYTES - 1);
+    }
+}

@@ -1,0 +1,169 @@
+//! What changes about a job over its life, apart from what was asked for.
+
+use super::secrets;
+use super::statements::statements;
+use super::token;
+use super::values::{job_name, micros, timestamp, to_json};
+use crate::error::StoreError;
+use jiff::Timestamp;
+use jobs::{Event, JobId, Outcome, Record, Rejected, RetryPolicy, State, transition};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+/// The columns that [`Life::read`] needs.
+macro_rules! life_columns {
+    () => {
+        "id, state, epoch, executor, resets, failures, cancel_requested, end_detail, message, queued_at, \
+         started_at, finished_at, last_heartbeat_at, token_hash"
+    };
+}
+pub(super) use life_columns;
+
+statements! {
+    LOAD = concat!("SELECT ", life_columns!(), " FROM jobs WHERE id = ?");
+    /// State and epoch once more as the condition: a second line of defence behind `transition`.
+    SAVE = "UPDATE jobs SET state = ?, epoch = ?, executor = ?, resets = ?, failures = ?, \
+            cancel_requested = ?, end_detail = ?, message = ?, queued_at = ?, started_at = ?, \
+            finished_at = ?, last_heartbeat_at = ?, token_hash = ? \
+            WHERE id = ? AND state = ? AND epoch = ?";
+}
+
+/// A job's life so far.
+#[derive(Debug, Clone)]
+pub(super) struct Life {
+    pub(super) id: JobId,
+    pub(super) record: Record,
+    /// Left as it is: a job with a damaged one must not be stuck.
+    pub(super) end_json: Option<String>,
+    pub(super) message: Option<String>,
+    pub(super) queued_at: Timestamp,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) finished_at: Option<Timestamp>,
+    pub(super) last_heartbeat_at: Option<Timestamp>,
+    token_hash: Option<Vec<u8>>,
+}
+
+/// What an event brings along besides itself.
+pub(super) struct Circumstances<'a> {
+    pub(super) now: Timestamp,
+    pub(super) retry: RetryPolicy,
+    /// What to tell people, should the event end the job or its try.
+    pub(super) message: Option<&'a str>,
+    /// The job token of a claim.
+    pub(super) token: Option<&'a str>,
+}
+
+impl Life {
+    /// Loads one.
+    pub(super) async fn load(connection: &mut SqliteConnection, id: JobId) -> Result<Self, StoreError> {
+        let row = sqlx::query(LOAD).bind(id.0).fetch_optional(connection).await?;
+        Self::read(&row.ok_or(StoreError::UnknownJob(id))?)
+    }
+
+    /// Decides what `event` makes of the job, and stores that.
+    pub(super) async fn advance(
+        self,
+        connection: &mut SqliteConnection,
+        event: Event,
+        with: Circumstances<'_>,
+    ) -> Result<Self, StoreError> {
+        let (old_state, old_epoch) = (self.record.state, self.record.epoch);
+        let outcome = transition(&self.record, event, with.retry)?;
+        let life = self.after(outcome, &with)?;
+        let changed = life.save(connection, old_state, old_epoch).await?;
+        if changed != 1 {
+            return Err(Rejected::LeaseLost.into());
+        }
+        if life.record.state.is_terminal() {
+            secrets::drop_all(connection, life.id).await?;
+        }
+        Ok(life)
+    }
+
+    fn after(mut self, outcome: Outcome, with: &Circumstances<'_>) -> Result<Self, StoreError> {
+        let claimed = outcome.record.epoch != self.record.epoch;
+        self.record = outcome.record;
+        match self.record.state {
+            State::Processing if claimed => {
+                self.end_json = None;
+                self.message = None;
+                self.started_at = Some(with.now);
+                self.finished_at = None;
+                self.last_heartbeat_at = Some(with.now);
+                self.token_hash = with.token.map(token::hash);
+            }
+            // A cancel was asked for: all else goes on.
+            State::Processing => {}
+            State::Queued => {
+                self.queued_at = with.now;
+                self.started_at = None;
+                self.token_hash = None;
+            }
+            State::Completed | State::Errored | State::Failed | State::Canceled => {
+                self.end_json = outcome.reason.map(|reason| to_json(&reason.detail())).transpose()?;
+                if let Some(message) = with.message {
+                    self.message = Some(message.to_owned());
+                }
+                self.finished_at = Some(with.now);
+                self.token_hash = None;
+            }
+        }
+        Ok(self)
+    }
+
+    async fn save(
+        &self,
+        connection: &mut SqliteConnection,
+        old_state: State,
+        old_epoch: u32,
+    ) -> Result<u64, StoreError> {
+        let save = sqlx::query(SAVE)
+            .bind(self.record.state.name())
+            .bind(self.record.epoch)
+            .bind(self.record.executor.as_deref())
+            .bind(self.record.resets)
+            .bind(self.record.failures)
+            .bind(self.record.cancel_requested)
+            .bind(self.end_json.as_deref())
+            .bind(self.message.as_deref())
+            .bind(micros(self.queued_at))
+            .bind(self.started_at.map(micros))
+            .bind(self.finished_at.map(micros))
+            .bind(self.last_heartbeat_at.map(micros))
+            .bind(self.token_hash.as_deref())
+            .bind(self.id.0)
+            .bind(old_state.name())
+            .bind(old_epoch);
+        Ok(save.execute(connection).await?.rows_affected())
+    }
+
+    /// Reads the columns of [`life_columns`].
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        let id = JobId(row.try_get("id")?);
+        let name = || job_name(id);
+        let state: String = row.try_get("state")?;
+        let time = |column| -> Result<Option<Timestamp>, StoreError> {
+            let micros: Option<i64> = row.try_get(column)?;
+            micros.map(|micros| timestamp(micros, name)).transpose()
+        };
+        let record = Record {
+            state: state.parse().map_err(|_| StoreError::Corrupt { row: name(), what: "state" })?,
+            epoch: row.try_get("epoch")?,
+            executor: row.try_get("executor")?,
+            resets: row.try_get("resets")?,
+            failures: row.try_get("failures")?,
+            cancel_requested: row.try_get("cancel_requested")?,
+        };
+        Ok(Self {
+            id,
+            record,
+            end_json: row.try_get("end_detail")?,
+            message: row.try_get("message")?,
+            queued_at: timestamp(row.try_get("queued_at")?, name)?,
+            started_at: time("started_at")?,
+            finished_at: time("finished_at")?,
+            last_heartbeat_at: time("last_heartbeat_at")?,
+            token_hash: row.try_get("token_hash")?,
+        })
+    }
+}

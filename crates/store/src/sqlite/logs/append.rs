@@ -1,0 +1,63 @@
+//! Adding text to log entries.
+
+use super::super::SqliteStore;
+use super::super::database::Durability;
+use super::super::statements::statements;
+use super::files::TryFiles;
+use super::lease::{check_entry, check_lease};
+use crate::error::StoreError;
+use crate::model::Change;
+use jobs::{JobId, Lease};
+
+statements! {
+    SET_END = "UPDATE log_entries SET exit_code = COALESCE(?, exit_code), \
+               duration_ms = COALESCE(?, duration_ms) WHERE job = ? AND epoch = ? AND entry = ?";
+}
+
+/// What is known of how a log entry's command ended.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sqlite) struct KnownEnd {
+    pub(in crate::sqlite) exit_code: Option<i32>,
+    pub(in crate::sqlite) duration_ms: Option<i64>,
+}
+
+pub(in crate::sqlite) async fn append(
+    store: &SqliteStore,
+    id: JobId,
+    lease: &Lease,
+    number: i64,
+    offset: u64,
+    text: &str,
+    end: KnownEnd,
+) -> Result<u64, StoreError> {
+    let held = store.logs.hold(id, lease.epoch).await;
+    let mut reader = store.database.readers().acquire().await?;
+    check_lease(&mut reader, id, lease).await?;
+    check_entry(&mut reader, id, lease.epoch, number).await?;
+    drop(reader);
+    let text = text.as_bytes().to_vec();
+    let work = move |files: &mut TryFiles| {
+        let length = files.add_at(number, offset, &text)?;
+        if end.exit_code.is_some() {
+            files.sync(number)?;
+        }
+        Ok(length)
+    };
+    let (held, length) = held.run(work).await?;
+    if end.exit_code.is_some() || end.duration_ms.is_some() {
+        let mut write = store.database.write(Durability::PowerLoss).await?;
+        check_lease(&mut write, id, lease).await?;
+        sqlx::query(SET_END)
+            .bind(end.exit_code)
+            .bind(end.duration_ms)
+            .bind(id.0)
+            .bind(lease.epoch)
+            .bind(number)
+            .execute(&mut *write)
+            .await?;
+        write.commit().await?;
+    }
+    drop(held);
+    store.announce(Change::Log(id));
+    Ok(length)
+}

@@ -1,0 +1,52 @@
+//! How long the texts of one try are. The files are the truth; this remembers what they told.
+
+use super::files::failed;
+use crate::error::StoreError;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// The length of every text of a try.
+#[derive(Default)]
+pub(super) struct Lengths {
+    by_entry: HashMap<i64, u64>,
+    total: u64,
+}
+
+impl Lengths {
+    /// Reads the lengths off the files in `dir`. Blocks.
+    pub(super) fn scan(dir: &Path) -> Result<Self, StoreError> {
+        match read_dir(dir) {
+            // The directory comes with the first text.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            read => read.map_err(|error| failed(dir, error)),
+        }
+    }
+
+    /// The length of one entry's text. One without text has no file.
+    pub(super) fn of(&self, entry: i64) -> u64 {
+        self.by_entry.get(&entry).copied().unwrap_or(0)
+    }
+
+    /// The length of all texts, were this entry's as long as that.
+    pub(super) fn total_with(&self, entry: i64, length: u64) -> u64 {
+        self.total - self.of(entry) + length
+    }
+
+    pub(super) fn set(&mut self, entry: i64, length: u64) {
+        self.total = self.total_with(entry, length);
+        self.by_entry.insert(entry, length);
+    }
+}
+
+fn read_dir(dir: &Path) -> io::Result<Lengths> {
+    let mut lengths = Lengths::default();
+    for file in std::fs::read_dir(dir)? {
+        let file = file?;
+        let name = file.file_name();
+        if let Some(entry) = name.to_str().and_then(|name| name.strip_suffix(".log")?.parse().ok()) {
+            lengths.set(entry, file.metadata()?.len());
+        }
+    }
+    Ok(lengths)
+}

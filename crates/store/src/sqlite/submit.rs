@@ -1,0 +1,35 @@
+//! Putting jobs into the queue.
+
+use super::SqliteStore;
+use super::database::Durability;
+use super::secrets;
+use super::statements::statements;
+use super::values::{micros, to_json};
+use crate::error::StoreError;
+use crate::model::{Change, NewJob};
+use jobs::JobId;
+
+statements! {
+    /// The schema's defaults are those of `Record::new()`.
+    INSERT = "INSERT INTO jobs (queue, repository, commit_id, spec, queued_at) VALUES (?, ?, ?, ?, ?) \
+              RETURNING id";
+}
+
+pub(super) async fn submit(store: &SqliteStore, job: NewJob) -> Result<JobId, StoreError> {
+    let NewJob { mut spec, commit } = job;
+    let job_secrets = std::mem::take(&mut spec.secrets);
+    let spec_json = to_json(&spec)?;
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let insert = sqlx::query_scalar(INSERT)
+        .bind(&spec.queue)
+        .bind(spec.repo.as_deref().unwrap_or_default())
+        .bind(commit)
+        .bind(spec_json)
+        .bind(micros(store.clock.now()));
+    let id = JobId(insert.fetch_one(&mut *write).await?);
+    secrets::keep(&mut write, id, &job_secrets).await?;
+    write.commit().await?;
+    store.announce(Change::Queued(spec.queue));
+    store.announce(Change::Job(id));
+    Ok(id)
+}

@@ -1,0 +1,70 @@
+//! The suite that every store passes.
+
+pub(crate) mod cancel;
+pub(crate) mod claim;
+pub(crate) mod heartbeat;
+pub(crate) mod life;
+pub(crate) mod logs;
+pub(crate) mod logs_limits;
+pub(crate) mod registry;
+pub(crate) mod retry;
+pub(crate) mod stall;
+pub(crate) mod world;
+
+pub(crate) use world::{Setup, World};
+
+/// Runs the whole suite on the stores that `$open` opens: `async fn(Setup) -> World`.
+#[macro_export]
+macro_rules! store_contract_suite {
+    ($implementation:ident, $open:path) => {
+        mod $implementation {
+            $crate::contract::each_test! { $open }
+        }
+    };
+}
+
+/// Names every test of the suite; `no_test_was_forgotten` compares this with the sources.
+macro_rules! each_test {
+    ($open:path) => {
+        $crate::contract::run! { $open;
+            life: a_job_goes_from_submit_to_completed, what_was_submitted_comes_back,
+                failing_keeps_the_reason_and_the_message, a_long_message_is_cut,
+                listing_pages_newest_first, listing_filters_by_queue_and_state, unknown_jobs_are_told;
+            claim: the_oldest_job_comes_first, queues_are_kept_apart, several_queues_go_by_age,
+                an_empty_queue_gives_nothing, racing_claims_never_share_a_job, each_claim_has_its_own_token,
+                secrets_go_to_the_claimer_only;
+            retry: an_errored_job_waits_for_its_delay, retries_run_out,
+                a_retry_keeps_the_secrets_and_clears_the_end;
+            stall: a_stalled_job_is_queued_again, after_the_last_reset_a_job_has_failed,
+                a_canceled_job_that_stalls_is_canceled, only_silent_jobs_stall, an_old_lease_opens_nothing;
+            cancel: a_queued_job_is_canceled_at_once, a_running_job_is_asked_to_stop,
+                an_errored_job_is_not_tried_again, ended_jobs_can_not_be_canceled,
+                a_result_that_comes_before_the_cancel_counts;
+            heartbeat: it_keeps_held_jobs_alive, it_tells_which_jobs_to_stop, it_knows_only_what_is_held,
+                without_jobs_it_is_empty;
+            logs: entries_are_numbered_from_one, text_is_added_at_its_offset,
+                text_sent_twice_is_there_once, a_gap_is_refused_with_the_length, the_end_is_kept,
+                put_grows_the_text, put_can_change_the_text, epochs_keep_their_own_logs,
+                logs_need_the_lease, concurrent_appends_do_not_mix, reading_stops_between_characters,
+                an_ended_job_takes_no_text;
+            logs_limits: one_try_has_a_size_limit, the_next_try_starts_from_nothing,
+                one_try_has_a_number_of_entries;
+            registry: an_executor_is_remembered, executors_come_latest_first,
+                repositories_have_names_of_their_own, a_removed_repository_leaves_its_id_unused,
+                changes_are_announced;
+        }
+    };
+}
+pub(crate) use each_test;
+
+macro_rules! run {
+    ($open:path; $($file:ident: $($test:ident),+;)+) => {
+        $(mod $file {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                $crate::contract::$file::$test(async |setup| $open(setup).await).await;
+            })+
+        })+
+    };
+}
+pub(crate) use run;

@@ -1,0 +1,91 @@
+//! Executors, repositories and news.
+
+use super::world::{Setup, World, errored};
+use store::{Change, Finish, NewRepository, StoreError};
+use wire::heartbeat::Telemetry;
+
+fn queues(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+pub(crate) async fn an_executor_is_remembered(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let first_seen = world.now();
+    world.store.upsert_executor("exec-1", &queues(&["batches"]), &Telemetry::default()).await.unwrap();
+    world.advance(5);
+    let telemetry = Telemetry { os: "linux".to_owned(), ..Telemetry::default() };
+    world.store.upsert_executor("exec-1", &queues(&["batches", "codeintel"]), &telemetry).await.unwrap();
+    let executors = world.store.executors().await.unwrap();
+    assert_eq!(executors.len(), 1);
+    let row = &executors[0];
+    assert_eq!((row.name.as_str(), &row.telemetry), ("exec-1", &telemetry));
+    assert_eq!(row.queues, queues(&["batches", "codeintel"]));
+    assert_eq!((row.first_seen_at, row.last_seen_at), (first_seen, world.now()));
+}
+
+pub(crate) async fn executors_come_latest_first(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    for name in ["b", "a", "c", "b"] {
+        world.advance(1);
+        world.store.upsert_executor(name, &[], &Telemetry::default()).await.unwrap();
+    }
+    let names: Vec<_> = world.store.executors().await.unwrap().into_iter().map(|row| row.name).collect();
+    assert_eq!(names, ["b", "c", "a"]);
+}
+
+pub(crate) async fn repositories_have_names_of_their_own(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let new = |name: &str| NewRepository { name: name.to_owned(), source: format!("/srv/{name}.git") };
+    let demo = world.store.add_repository(new("demo")).await.unwrap();
+    assert_eq!(demo.source, "/srv/demo.git");
+    assert_eq!(demo.created_at, world.now());
+    let again = world.store.add_repository(new("demo")).await;
+    assert!(matches!(again, Err(StoreError::RepositoryExists(name)) if name == "demo"));
+    let app = world.store.add_repository(new("app")).await.unwrap();
+    assert_eq!(world.store.repository("demo").await.unwrap(), Some(demo.clone()));
+    assert_eq!(world.store.repository("Demo").await.unwrap(), None);
+    assert_eq!(world.store.repositories().await.unwrap(), [app, demo]);
+}
+
+pub(crate) async fn a_removed_repository_leaves_its_id_unused(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let new = NewRepository { name: "demo".to_owned(), source: "/srv/demo.git".to_owned() };
+    let first = world.store.add_repository(new.clone()).await.unwrap();
+    assert!(world.store.remove_repository("demo").await.unwrap());
+    assert!(!world.store.remove_repository("demo").await.unwrap());
+    assert_eq!(world.store.repository("demo").await.unwrap(), None);
+    let second = world.store.add_repository(new).await.unwrap();
+    assert_ne!(first.id, second.id, "the id names a directory that may still be there");
+}
+
+pub(crate) async fn changes_are_announced(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::with_failures(2)).await;
+    let mut changes = world.store.changes();
+    let mut heard = move || {
+        let mut heard = Vec::new();
+        while let Ok(change) = changes.try_recv() {
+            heard.push(change);
+        }
+        heard
+    };
+    let queued = || Change::Queued("batches".to_owned());
+    let (id, lease, _) = world.running().await;
+    assert_eq!(heard(), [queued(), Change::Job(id), Change::Job(id)]);
+    let entry = world.open_entry(id, &lease, "").await;
+    world.append(id, &lease, entry, 0, "x").await.unwrap();
+    world.store.put_log_entry(id, &lease, entry, world.entry("xy")).await.unwrap();
+    assert_eq!(heard(), [Change::Log(id), Change::Log(id), Change::Log(id)]);
+    world.store.heartbeat("exec-1", &[id]).await.unwrap();
+    assert_eq!(heard(), []);
+    world.stall_all().await;
+    assert_eq!(heard(), [queued(), Change::Job(id)]);
+
+    let claimed = world.claim("exec-1").await.unwrap();
+    world.store.finish(id, &super::world::lease(&claimed), errored()).await.unwrap();
+    assert_eq!(heard(), [Change::Job(id), queued(), Change::Job(id)]);
+    world.advance(10);
+    let claimed = world.claim("exec-1").await.unwrap();
+    world.store.cancel(id).await.unwrap();
+    world.store.finish(id, &super::world::lease(&claimed), Finish::Complete).await.unwrap();
+    assert_eq!(heard(), [Change::Job(id), Change::Job(id), Change::Job(id)]);
+}

@@ -1,0 +1,83 @@
+//! Executors that fall silent.
+
+use super::world::{Setup, World, lease};
+use jobs::{EndReason, Rejected, State};
+use store::{Finish, StoreError};
+
+pub(crate) async fn a_stalled_job_is_queued_again(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, _, first) = world.running().await;
+    let reset = world.stall_all().await;
+    assert_eq!(reset.len(), 1);
+    let row = &reset[0];
+    assert_eq!((row.id, row.record.state, row.record.resets), (id, State::Queued, 1));
+    assert_eq!((row.queued_at, row.started_at), (world.now(), None));
+    assert_eq!(world.store.job_by_token(&first.token).await.unwrap(), None);
+    let second = world.claim("exec-2").await.unwrap();
+    assert_eq!((second.job.id, second.job.record.epoch), (id, 2));
+}
+
+pub(crate) async fn after_the_last_reset_a_job_has_failed(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let id = world.submit("batches").await;
+    for resets in 1..=3 {
+        world.claim("exec-1").await.unwrap();
+        let row = &world.stall_all().await[0];
+        assert_eq!((row.record.state, row.record.resets), (State::Queued, resets));
+    }
+    world.claim("exec-1").await.unwrap();
+    let row = &world.stall_all().await[0];
+    assert_eq!((row.id, row.record.state), (id, State::Failed));
+    assert_eq!(row.end, Some(EndReason::ExecutorLost.detail()));
+    let message = "job processor died while handling this message too many times";
+    assert_eq!(row.message.as_deref(), Some(message));
+    assert_eq!(row.finished_at, Some(world.now()));
+    assert!(world.claim("exec-1").await.is_none());
+}
+
+pub(crate) async fn a_canceled_job_that_stalls_is_canceled(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, ..) = world.running().await;
+    world.store.cancel(id).await.unwrap();
+    let row = &world.stall_all().await[0];
+    assert_eq!((row.record.state, &row.message), (State::Canceled, &None));
+    assert_eq!(row.end, Some(EndReason::Canceled.detail()));
+}
+
+pub(crate) async fn only_silent_jobs_stall(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (silent, ..) = world.running().await;
+    world.advance(10);
+    let (_, _, speaking) = world.running().await;
+    world.submit("batches").await;
+    let cutoff = speaking.job.last_heartbeat_at.unwrap();
+    let reset = world.store.reset_stalled(cutoff).await.unwrap();
+    assert_eq!(reset.iter().map(|job| job.id).collect::<Vec<_>>(), [silent]);
+    assert!(world.store.reset_stalled(cutoff).await.unwrap().is_empty(), "once is enough");
+}
+
+pub(crate) async fn an_old_lease_opens_nothing(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, old, _) = world.running().await;
+    world.stall_all().await;
+    let refused = |error: Option<StoreError>| {
+        assert!(matches!(error, Some(StoreError::Rejected(Rejected::LeaseLost))), "{error:?}");
+    };
+    for claimed_again in [false, true] {
+        if claimed_again {
+            let current = lease(&world.claim("exec-1").await.unwrap());
+            world.open_entry(id, &current, "current").await;
+        }
+        let before = world.store.job(id).await.unwrap().record;
+        let other = jobs::Lease { epoch: before.epoch, executor: "exec-2".to_owned() };
+        for lease in [&old, &other] {
+            refused(world.store.finish(id, lease, Finish::Complete).await.err());
+            refused(world.store.add_log_entry(id, lease, world.entry("late")).await.err());
+            refused(world.store.put_log_entry(id, lease, 1, world.entry("late")).await.err());
+            refused(world.append(id, lease, 1, 0, "late").await.err());
+        }
+        assert_eq!(world.store.job(id).await.unwrap().record, before);
+    }
+    assert_eq!(world.text(id, 2, 1).await, "current");
+    assert!(world.store.log_entries(id, Some(1)).await.unwrap().is_empty());
+}

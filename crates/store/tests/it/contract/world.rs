@@ -1,0 +1,138 @@
+//! A store with a clock in hand.
+
+use jiff::{SignedDuration, Timestamp};
+use jobs::{Clock, EndReason, JobId, JobSpec, Lease, RetryPolicy, StepSpec};
+use std::any::Any;
+use std::sync::Arc;
+use store::{Claimed, Finish, NewJob, NewLogEntry, Store};
+use testkit::MockClock;
+
+pub(crate) const ALL_QUEUES: [&str; 2] = ["batches", "codeintel"];
+
+/// How a test wants its store.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    pub(crate) retry: RetryPolicy,
+    pub(crate) max_log_bytes: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { retry: RetryPolicy::default(), max_log_bytes: 1 << 20 }
+    }
+}
+
+impl Setup {
+    pub(crate) fn with_failures(max_failures: u32) -> Self {
+        Self { retry: RetryPolicy { max_failures, ..RetryPolicy::default() }, ..Self::default() }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<MockClock>,
+    /// What has to live as long as the store, such as its directory.
+    pub(crate) _keep: Box<dyn Any + Send + Sync>,
+}
+
+impl World {
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) async fn submit(&self, queue: &str) -> JobId {
+        self.store.submit(new_job(queue)).await.unwrap()
+    }
+
+    pub(crate) async fn claim(&self, executor: &str) -> Option<Claimed> {
+        self.claim_of(&ALL_QUEUES, executor).await
+    }
+
+    pub(crate) async fn claim_of(&self, queues: &[&str], executor: &str) -> Option<Claimed> {
+        let queues: Vec<String> = queues.iter().map(ToString::to_string).collect();
+        self.store.claim(&queues, executor).await.unwrap()
+    }
+
+    /// A job that `exec-1` has just claimed.
+    pub(crate) async fn running(&self) -> (JobId, Lease, Claimed) {
+        let id = self.submit("batches").await;
+        let claimed = self.claim("exec-1").await.unwrap();
+        assert_eq!(claimed.job.id, id);
+        (id, lease(&claimed), claimed)
+    }
+
+    /// Lets every lease run out that was not renewed this very moment.
+    pub(crate) async fn stall_all(&self) -> Vec<store::JobRow> {
+        self.advance(60);
+        self.store.reset_stalled(self.now()).await.unwrap()
+    }
+
+    pub(crate) async fn text(&self, id: JobId, epoch: u32, entry: i64) -> String {
+        let bytes = self.store.read_log(id, epoch, entry, 0, usize::MAX).await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    pub(crate) async fn open_entry(&self, id: JobId, lease: &Lease, out: &str) -> i64 {
+        self.store.add_log_entry(id, lease, self.entry(out)).await.unwrap()
+    }
+
+    pub(crate) fn entry(&self, out: &str) -> NewLogEntry {
+        NewLogEntry {
+            key: "step.docker.step.0.run".to_owned(),
+            command: Some(vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()]),
+            start_time: self.now(),
+            exit_code: None,
+            duration_ms: None,
+            out: out.to_owned(),
+        }
+    }
+
+    /// Adds text without news of the end.
+    pub(crate) async fn append(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        entry: i64,
+        offset: u64,
+        text: &str,
+    ) -> Result<u64, store::StoreError> {
+        self.store.append_log(id, lease, entry, offset, text, None, None).await
+    }
+}
+
+pub(crate) fn lease(claimed: &Claimed) -> Lease {
+    let record = &claimed.job.record;
+    Lease { epoch: record.epoch, executor: record.executor.clone().unwrap() }
+}
+
+pub(crate) fn new_job(queue: &str) -> NewJob {
+    let step = StepSpec { image: "alpine:3".to_owned(), run: "true".to_owned(), ..StepSpec::default() };
+    let spec = JobSpec { queue: queue.to_owned(), steps: vec![step], ..JobSpec::default() };
+    NewJob { spec, commit: String::new() }
+}
+
+pub(crate) fn repository_job() -> NewJob {
+    let commit = "0123456789012345678901234567890123456789".to_owned();
+    let mut job = NewJob { commit, ..new_job("batches") };
+    job.spec.repo = Some("github.com/acme/app".to_owned());
+    job.spec.rev = Some("main".to_owned());
+    job.spec.env.insert("LANG".to_owned(), "C".to_owned());
+    job.spec.secrets.insert("API_KEY".to_owned(), "hunter2-hunter2".to_owned());
+    job
+}
+
+pub(crate) fn exit_code_3() -> EndReason {
+    EndReason::ExitCode { step: "build".to_owned(), code: 3 }
+}
+
+pub(crate) fn failed() -> Finish {
+    Finish::Fail { reason: exit_code_3(), message: "step build ended with 3".to_owned() }
+}
+
+pub(crate) fn errored() -> Finish {
+    Finish::Error { reason: EndReason::Sandbox, message: "no sandbox".to_owned() }
+}
