@@ -21,7 +21,7 @@ use wire::{IdText, Job, JobId};
 
 /// A dequeue that was sent before the agent was told to leave may have been given a job: its answer
 /// is waited for this long.
-const LAST_ANSWER: Duration = Duration::from_secs(2);
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// The longest pause after a dequeue that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

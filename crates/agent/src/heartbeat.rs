@@ -9,7 +9,6 @@ use crate::error::{AgentError, chain};
 use crate::job::StopCause;
 use crate::running::{RunningJob, RunningSet};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -25,17 +24,15 @@ pub(crate) struct Heartbeat {
 type Snapshot = Vec<(IdText, RunningJob)>;
 
 impl Heartbeat {
-    /// Starts to beat for `jobs`. `main` learns of the control plane's capabilities through its own
-    /// calls.
-    pub(crate) fn start(config: Arc<AgentConfig>, jobs: RunningSet) -> Result<Self, AgentError> {
+    /// Starts to beat for `jobs`.
+    pub(crate) fn start(api: &Api, jobs: RunningSet) -> Result<Self, AgentError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(AgentError::io("set up the heartbeat"))?;
         let done = CancellationToken::new();
         let until = done.clone();
-        // Connections belong to the runtime that drives them, so this client can't be shared.
-        let api = Api::new(config).map_err(AgentError::Client)?;
+        let api = api.with_own_client().map_err(AgentError::Client)?;
         let thread = std::thread::Builder::new()
             .name("heartbeat".to_owned())
             .spawn(move || runtime.block_on(beat(api, jobs, until)))

@@ -44,7 +44,7 @@ pub async fn run(
     clean_up(&*runtime).await;
 
     let running = RunningSet::default();
-    let heartbeat = Heartbeat::start(config, running.clone())?;
+    let heartbeat = Heartbeat::start(&api, running.clone())?;
     let warming = Arc::clone(&runtime);
     tokio::spawn(async move { warming.warm().await });
     let around = Surroundings { api, runtime, hurry: stop };

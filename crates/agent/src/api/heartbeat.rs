@@ -49,7 +49,9 @@ impl Api {
             telemetry,
             prometheus_metrics: String::new(),
         };
-        self.call(self.as_agent(Method::POST, &path), &body, HEARTBEAT_TIMEOUT).await
+        let reply = self.call(self.as_agent(Method::POST, &path), &body, HEARTBEAT_TIMEOUT).await?;
+        self.learn(&reply);
+        Ok(reply)
     }
 }
 

@@ -48,7 +48,8 @@ pub(crate) struct Api(Arc<Inner>);
 struct Inner {
     http: reqwest::Client,
     config: Arc<AgentConfig>,
-    log_append: AtomicBool,
+    /// Shared by every client of this agent.
+    log_append: Arc<AtomicBool>,
 }
 
 /// Which job a call is about, and the token that proves it.
@@ -63,12 +64,22 @@ pub(crate) struct JobAuth {
 
 impl Api {
     pub(crate) fn new(config: Arc<AgentConfig>) -> Result<Self, reqwest::Error> {
+        Self::build(config, Arc::default())
+    }
+
+    /// The same control plane with a client of its own, for another tokio runtime: connections
+    /// belong to the runtime that drives them.
+    pub(crate) fn with_own_client(&self) -> Result<Self, reqwest::Error> {
+        Self::build(Arc::clone(&self.0.config), Arc::clone(&self.0.log_append))
+    }
+
+    fn build(config: Arc<AgentConfig>, log_append: Arc<AtomicBool>) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self(Arc::new(Inner { http, config, log_append: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner { http, config, log_append })))
     }
 
     /// Whether the control plane has said that it takes log text at an offset.
@@ -131,7 +142,6 @@ impl Api {
     async fn send(&self, request: RequestBuilder, timeout: Duration) -> Result<Reply, ApiError> {
         let response = request.timeout(timeout).send().await.map_err(ApiError::Transport)?;
         let (status, all) = (response.status(), response.headers().clone());
-        self.learn(&all);
         let body = read_to_end(response).await;
         match status {
             StatusCode::OK | StatusCode::NO_CONTENT => Ok(Reply { status, headers: all, body: body? }),
@@ -139,17 +149,15 @@ impl Api {
         }
     }
 
-    /// Takes note of what the control plane says it can do.
-    fn learn(&self, all: &HeaderMap) {
-        let said = all.get_all(additions::CAPABILITIES);
+    /// Takes note of what the control plane says it can do, in its answers to dequeue and heartbeat.
+    fn learn(&self, reply: &Reply) {
+        let said = reply.headers.get_all(additions::CAPABILITIES);
         let append = said
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|list| list.split(','))
             .any(|name| name.trim() == additions::LOG_APPEND);
-        if append {
-            self.0.log_append.store(true, Ordering::Relaxed);
-        }
+        self.0.log_append.store(append, Ordering::Relaxed);
     }
 }
 

@@ -40,6 +40,23 @@ impl Failure {
         }
     }
 
+    /// The failure as it is, unless the job was stopped and this looks like what comes of it: a
+    /// step that gave up when it was asked to, a pull or a clone that was cut off.
+    pub(crate) fn or_stopped(self, stop: &JobStop) -> Self {
+        let consequence = matches!(
+            &self,
+            Self::Broke {
+                reason: EndReason::ExitCode { .. }
+                    | EndReason::Signal { .. }
+                    | EndReason::Image
+                    | EndReason::Checkout
+                    | EndReason::Sandbox,
+                ..
+            }
+        );
+        if consequence && stop.cause().is_some() { Self::Stopped } else { self }
+    }
+
     /// What a runtime's own failure means for the job.
     pub(crate) fn of_runtime(error: &RuntimeError) -> Self {
         let reason = match error {
@@ -135,6 +152,17 @@ mod tests {
         assert_eq!(reason, EndReason::OutOfMemory { step: "build".to_owned(), limit: 10, peak: 9 });
         assert_eq!(message, "the step ran out of memory: it used 9 bytes and may use 10");
         assert_eq!(Failure::of_exit("build", &exit(ExitStatus::Code(0), None)), Ok(()));
+    }
+
+    #[test]
+    fn what_comes_of_a_stop_is_not_taken_for_the_jobs_own_failure() {
+        let (running, stopped) = (JobStop::default(), JobStop::default());
+        stopped.fire(StopCause::Canceled);
+        let gave_up = Failure::of_exit("build", &exit(ExitStatus::Code(143), None)).unwrap_err();
+        assert_eq!(gave_up.clone().or_stopped(&running), gave_up);
+        assert_eq!(gave_up.or_stopped(&stopped), Failure::Stopped);
+        let refused = Failure::bad_job("no");
+        assert_eq!(refused.clone().or_stopped(&stopped), refused);
     }
 
     #[test]

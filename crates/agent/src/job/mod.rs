@@ -13,6 +13,7 @@ pub(crate) use stop::{JobStop, StopCause};
 use crate::api::{Api, Final, JobAuth, Patience, retry};
 use crate::error::chain;
 use crate::log::JobLog;
+use crate::text::begin;
 use crate::timeline::Timeline;
 use ending::final_call;
 use jobs::Redactor;
@@ -29,6 +30,8 @@ use wire::Job;
 
 /// What a redacted credential of the agent itself is replaced by.
 const REMOVED: &str = "SECRET_REMOVED";
+/// The most of a message that is sent; parts of it come from payloads and programs.
+const LONGEST_MESSAGE: usize = 8 << 10;
 
 /// What jobs share.
 #[derive(Clone)]
@@ -70,7 +73,7 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
         return false;
     };
     if let Final::Errored { message, .. } | Final::Failed { message, .. } = &mut last {
-        *message = log.redact(message);
+        *message = begin(&log.redact(message), LONGEST_MESSAGE).to_owned();
     }
     log.flush(&patience).await;
     timeline.reached("log delivered");

@@ -5,7 +5,6 @@ use super::{Failure, JobStop, Surroundings, credentials};
 use crate::api::JobAuth;
 use crate::log::JobLog;
 use crate::random;
-use crate::text;
 use crate::timeline::Timeline;
 use crate::workspace::{self, Confined};
 use futures_util::FutureExt;
@@ -14,7 +13,6 @@ use std::any::Any;
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::time::Instant;
 use tracing::{error, warn};
 use wire::Job;
 
@@ -49,8 +47,11 @@ impl<'a> Claimed<'a> {
         let mut opened = self.open().await?;
         // A panic is a defect of ours; the job's sandbox must not outlive it all the same.
         let worked = AssertUnwindSafe(opened.work()).catch_unwind().await;
+        let result = worked.unwrap_or_else(|panic| Err(panicked(&*panic)));
+        // Asked now: a stop that comes while the sandbox is closed did not cause anything.
+        let result = result.map_err(|failure| failure.or_stopped(self.stop));
         opened.close().await;
-        worked.unwrap_or_else(|panic| Err(panicked(&*panic)))
+        result
     }
 
     /// What can be refused before anything is made.
@@ -120,7 +121,6 @@ impl<'a> Opened<'a> {
         } else {
             entry.line(&format!("Removing {}", path.display()));
         }
-        let began = Instant::now();
         let closed = AssertUnwindSafe(self.sandbox.close()).catch_unwind().await;
         match closed {
             Ok(Ok(())) => {}
@@ -131,7 +131,6 @@ impl<'a> Opened<'a> {
             }
             Err(_) => error!(job = %job.id, sandbox = self.name, "closing a sandbox panicked"),
         }
-        entry.line(&format!("Done in {}", text::go_duration(began.elapsed())));
         entry.close(0);
         timeline.reached("sandbox closed");
     }

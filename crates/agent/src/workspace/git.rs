@@ -28,7 +28,8 @@ const CONFIG: [(&str, &str); 6] = [
     ("http.followRedirects", "false"),
     // The workspace may belong to the user that steps run as.
     ("safe.directory", "*"),
-    ("advice.defaultBranchName", "false"),
+    // Git's own choice, spelled out, keeps it from explaining itself in every log.
+    ("init.defaultBranch", "master"),
 ];
 
 /// One command: its log key and its arguments.

@@ -1,0 +1,100 @@
+//! What heartbeats may and may not do to jobs.
+
+use crate::support::{Act, Harness, Plan, eventually, job, step};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde_json::json;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+fn one_job() -> Plan {
+    Plan { jobs: [job(1, &[step("a")]).to_string()].into(), ..Plan::default() }
+}
+
+async fn beats(harness: &Harness, more: usize) {
+    let before = harness.plane.plan().named("heartbeat").len();
+    eventually("heartbeats", || {
+        (harness.plane.plan().named("heartbeat").len() >= before + more).then_some(())
+    })
+    .await;
+}
+
+async fn job_runs(harness: &Harness) {
+    eventually("the step", || {
+        harness.runtime.opened().first().is_some_and(|opened| !opened.steps.is_empty()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_that_say_nothing_of_jobs_stop_none() {
+    let go = CancellationToken::new();
+    let harness = Harness::start(one_job(), vec![vec![Act::Await(go.clone())]]);
+    job_runs(&harness).await;
+    for answer in [
+        || StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        || StatusCode::NO_CONTENT.into_response(),
+        || StatusCode::UNAUTHORIZED.into_response(),
+        || "{}".into_response(),
+        || "not json".into_response(),
+        || r#"{"knownIds":[{}]}"#.into_response(),
+        || r#"{"knownIDs":[1],"cancelIDs":["7"]}"#.into_response(),
+    ] {
+        harness.plane.plan().heartbeat = Some(Box::new(move |_| answer()));
+        beats(&harness, 3).await;
+    }
+    go.cancel();
+    assert_eq!(harness.marked().await.0, "markComplete");
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn a_cancellation_stops_the_job_and_is_final() {
+    let harness = Harness::start(one_job(), vec![vec![Act::Out("begun\n"), Act::UntilStopped]]);
+    job_runs(&harness).await;
+    harness.plane.plan().heartbeat =
+        Some(Box::new(|_| json!({"knownIds": ["1"], "cancelIds": ["1"]}).to_string().into_response()));
+    let (mark, body) = harness.marked().await;
+    assert_eq!((mark.as_str(), &body["end"]["reason"]), ("markFailed", &json!("canceled")));
+    assert_eq!(body["errorMessage"], "the job was canceled");
+    assert_eq!(harness.plane.plan().entry("step.docker.a").unwrap().out, "stdout: begun\n");
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_not_ours_any_more_ends_without_a_word() {
+    let harness = Harness::start(one_job(), vec![vec![Act::UntilStopped]]);
+    job_runs(&harness).await;
+    harness.plane.plan().heartbeat =
+        Some(Box::new(|_| json!({"knownIds": [], "cancelIds": []}).to_string().into_response()));
+    eventually("the sandbox's end", || harness.runtime.opened()[0].closed.then_some(())).await;
+    // It goes back to asking for jobs, and says nothing of this one on the way.
+    let dequeues = harness.plane.plan().named("dequeue").len();
+    eventually("another dequeue", || (harness.plane.plan().named("dequeue").len() > dequeues).then_some(()))
+        .await;
+    assert!(harness.plane.plan().marks().is_empty());
+    assert_eq!(harness.end().await.completed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_blocked_runtime_does_not_stop_heartbeats() {
+    let blocked = Duration::from_millis(600);
+    let harness = Harness::start(one_job(), vec![vec![Act::BlockThread(blocked)]]);
+    harness.marked().await;
+    // While the one worker thread slept, nothing else of the agent could run.
+    let with_job = harness.plane.plan().named("heartbeat");
+    let with_job = with_job.iter().filter(|call| call.body["jobIds"] == json!([1])).count();
+    assert!(with_job >= 5, "{with_job} heartbeats in {blocked:?}");
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn heartbeats_go_on_while_the_last_job_drains() {
+    let go = CancellationToken::new();
+    let harness = Harness::start(one_job(), vec![vec![Act::Await(go.clone())]]);
+    job_runs(&harness).await;
+    harness.drain.cancel();
+    beats(&harness, 5).await;
+    go.cancel();
+    assert_eq!(harness.end().await.completed, 1);
+}
