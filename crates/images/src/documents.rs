@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 /// A manifest or an index: registries and archives offer either under one name.
 pub(crate) enum Document {
-    Manifest(ImageManifest),
-    Index(ImageIndex),
+    Manifest(Box<ImageManifest>),
+    Index(Box<ImageIndex>),
 }
 
 impl Document {
@@ -24,19 +24,16 @@ impl Document {
         };
         let shape: Shape = serde_json::from_slice(bytes).map_err(|error| bad(&error))?;
         match shape.manifests {
-            Some(_) => ImageIndex::from_reader(bytes).map(Self::Index),
-            None => ImageManifest::from_reader(bytes).map(Self::Manifest),
+            Some(_) => ImageIndex::from_reader(bytes).map(|index| Self::Index(Box::new(index))),
+            None => ImageManifest::from_reader(bytes).map(|manifest| Self::Manifest(Box::new(manifest))),
         }
         .map_err(|error| bad(&error))
     }
 }
 
-/// Counts how far one index led to another.
-pub(crate) fn check_depth(depth: usize, image: &str) -> Result<(), ImageError> {
-    if depth < INDEX_DEPTH {
-        return Ok(());
-    }
-    Err(ImageError::too_large(format!("the chain of indexes of {image}"), format!("{INDEX_DEPTH} indexes")))
+/// For indexes that lead on and on; see [`INDEX_DEPTH`].
+pub(crate) fn too_deep(image: &str) -> ImageError {
+    ImageError::too_large(format!("the chain of indexes of {image}"), format!("{INDEX_DEPTH} indexes"))
 }
 
 /// The digest a descriptor names.

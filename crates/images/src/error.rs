@@ -1,6 +1,5 @@
 //! What can go wrong with an image.
 
-use crate::Reference;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,23 +15,21 @@ pub enum ImageError {
         rule: String,
     },
     /// Neither the store nor the registry has it.
-    #[error(
-        "image {reference} was not found in {place}; check the name and the tag, or import the image first"
-    )]
+    #[error("image {image} was not found in {place}; check the name and the tag, or import the image first")]
     NotFound {
         /// The image.
-        reference: Reference,
+        image: String,
         /// The store or the registry.
         place: String,
     },
     /// The registry wants other credentials.
     #[error(
-        "{registry} refused image {reference}: {reason}; set credentials for {registry} that may pull it \
+        "{registry} refused image {image}: {reason}; set credentials for {registry} that may pull it \
          (registries also answer so for images that don't exist)"
     )]
     Unauthorised {
         /// The image.
-        reference: Reference,
+        image: String,
         /// The registry.
         registry: String,
         /// What it said, or what was missing.

@@ -11,6 +11,7 @@ mod import;
 mod limits;
 mod model;
 mod platform;
+mod pull;
 mod reference;
 mod store;
 mod unpack;

@@ -2,7 +2,8 @@
 
 use super::Import;
 use super::archive::Archive;
-use crate::documents::{Document, check_depth, check_layer_count, digest_of};
+use crate::documents::{Document, check_layer_count, digest_of, too_deep};
+use crate::limits::INDEX_DEPTH;
 use crate::{ImageError, ImageInfo, Reference, platform};
 use oci_spec::image::{Descriptor, ImageIndex};
 
@@ -57,14 +58,13 @@ fn follow(
     archive: &Archive,
     mut index: ImageIndex,
 ) -> Result<(Vec<u8>, oci_spec::image::ImageManifest), ImageError> {
-    for depth in 0.. {
-        check_depth(depth, &import.what())?;
+    for _ in 0..INDEX_DEPTH {
         let digest = digest_of(platform::choose(&index, &import.what())?)?;
         let bytes = import.document(archive, &digest, import.store.limits.manifest_bytes)?;
         match Document::parse(&bytes, &import.what())? {
-            Document::Manifest(manifest) => return Ok((bytes, manifest)),
-            Document::Index(inner) => index = inner,
+            Document::Manifest(manifest) => return Ok((bytes, *manifest)),
+            Document::Index(inner) => index = *inner,
         }
     }
-    unreachable!("the depth is checked")
+    Err(too_deep(&import.what()))
 }

@@ -52,7 +52,7 @@ impl Layout {
 
     /// References have characters and lengths that file names can't have, so they are digested.
     pub(super) fn name(&self, reference: &Reference) -> PathBuf {
-        self.names().join(format!("{}.json", Digest::of(reference.to_string().as_bytes()).hex()))
+        self.names().join(Digest::of(reference.to_string().as_bytes()).hex())
     }
 
     pub(super) fn tmp(&self) -> PathBuf {

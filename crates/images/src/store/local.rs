@@ -21,6 +21,23 @@ struct Parsed {
     hold: Weak<Hold>,
 }
 
+/// Images to know at once; those in use always are.
+const KNOWN_IMAGES: usize = 1000;
+
+impl Known {
+    fn get(&self, digest: &Digest) -> Option<Parsed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    fn remember(&self, digest: &Digest, parsed: Parsed) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_IMAGES {
+            known.retain(|_, parsed| parsed.hold.strong_count() > 0);
+        }
+        known.insert(digest.clone(), parsed);
+    }
+}
+
 impl Inner {
     /// The image, if it is here with all its layers. Costs one small file to read when it was
     /// asked for before.
@@ -43,7 +60,7 @@ impl Inner {
         parsed.hold = Arc::downgrade(&hold);
         let layers = parsed.diff_ids.iter().map(|diff_id| self.layer_files(diff_id)).collect();
         let config = parsed.config.clone();
-        self.known.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), parsed);
+        self.known.remember(digest, parsed);
         Ok(Some(Image { reference: reference.clone(), digest: digest.to_string(), config, layers, hold }))
     }
 
@@ -52,8 +69,8 @@ impl Inner {
     }
 
     fn parsed(&self, digest: &Digest) -> Result<Option<Parsed>, ImageError> {
-        if let Some(known) = self.known.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
-            return Ok(Some(known.clone()));
+        if let Some(known) = self.known.get(digest) {
+            return Ok(Some(known));
         }
         let Some(manifest) = self.blob(digest)? else { return Ok(None) };
         let image = digest.to_string();

@@ -7,7 +7,7 @@
 //!   fs/                     its files in overlayfs' own form
 //!   counted.json            what it holds, in numbers
 //!   lock                    shared while the layer is in use, exclusive while it is collected
-//! names/<hex>.json          one name and the manifest it stands for; <hex> digests the name
+//! names/<hex>               one name, digested, and the manifest it stands for, as JSON
 //! tmp/session-*/            unfinished work of one process, locked while that process lives
 //! ```
 //!
@@ -29,6 +29,7 @@ pub(crate) use session::Scratch;
 pub use garbage::Collected;
 
 use crate::digest::Digest;
+use crate::pull::{Flights, Transport};
 use crate::{Image, ImageError, ImageInfo, Limits, Progress, Reference, RegistryCredentials};
 use layout::Layout;
 use local::Known;
@@ -50,6 +51,8 @@ pub(crate) struct Inner {
     session: Session,
     pub(crate) limits: Limits,
     known: Known,
+    pub(crate) transport: Transport,
+    pub(crate) flights: Flights,
 }
 
 impl ImageStore {
@@ -62,10 +65,23 @@ impl ImageStore {
     /// Opens the store with other limits than usual. Blocking.
     pub fn open_with_limits(root: PathBuf, limits: Limits) -> Result<Self, ImageError> {
         // Callers mount the layers from other directories than ours.
-        let root = std::path::absolute(&root).map_err(ImageError::io("find", &root))?;
+        let root = if root.is_absolute() {
+            root
+        } else {
+            std::path::absolute(&root).map_err(ImageError::io("find", &root))?
+        };
         let layout = Layout::create(root)?;
         let session = Session::start(&layout)?;
-        Ok(Self { inner: Arc::new(Inner { layout, session, limits, known: Known::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                layout,
+                session,
+                limits,
+                known: Known::default(),
+                transport: Transport::default(),
+                flights: Flights::default(),
+            }),
+        })
     }
 
     /// Imports an archive under `name`: what `docker save` writes, an OCI image layout, or the tar of
@@ -79,16 +95,24 @@ impl ImageStore {
     /// registry. Asking twice at once does the work once.
     ///
     /// Quick when the image is here: it then reads one small file.
+    ///
+    /// # Panics
+    ///
+    /// When something must be pulled and the process has installed no TLS provider.
     pub async fn resolve(
         &self,
         reference: &Reference,
-        _credentials: &RegistryCredentials,
-        _progress: &dyn Progress,
+        credentials: &RegistryCredentials,
+        progress: &dyn Progress,
     ) -> Result<Image, ImageError> {
         if let Some(image) = self.inner.local(reference)? {
             return Ok(image);
         }
-        Err(ImageError::NotFound { reference: reference.clone(), place: "the store".to_owned() })
+        let _only_one = self.inner.flights.enter(&reference.to_string()).await;
+        match self.inner.local(reference)? {
+            Some(image) => Ok(image),
+            None => crate::pull::pull(&self.inner, reference, credentials, progress).await,
+        }
     }
 
     /// The images by name. Blocking.
@@ -101,7 +125,7 @@ impl ImageStore {
         if self.inner.forget(name)? {
             return Ok(());
         }
-        Err(ImageError::NotFound { reference: name.clone(), place: "the store".to_owned() })
+        Err(ImageError::NotFound { image: name.to_string(), place: "the store".to_owned() })
     }
 
     /// Removes layers and documents that no name leads to and no process uses. Blocking.

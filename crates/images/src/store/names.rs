@@ -1,7 +1,7 @@
 //! Names and the manifests they stand for.
 
 use super::Inner;
-use super::layout::names_in;
+use super::layout::digests_in;
 use super::lock::Lock;
 use crate::digest::Digest;
 use crate::{ImageError, ImageInfo, Reference};
@@ -60,9 +60,9 @@ impl Inner {
     pub(super) fn all_names(&self) -> Result<Vec<ImageInfo>, ImageError> {
         let directory = self.layout.names();
         let mut all = Vec::new();
-        for file in names_in(&directory)?.iter().filter(|file| file.ends_with(".json")) {
+        for file in digests_in(&directory)? {
             // One that is gone was removed in the meantime.
-            if let Some(record) = read(&directory.join(file))? {
+            if let Some(record) = read(&directory.join(file.hex()))? {
                 let reference = record.reference.parse()?;
                 all.push(record.info(reference));
             }

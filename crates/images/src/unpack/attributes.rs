@@ -14,8 +14,11 @@ pub(super) struct Attributes {
     mode: u32,
     owner: Option<(Uid, Gid)>,
     modified: i64,
-    extended: Vec<(Vec<u8>, Vec<u8>)>,
+    extended: Vec<Extended>,
 }
+
+/// Name and value.
+type Extended = (Vec<u8>, Vec<u8>);
 
 const SET_ID_BITS: u32 = 0o6000;
 const PAX_XATTR: &[u8] = b"SCHILY.xattr.";
@@ -85,9 +88,7 @@ fn id(raw: u64) -> Result<u32, ImageError> {
     })
 }
 
-fn extended_attributes<R: Read>(
-    entry: &mut tar::Entry<'_, R>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ImageError> {
+fn extended_attributes<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Vec<Extended>, ImageError> {
     let Some(extensions) = entry.pax_extensions().map_err(ImageError::stream(LAYER))? else {
         return Ok(Vec::new());
     };

@@ -63,7 +63,7 @@ const LAYER: &str = "a layer";
 
 /// Reads what follows an archive's end, which archivers pad with zeros.
 fn drain(reader: &mut impl Read, budget: &Budget) -> Result<(), ImageError> {
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = [0; 16 * 1024];
     loop {
         match reader.read(&mut buffer).map_err(ImageError::stream(LAYER))? {
             0 => return Ok(()),

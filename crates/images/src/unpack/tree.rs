@@ -186,7 +186,7 @@ impl From<Errno> for Failure {
 
 /// Like `io::copy`, but tells which side failed.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> Done {
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = [0; 16 * 1024];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),

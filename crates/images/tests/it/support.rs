@@ -18,6 +18,8 @@ impl Place {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
+        // The binary does this first thing; here every test may be the first of its process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path().join("store");
         let store = ImageStore::open_with_limits(root, limits).expect("a new store opens");

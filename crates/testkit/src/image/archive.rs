@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 /// Builds an archive of one image.
 #[derive(Default)]
+#[must_use = "a builder does nothing until it is asked for bytes"]
 pub struct Archive {
     layers: Vec<Vec<u8>>,
     compress: bool,

@@ -10,19 +10,20 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Writes the tar of a root file system with busybox to `path`. None when this machine has no static
 /// busybox.
 pub fn busybox_rootfs_tar(path: &Path) -> Option<PathBuf> {
-    write(path, &layer()?.bytes())
+    let layer = layer()?;
+    Some(write(path, &layer.bytes()))
 }
 
 /// Writes a `docker save` archive with busybox to `path`; it wants `PATH` set and runs as root in
 /// `/`. None when this machine has no static busybox.
 pub fn busybox_archive(path: &Path) -> Option<PathBuf> {
     let image = Archive::new().layer(layer()?).run_as(&["PATH=/bin"], "", "");
-    write(path, &image.docker())
+    Some(write(path, &image.docker()))
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Option<PathBuf> {
+fn write(path: &Path, bytes: &[u8]) -> PathBuf {
     fs::write(path, bytes).expect("the test's own directory can be written");
-    Some(path.to_owned())
+    path.to_owned()
 }
 
 fn layer() -> Option<Layer> {

@@ -4,6 +4,7 @@ use std::io::Write;
 use tar::{EntryType, Header};
 
 /// Builds a layer. Nothing is checked: paths may be evil.
+#[must_use = "a builder does nothing until it is asked for bytes"]
 pub struct Layer {
     tar: tar::Builder<Vec<u8>>,
 }

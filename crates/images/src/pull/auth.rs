@@ -1,0 +1,182 @@
+//! Answering a registry's challenge.
+
+use crate::RegistryCredentials;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_auth::parser::ChallengeParser;
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+/// Bytes of a token server's answer.
+pub(super) const TOKEN_BYTES: u64 = 256 * 1024;
+
+/// What a registry wants to see.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Challenge {
+    /// User and password.
+    Basic,
+    /// A token from somewhere else.
+    Token {
+        /// Where.
+        realm: String,
+        /// What to ask for there.
+        service: Option<String>,
+    },
+}
+
+impl Challenge {
+    /// Finds one that we can answer; tokens first, since registries that offer both want them.
+    pub(super) fn find(headers: &HeaderMap) -> Option<Self> {
+        let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let found: Vec<_> = texts.flat_map(|text| ChallengeParser::new(text).map_while(Result::ok)).collect();
+        let parameter = |challenge: &http_auth::ChallengeRef<'_>, name: &str| {
+            let mut parameters = challenge.params.iter();
+            parameters.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_unescaped())
+        };
+        let token = found
+            .iter()
+            .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"))
+            .find_map(|challenge| {
+                Some(Self::Token {
+                    realm: parameter(challenge, "realm")?,
+                    service: parameter(challenge, "service"),
+                })
+            });
+        let basic = || {
+            found
+                .iter()
+                .any(|challenge| challenge.scheme.eq_ignore_ascii_case("basic"))
+                .then_some(Self::Basic)
+        };
+        token.or_else(basic)
+    }
+}
+
+/// Where to ask for a token that may pull from `repository`.
+pub(super) fn token_url(mut realm: Url, service: Option<&str>, repository: &str) -> Url {
+    let mut query = realm.query_pairs_mut();
+    if let Some(service) = service {
+        query.append_pair("service", service);
+    }
+    query.append_pair("scope", &format!("repository:{repository}:pull"));
+    drop(query);
+    realm
+}
+
+/// A token server's answer; both names are in use.
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// The header for a token server's answer.
+pub(super) fn bearer(answer: &[u8]) -> Option<HeaderValue> {
+    let answer: Answer = serde_json::from_slice(answer).ok()?;
+    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty())?;
+    sensitive(&format!("Bearer {token}"))
+}
+
+/// The header for user and password.
+pub(super) fn basic((user, password): &(String, SecretString)) -> Option<HeaderValue> {
+    sensitive(&format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose_secret()))))
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// What a Docker configuration has for `registry`. Its keys may be hosts or old API addresses.
+pub(super) fn credentials_for<'a>(
+    all: &'a RegistryCredentials,
+    registry: &str,
+) -> Option<&'a (String, SecretString)> {
+    let is_meant = |key: &str| host_of(key) == registry;
+    all.by_host
+        .get(registry)
+        .or_else(|| all.by_host.iter().find(|(key, _)| is_meant(key)).map(|(_, pair)| pair))
+}
+
+fn host_of(key: &str) -> &str {
+    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    match rest.split('/').next().unwrap_or(rest) {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(values: &[&'static str]) -> Option<Challenge> {
+        let headers = values.iter().map(|value| (WWW_AUTHENTICATE, HeaderValue::from_static(value)));
+        Challenge::find(&headers.collect())
+    }
+
+    #[test]
+    fn challenges_are_found_among_others() {
+        let token = |service: Option<&str>| {
+            Some(Challenge::Token {
+                realm: "https://auth.test/token".to_owned(),
+                service: service.map(str::to_owned),
+            })
+        };
+        assert_eq!(
+            found(&[r#"Bearer realm="https://auth.test/token",service="r",scope="x""#]),
+            token(Some("r"))
+        );
+        assert_eq!(found(&[r#"Basic realm="x""#, r#"bearer realm="https://auth.test/token""#]), token(None));
+        assert_eq!(found(&[r#"Basic realm="x""#]), Some(Challenge::Basic));
+        assert_eq!(found(&["Negotiate"]), None);
+        assert_eq!(found(&[r#"Bearer service="x""#]), None);
+        assert_eq!(found(&[]), None);
+    }
+
+    #[test]
+    fn token_requests_are_encoded() {
+        let realm = "https://auth.test/token?a=b".parse().expect("a URL");
+        let url = token_url(realm, Some("my registry"), "team/tool");
+        assert_eq!(
+            url.as_str(),
+            "https://auth.test/token?a=b&service=my+registry&scope=repository%3Ateam%2Ftool%3Apull"
+        );
+    }
+
+    #[test]
+    fn both_names_of_a_token_are_known() {
+        for answer in [r#"{"token":"t"}"#, r#"{"access_token":"t"}"#, r#"{"token":"t","access_token":"u"}"#] {
+            assert_eq!(bearer(answer.as_bytes()).expect("a token"), "Bearer t");
+        }
+        for answer in ["", "{}", r#"{"token":""}"#, "{\"token\":\"a\\nb\"}"] {
+            assert_eq!(bearer(answer.as_bytes()), None, "{answer}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_found_under_any_spelling() {
+        let pair = |user: &str| (user.to_owned(), SecretString::from("secret"));
+        let by_host =
+            [("https://index.docker.io/v1/", "hub"), ("ghcr.io", "gh"), ("http://127.0.0.1:5000", "local")];
+        let all = RegistryCredentials {
+            by_host: by_host.iter().map(|(key, user)| ((*key).to_owned(), pair(user))).collect(),
+        };
+        let user = |registry: &str| credentials_for(&all, registry).map(|(user, _)| user.as_str());
+        assert_eq!(
+            (user("docker.io"), user("ghcr.io"), user("127.0.0.1:5000")),
+            (Some("hub"), Some("gh"), Some("local"))
+        );
+        assert_eq!((user("quay.io"), user("127.0.0.1:5001"), user("io")), (None, None, None));
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let header = basic(&("user".to_owned(), SecretString::from("secret"))).expect("a header");
+        assert_eq!(format!("{header:?}"), "Sensitive");
+        assert_eq!(header, "Basic dXNlcjpzZWNyZXQ=");
+    }
+}

@@ -1,0 +1,146 @@
+//! A fake registry with a token server: what no honest registry does, and what no registry in a
+//! package can do.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::routing::get;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use testkit::image::{Archive, digest};
+
+/// What a fake has and what it was asked.
+pub(crate) struct Fake {
+    pub(crate) address: String,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// By path beneath the repository, such as `manifests/1`.
+    answers: Mutex<HashMap<String, Vec<u8>>>,
+    /// Requests in order, path and query.
+    asked: Mutex<Vec<String>>,
+    /// When set, only this token opens anything.
+    token: Mutex<Option<Token>>,
+    /// When set, everything is answered with it.
+    refusal: Mutex<Option<(StatusCode, HeaderMap)>>,
+}
+
+#[derive(Clone)]
+struct Token {
+    realm: String,
+    value: String,
+    login: Option<String>,
+}
+
+impl Fake {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it has an address").to_string();
+        let shared = Arc::<Shared>::default();
+        let router = Router::new()
+            .route("/token", get(token))
+            .route("/v2/team/tool/{kind}/{name}", get(answer))
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, shared }
+    }
+
+    /// The image's name here.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/team/tool:1", self.address)
+    }
+
+    /// Offers an image under tag 1 by its manifest.
+    pub(crate) fn offer(&self, archive: &Archive) {
+        self.put("manifests/1", archive.manifest());
+        self.offer_blobs(archive);
+    }
+
+    /// Offers an image under tag 1 by an index.
+    pub(crate) fn offer_index(&self, archive: &Archive) {
+        self.put("manifests/1", archive.index());
+        self.put(&format!("manifests/{}", digest(&archive.manifest())), archive.manifest());
+        self.offer_blobs(archive);
+    }
+
+    fn offer_blobs(&self, archive: &Archive) {
+        for blob in archive.blobs().into_iter().chain([archive.config()]) {
+            self.put(&format!("blobs/{}", digest(&blob)), blob);
+        }
+    }
+
+    /// Sets one answer, honest or not.
+    pub(crate) fn put(&self, path: &str, bytes: Vec<u8>) {
+        self.shared.answers.lock().expect("no test panicked").insert(path.to_owned(), bytes);
+    }
+
+    /// From now on a token is needed, given at `realm` or here, to whoever logs in as `login`.
+    pub(crate) fn want_token(&self, realm: Option<&str>, login: Option<&str>) {
+        let realm = realm.map_or_else(|| format!("http://{}/token", self.address), str::to_owned);
+        let token = Token { realm, value: "first".to_owned(), login: login.map(str::to_owned) };
+        *self.shared.token.lock().expect("no test panicked") = Some(token);
+    }
+
+    /// Tokens given so far are no longer good.
+    pub(crate) fn expire_tokens(&self) {
+        let mut token = self.shared.token.lock().expect("no test panicked");
+        token.as_mut().expect("tokens are wanted").value.push('+');
+    }
+
+    /// From now on everything is refused.
+    pub(crate) fn refuse(&self, status: StatusCode, headers: HeaderMap) {
+        *self.shared.refusal.lock().expect("no test panicked") = Some((status, headers));
+    }
+
+    /// How often something was asked for.
+    pub(crate) fn asked(&self, what: &str) -> usize {
+        self.shared.asked.lock().expect("no test panicked").iter().filter(|path| path.contains(what)).count()
+    }
+}
+
+type Reply = Result<Vec<u8>, Response<Body>>;
+
+async fn token(State(shared): State<Arc<Shared>>, request: Request) -> Reply {
+    shared.asked.lock().expect("no test panicked").push(request.uri().to_string());
+    let token = shared.token.lock().expect("no test panicked").clone().expect("tokens are wanted");
+    let login = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if login != token.login.as_deref() {
+        return Err(refusal(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
+    }
+    Ok(format!(r#"{{"token":"{}"}}"#, token.value).into_bytes())
+}
+
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    Path((kind, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Reply {
+    let path = format!("{kind}/{name}");
+    shared.asked.lock().expect("no test panicked").push(path.clone());
+    if let Some((status, headers)) = &*shared.refusal.lock().expect("no test panicked") {
+        return Err(refusal(*status, headers));
+    }
+    if let Some(token) = &*shared.token.lock().expect("no test panicked") {
+        let good = format!("Bearer {}", token.value);
+        if headers.get(header::AUTHORIZATION).is_none_or(|sent| sent != good.as_str()) {
+            let challenge = format!(r#"Bearer realm="{}",service="fake""#, token.realm);
+            let challenge = challenge.parse().expect("a header");
+            return Err(refusal(
+                StatusCode::UNAUTHORIZED,
+                &[(header::WWW_AUTHENTICATE, challenge)].into_iter().collect(),
+            ));
+        }
+    }
+    let answers = shared.answers.lock().expect("no test panicked");
+    answers.get(&path).cloned().ok_or_else(|| refusal(StatusCode::NOT_FOUND, &HeaderMap::new()))
+}
+
+fn refusal(status: StatusCode, headers: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers.clone());
+    response
+}
