@@ -130,6 +130,7 @@ fn meant<'a>(id: &IdText, sent: &'a Snapshot) -> Option<&'a (IdText, RunningJob)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use wire::JobId;
 
     fn snapshot(jobs: &[(i64, Option<&str>)]) -> Snapshot {

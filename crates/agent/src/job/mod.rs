@@ -73,7 +73,8 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
         return false;
     };
     if let Final::Errored { message, .. } | Final::Failed { message, .. } = &mut last {
-        *message = begin(&log.redact(message), LONGEST_MESSAGE).to_owned();
+        let clean = log.redact(message);
+        begin(&clean, LONGEST_MESSAGE).clone_into(message);
     }
     log.flush(&patience).await;
     timeline.reached("log delivered");
