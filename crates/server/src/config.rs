@@ -70,6 +70,8 @@ pub struct Limits {
     pub git_transfers: usize,
     /// How long a git request waits for one of those.
     pub git_queue: Duration,
+    /// Fetches from repositories' sources at one time; more wait.
+    pub git_fetches: usize,
     /// How long fetching from a repository's source may take.
     pub git_fetch: Duration,
     /// How long a question to a mirror, such as "which commit is this", may take.
@@ -96,6 +98,7 @@ impl Default for Limits {
             git_body: 64 * MIB,
             git_transfers: 32,
             git_queue: Duration::from_secs(30),
+            git_fetches: 8,
             git_fetch: Duration::from_secs(600),
             git_lookup: Duration::from_secs(30),
             long_poll: Duration::from_secs(60),

@@ -7,7 +7,7 @@ use crate::error::ServerError;
 use crate::fairness::Fairness;
 use crate::git::{self, Repositories};
 use crate::site_config::SiteConfig;
-use crate::{executor_api, files, janitor, listener, public_api, requests};
+use crate::{executor_api, janitor, listener, private_files, public_api, requests};
 use axum::{Router, middleware};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ impl RunningServer {
 /// at once, and lets the requests under way finish.
 pub async fn start(config: ServerConfig, stop: CancellationToken) -> Result<RunningServer, ServerError> {
     let dir = &config.data_dir;
-    files::make_private_dir(dir).map_err(|source| ServerError::File { path: dir.clone(), source })?;
+    private_files::make_private_dir(dir).map_err(|source| ServerError::File { path: dir.clone(), source })?;
     let (app, store) = open(&config, &stop).await?;
     let listen = |source| ServerError::Listen { addr: config.listen, source };
     let socket = TcpListener::bind(config.listen).await.map_err(listen)?;

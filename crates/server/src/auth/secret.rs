@@ -1,7 +1,7 @@
 //! Making, keeping and comparing secrets.
 
 use crate::error::ServerError;
-use crate::files;
+use crate::private_files;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -31,10 +31,10 @@ pub(crate) fn open_api_token(path: &Path) -> Result<SecretString, ServerError> {
     let file = |source| ServerError::File { path: path.to_owned(), source };
     if !path.try_exists().map_err(file)? {
         let token = random_hex().map_err(file)?;
-        files::write_new_private(path, &format!("{token}\n")).map_err(file)?;
+        private_files::write_new_private(path, &format!("{token}\n")).map_err(file)?;
         tracing::info!(file = %path.display(), "wrote a new API token");
     }
-    files::warn_if_readable_by_others(path);
+    private_files::warn_if_readable_by_others(path);
     let text = std::fs::read_to_string(path).map_err(file)?;
     let token = text.trim();
     if token.len() < MIN_CHARACTERS {

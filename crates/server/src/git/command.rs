@@ -55,7 +55,7 @@ pub(super) fn git(dir: &Path) -> Command {
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
         .env("GIT_OPTIONAL_LOCKS", "0")
-        .args(["-c", "core.hooksPath=/dev/null", "-c", "safe.bareRepository=all"])
+        .args(["-c", "core.hooksPath=/dev/null"])
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use store::{NewRepository, RepositoryRow, Store};
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// Directories that are being filled or emptied. Whatever is left of them at a start goes.
@@ -21,6 +22,8 @@ pub(crate) struct Repositories {
     dir: PathBuf,
     store: Arc<dyn Store>,
     limits: Limits,
+    /// One permit per fetch from a source.
+    fetches: Semaphore,
     /// One update at a time per mirror, and when the latest good one began.
     updates: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
 }
@@ -28,7 +31,7 @@ pub(crate) struct Repositories {
 impl Repositories {
     /// Opens the directory and clears away what a crash may have left in it.
     pub(crate) async fn open(dir: PathBuf, store: Arc<dyn Store>, limits: Limits) -> Result<Self, GitFault> {
-        crate::files::make_private_dir(&dir)?;
+        crate::private_files::make_private_dir(&dir)?;
         let known: Vec<String> = store.repositories().await?.iter().map(|row| dir_name(row.id)).collect();
         for entry in std::fs::read_dir(&dir)? {
             let entry = entry?;
@@ -40,7 +43,8 @@ impl Repositories {
                 std::fs::remove_dir_all(entry.path())?;
             }
         }
-        Ok(Self { dir, store, limits, updates: Mutex::default() })
+        let fetches = Semaphore::new(limits.git_fetches);
+        Ok(Self { dir, store, limits, fetches, updates: Mutex::default() })
     }
 
     /// Mirrors `source` into a directory of no consequence yet. Dropping the result removes it.
@@ -48,6 +52,7 @@ impl Repositories {
         if self.store.repository(name).await?.is_some() {
             return Err(store::StoreError::RepositoryExists(name.to_owned()).into());
         }
+        let _permit = self.fetches.acquire().await;
         let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.dir)?;
         Mirror::at(unfinished.path().to_owned(), &self.limits).create(source).await.map_err(|cause| {
             GitFault::Unreachable {
@@ -120,7 +125,11 @@ impl Repositories {
 
     /// The command that serves the repository to a client that fetches.
     pub(crate) fn upload_pack(&self, row: &RepositoryRow) -> Command {
-        let mut command = Mirror::at(self.mirror_dir(row), &self.limits).git();
+        let dir = self.mirror_dir(row);
+        // Ours, whichever user made it: a volume may outlive the user id of a container.
+        let trusted = format!("safe.directory={}", dir.display());
+        let mut command = Mirror::at(dir, &self.limits).git();
+        command.args(["-c", &trusted]);
         command.args(["-c", "uploadpack.allowAnySHA1InWant=true", "-c", "uploadpack.allowFilter=true"]);
         command.args(["-c", "pack.windowMemory=100m", "upload-pack", "--stateless-rpc", "--strict"]);
         command.arg(format!("--timeout={}", self.limits.git_idle.as_secs()));
@@ -135,6 +144,7 @@ impl Repositories {
         if latest.is_some_and(|began| began >= asked) {
             return Ok(());
         }
+        let _permit = self.fetches.acquire().await;
         let began = Instant::now();
         mirror.update().await?;
         *latest = Some(began);

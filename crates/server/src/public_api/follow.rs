@@ -70,11 +70,15 @@ impl Follower {
         }
     }
 
-    /// A new try begins a new log, after the rest of the old one.
+    /// A new try begins a new log, after the rest of the one that was followed and all in between.
+    /// Who has seen none yet begins with the latest.
     async fn turn_to_latest_try(&mut self, job: &JobRow) -> Result<(), Ended> {
         let latest = job.record.attempt();
-        if latest != self.cursor.attempt {
+        while (1..latest).contains(&self.cursor.attempt) {
             self.tell_log().await?;
+            self.cursor = Cursor::begin(self.cursor.attempt + 1);
+        }
+        if self.cursor.attempt != latest {
             self.cursor = Cursor::begin(latest);
         }
         Ok(())

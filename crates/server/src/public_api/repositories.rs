@@ -3,7 +3,7 @@
 use super::input::json;
 use super::problem::Refusal;
 use super::views;
-use crate::api::{AddRepository, Page, RepositoryView};
+use crate::api::{AddRepository, RepositoryView};
 use crate::app::App;
 use crate::git::Source;
 use axum::Json;
@@ -12,9 +12,9 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 
 /// `GET /repositories`
-pub(super) async fn list(State(app): State<App>) -> Result<Json<Page<RepositoryView>>, Refusal> {
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<RepositoryView>>, Refusal> {
     let rows = app.store.repositories().await?;
-    Ok(Json(Page { items: rows.into_iter().map(views::repository).collect(), next_cursor: None }))
+    Ok(Json(rows.into_iter().map(views::repository).collect()))
 }
 
 /// `POST /repositories`: mirrors the source first, so a repository that is listed can be used. If the

@@ -7,7 +7,7 @@ use std::path::Path;
 /// Writes a configuration with a random access token.
 pub(super) fn write(path: &Path) -> io::Result<()> {
     let token = secret::random_hex()?;
-    crate::files::write_new_private(path, &content(&token))
+    crate::private_files::write_new_private(path, &content(&token))
 }
 
 fn content(token: &str) -> String {

@@ -70,7 +70,7 @@ impl SiteConfig {
             first::write(path).map_err(file)?;
             tracing::info!(file = %path.display(), "wrote a site configuration with a new access token");
         }
-        crate::files::warn_if_readable_by_others(path);
+        crate::private_files::warn_if_readable_by_others(path);
         let stamp = stamp(path);
         let site = load(path)?;
         if site.access_token.is_none() {
@@ -92,7 +92,7 @@ impl SiteConfig {
             match load(&self.path) {
                 Ok(site) => {
                     tracing::info!(file = %self.path.display(), "the site configuration was read again");
-                    crate::files::warn_if_readable_by_others(&self.path);
+                    crate::private_files::warn_if_readable_by_others(&self.path);
                     seen.site = Arc::new(site);
                 }
                 Err(fault) => tracing::error!(error = %fault, "what was last good stays in force"),

@@ -125,6 +125,24 @@ async fn a_request_that_inflates_without_end_is_broken_off() {
 }
 
 #[tokio::test]
+async fn a_client_that_hangs_up_frees_its_place() {
+    let harness = Harness::start_with(|config| config.limits.git_transfers = 1).await;
+    let source = SourceRepo::new();
+    harness.add_repository("demo", &source.path()).await;
+    let request =
+        || harness.executor("/.executors/git/demo/git-upload-pack").header("Git-Protocol", "version=2");
+    // The answer begins at once, and can't end before the request has.
+    let first = futures_util::stream::iter([Ok::<_, std::io::Error>("0014command=ls-refs\n")]);
+    let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+    let stuck = request().body(reqwest::Body::wrap_stream(endless)).send().await.unwrap();
+    assert_eq!(stuck.status(), 200);
+    drop(stuck);
+    let (status, refs) = told(request().body("0014command=ls-refs\n00010000")).await;
+    assert_eq!(status, 200);
+    assert!(refs.contains("refs/heads/main"), "{refs}");
+}
+
+#[tokio::test]
 async fn nothing_but_fetching_the_jobs_own_repository_is_possible() {
     let setup = Setup::new().await;
     setup.harness.add_repository("other", &setup.source.path()).await;

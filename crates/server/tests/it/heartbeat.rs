@@ -46,7 +46,7 @@ async fn a_ping_registers_the_executor() {
     assert_eq!(beat(&harness, MULTI, multi).await, none);
     let executors = harness.get("/executors").await;
     let executor = |name: &str| {
-        let items = executors["items"].as_array().unwrap();
+        let items = executors.as_array().unwrap();
         items.iter().find(|item| item["name"] == name).unwrap().clone()
     };
     assert_eq!(executor("single")["platform"], "linux/amd64");

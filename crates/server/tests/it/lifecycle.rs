@@ -3,6 +3,9 @@
 use crate::harness::{Harness, job};
 use server::{ServerConfig, ServerError};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -26,6 +29,17 @@ async fn secrets_lie_in_private_files() {
         let meta = std::fs::metadata(harness.data().join(name)).unwrap();
         assert_eq!(meta.permissions().mode() & 0o777, mode, "{name:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_request_is_let_go() {
+    let harness = Harness::start_with(|config| config.limits.header_read = Duration::from_millis(50)).await;
+    let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(10), slow.read_to_end(&mut answer));
+    closed.await.unwrap().unwrap();
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
 }
 
 async fn refusal(config: ServerConfig) -> ServerError {

@@ -12,5 +12,6 @@ mod logs;
 mod long_poll;
 mod marks;
 mod repositories_api;
+mod secrecy;
 mod source;
 mod stream;

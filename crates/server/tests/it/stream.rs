@@ -1,10 +1,13 @@
 //! Following a job's log.
 
-use crate::harness::{EXECUTOR, Harness, job, told};
+use crate::harness::{EXECUTOR, Harness, job, job_in, told};
+use jiff::SignedDuration;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use server::api::LogEvent;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use testkit::MockClock;
 use wire::Job;
 
 /// The events of a stream, one by one.
@@ -152,6 +155,37 @@ async fn a_cut_stream_resumes_without_loss_or_repetition() {
     assert_eq!((*offset, text.as_str()), (4, "three\n"));
     let bad = harness.api(Method::GET, &format!("/jobs/{}/logs/stream?cursor=nonsense", job.id));
     assert_eq!(told(bad).await.0, 400);
+}
+
+#[tokio::test]
+async fn who_resumes_misses_no_try_in_between() {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let harness = Harness::start_with(|config| {
+        config.clock = clock.clone();
+        config.lease.scan_interval = Duration::from_millis(5);
+    })
+    .await;
+    harness.submit(&job()).await;
+    let mut last = String::new();
+    for attempt in 1..=3 {
+        let next = harness.dequeue_request("batches").header("Prefer", "wait=10").send().await.unwrap();
+        let job = job_in(next).await.unwrap();
+        let entry = harness.add_log(&job, "step.docker.0").await;
+        harness.append(&job, entry, 0, &format!("try {attempt}\n")).await;
+        if attempt == 1 {
+            last = Events::open(&harness, job.id.0, None).await.next_text().await.2;
+        }
+        if attempt == 3 {
+            assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
+            let rest = Events::open(&harness, job.id.0, Some(&last)).await.until_end().await;
+            let texts = rest.iter().filter_map(|received| match &received.event {
+                LogEvent::Text { text, attempt, .. } => Some((*attempt, text.as_str())),
+                _ => None,
+            });
+            assert_eq!(texts.collect::<Vec<_>>(), [(2, "try 2\n"), (3, "try 3\n")]);
+        }
+        clock.advance(SignedDuration::from_secs(60));
+    }
 }
 
 #[tokio::test]
