@@ -11,6 +11,7 @@ use crate::{executor_api, janitor, listener, private_files, public_api, requests
 use axum::{Router, middleware};
 use secrecy::SecretString;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{SqliteOptions, SqliteStore, Store};
 use tokio::net::TcpListener;
@@ -62,16 +63,21 @@ impl RunningServer {
 
 /// Opens everything and listens. `stop` ends the server: it takes nothing new, ends waits and streams
 /// at once, and lets the requests under way finish.
-pub async fn start(config: ServerConfig, stop: CancellationToken) -> Result<RunningServer, ServerError> {
-    let dir = &config.data_dir;
-    private_files::make_private_dir(dir).map_err(|source| ServerError::File { path: dir.clone(), source })?;
+pub async fn start(mut config: ServerConfig, stop: CancellationToken) -> Result<RunningServer, ServerError> {
+    config.data_dir = open_data_dir(&config.data_dir)?;
     let (app, store) = open(&config, &stop).await?;
     let listen = |source| ServerError::Listen { addr: config.listen, source };
     let socket = TcpListener::bind(config.listen).await.map_err(listen)?;
     let addr = socket.local_addr().map_err(listen)?;
-    tracing::info!(%addr, data_dir = %dir.display(), version = config.version, "listening");
+    tracing::info!(%addr, data_dir = %config.data_dir.display(), version = config.version, "listening");
     let stopped = tokio::spawn(run(app.clone(), store, config, socket));
     Ok(RunningServer { addr, app, stopped })
+}
+
+/// Makes the data directory and gives its absolute path: git runs in other directories than we do.
+fn open_data_dir(dir: &Path) -> Result<PathBuf, ServerError> {
+    let made = private_files::make_private_dir(dir).and_then(|()| dir.canonicalize());
+    made.map_err(|source| ServerError::File { path: dir.to_owned(), source })
 }
 
 async fn open(

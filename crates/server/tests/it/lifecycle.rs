@@ -1,6 +1,8 @@
 //! Starting, stopping and starting again.
 
 use crate::harness::{Harness, job};
+use crate::source::SourceRepo;
+use jobs::JobSpec;
 use server::{ServerConfig, ServerError};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -29,6 +31,17 @@ async fn secrets_lie_in_private_files() {
         let meta = std::fs::metadata(harness.data().join(name)).unwrap();
         assert_eq!(meta.permissions().mode() & 0o777, mode, "{name:?}");
     }
+}
+
+#[tokio::test]
+async fn a_relative_data_directory_is_as_good() {
+    let below = tempfile::tempdir_in(".").unwrap();
+    let relative = std::path::Path::new(below.path().file_name().unwrap()).join("data");
+    let source = SourceRepo::new();
+    let harness = Harness::start_with(|config| config.data_dir = relative).await;
+    harness.add_repository("demo", &source.path()).await;
+    let spec = JobSpec { repo: Some("demo".to_owned()), ..job() };
+    harness.submit(&spec).await;
 }
 
 #[tokio::test]

@@ -110,6 +110,21 @@ async fn an_empty_repository_can_be_added() {
     assert_eq!(harness.get("/jobs").await["items"], Value::Array(vec![]));
 }
 
+#[tokio::test]
+async fn a_source_of_another_user_can_be_mirrored() {
+    if !testkit::have_root() {
+        return testkit::missing_part("a_source_of_another_user_can_be_mirrored", "root");
+    }
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    let commit = source.git(&["rev-parse", "HEAD"]);
+    for dir in [source.path(), source.path().join(".git")] {
+        std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).unwrap();
+    }
+    harness.add_repository("demo", &source.path()).await;
+    assert_eq!(commit_of(&harness, None).await, commit);
+}
+
 /// A source that wants a password: gives its address, and what it was shown as such.
 async fn demanding_source() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
     let (shown, seen) = tokio::sync::mpsc::unbounded_channel();
