@@ -18,6 +18,9 @@ const COUNTED: &str = "counted.json";
 /// Shared by who uses the layer, exclusive to who collects it.
 pub(super) const LOCK: &str = "lock";
 
+/// Collections that may come between before something else is wrong.
+const SETTLE_ATTEMPTS: u32 = 10;
+
 /// Keeps layers from being collected, by this process and by others.
 #[derive(Debug)]
 pub(crate) struct Hold {
@@ -104,17 +107,26 @@ impl Inner {
         let lock = Lock::shared(&scratch.path().join(LOCK))?;
         sync(scratch.path())?;
         let place = self.layout.layer(&diff_id);
+        let mut attempt = 0;
         loop {
-            match fs::rename(scratch.path(), &place) {
-                Ok(()) => return Ok(LayerHold { diff_id, counted, lock }),
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                Err(error) => return Err(ImageError::io("move a layer to", &place)(error)),
+            attempt += 1;
+            let Err(error) = fs::rename(scratch.path(), &place) else {
+                return Ok(LayerHold { diff_id, counted, lock });
+            };
+            if !is_taken(&error) || attempt == SETTLE_ATTEMPTS {
+                return Err(ImageError::io("move a layer to", &place)(error));
             }
+            // None when it was collected in this very moment, and the place is free again.
             if let Some(hold) = self.hold_layer(&diff_id)? {
                 return Ok(hold);
             }
         }
     }
+}
+
+/// File systems differ in how they say it.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
 }
 
 fn check(what: &str, expected: &Digest, actual: &Digest) -> Result<(), ImageError> {

@@ -22,6 +22,9 @@ type Extended = (Vec<u8>, Vec<u8>);
 
 const SET_ID_BITS: u32 = 0o6000;
 const PAX_XATTR: &[u8] = b"SCHILY.xattr.";
+/// The archive's reader knows sparse files by their type only, and would take these maps for content.
+const PAX_SPARSE: &[u8] = b"GNU.sparse.";
+const SPARSE: &str = "it is a sparse file in the PAX form, which is not supported";
 
 impl Attributes {
     /// Reads them; owners only when `with_owner`, since only root can give files away.
@@ -93,13 +96,19 @@ fn extended_attributes<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Vec<Ext
         return Ok(Vec::new());
     };
     let mut kept = Vec::new();
+    let mut is_sparse = false;
     for extension in extensions {
         let extension = extension.map_err(ImageError::stream(LAYER))?;
+        is_sparse |= extension.key_bytes().starts_with(PAX_SPARSE);
         if let Some(name) = extension.key_bytes().strip_prefix(PAX_XATTR)
             && is_harmless(name)
         {
             kept.push((name.to_vec(), extension.value_bytes().to_vec()));
         }
+    }
+    if is_sparse {
+        let entry = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        return Err(ImageError::BadEntry { entry, rule: SPARSE });
     }
     Ok(kept)
 }

@@ -167,3 +167,40 @@ async fn overlayfs_takes_no_orders_from_a_layer() {
         ("user.mime_type\0".into(), String::new(), String::new())
     );
 }
+
+#[tokio::test]
+async fn sparse_files_are_whole_or_refused() {
+    use std::io::Write;
+    let test = "sparse_files_are_whole_or_refused";
+    let place = Place::new();
+    let files = place.directory.path().join("files");
+    fs::create_dir(&files).expect("a directory beside the store");
+    let mut file = fs::File::create(files.join("sparse")).expect("a file");
+    file.set_len(1 << 20).and_then(|()| file.write_all(b"start")).expect("the file is written");
+    for format in ["gnu", "posix"] {
+        let tar = std::process::Command::new("tar")
+            .args(["--create", "--sparse", &format!("--format={format}"), "--directory"])
+            .arg(&files)
+            .arg("sparse")
+            .output();
+        let Ok(tar) = tar else { return testkit::missing_part(test, "tar") };
+        match place.imported(format, &tar.stdout).await {
+            Ok(image) => {
+                let content = fs::read(image.layers[0].join("sparse")).expect("the file is there");
+                assert_eq!((content.len(), &content[..5]), (1 << 20, &b"start"[..]));
+            }
+            Err(error) => {
+                assert!(told(&error).contains("sparse file") && format == "posix", "{}", told(&error));
+            }
+        }
+    }
+    let bomb = Limits { unpacked_bytes: 100_000, ..Limits::default() };
+    let place = Place::with_limits(bomb);
+    let tar = std::process::Command::new("tar")
+        .args(["-cSf", "-", "--format=gnu", "-C"])
+        .arg(&files)
+        .arg("sparse")
+        .output();
+    let error = place.imported("bomb", &tar.expect("it ran before").stdout).await.expect_err("holes count");
+    assert!(told(&error).contains("100000 bytes"), "{}", told(&error));
+}

@@ -69,7 +69,9 @@ async fn a_root_file_system_is_an_image_of_one_layer() {
         .bytes();
     for bytes in [tar.clone(), gzip(&tar)] {
         let place = Place::new();
-        let image = place.imported("rootfs", &bytes).await.expect("it is imported");
+        place.imported("before", &bytes).await.expect("it is imported");
+        let image =
+            place.imported("rootfs", &bytes).await.expect("it is imported although the layer is here");
         assert_eq!(image.config, ImageConfig::default());
         let mode = |path: &str| {
             fs::metadata(image.layers[0].join(path)).expect("it is there").permissions().mode() & 0o7777
