@@ -50,7 +50,7 @@ impl Api {
             prometheus_metrics: String::new(),
         };
         let reply = self.call(self.as_agent(Method::POST, &path), &body, HEARTBEAT_TIMEOUT).await?;
-        self.learn(&reply);
+        self.learn(&reply, false);
         Ok(reply)
     }
 }

@@ -149,15 +149,18 @@ impl Api {
         }
     }
 
-    /// Takes note of what the control plane says it can do, in its answers to dequeue and heartbeat.
-    fn learn(&self, reply: &Reply) {
+    /// Takes note of what the control plane says it can do. Answers to dequeues always tell all of
+    /// it; those to heartbeats may.
+    fn learn(&self, reply: &Reply, tells_all: bool) {
         let said = reply.headers.get_all(additions::CAPABILITIES);
         let append = said
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|list| list.split(','))
             .any(|name| name.trim() == additions::LOG_APPEND);
-        self.0.log_append.store(append, Ordering::Relaxed);
+        if append || tells_all {
+            self.0.log_append.store(append, Ordering::Relaxed);
+        }
     }
 }
 

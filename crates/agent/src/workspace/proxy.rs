@@ -4,9 +4,10 @@
 //! made for this clone and handed to our git alone. It ends with the clone, with every connection.
 
 use super::serve::{self, ProxyBody};
-use crate::api::{Api, JobAuth, endpoint};
+use crate::api::{Api, ApiError, JobAuth, endpoint, retry};
 use crate::error::chain;
 use crate::random;
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
@@ -15,8 +16,10 @@ use hyper::body::{Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 use wire::headers::{ACTOR_INTERNAL, ACTOR_UID};
@@ -24,6 +27,8 @@ use wire::paths::GIT;
 
 /// Proves that a request comes from our own git.
 const NONCE: &str = "x-executor-clone";
+/// How long the control plane may be away when a clone begins.
+const UPSTREAM_PATIENCE: Duration = Duration::from_secs(60);
 /// What of a request is passed on.
 const REQUEST_HEADERS: [HeaderName; 5] =
     [ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, CONTENT_ENCODING, HeaderName::from_static("git-protocol")];
@@ -102,7 +107,7 @@ impl Shared {
         request: Request<Incoming>,
         path: &str,
         query: Option<&str>,
-    ) -> Result<Response<ProxyBody>, reqwest::Error> {
+    ) -> Result<Response<ProxyBody>, ApiError> {
         let mut url = endpoint(&self.api.config().frontend_url, &format!("{GIT}{path}"));
         if let Some(query) = query {
             url.set_query(Some(query));
@@ -114,13 +119,36 @@ impl Shared {
         if request.method() == Method::POST {
             upstream = upstream.body(reqwest::Body::wrap_stream(BodyDataStream::new(request.into_body())));
         }
-        let answer = upstream.send().await?;
+        let answer = send(upstream).await?;
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
         *response.headers_mut() = only(answer.headers(), &ANSWER_HEADERS);
         let body = answer.bytes_stream().map_ok(Frame::data).map_err(std::io::Error::other);
         Ok(response.map(|()| StreamBody::new(body).boxed_unsync()))
     }
+}
+
+/// Sends a request; one without a body that is streamed is sent again while the control plane is
+/// away for a moment.
+async fn send(upstream: reqwest::RequestBuilder) -> Result<reqwest::Response, ApiError> {
+    if upstream.try_clone().is_none() {
+        return upstream.send().await.map_err(ApiError::Transport);
+    }
+    let attempts = retry("ask for a repository's refs", || async {
+        let again = upstream.try_clone().ok_or_else(gave_up)?;
+        let answer = again.send().await.map_err(ApiError::Transport)?;
+        match answer.status() {
+            status if status.is_server_error() => {
+                Err(ApiError::status(status, answer.headers(), Bytes::new()))
+            }
+            _ => Ok(answer),
+        }
+    });
+    timeout(UPSTREAM_PATIENCE, attempts).await.unwrap_or_else(|_| Err(gave_up()))
+}
+
+fn gave_up() -> ApiError {
+    ApiError::Local { what: "get an answer in time", source: std::io::ErrorKind::TimedOut.into() }
 }
 
 fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {

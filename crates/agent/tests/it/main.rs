@@ -10,6 +10,7 @@ mod lifecycle;
 mod logs;
 mod outages;
 mod support;
+mod timeline;
 
 /// Every file here is a module above.
 #[test]
