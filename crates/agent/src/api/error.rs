@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use std::time::Duration;
 
+/// The text of the answer to a log call about a job that is not the caller's.
+const UNKNOWN_JOB: &str = ": unknown job";
 /// The most of an error answer that is shown.
 const EXCERPT: usize = 512;
 /// The longest pause that a `Retry-After` header can ask for.
@@ -44,7 +46,7 @@ impl ApiError {
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Transport(error) => !error.is_builder(),
-            Self::Status { status, .. } => {
+            Self::Status { status, .. } if !self.is_lost() => {
                 matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
                     || (status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED)
             }
@@ -58,12 +60,20 @@ impl ApiError {
         matches!(self, Self::Transport(error) if error.is_connect())
     }
 
-    /// The job is not, or no longer, this agent's.
+    /// The job is not, or no longer, this agent's. Log calls say so with a status that elsewhere
+    /// means a fault of the server's own, so their text has to tell.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE)
-        )
+        let said_so = matches!(self, Self::Status { body, .. } if said(body).ends_with(UNKNOWN_JOB));
+        said_so
+            || matches!(
+                self.code(),
+                Some(
+                    StatusCode::UNAUTHORIZED
+                        | StatusCode::FORBIDDEN
+                        | StatusCode::NOT_FOUND
+                        | StatusCode::GONE
+                )
+            )
     }
 
     pub(crate) fn code(&self) -> Option<StatusCode> {
@@ -106,6 +116,7 @@ mod tests {
         for code in [408, 429, 500, 502, 503, 504] {
             assert!(status(code, "").may_pass(), "{code}");
         }
+        assert!(!status(500, r#"{"error":"unknown job"}"#).may_pass());
         for code in [301, 400, 401, 404, 409, 413, 501] {
             assert!(!status(code, "").may_pass(), "{code}");
         }

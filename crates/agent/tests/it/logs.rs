@@ -176,10 +176,16 @@ async fn a_control_plane_that_takes_no_more_text_does_not_fail_the_job() {
 
 #[tokio::test]
 async fn a_log_that_is_refused_for_good_does_not_fail_the_job() {
-    for code in [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::FORBIDDEN] {
+    for (code, body) in [
+        (StatusCode::BAD_REQUEST, ""),
+        (StatusCode::NOT_FOUND, ""),
+        (StatusCode::FORBIDDEN, ""),
+        (StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":"unknown job"}"#),
+    ] {
         let mut scripted = plan(true, &job(1, &[step("a")]));
-        scripted.before =
-            Some(Box::new(move |call| call.name().ends_with("LogEntry").then(|| code.into_response())));
+        scripted.before = Some(Box::new(move |call| {
+            call.name().ends_with("LogEntry").then(|| (code, body).into_response())
+        }));
         let harness = Harness::start(scripted, vec![vec![Act::Out("x\n")]]);
         assert_eq!(harness.marked().await.0, "markComplete");
         harness.end().await;
