@@ -106,3 +106,32 @@ async fn oldest(
     }
     Ok(oldest.map(JobId))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::database::Database;
+    use sqlx::{AssertSqlSafe, Row};
+
+    const FILL: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
+                        INSERT INTO jobs (queue, repository, commit_id, spec, queued_at, state, finished_at) \
+                        SELECT 'batches', '', '', '{}', 0, ?, 0 FROM n";
+
+    /// Both looks walk an index in the order they want, and so stop at the first row.
+    #[tokio::test]
+    async fn a_long_queue_is_not_searched() {
+        let (_dir, database) = Database::temporary().await;
+        let mut write = database.write(Durability::Crash).await.unwrap();
+        for state in ["queued", "errored", "completed"] {
+            sqlx::query(FILL).bind(state).execute(&mut *write).await.unwrap();
+        }
+        sqlx::query("ANALYZE").execute(&mut *write).await.unwrap();
+        for (statement, index) in [(OLDEST_QUEUED, "jobs_queued"), (OLDEST_TO_RETRY, "jobs_errored")] {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan = sqlx::query(explain).bind("batches").bind(0).fetch_all(&mut *write).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let expect = format!("SEARCH jobs USING COVERING INDEX {index} (queue=?)");
+            assert_eq!(plan, [expect], "{statement}");
+        }
+    }
+}

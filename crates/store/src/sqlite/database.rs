@@ -156,3 +156,15 @@ impl From<sqlx::Error> for StoreError {
         Self::Database(Box::new(error))
     }
 }
+
+#[cfg(test)]
+impl Database {
+    /// An empty one, and the directory that goes with it.
+    pub(super) async fn temporary() -> (tempfile::TempDir, Self) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("executor.db");
+        std::fs::write(&path, "").unwrap();
+        let database = Self::open(&path).await.unwrap();
+        (dir, database)
+    }
+}

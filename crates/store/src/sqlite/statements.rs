@@ -21,10 +21,7 @@ mod tests {
     /// compiler can't do.
     #[tokio::test]
     async fn every_statement_fits_the_schema() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("executor.db");
-        std::fs::write(&path, "").unwrap();
-        let database = database::Database::open(&path).await.unwrap();
+        let (_dir, database) = database::Database::temporary().await;
         let files = [
             claim::ALL,
             database::ALL,

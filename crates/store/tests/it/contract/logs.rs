@@ -86,7 +86,7 @@ pub(crate) async fn put_grows_the_text(open: impl AsyncFn(Setup) -> World) {
     let entry = world.open_entry(id, &lease, "").await;
     let mut out = String::new();
     for line in 0..5 {
-        out += &format!("stdout: {line} {}\n", "x".repeat(50_000));
+        out.extend(["stdout: ", &"x".repeat(50_000 + line), "\n"]);
         world.store.put_log_entry(id, &lease, entry, world.entry(&out)).await.unwrap();
         assert_eq!(world.text(id, 1, entry).await, out);
     }

@@ -31,13 +31,3 @@ pub(crate) async fn the_next_try_starts_from_nothing(open: impl AsyncFn(Setup) -
     let second = lease(&world.claim("exec-1").await.unwrap());
     world.open_entry(id, &second, "0123456789").await;
 }
-
-pub(crate) async fn one_try_has_a_number_of_entries(open: impl AsyncFn(Setup) -> World) {
-    let world = open(Setup::default()).await;
-    let (id, lease, _) = world.running().await;
-    for _ in 0..10_000 {
-        world.open_entry(id, &lease, "").await;
-    }
-    let refused = world.store.add_log_entry(id, &lease, world.entry("")).await;
-    assert!(matches!(refused, Err(StoreError::TooManyLogEntries { limit: 10_000, .. })), "{refused:?}");
-}

@@ -1,0 +1,71 @@
+//! Rows that can't be read.
+
+use super::{intruder, open_in};
+use crate::contract::world::{Setup, errored};
+use jobs::State;
+use store::{JobFilter, StoreError};
+
+#[tokio::test]
+async fn an_unreadable_job_is_told_and_does_not_block_its_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let damaged = world.submit("batches").await;
+    let sound = world.submit("batches").await;
+    let spoil = "UPDATE jobs SET spec = '{\"from\":\"the future\"}' WHERE id = 1";
+    sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
+
+    let told = |error: Option<StoreError>| {
+        let error = error.unwrap();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        assert_eq!(error.to_string(), "job 1 holds a specification that can't be read");
+    };
+    told(world.store.job(damaged).await.err());
+    told(world.store.jobs(JobFilter { limit: 9, ..JobFilter::default() }).await.err());
+    assert_eq!(world.claim("exec-1").await.unwrap().job.id, sound);
+    assert!(world.claim("exec-1").await.is_none());
+    let state: String = sqlx::query_scalar("SELECT state FROM jobs WHERE id = 1")
+        .fetch_one(&mut intruder(&dir).await)
+        .await
+        .unwrap();
+    assert_eq!(state, "failed");
+}
+
+#[tokio::test]
+async fn an_unreadable_job_does_not_keep_others_from_being_reset() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    world.running().await;
+    let (sound, ..) = world.running().await;
+    let spoil = "UPDATE jobs SET spec = '?' WHERE id = 1";
+    sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
+    let reset = world.stall_all().await;
+    assert_eq!(reset.iter().map(|job| job.id).collect::<Vec<_>>(), [sound]);
+}
+
+#[tokio::test]
+async fn a_damaged_end_is_no_reason_not_to_try_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::with_failures(2)).await.unwrap();
+    let (id, lease, _) = world.running().await;
+    world.store.finish(id, &lease, errored()).await.unwrap();
+    let spoil = "UPDATE jobs SET end_detail = '{}' WHERE id = 1";
+    sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
+    assert!(matches!(world.store.job(id).await, Err(StoreError::Corrupt { what: "end reason", .. })));
+    world.advance(10);
+    assert_eq!(world.claim("exec-1").await.unwrap().job.record.state, State::Processing);
+}
+
+#[tokio::test]
+async fn a_lost_log_file_reads_as_empty_and_can_be_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let (id, lease, _) = world.running().await;
+    let entry = world.open_entry(id, &lease, "text").await;
+    drop(world);
+    std::fs::remove_dir_all(dir.path().join("logs/1")).unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    assert_eq!(world.text(id, 1, entry).await, "");
+    let gap = world.append(id, &lease, entry, 4, "more").await;
+    assert!(matches!(gap, Err(StoreError::LogGap { length: 0, offset: 4 })), "{gap:?}");
+    assert_eq!(world.append(id, &lease, entry, 0, "textmore").await.unwrap(), 8);
+}

@@ -1,0 +1,46 @@
+//! What is particular to the store in SQLite.
+
+mod damage;
+mod directory;
+mod kill;
+mod limits;
+mod secrets;
+
+use crate::contract::world::{Setup, World};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, SqliteConnection};
+use std::path::Path;
+use std::sync::Arc;
+use store::{SqliteOptions, SqliteStore, StoreError};
+use tempfile::TempDir;
+use testkit::MockClock;
+
+/// A store in a directory of its own.
+pub(crate) async fn open(setup: Setup) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), setup).await.unwrap();
+    World { _keep: Box::new(dir), ..world }
+}
+
+/// A store in a directory that may hold an earlier one's.
+async fn open_in(dir: &Path, setup: Setup) -> Result<World, StoreError> {
+    let (clock, store) = open_store(dir, setup).await?;
+    Ok(World { store: Arc::new(store), clock, _keep: Box::new(()) })
+}
+
+async fn open_store(dir: &Path, setup: Setup) -> Result<(Arc<MockClock>, SqliteStore), StoreError> {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let options = SqliteOptions {
+        dir: dir.to_owned(),
+        clock: Arc::clone(&clock) as _,
+        retry: setup.retry,
+        max_log_bytes: setup.max_log_bytes,
+    };
+    Ok((clock, SqliteStore::open(options).await?))
+}
+
+/// A connection behind the store's back.
+async fn intruder(dir: &TempDir) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(dir.path().join("executor.db"));
+    options.connect().await.unwrap()
+}
