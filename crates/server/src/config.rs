@@ -92,7 +92,8 @@ impl Default for Limits {
             body_read: Duration::from_secs(60),
             git_idle: Duration::from_secs(60),
             call_body: 4 * MIB,
-            log_body: 16 * MIB,
+            // Stock executors send the whole text of an entry again and again.
+            log_body: 110 * MIB,
             // Escaped as JSON, a specification of 4 MiB may take several times that.
             api_body: 16 * MIB,
             git_body: 64 * MIB,

@@ -11,8 +11,14 @@ use tokio::process::Command;
 
 /// Bytes of git's output that are kept; the rest is read and dropped.
 const MAX_OUTPUT: u64 = 64 << 10;
-/// Characters of git's last line that are told.
+/// Characters of what git complained of that are told.
 const MAX_LINE: usize = 300;
+/// What git adds to every failed fetch.
+const EMPTY_WORDS: [&str; 3] = [
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+];
 
 /// Transports that a mirror may use. Above all not `ext`, which runs programs.
 const PROTOCOLS: &str = "file:https:http:ssh:git";
@@ -80,7 +86,7 @@ pub(super) async fn run(mut command: Command, within: Duration) -> Result<Vec<u8
     };
     let (status, stdout, stderr) = finished?;
     group.has_ended();
-    if status.success() { Ok(stdout) } else { Err(GitFault::Refused { last_line: last_line(&stderr) }) }
+    if status.success() { Ok(stdout) } else { Err(GitFault::Refused { cause: cause(&stderr) }) }
 }
 
 /// Makes sure that there is a git, and logs which.
@@ -101,12 +107,16 @@ pub(super) async fn read_capped(pipe: Option<impl AsyncRead + Unpin>) -> std::io
     Ok(kept)
 }
 
-/// The last line that says something, without credentials that git may have repeated.
-pub(super) fn last_line(stderr: &[u8]) -> String {
+/// The line that tells the cause, without credentials that git may have repeated: the first that git
+/// calls fatal or an error, else the last one, as ssh has its say before git despairs.
+pub(super) fn cause(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("git told no reason");
+    let telling =
+        || text.lines().map(str::trim).filter(|line| !line.is_empty() && !EMPTY_WORDS.contains(line));
+    let line = telling().find(|line| line.starts_with("fatal: ") || line.starts_with("error: "));
+    let line = line.or_else(|| telling().next_back()).unwrap_or("git told no reason");
     let printable: String = line.chars().filter(|c| !c.is_control()).take(MAX_LINE).collect();
-    super::source::without_credentials(&printable)
+    super::source::without_credentials(printable.trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -114,10 +124,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_tells_no_password() {
-        let stderr = b"Cloning...\nfatal: unable to access 'https://ann:s3cret@host/x/': refused\n\n";
-        assert_eq!(last_line(stderr), "fatal: unable to access 'https://host/x/': refused");
-        assert_eq!(last_line(b""), "git told no reason");
+    fn the_cause_is_found_among_gits_words_and_tells_no_password() {
+        let advice = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct \
+                      access rights\nand the repository exists.\n";
+        for (stderr, told) in [
+            (
+                "Cloning...\nfatal: unable to access 'https://ann:s3cret@host/x/': refused\n\n".to_owned(),
+                "fatal: unable to access 'https://host/x/': refused",
+            ),
+            (
+                format!("fatal: '/x' does not appear to be a git repository\n{advice}"),
+                "fatal: '/x' does not appear to be a git repository",
+            ),
+            (
+                format!("ssh: Could not resolve hostname x: Unknown host\n{advice}"),
+                "ssh: Could not resolve hostname x: Unknown host",
+            ),
+            (String::new(), "git told no reason"),
+        ] {
+            assert_eq!(cause(stderr.as_bytes()), told);
+        }
     }
 
     #[tokio::test]

@@ -9,10 +9,10 @@ pub(crate) enum GitFault {
     #[error("git can't be run: {0}")]
     Io(#[from] std::io::Error),
     /// Git ran, and said no.
-    #[error("{last_line}")]
+    #[error("{cause}")]
     Refused {
-        /// The last line git wrote, which tells the cause.
-        last_line: String,
+        /// What it complained of.
+        cause: String,
     },
     /// Git took too long.
     #[error("git took longer than {seconds} seconds and was stopped")]

@@ -73,7 +73,7 @@ async fn pump(
     drop(permit);
     if !status.success() {
         // Git has told the client already, in its own protocol.
-        tracing::debug!(%status, said = super::command::last_line(&complaints), "git upload-pack refused");
+        tracing::debug!(%status, said = super::command::cause(&complaints), "git upload-pack refused");
     }
     Ok(())
 }
