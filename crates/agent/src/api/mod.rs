@@ -36,6 +36,10 @@ use wire::{JobId, additions, headers};
 
 /// How long a TCP and TLS connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a silent connection is probed, such as one with a dequeue that is held.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Idle connections are closed sooner than most proxies would, so that no call meets a dead one.
+const IDLE: Duration = Duration::from_secs(30);
 /// How long a small call may take as a whole.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer that is read; a job's inline files are in it.
@@ -78,6 +82,8 @@ impl Api {
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
+            .tcp_keepalive(KEEPALIVE)
+            .pool_idle_timeout(IDLE)
             .build()?;
         Ok(Self(Arc::new(Inner { http, config, log_append })))
     }
