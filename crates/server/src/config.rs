@@ -103,7 +103,7 @@ impl Default for Limits {
             git_fetch: Duration::from_secs(600),
             git_lookup: Duration::from_secs(30),
             long_poll: Duration::from_secs(60),
-            log_text: 100 << 20,
+            log_text: 512 << 20,
             shutdown_grace: Duration::from_secs(20),
         }
     }
