@@ -17,6 +17,9 @@ type Result<T> = std::result::Result<T, StoreError>;
 ///
 /// Writes that come from an executor carry its [`Lease`]; under an older epoch, or another
 /// executor's name, they are refused with [`jobs::Rejected::LeaseLost`] and change nothing.
+///
+/// A caller that stops waiting for a call can't know whether it happened, and nobody may have been
+/// told of it. Drive every write to its end.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Puts a job into its queue. Durable when this returns.
@@ -25,16 +28,20 @@ pub trait Store: Send + Sync {
     /// One job.
     async fn job(&self, id: JobId) -> Result<JobRow>;
 
-    /// Jobs, newest first.
+    /// Jobs, newest first; a few hundred at most, whatever the limit.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>>;
 
     /// Gives the oldest claimable job of any of `queues` to `executor`, with a new epoch and token.
+    ///
+    /// Claimable is what is queued, and what errored at least the retry delay ago. The latter becomes
+    /// so without a [`Change`]: look again now and then.
     async fn claim(&self, queues: &[String], executor: &str) -> Result<Option<Claimed>>;
 
     /// Renews the leases of those `ids` that `executor` holds, and says which those are.
     async fn heartbeat(&self, executor: &str, ids: &[JobId]) -> Result<HeartbeatAnswer>;
 
-    /// Ends the held job. Its token is dead and its secrets are gone when this returns.
+    /// Ends the held job, or its try. Its token is dead when this returns; unless it will be tried
+    /// again, its secrets are gone too. Nothing is added to its log any more.
     async fn finish(&self, id: JobId, lease: &Lease, finish: Finish) -> Result<JobRow>;
 
     /// Stops a queued job at once, and asks for a running one to stop.
@@ -69,10 +76,11 @@ pub trait Store: Send + Sync {
         duration_ms: Option<i64>,
     ) -> Result<u64>;
 
-    /// A job's log entries, in order, of one epoch or (`None`) of the latest.
+    /// A job's log entries, in order, of one epoch or (`None`) of the latest, even if that has ended.
     async fn log_entries(&self, id: JobId, epoch: Option<u32>) -> Result<Vec<LogEntryRow>>;
 
-    /// Up to `max` bytes of an entry's text from `offset`; ends at a character boundary.
+    /// Up to `max` bytes of an entry's text from `offset`, but at least one whole character; ends at a
+    /// character boundary. Empty at the end of the text.
     async fn read_log(&self, id: JobId, epoch: u32, number: i64, offset: u64, max: usize) -> Result<Vec<u8>>;
 
     /// Notes that an executor was heard of. Queues are sorted by the caller.

@@ -115,7 +115,7 @@ pub struct NewLogEntry {
     pub key: String,
     /// The redacted argument vector, where it is about a command.
     pub command: Option<Vec<String>>,
-    /// When it began.
+    /// When it began; kept to the microsecond.
     pub start_time: Timestamp,
     /// How it ended, when that is known already.
     pub exit_code: Option<i32>,

@@ -74,7 +74,7 @@ impl Database {
         Ok(Write { transaction: pool.begin_with(BEGIN).await?, _turn: turn })
     }
 
-    /// Empties the write-ahead log.
+    /// Moves everything from the write-ahead log into the database file and empties the former.
     pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
         sqlx::query(CHECKPOINT).execute(&self.synced).await?;

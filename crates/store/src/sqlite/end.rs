@@ -10,14 +10,18 @@ use crate::error::StoreError;
 use crate::model::{Change, Finish, JobRow};
 use jiff::Timestamp;
 use jobs::{Event, JobId, Lease, State};
+use sqlx::SqliteConnection;
 
 /// Bytes kept of what an executor says went wrong.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
+/// Stalled jobs that are reset in one transaction: everybody else waits for its end.
+const MAX_RESET_AT_ONCE: u32 = 200;
 /// The words that existing tools know.
 const GAVE_UP: &str = "job processor died while handling this message too many times";
 
 statements! {
-    STALLED = "SELECT id FROM jobs WHERE state = 'processing' AND last_heartbeat_at < ? ORDER BY id";
+    STALLED = "SELECT id FROM jobs WHERE state = 'processing' AND last_heartbeat_at < ? \
+               ORDER BY id LIMIT ?";
 }
 
 pub(super) async fn finish(
@@ -60,17 +64,24 @@ async fn apply(
 }
 
 pub(super) async fn reset_stalled(store: &SqliteStore, cutoff: Timestamp) -> Result<Vec<JobRow>, StoreError> {
+    let mut reset = Vec::new();
     // The usual answer is "none": it costs the writers nothing.
-    let suspects: Vec<i64> =
-        sqlx::query_scalar(STALLED).bind(micros(cutoff)).fetch_all(store.database.readers()).await?;
-    if suspects.is_empty() {
-        return Ok(Vec::new());
+    while !stalled(&mut *store.database.readers().acquire().await?, cutoff).await?.is_empty() {
+        let batch = reset_batch(store, cutoff).await?;
+        for job in &batch {
+            store.logs.forget(job.id, job.record.epoch);
+            announce(store, job);
+        }
+        reset.extend(batch);
     }
-    let mut write = store.database.write(Durability::PowerLoss).await?;
-    let stalled: Vec<i64> = sqlx::query_scalar(STALLED).bind(micros(cutoff)).fetch_all(&mut *write).await?;
+    Ok(reset)
+}
+
+async fn reset_batch(store: &SqliteStore, cutoff: Timestamp) -> Result<Vec<JobRow>, StoreError> {
     let now = store.clock.now();
-    let mut reset = Vec::with_capacity(stalled.len());
-    for id in stalled.into_iter().map(JobId) {
+    let mut reset = Vec::new();
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    for id in stalled(&mut write, cutoff).await? {
         let life = Life::load(&mut write, id).await?;
         let event = Event::Stall { epoch: life.record.epoch };
         let message = (!life.record.cancel_requested).then_some(GAVE_UP);
@@ -84,11 +95,12 @@ pub(super) async fn reset_stalled(store: &SqliteStore, cutoff: Timestamp) -> Res
         }
     }
     write.commit().await?;
-    for job in &reset {
-        store.logs.forget(job.id, job.record.epoch);
-        announce(store, job);
-    }
     Ok(reset)
+}
+
+async fn stalled(connection: &mut SqliteConnection, cutoff: Timestamp) -> Result<Vec<JobId>, StoreError> {
+    let stalled = sqlx::query_scalar(STALLED).bind(micros(cutoff)).bind(MAX_RESET_AT_ONCE);
+    Ok(stalled.fetch_all(connection).await?.into_iter().map(JobId).collect())
 }
 
 fn announce(store: &SqliteStore, job: &JobRow) {

@@ -76,7 +76,7 @@ impl SqliteStore {
     /// Moves everything from the write-ahead log into the database file and empties the former.
     ///
     /// Until then the write-ahead log may hold bytes that the database no longer does, such as the
-    /// secrets of jobs that ended. Call it now and then.
+    /// secrets of jobs that ended. Call it every minute or so.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         self.database.checkpoint().await
     }

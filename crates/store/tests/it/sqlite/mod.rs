@@ -5,6 +5,7 @@ mod directory;
 mod kill;
 mod limits;
 mod secrets;
+mod speed;
 
 use crate::contract::world::{Setup, World};
 use sqlx::sqlite::SqliteConnectOptions;
