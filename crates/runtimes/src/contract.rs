@@ -137,6 +137,19 @@ pub struct Exit {
     pub cause: Option<Cause>,
     /// What it used.
     pub usage: Usage,
+    /// Where the time before its first instruction went.
+    pub timeline: Timeline,
+}
+
+/// How long each stage took before the step's first instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timeline {
+    /// Until the image was there.
+    pub image: Duration,
+    /// Until its root file system and configuration were there.
+    pub prepare: Duration,
+    /// Until whatever starts it had been told to.
+    pub start: Duration,
 }
 
 /// What a process ended with.

@@ -4,15 +4,18 @@
 //! started is gone when the step ends, whoever died on the way. Nothing here talks to the control
 //! plane.
 
+mod cgroup;
 mod contract;
 mod error;
 mod limits;
+mod private_mounts;
 
 pub mod oci;
 
 pub use contract::{
-    Cause, Exit, ExitStatus, Finding, Isolation, Output, Reaped, Runtime, Sandbox, SandboxSpec, Severity, Step,
-    Stream, Usage,
+    Cause, Exit, ExitStatus, Finding, Isolation, Output, Reaped, Runtime, Sandbox, SandboxSpec, Severity,
+    Step, Stream, Timeline, Usage,
 };
 pub use error::RuntimeError;
 pub use limits::Limits;
+pub use private_mounts::{PrivateMounts, private_mounts};

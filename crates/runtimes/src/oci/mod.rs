@@ -1,1 +1,117 @@
-//! The daemonless container runtime.
+//! The daemonless container runtime: each step is one foreground call of an OCI runtime.
+//!
+//! Whatever a step needs on this host hangs on a process: its mounts on a namespace, its disk on a
+//! mount, its processes on a control group. An agent that is killed leaves only control groups and
+//! small files, and a [guardian](helper_main) that removes them.
+
+mod check;
+mod config;
+mod disks;
+mod guardian;
+mod instance;
+mod launcher;
+mod loop_device;
+mod options;
+mod outcome;
+mod preflight;
+mod program;
+mod pump;
+mod remove;
+mod root;
+mod sandbox;
+mod shared;
+mod slot;
+mod supervise;
+mod user;
+mod volume;
+
+pub use options::{GRACE, Helper, OciOptions, SPARE_DISK};
+
+use crate::{Finding, Isolation, Reaped, Runtime, RuntimeError, Sandbox, SandboxSpec};
+use async_trait::async_trait;
+use images::ImageStore;
+use sandbox::OciSandbox;
+use shared::Shared;
+use slot::Slot;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Containers by crun or runc, without a daemon.
+pub struct OciRuntime {
+    shared: Arc<Shared>,
+    state_dir: PathBuf,
+    owner: String,
+}
+
+impl OciRuntime {
+    /// Finds the OCI runtime, prepares the state directory and starts the guardian.
+    ///
+    /// # Errors
+    /// When there is no OCI runtime, or the state directory can't be used.
+    pub fn new(options: OciOptions, images: Arc<ImageStore>) -> Result<Self, RuntimeError> {
+        let (state_dir, owner) = (options.state_dir.clone(), options.owner.clone());
+        Ok(Self { shared: Arc::new(Shared::new(options, images)?), state_dir, owner })
+    }
+
+    /// The process that removes everything should this one be killed.
+    pub fn guardian_pid(&self) -> u32 {
+        self.shared.guardian.pid()
+    }
+}
+
+#[async_trait]
+impl Runtime for OciRuntime {
+    fn name(&self) -> &'static str {
+        "oci"
+    }
+
+    fn isolation(&self) -> Isolation {
+        Isolation::Container
+    }
+
+    async fn preflight(&self) -> Vec<Finding> {
+        preflight::findings(&self.shared)
+    }
+
+    async fn warm(&self) {
+        self.shared.make_spare().await;
+    }
+
+    async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, RuntimeError> {
+        let begun = Instant::now();
+        options::check_sandbox_name(&spec.name)?;
+        let family = self.shared.program.family;
+        if !family.is_supported() {
+            let name = family.name();
+            return Err(RuntimeError::Refused(format!(
+                "the OCI runtime {name} is not supported yet: use crun or runc"
+            )));
+        }
+        self.shared.check_limits(&spec.limits)?;
+        let slot = match self.shared.take_spare(spec.limits.disk) {
+            Some(spare) => spare,
+            None => Slot::make(&self.shared, spec.limits.disk).await?,
+        };
+        let name = spec.name.clone();
+        let sandbox = OciSandbox::new(Arc::clone(&self.shared), slot, spec)?;
+        tracing::debug!(sandbox = name, elapsed = ?begun.elapsed(), "opened a sandbox");
+        Ok(Box::new(sandbox))
+    }
+
+    async fn reap(&self) -> Result<Reaped, RuntimeError> {
+        instance::reap(&self.state_dir, &self.owner, &self.shared.host, Some(&self.shared.instance.id)).await
+    }
+}
+
+/// The life of a helper process, which [`Helper`] starts: `args` are those after the helper's own.
+/// Call it before anything else, and without threads; it returns what the process should end with.
+pub fn helper_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    match args.next() {
+        Some(role) if role == launcher::ROLE => launcher::main(args),
+        Some(role) if role == guardian::ROLE => guardian::main(args),
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,175 @@
+//! The container's description, `config.json`.
+
+mod environment;
+mod paths;
+mod seccomp;
+
+use super::user::User;
+use crate::Step;
+use images::ImageConfig;
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    Capability, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroupBuilder,
+    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, LinuxSeccomp, PosixRlimit,
+    PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    UserBuilder,
+};
+use rustix::process::{Resource, getrlimit};
+use std::path::Path;
+
+/// What package managers, compilers and test suites that run as root need. What engines grant
+/// beyond this list reaches raw sockets, devices, file capabilities and the audit log.
+const CAPABILITIES: [Capability; 10] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setpcap,
+    Capability::NetBindService,
+    Capability::SysChroot,
+];
+
+/// Open files that a step begins with; it may raise them to the second figure.
+const OPEN_FILES: (u64, u64) = (65_536, 1_048_576);
+
+/// Everything of a step that its container is made from.
+pub(super) struct Container<'a> {
+    pub(super) step: &'a Step,
+    pub(super) image: &'a ImageConfig,
+    pub(super) user: &'a User,
+    pub(super) hostname: &'a str,
+    pub(super) root: &'a Path,
+    pub(super) workspace: &'a Path,
+    /// Whether the runtime makes the step a control group of its own.
+    pub(super) limit_devices: bool,
+}
+
+/// Writes descriptions. Made once, since the seccomp profile is long.
+pub(super) struct Writer {
+    seccomp: LinuxSeccomp,
+}
+
+impl Writer {
+    pub(super) fn new() -> Result<Self, OciSpecError> {
+        Ok(Self { seccomp: seccomp::profile()? })
+    }
+
+    pub(super) fn spec(&self, container: &Container<'_>) -> Result<Spec, OciSpecError> {
+        SpecBuilder::default()
+            .version("1.0.2")
+            .root(RootBuilder::default().path(container.root).readonly(false).build()?)
+            .hostname(container.hostname)
+            .mounts(paths::mounts(container.workspace)?)
+            .process(process(container)?)
+            .linux(self.linux(container)?)
+            .build()
+    }
+
+    fn linux(&self, container: &Container<'_>) -> Result<Linux, OciSpecError> {
+        let own = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
+        let namespaces = [
+            LinuxNamespaceType::Pid,
+            LinuxNamespaceType::Network,
+            LinuxNamespaceType::Ipc,
+            LinuxNamespaceType::Uts,
+            LinuxNamespaceType::Mount,
+            LinuxNamespaceType::Cgroup,
+        ]
+        .into_iter()
+        .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
+        .collect::<Result<Vec<_>, _>>()?;
+        let mut linux = LinuxBuilder::default()
+            .namespaces(namespaces)
+            .seccomp(self.seccomp.clone())
+            .masked_paths(own(paths::MASKED))
+            .readonly_paths(own(paths::READ_ONLY));
+        if container.limit_devices {
+            // Everything; the runtime adds the harmless ones.
+            let deny = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?;
+            linux = linux.resources(LinuxResourcesBuilder::default().devices([deny]).build()?);
+        }
+        let mut linux = linux.build()?;
+        if !container.limit_devices {
+            linux.set_resources(None);
+        }
+        Ok(linux)
+    }
+}
+
+fn process(container: &Container<'_>) -> Result<Process, OciSpecError> {
+    let user = UserBuilder::default()
+        .uid(container.user.uid)
+        .gid(container.user.gid)
+        .additional_gids(container.user.groups.clone())
+        .build()?;
+    ProcessBuilder::default()
+        .terminal(false)
+        .user(user)
+        .args(container.step.argv.clone())
+        .env(environment::merge(
+            container.image,
+            &container.step.env,
+            &container.user.home,
+            container.hostname,
+        ))
+        .cwd(container.step.cwd.as_str())
+        .capabilities(capabilities(container.user.uid)?)
+        .rlimits(resource_limits()?)
+        .no_new_privileges(true)
+        .build()
+}
+
+/// Nothing is inheritable or ambient, so that a user other than root has none at all.
+fn capabilities(uid: u32) -> Result<LinuxCapabilities, OciSpecError> {
+    let all = || CAPABILITIES.into_iter().collect::<oci_spec::runtime::Capabilities>();
+    let held = || if uid == 0 { all() } else { oci_spec::runtime::Capabilities::new() };
+    LinuxCapabilitiesBuilder::default()
+        .bounding(all())
+        .effective(held())
+        .permitted(held())
+        .inheritable(oci_spec::runtime::Capabilities::new())
+        .ambient(oci_spec::runtime::Capabilities::new())
+        .build()
+}
+
+fn resource_limits() -> Result<Vec<PosixRlimit>, OciSpecError> {
+    // Raising beyond our own needs a capability that we may not have.
+    let allowed = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let limit = |kind, soft, hard| PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build();
+    Ok(vec![
+        limit(PosixRlimitType::RlimitNofile, OPEN_FILES.0.min(allowed), OPEN_FILES.1.min(allowed))?,
+        // A core dump is written where the host's kernel says, not where the job may write.
+        limit(PosixRlimitType::RlimitCore, 0_u64, 0_u64)?,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_user_holds_no_capability() {
+        let user = User { uid: 1000, gid: 1000, groups: vec![], home: "/".into() };
+        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
+        let container = Container {
+            step: &step,
+            image: &ImageConfig::default(),
+            user: &user,
+            hostname: "job-1",
+            root: Path::new("/r"),
+            workspace: Path::new("/w"),
+            limit_devices: false,
+        };
+        let spec = Writer::new().unwrap().spec(&container).unwrap();
+        let json = serde_json::to_value(&spec).unwrap();
+        assert_eq!(json["process"]["capabilities"]["effective"], serde_json::json!([]));
+        assert_eq!(json["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len());
+        assert_eq!(json["process"]["noNewPrivileges"], true);
+        assert_eq!(json["hostname"], "job-1");
+        assert!(json["linux"].get("resources").is_none());
+        assert!(json["mounts"].as_array().unwrap().iter().all(|mount| mount["type"] != "cgroup"));
+    }
+}

@@ -1,0 +1,63 @@
+//! What a step sees besides its image: mounts, and what of `/proc` and `/sys` is hidden.
+
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{Mount, MountBuilder};
+use std::path::Path;
+
+/// Hidden: an empty file or directory is seen instead.
+pub(super) const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/devices/system/cpu/cpu0/thermal_throttle",
+    "/sys/firmware",
+    "/sys/fs/bpf",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+    "/sys/module",
+];
+
+/// Seen, but not to be changed.
+pub(super) const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
+
+/// The mounts, in order. No control groups: nothing in them is a step's business.
+pub(super) fn mounts(workspace: &Path) -> Result<Vec<Mount>, OciSpecError> {
+    let data = MountBuilder::default()
+        .destination("/data")
+        .typ("bind")
+        .source(workspace)
+        .options(own(&["bind", "rw", "nosuid", "nodev"]))
+        .build()?;
+    Ok(vec![
+        special("/proc", "proc", &["nosuid", "noexec", "nodev"])?,
+        special("/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=64k"])?,
+        special(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        )?,
+        special("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777"])?,
+        special("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
+        special("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
+        data,
+    ])
+}
+
+fn special(destination: &str, kind: &str, options: &[&str]) -> Result<Mount, OciSpecError> {
+    MountBuilder::default().destination(destination).typ(kind).source(kind).options(own(options)).build()
+}
+
+fn own(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&item| item.to_owned()).collect()
+}

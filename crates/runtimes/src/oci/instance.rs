@@ -1,0 +1,150 @@
+//! What one agent keeps on this host while it lives, and how it is removed when it died.
+//!
+//! Each start of an agent has a directory with a locked file: the kernel drops the lock with the
+//! process, whoever killed it. Everything of that start carries its number.
+
+use super::remove::remove_tree;
+use crate::cgroup::{Group, Hierarchies};
+use crate::{Reaped, RuntimeError};
+use rustix::fs::{FlockOperation, flock};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+const INSTANCES: &str = "instances";
+const LOCK: &str = "lock";
+const VOLUMES: &str = "volumes";
+
+/// The group that holds those of all sandboxes of `owner`.
+pub(super) fn parent_group(owner: &str) -> String {
+    format!("executor-{owner}")
+}
+
+/// One start of an agent.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) id: String,
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Instance {
+    pub(super) fn create(state_dir: &Path) -> io::Result<Self> {
+        let instances = state_dir.join(INSTANCES);
+        private_dirs(&instances)?;
+        // Between these two a directory is there that nobody has locked.
+        let gate = gate(state_dir)?;
+        let dir = tempfile::Builder::new().prefix("").rand_bytes(8).tempdir_in(&instances)?.keep();
+        let id = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let lock = File::create(dir.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        drop(gate);
+        let made = Self { id, dir, _lock: lock };
+        for path in [made.volumes(), made.sandboxes(), made.runtime_state(), made.here()] {
+            fs::create_dir(path)?;
+        }
+        // A mount of its own, so that a step's namespace can let go of all jobs' disks at once.
+        mount_bind(made.volumes(), made.volumes())?;
+        mount_change(made.volumes(), MountPropagationFlags::PRIVATE)?;
+        Ok(made)
+    }
+
+    /// Where volumes are mounted.
+    pub(super) fn volumes(&self) -> PathBuf {
+        self.dir.join(VOLUMES)
+    }
+
+    /// Where bundles are kept, by sandbox.
+    pub(super) fn sandboxes(&self) -> PathBuf {
+        self.dir.join("sandboxes")
+    }
+
+    /// The OCI runtime's own state.
+    pub(super) fn runtime_state(&self) -> PathBuf {
+        self.dir.join("runtime")
+    }
+
+    /// Where each step sees its volume, in its own mount namespace.
+    pub(super) fn here(&self) -> PathBuf {
+        self.dir.join("here")
+    }
+
+    /// The name of sandbox number `number`, unique on this host.
+    pub(super) fn sandbox_id(&self, number: u64) -> String {
+        format!("{}.{number}", self.id)
+    }
+}
+
+/// Held while an instance's directory is made or judged to be nobody's. Given back by dropping.
+fn gate(state_dir: &Path) -> io::Result<File> {
+    let gate = File::open(state_dir.join(INSTANCES))?;
+    flock(&gate, FlockOperation::LockExclusive)?;
+    Ok(gate)
+}
+
+fn private_dirs(path: &Path) -> io::Result<()> {
+    // Set-user-id files of jobs lie below: nobody else on this host may reach them.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Removes what dead agents left. Agents that live, and `own`, are left alone.
+pub(super) async fn reap(
+    state_dir: &Path,
+    owner: &str,
+    host: &Hierarchies,
+    own: Option<&str>,
+) -> Result<Reaped, RuntimeError> {
+    let mut reaped = Reaped::default();
+    let entries = match fs::read_dir(state_dir.join(INSTANCES)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(reaped),
+        result => result.map_err(RuntimeError::io(format!("list {}", state_dir.display())))?,
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let Ok(id) = entry.file_name().into_string() else { continue };
+        if own == Some(&id) {
+            continue;
+        }
+        reaped.sandboxes += remove(state_dir, owner, &id, host).await?;
+    }
+    Ok(reaped)
+}
+
+/// Removes everything of one start of an agent, unless that agent lives. Returns how many
+/// sandboxes there were.
+pub(super) async fn remove(
+    state_dir: &Path,
+    owner: &str,
+    id: &str,
+    host: &Hierarchies,
+) -> Result<usize, RuntimeError> {
+    let dir = state_dir.join(INSTANCES).join(id);
+    let gate = gate(state_dir).map_err(RuntimeError::io(format!("lock {}", state_dir.display())))?;
+    let _lock = match File::open(dir.join(LOCK)) {
+        Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() => return Ok(0),
+        Ok(lock) => Some(lock),
+        // Another has just removed it, or the agent died before it had a lock.
+        Err(_) => None,
+    };
+    drop(gate);
+    let mut sandboxes = 0;
+    let prefix = format!("{id}.");
+    for (name, group) in Group::existing(host, &parent_group(owner)) {
+        if name.starts_with(&prefix) {
+            let context = || RuntimeError::io(format!("end the sandbox {name} of a dead agent"));
+            group.kill().await.map_err(context())?;
+            group.remove().await.map_err(context())?;
+            sandboxes += 1;
+        }
+    }
+    // Mounted only where the dead agent's mounts are still seen, as in its guardian.
+    let _ = unmount(dir.join(VOLUMES), UnmountFlags::DETACH);
+    remove_tree(&dir).map_err(RuntimeError::io(format!("remove {}", dir.display())))?;
+    Ok(sandboxes)
+}
+
+/// Whether there is still something of that start.
+pub(super) fn exists(state_dir: &Path, id: &str) -> bool {
+    state_dir.join(INSTANCES).join(id).exists()
+}

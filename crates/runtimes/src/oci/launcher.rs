@@ -1,0 +1,182 @@
+//! From the agent to the OCI runtime: a process that gets ready before there is anything to do.
+//!
+//! Entering a control group can cost the kernel ten milliseconds, so a process of our own enters
+//! it ahead and waits for a [`Plan`] on its standard input. Then it mounts the step's root file
+//! system in a mount namespace that ends with the step, and becomes the OCI runtime. Its standard
+//! output and error are the step's.
+
+use super::Helper;
+use crate::private_mounts::sealed_mounts;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+/// What [`super::helper_main`] calls this.
+pub(super) const ROLE: &str = "launch";
+/// What the launcher ends with when it could not become the runtime.
+pub(super) const FAILED: u8 = 125;
+
+/// What is to be mounted and run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Plan {
+    /// All jobs' volumes, which the step must not keep alive.
+    pub(super) volumes: PathBuf,
+    /// This job's.
+    pub(super) volume: PathBuf,
+    /// Where it is to be seen.
+    pub(super) here: PathBuf,
+    /// The image's layers, the topmost first.
+    pub(super) layers: Vec<PathBuf>,
+    /// Below `here`: our own layer, the writable one, and what overlayfs needs beside it.
+    pub(super) skeleton: String,
+    pub(super) upper: String,
+    pub(super) work: String,
+    pub(super) root: String,
+    /// Show the runtime the version 2 hierarchy only.
+    pub(super) unify_cgroups: bool,
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    /// Where failures are written, as the runtime writes its own.
+    pub(super) log: PathBuf,
+}
+
+/// A process that waits for a plan.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    child: Child,
+}
+
+impl Launcher {
+    /// Starts one; it enters `groups` by itself.
+    pub(super) fn spawn(helper: &Helper, groups: &[PathBuf]) -> io::Result<Self> {
+        let child = Command::new(&helper.program)
+            .args(&helper.args)
+            .arg(ROLE)
+            .args(groups)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self { child })
+    }
+
+    /// Lets it go. From now on it is the step.
+    pub(super) async fn start(mut self, plan: &Plan) -> io::Result<Child> {
+        let bytes = serde_json::to_vec(plan)?;
+        let mut stdin =
+            self.child.stdin.take().ok_or_else(|| io::Error::other("the launcher was started before"))?;
+        stdin.write_all(&bytes).await?;
+        drop(stdin);
+        Ok(self.child)
+    }
+}
+
+/// The launcher's own life. Returns only when it did not become the runtime.
+pub(super) fn main(groups: impl Iterator<Item = OsString>) -> ExitCode {
+    let entered = groups.map(PathBuf::from).try_for_each(|group| enter(&group));
+    let mut bytes = Vec::new();
+    let read = io::stdin().read_to_end(&mut bytes);
+    let Ok(plan) = serde_json::from_slice::<Plan>(&bytes) else {
+        // The agent is gone, or does not need this launcher.
+        return ExitCode::from(FAILED);
+    };
+    let why = match entered.and(read) {
+        Ok(_) => launch(&plan),
+        Err(error) => error,
+    };
+    report(&plan.log, &why);
+    ExitCode::from(FAILED)
+}
+
+fn enter(group: &Path) -> io::Result<()> {
+    context("enter the control group", group, std::fs::write(group.join("cgroup.procs"), "0"))
+}
+
+/// Becomes the runtime; returns why it did not.
+fn launch(plan: &Plan) -> io::Error {
+    match prepare(plan) {
+        Ok(()) => {
+            let mut command = std::process::Command::new(&plan.program);
+            let error = command.args(&plan.arguments).env_clear().exec();
+            io::Error::new(error.kind(), format!("failed to run {}: {error}", plan.program.display()))
+        }
+        Err(error) => error,
+    }
+}
+
+fn prepare(plan: &Plan) -> io::Result<()> {
+    context("leave the host's mounts", Path::new("/"), sealed_mounts())?;
+    context("bind the job's disk at", &plan.here, mount_bind(&plan.volume, &plan.here))?;
+    context("let go of other jobs' disks at", &plan.volumes, unmount(&plan.volumes, UnmountFlags::DETACH))?;
+    let root = plan.here.join(&plan.root);
+    context("mount the root file system at", &root, mount_root(plan, &root))?;
+    if plan.unify_cgroups {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        let at = Path::new("/sys/fs/cgroup");
+        context("mount control groups at", at, mount(c"cgroup2", at, c"cgroup2", flags, None))?;
+    }
+    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(())
+}
+
+fn mount_root(plan: &Plan, root: &Path) -> io::Result<()> {
+    let skeleton = plan.here.join(&plan.skeleton);
+    let lower = std::iter::once(&skeleton)
+        .chain(&plan.layers)
+        .map(|path| directory(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let upper = directory(&plan.here.join(&plan.upper))?;
+    let work = directory(&plan.here.join(&plan.work))?;
+    // Options must fit a page, and paths may hold the characters that separate them: name the
+    // directories by the numbers of their descriptors.
+    std::env::set_current_dir("/proc/self/fd")?;
+    let numbers: Vec<String> = lower.iter().map(|layer| layer.as_raw_fd().to_string()).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=off,xino=off",
+        numbers.join(":"),
+        upper.as_raw_fd(),
+        work.as_raw_fd()
+    );
+    // Nothing of a root file system is read after its step: don't write it out at the end.
+    let mounted = overlay(root, &format!("{options},volatile")).or_else(|_| overlay(root, &options));
+    std::env::set_current_dir("/")?;
+    mounted
+}
+
+fn overlay(root: &Path, options: &str) -> io::Result<()> {
+    let options = std::ffi::CString::new(options)?;
+    mount(c"overlay", root, c"overlay", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())?;
+    Ok(())
+}
+
+fn directory(path: &Path) -> io::Result<OwnedFd> {
+    let opened = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    opened.map_err(|error| context_error("open", path, error.into()))
+}
+
+fn context<T, E: Into<io::Error>>(what: &str, path: &Path, result: Result<T, E>) -> io::Result<T> {
+    result.map_err(|error| context_error(what, path, error.into()))
+}
+
+fn context_error(what: &str, path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("failed to {what} {}: {error}", path.display()))
+}
+
+fn report(log: &Path, why: &io::Error) {
+    let line = serde_json::json!({ "level": "error", "msg": why.to_string() });
+    let file = std::fs::File::options().create(true).append(true).open(log);
+    // There is nobody else to tell: the standard streams are the job's.
+    let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+}

@@ -1,0 +1,142 @@
+//! The OCI runtime program: which one, and how it is called.
+
+use crate::RuntimeError;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The families of runtimes, in the order in which they are taken when none is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Crun,
+    Runc,
+    Youki,
+    Runsc,
+}
+
+impl Family {
+    const ALL: [Self; 4] = [Self::Crun, Self::Runc, Self::Youki, Self::Runsc];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Crun => "crun",
+            Self::Runc => "runc",
+            Self::Youki => "youki",
+            Self::Runsc => "runsc",
+        }
+    }
+
+    /// Whether the contract's test suite passes with it.
+    pub(super) fn is_supported(self) -> bool {
+        matches!(self, Self::Crun | Self::Runc)
+    }
+
+    /// Whether it makes a control group of its own below ours; the others leave that to us.
+    pub(super) fn makes_groups(self) -> bool {
+        self != Self::Crun
+    }
+
+    /// Its own processes and threads while a step runs, at most: they share the step's group.
+    pub(super) fn own_pids(self) -> u64 {
+        match self {
+            Self::Crun => 2,
+            // Go's threads come and go.
+            Self::Runc | Self::Youki | Self::Runsc => 24,
+        }
+    }
+}
+
+/// A runtime that was found.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    pub(super) path: PathBuf,
+    pub(super) family: Family,
+    pub(super) version: String,
+}
+
+impl Program {
+    /// Finds the runtime that is `wanted`, or the best there is.
+    pub(super) fn find(wanted: Option<&str>, search_path: &OsStr) -> Result<Self, RuntimeError> {
+        if let Some(wanted) = wanted {
+            let path = if wanted.contains('/') {
+                Some(PathBuf::from(wanted)).filter(|path| is_program(path))
+            } else {
+                find_program(wanted, search_path)
+            };
+            let path = path
+                .ok_or_else(|| missing(&format!("the OCI runtime {wanted:?} was not found"), search_path))?;
+            return Self::ask(path);
+        }
+        Family::ALL
+            .iter()
+            .find_map(|family| find_program(family.name(), search_path))
+            .map_or_else(|| Err(missing("no OCI runtime was found", search_path)), Self::ask)
+    }
+
+    fn ask(path: PathBuf) -> Result<Self, RuntimeError> {
+        let said = Command::new(&path)
+            .arg("--version")
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .map_err(RuntimeError::io(format!("run {} --version", path.display())))?;
+        let said = String::from_utf8_lossy(&said.stdout);
+        let version = said.lines().next().unwrap_or_default().trim().to_owned();
+        let family = Family::ALL.into_iter().find(|family| version.starts_with(family.name()));
+        family.map(|family| Self { family, version: version.clone(), path: path.clone() }).ok_or_else(|| {
+            RuntimeError::Host(format!(
+                "{} is no OCI runtime that is known (crun, runc): its version is {version:?}",
+                path.display()
+            ))
+        })
+    }
+
+    /// The arguments that run a bundle in the foreground.
+    pub(super) fn run_arguments(&self, root: &Path, log: &Path, bundle: &Path, id: &str) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut push = |name: &str, value: &OsStr| arguments.extend([name.into(), value.to_owned()]);
+        push("--root", root.as_os_str());
+        push("--log", log.as_os_str());
+        push("--log-format", OsStr::new("json"));
+        if !self.family.makes_groups() {
+            push("--cgroup-manager", OsStr::new("disabled"));
+        }
+        arguments.extend(["run".into(), "--bundle".into(), bundle.into(), id.into()]);
+        arguments
+    }
+}
+
+fn missing(what: &str, search_path: &OsStr) -> RuntimeError {
+    RuntimeError::Host(format!(
+        "{what} in {}: install the package crun or runc, or set EXECUTOR_OCI_RUNTIME to a path",
+        search_path.to_string_lossy()
+    ))
+}
+
+/// Finds a program as a shell does.
+pub(super) fn find_program(name: &str, search_path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(search_path).map(|directory| directory.join(name)).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_runtime_is_named() {
+        let error = Program::find(Some("nosuch"), OsStr::new("/bin")).unwrap_err().to_string();
+        assert!(error.contains("\"nosuch\"") && error.contains("EXECUTOR_OCI_RUNTIME"), "{error}");
+    }
+
+    #[test]
+    fn something_else_is_no_runtime() {
+        let error = Program::find(Some("/bin/true"), OsStr::new("")).unwrap_err().to_string();
+        assert!(error.contains("no OCI runtime"), "{error}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Removing a directory that a job filled.
+//!
+//! `std::fs::remove_dir_all` holds a descriptor per level and fails on a tree that is deeper than
+//! their limit, which a job can build in a second. Here every directory is first moved right below
+//! the top, so that the work is one level deep however the tree was built.
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Removes `path` and all below, following no link. A path that is not there is fine.
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    let top = match rustix::fs::open(path, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        result => result?,
+    };
+    let pit = make_pit(top.as_fd())?;
+    let pit_fd = openat(&top, &pit, DIRECTORY, Mode::empty())?;
+    let mut moved = 0_u64;
+    empty(top.as_fd(), pit_fd.as_fd(), Some(&pit), &mut moved)?;
+    let mut next = 0_u64;
+    while next < moved {
+        let name = numbered(next);
+        next += 1;
+        let directory = match openat(&pit_fd, &name, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => None,
+            result => Some(result?),
+        };
+        if let Some(directory) = directory {
+            empty(directory.as_fd(), pit_fd.as_fd(), None, &mut moved)?;
+            unlinkat(&pit_fd, &name, AtFlags::REMOVEDIR)?;
+        }
+    }
+    unlinkat(&top, &pit, AtFlags::REMOVEDIR)?;
+    std::fs::remove_dir(path)
+}
+
+/// Makes a directory below the top that was not there, so that what is moved meets nothing.
+fn make_pit(top: BorrowedFd<'_>) -> io::Result<CString> {
+    let mut attempt = 0;
+    loop {
+        let name = CString::new(format!(".executor-remove-{attempt}"))?;
+        match mkdirat(top, &name, Mode::RWXU) {
+            Ok(()) => return Ok(name),
+            Err(Errno::EXIST) => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Unlinks what is in `directory` and moves its directories to `pit`.
+fn empty(
+    directory: BorrowedFd<'_>,
+    pit: BorrowedFd<'_>,
+    kept: Option<&std::ffi::CStr>,
+    moved: &mut u64,
+) -> io::Result<()> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." || Some(name) == kept {
+            continue;
+        }
+        match unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) => {
+                renameat(directory, name, pit, numbered(*moved))?;
+                *moved += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn numbered(number: u64) -> CString {
+    let digits = number.to_string().into_bytes();
+    // Digits hold no NUL, so the empty name is never used.
+    CString::new(digits).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deep_tree_goes() {
+        let parent = tempfile::tempdir().unwrap();
+        let top = parent.path().join("top");
+        std::fs::create_dir(&top).unwrap();
+        let mut at = rustix::fs::open(&top, DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..3_000 {
+            mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = openat(&at, "d", DIRECTORY, Mode::empty()).unwrap();
+        }
+        drop(at);
+        remove_tree(&top).unwrap();
+        assert!(!top.exists());
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (top, outside) = (parent.path().join("top"), parent.path().join("outside"));
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("kept"), "").unwrap();
+        std::os::unix::fs::symlink(&outside, top.join("a/link")).unwrap();
+        remove_tree(&top).unwrap();
+        assert!(outside.join("kept").exists() && !top.exists());
+        remove_tree(&top).unwrap();
+    }
+}

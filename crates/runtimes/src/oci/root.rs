@@ -1,0 +1,78 @@
+//! What a root file system is stacked from, on a job's volume.
+//!
+//! On top of the image's layers, and below what the step writes, lies a layer of our own: real
+//! directories for everything that is mounted, so that no link in an image can send a mount
+//! somewhere else, and the files that name the host.
+
+use super::remove::remove_tree;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The job's own files.
+pub(super) const WORKSPACE: &str = "workspace";
+/// Where the root file system is mounted.
+pub(super) const ROOT: &str = "root";
+const SKELETON: &str = "skeleton";
+const MOUNT_POINTS: [&str; 5] = ["data", "dev", "etc", "proc", "sys"];
+
+/// The directories of one step's root file system, relative to the volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Writable {
+    pub(super) upper: String,
+    pub(super) work: String,
+    pub(super) skeleton: &'static str,
+}
+
+/// Makes a directory with exactly these rights, whatever the agent's umask.
+pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+/// Makes the layer of our own.
+pub(super) fn make_skeleton(volume: &Path, hostname: &str) -> io::Result<()> {
+    let skeleton = volume.join(SKELETON);
+    make_dir(&skeleton, 0o755)?;
+    MOUNT_POINTS.iter().try_for_each(|name| make_dir(&skeleton.join(name), 0o755))?;
+    let hosts =
+        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
+    write_file(&skeleton.join("etc/hosts"), &hosts)?;
+    write_file(&skeleton.join("etc/hostname"), &format!("{hostname}\n"))
+}
+
+/// Makes the writable directories of step number `step`, and removes those of the step before.
+pub(super) fn make_writable(volume: &Path, step: u32) -> io::Result<Writable> {
+    if let Some(before) = step.checked_sub(1) {
+        for old in [upper(before), work(before)] {
+            // What stays counts against the job's own disk only.
+            if let Err(error) = remove_tree(&volume.join(old)) {
+                tracing::warn!(%error, step = before, "failed to remove what a step wrote to its root file system");
+            }
+        }
+    }
+    let writable = Writable { upper: upper(step), work: work(step), skeleton: SKELETON };
+    for name in [&writable.upper, &writable.work] {
+        make_dir(&volume.join(name), 0o755)?;
+    }
+    Ok(writable)
+}
+
+fn upper(step: u32) -> String {
+    format!("upper-{step}")
+}
+
+fn work(step: u32) -> String {
+    format!("work-{step}")
+}
+
+/// The image's layers in the order that overlayfs wants them: the topmost first.
+pub(super) fn topmost_first(layers: &[PathBuf]) -> Vec<PathBuf> {
+    layers.iter().rev().cloned().collect()
+}

@@ -1,0 +1,79 @@
+//! A place for a job, made ahead: its disk, its control group, and a launcher that waits in it.
+
+use super::launcher::Launcher;
+use super::shared::Shared;
+use super::volume::Volume;
+use crate::RuntimeError;
+use crate::cgroup::Group;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Everything of a sandbox that does not depend on its job, but for the size of its disk.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: String,
+    pub(super) volume: Volume,
+    pub(super) group: Group,
+    pub(super) launcher: Option<Launcher>,
+    /// The bundle: `config.json`, and the runtime's log.
+    pub(super) bundle: PathBuf,
+}
+
+impl Slot {
+    /// Makes one with a disk of `disk` bytes, or without a limit.
+    pub(super) async fn make(shared: &Arc<Shared>, disk: Option<u64>) -> Result<Self, RuntimeError> {
+        let begun = Instant::now();
+        let maker = Arc::clone(shared);
+        let made = tokio::task::spawn_blocking(move || Self::make_blocking(&maker, disk)).await;
+        let mut slot =
+            made.unwrap_or_else(|panic| Err(RuntimeError::Host(format!("making a sandbox: {panic}"))))?;
+        slot.prepare_launcher(shared);
+        tracing::debug!(slot = slot.id, elapsed = ?begun.elapsed(), "made a place for a job");
+        Ok(slot)
+    }
+
+    fn make_blocking(shared: &Shared, disk: Option<u64>) -> Result<Self, RuntimeError> {
+        let id = shared.next_id();
+        let group = shared.make_group(&id).map_err(RuntimeError::io("make a control group"))?;
+        let bundle = shared.instance.sandboxes().join(&id);
+        let made = fs::create_dir(&bundle).map_err(RuntimeError::io("make a bundle")).and_then(|()| {
+            let path = shared.instance.volumes().join(&id);
+            shared.disks.make(path, disk)
+        });
+        match made {
+            Ok(volume) => Ok(Self { id, volume, group, launcher: None, bundle }),
+            Err(error) => {
+                let _ = fs::remove_dir(&bundle);
+                group.remove_now();
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the launcher of the next step. Failing here costs time only: it is tried again.
+    pub(super) fn prepare_launcher(&mut self, shared: &Shared) {
+        match Launcher::spawn(&shared.helper, &self.group.directories()) {
+            Ok(launcher) => self.launcher = Some(launcher),
+            Err(error) => tracing::debug!(%error, "failed to start a launcher ahead"),
+        }
+    }
+
+    /// Removes everything, going on when a part of it fails. The first failure is returned.
+    pub(super) async fn remove(mut self) -> Result<(), RuntimeError> {
+        self.launcher = None;
+        let killed = self.group.kill().await.map_err(RuntimeError::io("end what a sandbox has started"));
+        let (volume, bundle) = (self.volume, self.bundle);
+        let removed = tokio::task::spawn_blocking(move || {
+            let volume = volume.remove();
+            let bundle = super::remove::remove_tree(&bundle).map_err(RuntimeError::io("remove a bundle"));
+            volume.and(bundle)
+        });
+        let removed = removed
+            .await
+            .unwrap_or_else(|panic| Err(RuntimeError::Host(format!("removing a sandbox: {panic}"))));
+        let group = self.group.remove().await.map_err(RuntimeError::io("remove a control group"));
+        killed.and(removed).and(group)
+    }
+}

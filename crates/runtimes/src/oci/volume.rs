@@ -1,0 +1,135 @@
+//! A job's disk: the workspace, and everything that is written to root file systems.
+//!
+//! A file of the size of the limit, holding a file system of its own: the job itself meets "no
+//! space left", and no other job does. Removing it takes the same time however much is in it.
+
+use super::loop_device::{LoopDevice, shut_down};
+use super::remove::remove_tree;
+use super::root::{ROOT, WORKSPACE, make_dir};
+use crate::RuntimeError;
+use rustix::fs::statvfs;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Below this ext4 has no room for itself.
+const SMALLEST: u64 = 8 << 20;
+/// A disk with less than this left, in bytes, is full: what did not fit was rarely one byte.
+const FULL_BELOW: u64 = 1 << 20;
+/// No journal: the file system never outlives its job. No lazy work that would go on in the
+/// background, no discarding of blocks that a new sparse file does not have.
+const MKFS: [&str; 9] = [
+    "-q",
+    "-F",
+    "-m",
+    "0",
+    "-O",
+    "^has_journal",
+    "-E",
+    "lazy_itable_init=1,lazy_journal_init=1,nodiscard",
+    "--",
+];
+
+/// A place to keep a job's files.
+#[derive(Debug)]
+pub(super) struct Volume {
+    /// Where it is mounted, or the plain directory.
+    pub(super) path: PathBuf,
+    /// Bytes; `None` when nothing is enforced.
+    pub(super) size: Option<u64>,
+}
+
+impl Volume {
+    /// A file system of `size` bytes, mounted at `path`. Takes some 20 ms.
+    pub(super) fn create(path: PathBuf, size: u64, mkfs: &Path) -> Result<Self, RuntimeError> {
+        let size = size.max(SMALLEST);
+        let image = path.with_extension("img");
+        let made = Self::mount_new(&path, &image, size, mkfs);
+        // The loop device keeps the file alive as long as it is needed, and no longer.
+        let _ = fs::remove_file(&image);
+        made?;
+        let volume = Self { path, size: Some(size) };
+        volume.lay_out().map_err(RuntimeError::io("lay out a job's disk"))?;
+        Ok(volume)
+    }
+
+    fn mount_new(path: &Path, image: &Path, size: u64, mkfs: &Path) -> Result<(), RuntimeError> {
+        let io = |what: &str| RuntimeError::io(format!("{what} for a job's disk of {size} bytes"));
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(image)
+            .map_err(io("make a file"))?;
+        file.set_len(size).map_err(io("size a file"))?;
+        make_file_system(mkfs, image)?;
+        let device = LoopDevice::attach(&file).map_err(io("get a loop device"))?;
+        fs::create_dir(path).map_err(io("make a mount point"))?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
+        mount(&device.path, path, c"ext4", flags, c"noinit_itable")
+            .map_err(|error| io("mount ext4")(error.into()))
+    }
+
+    /// A plain directory, in which nothing is enforced.
+    pub(super) fn plain(path: PathBuf) -> Result<Self, RuntimeError> {
+        fs::create_dir(&path).map_err(RuntimeError::io("make a job's directory"))?;
+        let volume = Self { path, size: None };
+        volume.lay_out().map_err(RuntimeError::io("lay out a job's directory"))?;
+        Ok(volume)
+    }
+
+    fn lay_out(&self) -> io::Result<()> {
+        // Images that run as a user of their own must be able to write here too.
+        make_dir(&self.workspace(), 0o777)?;
+        make_dir(&self.path.join(ROOT), 0o755)
+    }
+
+    pub(super) fn workspace(&self) -> PathBuf {
+        self.path.join(WORKSPACE)
+    }
+
+    /// Whether there is no room left, of bytes or of files.
+    pub(super) fn is_full(&self) -> bool {
+        let full =
+            |stat: rustix::fs::StatVfs| stat.f_bavail * stat.f_frsize < FULL_BELOW || stat.f_favail == 0;
+        self.size.is_some() && statvfs(&self.path).is_ok_and(full)
+    }
+
+    /// Removes it with all that is in it. Can be run twice.
+    pub(super) fn remove(&self) -> Result<(), RuntimeError> {
+        let io = |what: &str| RuntimeError::io(format!("{what} {}", self.path.display()));
+        if self.size.is_none() {
+            return remove_tree(&self.path).map_err(io("remove"));
+        }
+        if fs::symlink_metadata(self.workspace()).is_ok() {
+            // Gigabytes may wait to be written, and nobody will read them.
+            let _ = shut_down(&self.path);
+        }
+        match unmount(&self.path, UnmountFlags::DETACH) {
+            // It is not mounted any more, or not there at all.
+            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(io("unmount")(error.into())),
+        }
+        match fs::remove_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(io("remove")),
+        }
+    }
+}
+
+fn make_file_system(mkfs: &Path, image: &Path) -> Result<(), RuntimeError> {
+    let made = Command::new(mkfs)
+        .args(MKFS)
+        .arg(image)
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .map_err(RuntimeError::io(format!("run {}", mkfs.display())))?;
+    if made.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&made.stderr);
+    Err(RuntimeError::Host(format!("{} failed with {}: {}", mkfs.display(), made.status, said.trim())))
+}

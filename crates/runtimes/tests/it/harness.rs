@@ -1,0 +1,248 @@
+//! A runtime of its own for each test, and a look afterwards whether anything is left.
+
+use images::{ImageStore, Progress, Reference, RegistryCredentials};
+use runtimes::oci::{Helper, OciOptions, OciRuntime};
+use runtimes::{
+    Exit, ExitStatus, Limits, Output, PrivateMounts, Runtime, RuntimeError, Sandbox, SandboxSpec, Step,
+    Stream, private_mounts,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How long whatever is left may take to go.
+pub(crate) const GONE_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const IMAGE: &str = "busybox:test";
+pub(crate) const SPARE_DISK: u64 = 64 << 20;
+
+/// What a test works with.
+pub(crate) struct Bench {
+    pub(crate) runtime: OciRuntime,
+    pub(crate) images: Arc<ImageStore>,
+    pub(crate) dir: PathBuf,
+    pub(crate) owner: String,
+}
+
+/// Runs a test on a thread whose mounts are its own, as those of the executor are.
+pub(crate) fn run(name: &str, family: &str, test: impl AsyncFnOnce(&mut Bench)) {
+    for (there, part) in [
+        (testkit::have_root(), "root"),
+        (find(family).is_some(), family),
+        (find("mkfs.ext4").is_some(), "mkfs.ext4"),
+        (Path::new("/bin/busybox").exists(), "busybox"),
+    ] {
+        if !there {
+            return testkit::missing_part(name, part);
+        }
+    }
+    let mounts = private_mounts().unwrap();
+    let tokio = tokio::runtime::Runtime::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = tokio.block_on(async { Bench::new(mounts, dir.path(), family) });
+    tokio.block_on(test(&mut bench));
+    let Bench { runtime, dir: state, owner, .. } = bench;
+    drop(runtime);
+    drop(tokio);
+    assert_nothing_left(&state, &owner);
+}
+
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .iter()
+        .map(|directory| Path::new(directory).join(program))
+        .find(|path| path.exists())
+}
+
+pub(crate) fn helper() -> Helper {
+    Helper { program: env!("CARGO_BIN_EXE_runtimes-test-helper").into(), args: Vec::new() }
+}
+
+impl Bench {
+    fn new(mounts: PrivateMounts, dir: &Path, family: &str) -> Self {
+        let images = Arc::new(ImageStore::open(dir.join("images")).unwrap());
+        let archive = testkit::image::busybox_archive(&dir.join("image.tar")).unwrap();
+        images.import(&IMAGE.parse::<Reference>().unwrap(), &archive).unwrap();
+        let owner = format!("test-{}", std::process::id());
+        let options = options(mounts, dir, &owner, family);
+        let runtime = OciRuntime::new(options, Arc::clone(&images)).unwrap();
+        Self { runtime, images, dir: dir.to_owned(), owner }
+    }
+
+    pub(crate) async fn open(&self, limits: Limits) -> TestSandbox {
+        self.try_open("job-1", limits).await.unwrap()
+    }
+
+    pub(crate) async fn try_open(&self, name: &str, limits: Limits) -> Result<TestSandbox, RuntimeError> {
+        let spec = SandboxSpec { name: name.into(), limits, credentials: RegistryCredentials::default() };
+        Ok(TestSandbox(self.runtime.open(spec).await?))
+    }
+}
+
+pub(crate) fn options(mounts: PrivateMounts, dir: &Path, owner: &str, family: &str) -> OciOptions {
+    let mut options = OciOptions::new(mounts, dir.join("state"), owner, helper());
+    options.runtime = Some(family.to_owned());
+    options.spare_disk = SPARE_DISK;
+    options.grace = Duration::from_millis(300);
+    options
+}
+
+/// A sandbox with shorter words.
+pub(crate) struct TestSandbox(pub(crate) Box<dyn Sandbox>);
+
+/// What a step did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) exit: Exit,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl TestSandbox {
+    /// Runs a shell script, which must succeed, and returns what it wrote.
+    pub(crate) async fn sh(&mut self, script: &str) -> String {
+        let ran = self.try_sh(script).await;
+        assert_eq!(ran.exit.status, ExitStatus::Code(0), "{script}: {ran:?}");
+        ran.stdout
+    }
+
+    pub(crate) async fn try_sh(&mut self, script: &str) -> Ran {
+        self.run(&["sh", "-c", script]).await.unwrap()
+    }
+
+    pub(crate) async fn run(&mut self, argv: &[&str]) -> Result<Ran, RuntimeError> {
+        self.run_step(step(argv)).await
+    }
+
+    pub(crate) async fn run_step(&mut self, step: Step) -> Result<Ran, RuntimeError> {
+        let mut kept = Kept::default();
+        let exit = self.0.run(step, &mut kept, &CancellationToken::new()).await?;
+        Ok(Ran { exit, stdout: text(kept.stdout), stderr: text(kept.stderr) })
+    }
+
+    pub(crate) fn workspace(&self) -> &Path {
+        self.0.workspace()
+    }
+
+    pub(crate) async fn close(self) {
+        self.0.close().await.unwrap();
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub(crate) fn step(argv: &[&str]) -> Step {
+    let argv = argv.iter().map(|&argument| argument.to_owned()).collect();
+    Step { image: IMAGE.into(), argv, cwd: "/data".into(), env: Vec::new() }
+}
+
+/// Keeps all output.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+pub(crate) struct NoProgress;
+
+impl Progress for NoProgress {
+    fn line(&self, _: &str) {}
+}
+
+#[async_trait::async_trait]
+impl Output for Kept {
+    async fn write(&mut self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
+        match stream {
+            Stream::Stdout => self.stdout.extend_from_slice(bytes),
+            Stream::Stderr => self.stderr.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn progress(&self) -> &dyn Progress {
+        &NoProgress
+    }
+}
+
+/// Waits until `found` finds nothing.
+pub(crate) fn wait_until_none(what: &str, found: impl Fn() -> Vec<String>) {
+    let start = Instant::now();
+    loop {
+        let left = found();
+        if left.is_empty() {
+            return;
+        }
+        assert!(start.elapsed() < GONE_LIMIT, "{what} left: {left:#?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// No process, mount, loop device, control group or state file of the runtime in `dir`.
+pub(crate) fn assert_nothing_left(dir: &Path, owner: &str) {
+    let dir = dir.join("state").to_string_lossy().into_owned();
+    wait_until_none("processes", || processes_with(&dir));
+    wait_until_none("state files", || names_in(&Path::new(&dir).join("instances")));
+    wait_until_none("control groups", || cgroups_of(owner));
+    wait_until_none("mounts", || lines_with("/proc/thread-self/mountinfo", &dir));
+    wait_until_none("loop devices", || loops_with(&dir));
+}
+
+pub(crate) fn processes_with(text: &str) -> Vec<String> {
+    let command = |pid: &String| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        let own = pid == &std::process::id().to_string();
+        (!own && (line.contains(text) || mounts.contains(text))).then(|| format!("{pid}: {line}"))
+    };
+    names_in(Path::new("/proc"))
+        .iter()
+        .filter(|name| name.parse::<u32>().is_ok())
+        .filter_map(command)
+        .collect()
+}
+
+pub(crate) fn names_in(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+pub(crate) fn lines_with(file: &str, text: &str) -> Vec<String> {
+    let lines = fs::read_to_string(file).unwrap_or_default();
+    lines.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+}
+
+pub(crate) fn loops_with(text: &str) -> Vec<String> {
+    names_in(Path::new("/sys/block"))
+        .into_iter()
+        .filter(|name| !lines_with(&format!("/sys/block/{name}/loop/backing_file"), text).is_empty())
+        .collect()
+}
+
+/// Sandboxes of `owner` in any hierarchy.
+pub(crate) fn cgroups_of(owner: &str) -> Vec<String> {
+    let parent = format!("executor-{owner}");
+    let below = |dir: PathBuf| {
+        let groups = fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok);
+        groups
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.path().display().to_string())
+            .collect::<Vec<_>>()
+    };
+    group_directories().into_iter().flat_map(|dir| below(dir.join(&parent))).collect()
+}
+
+/// Every directory of every hierarchy down to where tests make their groups.
+fn group_directories() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let points =
+        mounts.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
+    let paths: Vec<&str> = own.lines().filter_map(|line| line.splitn(3, ':').nth(2)).collect();
+    points
+        .flat_map(|point| paths.iter().map(move |path| Path::new(point).join(path.trim_start_matches('/'))))
+        .collect()
+}

@@ -1,0 +1,4 @@
+//! The contract, part by part.
+
+pub(crate) mod basics;
+pub(crate) mod exits;
