@@ -1,2 +1,116 @@
-//! The `executor` binary.
-fn main() {}
+//! `executor`: the one binary. Reads the command line and the environment, chooses the
+//! implementations and hands over.
+
+mod agent_config;
+mod args;
+mod client;
+mod commands;
+mod env;
+mod exit;
+mod lifecycle;
+mod logging;
+mod paths;
+mod terminal;
+
+use args::{Cli, Command, HelpFormat, RunArgs};
+use clap::Parser;
+use client::Settings;
+use commands::{image, job, repo, run, serve, up};
+use env::{EnvReader, System, Variables};
+use exit::{Exit, Failure, Outcome};
+use paths::Paths;
+use runtimes::PrivateMounts;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What the program is called with to be one of its own helpers.
+const HELPER: &str = "internal-helper";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.next_if(|first| first == HELPER).is_some() {
+        return runtimes::oci::helper_main(args);
+    }
+    // Every HTTP client needs it. Nobody else installs one, so this can't fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let variables = System::variables();
+    let cli = Cli::parse();
+    let exit = run_command(&variables, cli.command.unwrap_or(Command::Run(RunArgs::default())));
+    let exit = exit.unwrap_or_else(|Failure { exit, message }| {
+        // Standard error may be gone; the exit code still tells.
+        let _ = writeln!(std::io::stderr(), "executor: {message}");
+        exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn run_command(variables: &Variables, command: Command) -> Outcome {
+    let program = program_name();
+    let mut env = EnvReader::new(variables, &program);
+    let paths = Paths::read(&env);
+    let host = agent_config::host_name(&env);
+    logging::start(&mut env);
+
+    match command {
+        Command::Run(RunArgs { help_env: Some(format) }) => help_env(format),
+        Command::Run(RunArgs { help_env: None }) => {
+            let (connection, settings) = run::read(variables, &program)?;
+            env.finish().map_err(Failure::usage)?;
+            let mounts = isolate_mounts()?;
+            block_on(run::run(&paths, &host, mounts, connection, settings))
+        }
+        Command::Up(args) => {
+            let settings = agent_config::AgentSettings::read(&mut env);
+            env.finish().map_err(Failure::usage)?;
+            let mounts = isolate_mounts()?;
+            block_on(up::run(&paths, &host, mounts, args, settings))
+        }
+        Command::Server(args) => {
+            env.finish().map_err(Failure::usage)?;
+            block_on(serve::run(&paths, args))
+        }
+        Command::Job(command) => {
+            let client = Settings::client(&env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(job::run(&client, variables, command))
+        }
+        Command::Repo(command) => {
+            let client = Settings::client(&env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(repo::run(&client, command))
+        }
+        Command::Image(command) => {
+            env.finish().map_err(Failure::usage)?;
+            image::run(&paths, command)
+        }
+    }
+}
+
+/// Mounts that jobs need are made where only this process and its children see them, so that they
+/// are gone with it. Must happen while there is only one thread.
+fn isolate_mounts() -> Result<PrivateMounts, Failure> {
+    runtimes::private_mounts().map_err(|fault| Failure::chain(Exit::System, &fault))
+}
+
+fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|fault| Failure::chain(Exit::System, &fault))?.block_on(work)
+}
+
+fn help_env(format: HelpFormat) -> Outcome {
+    let text = match format {
+        HelpFormat::Text => env::help::text(),
+        HelpFormat::Markdown => env::help::markdown(),
+    };
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(Exit::Success)
+}
+
+/// The base name of the program as it was called, which variables can be bound to.
+fn program_name() -> String {
+    let called = std::env::args_os().next().unwrap_or_default();
+    Path::new(&called)
+        .file_name()
+        .map_or_else(|| "executor".into(), |name| name.to_string_lossy().into_owned())
+}

@@ -4,7 +4,7 @@ use super::phases::Prepared;
 use super::{Failure, skip};
 use crate::log::NO_EXIT_CODE;
 use crate::workspace::{DATA, SCRIPTS_DIR, file_name, normalize};
-use runtimes::{ExitStatus, Step};
+use runtimes::{ExitStatus, RuntimeError, Step};
 use wire::{DockerStep, Job};
 
 /// What a step's log key begins with.
@@ -44,6 +44,7 @@ impl Prepared<'_, '_> {
             // workspace, the runtime says why.
             let _ = self.confined.create_dir(below);
         }
+        let image = prepared.image.clone();
         let mut entry = claimed.log.entry(&format!("{KEY}{name}"), Some(&prepared.argv));
         claimed.timeline.reached("step begins");
         let ran = self.opened.sandbox.run(prepared, &mut entry, claimed.stop.token()).await;
@@ -54,7 +55,12 @@ impl Prepared<'_, '_> {
                 Failure::of_exit(name, &exit)
             }
             Err(fault) => {
-                let failure = Failure::of_runtime(&fault);
+                let failure = match &fault {
+                    RuntimeError::Image(_) => {
+                        Failure::of_runtime(&fault).while_doing(&format!("image {image}"))
+                    }
+                    _ => Failure::of_runtime(&fault),
+                };
                 if let Failure::Broke { message, .. } = &failure {
                     entry.line(message);
                 }

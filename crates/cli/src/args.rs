@@ -1,0 +1,214 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Runs code that nobody should have to trust: isolated, limited, observable, with logs and results
+/// that are not lost.
+#[derive(Debug, Parser)]
+#[command(name = "executor", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do; without it, `run`.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a control plane and an agent together: the quickest way to try it all
+    Up(ServerArgs),
+    /// Start the control plane: queue, repositories, API
+    Server(ServerArgs),
+    /// Start the agent: take jobs, run each in a sandbox, report
+    Run(RunArgs),
+    /// Submit and look after jobs
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Look after the repositories that jobs can use
+    #[command(subcommand)]
+    Repo(RepoCommand),
+    /// Look after the container images on this host
+    #[command(subcommand)]
+    Image(ImageCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Where everything is kept [default: /var/lib/executor for root, ~/.local/share/executor for others]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7080")]
+    pub(crate) listen: SocketAddr,
+    /// Site configuration, JSON with comments [default: DATA_DIR/site-config.jsonc, made on first start]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) site_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunArgs {
+    /// Print every environment variable with its meaning, and leave
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "text", require_equals = true)]
+    pub(crate) help_env: Option<HelpFormat>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum HelpFormat {
+    Text,
+    Markdown,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// Submit a job and follow it; the exit code tells how it ended (0 completed, 1 failed, 3 the
+    /// system failed it, 130 cancelled)
+    Run(Box<JobRunArgs>),
+    /// List jobs, newest first
+    List(JobListArgs),
+    /// Show one job
+    Show(JobArgs),
+    /// Print a job's logs
+    Logs(JobLogsArgs),
+    /// Stop a job
+    Cancel(JobArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobRunArgs {
+    /// A job file (YAML) instead of the options below
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "queue", "command"])]
+    pub(crate) file: Option<PathBuf>,
+    /// A repository that was added with `executor repo add`; without one the job is just steps
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repo: Option<String>,
+    /// Branch, tag or commit [default: the repository's HEAD]
+    #[arg(long, value_name = "REV", requires = "repo")]
+    pub(crate) rev: Option<String>,
+    /// Container image of every step
+    #[arg(long, value_name = "IMG", required_unless_present = "file")]
+    pub(crate) image: Option<String>,
+    /// A step: a line of shell. May be given several times; they run before CMD
+    #[arg(long, value_name = "SCRIPT")]
+    pub(crate) step: Vec<String>,
+    /// A variable for every step; `K` alone takes the value from this environment
+    #[arg(long, short, value_name = "K=V")]
+    pub(crate) env: Vec<String>,
+    /// A variable whose value, taken from this environment, never reaches a log
+    #[arg(long, value_name = "K")]
+    pub(crate) secret: Vec<String>,
+    /// Queue: batches or codeintel
+    #[arg(long, default_value = "batches")]
+    pub(crate) queue: String,
+    /// Submit, print the id, and leave
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// One JSON event a line instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The last step: a command and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobListArgs {
+    /// Only jobs of this queue
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// Only jobs in this state: queued, processing, completed, errored, failed or canceled
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: u32,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job's id
+    pub(crate) id: i64,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobLogsArgs {
+    /// The job's id
+    pub(crate) id: i64,
+    /// Wait for more until the job ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// One JSON event a line instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RepoCommand {
+    /// Add a repository by path or URL; the control plane keeps a mirror of it
+    Add {
+        /// Its name in jobs, such as `app` or `github.com/acme/app`
+        name: String,
+        /// A path on the control plane's host, or a URL
+        source: String,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the repositories
+    List {
+        /// JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a repository and remove its mirror
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Import an image from a file: an OCI or Docker archive, or a root file system as tar
+    Import {
+        /// The image's name and tag, such as `debian:12`
+        name: String,
+        /// The archive
+        file: PathBuf,
+        #[command(flatten)]
+        store: ImageStoreArgs,
+    },
+    /// List the images on this host
+    List {
+        #[command(flatten)]
+        store: ImageStoreArgs,
+    },
+    /// Remove an image's name; `gc` then frees its space
+    Remove {
+        /// The image's name
+        name: String,
+        #[command(flatten)]
+        store: ImageStoreArgs,
+    },
+    /// Remove layers that no image needs
+    Gc {
+        #[command(flatten)]
+        store: ImageStoreArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageStoreArgs {
+    /// The data directory whose images are meant [default: see EXECUTOR_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,102 @@
+//! The client of the control plane's API.
+
+mod settings;
+mod sse;
+
+pub(crate) use settings::Settings;
+
+use crate::exit::{Exit, Failure, chain};
+use reqwest::{Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use server::api::Problem;
+use std::time::Duration;
+use url::Url;
+
+/// How long one call may take, streams aside.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long to look for a server that is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A control plane and the right to use it.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: SecretString,
+}
+
+impl Client {
+    pub(crate) fn new(base: Url, token: SecretString) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build();
+        let http = http.map_err(|fault| Failure::chain(Exit::System, &fault))?;
+        Ok(Self { http, base, token })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(self.request(Method::GET, path)).await
+    }
+
+    /// Plain text.
+    pub(crate) async fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let response = self.send(self.request(Method::GET, path).timeout(CALL_TIMEOUT)).await?;
+        response.text().await.map_err(|fault| self.unreadable(&fault))
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.send(self.request(Method::DELETE, path).timeout(CALL_TIMEOUT)).await.map(drop)
+    }
+
+    /// Follows a job's log from its beginning.
+    pub(crate) fn follow(&self, job: i64) -> sse::Follow {
+        sse::Follow::new(self.clone(), format!("/api/v1/jobs/{job}/logs/stream"))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        self.http.request(method, url).bearer_auth(self.token.expose_secret())
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let response = self.send(request.timeout(CALL_TIMEOUT)).await?;
+        response.json().await.map_err(|fault| self.unreadable(&fault))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|fault| self.unreachable(&fault))?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+
+    fn unreachable(&self, fault: &reqwest::Error) -> Failure {
+        Failure::system(format!(
+            "no answer from the control plane at {}: {}; is `executor up` or `executor server` running there?",
+            self.base,
+            // The URL is already told.
+            chain(fault).split(" for url ").next().unwrap_or_default()
+        ))
+    }
+
+    fn unreadable(&self, fault: &reqwest::Error) -> Failure {
+        Failure::system(format!("the answer of {} can't be read: {}", self.base, chain(fault)))
+    }
+}
+
+/// What the control plane says it refused. Faults of the request are the caller's to mend.
+async fn refusal(response: Response) -> Failure {
+    let status = response.status();
+    let text = response.text().await.unwrap_or_default();
+    let message = serde_json::from_str::<Problem>(&text).map_or_else(
+        |_| format!("the control plane answered {status}: {}", text.chars().take(300).collect::<String>()),
+        |problem| problem.detail,
+    );
+    if status.is_client_error() { Failure::usage(message) } else { Failure::system(message) }
+}

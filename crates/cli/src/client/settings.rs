@@ -1,0 +1,147 @@
+//! What `up` and `server` leave for the client of the same user.
+
+use super::Client;
+use crate::env::EnvReader;
+use crate::exit::Failure;
+use crate::paths::Paths;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The settings file: JSON, readable by its owner only.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Settings {
+    /// The control plane's URL.
+    pub(crate) server_url: String,
+    /// Its API token.
+    pub(crate) api_token: SecretString,
+    /// The data directory of the `executor up` that wrote this; `server` has no images, so it names none.
+    #[serde(default)]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the file; `None` when there is none.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Failure> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(fault) => return Err(unusable(path, &fault)),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|fault| unusable(path, &fault))
+    }
+
+    /// Writes the file whole or not at all.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Written<'a> {
+            server_url: &'a str,
+            api_token: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data_dir: Option<&'a Path>,
+        }
+        let written = Written {
+            server_url: &self.server_url,
+            api_token: self.api_token.expose_secret(),
+            data_dir: self.data_dir.as_deref(),
+        };
+        let text = serde_json::to_string_pretty(&written).map_err(|fault| unusable(path, &fault))?;
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        let replace = || -> std::io::Result<()> {
+            let dir = path.parent().unwrap_or(Path::new("/"));
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            writeln!(file, "{text}")?;
+            std::fs::rename(&temporary, path)
+        };
+        replace().map_err(|fault| {
+            let _ = std::fs::remove_file(&temporary);
+            Failure::system(format!("the client's settings can't be written to {}: {fault}", path.display()))
+        })
+    }
+
+    /// The client that environment and settings describe; the environment wins.
+    pub(crate) fn client(env: &EnvReader<'_>, paths: &Paths) -> Result<Client, Failure> {
+        let written = Self::read(&paths.settings)?;
+        let (url, token) = match (env.text("EXECUTOR_SERVER_URL"), env.text("EXECUTOR_API_TOKEN"), written) {
+            (Some(url), Some(token), _) => (url, SecretString::from(token)),
+            (None, Some(token), Some(settings)) => (settings.server_url, SecretString::from(token)),
+            (None, None, Some(settings)) => (settings.server_url, settings.api_token),
+            (Some(url), None, Some(settings)) if same_server(&url, &settings.server_url) => {
+                (url, settings.api_token)
+            }
+            (Some(url), None, _) => {
+                return Err(Failure::usage(format!(
+                    "EXECUTOR_SERVER_URL is {url}, but no API token is known for it: set EXECUTOR_API_TOKEN"
+                )));
+            }
+            (None, _, None) => {
+                return Err(Failure::usage(format!(
+                    "no control plane is known: start one with `executor up`, or set EXECUTOR_SERVER_URL and \
+                     EXECUTOR_API_TOKEN (no settings at {})",
+                    paths.settings.display()
+                )));
+            }
+        };
+        let base =
+            url.parse().map_err(|fault| Failure::usage(format!("invalid server URL {url:?}: {fault}")))?;
+        Client::new(base, token)
+    }
+}
+
+/// A token is only ever sent to the server it belongs to.
+fn same_server(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+fn unusable(path: &Path, fault: &dyn std::fmt::Display) -> Failure {
+    Failure::usage(format!(
+        "the client's settings at {} can't be used: {fault}; remove the file and start `executor up` again, or set \
+         EXECUTOR_SERVER_URL and EXECUTOR_API_TOKEN",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn settings_round_trip_and_only_their_owner_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/client.json");
+        assert!(Settings::read(&path).unwrap().is_none());
+        let settings = Settings {
+            server_url: "http://127.0.0.1:1".into(),
+            api_token: "token-value".into(),
+            data_dir: Some("/d".into()),
+        };
+        settings.write(&path).unwrap();
+        settings.write(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let read = Settings::read(&path).unwrap().unwrap();
+        assert_eq!(read.api_token.expose_secret(), "token-value");
+        assert_eq!(read.data_dir, Some("/d".into()));
+        assert!(!format!("{read:?}").contains("token-value"));
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "a temporary file was left"
+        );
+    }
+
+    #[test]
+    fn broken_settings_say_where_they_are_and_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.json");
+        std::fs::write(&path, "{").unwrap();
+        let failure = Settings::read(&path).unwrap_err();
+        assert!(failure.message.contains("client.json") && failure.message.contains("remove the file"));
+    }
+}

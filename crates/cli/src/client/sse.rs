@@ -1,0 +1,116 @@
+//! Following a job: Server-Sent Events that resume where they were cut.
+
+use super::{Client, refusal};
+use crate::exit::Failure;
+use reqwest::{Method, Response};
+use server::api::LogEvent;
+use std::time::{Duration, Instant};
+
+/// How long to try to get back to a server that went away.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two tries.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Silence after which a connection counts as cut; the server sends something every 15 s.
+const SILENCE: Duration = Duration::from_secs(45);
+/// Bytes of one event at most.
+const MAX_EVENT: usize = 16 << 20;
+
+/// A log being followed.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    client: Client,
+    path: String,
+    response: Option<Response>,
+    buffer: Vec<u8>,
+    cursor: Option<String>,
+    ended: bool,
+}
+
+impl Follow {
+    pub(super) fn new(client: Client, path: String) -> Self {
+        Self { client, path, response: None, buffer: Vec::new(), cursor: None, ended: false }
+    }
+
+    /// The next event; `None` after [`LogEvent::End`].
+    pub(crate) async fn next(&mut self) -> Result<Option<LogEvent>, Failure> {
+        let mut cut_at: Option<Instant> = None;
+        while !self.ended {
+            if let Some(event) = self.take_event()? {
+                self.ended = matches!(event, LogEvent::End(_));
+                return Ok(Some(event));
+            }
+            match self.read_more().await {
+                Ok(()) => cut_at = None,
+                Err(Cut::Final(failure)) => return Err(failure),
+                Err(Cut::Retry(failure)) => {
+                    self.response = None;
+                    self.buffer.clear();
+                    if cut_at.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                        return Err(failure);
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read_more(&mut self) -> Result<(), Cut> {
+        if self.response.is_none() {
+            self.response = Some(self.connect().await?);
+        }
+        let Some(response) = &mut self.response else { return Ok(()) };
+        let cut = |text: &str| Cut::Retry(Failure::system(format!("the log stream was cut: {text}")));
+        match tokio::time::timeout(SILENCE, response.chunk()).await {
+            Err(_) => Err(cut("the control plane went silent")),
+            Ok(Err(fault)) => Err(cut(&fault.to_string())),
+            Ok(Ok(None)) => Err(cut("the control plane closed it")),
+            Ok(Ok(Some(bytes))) if self.buffer.len() + bytes.len() > MAX_EVENT => {
+                Err(Cut::Final(Failure::system("an event of the log stream is too large")))
+            }
+            Ok(Ok(Some(bytes))) => {
+                self.buffer.extend_from_slice(&bytes);
+                Ok(())
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Response, Cut> {
+        let mut request = self.client.request(Method::GET, &self.path);
+        if let Some(cursor) = &self.cursor {
+            request = request.header("Last-Event-ID", cursor);
+        }
+        let response = request.send().await.map_err(|fault| Cut::Retry(self.client.unreachable(&fault)))?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status if status.is_server_error() => Err(Cut::Retry(refusal(response).await)),
+            _ => Err(Cut::Final(refusal(response).await)),
+        }
+    }
+
+    /// Takes one whole event out of the buffer, and remembers where to resume.
+    fn take_event(&mut self) -> Result<Option<LogEvent>, Failure> {
+        while let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
+            let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
+            let block = String::from_utf8_lossy(&block);
+            let field =
+                |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
+            if let Some(cursor) = field("id:") {
+                self.cursor = Some(cursor.to_owned());
+            }
+            let Some(data) = field("data:") else { continue };
+            let event = serde_json::from_str(data)
+                .map_err(|fault| Failure::system(format!("the log stream can't be read: {fault}")))?;
+            return Ok(Some(event));
+        }
+        Ok(None)
+    }
+}
+
+/// Why there is no more to read.
+enum Cut {
+    /// Trying again may help.
+    Retry(Failure),
+    /// It won't.
+    Final(Failure),
+}

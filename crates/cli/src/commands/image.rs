@@ -1,0 +1,114 @@
+//! `executor image`: works on this host's image store, with or without an agent running.
+
+use super::print;
+use crate::args::{ImageCommand, ImageStoreArgs};
+use crate::client::Settings;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::paths::{self, Paths};
+use images::{ImageError, ImageInfo, ImageStore, Reference};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::path::Path;
+
+/// An image, for `--json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ImageView {
+    name: String,
+    digest: String,
+    size: u64,
+    created_at: Timestamp,
+}
+
+impl From<&ImageInfo> for ImageView {
+    fn from(info: &ImageInfo) -> Self {
+        Self {
+            name: info.reference.familiar(),
+            digest: info.digest.clone(),
+            size: info.size,
+            created_at: Timestamp::from_second(info.created_at).unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
+}
+
+pub(crate) fn run(paths: &Paths, command: ImageCommand) -> Outcome {
+    match command {
+        ImageCommand::Import { name, file, store } => import(paths, &name, &file, store),
+        ImageCommand::List { store } => list(paths, store),
+        ImageCommand::Remove { name, store } => remove(paths, &name, store),
+        ImageCommand::Gc { store } => collect(paths, store),
+    }
+}
+
+fn open(paths: &Paths, args: &ImageStoreArgs) -> Result<ImageStore, Failure> {
+    let last_up = Settings::read(&paths.settings)?.and_then(|settings| settings.data_dir);
+    let data_dir = paths.agent_data_dir(args.data_dir.clone(), last_up);
+    ImageStore::open(paths::images(&data_dir)).map_err(failure)
+}
+
+fn import(paths: &Paths, name: &str, file: &Path, args: ImageStoreArgs) -> Outcome {
+    let reference: Reference = name.parse().map_err(failure)?;
+    let imported = open(paths, &args)?.import(&reference, file).map_err(failure)?;
+    if args.json {
+        print::json(&ImageView::from(&imported))?;
+    } else {
+        let view = ImageView::from(&imported);
+        print::line(&format!("imported {} ({}, {})", view.name, view.digest, bytes(view.size)))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn list(paths: &Paths, args: ImageStoreArgs) -> Outcome {
+    let found = open(paths, &args)?.list().map_err(failure)?;
+    let views: Vec<ImageView> = found.iter().map(ImageView::from).collect();
+    if args.json {
+        print::json(&views)?;
+        return Ok(Exit::Success);
+    }
+    let short = |digest: &str| digest.chars().take("sha256:".len() + 12).collect::<String>();
+    let rows = views.iter().map(|view| {
+        vec![view.name.clone(), short(&view.digest), bytes(view.size), print::ago(view.created_at)]
+    });
+    print::table(
+        &["NAME", "DIGEST", "SIZE", "ADDED"],
+        rows.collect(),
+        "no images yet: import one with `executor image import NAME:TAG FILE`; jobs pull what a registry has",
+    )?;
+    Ok(Exit::Success)
+}
+
+fn remove(paths: &Paths, name: &str, args: ImageStoreArgs) -> Outcome {
+    let reference: Reference = name.parse().map_err(failure)?;
+    open(paths, &args)?.remove(&reference).map_err(failure)?;
+    print::line(&format!("removed {}; `executor image gc` frees its space", reference.familiar()))?;
+    Ok(Exit::Success)
+}
+
+fn collect(paths: &Paths, args: ImageStoreArgs) -> Outcome {
+    let collected = open(paths, &args)?.collect_garbage().map_err(failure)?;
+    if args.json {
+        print::json(&serde_json::json!({ "layers": collected.layers, "bytes": collected.bytes }))?;
+    } else {
+        print::line(&format!("removed {} layers, {}", collected.layers, bytes(collected.bytes)))?;
+    }
+    Ok(Exit::Success)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
+fn failure(error: ImageError) -> Failure {
+    Failure::chain(Exit::Usage, &error)
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}

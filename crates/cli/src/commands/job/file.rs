@@ -1,0 +1,163 @@
+//! Job files.
+//!
+//! ```yaml
+//! queue: batches          # optional
+//! repo: app               # optional: a repository that was added
+//! rev: main               # optional: branch, tag or commit
+//! image: debian:12        # optional: the image of every step that names none
+//! env: {CI: "1"}          # optional
+//! secrets: [NPM_TOKEN]    # optional: taken from the environment, kept out of every log
+//! steps:
+//!   - name: build         # optional
+//!     run: make           # a shell script, or
+//!     script: ./build.sh  # a file that holds one, beside the job file
+//!     image: gcc:13       # optional
+//!     dir: sub            # optional
+//!     env: {V: "1"}       # optional
+//! ```
+
+use crate::env::Variables;
+use crate::exit::Failure;
+use jobs::{JobSpec, StepSpec};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Bytes of a job file or of a script beside it at most.
+const MAX_FILE: u64 = 4 << 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobFile {
+    #[serde(default)]
+    queue: Option<String>,
+    #[serde(default)]
+    repo: Option<String>,
+    #[serde(default)]
+    rev: Option<String>,
+    #[serde(default)]
+    image: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    secrets: Vec<String>,
+    steps: Vec<FileStep>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileStep {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    run: Option<String>,
+    #[serde(default)]
+    script: Option<String>,
+    #[serde(default)]
+    image: Option<String>,
+    #[serde(default)]
+    dir: String,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+/// Reads a job file into what the API takes.
+pub(super) fn read(path: &Path, variables: &Variables) -> Result<JobSpec, Failure> {
+    let text = read_text("job file", path)?;
+    let file: JobFile = serde_saphyr::from_str(&text).map_err(|fault| {
+        Failure::usage(format!("job file {}: {}", path.display(), one_line(&fault.to_string())))
+    })?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let steps = file.steps.into_iter().enumerate();
+    let steps = steps.map(|(index, step)| step.into_spec(index, file.image.as_deref(), beside));
+    Ok(JobSpec {
+        queue: file.queue.unwrap_or_else(|| "batches".to_owned()),
+        repo: file.repo,
+        rev: file.rev,
+        env: file.env,
+        secrets: super::submit::secrets(&file.secrets, variables)?,
+        steps: steps.collect::<Result<_, _>>()?,
+    })
+}
+
+impl FileStep {
+    fn into_spec(self, index: usize, image: Option<&str>, beside: &Path) -> Result<StepSpec, Failure> {
+        let shown = self.name.clone().unwrap_or_else(|| index.to_string());
+        let run = match (self.run, self.script) {
+            (Some(run), None) => run,
+            (None, Some(script)) => read_text(&format!("script of step {shown}"), &beside.join(script))?,
+            (None, None) => {
+                return Err(Failure::usage(format!("step {shown} has neither run nor script: give it one")));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage(format!("step {shown} has both run and script: keep one")));
+            }
+        };
+        let image = self.image.or_else(|| image.map(str::to_owned)).ok_or_else(|| {
+            Failure::usage(format!("step {shown} names no image: give the step or the whole job one"))
+        })?;
+        Ok(StepSpec { name: self.name, image, run, dir: self.dir, env: self.env })
+    }
+}
+
+fn read_text(what: &str, path: &Path) -> Result<String, Failure> {
+    let size = std::fs::metadata(path).map(|meta| meta.len());
+    let text = size.and_then(|size| if size > MAX_FILE { Ok(None) } else { std::fs::read(path).map(Some) });
+    match text {
+        Ok(Some(bytes)) => String::from_utf8(bytes)
+            .map_err(|_| Failure::usage(format!("{what} {} is not UTF-8 text", path.display()))),
+        Ok(None) => Err(Failure::usage(format!("{what} {} is larger than {MAX_FILE} bytes", path.display()))),
+        Err(fault) => Err(Failure::usage(format!("{what} {} can't be read: {fault}", path.display()))),
+    }
+}
+
+/// The YAML library draws a picture of the place; one line is enough, and its first tells the place.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it can't be read").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_job(text: &str) -> Result<JobSpec, String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("build.sh"), "make all\n").unwrap();
+        let path = dir.path().join("job.yaml");
+        std::fs::write(&path, text).unwrap();
+        read(&path, &Variables::of(&[("TOKEN", "value")])).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn a_whole_job_file_is_read() {
+        let job = read_job(
+            "repo: app\nrev: main\nimage: debian:12\nenv: {A: '1'}\nsecrets: [TOKEN]\nsteps:\n  - run: make\n    dir: sub\n  - \
+             name: script\n    script: build.sh\n    image: gcc:13\n    env: {B: '2'}\n",
+        )
+        .unwrap();
+        assert_eq!(
+            (job.queue.as_str(), job.repo.as_deref(), job.rev.as_deref()),
+            ("batches", Some("app"), Some("main"))
+        );
+        assert_eq!(job.secrets["TOKEN"], "value");
+        assert_eq!((job.steps[0].image.as_str(), job.steps[0].run.as_str()), ("debian:12", "make"));
+        assert_eq!((job.steps[1].image.as_str(), job.steps[1].run.as_str()), ("gcc:13", "make all\n"));
+    }
+
+    #[test]
+    fn each_fault_names_the_place_and_the_remedy() {
+        for (text, part) in [
+            ("steps: [", "job.yaml"),
+            ("steps:\n  - run: x\n    imgae: y\n", "imgae"),
+            ("image: a\nsteps:\n  - name: s\n    script: none.sh\n", "none.sh can't be read"),
+            ("image: a\nsteps:\n  - name: s\n", "neither run nor script"),
+            ("image: a\nsteps:\n  - {run: x, script: y}\n", "both run and script"),
+            ("steps:\n  - run: x\n", "names no image"),
+            ("image: a\nsecrets: [NOPE]\nsteps:\n  - run: x\n", "NOPE"),
+        ] {
+            let message = read_job(text).expect_err(text);
+            assert!(message.contains(part), "{text:?}: {message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+    }
+}

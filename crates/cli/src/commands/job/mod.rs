@@ -1,0 +1,134 @@
+//! `executor job`.
+
+mod file;
+mod follow;
+mod submit;
+
+use super::print;
+use crate::args::{JobArgs, JobCommand, JobListArgs, JobLogsArgs};
+use crate::client::Client;
+use crate::env::Variables;
+use crate::exit::{Exit, Failure, Outcome};
+use jiff::Timestamp;
+use jobs::{Blame, State};
+use server::api::{JobView, Page};
+use std::fmt::Write;
+
+pub(crate) async fn run(client: &Client, variables: &Variables, command: JobCommand) -> Outcome {
+    match command {
+        JobCommand::Run(args) => submit::run(client, variables, *args).await,
+        JobCommand::List(args) => list(client, args).await,
+        JobCommand::Show(args) => show(client, args).await,
+        JobCommand::Logs(args) => logs(client, args).await,
+        JobCommand::Cancel(args) => cancel(client, args).await,
+    }
+}
+
+/// How a job's end maps to the client's exit code.
+pub(super) fn exit_of(job: &JobView) -> Exit {
+    match (job.state, job.blame) {
+        (State::Completed, _) => Exit::Success,
+        (State::Canceled, _) => Exit::Canceled,
+        (State::Failed | State::Errored, Some(Blame::System)) => Exit::System,
+        _ => Exit::Failed,
+    }
+}
+
+async fn list(client: &Client, args: JobListArgs) -> Outcome {
+    let mut path = format!("/api/v1/jobs?limit={}", args.limit);
+    if let Some(queue) = &args.queue {
+        jobs::name::check_queue(queue).map_err(Failure::usage)?;
+        let _ = write!(path, "&queue={queue}");
+    }
+    if let Some(state) = &args.state {
+        let state: State = state.parse().map_err(Failure::usage)?;
+        let _ = write!(path, "&state={state}");
+    }
+    let page: Page<JobView> = client.get(&path).await?;
+    if args.json {
+        print::json(&page.items)?;
+        return Ok(Exit::Success);
+    }
+    let rows = page.items.iter().map(row).collect();
+    print::table(
+        &["ID", "STATE", "REASON", "QUEUE", "REPOSITORY", "QUEUED", "TOOK"],
+        rows,
+        "no jobs: submit one with `executor job run --image IMG -- CMD`",
+    )?;
+    Ok(Exit::Success)
+}
+
+fn row(job: &JobView) -> Vec<String> {
+    let took = job.started_at.map_or(String::new(), |started| {
+        print::span(started, job.finished_at.unwrap_or_else(Timestamp::now))
+    });
+    vec![
+        job.id.to_string(),
+        job.state.to_string(),
+        job.reason.clone().unwrap_or_default(),
+        job.queue.clone(),
+        job.repository.clone().unwrap_or_default(),
+        print::ago(job.queued_at),
+        took,
+    ]
+}
+
+async fn show(client: &Client, args: JobArgs) -> Outcome {
+    let job: JobView = client.get(&format!("/api/v1/jobs/{}", args.id)).await?;
+    if args.json {
+        print::json(&job)?;
+        return Ok(Exit::Success);
+    }
+    let mut facts = vec![
+        ("job", job.id.to_string()),
+        ("state", job.state.to_string()),
+        ("queue", job.queue.clone()),
+        ("attempt", job.attempt.to_string()),
+        ("queued", job.queued_at.to_string()),
+    ];
+    let optional = [
+        ("reason", job.reason.clone()),
+        ("message", job.message.clone()),
+        ("executor", job.executor.clone()),
+        ("repository", job.repository.clone()),
+        ("revision", job.rev.clone()),
+        ("commit", job.commit.clone()),
+        ("started", job.started_at.map(|time| time.to_string())),
+        ("finished", job.finished_at.map(|time| time.to_string())),
+    ];
+    facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    for (name, value) in facts {
+        print::line(&format!("{name:<12}{value}"))?;
+    }
+    print::line("")?;
+    let steps = job.steps.iter().map(|step| {
+        let code = step.exit_code.map_or(String::new(), |code| code.to_string());
+        vec![
+            step.key.clone(),
+            step.image.clone(),
+            code,
+            step.duration_ms.map_or(String::new(), print::millis),
+        ]
+    });
+    print::table(&["STEP", "IMAGE", "EXIT CODE", "TOOK"], steps.collect(), "no steps")?;
+    Ok(Exit::Success)
+}
+
+async fn logs(client: &Client, args: JobLogsArgs) -> Outcome {
+    follow::logs(client, args.id, args.follow, args.json).await
+}
+
+async fn cancel(client: &Client, args: JobArgs) -> Outcome {
+    let job: JobView = client.post(&format!("/api/v1/jobs/{}/cancel", args.id), &()).await?;
+    if args.json {
+        print::json(&job)?;
+    } else if job.state == State::Canceled {
+        print::line(&format!("job {} is canceled", job.id))?;
+    } else {
+        print::line(&format!(
+            "job {} is asked to stop; see how it ends with `executor job show {}`",
+            job.id, job.id
+        ))?;
+    }
+    Ok(Exit::Success)
+}

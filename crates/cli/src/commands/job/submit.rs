@@ -1,0 +1,113 @@
+//! `executor job run`.
+
+use super::{exit_of, file, follow};
+use crate::args::JobRunArgs;
+use crate::client::Client;
+use crate::commands::print;
+use crate::env::Variables;
+use crate::exit::{Exit, Failure, Outcome};
+use jobs::{JobSpec, StepSpec};
+use server::api::JobView;
+use std::collections::BTreeMap;
+
+pub(super) async fn run(client: &Client, variables: &Variables, args: JobRunArgs) -> Outcome {
+    let spec = match &args.file {
+        Some(path) => file::read(path, variables)?,
+        None => spec_of(&args, variables)?,
+    };
+    spec.check().map_err(Failure::usage)?;
+    let job: JobView = client.post("/api/v1/jobs", &spec).await?;
+    if args.detach {
+        if args.json {
+            print::json(&job)?;
+        } else {
+            print::line(&job.id.to_string())?;
+        }
+        return Ok(Exit::Success);
+    }
+    follow::to_the_end(client, job.id, args.json).await.map(|job| exit_of(&job))
+}
+
+fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure> {
+    let mut scripts = args.step.clone();
+    if !args.command.is_empty() {
+        scripts.push(shell_words::join(&args.command));
+    }
+    if scripts.is_empty() {
+        return Err(Failure::usage(
+            "there is nothing to run: give a command after `--`, a --step, or a job file with --file",
+        ));
+    }
+    let image = args.image.clone().unwrap_or_default();
+    let step = |run| StepSpec { image: image.clone(), run, ..StepSpec::default() };
+    Ok(JobSpec {
+        queue: args.queue.clone(),
+        repo: args.repo.clone(),
+        rev: args.rev.clone(),
+        env: args.env.iter().map(|pair| variable(pair, variables)).collect::<Result<_, _>>()?,
+        secrets: secrets(&args.secret, variables)?,
+        steps: scripts.into_iter().map(step).collect(),
+    })
+}
+
+fn variable(pair: &str, variables: &Variables) -> Result<(String, String), Failure> {
+    match pair.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Ok((pair.to_owned(), from_environment("--env", pair, variables)?)),
+    }
+}
+
+/// Secrets are named, never given: a value on the command line is seen by everybody on the host.
+pub(super) fn secrets(names: &[String], variables: &Variables) -> Result<BTreeMap<String, String>, Failure> {
+    let value = |name: &String| match name.split_once('=') {
+        Some((name, _)) => Err(Failure::usage(format!(
+            "a secret's value may not be on the command line: export {name} and say `--secret {name}`"
+        ))),
+        None => Ok((name.clone(), from_environment("secret", name, variables)?)),
+    };
+    names.iter().map(value).collect()
+}
+
+fn from_environment(what: &str, name: &str, variables: &Variables) -> Result<String, Failure> {
+    let value = variables.get(name).map(str::to_owned);
+    value.ok_or_else(|| {
+        Failure::usage(format!("{what} {name:?} is not set in this environment: export it first"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command, JobCommand};
+    use clap::Parser;
+
+    fn spec(args: &[&str]) -> Result<JobSpec, String> {
+        let line = ["executor", "job", "run", "--image", "debian"].iter().chain(args);
+        let Some(Command::Job(JobCommand::Run(args))) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("another command was read");
+        };
+        spec_of(&args, &Variables::of(&[("TOKEN", "value"), ("A", "from env")]))
+            .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn steps_come_in_order_and_the_command_is_quoted() {
+        let spec = spec(&["--step", "make", "--step", "make test", "--", "echo", "a b", "$HOME"]).unwrap();
+        let scripts: Vec<_> = spec.steps.iter().map(|step| step.run.as_str()).collect();
+        assert_eq!(scripts, ["make", "make test", "echo 'a b' '$HOME'"]);
+    }
+
+    #[test]
+    fn variables_are_given_or_taken_from_the_environment() {
+        let spec = spec(&["--env", "A", "--env", "B=x=y", "--secret", "TOKEN", "--", "true"]).unwrap();
+        assert_eq!((spec.env["A"].as_str(), spec.env["B"].as_str()), ("from env", "x=y"));
+        assert_eq!(spec.secrets["TOKEN"], "value");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(spec(&[]).unwrap_err().contains("nothing to run"));
+        assert!(spec(&["--secret", "NOPE", "--", "true"]).unwrap_err().contains("NOPE"));
+        assert!(spec(&["--secret", "K=v", "--", "true"]).unwrap_err().contains("export K"));
+    }
+}

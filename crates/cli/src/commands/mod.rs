@@ -1,0 +1,10 @@
+//! One module per command.
+
+pub(crate) mod image;
+pub(crate) mod job;
+pub(crate) mod repo;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod up;
+
+mod print;

@@ -1,0 +1,64 @@
+//! Tables for people, JSON for programs.
+
+use crate::exit::{Exit, Failure};
+use comfy_table::presets::NOTHING;
+use jiff::{SpanRound, Timestamp, Unit};
+use serde::Serialize;
+use std::io::Write;
+
+/// One JSON document on standard output.
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    line(&text)
+}
+
+/// One line on standard output. A reader that went away is no fault of ours.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(fault) if fault.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::system(format!("standard output can't be written: {fault}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A table without lines; says `none` when there are no rows.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return line(none);
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(NOTHING).set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    let text = table.to_string();
+    text.lines().try_for_each(|text| line(text.trim_end().strip_prefix(' ').unwrap_or(text.trim_end())))
+}
+
+/// How long ago, roughly.
+pub(super) fn ago(time: Timestamp) -> String {
+    format!("{} ago", span(time, Timestamp::now()))
+}
+
+/// How long from one time to another, roughly: the two largest units.
+pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
+    let seconds = (to.as_second() - from.as_second()).max(0);
+    let smallest = match seconds {
+        0..=7_199 => Unit::Second,
+        7_200..=172_799 => Unit::Minute,
+        _ => Unit::Hour,
+    };
+    let rounded =
+        jiff::Span::new().seconds(seconds).round(SpanRound::new().largest(Unit::Hour).smallest(smallest));
+    rounded.map_or_else(|_| format!("{seconds}s"), |span| format!("{span:#}"))
+}
+
+/// Milliseconds for people.
+pub(super) fn millis(duration_ms: i64) -> String {
+    match duration_ms {
+        ..=999 => format!("{duration_ms} ms"),
+        1_000..=59_999 => format!("{:.1} s", duration_ms as f64 / 1_000.0),
+        _ => format!("{} min {} s", duration_ms / 60_000, duration_ms % 60_000 / 1_000),
+    }
+}

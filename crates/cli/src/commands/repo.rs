@@ -1,0 +1,62 @@
+//! `executor repo`.
+
+use super::print;
+use crate::args::RepoCommand;
+use crate::client::Client;
+use crate::exit::{Exit, Failure, Outcome};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use server::api::{AddRepository, RepositoryView};
+use std::path::Path;
+
+pub(crate) async fn run(client: &Client, command: RepoCommand) -> Outcome {
+    match command {
+        RepoCommand::Add { name, source, json } => add(client, name, source, json).await,
+        RepoCommand::List { json } => list(client, json).await,
+        RepoCommand::Remove { name } => remove(client, &name).await,
+    }
+}
+
+async fn add(client: &Client, name: String, source: String, json: bool) -> Outcome {
+    let request = AddRepository { name, source: absolute(source)? };
+    let added: RepositoryView = client.post("/api/v1/repositories", &request).await?;
+    if json {
+        print::json(&added)?;
+    } else {
+        print::line(&format!("added repository {} from {}", added.name, added.source))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// A path is told as the server will find it: whole. What is no path here is a URL, or a path on the
+/// server's own host.
+fn absolute(source: String) -> Result<String, Failure> {
+    if source.contains("://") || !Path::new(&source).exists() {
+        return Ok(source);
+    }
+    let path = std::fs::canonicalize(&source)
+        .map_err(|fault| Failure::usage(format!("repository path {source:?} can't be resolved: {fault}")))?;
+    path.into_os_string().into_string().map_err(|path| Failure::usage(format!("path {path:?} is not UTF-8")))
+}
+
+async fn list(client: &Client, json: bool) -> Outcome {
+    let repositories: Vec<RepositoryView> = client.get("/api/v1/repositories").await?;
+    if json {
+        print::json(&repositories)?;
+        return Ok(Exit::Success);
+    }
+    let rows =
+        repositories.iter().map(|row| vec![row.name.clone(), row.source.clone(), print::ago(row.created_at)]);
+    print::table(
+        &["NAME", "SOURCE", "ADDED"],
+        rows.collect(),
+        "no repositories yet: add one with `executor repo add NAME PATH-OR-URL`",
+    )?;
+    Ok(Exit::Success)
+}
+
+async fn remove(client: &Client, name: &str) -> Outcome {
+    let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
+    client.delete(&format!("/api/v1/repositories/{encoded}")).await?;
+    print::line(&format!("removed repository {name}"))?;
+    Ok(Exit::Success)
+}

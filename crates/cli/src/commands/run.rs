@@ -1,0 +1,136 @@
+//! `executor run`: the agent.
+
+use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
+use crate::client::Settings;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::lifecycle::Lifecycle;
+use crate::paths::{self, Paths};
+use images::ImageStore;
+use runtimes::oci::OciRuntime;
+use runtimes::{Finding, PrivateMounts, Runtime, Severity};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Runs the agent until it is told to leave.
+pub(crate) async fn run(
+    paths: &Paths,
+    host: &str,
+    mounts: PrivateMounts,
+    connection: Connection,
+    settings: AgentSettings,
+) -> Outcome {
+    let last_up = Settings::read(&paths.settings)?.and_then(|settings| settings.data_dir);
+    let data_dir = paths.agent_data_dir(None, last_up);
+    let lifecycle = Lifecycle::listen().map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    let url = connection.url.clone();
+    let queues = connection.queues.join(", ");
+    let agent = Agent::start(&data_dir, host, mounts, connection, settings).await?;
+    super::print::line(&format!("agent {} takes jobs of {queues} from {url}", agent.name()))?;
+    agent.run(&lifecycle).await
+}
+
+/// An agent whose host was looked at.
+pub(crate) struct Agent {
+    config: agent::AgentConfig,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Agent {
+    /// Looks at the host; says what can't be promised, and refuses to start when nothing can run.
+    pub(crate) async fn start(
+        data_dir: &Path,
+        host: &str,
+        mounts: PrivateMounts,
+        connection: Connection,
+        settings: AgentSettings,
+    ) -> Result<Self, Failure> {
+        let data_dir = absolute(data_dir)?;
+        let runtime = runtime(&settings.runtime, &data_dir, mounts)?;
+        look(runtime.as_ref(), settings.runtime.strict).await?;
+        let work_dir = paths::agent(&data_dir).join("work");
+        Ok(Self { config: settings.config(connection, host, work_dir), runtime })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Takes and runs jobs until `lifecycle` says otherwise.
+    pub(crate) async fn run(self, lifecycle: &Lifecycle) -> Outcome {
+        let done =
+            agent::run(self.config, self.runtime, lifecycle.drain.clone(), lifecycle.stop.clone()).await;
+        match done {
+            Ok(summary) => {
+                tracing::info!(taken = summary.taken, completed = summary.completed, "the agent is done");
+                Ok(Exit::Success)
+            }
+            Err(agent::AgentError::NeverReached) => Ok(Exit::Failed),
+            Err(fault) => Err(Failure::chain(Exit::System, &fault)),
+        }
+    }
+}
+
+/// The one place that knows which runtimes there are.
+fn runtime(
+    settings: &RuntimeSettings,
+    data_dir: &Path,
+    mounts: PrivateMounts,
+) -> Result<Arc<dyn Runtime>, Failure> {
+    let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
+    match settings.name.as_str() {
+        "oci" => {
+            let images = ImageStore::open(paths::images(data_dir)).map_err(|fault| failed(&fault))?;
+            let options = settings.oci_options(paths::agent(data_dir).join("oci"), mounts);
+            let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
+            Ok(Arc::new(runtime))
+        }
+        other => Err(Failure::usage(format!("there is no runtime {other:?}: set EXECUTOR_RUNTIME to oci"))),
+    }
+}
+
+/// Jobs' mounts and helpers name the directory from wherever they are.
+fn absolute(data_dir: &Path) -> Result<PathBuf, Failure> {
+    let made = std::fs::create_dir_all(data_dir).and_then(|()| std::fs::canonicalize(data_dir));
+    made.map_err(|fault| {
+        Failure::system(format!("the data directory {} can't be used: {fault}", data_dir.display()))
+    })
+}
+
+/// Says what was seen of the host. What can't be promised is a warning, and under strict operation a
+/// refusal.
+async fn look(runtime: &dyn Runtime, strict: bool) -> Result<(), Failure> {
+    let findings = runtime.preflight().await;
+    let stopping = |finding: &&Finding| {
+        finding.severity == Severity::Fatal || (strict && finding.severity == Severity::Warning)
+    };
+    for finding in &findings {
+        let Finding { id, seen, remedy, .. } = finding;
+        match finding.severity {
+            Severity::Info => tracing::info!(check = id, "{seen}"),
+            Severity::Warning | Severity::Fatal => tracing::warn!(check = id, remedy, "{seen}"),
+        }
+    }
+    let faults: Vec<String> = findings
+        .iter()
+        .filter(stopping)
+        .map(|finding| format!("{}: {}; {}", finding.id, finding.seen, finding.remedy))
+        .collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let why = if strict { " under EXECUTOR_STRICT" } else { "" };
+    Err(Failure::system(format!(
+        "the runtime {} can't run jobs here{why}: {}",
+        runtime.name(),
+        faults.join(" | ")
+    )))
+}
+
+/// Reads the environment for `run`, or tells every fault at once.
+pub(crate) fn read(
+    variables: &crate::env::Variables,
+    program: &str,
+) -> Result<(Connection, AgentSettings), Failure> {
+    let read = agent_config::read_for_run(variables, program);
+    read.map_err(|faults| Failure { exit: Exit::Failed, message: faults.to_string() })
+}

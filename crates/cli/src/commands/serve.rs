@@ -1,0 +1,55 @@
+//! `executor server`: the control plane.
+
+use super::print;
+use crate::args::ServerArgs;
+use crate::client::Settings;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::lifecycle::Lifecycle;
+use crate::paths::Paths;
+use server::{RunningServer, ServerConfig};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
+
+/// Serves until it is told to leave.
+pub(crate) async fn run(paths: &Paths, args: ServerArgs) -> Outcome {
+    let lifecycle = Lifecycle::listen().map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    let data_dir = paths.server_data_dir(args.data_dir.clone());
+    let server = start(data_dir, &args, lifecycle.drain.clone()).await?;
+    ready(paths, &server, None)?;
+    join(server).await
+}
+
+/// Starts the control plane; it leaves when `stop` is cancelled.
+pub(crate) async fn start(
+    data_dir: PathBuf,
+    args: &ServerArgs,
+    stop: CancellationToken,
+) -> Result<RunningServer, Failure> {
+    let mut config = ServerConfig::new(args.listen, data_dir);
+    config.site_config.clone_from(&args.site_config);
+    server::start(config, stop).await.map_err(|fault| Failure::chain(Exit::System, &fault))
+}
+
+/// Leaves the settings for the client and says that all is ready.
+pub(crate) fn ready(paths: &Paths, server: &RunningServer, data_dir: Option<PathBuf>) -> Result<(), Failure> {
+    let server_url = url(server.addr());
+    Settings { server_url: server_url.clone(), api_token: server.api_token().clone(), data_dir }
+        .write(&paths.settings)?;
+    print::line(&format!("listening on {server_url}"))
+}
+
+/// Waits for the control plane's end.
+pub(crate) async fn join(server: RunningServer) -> Outcome {
+    server.join().await.map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    Ok(Exit::Success)
+}
+
+/// Where a client on this host finds a server that listens on `addr`.
+pub(crate) fn url(addr: SocketAddr) -> String {
+    match addr {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{}", v4.port()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://[::1]:{}", v6.port()),
+        addr => format!("http://{addr}"),
+    }
+}

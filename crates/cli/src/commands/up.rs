@@ -1,0 +1,58 @@
+//! `executor up`: control plane and agent in one process.
+
+use super::run::Agent;
+use super::{print, serve};
+use crate::agent_config::{AgentSettings, Connection};
+use crate::args::ServerArgs;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::lifecycle::Lifecycle;
+use crate::paths::Paths;
+use runtimes::PrivateMounts;
+use tokio_util::sync::CancellationToken;
+
+/// Runs both until they are told to leave: first the agent, which still has to tell how its jobs
+/// ended, then the control plane.
+pub(crate) async fn run(
+    paths: &Paths,
+    host: &str,
+    mounts: PrivateMounts,
+    args: ServerArgs,
+    settings: AgentSettings,
+) -> Outcome {
+    let lifecycle = Lifecycle::listen().map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    let data_dir = paths.server_data_dir(args.data_dir.clone());
+    let stop_server = CancellationToken::new();
+    let server = serve::start(data_dir.clone(), &args, stop_server.clone()).await?;
+
+    let url = serve::url(server.addr());
+    let password = server.shared_secret().ok_or_else(|| {
+        Failure::usage(
+            "the site configuration has no executors.accessToken, so no agent can connect: give it one",
+        )
+    })?;
+    let connection = Connection {
+        url: url.parse().map_err(|fault| Failure::system(format!("{url}: {fault}")))?,
+        password,
+        queues: wire::paths::QUEUES.map(str::to_owned).to_vec(),
+        multi_queue: true,
+    };
+    let agent = match Agent::start(&data_dir, host, mounts, connection, settings).await {
+        Ok(agent) => agent,
+        Err(failure) => {
+            stop_server.cancel();
+            serve::join(server).await?;
+            return Err(failure);
+        }
+    };
+    // A second reader of the same data directory must find the same images, wherever it was started.
+    let absolute = std::fs::canonicalize(&data_dir).unwrap_or(data_dir);
+    serve::ready(paths, &server, Some(absolute))?;
+
+    let ended = agent.run(&lifecycle).await;
+    stop_server.cancel();
+    let served = serve::join(server).await;
+    if ended.is_ok() && served.is_ok() {
+        print::line("all jobs are done; goodbye")?;
+    }
+    ended.and(served).map(|_| Exit::Success)
+}

@@ -1,0 +1,63 @@
+//! Durations as Go writes them.
+
+use std::time::Duration;
+
+const UNITS: [(&str, f64); 8] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("μs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3_600.0),
+];
+
+/// `300ms`, `1.5h`, `2h45m`, or plain `0`. A unit is needed otherwise. None may be negative.
+pub(super) fn parse(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest.is_empty() || rest.starts_with('-') {
+        return Err("it must be a duration such as 300ms, 1.5h or 2h45m, and not negative".to_owned());
+    }
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, next) = after.split_at(unit_end);
+        let number: f64 = number.parse().map_err(|_| format!("{number:?} is not a number"))?;
+        let scale = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| scale);
+        let scale = scale.ok_or_else(|| match unit {
+            "" => "a unit is missing: use ns, us, ms, s, m or h".to_owned(),
+            _ => format!("unknown unit {unit:?}: use ns, us, ms, s, m or h"),
+        })?;
+        seconds += number * scale;
+        rest = next;
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| "it is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        for (text, millis) in [
+            ("0", 0),
+            ("0s", 0),
+            ("300ms", 300),
+            ("1.5h", 5_400_000),
+            ("2h45m", 9_900_000),
+            ("1m0.5s", 60_500),
+        ] {
+            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "5", "s", "1x", "-1s", "1.2.3s", "1 s", "99999999999999999999h"] {
+            assert!(parse(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

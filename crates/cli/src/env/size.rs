@@ -1,0 +1,45 @@
+//! Sizes in bytes, with suffixes in powers of 1024.
+
+/// `512M`, `12G`, `1.5T`, `20GB`, `20GiB`, or plain bytes.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits);
+    let suffix = suffix.trim().to_ascii_uppercase();
+    let letter = suffix.strip_suffix("IB").or_else(|| suffix.strip_suffix('B')).unwrap_or(&suffix);
+    let power = match letter {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(format!("unknown suffix {suffix:?}: use K, M, G or T")),
+    };
+    let number: f64 =
+        number.parse().map_err(|_| "it must be a number with a suffix, such as 12G".to_owned())?;
+    let bytes = number * 1024_f64.powi(power);
+    if bytes < 2_f64.powi(63) { Ok(bytes as u64) } else { Err("it is too large".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("1K", 1 << 10),
+            ("512m", 512 << 20),
+            ("12G", 12 << 30),
+            ("20GB", 20 << 30),
+            ("20GiB", 20 << 30),
+            ("1.5T", 3 << 39),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "G", "12X", "-1G", "1..2G", "99999999999T"] {
+            assert!(parse_size(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Signals, and the order of leaving.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// What the program is asked to do about its work.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lifecycle {
+    /// Take nothing new, finish what runs. The first HUP, INT or TERM.
+    pub(crate) drain: CancellationToken,
+    /// Stop what runs, clean up and leave. The second.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Lifecycle {
+    /// Listens for signals from now on.
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        let lifecycle = Self::default();
+        let mut signals = [
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        ];
+        let heard = lifecycle.clone();
+        tokio::spawn(async move {
+            let [hangup, interrupt, terminate] = &mut signals;
+            for token in [&heard.drain, &heard.stop] {
+                tokio::select! {
+                    _ = hangup.recv() => {}
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                tracing::warn!(
+                    second = heard.drain.is_cancelled(),
+                    "signal received: the first drains, the second stops"
+                );
+                token.cancel();
+            }
+        });
+        Ok(lifecycle)
+    }
+}

@@ -1,0 +1,59 @@
+//! Where things are kept on this host.
+
+use crate::env::EnvReader;
+use std::path::{Path, PathBuf};
+
+/// The directories of one user, resolved once.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    /// The client's settings file.
+    pub(crate) settings: PathBuf,
+    /// `EXECUTOR_DATA_DIR`, if set.
+    pub(crate) data_dir_from_env: Option<PathBuf>,
+    /// The data directory where nothing else names one.
+    pub(crate) default_data_dir: PathBuf,
+}
+
+impl Paths {
+    /// Reads what decides them. Without a home directory everything is below `/var/lib/executor`.
+    pub(crate) fn read(env: &EnvReader<'_>) -> Self {
+        let home = env.text("HOME").map(PathBuf::from);
+        let below_home = |variable, sub: &str| {
+            let given = env.text(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+            given.or_else(|| home.as_ref().map(|home| home.join(sub)))
+        };
+        let system = PathBuf::from("/var/lib/executor");
+        let config = below_home("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("executor"));
+        let data = below_home("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("executor"));
+        Self {
+            settings: config.unwrap_or_else(|| system.clone()).join("client.json"),
+            data_dir_from_env: env.text("EXECUTOR_DATA_DIR").map(PathBuf::from),
+            default_data_dir: if is_root() { system } else { data.unwrap_or(system) },
+        }
+    }
+
+    /// The data directory of `up` and `server`.
+    pub(crate) fn server_data_dir(&self, given: Option<PathBuf>) -> PathBuf {
+        given.or_else(|| self.data_dir_from_env.clone()).unwrap_or_else(|| self.default_data_dir.clone())
+    }
+
+    /// The data directory of the agent and of `executor image`: both must find the same one, so both
+    /// come here. `last_up` is the directory of the user's last `executor up`.
+    pub(crate) fn agent_data_dir(&self, given: Option<PathBuf>, last_up: Option<PathBuf>) -> PathBuf {
+        self.server_data_dir(given.or_else(|| self.data_dir_from_env.clone()).or(last_up))
+    }
+}
+
+/// Where images live below a data directory.
+pub(crate) fn images(data_dir: &Path) -> PathBuf {
+    data_dir.join("images")
+}
+
+/// Where the agent keeps the state of running jobs, below a data directory.
+pub(crate) fn agent(data_dir: &Path) -> PathBuf {
+    data_dir.join("agent")
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

@@ -1,0 +1,111 @@
+//! `kill -9` of each part in the middle of a job.
+
+use crate::support::{SOON, leftovers, system, wait};
+use std::time::{Duration, Instant};
+
+/// Prints numbered lines for a while.
+const COUNT: &str = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line-$i; usleep 50000; done";
+
+fn numbers(log: &str) -> Vec<u32> {
+    log.lines().filter_map(|line| line.strip_prefix("line-")?.parse().ok()).collect()
+}
+
+#[test]
+fn a_job_goes_on_while_the_server_dies_and_no_byte_of_its_log_is_lost() {
+    let Some(mut system) = system("a_job_goes_on_while_the_server_dies_and_no_byte_of_its_log_is_lost")
+    else {
+        return;
+    };
+    let _agent = system.agent();
+    let id = system.submit(&format!("set +x; {COUNT}"));
+    system.wait_for_log(&id, "line-20\n");
+    system.restart_server();
+    let job = system.wait_for_state(&id, "completed");
+    assert_eq!(job["attempt"], 1, "it was not run again: {job}");
+    let log = system.ok(&["job", "logs", &id]);
+    assert_eq!(numbers(&log), (1..=200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_followed_log_survives_the_server() {
+    let Some(mut system) = system("a_followed_log_survives_the_server") else { return };
+    let _agent = system.agent();
+    let id = system.submit(&format!("set +x; {COUNT}"));
+    let follower =
+        system.executor(&["job", "logs", "-f", &id]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    system.wait_for_log(&id, "line-20\n");
+    system.restart_server();
+    let output = follower.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(numbers(&String::from_utf8_lossy(&output.stdout)), (1..=200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_job_of_a_dead_agent_completes_on_another() {
+    let Some(mut system) = system("a_job_of_a_dead_agent_completes_on_another") else { return };
+    let mut first = system.agent();
+    // The first try would never end; the second finds the mark of the first.
+    let id = system.submit("echo begun; [ -n \"$SECOND\" ] || sleep 8");
+    system.wait_for_log(&id, "begun");
+    let killed = Instant::now();
+    first.kill();
+    wait(Duration::from_secs(5), "the sandbox of the dead agent to go", || {
+        leftovers(system.dir.path()).is_empty().then_some(())
+    });
+    let second = system.agent();
+    let job = wait(Duration::from_secs(36), "the job to be taken again", || {
+        let job = system.show(&id);
+        (job["attempt"] == 2).then_some(job)
+    });
+    assert!(killed.elapsed() < Duration::from_secs(36), "{job}");
+    assert!(job["executor"].as_str().unwrap().starts_with("agent2-"), "{job}");
+    let job = system.wait_for_state(&id, "completed");
+    assert_eq!(job["attempt"], 2);
+    second.stop();
+    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_old_token_is_dead_once_the_job_was_given_away() {
+    let Some(mut system) = system("an_old_token_is_dead_once_the_job_was_given_away") else { return };
+    let id = system.submit("echo by-the-second");
+    let http = reqwest::Client::new();
+    let call = |path: &str| http.post(format!("{}/.executors/queue/batches/{path}", system.url()));
+    let taken = call("dequeue")
+        .header("Authorization", format!("token-executor {}", system.shared_secret()))
+        .json(&serde_json::json!({ "executorName": "silent", "version": "5.9.0" }))
+        .send()
+        .await
+        .unwrap();
+    let job: serde_json::Value = taken.json().await.unwrap();
+    assert_eq!(job["id"].to_string(), id);
+    let token = job["token"].as_str().unwrap().to_owned();
+    let mark = |token: String| {
+        call("markComplete")
+            .header("Authorization", format!("Bearer {token}"))
+            .header("X-Sourcegraph-Job-ID", &id)
+            .header("X-Sourcegraph-Executor-Name", "silent")
+            .json(&serde_json::json!({ "executorName": "silent", "jobId": job["id"] }))
+            .send()
+    };
+    let url = system.url();
+    let _agent = system.agent();
+    wait(Duration::from_secs(36), "the job to complete on the second executor", || {
+        let job = system.show(&id);
+        (job["state"] == "completed" && job["attempt"] == 2).then_some(())
+    });
+    assert_eq!(url, system.url());
+    assert_eq!(mark(token).await.unwrap().status(), 401, "the old token still works");
+}
+
+#[test]
+fn a_submitted_job_survives_the_server() {
+    let Some(mut system) = system("a_submitted_job_survives_the_server") else { return };
+    let ids: Vec<String> = (0..5).map(|n| system.submit(&format!("echo survivor {n}"))).collect();
+    system.restart_server();
+    let _agent = system.agent();
+    for id in &ids {
+        system.wait_for_state(id, "completed");
+    }
+    wait(SOON, "the log", || system.ok(&["job", "logs", &ids[4]]).contains("survivor 4").then_some(()));
+}

@@ -1,0 +1,140 @@
+//! Steps that misbehave end with the right reason, leave nothing, and the next job runs.
+
+use crate::support::{System, leftovers, system, text};
+use std::time::{Duration, Instant};
+
+/// The next job runs, and nothing of the last one is left.
+fn still_well(system: &System) {
+    let output = system.job("echo still-well");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("still-well"));
+}
+
+#[test]
+fn a_daemon_does_not_outlive_its_step() {
+    let Some(mut system) = system("a_daemon_does_not_outlive_its_step") else { return };
+    let agent = system.agent();
+    let begun = Instant::now();
+    let output = system.job("for i in 1 2 3; do (setsid sh -c 'sleep 613' &) ; done; echo step-done");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(begun.elapsed() < Duration::from_secs(20), "it waited for the daemons");
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&line).contains("613"), "a daemon is left");
+    }
+    still_well(&system);
+    agent.stop();
+    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_step_that_ignores_sigterm_is_killed() {
+    let Some(mut system) = system("a_step_that_ignores_sigterm_is_killed") else { return };
+    let _agent = system.agent();
+    let id = system.submit("trap '' TERM INT HUP; echo begun; while true; do sleep 1; done");
+    system.wait_for_log(&id, "begun");
+    let asked = Instant::now();
+    system.ok(&["job", "cancel", &id]);
+    let job = system.wait_for_state(&id, "canceled");
+    assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}: {job}", asked.elapsed());
+    still_well(&system);
+}
+
+#[test]
+fn a_job_that_takes_too_long_ends_with_timeout() {
+    let limit = [("EXECUTOR_MAXIMUM_RUNTIME_PER_JOB", "3s")];
+    let Some(mut system) = System::with("a_job_that_takes_too_long_ends_with_timeout", &limit) else {
+        return;
+    };
+    let _agent = system.agent();
+    let output = system.job("trap '' TERM; while true; do sleep 1; done");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let job = system.newest();
+    assert_eq!(job["reason"], "timeout");
+    assert_eq!(job["end"]["limit"], 3_000, "{job}");
+    still_well(&system);
+}
+
+#[test]
+fn two_hundred_megabytes_are_cut_and_told() {
+    let Some(mut system) = system("two_hundred_megabytes_are_cut_and_told") else { return };
+    let agent = system.agent();
+    let id = system.submit(
+        "set +x; yes 0123456789012345678901234567890123456789 | head -c 200000000; echo; echo the-very-end",
+    );
+    let job = system.wait_for_state(&id, "completed");
+    assert_eq!(job["reason"], "succeeded");
+    let log = system.ok(&["job", "logs", &id]);
+    assert!(log.len() < 80 << 20, "{} bytes were kept", log.len());
+    assert!(log.contains("left out"), "the gap is told");
+    assert!(log.contains("the-very-end"), "the end is kept");
+    assert!(rss(agent.pid()) < 200 << 20, "the agent uses {} bytes", rss(agent.pid()));
+    assert!(rss(system.server.pid()) < 200 << 20, "the server uses {} bytes", rss(system.server.pid()));
+    still_well(&system);
+}
+
+#[test]
+fn one_line_of_64_megabytes_is_kept_without_taking_memory() {
+    let Some(mut system) = system("one_line_of_64_megabytes_is_kept_without_taking_memory") else { return };
+    let agent = system.agent();
+    let id = system.submit("set +x; head -c 64000000 /dev/zero | tr '\\0' x; echo; echo after-it");
+    system.wait_for_state(&id, "completed");
+    let log = system.ok(&["job", "logs", &id]);
+    assert!(log.contains("after-it"));
+    assert!(log.lines().any(|line| line.len() > 60_000_000), "the line was broken up");
+    assert!(rss(agent.pid()) < 200 << 20, "the agent uses {} bytes", rss(agent.pid()));
+    still_well(&system);
+}
+
+#[test]
+fn a_full_disk_is_the_job_s_own() {
+    let Some(mut system) = system("a_full_disk_is_the_job_s_own") else { return };
+    let _agent = system.agent();
+    for place in ["/data/big", "/big"] {
+        let output = system.job(&format!("dd if=/dev/zero of={place} bs=1M count=400"));
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let job = system.newest();
+        assert_eq!(job["reason"], "disk_full", "{place}: {job}");
+        assert!(job["end"]["limit"].as_u64().is_some_and(|limit| limit >= 200 << 20), "{job}");
+    }
+    still_well(&system);
+}
+
+#[test]
+fn too_much_memory_ends_with_its_limit_and_peak() {
+    let Some(mut system) = system("too_much_memory_ends_with_its_limit_and_peak") else { return };
+    let _agent = system.agent();
+    let output = system.job("tail /dev/zero");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let job = system.newest();
+    assert_eq!(job["reason"], "out_of_memory", "{job}");
+    assert_eq!(job["end"]["limit"], 256 << 20, "{job}");
+    assert!(job["end"]["observed"].as_u64().is_some_and(|peak| peak > 200 << 20), "{job}");
+    still_well(&system);
+}
+
+#[test]
+fn a_fork_bomb_stays_within_its_limit() {
+    let limit = [("EXECUTOR_JOB_PIDS", "64"), ("EXECUTOR_MAXIMUM_RUNTIME_PER_JOB", "5s")];
+    let Some(mut system) = System::with("a_fork_bomb_stays_within_its_limit", &limit) else { return };
+    let _agent = system.agent();
+    let output = system.job("bomb() { bomb | bomb & }; bomb; sleep 60");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    still_well(&system);
+}
+
+#[test]
+fn every_core_busy_does_not_cost_a_job_its_lease() {
+    let Some(mut system) = system("every_core_busy_does_not_cost_a_job_its_lease") else { return };
+    let _agent = system.agent();
+    let script = "for i in 1 2 3 4 5 6 7 8; do sh -c 'while :; do :; done' & done; sleep 32; echo kept";
+    let id = system.submit(script);
+    let job = system.wait_for_state(&id, "completed");
+    assert_eq!(job["attempt"], 1, "{job}");
+}
+
+fn rss(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}

@@ -1,0 +1,10 @@
+//! The whole of it: the real binary, real git, a real OCI runtime.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad_input;
+mod deaths;
+mod hostile;
+mod secrets;
+mod support;
+mod whole_jobs;

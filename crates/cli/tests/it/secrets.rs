@@ -1,0 +1,91 @@
+//! A secret's value reaches no log and no disk of ours, in whatever form it is printed.
+
+use crate::support::{system, text};
+use std::path::Path;
+
+const VALUE: &str = "s3cr3t/Value+With&Odd chars'42";
+
+#[test]
+fn a_secret_is_redacted_in_every_form() {
+    let Some(mut system) = system("a_secret_is_redacted_in_every_form") else { return };
+    let agent = system.agent();
+    let url_encoded = "s3cr3t%2FValue%2BWith%26Odd%20chars%2742";
+    let script = format!(
+        "set +x\n\
+         [ ${{#TOKEN}} = {} ] && echo the step has it\n\
+         echo \"plain <$TOKEN>\"\n\
+         echo \"error <$TOKEN>\" >&2\n\
+         printf 'split <%s' \"$(echo \"$TOKEN\" | cut -c1-9)\"; sleep 1; printf '%s>\\n' \"$(echo \"$TOKEN\" | cut -c10-)\"\n\
+         printf '%s' \"$TOKEN\" | base64 | sed 's/^/base64 </; s/$/>/'\n\
+         printf 'user:%s' \"$TOKEN\" | base64 | sed 's/^/aligned <//'\n\
+         echo 'url <{}>' | sed \"s/XX/%/g\"\n\
+         set -x; : \"$TOKEN\"\n",
+        VALUE.len(),
+        url_encoded.replace('%', "XX"),
+    )
+    .replace("<//'", "</'");
+    let output = system
+        .executor(&["job", "run", "--image", "busybox", "--secret", "TOKEN", "--step", &script])
+        .env("TOKEN", VALUE)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("the step has it"), "{}", text(&output));
+    for form in ["plain", "split", "base64", "url"] {
+        let expect = format!("{form} <${{{{ secrets.TOKEN }}}}>");
+        assert!(printed.contains(&expect), "{expect} in {}", text(&output));
+    }
+    let everything = text(&output);
+    for leak in [VALUE, "s3cr3t", url_encoded, "czNjcjN0", "MzY3IzdC9"] {
+        assert!(!everything.contains(leak), "{leak} in {everything}");
+    }
+    agent.stop();
+    for dir in [system.server_dir(), system.agent_dir().into()] {
+        assert_eq!(files_holding(&dir, VALUE.as_bytes()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_secret_is_in_no_answer_and_no_argument() {
+    let Some(mut system) = system("a_secret_is_in_no_answer_and_no_argument") else { return };
+    let _agent = system.agent();
+    let args = [
+        "job",
+        "run",
+        "--detach",
+        "--image",
+        "busybox",
+        "--secret",
+        "TOKEN",
+        "--step",
+        "echo begun; sleep 3",
+    ];
+    let output = system.executor(&args).env("TOKEN", VALUE).output().unwrap();
+    let id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    system.wait_for_log(&id, "begun");
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        assert!(!contains(&line, VALUE.as_bytes()), "in the arguments of process {:?}", entry.file_name());
+    }
+    assert!(!system.ok(&["job", "show", &id, "--json"]).contains("s3cr3t"));
+    let refused = system.refused(&["job", "run", "--image", "busybox", "--secret", "TOKEN=x", "--", "true"]);
+    assert!(refused.contains("export TOKEN"), "{refused}");
+}
+
+fn files_holding(dir: &Path, needle: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files_holding(&path, needle));
+        } else if std::fs::read(&path).is_ok_and(|bytes| contains(&bytes, needle)) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}

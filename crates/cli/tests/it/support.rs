@@ -1,0 +1,288 @@
+//! A system of its own for each test: temporary directories, free ports, processes ended by pid.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take that should take a moment.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// Makes a system, or says why the test is skipped.
+pub(crate) fn system(test: &str) -> Option<System> {
+    System::with(test, &[])
+}
+
+/// A control plane, an image named `busybox`, and whatever agents the test starts.
+pub(crate) struct System {
+    pub(crate) dir: TempDir,
+    pub(crate) server: Process,
+    agent_env: Vec<(String, String)>,
+    agents: u32,
+}
+
+impl System {
+    /// A system whose agents get `agent_env` besides.
+    pub(crate) fn with(test: &str, agent_env: &[(&str, &str)]) -> Option<Self> {
+        if !testkit::have_root() {
+            testkit::missing_part(test, "root");
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("executor-it-").tempdir().unwrap();
+        let archive = dir.path().join("busybox.tar");
+        if testkit::image::busybox_archive(&archive).is_none() {
+            testkit::missing_part(test, "a static busybox");
+            return None;
+        }
+        let server = start_server(dir.path(), "127.0.0.1:0");
+        let agent_env = agent_env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let system = Self { dir, server, agent_env, agents: 0 };
+        let archive = archive.to_string_lossy().into_owned();
+        system.ok(&["image", "import", "--data-dir", &system.agent_dir(), "busybox", &archive]);
+        Some(system)
+    }
+
+    /// Starts another agent and waits until it is ready.
+    pub(crate) fn agent(&mut self) -> Process {
+        self.agents += 1;
+        let mut command = executor(self.dir.path());
+        command
+            .arg("run")
+            .env("EXECUTOR_FRONTEND_URL", self.url())
+            .env("EXECUTOR_FRONTEND_PASSWORD", self.shared_secret())
+            .env("EXECUTOR_QUEUE_NAME", "batches")
+            .env("EXECUTOR_DATA_DIR", self.agent_dir())
+            .env("EXECUTOR_FIRECRACKER_DISK_SPACE", "256M")
+            .env("EXECUTOR_JOB_MEMORY", "256M")
+            .env("HOSTNAME", format!("agent{}", self.agents))
+            .envs(self.agent_env.iter().map(|(k, v)| (k, v)));
+        Process::start(command, "agent ")
+    }
+
+    /// The data directory of all agents: they share the images.
+    pub(crate) fn agent_dir(&self) -> String {
+        self.dir.path().join("agent-data").to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn server_dir(&self) -> PathBuf {
+        self.dir.path().join("server-data")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.setting("serverUrl")
+    }
+
+    pub(crate) fn setting(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.dir.path().join("config/executor/client.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json[name].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn shared_secret(&self) -> String {
+        let text = std::fs::read_to_string(self.server_dir().join("site-config.jsonc")).unwrap();
+        let (_, after) = text.split_once("\"executors.accessToken\"").unwrap();
+        after.split('"').nth(1).unwrap().to_owned()
+    }
+
+    /// Kills the server without warning and starts it again on the same port.
+    pub(crate) fn restart_server(&mut self) {
+        let address = self.url().strip_prefix("http://").unwrap().to_owned();
+        self.server.kill();
+        self.server = start_server(self.dir.path(), &address);
+    }
+
+    /// `executor` with this system's settings.
+    pub(crate) fn executor(&self, args: &[&str]) -> Command {
+        let mut command = executor(self.dir.path());
+        command.args(args);
+        command
+    }
+
+    /// Runs a command of the client to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.executor(args).output().unwrap()
+    }
+
+    /// The same, for a command that must succeed; returns its standard output.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same, for a command that must be refused as a usage error; returns what it said.
+    pub(crate) fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.trim_end().lines().count(), 1, "a refusal is one line: {said}");
+        said
+    }
+
+    /// Submits a job of one step and returns its id.
+    pub(crate) fn submit(&self, script: &str) -> String {
+        let args = ["job", "run", "--detach", "--image", "busybox", "--step", script];
+        self.ok(&args).trim().to_owned()
+    }
+
+    /// Runs a job of one step to its end.
+    pub(crate) fn job(&self, script: &str) -> Output {
+        self.run(&["job", "run", "--image", "busybox", "--step", script])
+    }
+
+    pub(crate) fn show(&self, id: &str) -> serde_json::Value {
+        serde_json::from_str(&self.ok(&["job", "show", id, "--json"])).unwrap()
+    }
+
+    /// The newest job.
+    pub(crate) fn newest(&self) -> serde_json::Value {
+        let list: serde_json::Value =
+            serde_json::from_str(&self.ok(&["job", "list", "--limit", "1", "--json"])).unwrap();
+        self.show(&list[0]["id"].to_string())
+    }
+
+    pub(crate) fn wait_for_state(&self, id: &str, state: &str) -> serde_json::Value {
+        wait(SOON, &format!("job {id} to be {state}"), || {
+            let job = self.show(id);
+            (job["state"] == state).then_some(job)
+        })
+    }
+
+    pub(crate) fn wait_for_log(&self, id: &str, part: &str) {
+        wait(SOON, &format!("{part:?} in the log of job {id}"), || {
+            self.ok(&["job", "logs", id]).contains(part).then_some(())
+        });
+    }
+
+    /// A git repository with two commits; returns its path and the ids of the commits.
+    pub(crate) fn git_repository(&self) -> (String, [String; 2]) {
+        let path = self.dir.path().join("repository");
+        std::fs::create_dir_all(path.join("sub")).unwrap();
+        git(&path, &["init", "--quiet", "--initial-branch=main"]);
+        let commits = ["one", "two"].map(|word| {
+            std::fs::write(path.join("sub/file.txt"), format!("{word}\n")).unwrap();
+            git(&path, &["add", "."]);
+            git(&path, &["-c", "user.name=T", "-c", "user.email=t@t", "commit", "--quiet", "-m", word]);
+            git(&path, &["rev-parse", "HEAD"]).trim().to_owned()
+        });
+        (path.to_string_lossy().into_owned(), commits)
+    }
+}
+
+pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("git").arg("-C").arg(dir).args(args).output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Both streams of a command that ended.
+pub(crate) fn text(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n--- stdout\n{out}\n--- stderr\n{err}", output.status)
+}
+
+/// Waits until `ready` has something, with a limit.
+pub(crate) fn wait<T>(limit: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+fn executor(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
+    command.env("XDG_CONFIG_HOME", dir.join("config")).stdin(Stdio::null());
+    for name in ["EXECUTOR_SERVER_URL", "EXECUTOR_API_TOKEN", "EXECUTOR_DATA_DIR"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn start_server(dir: &Path, listen: &str) -> Process {
+    let mut command = executor(dir);
+    command.args(["server", "--listen", listen, "--data-dir"]).arg(dir.join("server-data"));
+    Process::start(command, "listening on ")
+}
+
+/// A process that is ended with its owner.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts it and waits for the line of its standard output that says it is ready.
+    pub(crate) fn start(mut command: Command, ready: &str) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (told, heard) = std::sync::mpsc::channel();
+        let ready = ready.to_owned();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok).filter(|line| line.starts_with(&ready)) {
+                let _ = told.send(line);
+            }
+        });
+        let process = Self(child);
+        heard.recv_timeout(SOON).expect("the process says that it is ready");
+        process
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Asks it to leave; it must do so in good order.
+    pub(crate) fn stop(mut self) {
+        self.signal("TERM");
+        let status = wait(SOON, "the process to leave", || self.0.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    pub(crate) fn wait_exit(&mut self) -> std::process::ExitStatus {
+        wait(SOON, "the process to leave", || self.0.try_wait().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// What jobs of agents below `dir` have left on this host: processes, mounts, loop devices, cgroups.
+pub(crate) fn leftovers(dir: &Path) -> Vec<String> {
+    let dir = dir.to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(&dir) && (line.contains("crun") || line.contains("runc")) {
+            found.push(format!("process {}: {line}", entry.file_name().to_string_lossy()));
+        }
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    found.extend(mounts.lines().filter(|line| line.contains(&dir)).map(|line| format!("mount {line}")));
+    for entry in std::fs::read_dir("/sys/block").unwrap().flatten() {
+        let backing = std::fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
+        if backing.contains(&dir) {
+            found.push(format!("loop device on {backing}"));
+        }
+    }
+    found
+}

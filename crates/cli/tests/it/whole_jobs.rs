@@ -1,0 +1,192 @@
+//! Jobs from submit to their end.
+
+use crate::support::{Process, SOON, System, git, leftovers, system, text, wait};
+use std::process::Stdio;
+
+#[test]
+fn three_steps_on_a_repository_end_with_a_diff() {
+    let Some(mut system) = system("three_steps_on_a_repository_end_with_a_diff") else { return };
+    let agent = system.agent();
+    let (path, [first, _]) = system.git_repository();
+    system.ok(&["repo", "add", "app", &path]);
+    assert!(system.ok(&["repo", "list"]).contains("app"));
+
+    let steps = [
+        "cp sub/file.txt /data/before",
+        "echo changed >> sub/file.txt",
+        "diff -u before sub/file.txt || true",
+    ];
+    let args = ["job", "run", "--repo", "app", "--rev", &first, "--image", "busybox"];
+    let steps: Vec<&str> = steps.iter().flat_map(|step| ["--step", step]).collect();
+    let output = system.run(&[&args[..], &steps].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains(" one\n+changed\n"), "the diff goes to standard output: {}", text(&output));
+
+    let job = system.newest();
+    assert_eq!(job["state"], "completed");
+    assert_eq!(job["reason"], "succeeded");
+    assert_eq!(job["queue"], "batches");
+    assert_eq!(job["attempt"], 1);
+    assert_eq!(job["commit"], first.as_str());
+    assert!(job["executor"].as_str().unwrap().starts_with("agent1-"));
+    for time in ["queuedAt", "startedAt", "finishedAt"] {
+        assert!(job[time].is_string(), "{time} in {job}");
+    }
+    let steps = job["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 3);
+    for (index, step) in steps.iter().enumerate() {
+        assert_eq!(step["key"], index.to_string());
+        assert_eq!(step["exitCode"], 0);
+        assert!(step["startedAt"].is_string() && step["durationMs"].is_number(), "{step}");
+    }
+    let keys = system.ok(&["job", "logs", &job["id"].to_string()]);
+    let order = [
+        "setup.git.init",
+        "setup.git.fetch",
+        "setup.git.checkout",
+        "setup.fs.extras",
+        "step.docker.0",
+        "teardown.fs",
+    ];
+    let places: Vec<_> =
+        order.iter().map(|key| keys.find(key).unwrap_or_else(|| panic!("{key} in {keys}"))).collect();
+    assert!(places.is_sorted(), "{keys}");
+    agent.stop();
+    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn the_exit_code_tells_how_a_job_ended() {
+    let Some(mut system) = system("the_exit_code_tells_how_a_job_ended") else { return };
+    let _agent = system.agent();
+    assert_eq!(system.job("true").status.code(), Some(0));
+
+    let failed = system.job("exit 7");
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
+    let job = system.newest();
+    assert_eq!((job["state"].as_str(), job["reason"].as_str()), (Some("failed"), Some("exit_code")));
+    assert_eq!(job["steps"][0]["exitCode"], 7);
+
+    let id = system.submit("echo begun; sleep 600");
+    system.wait_for_log(&id, "begun");
+    system.ok(&["job", "cancel", &id]);
+    let job = system.wait_for_state(&id, "canceled");
+    assert_eq!(job["reason"], "canceled");
+
+    let follower = system.executor(&["job", "run", "--image", "busybox", "--step", "echo begun; sleep 600"]);
+    let mut follower = Process::start(follower, "begun");
+    follower.signal("INT");
+    assert_eq!(follower.wait_exit().code(), Some(130));
+    assert_eq!(system.newest()["state"], "canceled", "an interrupt cancels the job that is followed");
+}
+
+#[test]
+fn a_later_step_does_not_run_after_one_that_failed() {
+    let Some(mut system) = system("a_later_step_does_not_run_after_one_that_failed") else { return };
+    let _agent = system.agent();
+    let output =
+        system.run(&["job", "run", "--image", "busybox", "--step", "exit 3", "--step", "echo not-reached"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text(&output).contains("not-reached"), "{}", text(&output));
+    let job = system.newest();
+    assert_eq!(job["end"]["step"], "0");
+    assert_eq!(job["steps"][1]["exitCode"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_job_file_says_all_that_a_job_needs() {
+    let Some(mut system) = system("a_job_file_says_all_that_a_job_needs") else { return };
+    let _agent = system.agent();
+    let (path, _) = system.git_repository();
+    system.ok(&["repo", "add", "github.com/acme/app", &path]);
+    std::fs::write(system.dir.path().join("tail.sh"), "pwd; cat file.txt; echo $WHO $WHAT\n").unwrap();
+    let file = system.dir.path().join("job.yaml");
+    let yaml = "repo: github.com/acme/app\nrev: main\nimage: busybox\nenv: {WHO: job, WHAT: job}\nsteps:\n  - name: head\n    run: echo \
+                from $WHO\n  - name: tail\n    dir: sub\n    script: tail.sh\n    env: {WHAT: step}\n";
+    std::fs::write(&file, yaml).unwrap();
+    let output = system.run(&["job", "run", "--file", &file.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "from job\n/data/sub\ntwo\njob step\n");
+    let keys: Vec<_> =
+        system.newest()["steps"].as_array().unwrap().iter().map(|step| step["key"].clone()).collect();
+    assert_eq!(keys, ["head", "tail"]);
+}
+
+#[test]
+fn a_branch_is_looked_up_afresh() {
+    let Some(mut system) = system("a_branch_is_looked_up_afresh") else { return };
+    let _agent = system.agent();
+    let (path, [_, second]) = system.git_repository();
+    system.ok(&["repo", "add", "app", &path]);
+    let cat =
+        ["job", "run", "--repo", "app", "--rev", "main", "--image", "busybox", "--", "cat", "sub/file.txt"];
+    assert_eq!(system.ok(&cat), "two\n");
+    std::fs::write(format!("{path}/sub/file.txt"), "three\n").unwrap();
+    git(
+        path.as_ref(),
+        &["-c", "user.name=T", "-c", "user.email=t@t", "commit", "--quiet", "-a", "-m", "three"],
+    );
+    assert_eq!(system.ok(&cat), "three\n");
+    let old =
+        ["job", "run", "--repo", "app", "--rev", &second, "--image", "busybox", "--", "cat", "sub/file.txt"];
+    assert_eq!(system.ok(&old), "two\n");
+}
+
+#[test]
+fn everything_lives_in_one_process_with_up() {
+    let Some(system) = system("everything_lives_in_one_process_with_up") else { return };
+    let data_dir = system.agent_dir();
+    let mut up = system.executor(&["up", "--listen", "127.0.0.1:0", "--data-dir", &data_dir]);
+    up.stderr(Stdio::inherit());
+    let up = Process::start(up, "listening on ");
+    assert_eq!(system.ok(&["job", "run", "--image", "busybox", "--", "echo", "hello"]), "hello\n");
+    assert!(system.ok(&["image", "list"]).contains("busybox"), "the client finds the images of `up`");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(system.dir.path().join("config/executor/client.json")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    up.stop();
+    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn the_first_signal_drains_and_the_second_stops() {
+    let Some(mut system) = system("the_first_signal_drains_and_the_second_stops") else { return };
+    let mut agent = system.agent();
+    let gate = system.dir.path().join("agent-data");
+    assert!(gate.exists());
+    let id = system.submit("echo begun; sleep 2; echo done-anyway");
+    system.wait_for_log(&id, "begun");
+    agent.signal("TERM");
+    assert!(agent.wait_exit().success());
+    let job = system.show(&id);
+    assert_eq!(job["state"], "completed", "the first signal lets a job finish: {job}");
+    assert!(system.ok(&["job", "logs", &id]).contains("done-anyway"));
+
+    let mut agent = system.agent();
+    let id = system.submit("echo begun; sleep 600");
+    system.wait_for_log(&id, "begun");
+    agent.signal("TERM");
+    agent.signal("TERM");
+    agent.wait_exit();
+    let job = system.show(&id);
+    assert_eq!(job["reason"], "executor_stopped", "{job}");
+    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn many_jobs_run_side_by_side() {
+    let Some(mut system) = System::with("many_jobs_run_side_by_side", &[("EXECUTOR_MAXIMUM_NUM_JOBS", "8")])
+    else {
+        return;
+    };
+    let _agent = system.agent();
+    let ids: Vec<String> = (0..16).map(|n| system.submit(&format!("echo job number {n}"))).collect();
+    for (n, id) in ids.iter().enumerate() {
+        system.wait_for_state(id, "completed");
+        assert!(system.ok(&["job", "logs", id]).contains(&format!("job number {n}")));
+    }
+    let list = wait(SOON, "the list", || Some(system.ok(&["job", "list", "--state", "completed"])));
+    assert_eq!(list.lines().count(), 17, "{list}");
+}
