@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How often the write-ahead log is emptied.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 
 /// Looks for stalled jobs every `scan_interval` until the server stops.
 pub(crate) async fn take_back_stalled(app: App, lease: LeasePolicy) {

@@ -1,6 +1,6 @@
 //! Bad input gets one clear line at the right place, and loses nothing.
 
-use crate::support::{System, system, text};
+use crate::support::{System, http, system, text};
 
 fn after_all_that_a_job_runs(system: &System) {
     let output = system.job("echo fine");
@@ -95,9 +95,9 @@ async fn a_wrong_token_or_a_body_too_large_is_told_at_the_door() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("token"), "{}", text(&output));
 
-    let http = reqwest::Client::new();
+    let client = http();
     let jobs = format!("{}/api/v1/jobs", system.url());
-    let post = |body: Vec<u8>| http.post(&jobs).bearer_auth(system.setting("apiToken")).body(body).send();
+    let post = |body: Vec<u8>| client.post(&jobs).bearer_auth(system.setting("apiToken")).body(body).send();
     let large = post(vec![b' '; 40 << 20]).await;
     // The server may answer before it has read everything, or hang up on a sender that goes on.
     if let Ok(large) = large {
@@ -106,7 +106,8 @@ async fn a_wrong_token_or_a_body_too_large_is_told_at_the_door() {
     let broken = post(b"{".to_vec()).await.unwrap();
     assert!(broken.status().is_client_error());
     let dequeue = |token: String| {
-        http.post(format!("{}/.executors/queue/batches/dequeue", system.url()))
+        client
+            .post(format!("{}/.executors/queue/batches/dequeue", system.url()))
             .header("Authorization", format!("token-executor {token}"))
             .json(&serde_json::json!({ "executorName": "x", "version": "5.9.0" }))
             .send()

@@ -5,54 +5,61 @@ use super::volume::Volume;
 use crate::RuntimeError;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 const MKFS: &str = "mkfs.ext4";
 const LOOP_CONTROL: &str = "/dev/loop-control";
+/// Bytes of the disk that is made to see whether disks can be made.
+const TRIAL_SIZE: u64 = 8 << 20;
 
 /// Makes volumes.
 #[derive(Debug)]
 pub(super) struct Disks {
+    /// The program that makes file systems, or why there can be no disks.
     mkfs: Result<PathBuf, String>,
     strict: bool,
-    /// Why making a disk failed, once it has.
-    broken: OnceLock<String>,
 }
 
 impl Disks {
-    pub(super) fn probe(search_path: &OsStr, strict: bool) -> Self {
+    /// Looks, and tries, in the directory `scratch`.
+    pub(super) fn probe(search_path: &OsStr, strict: bool, scratch: &Path) -> Self {
         let mkfs = if Path::new(LOOP_CONTROL).exists() {
             find_program(MKFS, search_path).ok_or_else(|| format!("there is no {MKFS} (package e2fsprogs)"))
         } else {
             Err(format!("there is no {LOOP_CONTROL} (kernel module loop)"))
         };
-        Self { mkfs, strict, broken: OnceLock::new() }
+        let tried = |mkfs: PathBuf| match try_out(&mkfs, scratch) {
+            Ok(()) => Ok(mkfs),
+            Err(error) => Err(describe(&error)),
+        };
+        Self { mkfs: mkfs.and_then(tried), strict }
     }
 
     /// Why disk limits can't be enforced, if they can't.
     pub(super) fn why_not(&self) -> Option<&str> {
-        self.mkfs.as_ref().err().map(String::as_str).or(self.broken.get().map(String::as_str))
+        self.mkfs.as_ref().err().map(String::as_str)
     }
 
     /// Makes a volume of `size` bytes; without a size, or where there are no disks, a directory.
+    ///
+    /// # Errors
+    /// When it can't be made although it could before: a limit that was promised at start is kept, or
+    /// the job does not run.
     pub(super) fn make(&self, path: PathBuf, size: Option<u64>) -> Result<Volume, RuntimeError> {
         let Some(size) = size else { return Volume::plain(path) };
-        let why = match &self.mkfs {
-            Ok(mkfs) => match Volume::create(path.clone(), size, mkfs) {
-                Ok(volume) => return Ok(volume),
-                Err(error) => describe(&error),
-            },
-            Err(why) => why.clone(),
-        };
-        if self.strict {
-            return Err(RuntimeError::Refused(format!(
-                "the disk limit of {size} bytes can't be enforced: {why}; mend that, or run without strict isolation"
-            )));
+        match &self.mkfs {
+            Ok(mkfs) => Volume::create(path, size, mkfs),
+            Err(why) if self.strict => Err(RuntimeError::Refused(format!(
+                "the disk limit of {size} bytes can't be enforced: {why}; mend that, or run without strict \
+                 isolation"
+            ))),
+            Err(_) => Volume::plain(path),
         }
-        tracing::warn!(size, why, "the disk limit of a job is not enforced");
-        let _ = self.broken.set(why);
-        Volume::plain(path)
     }
+}
+
+/// Makes a small disk and removes it again: what is there may still not be allowed.
+fn try_out(mkfs: &Path, scratch: &Path) -> Result<(), RuntimeError> {
+    Volume::create(scratch.join("probe"), TRIAL_SIZE, mkfs)?.remove()
 }
 
 fn describe(error: &RuntimeError) -> String {

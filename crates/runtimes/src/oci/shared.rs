@@ -44,12 +44,13 @@ impl Shared {
             .map_err(RuntimeError::io(format!("prepare the state directory {}", state_dir.display())))?;
         let guardian = Guardian::spawn(&options.helper, state_dir, &options.owner, &instance.id)
             .map_err(RuntimeError::io(format!("start the guardian {}", options.helper.program.display())))?;
+        let disks = Disks::probe(&options.search_path, options.strict, &instance.volumes());
         Ok(Self {
             images,
             program,
             instance,
             host,
-            disks: Disks::probe(&options.search_path, options.strict),
+            disks,
             writer,
             helper: options.helper,
             grace: options.grace,

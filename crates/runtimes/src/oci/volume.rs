@@ -45,7 +45,7 @@ impl Volume {
     /// A file system of `size` bytes, mounted at `path`. Takes some 20 ms.
     pub(super) fn create(path: PathBuf, size: u64, mkfs: &Path) -> Result<Self, RuntimeError> {
         let size = size.max(SMALLEST);
-        let image = path.with_extension("img");
+        let image = image_beside(&path);
         let made = Self::mount_new(&path, &image, size, mkfs);
         // The loop device keeps the file alive as long as it is needed, and no longer.
         let _ = fs::remove_file(&image);
@@ -117,6 +117,13 @@ impl Volume {
             result => result.map_err(io("remove")),
         }
     }
+}
+
+/// The file that holds the file system. Names of volumes have dots in them, so this is no extension.
+fn image_beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".img");
+    name.into()
 }
 
 fn make_file_system(mkfs: &Path, image: &Path) -> Result<(), RuntimeError> {

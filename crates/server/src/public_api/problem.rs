@@ -23,6 +23,12 @@ impl Refusal {
         })
     }
 
+    /// The same under another status.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status.as_u16();
+        self
+    }
+
     /// A fault of ours: the log has the cause, the client need not know it.
     fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = cause, "a request of the public API failed");
@@ -68,7 +74,7 @@ impl From<GitFault> for Refusal {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "unknown_repository",
                 "There is no such repository",
-                format!("{told}: add it first"),
+                format!("{told}: add it with `executor repo add`, or name one of `executor repo list`"),
             ),
             GitFault::UnknownRevision { .. } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,

@@ -5,7 +5,7 @@ use super::problem::Refusal;
 use super::views;
 use crate::api::{AddRepository, RepositoryView};
 use crate::app::App;
-use crate::git::Source;
+use crate::git::{GitFault, Source};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -30,7 +30,11 @@ pub(super) async fn add(
     };
     jobs::name::check_repository(&name).map_err(|fault| invalid(fault.to_string()))?;
     let source = Source::parse(&source).map_err(|fault| invalid(fault.to_string()))?;
-    let fetched = app.repositories.fetch_new(&name, &source).await?;
+    // A source that is named for the first time and can't be read is most likely named wrongly.
+    let fetched = app.repositories.fetch_new(&name, &source).await.map_err(|fault| match fault {
+        GitFault::Unreachable { .. } => Refusal::from(fault).with_status(StatusCode::UNPROCESSABLE_ENTITY),
+        fault => fault.into(),
+    })?;
     let running = app.clone();
     let kept = app.see_through(async move { running.repositories.keep(fetched, name, &source).await });
     let row = kept.await??;
