@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub(crate) struct Hierarchies {
     pub(super) base: Directories,
+    /// The agent's own group in version 2, from the root of the hierarchy as a runtime sees it.
+    unified_path: PathBuf,
 }
 
 impl Hierarchies {
@@ -20,12 +22,14 @@ impl Hierarchies {
     /// The same from the files' texts, with `root` before every mount point.
     pub(super) fn parse(root: &Path, mounts: &str, own: &str) -> Self {
         let mut base = Directories::default();
+        let mut unified_path = PathBuf::from("/");
         for mount in mounts.lines().filter_map(Mount::parse) {
             let under_root = root.join(mount.point.trim_start_matches('/'));
             match mount.kind {
                 "cgroup2" => {
-                    let Some(path) = own_path(own, |controllers| controllers.is_empty()) else { continue };
+                    let Some(path) = own_path(own, str::is_empty) else { continue };
                     base.v2 = Some(mount.directory(&under_root, path));
+                    unified_path = path.into();
                 }
                 "cgroup" => {
                     for controller in Controller::ALL {
@@ -42,13 +46,27 @@ impl Hierarchies {
         }
         if let Some(v2) = &mut base.v2 {
             leave_leaf(v2);
+            leave_leaf(&mut unified_path);
             let offered = std::fs::read_to_string(v2.join("cgroup.controllers")).unwrap_or_default();
             base.unified = Controller::UNIFIED
                 .into_iter()
                 .filter(|wanted| offered.split_whitespace().any(|name| name == wanted.name()))
                 .collect();
         }
-        Self { base }
+        if base.v1.is_empty()
+            && let Some(mount) =
+                mounts.lines().filter_map(Mount::parse).rfind(|mount| mount.kind == "cgroup2")
+        {
+            // A runtime then uses the mount that is there, which may be a part only.
+            unified_path =
+                Path::new("/").join(unified_path.strip_prefix(mount.root).unwrap_or(Path::new("")));
+        }
+        Self { base, unified_path }
+    }
+
+    /// Where a runtime finds `name` below `parent` in version 2: a path from the hierarchy's root.
+    pub(crate) fn path_for_runtime(&self, parent: &str, name: &str) -> PathBuf {
+        self.unified_path.join(parent).join(name)
     }
 
     /// `v1`, `v2`, `hybrid` or `none`.
@@ -80,7 +98,7 @@ fn leave_leaf(v2: &mut PathBuf) {
     }
 }
 
-fn own_path(own: &str, holds: impl Fn(&str) -> bool) -> Option<&str> {
+fn own_path<'a>(own: &'a str, holds: impl Fn(&'a str) -> bool) -> Option<&'a str> {
     own.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
@@ -140,6 +158,7 @@ mod tests {
         );
         assert_eq!(found.base.v2.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
         assert!(!found.has(Controller::Pids));
+        assert_eq!(found.path_for_runtime("executor-a", "1"), Path::new("/executor-a/1"));
     }
 
     #[test]
@@ -148,6 +167,7 @@ mod tests {
         let found = Hierarchies::parse(Path::new("/"), mounts, "0::/docker/abc/work\n");
         assert_eq!(found.layout(), "v2");
         assert_eq!(found.base.v2.as_deref(), Some(Path::new("/sys/fs/cgroup/work")));
+        assert_eq!(found.path_for_runtime("executor-a", "1"), Path::new("/work/executor-a/1"));
     }
 
     #[test]

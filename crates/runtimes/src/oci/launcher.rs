@@ -163,15 +163,14 @@ fn overlay(root: &Path, options: &str) -> io::Result<()> {
 
 fn directory(path: &Path) -> io::Result<OwnedFd> {
     let opened = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    opened.map_err(|error| context_error("open", path, error.into()))
+    context("open", path, opened)
 }
 
 fn context<T, E: Into<io::Error>>(what: &str, path: &Path, result: Result<T, E>) -> io::Result<T> {
-    result.map_err(|error| context_error(what, path, error.into()))
-}
-
-fn context_error(what: &str, path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("failed to {what} {}: {error}", path.display()))
+    result.map_err(|error| {
+        let error = error.into();
+        io::Error::new(error.kind(), format!("failed to {what} {}: {error}", path.display()))
+    })
 }
 
 fn report(log: &Path, why: &io::Error) {

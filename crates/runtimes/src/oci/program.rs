@@ -85,12 +85,13 @@ impl Program {
         let said = String::from_utf8_lossy(&said.stdout);
         let version = said.lines().next().unwrap_or_default().trim().to_owned();
         let family = Family::ALL.into_iter().find(|family| version.starts_with(family.name()));
-        family.map(|family| Self { family, version: version.clone(), path: path.clone() }).ok_or_else(|| {
-            RuntimeError::Host(format!(
+        match family {
+            Some(family) => Ok(Self { path, family, version }),
+            None => Err(RuntimeError::Host(format!(
                 "{} is no OCI runtime that is known (crun, runc): its version is {version:?}",
                 path.display()
-            ))
-        })
+            ))),
+        }
     }
 
     /// The arguments that run a bundle in the foreground.

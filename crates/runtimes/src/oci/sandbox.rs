@@ -69,7 +69,7 @@ impl OciSandbox {
             hostname: &self.hostname,
             root: &here.join(ROOT),
             workspace: &here.join(WORKSPACE),
-            limit_devices: program.family.makes_groups(),
+            group: program.family.makes_groups().then(|| self.shared.group_for_runtime(&slot.id)),
         };
         let spec =
             self.shared.writer.spec(&container).map_err(|error| RuntimeError::Host(error.to_string()))?;
@@ -132,8 +132,11 @@ impl OciSandbox {
         let prepared = begun.elapsed();
         let child = self.start(&plan).await?;
         let started = Instant::now();
-        let timeline =
-            Timeline { image: resolved, prepare: prepared - resolved, start: begun.elapsed() - prepared };
+        let timeline = Timeline {
+            image: resolved,
+            prepare: prepared.saturating_sub(resolved),
+            start: begun.elapsed().saturating_sub(prepared),
+        };
         tracing::debug!(sandbox = self.hostname, step = number, ?timeline, "started a step");
 
         let slot = self.slot()?;

@@ -11,6 +11,7 @@ use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::{Limits, RuntimeError};
 use images::ImageStore;
 use rustix::mount::{UnmountFlags, unmount};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -76,6 +77,12 @@ impl Shared {
         Group::create(&self.host, &self.group_parent, id)
     }
 
+    /// Where a runtime that makes groups of its own puts a step: below the sandbox's, so that its
+    /// limits hold and killing it reaches the step.
+    pub(super) fn group_for_runtime(&self, id: &str) -> PathBuf {
+        self.host.path_for_runtime(&self.group_parent, id).join("container")
+    }
+
     /// Limits that are asked for and can't be enforced: refused when strict, else said.
     pub(super) fn check_limits(&self, limits: &Limits) -> Result<(), RuntimeError> {
         let asked = [
@@ -123,7 +130,7 @@ impl Shared {
         match Slot::make(self, Some(self.spare_disk)).await {
             Ok(slot) => *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "failed to make a sandbox ahead")
+                tracing::warn!(error = &error as &dyn std::error::Error, "failed to make a sandbox ahead");
             }
         }
         self.making_spare.store(false, Ordering::Release);

@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, getxattr, open, op
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A longer file is read as if it ended here, in bytes.
 const LONGEST_FILE: u64 = 1 << 20;
@@ -114,7 +114,7 @@ fn read_plain(layers: &[PathBuf], path: &str) -> String {
     String::new()
 }
 
-fn open_plain(layer: &PathBuf, path: &str) -> Result<File, Errno> {
+fn open_plain(layer: &Path, path: &str) -> Result<File, Errno> {
     let root = open(layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let confined = ResolveFlags::BENEATH
         | ResolveFlags::NO_SYMLINKS
@@ -130,7 +130,7 @@ fn open_plain(layer: &PathBuf, path: &str) -> Result<File, Errno> {
 }
 
 /// Whether this layer's `/etc` stands alone, in overlayfs' own form.
-fn hides_lower(layer: &PathBuf) -> bool {
+fn hides_lower(layer: &Path) -> bool {
     let mut value = [0; 1];
     getxattr(layer.join("etc"), c"trusted.overlay.opaque", &mut value)
         .is_ok_and(|length| &value[..length] == b"y")

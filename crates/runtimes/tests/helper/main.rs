@@ -1,7 +1,13 @@
-//! What the tests' runtimes start as their helper: the launcher and the guardian.
+//! What the tests' runtimes start as their helper, and an agent that can be killed.
+
+mod agent;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    runtimes::oci::helper_main(std::env::args_os().skip(1))
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.peek().is_some_and(|role| role == "agent") {
+        return agent::main(args.skip(1));
+    }
+    runtimes::oci::helper_main(args)
 }

@@ -23,10 +23,11 @@ pub(crate) struct Bench {
     pub(crate) images: Arc<ImageStore>,
     pub(crate) dir: PathBuf,
     pub(crate) owner: String,
+    pub(crate) family: &'static str,
 }
 
 /// Runs a test on a thread whose mounts are its own, as those of the executor are.
-pub(crate) fn run(name: &str, family: &str, test: impl AsyncFnOnce(&mut Bench)) {
+pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut Bench)) {
     for (there, part) in [
         (testkit::have_root(), "root"),
         (find(family).is_some(), family),
@@ -60,14 +61,14 @@ pub(crate) fn helper() -> Helper {
 }
 
 impl Bench {
-    fn new(mounts: PrivateMounts, dir: &Path, family: &str) -> Self {
+    fn new(mounts: PrivateMounts, dir: &Path, family: &'static str) -> Self {
         let images = Arc::new(ImageStore::open(dir.join("images")).unwrap());
         let archive = testkit::image::busybox_archive(&dir.join("image.tar")).unwrap();
         images.import(&IMAGE.parse::<Reference>().unwrap(), &archive).unwrap();
         let owner = format!("test-{}", std::process::id());
         let options = options(mounts, dir, &owner, family);
         let runtime = OciRuntime::new(options, Arc::clone(&images)).unwrap();
-        Self { runtime, images, dir: dir.to_owned(), owner }
+        Self { runtime, images, dir: dir.to_owned(), owner, family }
     }
 
     pub(crate) async fn open(&self, limits: Limits) -> TestSandbox {
@@ -118,7 +119,7 @@ impl TestSandbox {
     pub(crate) async fn run_step(&mut self, step: Step) -> Result<Ran, RuntimeError> {
         let mut kept = Kept::default();
         let exit = self.0.run(step, &mut kept, &CancellationToken::new()).await?;
-        Ok(Ran { exit, stdout: text(kept.stdout), stderr: text(kept.stderr) })
+        Ok(Ran { exit, stdout: text(&kept.stdout), stderr: text(&kept.stderr) })
     }
 
     pub(crate) fn workspace(&self) -> &Path {
@@ -130,8 +131,8 @@ impl TestSandbox {
     }
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 pub(crate) fn step(argv: &[&str]) -> Step {
@@ -185,6 +186,7 @@ pub(crate) fn assert_nothing_left(dir: &Path, owner: &str) {
     let dir = dir.join("state").to_string_lossy().into_owned();
     wait_until_none("processes", || processes_with(&dir));
     wait_until_none("state files", || names_in(&Path::new(&dir).join("instances")));
+    // Agents that a test starts have owners whose names begin with its own.
     wait_until_none("control groups", || cgroups_of(owner));
     wait_until_none("mounts", || lines_with("/proc/thread-self/mountinfo", &dir));
     wait_until_none("loop devices", || loops_with(&dir));

@@ -1,6 +1,8 @@
 //! The contract of sandboxes, against every OCI runtime that is installed.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod harness;
+mod probe;
 mod suite;
 
 /// One test per part of the contract, for the runtime of that name.
@@ -27,6 +29,37 @@ macro_rules! runtime_suites {
                 steps_share_the_workspace_and_nothing_else,
                 names_of_the_host,
                 a_warm_sandbox_is_a_fresh_one,
+            }
+            ends {
+                a_step_that_heeds_sigterm_ends_by_itself,
+                a_step_that_ignores_sigterm_is_killed,
+                a_token_that_fired_before_starts_nothing,
+                daemons_end_with_the_step,
+            }
+            limits {
+                a_fork_bomb_meets_the_limit_of_processes,
+                a_memory_hog_is_named,
+                a_full_disk_is_named_and_stays_the_jobs_own,
+                cpu_time_is_rationed,
+            }
+            output {
+                both_streams_are_exact,
+                a_long_line_and_much_output_pass,
+                an_output_that_fails_ends_the_step,
+            }
+            security {
+                rights_are_few,
+                calls_that_reach_the_host_are_refused,
+                the_hosts_files_are_out_of_reach,
+                only_the_three_streams_are_inherited,
+                a_setuid_file_gives_nothing,
+                an_image_can_not_redirect_what_is_mounted,
+                users_are_those_of_the_image,
+            }
+            death {
+                the_guardian_removes_all_of_a_killed_agent,
+                reaping_removes_all_when_the_guardian_is_killed_too,
+                an_agent_that_lives_is_left_alone,
             }
         })*
     };

@@ -15,7 +15,7 @@ use oci_spec::runtime::{
     UserBuilder,
 };
 use rustix::process::{Resource, getrlimit};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What package managers, compilers and test suites that run as root need. What engines grant
 /// beyond this list reaches raw sockets, devices, file capabilities and the audit log.
@@ -43,8 +43,9 @@ pub(super) struct Container<'a> {
     pub(super) hostname: &'a str,
     pub(super) root: &'a Path,
     pub(super) workspace: &'a Path,
-    /// Whether the runtime makes the step a control group of its own.
-    pub(super) limit_devices: bool,
+    /// The control group that the runtime shall make for the step, below ours; `None` when it
+    /// makes none.
+    pub(super) group: Option<PathBuf>,
 }
 
 /// Writes descriptions. Made once, since the seccomp profile is long.
@@ -86,13 +87,15 @@ impl Writer {
             .seccomp(self.seccomp.clone())
             .masked_paths(own(paths::MASKED))
             .readonly_paths(own(paths::READ_ONLY));
-        if container.limit_devices {
+        if let Some(group) = &container.group {
             // Everything; the runtime adds the harmless ones.
             let deny = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?;
-            linux = linux.resources(LinuxResourcesBuilder::default().devices([deny]).build()?);
+            linux = linux
+                .cgroups_path(group.as_path())
+                .resources(LinuxResourcesBuilder::default().devices([deny]).build()?);
         }
         let mut linux = linux.build()?;
-        if !container.limit_devices {
+        if container.group.is_none() {
             linux.set_resources(None);
         }
         Ok(linux)
@@ -161,7 +164,7 @@ mod tests {
             hostname: "job-1",
             root: Path::new("/r"),
             workspace: Path::new("/w"),
-            limit_devices: false,
+            group: None,
         };
         let spec = Writer::new().unwrap().spec(&container).unwrap();
         let json = serde_json::to_value(&spec).unwrap();

@@ -1,4 +1,9 @@
 //! The contract, part by part.
 
 pub(crate) mod basics;
+pub(crate) mod death;
+pub(crate) mod ends;
 pub(crate) mod exits;
+pub(crate) mod limits;
+pub(crate) mod output;
+pub(crate) mod security;

@@ -1,0 +1,84 @@
+use crate::harness::{Bench, GONE_LIMIT, IMAGE, cgroups_of, helper, loops_with, names_in, processes_with};
+use runtimes::oci::OciRuntime;
+use runtimes::{Runtime, private_mounts};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// An agent in the middle of a step.
+struct Agent {
+    child: Child,
+    guardian: u32,
+    dir: PathBuf,
+    owner: String,
+}
+
+fn start(bench: &Bench, name: &str, family: &str) -> Agent {
+    let (dir, owner) = (bench.dir.clone(), format!("{}-{name}", bench.owner));
+    let script = "setsid sleep 600 & echo running; exec sleep 600";
+    let mut child = Command::new(helper().program)
+        .arg("agent")
+        .arg(&dir)
+        .args([&owner, family, IMAGE, script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let guardian = lines.next().and_then(|line| line.strip_prefix("guardian ")?.parse().ok()).unwrap();
+    assert_eq!(lines.next().as_deref(), Some("running"));
+    Agent { child, guardian, dir, owner }
+}
+
+fn kill(pid: u32) {
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+}
+
+fn state(agent: &Agent) -> String {
+    agent.dir.join("state").display().to_string()
+}
+
+pub(crate) async fn the_guardian_removes_all_of_a_killed_agent(bench: &mut Bench) {
+    let mut agent = start(bench, "a", bench.family);
+    assert!(!cgroups_of(&agent.owner).is_empty() && !loops_with(&state(&agent)).is_empty());
+    kill_process(Pid::from_raw(agent.guardian.cast_signed()).unwrap(), Signal::TERM).unwrap();
+    kill(agent.child.id());
+    agent.child.wait().unwrap();
+    let own = names_in(&agent.dir.join("state/instances"));
+    let begun = Instant::now();
+    while !cgroups_of(&agent.owner).is_empty()
+        || names_in(&agent.dir.join("state/instances")).len() >= own.len()
+    {
+        assert!(begun.elapsed() < GONE_LIMIT, "{:?}", cgroups_of(&agent.owner));
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+pub(crate) async fn reaping_removes_all_when_the_guardian_is_killed_too(bench: &mut Bench) {
+    let mut agent = start(bench, "b", bench.family);
+    kill(agent.guardian);
+    kill(agent.child.id());
+    agent.child.wait().unwrap();
+    assert!(!cgroups_of(&agent.owner).is_empty() && !processes_with(&state(&agent)).is_empty());
+    let mounts = private_mounts().unwrap();
+    let options = crate::harness::options(mounts, &agent.dir, &agent.owner, bench.family);
+    let successor = OciRuntime::new(options, Arc::clone(&bench.images)).unwrap();
+    // The sandbox with the step, and the spare one.
+    assert_eq!(successor.reap().await.unwrap().sandboxes, 2);
+    assert_eq!(successor.reap().await.unwrap().sandboxes, 0);
+    assert_eq!(cgroups_of(&agent.owner), Vec::<String>::new());
+    drop(successor);
+}
+
+pub(crate) async fn an_agent_that_lives_is_left_alone(bench: &mut Bench) {
+    let mut agent = start(bench, "c", bench.family);
+    let options = crate::harness::options(private_mounts().unwrap(), &agent.dir, &agent.owner, bench.family);
+    let other = OciRuntime::new(options, Arc::clone(&bench.images)).unwrap();
+    assert_eq!(other.reap().await.unwrap().sandboxes, 0);
+    assert!(agent.child.try_wait().unwrap().is_none() && !cgroups_of(&agent.owner).is_empty());
+    drop(other);
+    kill(agent.child.id());
+    agent.child.wait().unwrap();
+}

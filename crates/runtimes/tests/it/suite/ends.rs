@@ -1,0 +1,77 @@
+use crate::harness::{Bench, Kept, step};
+use runtimes::{Cause, Exit, ExitStatus, Limits, Output, Stream};
+use std::io;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Whatever a step does, it ends within this.
+const BOUND: Duration = Duration::from_secs(4);
+
+/// Fires the token when the step says `ready`.
+struct StopWhenReady(CancellationToken, Kept);
+
+#[async_trait::async_trait]
+impl Output for StopWhenReady {
+    async fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        self.1.write(stream, bytes).await?;
+        if self.1.stdout.windows(5).any(|seen| seen == b"ready") {
+            self.0.cancel();
+        }
+        Ok(())
+    }
+
+    fn progress(&self) -> &dyn images::Progress {
+        self.1.progress()
+    }
+}
+
+async fn stop_when_ready(bench: &mut Bench, script: &str) -> (Exit, Duration) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    let stop = CancellationToken::new();
+    let mut out = StopWhenReady(stop.clone(), Kept::default());
+    let begun = Instant::now();
+    let exit = sandbox.0.run(step(&["sh", "-c", script]), &mut out, &stop).await.unwrap();
+    let took = begun.elapsed();
+    sandbox.close().await;
+    (exit, took)
+}
+
+pub(crate) async fn a_step_that_heeds_sigterm_ends_by_itself(bench: &mut Bench) {
+    let (exit, _) =
+        stop_when_ready(bench, "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done").await;
+    assert_eq!((exit.status, exit.cause), (ExitStatus::Code(9), Some(Cause::Stopped)));
+}
+
+pub(crate) async fn a_step_that_ignores_sigterm_is_killed(bench: &mut Bench) {
+    let deaf =
+        "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & echo ready; while :; do sleep 1; done";
+    let (exit, took) = stop_when_ready(bench, deaf).await;
+    assert_eq!((exit.status, exit.cause), (ExitStatus::Signal(9), Some(Cause::Stopped)));
+    assert!(took < BOUND, "{took:?}");
+}
+
+pub(crate) async fn a_token_that_fired_before_starts_nothing(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let exit = sandbox.0.run(step(&["touch", "/data/ran"]), &mut Kept::default(), &stop).await.unwrap();
+    assert_eq!(exit.cause, Some(Cause::Stopped));
+    sandbox.close().await;
+}
+
+pub(crate) async fn daemons_end_with_the_step(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    let begun = Instant::now();
+    // In sessions of their own, holding the step's output open, and writing for ever.
+    let script = "setsid sh -c 'setsid sh -c \"while :; do echo more; echo x >> /data/grows; sleep 0.01; done\" &' & \
+                  while [ ! -s /data/grows ]; do sleep 0.01; done; echo done";
+    let ran = sandbox.try_sh(script).await;
+    assert!(begun.elapsed() < BOUND);
+    assert_eq!(ran.exit.status, ExitStatus::Code(0));
+    assert!(ran.stdout.contains("done"));
+    let length = || std::fs::metadata(sandbox.workspace().join("grows")).unwrap().len();
+    let first = length();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(first, length(), "something writes after the step");
+    sandbox.close().await;
+}

@@ -1,0 +1,175 @@
+use crate::harness::{Bench, IMAGE, step};
+use crate::probe;
+use images::Reference;
+use runtimes::{ExitStatus, Limits, Step};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const EPERM: i32 = 1;
+const ENOSYS: i32 = 38;
+
+pub(crate) async fn rights_are_few(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    let status = sandbox.sh("cat /proc/self/status").await;
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT.
+    let few = format!("{:016x}", 0b100_0000_0101_1111_1011_u64);
+    assert_eq!(field("CapBnd:"), few);
+    assert_eq!(field("CapEff:"), few);
+    assert_eq!(field("CapPrm:"), few);
+    assert_eq!((field("CapInh:"), field("CapAmb:")), ("0".repeat(16), "0".repeat(16)));
+    assert_eq!((field("NoNewPrivs:").as_str(), field("Seccomp:").as_str()), ("1", "2"));
+    // Nothing is blocked because the agent does, and pipes and stopping work as everywhere.
+    assert_eq!(field("SigBlk:"), "0".repeat(16));
+    let ignored = u64::from_str_radix(&field("SigIgn:"), 16).unwrap();
+    assert_eq!(ignored & (1 << (13 - 1) | 1 << (15 - 1) | 1 << (2 - 1)), 0);
+    sandbox.close().await;
+}
+
+pub(crate) async fn calls_that_reach_the_host_are_refused(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    for (name, number, first, errno) in [
+        ("mount", 165, 0, EPERM),
+        ("umount2", 166, 0, EPERM),
+        ("pivot_root", 155, 0, EPERM),
+        ("unshare a user namespace", 272, 0x1000_0000, EPERM),
+        ("clone into a user namespace", 56, 0x1000_0000, ENOSYS),
+        ("clone3", 435, 0, ENOSYS),
+        ("setns", 308, 0, EPERM),
+        ("fsopen", 430, 0, EPERM),
+        ("open_tree", 428, 0, EPERM),
+        ("move_mount", 429, 0, EPERM),
+        ("keyctl", 250, 0, EPERM),
+        ("add_key", 248, 0, EPERM),
+        ("bpf", 321, 0, EPERM),
+        ("perf_event_open", 298, 0, EPERM),
+        ("userfaultfd", 323, 0, EPERM),
+        ("io_uring_setup", 425, 0, EPERM),
+        ("open_by_handle_at", 304, 0, EPERM),
+        ("kexec_load", 246, 0, EPERM),
+        ("init_module", 175, 0, EPERM),
+        ("finit_module", 313, 0, EPERM),
+        ("fanotify_init", 300, 0, EPERM),
+        ("reboot", 169, 0, EPERM),
+        ("clock_settime", 227, 0, EPERM),
+        ("a vsock socket", 41, 40, ENOSYS),
+        ("a kernel crypto socket", 41, 38, ENOSYS),
+        ("a call that does not exist", 9_999, 0, ENOSYS),
+    ] {
+        let path = sandbox.workspace().join("probe");
+        fs::write(&path, probe::program(number, [first, 0])).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let ran = sandbox.run(&["/data/probe"]).await.unwrap();
+        assert_eq!(ran.exit.status, ExitStatus::Code(errno), "{name}: {ran:?}");
+    }
+    sandbox.close().await;
+}
+
+pub(crate) async fn the_hosts_files_are_out_of_reach(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    for refused in [
+        "echo h > /proc/sysrq-trigger && grep -q . /proc/sysrq-trigger",
+        "echo x > /proc/sys/kernel/core_pattern",
+        "echo x > /sys/kernel/uevent_helper",
+        "head -c 1 /proc/kcore | grep -q .",
+        "head -c 1 /proc/kallsyms | grep -q .",
+        "head -c 1 /proc/keys | grep -q .",
+        "head -c 1 /proc/timer_list | grep -q .",
+        "ls /sys/firmware | grep -q .",
+        "ls /sys/fs/cgroup | grep -q .",
+        "mknod /data/b b 7 0 || mknod /data/c c 1 1",
+        "mknod /dev/b b 7 0",
+        "mount -t tmpfs none /mnt",
+        "umount /proc/sysrq-trigger",
+        "unshare -U true",
+        "hostname other",
+        "test -e /dev/kvm || test -e /dev/mem || test -e /dev/loop0 || test -e /dev/fuse",
+        "test -e /var/run/docker.sock || test -e /run/containerd",
+    ] {
+        let ran = sandbox.try_sh(refused).await;
+        assert_ne!(ran.exit.status, ExitStatus::Code(0), "{refused}: {ran:?}");
+    }
+    sandbox.close().await;
+}
+
+pub(crate) async fn only_the_three_streams_are_inherited(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    // The shell's own listing of a directory is one more, which `ls` has open.
+    let ran = sandbox.run(&["ls", "/proc/self/fd"]).await.unwrap();
+    assert_eq!(ran.stdout.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    assert_eq!(sandbox.sh("wc -c").await, "0\n", "there is nothing to read");
+    sandbox.close().await;
+}
+
+pub(crate) async fn a_setuid_file_gives_nothing(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    sandbox.sh("cp /bin/busybox /data/busybox; chmod 6755 /data/busybox").await;
+    let as_nobody = "su nobody -s /bin/sh -c '/data/busybox id -u; /data/busybox id -g'";
+    assert_eq!(sandbox.sh(as_nobody).await, "65534\n65534\n");
+    sandbox.close().await;
+}
+
+pub(crate) async fn an_image_can_not_redirect_what_is_mounted(bench: &mut Bench) {
+    let target = bench.dir.join("host-target");
+    fs::create_dir(&target).unwrap();
+    let target_text = target.to_str().unwrap();
+    let busybox = fs::read("/bin/busybox").unwrap();
+    let mut layer = testkit::image::Layer::new()
+        .directory("bin")
+        .file_with_mode("bin/busybox", &busybox, 0o755)
+        .symlink("bin/sh", "busybox")
+        .symlink("data", target_text)
+        .symlink("etc", "/proc/1/root/etc");
+    for name in ["proc", "sys", "dev"] {
+        layer = layer.symlink(name, target_text);
+    }
+    let archive = bench.dir.join("odd.tar");
+    fs::write(&archive, testkit::image::Archive::new().layer(layer).docker()).unwrap();
+    bench.images.import(&"odd:1".parse::<Reference>().unwrap(), &archive).unwrap();
+    let mut sandbox = bench.open(Limits::default()).await;
+    let script =
+        "echo x > /data/mine; busybox test -d /proc/self && busybox test -c /dev/null && echo y > /etc/new";
+    let ran =
+        sandbox.run_step(Step { image: "odd:1".into(), ..step(&["/bin/sh", "-c", script]) }).await.unwrap();
+    assert_eq!(ran.exit.status, ExitStatus::Code(0), "{ran:?}");
+    assert!(sandbox.workspace().join("mine").exists());
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    assert!(!Path::new("/etc/new").exists());
+    sandbox.close().await;
+}
+
+pub(crate) async fn users_are_those_of_the_image(bench: &mut Bench) {
+    let layer = |passwd: bool| {
+        let busybox = fs::read("/bin/busybox").unwrap();
+        let layer = testkit::image::Layer::new()
+            .directory("bin")
+            .file_with_mode("bin/busybox", &busybox, 0o755)
+            .symlink("bin/sh", "busybox")
+            .directory("etc");
+        if passwd {
+            layer.file("etc/passwd", b"app:x:1234:99::/srv:/bin/sh\n").file("etc/group", b"more:x:55:app\n")
+        } else {
+            layer.symlink("etc/passwd", "/proc/self/root/etc/passwd")
+        }
+    };
+    for (image, layer, user) in [("user:1", layer(true), "app"), ("user:2", layer(false), "root")] {
+        let archive = bench.dir.join("user.tar");
+        let built = testkit::image::Archive::new().layer(layer).run_as(&[], "", user);
+        fs::write(&archive, built.docker()).unwrap();
+        bench.images.import(&image.parse::<Reference>().unwrap(), &archive).unwrap();
+    }
+    let mut sandbox = bench.open(Limits::default()).await;
+    let script = "busybox id -u; busybox id -G; echo $HOME; busybox grep CapEff /proc/self/status; echo x > /data/mine";
+    let ran =
+        sandbox.run_step(Step { image: "user:1".into(), ..step(&["/bin/sh", "-c", script]) }).await.unwrap();
+    assert_eq!(ran.stdout, "1234\n99 55\n/srv\nCapEff:\t0000000000000000\n", "{ran:?}");
+    assert!(sandbox.workspace().join("mine").exists());
+    let outside = sandbox.run_step(Step { image: "user:2".into(), ..step(&["/bin/sh", "-c", "true"]) }).await;
+    assert!(outside.unwrap_err().to_string().contains("/etc/passwd"));
+    assert_ne!(IMAGE, "user:1");
+    sandbox.close().await;
+}
