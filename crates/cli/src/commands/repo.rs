@@ -18,13 +18,21 @@ pub(crate) async fn run(client: &Client, command: RepoCommand) -> Outcome {
 
 async fn add(client: &Client, name: String, source: String, json: bool) -> Outcome {
     let request = AddRepository { name, source: absolute(source)? };
-    let added: RepositoryView = client.post("/api/v1/repositories", &request).await?;
+    let added: Result<RepositoryView, _> = client.post("/api/v1/repositories", &request).await;
+    let added = added.map_err(|failure| about(&request, failure))?;
     if json {
         print::json(&added)?;
     } else {
         print::line(&format!("added repository {} from {}", added.name, added.source))?;
     }
     Ok(Exit::Success)
+}
+
+/// The server repeats no source, since one may hold a password; here it can be told whether it does.
+fn about(request: &AddRepository, failure: Failure) -> Failure {
+    let AddRepository { name, source } = request;
+    let source = if source.contains('@') { "its source" } else { source };
+    Failure { message: format!("repository {name} from {source}: {}", failure.message), ..failure }
 }
 
 /// A path is told as the server will find it: whole. What is no path here is a URL, or a path on the

@@ -1,6 +1,6 @@
 //! Steps that misbehave end with the right reason, leave nothing, and the next job runs.
 
-use crate::support::{System, leftovers, system, text};
+use crate::support::{System, nothing_is_left, system, text};
 use std::time::{Duration, Instant};
 
 /// The next job runs, and nothing of the last one is left.
@@ -24,7 +24,7 @@ fn a_daemon_does_not_outlive_its_step() {
     }
     still_well(&system);
     agent.stop();
-    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+    nothing_is_left(system.dir.path());
 }
 
 #[test]

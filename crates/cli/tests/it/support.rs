@@ -1,5 +1,6 @@
 //! A system of its own for each test: temporary directories, free ports, processes ended by pid.
 
+use sha2::{Digest, Sha256};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -271,7 +272,21 @@ impl Drop for Process {
     }
 }
 
-/// What jobs of agents below `dir` have left on this host: processes, mounts, loop devices, cgroups.
+/// Fails unless everything that jobs of agents below `dir` had on this host goes soon: an agent's
+/// guardian outlives it by a moment.
+pub(crate) fn nothing_is_left(dir: &Path) {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let found = leftovers(dir);
+        if found.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "left behind: {found:#?}");
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+/// Processes, mounts, loop devices, control groups and state files of the agents below `dir`.
 pub(crate) fn leftovers(dir: &Path) -> Vec<String> {
     let dir = dir.to_string_lossy().into_owned();
     let mut found = Vec::new();
@@ -284,10 +299,43 @@ pub(crate) fn leftovers(dir: &Path) -> Vec<String> {
     }
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     found.extend(mounts.lines().filter(|line| line.contains(&dir)).map(|line| format!("mount {line}")));
+    let state = dir_of_state(&dir);
+    for entry in std::fs::read_dir(&state).into_iter().flatten().flatten() {
+        found.push(format!("state of an agent: {}", entry.path().display()));
+    }
+    for group in control_groups(Path::new("/sys/fs/cgroup"), &owner(&state), 0) {
+        found.push(format!("control group {group}"));
+    }
     for entry in std::fs::read_dir("/sys/block").unwrap().flatten() {
         let backing = std::fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
         if backing.contains(&dir) {
             found.push(format!("loop device on {backing}"));
+        }
+    }
+    found
+}
+
+fn dir_of_state(dir: &str) -> PathBuf {
+    Path::new(dir).join("agent-data/agent/oci/instances")
+}
+
+/// The name that an agent gives to its control groups: a digest of its state directory.
+fn owner(instances: &Path) -> String {
+    let state = instances.parent().unwrap().as_os_str().as_encoded_bytes();
+    hex::encode(&Sha256::digest(state)[..6])
+}
+
+fn control_groups(dir: &Path, owner: &str, depth: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if path.ends_with(format!("executor-{owner}")) {
+            found.push(path.display().to_string());
+        } else if depth < 6 {
+            found.extend(control_groups(&path, owner, depth + 1));
         }
     }
     found

@@ -1,6 +1,6 @@
 //! Jobs from submit to their end.
 
-use crate::support::{Process, SOON, System, git, leftovers, system, text, wait};
+use crate::support::{Process, SOON, System, git, nothing_is_left, system, text, wait};
 use std::process::Stdio;
 
 #[test]
@@ -53,7 +53,7 @@ fn three_steps_on_a_repository_end_with_a_diff() {
         order.iter().map(|key| keys.find(key).unwrap_or_else(|| panic!("{key} in {keys}"))).collect();
     assert!(places.is_sorted(), "{keys}");
     agent.stop();
-    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+    nothing_is_left(system.dir.path());
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn everything_lives_in_one_process_with_up() {
     );
     assert_eq!(mode & 0o777, 0o600);
     up.stop();
-    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+    nothing_is_left(system.dir.path());
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn the_first_signal_drains_and_the_second_stops() {
     agent.wait_exit();
     let job = system.show(&id);
     assert_eq!(job["reason"], "executor_stopped", "{job}");
-    assert_eq!(leftovers(system.dir.path()), Vec::<String>::new());
+    nothing_is_left(system.dir.path());
 }
 
 #[test]

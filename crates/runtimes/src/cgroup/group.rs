@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The length of time that a CPU quota is a share of, in microseconds: the kernel's default.
 const CPU_PERIOD: u64 = 100_000;
+/// How often a group is tried to be made whose parent goes away meanwhile.
+const CREATE_ATTEMPTS: usize = 10;
 
 /// One sandbox's group in every hierarchy.
 #[derive(Debug)]
@@ -18,6 +20,24 @@ pub(crate) struct Group {
 impl Group {
     /// Makes `parent/name` below the agent's own group.
     pub(crate) fn create(host: &Hierarchies, parent: &str, name: &str) -> io::Result<Self> {
+        // Another agent that leaves takes the parent away when it finds it empty.
+        for _ in 1..CREATE_ATTEMPTS {
+            match Self::create_once(host, parent, name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => return result,
+            }
+        }
+        Self::create_once(host, parent, name)
+    }
+
+    /// Removes the groups' parent, if none is left in it.
+    pub(crate) fn remove_parent(host: &Hierarchies, parent: &str) {
+        for path in host.base.join(parent).all() {
+            let _ = fs::remove_dir(path);
+        }
+    }
+
+    fn create_once(host: &Hierarchies, parent: &str, name: &str) -> io::Result<Self> {
         let parent = host.base.join(parent);
         let directories = parent.join(name);
         if let Some(base) = &host.base.v2 {

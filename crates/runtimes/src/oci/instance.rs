@@ -138,6 +138,7 @@ pub(super) async fn remove(
             sandboxes += 1;
         }
     }
+    Group::remove_parent(host, &parent_group(owner));
     // Mounted only where the dead agent's mounts are still seen, as in its guardian.
     let _ = unmount(dir.join(VOLUMES), UnmountFlags::DETACH);
     remove_tree(&dir).map_err(RuntimeError::io(format!("remove {}", dir.display())))?;
