@@ -65,7 +65,9 @@ impl Bench {
         let images = Arc::new(ImageStore::open(dir.join("images")).unwrap());
         let archive = testkit::image::busybox_archive(&dir.join("image.tar")).unwrap();
         images.import(&IMAGE.parse::<Reference>().unwrap(), &archive).unwrap();
-        let owner = format!("test-{}", std::process::id());
+        // The directory's name is random; numbers of processes come again.
+        let unique = dir.file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_lowercase();
+        let owner = format!("test-{unique}");
         let options = options(mounts, dir, &owner, family);
         let runtime = OciRuntime::new(options, Arc::clone(&images)).unwrap();
         Self { runtime, images, dir: dir.to_owned(), owner, family }
@@ -224,17 +226,14 @@ pub(crate) fn loops_with(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Sandboxes of `owner` in any hierarchy.
+/// Groups of `owner`, and of owners whose names begin with it, in any hierarchy.
 pub(crate) fn cgroups_of(owner: &str) -> Vec<String> {
-    let parent = format!("executor-{owner}");
-    let below = |dir: PathBuf| {
-        let groups = fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok);
-        groups
-            .filter(|entry| entry.path().is_dir())
-            .map(|entry| entry.path().display().to_string())
-            .collect::<Vec<_>>()
-    };
-    group_directories().into_iter().flat_map(|dir| below(dir.join(&parent))).collect()
+    let prefix = format!("executor-{owner}");
+    let below = |dir: PathBuf| names_in(&dir).into_iter().map(move |name| dir.join(name));
+    let is_own =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    let groups = group_directories().into_iter().flat_map(below).filter(is_own);
+    groups.map(|path| path.display().to_string()).collect()
 }
 
 /// Every directory of every hierarchy down to where tests make their groups.

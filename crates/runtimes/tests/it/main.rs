@@ -42,6 +42,8 @@ macro_rules! runtime_suites {
                 a_memory_hog_is_named,
                 a_full_disk_is_named_and_stays_the_jobs_own,
                 cpu_time_is_rationed,
+                disks_made_side_by_side_are_each_limited,
+                a_limit_that_can_not_be_enforced_is_said_or_refused,
             }
             output {
                 both_streams_are_exact,

@@ -1,5 +1,6 @@
 //! What a sandbox costs over the bare OCI runtime. Run it by hand, on a quiet machine:
 //! `cargo test --release -p runtimes --test it -- --ignored --nocapture overhead`.
+#![expect(clippy::print_stderr, reason = "figures are what this is for")]
 
 use crate::harness::{self, Bench, SPARE_DISK};
 use runtimes::{Limits, Runtime};

@@ -1,5 +1,8 @@
-use crate::harness::Bench;
-use runtimes::{Cause, ExitStatus, Limits};
+use crate::harness::{Bench, find, loops_with, options};
+use images::RegistryCredentials;
+use runtimes::oci::OciRuntime;
+use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Severity, private_mounts};
+use std::sync::Arc;
 
 const MEMORY: u64 = 48 << 20;
 const DISK: u64 = 32 << 20;
@@ -70,4 +73,64 @@ pub(crate) async fn cpu_time_is_rationed(bench: &mut Bench) {
     let (cpu, wall) = (ran.exit.usage.cpu.unwrap(), ran.exit.usage.wall);
     assert!(cpu.as_secs_f64() < wall.as_secs_f64() * 0.25 + 0.15, "{cpu:?} of {wall:?}");
     sandbox.close().await;
+}
+
+pub(crate) async fn a_limit_that_can_not_be_enforced_is_said_or_refused(bench: &mut Bench) {
+    for strict in [false, true] {
+        let mut options = options(private_mounts().unwrap(), &bench.dir, &bench.owner, bench.family);
+        options.runtime = Some(find(bench.family).unwrap().to_str().unwrap().to_owned());
+        options.search_path = "/nowhere".into();
+        options.strict = strict;
+        let without_disks = OciRuntime::new(options, Arc::clone(&bench.images)).unwrap();
+        let findings = without_disks.preflight().await;
+        let said = findings.iter().find(|finding| finding.id == "disk.limit").unwrap();
+        assert!(said.severity == Severity::Warning && said.seen.contains("mkfs.ext4"), "{said:?}");
+        let limits = Limits { disk: Some(DISK), ..Limits::default() };
+        let spec = SandboxSpec { name: "job-1".into(), limits, credentials: RegistryCredentials::default() };
+        match without_disks.open(spec).await {
+            Ok(sandbox) => {
+                assert!(!strict);
+                sandbox.close().await.unwrap();
+            }
+            Err(refused) => {
+                assert!(strict && matches!(refused, RuntimeError::Refused(_)), "{refused}");
+                assert!(refused.to_string().contains("disk limit"), "{refused}");
+            }
+        }
+        let unlimited = SandboxSpec {
+            name: "job-2".into(),
+            limits: Limits::default(),
+            credentials: RegistryCredentials::default(),
+        };
+        without_disks.open(unlimited).await.unwrap().close().await.unwrap();
+    }
+}
+
+pub(crate) async fn disks_made_side_by_side_are_each_limited(bench: &mut Bench) {
+    let limits = Limits { disk: Some(DISK), ..Limits::default() };
+    let (first, second) = tokio::join!(bench.try_open("job-1", limits), bench.try_open("job-2", limits));
+    let (mut first, mut second) = (first.unwrap(), second.unwrap());
+    for sandbox in [&mut first, &mut second] {
+        let ran = sandbox.try_sh("cat /dev/zero > /data/big").await;
+        assert_eq!(ran.exit.cause, Some(Cause::DiskFull { limit: DISK }));
+    }
+    // The disk of a job that is gone is free at once, although another job runs.
+    let left = loops_with(&bench.dir.display().to_string()).len();
+    let go = second.workspace().join("go");
+    let ready = second.workspace().join("ready");
+    std::fs::remove_file(second.workspace().join("big")).unwrap();
+    let waits = "touch /data/ready; while [ ! -e /data/go ]; do sleep 0.01; done";
+    let waiting = ["sh", "-c", waits];
+    let (ran, still) = tokio::join!(second.run(&waiting), async {
+        while !ready.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        first.close().await;
+        let still = loops_with(&bench.dir.display().to_string()).len();
+        std::fs::write(&go, "").unwrap();
+        still
+    });
+    assert_eq!((left, still), (2, 1));
+    assert_eq!(ran.unwrap().exit.status, ExitStatus::Code(0));
+    second.close().await;
 }
