@@ -67,8 +67,9 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 async fn guard(state_dir: &Path, owner: &str, id: &str) -> io::Result<()> {
     // A supervisor signals all processes of a service; this one ends when the agent has.
     let _ignored = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    wait_for_end_of_file()?;
+    // As the agent sees them, whatever is mounted later.
     let host = Hierarchies::detect()?;
+    wait_for_end_of_file()?;
     let mut result: Result<(), RuntimeError> = Ok(());
     for _ in 0..ATTEMPTS {
         result = instance::remove(state_dir, owner, id, &host).await.map(drop);
