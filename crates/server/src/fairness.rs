@@ -1,7 +1,8 @@
 //! Which queue gives the next job, when an executor serves several.
 //!
 //! A queue that gave as many jobs in the last [`WINDOW`] as its limit allows comes after all others;
-//! among the rest chance decides, in proportion to their weights.
+//! among the rest chance decides, in proportion to their weights. Only dequeues that leave the choice
+//! to us count: executors that serve one queue take nothing from the others' share.
 
 use crate::site_config::QueueShare;
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ const WINDOW: SignedDuration = SignedDuration::from_mins(5);
 /// Dequeues remembered per queue at most. A limit above this is never reached.
 const REMEMBERED: usize = 10_000;
 
-/// The dequeues of the last few minutes, by queue.
+/// The multi-queue dequeues of the last few minutes, by queue.
 #[derive(Default)]
 pub(crate) struct Fairness {
     given: Mutex<BTreeMap<String, VecDeque<Timestamp>>>,

@@ -63,7 +63,7 @@ pub(super) struct Asked {
     executor: String,
     payload: PayloadVersion,
     pub(super) queues: Vec<String>,
-    /// Whether the answer must tell the queue.
+    /// Whether the executor left the choice of the queue to us: then the answer must tell it.
     multi: bool,
 }
 
@@ -115,7 +115,10 @@ pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Claimed>, F
             .await
             .map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))?;
         if claimed.is_some() {
-            app.fairness.note(&queue, app.clock.now());
+            // Where the executor named the queue itself there was nothing to share.
+            if asked.multi {
+                app.fairness.note(&queue, app.clock.now());
+            }
             return Ok(claimed);
         }
     }

@@ -122,6 +122,31 @@ async fn a_multi_queue_answer_tells_the_queue_and_falls_through_empty_ones() {
 }
 
 #[tokio::test]
+async fn dequeues_of_one_queue_do_not_count_towards_its_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.jsonc");
+    // At its limit batches would come last; below it chance never favours codeintel.
+    let text = r#"{
+        "executors.accessToken": "0123456789012345678901234567890123456789",
+        "executors.multiqueue": {"dequeueCacheConfig": {
+            "batches": {"limit": 1, "weight": 4000000000}, "codeintel": {"limit": 1, "weight": 1}}}
+    }"#;
+    std::fs::write(&site, text).unwrap();
+    let harness = Harness::start_in(dir, |config| config.site_config = Some(site)).await;
+    for queue in ["batches", "batches", "batches", "codeintel"] {
+        harness.submit(&job_on(queue)).await;
+    }
+    assert!(harness.dequeue("batches").await.is_some());
+    let body = json!({"executorName": EXECUTOR, "version": "dev", "queues": ["batches", "codeintel"]});
+    let mut queues = Vec::new();
+    for _ in 0..2 {
+        let response = harness.executor(MULTI).json(&body).send().await.unwrap();
+        queues.push(job_in(response).await.unwrap().queue.unwrap());
+    }
+    assert_eq!(queues, ["batches", "codeintel"], "the second multi-queue dequeue meets the limit");
+}
+
+#[tokio::test]
 async fn a_job_that_can_not_be_built_has_failed() {
     let harness = Harness::start().await;
     let source = SourceRepo::new();
