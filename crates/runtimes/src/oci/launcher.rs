@@ -1,9 +1,10 @@
 //! From the agent to the OCI runtime: a process that gets ready before there is anything to do.
 //!
-//! Entering a control group can cost the kernel ten milliseconds, so a process of our own enters
-//! it ahead and waits for a [`Plan`] on its standard input. Then it mounts the step's root file
-//! system in a mount namespace that ends with the step, and becomes the OCI runtime. Its standard
-//! output and error are the step's.
+//! Entering a control group, and mounting the first of its file systems, can cost the kernel ten
+//! milliseconds each. So a process of our own goes to the job's [`Place`] ahead, into its control
+//! groups and into a mount namespace that ends with the step, and waits there for a [`Plan`] on its
+//! standard input. Then it mounts the step's root file system and becomes the OCI runtime. Its
+//! standard output and error are the step's.
 
 use super::Helper;
 use crate::private_mounts::sealed_mounts;
@@ -24,14 +25,25 @@ pub(super) const ROLE: &str = "launch";
 /// What the launcher ends with when it could not become the runtime.
 pub(super) const FAILED: u8 = 125;
 
-/// What is to be mounted and run.
+/// Where a step runs: known before the step is.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Plan {
+pub(super) struct Place {
+    /// The job's control groups.
+    pub(super) groups: Vec<PathBuf>,
     /// All jobs' volumes, which the step must not keep alive.
     pub(super) volumes: PathBuf,
     /// This job's.
     pub(super) volume: PathBuf,
     /// Where it is to be seen.
+    pub(super) here: PathBuf,
+    /// Show the runtime the version 2 hierarchy only.
+    pub(super) unify_cgroups: bool,
+}
+
+/// What is to be mounted and run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Plan {
+    /// Where the job's volume is seen.
     pub(super) here: PathBuf,
     /// The image's layers, the topmost first.
     pub(super) layers: Vec<PathBuf>,
@@ -40,8 +52,6 @@ pub(super) struct Plan {
     pub(super) upper: String,
     pub(super) work: String,
     pub(super) root: String,
-    /// Show the runtime the version 2 hierarchy only.
-    pub(super) unify_cgroups: bool,
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     /// Where failures are written, as the runtime writes its own.
@@ -55,12 +65,12 @@ pub(super) struct Launcher {
 }
 
 impl Launcher {
-    /// Starts one; it enters `groups` by itself.
-    pub(super) fn spawn(helper: &Helper, groups: &[PathBuf]) -> io::Result<Self> {
+    /// Starts one; it goes to its place by itself.
+    pub(super) fn spawn(helper: &Helper, place: &Place) -> io::Result<Self> {
         let child = Command::new(&helper.program)
             .args(&helper.args)
             .arg(ROLE)
-            .args(groups)
+            .arg(serde_json::to_string(place)?)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -83,20 +93,38 @@ impl Launcher {
 }
 
 /// The launcher's own life. Returns only when it did not become the runtime.
-pub(super) fn main(groups: impl Iterator<Item = OsString>) -> ExitCode {
-    let entered = groups.map(PathBuf::from).try_for_each(|group| enter(&group));
+pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let place = args.next().and_then(|place| serde_json::from_slice::<Place>(place.as_encoded_bytes()).ok());
+    let arrived =
+        place.ok_or_else(|| io::Error::other("the launcher was not told its place")).and_then(arrive);
     let mut bytes = Vec::new();
     let read = io::stdin().read_to_end(&mut bytes);
     let Ok(plan) = serde_json::from_slice::<Plan>(&bytes) else {
         // The agent is gone, or does not need this launcher.
         return ExitCode::from(FAILED);
     };
-    let why = match entered.and(read) {
+    let why = match arrived.and(read) {
         Ok(_) => launch(&plan),
         Err(error) => error,
     };
     report(&plan.log, &why);
     ExitCode::from(FAILED)
+}
+
+/// Goes where the step will run.
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in and_then")]
+fn arrive(place: Place) -> io::Result<()> {
+    let Place { groups, volumes, volume, here, unify_cgroups } = &place;
+    groups.iter().try_for_each(|group| enter(group))?;
+    context("leave the host's mounts", Path::new("/"), sealed_mounts())?;
+    context("bind the job's disk at", here, mount_bind(volume, here))?;
+    context("let go of other jobs' disks at", volumes, unmount(volumes, UnmountFlags::DETACH))?;
+    if *unify_cgroups {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        let at = Path::new("/sys/fs/cgroup");
+        context("mount control groups at", at, mount(c"cgroup2", at, c"cgroup2", flags, None))?;
+    }
+    Ok(())
 }
 
 fn enter(group: &Path) -> io::Result<()> {
@@ -116,16 +144,8 @@ fn launch(plan: &Plan) -> io::Error {
 }
 
 fn prepare(plan: &Plan) -> io::Result<()> {
-    context("leave the host's mounts", Path::new("/"), sealed_mounts())?;
-    context("bind the job's disk at", &plan.here, mount_bind(&plan.volume, &plan.here))?;
-    context("let go of other jobs' disks at", &plan.volumes, unmount(&plan.volumes, UnmountFlags::DETACH))?;
     let root = plan.here.join(&plan.root);
     context("mount the root file system at", &root, mount_root(plan, &root))?;
-    if plan.unify_cgroups {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        let at = Path::new("/sys/fs/cgroup");
-        context("mount control groups at", at, mount(c"cgroup2", at, c"cgroup2", flags, None))?;
-    }
     let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(())

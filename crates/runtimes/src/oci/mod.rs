@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod disks;
+mod filter;
 mod guardian;
 mod instance;
 mod launcher;
@@ -96,7 +97,7 @@ impl Runtime for OciRuntime {
             None => Slot::make(&self.shared, spec.limits.disk).await?,
         };
         let name = spec.name.clone();
-        let sandbox = OciSandbox::new(Arc::clone(&self.shared), slot, spec)?;
+        let sandbox = OciSandbox::new(Arc::clone(&self.shared), slot, spec).await?;
         tracing::debug!(sandbox = name, elapsed = ?begun.elapsed(), "opened a sandbox");
         Ok(Box::new(sandbox))
     }

@@ -2,7 +2,7 @@
 
 use super::check::check;
 use super::config::Container;
-use super::launcher::{Launcher, Plan};
+use super::launcher::Plan;
 use super::outcome::{self, NotStarted};
 use super::root::{self, ROOT, WORKSPACE};
 use super::shared::Shared;
@@ -35,8 +35,19 @@ pub(super) struct OciSandbox {
 }
 
 impl OciSandbox {
-    pub(super) fn new(shared: Arc<Shared>, slot: Slot, spec: SandboxSpec) -> Result<Self, RuntimeError> {
-        let made = Self {
+    /// Gets `slot` ready for a job, or removes it.
+    pub(super) async fn new(
+        shared: Arc<Shared>,
+        slot: Slot,
+        spec: SandboxSpec,
+    ) -> Result<Self, RuntimeError> {
+        if let Err(error) = prepare(&shared, &slot, &spec) {
+            if let Err(left) = slot.remove().await {
+                tracing::error!(error = &left as &dyn std::error::Error, "failed to remove a sandbox");
+            }
+            return Err(error);
+        }
+        Ok(Self {
             workspace: slot.volume.workspace(),
             shared,
             hostname: spec.name,
@@ -44,12 +55,7 @@ impl OciSandbox {
             credentials: spec.credentials,
             steps: 0,
             slot: Some(slot),
-        };
-        let slot = made.slot()?;
-        slot.group.limit(&made.limits, made.shared.program.family.own_pids())?;
-        root::make_skeleton(&slot.volume.path, &made.hostname)
-            .map_err(RuntimeError::io("prepare a job's disk"))?;
-        Ok(made)
+        })
     }
 
     fn slot(&self) -> Result<&Slot, RuntimeError> {
@@ -71,22 +77,22 @@ impl OciSandbox {
             workspace: &here.join(WORKSPACE),
             group: program.family.makes_groups().then(|| self.shared.group_for_runtime(&slot.id)),
         };
-        let spec =
-            self.shared.writer.spec(&container).map_err(|error| RuntimeError::Host(error.to_string()))?;
+        let spec = self
+            .shared
+            .writer
+            .spec(&container, self.shared.filter.known())
+            .map_err(|error| RuntimeError::Host(error.to_string()))?;
         let json = serde_json::to_vec(&spec).map_err(io::Error::from);
         let written = json.and_then(|json| fs::write(slot.bundle.join("config.json"), json));
         written.map_err(RuntimeError::io("write the configuration of a step"))?;
         let log = slot.bundle.join(format!("log-{number}"));
-        let id = format!("{}.{number}", slot.id);
+        let id = container_id(&slot.id, number);
         Ok(Plan {
-            volumes: instance.volumes(),
-            volume: slot.volume.path.clone(),
             layers: root::topmost_first(&image.layers),
             skeleton: writable.skeleton.to_owned(),
             upper: writable.upper,
             work: writable.work,
             root: ROOT.to_owned(),
-            unify_cgroups: self.shared.host.layout() != "v2",
             program: program.path.clone(),
             arguments: program.run_arguments(&instance.runtime_state(), &log, &slot.bundle, &id),
             here,
@@ -105,8 +111,14 @@ impl OciSandbox {
                 result => return result.map_err(context()),
             }
         }
-        let fresh = Launcher::spawn(&self.shared.helper, &slot.group.directories()).map_err(context())?;
+        let fresh = slot.launcher(&self.shared).map_err(context())?;
         fresh.start(plan).await.map_err(context())
+    }
+
+    /// Where the OCI runtime keeps what it knows of a step while it runs.
+    fn container_state(&self, number: u32) -> Option<PathBuf> {
+        let slot = self.slot.as_ref()?;
+        Some(self.shared.instance.runtime_state().join(container_id(&slot.id, number)))
     }
 
     async fn resolve(&self, step: &Step, progress: &dyn Progress) -> Result<Image, RuntimeError> {
@@ -138,6 +150,7 @@ impl OciSandbox {
             start: begun.elapsed().saturating_sub(prepared),
         };
         tracing::debug!(sandbox = self.hostname, step = number, ?timeline, "started a step");
+        self.shared.filter.learn(self.container_state(number));
 
         let slot = self.slot()?;
         let ended = supervise(child, &slot.group, out, stop, self.shared.grace).await?;
@@ -215,6 +228,16 @@ impl Sandbox for OciSandbox {
         tracing::debug!(sandbox = self.hostname, elapsed = ?begun.elapsed(), "closed a sandbox");
         removed
     }
+}
+
+fn container_id(slot: &str, step: u32) -> String {
+    format!("{slot}.{step}")
+}
+
+/// What of a slot depends on its job.
+fn prepare(shared: &Shared, slot: &Slot, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+    slot.group.limit(&spec.limits, shared.program.family.own_pids())?;
+    root::make_skeleton(&slot.volume.path, &spec.name).map_err(RuntimeError::io("prepare a job's disk"))
 }
 
 fn stopped_before_start(begun: Instant) -> Exit {

@@ -2,6 +2,7 @@
 
 use super::config::Writer;
 use super::disks::Disks;
+use super::filter::Filter;
 use super::guardian::Guardian;
 use super::instance::{Instance, parent_group};
 use super::program::Program;
@@ -16,6 +17,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// Another spare is made so much later than one was taken: the job that took it is just starting, and
+/// needs the processor more.
+const SPARE_PAUSE: Duration = Duration::from_millis(100);
+/// A container can't even be started with less memory, in bytes.
+const LEAST_MEMORY: u64 = 8 << 20;
+
 pub(super) struct Shared {
     pub(super) images: Arc<ImageStore>,
     pub(super) program: Program,
@@ -23,6 +30,7 @@ pub(super) struct Shared {
     pub(super) host: Hierarchies,
     pub(super) disks: Disks,
     pub(super) writer: Writer,
+    pub(super) filter: Filter,
     pub(super) helper: Helper,
     pub(super) grace: Duration,
     pub(super) guardian: Guardian,
@@ -48,11 +56,12 @@ impl Shared {
         let disks = Disks::probe(&options.search_path, options.strict, &instance.volumes());
         Ok(Self {
             images,
-            program,
             instance,
             host,
             disks,
             writer,
+            filter: Filter::new(program.family),
+            program,
             helper: options.helper,
             grace: options.grace,
             guardian,
@@ -85,6 +94,11 @@ impl Shared {
 
     /// Limits that are asked for and can't be enforced: refused when strict, else said.
     pub(super) fn check_limits(&self, limits: &Limits) -> Result<(), RuntimeError> {
+        if let Some(memory) = limits.memory.filter(|memory| *memory < LEAST_MEMORY) {
+            return Err(RuntimeError::Host(format!(
+                "a memory limit of {memory} bytes is too small to start a container: give jobs at least {LEAST_MEMORY}"
+            )));
+        }
         let asked = [
             (Controller::Memory, limits.memory.is_some()),
             (Controller::Pids, limits.pids.is_some()),
@@ -116,7 +130,10 @@ impl Shared {
         let taken = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         if taken.is_some() {
             let shared = Arc::clone(self);
-            tokio::spawn(async move { shared.make_spare().await });
+            tokio::spawn(async move {
+                tokio::time::sleep(SPARE_PAUSE).await;
+                shared.make_spare().await;
+            });
         }
         taken
     }

@@ -1,6 +1,6 @@
 //! A place for a job, made ahead: its disk, its control group, and a launcher that waits in it.
 
-use super::launcher::Launcher;
+use super::launcher::{Launcher, Place};
 use super::shared::Shared;
 use super::volume::Volume;
 use crate::RuntimeError;
@@ -54,10 +54,22 @@ impl Slot {
 
     /// Starts the launcher of the next step. Failing here costs time only: it is tried again.
     pub(super) fn prepare_launcher(&mut self, shared: &Shared) {
-        match Launcher::spawn(&shared.helper, &self.group.directories()) {
+        match self.launcher(shared) {
             Ok(launcher) => self.launcher = Some(launcher),
             Err(error) => tracing::debug!(%error, "failed to start a launcher ahead"),
         }
+    }
+
+    /// A launcher that is on its way to this place.
+    pub(super) fn launcher(&self, shared: &Shared) -> std::io::Result<Launcher> {
+        let place = Place {
+            groups: self.group.directories(),
+            volumes: shared.instance.volumes(),
+            volume: self.volume.path.clone(),
+            here: shared.instance.here(),
+            unify_cgroups: shared.host.layout() != "v2",
+        };
+        Launcher::spawn(&shared.helper, &place)
     }
 
     /// Removes everything, going on when a part of it fails. The first failure is returned.

@@ -51,7 +51,10 @@ impl Volume {
         let _ = fs::remove_file(&image);
         made?;
         let volume = Self { path, size: Some(size) };
-        volume.lay_out().map_err(RuntimeError::io("lay out a job's disk"))?;
+        if let Err(error) = volume.lay_out() {
+            volume.remove()?;
+            return Err(RuntimeError::io("lay out a job's disk")(error));
+        }
         Ok(volume)
     }
 

@@ -44,6 +44,7 @@ macro_rules! runtime_suites {
                 cpu_time_is_rationed,
                 disks_made_side_by_side_are_each_limited,
                 a_limit_that_can_not_be_enforced_is_said_or_refused,
+                a_limit_that_can_not_be_set_leaves_nothing,
             }
             output {
                 both_streams_are_exact,
@@ -53,6 +54,7 @@ macro_rules! runtime_suites {
             security {
                 rights_are_few,
                 calls_that_reach_the_host_are_refused,
+                a_later_step_is_filtered_as_the_first,
                 the_hosts_files_are_out_of_reach,
                 only_the_three_streams_are_inherited,
                 a_setuid_file_gives_nothing,

@@ -4,6 +4,7 @@ mod environment;
 mod paths;
 mod seccomp;
 
+use super::filter::ANNOTATION;
 use super::user::User;
 use crate::Step;
 use images::ImageConfig;
@@ -15,6 +16,7 @@ use oci_spec::runtime::{
     UserBuilder,
 };
 use rustix::process::{Resource, getrlimit};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// What package managers, compilers and test suites that run as root need. What engines grant
@@ -58,8 +60,11 @@ impl Writer {
         Ok(Self { seccomp: seccomp::profile()? })
     }
 
-    pub(super) fn spec(&self, container: &Container<'_>) -> Result<Spec, OciSpecError> {
+    /// `filter` is the compiled seccomp profile, where it is known; the profile is there in any case.
+    pub(super) fn spec(&self, container: &Container<'_>, filter: Option<&str>) -> Result<Spec, OciSpecError> {
+        let compiled = filter.map(|filter| (ANNOTATION.to_owned(), filter.to_owned()));
         SpecBuilder::default()
+            .annotations(compiled.into_iter().collect::<HashMap<_, _>>())
             .version("1.0.2")
             .root(RootBuilder::default().path(container.root).readonly(false).build()?)
             .hostname(container.hostname)
@@ -166,7 +171,7 @@ mod tests {
             workspace: Path::new("/w"),
             group: None,
         };
-        let spec = Writer::new().unwrap().spec(&container).unwrap();
+        let spec = Writer::new().unwrap().spec(&container, None).unwrap();
         let json = serde_json::to_value(&spec).unwrap();
         assert_eq!(json["process"]["capabilities"]["effective"], serde_json::json!([]));
         assert_eq!(json["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len());

@@ -65,8 +65,9 @@ pub(crate) async fn reaping_removes_all_when_the_guardian_is_killed_too(bench: &
     let mounts = private_mounts().unwrap();
     let options = crate::harness::options(mounts, &agent.dir, &agent.owner, bench.family);
     let successor = OciRuntime::new(options, Arc::clone(&bench.images)).unwrap();
-    // The sandbox with the step, and the spare one.
-    assert_eq!(successor.reap().await.unwrap().sandboxes, 2);
+    // The sandbox with the step, and the spare one if it was made already.
+    let reaped = successor.reap().await.unwrap().sandboxes;
+    assert!((1..=2).contains(&reaped), "{reaped} sandboxes");
     assert_eq!(successor.reap().await.unwrap().sandboxes, 0);
     assert_eq!(cgroups_of(&agent.owner), Vec::<String>::new());
     drop(successor);

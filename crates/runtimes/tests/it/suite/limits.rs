@@ -134,3 +134,15 @@ pub(crate) async fn disks_made_side_by_side_are_each_limited(bench: &mut Bench) 
     assert_eq!(ran.unwrap().exit.status, ExitStatus::Code(0));
     second.close().await;
 }
+
+/// A limit that the kernel refuses takes back everything that was made for the sandbox.
+pub(crate) async fn a_limit_that_can_not_be_set_leaves_nothing(bench: &mut Bench) {
+    let impossible = Limits { memory: Some(1), disk: Some(DISK), ..Limits::default() };
+    let error = bench.try_open("tiny", impossible).await.err().unwrap().to_string();
+    assert!(error.contains("memory limit of 1 bytes is too small"), "{error}");
+    // The kernel takes no more processes than there can be ids.
+    let impossible = Limits { pids: Some(u64::MAX / 2), disk: Some(DISK), ..Limits::default() };
+    let before = loops_with(&bench.dir.display().to_string());
+    assert!(bench.try_open("huge", impossible).await.is_err());
+    assert_eq!(loops_with(&bench.dir.display().to_string()), before);
+}

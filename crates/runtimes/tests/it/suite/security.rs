@@ -173,3 +173,15 @@ pub(crate) async fn users_are_those_of_the_image(bench: &mut Bench) {
     assert_ne!(IMAGE, "user:1");
     sandbox.close().await;
 }
+
+/// The filter is compiled for the first step only; what the others get must hold as much.
+pub(crate) async fn a_later_step_is_filtered_as_the_first(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    let look = "grep -E '^(Seccomp|NoNewPrivs)' /proc/self/status; unshare -m true 2>&1; sleep 0.3; true";
+    let first = sandbox.sh(look).await;
+    assert!(first.contains("Seccomp:\t2") && first.contains("NoNewPrivs:\t1"), "{first}");
+    for _ in 0..3 {
+        assert_eq!(sandbox.sh(look).await, first);
+    }
+    sandbox.close().await;
+}
