@@ -1,13 +1,59 @@
-//! Reading a job payload, whichever version it is and whatever was left out.
+//! Reading a job payload, whichever version it is, whatever was left out, and in whatever letter case
+//! its keys are.
 
 use super::{CliStep, DockerAuthConfig, DockerStep, Job, JobFile, PayloadVersion};
-use crate::lenient::null_as_default;
+use crate::lenient::{fold_keys, null_as_default};
 use crate::{JobId, zero_time};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// The keys of [`JobIn`].
+const JOB_KEYS: &[&str] = &[
+    "version",
+    "id",
+    "token",
+    "queue",
+    "repositoryName",
+    "repositoryDirectory",
+    "commit",
+    "fetchTags",
+    "shallowClone",
+    "sparseCheckout",
+    "files",
+    "dockerSteps",
+    "cliSteps",
+    "redactedValues",
+    "dockerAuthConfig",
+];
+/// The keys of [`FileIn`].
+const FILE_KEYS: &[&str] = &["content", "bucket", "key", "modifiedAt"];
+/// The keys of [`DockerStep`] and of [`CliStep`].
+const STEP_KEYS: &[&str] = &["key", "image", "commands", "command", "dir", "env"];
+
+/// Spells every key of the protocol as we do; paths, registries and redacted values are not keys of
+/// the protocol.
+fn fold(job: &mut Value) {
+    fold_keys(job, JOB_KEYS);
+    let Value::Object(job) = job else { return };
+    if let Some(Value::Object(files)) = job.get_mut("files") {
+        files.values_mut().for_each(|file| fold_keys(file, FILE_KEYS));
+    }
+    for steps in ["dockerSteps", "cliSteps"] {
+        if let Some(Value::Array(steps)) = job.get_mut(steps) {
+            steps.iter_mut().for_each(|step| fold_keys(step, STEP_KEYS));
+        }
+    }
+    if let Some(config) = job.get_mut("dockerAuthConfig") {
+        fold_keys(config, &["auths"]);
+        if let Some(Value::Object(auths)) = config.get_mut("auths") {
+            auths.values_mut().for_each(|credentials| fold_keys(credentials, &["auth"]));
+        }
+    }
+}
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -69,7 +115,9 @@ impl FileIn {
 
 impl<'de> Deserialize<'de> for Job {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = JobIn::deserialize(deserializer)?;
+        let mut value = Value::deserialize(deserializer)?;
+        fold(&mut value);
+        let raw = JobIn::deserialize(value).map_err(de::Error::custom)?;
         let version = if raw.version == 2 { PayloadVersion::V2 } else { PayloadVersion::V1 };
         let mut files = BTreeMap::new();
         for (path, file) in raw.files {

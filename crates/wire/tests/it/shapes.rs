@@ -83,6 +83,16 @@ fn null_absent_and_empty_are_one() {
 }
 
 #[test]
+fn keys_of_a_job_come_in_any_letter_case_and_an_exact_one_wins() {
+    reads("job_any_case_from_peer.json", &job());
+    let both: Job =
+        serde_json::from_str(r#"{"ID":1,"id":7,"Id":2,"FILES":{"A":{"Content":"x"},"a":{"CONTENT":"y"}}}"#)
+            .unwrap();
+    assert_eq!(both.id, JobId(7));
+    assert_eq!((&*both.files["A"].content, &*both.files["a"].content), (&b"x"[..], &b"y"[..]));
+}
+
+#[test]
 fn a_job_that_can_not_be_read_is_refused() {
     for bad in [
         "{}",
