@@ -10,8 +10,6 @@ use std::time::Instant;
 const BYTES: usize = 60 << 20;
 /// Secrets of the job; each is looked for in all of its forms.
 const SECRETS: usize = 20;
-/// Runs, since one takes about a second.
-const RUNS: usize = 5;
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
     println!("log throughput ({} MB printed by one step, {SECRETS} secrets)", BYTES >> 20);
@@ -23,7 +21,7 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
         "yes 'a line of a log, about eighty bytes long, with nothing secret in it, really.' | head -n {lines}"
     );
     let mut throughput = Samples::default();
-    for _ in 0..RUNS {
+    for _ in 0..bench.runs {
         let begun = Instant::now();
         system.job(json!({ "secrets": secrets, "steps": [{ "image": "", "run": script }] }))?;
         throughput.push(BYTES as f64 / 1e6 / begun.elapsed().as_secs_f64());

@@ -1,5 +1,6 @@
 //! Memory of server and agent, idle and at work.
 
+use super::stats::Samples;
 use super::{Bench, System};
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -12,7 +13,7 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     println!("memory (proportional set size)");
     let system = System::start(bench, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "20")], None)?;
     system.job(json!({ "steps": [{ "image": "", "run": "true" }] }))?;
-    let idle = (pss(system.server.pid())?, pss(system.agent.pid())?);
+    let idle = sample(bench, &system)?;
 
     let spec = json!({ "steps": [{ "image": "debian:bench", "run": "sleep 20" }] });
     let ids = (0..JOBS).map(|_| system.submit(&spec)).collect::<Result<Vec<_>>>()?;
@@ -20,7 +21,7 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     while running(&system)? < JOBS && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(100));
     }
-    let busy = (pss(system.server.pid())?, pss(system.agent.pid())?);
+    let busy = sample(bench, &system)?;
     let count = running(&system)?;
     for id in ids {
         system.api.post(&format!("/api/v1/jobs/{id}/cancel"), &json!(null))?;
@@ -34,6 +35,17 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
         println!("  agent, per job: {:.2} MiB\n", mib(busy.1 - idle.1) / count as f64);
     }
     Ok(())
+}
+
+/// Medians of server and agent, in KiB.
+fn sample(bench: &Bench, system: &System) -> Result<(f64, f64)> {
+    let (mut server, mut agent) = (Samples::default(), Samples::default());
+    for _ in 0..bench.runs {
+        server.push(pss(system.server.pid())?);
+        agent.push(pss(system.agent.pid())?);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok((server.median(), agent.median()))
 }
 
 fn running(system: &System) -> Result<usize> {

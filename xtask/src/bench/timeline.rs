@@ -1,45 +1,98 @@
 //! Where the time between submit and first instruction goes, stage by stage.
 
 use super::stats::Samples;
-use super::{Bench, System, start};
+use super::{Bench, System, containers, start};
 use anyhow::{Context, Result};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Before each job, so that what is made ahead has been made.
+const IDLE: Duration = Duration::from_millis(300);
+/// Milliseconds of a day.
+const DAY: f64 = 86_400_000.0;
+
+/// Stages by when they end, counted from the request that submits the job.
+#[derive(Default)]
+struct Stages(Vec<(String, Samples)>);
+
+impl Stages {
+    fn add(&mut self, stage: &str, value: f64) {
+        let known = self.0.iter().position(|(name, _)| name == stage);
+        let index = known.unwrap_or_else(|| {
+            self.0.push((stage.to_owned(), Samples::default()));
+            self.0.len() - 1
+        });
+        self.0[index].1.push(value);
+    }
+}
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
     let log = tempfile::Builder::new().prefix("executor-xtask-").tempfile()?;
     let env = [("SRC_LOG_LEVEL", "dbug"), ("SRC_LOG_FORMAT", "json")];
     let system = System::start(bench, &env, Some(log.path()))?;
+    start::submit(&system)?;
+    let mut stages = Stages::default();
     for _ in 0..bench.runs {
-        start::submit(&system)?;
+        std::thread::sleep(IDLE);
+        let seen = std::fs::metadata(log.path())?.len();
+        let begun = containers::now();
+        let first_instruction = start::submit(&system)?;
+        std::thread::sleep(IDLE);
+        let text = std::fs::read_to_string(log.path()).context("failed to read the agent's log")?;
+        stages.add("first instruction", first_instruction);
+        for (stage, at) in events(&text[usize::try_from(seen)?..]) {
+            stages.add(&stage, since(begun, at));
+        }
     }
     system.stop()?;
 
-    println!("  stage by stage (with the agent's debug log on; from the answer to the dequeue)");
-    let text = std::fs::read_to_string(log.path()).context("failed to read the agent's log")?;
-    for (_, (stage, samples)) in stages(&text) {
+    println!("  stage by stage, from the request that submits (with the agent's debug log on)");
+    stages.0.sort_by(|one, other| one.1.median().total_cmp(&other.1.median()));
+    for (stage, samples) in &stages.0 {
         println!("{}", samples.row(&format!("  {stage}"), "ms", None));
     }
     println!();
     Ok(())
 }
 
-/// Stages by the order in which they first appeared.
-fn stages(log: &str) -> BTreeMap<usize, (String, Samples)> {
-    let mut order: Vec<String> = Vec::new();
-    let mut stages = BTreeMap::new();
+/// The stages that the agent and its runtime told, with their time of day in milliseconds.
+fn events(log: &str) -> Vec<(String, f64)> {
     let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    for event in events.filter(|event| event["target"] == "executor::timeline") {
+    let told = events.filter_map(|event| {
         let fields = &event["fields"];
-        let (Some(stage), Some(elapsed)) = (fields["stage"].as_str(), fields["elapsed_us"].as_f64()) else {
-            continue;
+        let stage = match (event["target"].as_str()?, fields["message"].as_str()) {
+            ("executor::timeline", _) => fields["stage"].as_str()?.to_owned(),
+            (target, Some("started a step")) if target.starts_with("runtimes::") => {
+                "runtime started".to_owned()
+            }
+            _ => return None,
         };
-        let index = order.iter().position(|known| known == stage).unwrap_or_else(|| {
-            order.push(stage.to_owned());
-            order.len() - 1
-        });
-        let (_, samples) = stages.entry(index).or_insert_with(|| (stage.to_owned(), Samples::default()));
-        samples.push(elapsed / 1_000.0);
+        Some((stage, time_of_day(event["timestamp"].as_str()?)?))
+    });
+    told.collect()
+}
+
+fn since(begun: f64, at: f64) -> f64 {
+    (at - begun % DAY + DAY) % DAY
+}
+
+/// Milliseconds since midnight of a time such as `2026-11-21T05:17:17.963037Z`.
+pub(super) fn time_of_day(text: &str) -> Option<f64> {
+    let time = text.split_once('T')?.1.trim_end_matches('Z');
+    let mut parts = time.split(':').map(str::parse::<f64>);
+    let (hours, minutes, seconds) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+    Some(((hours * 60.0 + minutes) * 60.0 + seconds) * 1_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_day_are_read() {
+        let at = time_of_day("2026-11-21T05:17:17.963Z").unwrap();
+        assert!((at - 19_037_963.0).abs() < 0.01, "{at}");
+        assert!((since(DAY * 3.0 + 1_000.0, 1_500.0) - 500.0).abs() < 0.01);
+        assert!((since(DAY - 100.0, 100.0) - 200.0).abs() < 0.01, "over midnight");
     }
-    stages
 }
