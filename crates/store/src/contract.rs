@@ -56,7 +56,9 @@ pub trait Store: Send + Sync {
     /// The job `executor` holds under `id`, for callers that authenticate as the executor itself.
     async fn job_by_holder(&self, id: JobId, executor: &str) -> Result<Option<HeldJob>>;
 
-    /// Opens a log entry and returns its number.
+    /// Opens a log entry and returns its number. The same key and start time, to the microsecond,
+    /// mean the same call made again: it returns the same number, and adds to the entry what it
+    /// knows more than the first.
     async fn add_log_entry(&self, id: JobId, lease: &Lease, entry: NewLogEntry) -> Result<i64>;
 
     /// Replaces a log entry as a whole. `entry.out` is the whole text so far.

@@ -1,19 +1,26 @@
 //! Opening log entries.
+//!
+//! A caller whose answer got lost calls again, so the second call for one try, key and start time
+//! finds the entry of the first. It may have more text by then, or know the end: that is added as
+//! appending would. Nothing is taken away, since a late copy of the first call may come last.
 
 use super::super::SqliteStore;
 use super::super::database::Durability;
 use super::super::statements::statements;
 use super::super::values::{micros, to_json};
+use super::append::{KnownEnd, set_end};
 use super::files::TryFiles;
 use super::lease::check_lease;
 use crate::error::StoreError;
 use crate::model::{Change, NewLogEntry};
 use jobs::{JobId, Lease};
+use sqlx::SqliteConnection;
 
 /// Log entries of one try at most.
 const MAX_ENTRIES: i64 = 10_000;
 
 statements! {
+    OPENED = "SELECT entry FROM log_entries WHERE job = ? AND epoch = ? AND key = ? AND start_time = ?";
     NEXT_NUMBER = "SELECT COALESCE(MAX(entry), 0) + 1 FROM log_entries WHERE job = ? AND epoch = ?";
     INSERT = "INSERT INTO log_entries (job, epoch, entry, key, command, start_time, exit_code, duration_ms) \
               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
@@ -26,35 +33,58 @@ pub(in crate::sqlite) async fn add(
     entry: NewLogEntry,
 ) -> Result<i64, StoreError> {
     let command = entry.command.as_ref().map(to_json).transpose()?;
+    let start_time = micros(entry.start_time);
     let held = store.logs.hold(id, lease.epoch).await;
     let mut write = store.database.write(Durability::PowerLoss).await?;
     check_lease(&mut write, id, lease).await?;
-    let number: i64 =
-        sqlx::query_scalar(NEXT_NUMBER).bind(id.0).bind(lease.epoch).fetch_one(&mut *write).await?;
-    if number > MAX_ENTRIES {
-        return Err(StoreError::TooManyLogEntries { job: id, limit: MAX_ENTRIES });
-    }
+    let opened: Option<i64> = sqlx::query_scalar(OPENED)
+        .bind(id.0)
+        .bind(lease.epoch)
+        .bind(&entry.key)
+        .bind(start_time)
+        .fetch_optional(&mut *write)
+        .await?;
+    let number = match opened {
+        Some(number) => number,
+        None => next_number(&mut write, id, lease.epoch).await?,
+    };
     // The text goes first: a number whose row was not committed is given again, its file replaced.
     let text = entry.out.into_bytes();
     let ended = entry.exit_code.is_some();
     let work = move |files: &mut TryFiles| {
-        files.put(number, &text)?;
+        match opened {
+            Some(_) => files.add_at(number, 0, &text).map(drop),
+            None => files.put(number, &text),
+        }?;
         if ended { files.sync(number) } else { Ok(()) }
     };
     let (held, ()) = held.run(work).await?;
-    sqlx::query(INSERT)
-        .bind(id.0)
-        .bind(lease.epoch)
-        .bind(number)
-        .bind(entry.key)
-        .bind(command)
-        .bind(micros(entry.start_time))
-        .bind(entry.exit_code)
-        .bind(entry.duration_ms)
-        .execute(&mut *write)
-        .await?;
+    if opened.is_some() {
+        let end = KnownEnd { exit_code: entry.exit_code, duration_ms: entry.duration_ms };
+        set_end(&mut write, id, lease.epoch, number, end).await?;
+    } else {
+        sqlx::query(INSERT)
+            .bind(id.0)
+            .bind(lease.epoch)
+            .bind(number)
+            .bind(entry.key)
+            .bind(command)
+            .bind(start_time)
+            .bind(entry.exit_code)
+            .bind(entry.duration_ms)
+            .execute(&mut *write)
+            .await?;
+    }
     write.commit().await?;
     drop(held);
     store.announce(Change::Log(id));
+    Ok(number)
+}
+
+async fn next_number(connection: &mut SqliteConnection, id: JobId, epoch: u32) -> Result<i64, StoreError> {
+    let number: i64 = sqlx::query_scalar(NEXT_NUMBER).bind(id.0).bind(epoch).fetch_one(connection).await?;
+    if number > MAX_ENTRIES {
+        return Err(StoreError::TooManyLogEntries { job: id, limit: MAX_ENTRIES });
+    }
     Ok(number)
 }

@@ -8,6 +8,7 @@ use super::lease::{check_entry, check_lease};
 use crate::error::StoreError;
 use crate::model::Change;
 use jobs::{JobId, Lease};
+use sqlx::SqliteConnection;
 
 statements! {
     SET_END = "UPDATE log_entries SET exit_code = COALESCE(?, exit_code), \
@@ -47,17 +48,29 @@ pub(in crate::sqlite) async fn append(
     if end.exit_code.is_some() || end.duration_ms.is_some() {
         let mut write = store.database.write(Durability::PowerLoss).await?;
         check_lease(&mut write, id, lease).await?;
-        sqlx::query(SET_END)
-            .bind(end.exit_code)
-            .bind(end.duration_ms)
-            .bind(id.0)
-            .bind(lease.epoch)
-            .bind(number)
-            .execute(&mut *write)
-            .await?;
+        set_end(&mut write, id, lease.epoch, number, end).await?;
         write.commit().await?;
     }
     drop(held);
     store.announce(Change::Log(id));
     Ok(length)
+}
+
+/// Notes what is known of the end, and forgets nothing that was known before.
+pub(super) async fn set_end(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    epoch: u32,
+    number: i64,
+    end: KnownEnd,
+) -> Result<(), StoreError> {
+    sqlx::query(SET_END)
+        .bind(end.exit_code)
+        .bind(end.duration_ms)
+        .bind(id.0)
+        .bind(epoch)
+        .bind(number)
+        .execute(connection)
+        .await?;
+    Ok(())
 }

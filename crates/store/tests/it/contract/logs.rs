@@ -1,6 +1,7 @@
 //! Log entries and their texts.
 
 use super::world::{Setup, World, lease};
+use jiff::SignedDuration;
 use jobs::Rejected;
 use std::sync::Arc;
 use store::{Finish, LogEntryRow, NewLogEntry, StoreError};
@@ -17,7 +18,7 @@ pub(crate) async fn entries_are_numbered_from_one(open: impl AsyncFn(Setup) -> W
         epoch: 1,
         key: "step.docker.step.0.run".to_owned(),
         command: Some(["sh", "-c", "true"].map(str::to_owned).to_vec()),
-        start_time: world.now(),
+        start_time: world.now() + SignedDuration::from_micros(1),
         exit_code: None,
         duration_ms: None,
         length: 5,
@@ -27,6 +28,36 @@ pub(crate) async fn entries_are_numbered_from_one(open: impl AsyncFn(Setup) -> W
     assert_eq!(world.text(id, 1, 2).await, "zwei\n");
     let unknown = world.store.read_log(id, 1, 3, 0, 10).await;
     assert!(matches!(unknown, Err(StoreError::UnknownLogEntry { entry: 3, .. })), "{unknown:?}");
+}
+
+pub(crate) async fn an_entry_that_is_opened_again_is_the_same(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, lease, _) = world.running().await;
+    let entry = world.entry("one ");
+    let again = async |out: &str, exit_code| {
+        let entry = NewLogEntry {
+            out: out.to_owned(),
+            exit_code,
+            duration_ms: exit_code.map(i64::from),
+            ..entry.clone()
+        };
+        let number = world.store.add_log_entry(id, &lease, entry).await.unwrap();
+        let row = world.store.log_entries(id, None).await.unwrap().pop().unwrap();
+        (number, world.text(id, 1, number).await, row.exit_code, row.duration_ms)
+    };
+    assert_eq!(again("one ", None).await, (1, "one ".to_owned(), None, None));
+    assert_eq!(again("one ", None).await, (1, "one ".to_owned(), None, None));
+    // By then there is more to tell, and a late copy of the first call takes nothing of it back.
+    for (out, exit_code) in [("one two", Some(3)), ("one ", None)] {
+        assert_eq!(again(out, exit_code).await, (1, "one two".to_owned(), Some(3), Some(3)));
+    }
+    assert_eq!(world.store.log_entries(id, None).await.unwrap().len(), 1);
+    let other = NewLogEntry { key: "teardown".to_owned(), ..entry.clone() };
+    assert_eq!(world.store.add_log_entry(id, &lease, other).await.unwrap(), 2);
+    world.stall_all().await;
+    let second = super::world::lease(&world.claim("exec-1").await.unwrap());
+    assert_eq!(world.store.add_log_entry(id, &second, entry).await.unwrap(), 1);
+    assert_eq!(world.text(id, 2, 1).await, "one ", "every try has entries of its own");
 }
 
 pub(crate) async fn text_is_added_at_its_offset(open: impl AsyncFn(Setup) -> World) {

@@ -41,7 +41,8 @@ macro_rules! each_test {
                 a_result_that_comes_before_the_cancel_counts;
             heartbeat: it_keeps_held_jobs_alive, it_tells_which_jobs_to_stop, it_knows_only_what_is_held,
                 without_jobs_it_is_empty;
-            logs: entries_are_numbered_from_one, text_is_added_at_its_offset,
+            logs: entries_are_numbered_from_one, an_entry_that_is_opened_again_is_the_same,
+                text_is_added_at_its_offset,
                 text_sent_twice_is_there_once, a_gap_is_refused_with_the_length, the_end_is_kept,
                 put_grows_the_text, put_can_change_the_text, epochs_keep_their_own_logs,
                 logs_need_the_lease, concurrent_appends_do_not_mix, reading_stops_between_characters,

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use jobs::{Clock, EndReason, JobId, JobSpec, Lease, RetryPolicy, StepSpec};
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use store::{Claimed, Finish, NewJob, NewLogEntry, Store};
 use testkit::MockClock;
 
@@ -31,6 +32,8 @@ impl Setup {
 pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<MockClock>,
+    /// Log entries made so far.
+    pub(crate) entries: AtomicI64,
     /// What has to live as long as the store, such as its directory.
     pub(crate) _keep: Box<dyn Any + Send + Sync>,
 }
@@ -80,11 +83,13 @@ impl World {
         self.store.add_log_entry(id, lease, self.entry(out)).await.unwrap()
     }
 
+    /// An entry that began when no other did.
     pub(crate) fn entry(&self, out: &str) -> NewLogEntry {
+        let earlier = self.entries.fetch_add(1, Ordering::Relaxed);
         NewLogEntry {
             key: "step.docker.step.0.run".to_owned(),
             command: Some(vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()]),
-            start_time: self.now(),
+            start_time: self.now() + SignedDuration::from_micros(earlier),
             exit_code: None,
             duration_ms: None,
             out: out.to_owned(),

@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use store::{SqliteOptions, SqliteStore, StoreError};
 use tempfile::TempDir;
 use testkit::MockClock;
@@ -26,7 +27,7 @@ pub(crate) async fn open(setup: Setup) -> World {
 /// A store in a directory that may hold an earlier one's.
 async fn open_in(dir: &Path, setup: Setup) -> Result<World, StoreError> {
     let (clock, store) = open_store(dir, setup).await?;
-    Ok(World { store: Arc::new(store), clock, _keep: Box::new(()) })
+    Ok(World { store: Arc::new(store), clock, entries: AtomicI64::new(0), _keep: Box::new(()) })
 }
 
 async fn open_store(dir: &Path, setup: Setup) -> Result<(Arc<MockClock>, SqliteStore), StoreError> {
