@@ -131,10 +131,10 @@ fn timed_out(limit: Duration) -> (EndReason, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runtimes::Usage;
+    use runtimes::{Timeline, Usage};
 
     fn exit(status: ExitStatus, cause: Option<Cause>) -> Exit {
-        Exit { status, cause, usage: Usage::default() }
+        Exit { status, cause, usage: Usage::default(), timeline: Timeline::default() }
     }
 
     fn mark(result: &Result<(), Failure>, cause: Option<StopCause>) -> Option<Final> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use runtimes::{
     Cause, Exit, ExitStatus, Finding, Isolation, Output, Reaped, Runtime, RuntimeError, Sandbox, SandboxSpec,
-    Step, Stream, Usage,
+    Step, Stream, Timeline, Usage,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -177,7 +177,7 @@ impl FakeSandbox {
 }
 
 fn exit(status: ExitStatus, cause: Option<Cause>) -> Exit {
-    Exit { status, cause, usage: Usage::default() }
+    Exit { status, cause, usage: Usage::default(), timeline: Timeline::default() }
 }
 
 fn collect(root: &Path, below: &Path, files: &mut Vec<(String, String)>) {
