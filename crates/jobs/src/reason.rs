@@ -59,8 +59,11 @@ pub enum EndReason {
     },
     /// Somebody asked for it to stop.
     Canceled,
-    /// An image is not known, or could not be had.
+    /// An image does not exist, may not be had, or can't be used.
     Image,
+    /// An image could not be had for now: its registry can't be reached, is out of order or wants us
+    /// to wait, or there is no room for it.
+    ImageUnavailable,
     /// The repository could not be cloned or the commit not be checked out.
     Checkout,
     /// The job asks for something that can't be done, such as a path outside of its workspace.
@@ -87,6 +90,7 @@ impl EndReason {
             Self::Timeout { .. } => "timeout",
             Self::Canceled => "canceled",
             Self::Image => "image",
+            Self::ImageUnavailable => "image_unavailable",
             Self::Checkout => "checkout",
             Self::BadJob => "bad_job",
             Self::ExecutorLost => "executor_lost",
@@ -109,7 +113,9 @@ impl EndReason {
             | Self::Checkout
             | Self::BadJob
             | Self::Unspecified => Blame::Job,
-            Self::ExecutorLost | Self::ExecutorStopped | Self::Sandbox => Blame::System,
+            Self::ImageUnavailable | Self::ExecutorLost | Self::ExecutorStopped | Self::Sandbox => {
+                Blame::System
+            }
         }
     }
 
@@ -164,6 +170,7 @@ impl EndReason {
             "timeout" => Self::Timeout { limit: Duration::from_millis(detail.limit.unwrap_or(0)) },
             "canceled" => Self::Canceled,
             "image" => Self::Image,
+            "image_unavailable" => Self::ImageUnavailable,
             "checkout" => Self::Checkout,
             "bad_job" => Self::BadJob,
             "executor_lost" => Self::ExecutorLost,
@@ -196,6 +203,7 @@ mod tests {
             EndReason::Timeout { limit: Duration::from_millis(1_500) },
             EndReason::Canceled,
             EndReason::Image,
+            EndReason::ImageUnavailable,
             EndReason::Checkout,
             EndReason::BadJob,
             EndReason::ExecutorLost,
@@ -205,5 +213,12 @@ mod tests {
         ] {
             assert_eq!(EndReason::from_detail(&reason.detail()), reason);
         }
+    }
+
+    #[test]
+    fn an_image_that_is_wrong_is_the_jobs_fault_and_one_that_is_out_of_reach_is_not() {
+        assert_eq!((EndReason::Image.name(), EndReason::Image.blame()), ("image", Blame::Job));
+        let unavailable = EndReason::ImageUnavailable;
+        assert_eq!((unavailable.name(), unavailable.blame()), ("image_unavailable", Blame::System));
     }
 }
