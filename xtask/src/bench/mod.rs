@@ -31,7 +31,7 @@ pub(crate) enum Measurement {
 }
 
 /// How long one job may take.
-const JOB: Duration = Duration::from_secs(120);
+const JOB: Duration = Duration::from_mins(2);
 
 /// What every measurement needs.
 struct Bench {
