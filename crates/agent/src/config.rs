@@ -68,6 +68,8 @@ pub struct AgentConfig {
     pub log_cap: u64,
     /// The pause between heartbeats, from the end of one to the beginning of the next.
     pub heartbeat_interval: Duration,
+    /// How long a clone is tried again from the first time that the control plane broke it.
+    pub clone_patience: Duration,
     /// How long, after a job has ended, its final call and the rest of its log are tried.
     pub patience: Duration,
 }
@@ -103,6 +105,7 @@ impl AgentConfig {
             long_poll: Duration::from_secs(20),
             log_cap: DEFAULT_LOG_CAP,
             heartbeat_interval: Duration::from_secs(5),
+            clone_patience: Duration::from_secs(5 * 60),
             patience: Duration::from_secs(10 * 60),
         }
     }

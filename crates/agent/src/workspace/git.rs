@@ -4,11 +4,15 @@ use super::command::{self, Ran};
 use super::confined::Confined;
 use super::paths::{check_commit, check_repository, normalize};
 use super::proxy::GitProxy;
-use crate::api::{Api, JobAuth};
+use crate::api::{Api, Backoff, JobAuth};
 use crate::job::{Failure, JobStop};
 use crate::log::{JobLog, NO_EXIT_CODE};
+use crate::text::go_duration;
 use jobs::EndReason;
 use std::path::Path;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tracing::info;
 use wire::Job;
 
 /// What makes git see nothing of this host and run nothing of the repository's.
@@ -62,41 +66,92 @@ pub(crate) async fn clone_repository(
         .await
         .map_err(|fault| Failure::sandbox(format!("failed to start the git proxy: {fault}")))?;
     let env = environment(&api.config().tool_env, &proxy);
-    for git in commands(job, &target, &proxy.url()) {
-        run(&git, &env, job, log, stop).await?;
+    let clone = Checkout { proxy, env, patience: api.config().clone_patience, job, log, stop };
+    for git in commands(job, &target, &clone.proxy.url()) {
+        clone.run_patiently(&git).await?;
     }
     // The proxy and every connection to it end here.
-    drop(proxy);
+    drop(clone);
     Ok(())
 }
 
-async fn run(
-    git: &GitCommand,
-    env: &[(String, String)],
-    job: &Job,
-    log: &JobLog,
-    stop: &JobStop,
-) -> Result<(), Failure> {
-    let key = git.key;
-    let entry = log.entry(key, Some(&git.argv));
-    let broke = |message: String| Failure::new(EndReason::Checkout, format!("failed {key}: {message}"));
-    match command::run(&git.argv, env, &entry, stop.token()).await {
-        Ok(Ran::Exited { status, .. }) if status.success() => {
-            entry.close(0);
-            Ok(())
+/// A clone under way.
+struct Checkout<'a> {
+    proxy: GitProxy,
+    env: Vec<(String, String)>,
+    patience: Duration,
+    job: &'a Job,
+    log: &'a JobLog,
+    stop: &'a JobStop,
+}
+
+/// How a command failed, and what the control plane has to do with it.
+struct Broken {
+    failure: Failure,
+    /// How the control plane failed while the command ran: then it is not the job's fault, and may
+    /// pass.
+    fault: Option<String>,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self { failure, fault: None }
+    }
+}
+
+impl Checkout<'_> {
+    /// Runs a command, again and again while it is the control plane that breaks it: git itself
+    /// takes nothing up again. Not only a fetch asks for objects; a sparse checkout does, too.
+    async fn run_patiently(&self, git: &GitCommand) -> Result<(), Failure> {
+        let mut backoff = Backoff::default();
+        let mut over = None;
+        loop {
+            let Err(Broken { failure, fault }) = self.run(git).await else { return Ok(()) };
+            let (Failure::Broke { message, .. }, Some(fault)) = (&failure, fault) else {
+                return Err(failure);
+            };
+            let pause = backoff.pause();
+            if Instant::now() + pause >= *over.get_or_insert_with(|| Instant::now() + self.patience) {
+                let patience = go_duration(self.patience);
+                return Err(Failure::sandbox(format!(
+                    "{message} (the control plane {fault}, and the clone was tried for {patience})"
+                )));
+            }
+            info!(job = %self.job.id, key = git.key, fault, ?pause, "the control plane broke a clone, trying again");
+            if self.stop.token().run_until_cancelled(sleep(pause)).await.is_none() {
+                return Err(Failure::Stopped);
+            }
         }
-        Ok(Ran::Exited { status, last_words }) => {
-            let code = command::exit_code(status);
-            entry.close(code);
-            let advice = advice(&last_words, job);
-            let said = if last_words.is_empty() { last_words } else { format!(": {last_words}") };
-            Err(broke(format!("command failed with exit code {code}{said}{advice}")))
-        }
-        Ok(Ran::Stopped) => Err(Failure::Stopped),
-        Err(fault) => {
-            entry.line(&format!("could not run {}: {fault}", git.argv[0]));
-            entry.close(NO_EXIT_CODE);
-            Err(Failure::sandbox(format!("failed {key}: starting command: {fault}")))
+    }
+
+    /// Runs a command once, under a log entry of its own.
+    async fn run(&self, git: &GitCommand) -> Result<(), Broken> {
+        let key = git.key;
+        let entry = self.log.entry(key, Some(&git.argv));
+        self.proxy.take_fault();
+        match command::run(&git.argv, &self.env, &entry, self.stop.token()).await {
+            Ok(Ran::Exited { status, .. }) if status.success() => {
+                entry.close(0);
+                Ok(())
+            }
+            Ok(Ran::Exited { status, last_words }) => {
+                let code = command::exit_code(status);
+                let fault = self.proxy.take_fault();
+                if let Some(fault) = &fault {
+                    entry.line(&format!("The control plane, which serves the repository, {fault}."));
+                }
+                entry.close(code);
+                let advice = advice(&last_words, self.job);
+                let said = if last_words.is_empty() { last_words } else { format!(": {last_words}") };
+                let message = format!("failed {key}: command failed with exit code {code}{said}{advice}");
+                Err(Broken { failure: Failure::new(EndReason::Checkout, message), fault })
+            }
+            Ok(Ran::Stopped) => Err(Failure::Stopped.into()),
+            Err(fault) => {
+                entry.line(&format!("could not run {}: {fault}", git.argv[0]));
+                entry.close(NO_EXIT_CODE);
+                Err(Failure::sandbox(format!("failed {key}: starting command: {fault}")).into())
+            }
         }
     }
 }

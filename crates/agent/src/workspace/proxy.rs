@@ -2,6 +2,8 @@
 //!
 //! It serves one repository, only what a clone needs, and only to whoever knows a number that is
 //! made for this clone and handed to our git alone. It ends with the clone, with every connection.
+//!
+//! To git a control plane that died looks like any other failure, so the proxy remembers it.
 
 use super::serve::{self, ProxyBody};
 use crate::api::{Api, ApiError, JobAuth, endpoint, retry};
@@ -15,7 +17,7 @@ use http_body_util::{BodyDataStream, BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
@@ -27,7 +29,7 @@ use wire::paths::GIT;
 
 /// Proves that a request comes from our own git.
 const NONCE: &str = "x-executor-clone";
-/// How long the control plane may be away when a clone begins.
+/// How long git waits for an answer about refs while the control plane is away; then it is run again.
 const UPSTREAM_PATIENCE: Duration = Duration::from_secs(60);
 /// What of a request is passed on.
 const REQUEST_HEADERS: [HeaderName; 5] =
@@ -47,6 +49,8 @@ struct Shared {
     auth: JobAuth,
     repository: String,
     nonce: String,
+    /// How the control plane failed to serve git, since somebody last asked.
+    fault: Mutex<Option<String>>,
 }
 
 impl GitProxy {
@@ -54,7 +58,8 @@ impl GitProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let nonce = hex::encode(random::bytes::<16>());
-        let shared = Arc::new(Shared { api, auth, repository: repository.to_owned(), nonce });
+        let shared =
+            Arc::new(Shared { api, auth, repository: repository.to_owned(), nonce, fault: Mutex::default() });
         let handler = Arc::clone(&shared);
         let server = serve::serve(listener, move |request| {
             let handler = Arc::clone(&handler);
@@ -68,6 +73,12 @@ impl GitProxy {
         format!("http://127.0.0.1:{}/{}", self.port, self.shared.repository)
     }
 
+    /// How the control plane failed since this was last asked: it could not be reached, had a fault
+    /// of its own, or cut an answer off.
+    pub(super) fn take_fault(&self) -> Option<String> {
+        self.shared.fault().take()
+    }
+
     /// The header that git has to send.
     pub(super) fn nonce_header(&self) -> String {
         format!("{NONCE}: {}", self.shared.nonce)
@@ -75,12 +86,13 @@ impl GitProxy {
 }
 
 impl Shared {
-    async fn answer(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<ProxyBody> {
         let Some((path, query)) = self.permitted(&request) else { return empty(StatusCode::FORBIDDEN) };
         match self.forward(request, &path, query).await {
             Ok(response) => response,
             Err(error) => {
                 warn!(job = %self.auth.id, error = chain(&error), "failed to reach the control plane for git");
+                self.note("could not be reached");
                 empty(StatusCode::BAD_GATEWAY)
             }
         }
@@ -103,7 +115,7 @@ impl Shared {
     }
 
     async fn forward(
-        &self,
+        self: &Arc<Self>,
         request: Request<Incoming>,
         path: &str,
         query: Option<&str>,
@@ -119,18 +131,36 @@ impl Shared {
         if request.method() == Method::POST {
             upstream = upstream.body(reqwest::Body::wrap_stream(BodyDataStream::new(request.into_body())));
         }
-        let answer = send(upstream).await?;
+        let answer = send(upstream, self.api.config().clone_patience).await?;
         let mut response = Response::new(());
-        *response.status_mut() = answer.status();
+        let status = answer.status();
+        if status.is_server_error() {
+            self.note(&format!("answered with status {}", status.as_u16()));
+        }
+        *response.status_mut() = status;
         *response.headers_mut() = only(answer.headers(), &ANSWER_HEADERS);
-        let body = answer.bytes_stream().map_ok(Frame::data).map_err(std::io::Error::other);
+        let noting = Arc::clone(self);
+        let body = answer.bytes_stream().map_ok(Frame::data).map_err(move |fault| {
+            warn!(job = %noting.auth.id, error = chain(&fault), "the control plane cut an answer to git off");
+            noting.note("cut its answer off");
+            std::io::Error::other(fault)
+        });
         Ok(response.map(|()| StreamBody::new(body).boxed_unsync()))
+    }
+
+    fn note(&self, fault: &str) {
+        *self.fault() = Some(fault.to_owned());
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<String>> {
+        // One assignment can't be left half done.
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Sends a request; one without a body that is streamed is sent again while the control plane is
 /// away for a moment.
-async fn send(upstream: reqwest::RequestBuilder) -> Result<reqwest::Response, ApiError> {
+async fn send(upstream: reqwest::RequestBuilder, patience: Duration) -> Result<reqwest::Response, ApiError> {
     if upstream.try_clone().is_none() {
         return upstream.send().await.map_err(ApiError::Transport);
     }
@@ -144,7 +174,7 @@ async fn send(upstream: reqwest::RequestBuilder) -> Result<reqwest::Response, Ap
             _ => Ok(answer),
         }
     });
-    timeout(UPSTREAM_PATIENCE, attempts).await.unwrap_or_else(|_| Err(gave_up()))
+    timeout(patience.min(UPSTREAM_PATIENCE), attempts).await.unwrap_or_else(|_| Err(gave_up()))
 }
 
 fn gave_up() -> ApiError {
