@@ -58,9 +58,91 @@ pub fn check_env_name(name: &str) -> Result<(), BadName> {
     if ok { Ok(()) } else { Err(BadName::new("variable name", name, RULE)) }
 }
 
+/// A container image's reference: `[registry/]name[:tag][@digest]`. Looks at the form only, and takes
+/// whatever a registry or an image store may have.
+pub fn check_image(reference: &str) -> Result<(), BadName> {
+    match image_rule(reference) {
+        None => Ok(()),
+        Some(rule) => Err(BadName::new("image reference", reference, rule)),
+    }
+}
+
+/// The rule that `reference` breaks.
+fn image_rule(reference: &str) -> Option<&'static str> {
+    let (tagged, digest) =
+        reference.split_once('@').map_or((reference, None), |(name, digest)| (name, Some(digest)));
+    let last = tagged.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match tagged[last..].split_once(':') {
+        Some((part, tag)) => (&tagged[..last + part.len()], Some(tag)),
+        None => (tagged, None),
+    };
+    let (host, repository) = match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (Some(first), rest),
+        _ => (None, name),
+    };
+    if reference.is_empty() {
+        Some("it is empty")
+    } else if reference.len() > 512 {
+        Some("it may have up to 512 characters")
+    } else if reference.starts_with('-') {
+        Some("it may not begin with '-'")
+    } else if !reference.bytes().all(|b| b.is_ascii_graphic()) {
+        Some("it may not hold blanks, control characters or letters beyond ASCII")
+    } else if !host.is_none_or(is_host) {
+        Some("the registry before the first '/' must be a host name, with ':' and a port if need be")
+    } else if repository.bytes().any(|b| b.is_ascii_uppercase()) {
+        Some("the image's name must be in lower case")
+    } else if !repository.split('/').all(is_repository_part) {
+        Some(
+            "write [registry/]name[:tag][@digest]; each part of the name between slashes is made of lower-case \
+             letters and digits, joined by '.', '_', '__' or '-'",
+        )
+    } else if !tag.is_none_or(is_tag) {
+        Some("a tag has 1 to 128 letters, digits, '.', '_' and '-', and does not begin with '.' or '-'")
+    } else if !digest.is_none_or(is_digest) {
+        Some("a digest is written like sha256: and 64 hexadecimal digits")
+    } else {
+        None
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let edge = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric());
+    edge(name.bytes().next())
+        && edge(name.bytes().last())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && !port.is_empty()
+        && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_repository_part(part: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let mut joins = part.split(is_word).filter(|join| !join.is_empty());
+    part.starts_with(is_word)
+        && part.ends_with(is_word)
+        && joins.all(|join| matches!(join, "." | "_" | "__") || join.bytes().all(|b| b == b'-'))
+}
+
+fn is_tag(tag: &str) -> bool {
+    (1..=128).contains(&tag.len())
+        && !tag.starts_with(['.', '-'])
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn is_digest(digest: &str) -> bool {
+    digest.split_once(':').is_some_and(|(algorithm, digits)| {
+        algorithm.starts_with(|c: char| c.is_ascii_alphabetic())
+            && algorithm.bytes().all(|b| b.is_ascii_alphanumeric() || b"+._-".contains(&b))
+            && digits.len() >= 32
+            && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn repository_names_can_not_climb_or_hide_or_look_like_options() {
@@ -71,6 +153,78 @@ mod tests {
             assert!(check_repository(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(check_repository(&"a".repeat(201)).is_err());
+    }
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn images_are_named_as_registries_and_stores_name_them() {
+        for good in [
+            "busybox",
+            "debian:12",
+            "team/tool:1",
+            "a__b/c--d_e.f:V1.0_x-y",
+            "localhost/a",
+            "localhost:5000/a",
+            "host:5000/a/b:tag",
+            "test.com:5000",
+            "foo_bar.com:8080",
+            "foo_bar.com/a",
+            "Registry.Example:5000/a/b",
+            "xn--n3h.com/myimage:xn--n3h.com",
+            &format!("debian@sha256:{HEX}"),
+            &format!("ghcr.io/x/y:1@sha512:{HEX}{HEX}"),
+        ] {
+            assert_eq!(check_image(good), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_can_not_be_named_so_is_refused_with_the_rule() {
+        for (bad, rule) in [
+            ("", "empty"),
+            ("-v", "begin with '-'"),
+            ("Not A Reference", "blanks"),
+            ("a\nb", "blanks"),
+            ("a b", "blanks"),
+            ("ä", "ASCII"),
+            ("Debian", "lower case"),
+            ("Team/tool", "lower case"),
+            ("ghcr.io/Team/tool", "lower case"),
+            ("http://a/b", "must be a host name"),
+            ("host:port/a", "must be a host name"),
+            ("a/../b", "write [registry/]"),
+            ("a//b", "write [registry/]"),
+            ("a/", "write [registry/]"),
+            ("/a", "write [registry/]"),
+            ("a_-b", "write [registry/]"),
+            (":tag", "write [registry/]"),
+            ("a:", "a tag has"),
+            ("a:b:c", "a tag has"),
+            ("a:.b", "a tag has"),
+            ("a@sha256:12", "a digest is"),
+            ("a@b@c", "a digest is"),
+            (&"a".repeat(513), "512"),
+        ] {
+            let refusal = check_image(bad).unwrap_err().to_string();
+            assert!(
+                refusal.starts_with("invalid image reference") && refusal.contains(rule),
+                "{bad:?}: {refusal}"
+            );
+        }
+    }
+
+    proptest! {
+        /// The grammar that images are referred to by everywhere.
+        #[test]
+        fn no_image_that_somebody_may_have_is_refused(
+            host in "(([a-zA-Z0-9]([a-zA-Z0-9-]{0,5}[a-zA-Z0-9])?(\\.[a-zA-Z0-9]{1,5}){1,2}(:[0-9]{1,5})?|localhost|[A-Za-z0-9]{1,5}:[0-9]{1,5})/)?",
+            repository in "[a-z0-9]{1,4}(([._]|__|[-]{0,3})[a-z0-9]{1,4}){0,3}(/[a-z0-9]{1,4}(([._]|__|[-]{0,3})[a-z0-9]{1,4}){0,2}){0,2}",
+            tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,20})?",
+            digest in "(@[A-Za-z][A-Za-z0-9]{0,4}([-_+.][A-Za-z][A-Za-z0-9]{0,3}){0,1}:[0-9a-fA-F]{32,64})?",
+        ) {
+            prop_assert_eq!(check_image(&format!("{host}{repository}{tag}{digest}")), Ok(()));
+        }
     }
 
     #[test]

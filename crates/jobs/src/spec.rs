@@ -193,6 +193,7 @@ impl StepSpec {
         if self.image.trim().is_empty() {
             return Err(BadSpec::NoImage(key.to_owned()));
         }
+        name::check_image(&self.image)?;
         if self.run.trim().is_empty() {
             return Err(BadSpec::NoScript(key.to_owned()));
         }

@@ -25,6 +25,7 @@ fn each_refusal_tells_the_value_and_the_rule() {
     assert!(refusal(|s| s.rev = Some("main".into())).contains("without a repository"));
     assert!(refusal(|s| s.steps.clear()).contains("no steps"));
     assert!(refusal(|s| s.steps[0].image.clear()).contains("names no image"));
+    assert!(refusal(|s| s.steps[0].image = "Not A".into()).contains(r#"image reference "Not A""#));
     assert!(refusal(|s| s.steps[0].run = " \n".into()).contains("nothing to run"));
     assert!(refusal(|s| s.steps[0].dir = "../up".into()).contains(r#""../up""#));
     assert!(refusal(|s| s.steps[0].dir = "/abs".into()).contains(r#""/abs""#));

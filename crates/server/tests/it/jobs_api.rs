@@ -55,6 +55,11 @@ async fn each_bad_submission_is_a_problem_of_its_own() {
             (422, "invalid_job"),
             r#"invalid queue "bulk""#,
         ),
+        (
+            json!({"steps": [{"image": "Not A Reference", "run": "b"}]}).to_string(),
+            (422, "invalid_job"),
+            r#"invalid image reference "Not A Reference": it may not hold blanks"#,
+        ),
         (json!({"steps": step, "repo": "nope"}).to_string(), (422, "unknown_repository"), r#""nope""#),
         (
             json!({"steps": step, "repo": "demo", "rev": "nope"}).to_string(),
