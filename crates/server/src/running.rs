@@ -50,11 +50,6 @@ impl RunningServer {
         self.app.site.current().access_token.clone()
     }
 
-    /// Where executors reach the server, if the site configuration says.
-    pub fn frontend_url(&self) -> Option<String> {
-        self.app.site.current().frontend_url.as_ref().map(ToString::to_string)
-    }
-
     /// Waits until the server has stopped and everything it took on is done.
     pub async fn join(self) -> Result<(), ServerError> {
         Ok(self.stopped.await?)

@@ -18,7 +18,8 @@ fn content(token: &str) -> String {
   // change, executors with the old one are refused.
   "executors.accessToken": "{token}",
 
-  // The address under which executors reach this server, if they can't tell it themselves.
+  // The address under which executors reach this server. Accepted for compatibility, but not used
+  // yet: an executor reaches the server where its EXECUTOR_FRONTEND_URL says.
   // "executors.frontendURL": "https://executors.example.com",
 
   // How executors that serve several queues share their time. While a queue has given fewer than
@@ -38,6 +39,14 @@ fn content(token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::parse::{QueueShare, parse};
+
+    #[test]
+    fn a_key_without_effect_is_told_as_such() {
+        let content = super::content("0123456789abcdef0123");
+        let comment = content.split("// \"executors.frontendURL\"").next().unwrap();
+        assert!(comment.trim_end().ends_with("EXECUTOR_FRONTEND_URL says."), "{comment}");
+        assert!(comment.contains("not used"), "{comment}");
+    }
 
     #[test]
     fn what_is_written_can_be_read_and_is_the_default() {

@@ -115,7 +115,7 @@ fn load(path: &Path) -> Result<Site, SiteConfigError> {
         fault: fault.to_string(),
     })?;
     for key in unknown {
-        tracing::warn!(file = %path.display(), key, "this version does not use this key");
+        tracing::warn!(file = %path.display(), key, "{}", parse::advice(&key));
     }
     Ok(site)
 }

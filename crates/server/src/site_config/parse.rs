@@ -20,8 +20,6 @@ const MULTIQUEUE: &str = "executors.multiqueue";
 pub(crate) struct Site {
     /// What executors present; without it none can connect.
     pub(crate) access_token: Option<SecretString>,
-    /// Where executors reach this server.
-    pub(crate) frontend_url: Option<Url>,
     shares: BTreeMap<String, QueueShare>,
 }
 
@@ -75,6 +73,15 @@ pub(super) enum BadSite {
     UnsendableToken,
 }
 
+/// What to do about a key that means nothing to this version.
+pub(super) fn advice(key: &str) -> &'static str {
+    if key.strip_prefix(MULTIQUEUE).is_some_and(|rest| rest.starts_with('.')) {
+        r#"this key is not used: write "executors.multiqueue": {"dequeueCacheConfig": {"batches": {"limit": 50, "weight": 4}}}"#
+    } else {
+        "this version does not use this key"
+    }
+}
+
 /// Reads the text; also tells the keys that mean nothing to this version.
 pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
     let value: Option<Value> = parse_to_serde_value(text, &comments_and_trailing_commas())
@@ -84,9 +91,9 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
         Some(Value::Object(object)) => object,
         Some(_) => return Err(BadSite::NotAnObject),
     };
+    check_frontend_url(object.remove(FRONTEND_URL))?;
     let site = Site {
         access_token: access_token(object.remove(ACCESS_TOKEN))?,
-        frontend_url: frontend_url(object.remove(FRONTEND_URL))?,
         shares: shares(object.remove(MULTIQUEUE))?,
     };
     Ok((site, object.into_iter().map(|(key, _)| key).collect()))
@@ -110,12 +117,14 @@ fn access_token(value: Option<Value>) -> Result<Option<SecretString>, BadSite> {
     }
 }
 
-fn frontend_url(value: Option<Value>) -> Result<Option<Url>, BadSite> {
+/// The key belongs to the documented configuration, so it is taken, but nothing here needs it: our
+/// executors are told the address themselves.
+fn check_frontend_url(value: Option<Value>) -> Result<(), BadSite> {
     let bad = || BadSite::Value { key: FRONTEND_URL, rule: "an http or https URL".to_owned() };
     match value {
-        None | Some(Value::Null) => Ok(None),
+        None | Some(Value::Null) => Ok(()),
         Some(Value::String(text)) => match Url::parse(&text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url)),
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
             _ => Err(bad()),
         },
         Some(_) => Err(bad()),
@@ -175,6 +184,20 @@ mod tests {
         assert_eq!(site.share("batches"), QueueShare { limit: 50, weight: 4 });
         assert_eq!(unknown, ["somethingElse"]);
         assert!(site.access_token.is_none());
+    }
+
+    #[test]
+    fn a_flat_key_is_told_its_right_form_which_can_be_read() {
+        let flat = r#"{"executors.multiqueue.dequeueCacheConfig.batches.limit": 7}"#;
+        let (_, unknown) = parse(flat).unwrap();
+        let advice = advice(&unknown[0]);
+        let form = advice.split_once("write ").unwrap().1;
+        let (site, unknown) = parse(&format!("{{{}}}", form.replace("50", "7"))).unwrap();
+        assert_eq!(site.share("batches"), QueueShare { limit: 7, weight: 4 });
+        assert!(unknown.is_empty(), "{unknown:?}");
+        for other in ["executors.multiqueueX", "somethingElse"] {
+            assert_eq!(super::advice(other), "this version does not use this key");
+        }
     }
 
     #[test]
