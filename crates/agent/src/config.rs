@@ -92,7 +92,7 @@ impl AgentConfig {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             max_jobs: 1,
             poll_interval: Duration::from_secs(1),
-            max_runtime: Some(Duration::from_secs(30 * 60)),
+            max_runtime: Some(Duration::from_mins(30)),
             num_total_jobs: None,
             max_active_time: None,
             limits: runtimes::Limits::default(),
@@ -105,8 +105,8 @@ impl AgentConfig {
             long_poll: Duration::from_secs(20),
             log_cap: DEFAULT_LOG_CAP,
             heartbeat_interval: Duration::from_secs(5),
-            clone_patience: Duration::from_secs(5 * 60),
-            patience: Duration::from_secs(10 * 60),
+            clone_patience: Duration::from_mins(5),
+            patience: Duration::from_mins(10),
         }
     }
 

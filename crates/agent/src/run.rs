@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 /// The pause between two pings.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// A control plane that starts together with us may take this long before anybody is told.
-const QUIET_START: Duration = Duration::from_secs(60);
+const QUIET_START: Duration = Duration::from_mins(1);
 
 /// Runs an agent until it is told to leave, or has taken all the jobs it may.
 ///

@@ -106,7 +106,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hurry_shortens_any_patience() {
         let hurry = CancellationToken::new();
-        let patience = Patience { limit: Duration::from_secs(600), hurry: hurry.clone() };
+        let patience = Patience { limit: Duration::from_mins(10), hurry: hurry.clone() };
         hurry.cancel();
         let began = tokio::time::Instant::now();
         patience.over().await;

@@ -4,6 +4,7 @@ use super::stop::{JobStop, StopCause};
 use crate::api::Final;
 use crate::error::chain;
 use crate::text;
+use images::ImageError;
 use jobs::EndReason;
 use runtimes::{Cause, Exit, ExitStatus, RuntimeError};
 use std::time::Duration;
@@ -49,6 +50,7 @@ impl Failure {
                 reason: EndReason::ExitCode { .. }
                     | EndReason::Signal { .. }
                     | EndReason::Image
+                    | EndReason::ImageUnavailable
                     | EndReason::Checkout
                     | EndReason::Sandbox,
                 ..
@@ -60,7 +62,7 @@ impl Failure {
     /// What a runtime's own failure means for the job.
     pub(crate) fn of_runtime(error: &RuntimeError) -> Self {
         let reason = match error {
-            RuntimeError::Image(_) => EndReason::Image,
+            RuntimeError::Image(image) => of_image(image),
             RuntimeError::Refused(_) => EndReason::BadJob,
             _ => EndReason::Sandbox,
         };
@@ -89,6 +91,18 @@ impl Failure {
             }
         };
         Err(Self::new(reason, message))
+    }
+}
+
+/// Whether the image is wrong, or only could not be had for now.
+fn of_image(error: &ImageError) -> EndReason {
+    match error {
+        ImageError::Network { .. }
+        | ImageError::RateLimited { .. }
+        | ImageError::BadRegistry { .. }
+        | ImageError::DiskFull { .. }
+        | ImageError::Io { .. } => EndReason::ImageUnavailable,
+        _ => EndReason::Image,
     }
 }
 
@@ -142,7 +156,7 @@ mod tests {
         if let Some(cause) = cause {
             stop.fire(cause);
         }
-        final_call(result, &stop, Some(Duration::from_secs(1800))).map(|(_, last)| last)
+        final_call(result, &stop, Some(Duration::from_mins(30))).map(|(_, last)| last)
     }
 
     #[test]
@@ -152,6 +166,26 @@ mod tests {
         assert_eq!(reason, EndReason::OutOfMemory { step: "build".to_owned(), limit: 10, peak: 9 });
         assert_eq!(message, "the step ran out of memory: it used 9 bytes and may use 10");
         assert_eq!(Failure::of_exit("build", &exit(ExitStatus::Code(0), None)), Ok(()));
+    }
+
+    #[test]
+    fn an_image_out_of_reach_is_told_from_one_that_is_wrong() {
+        let (image, registry) = (|| "a/b:1".to_owned(), || "r.example".to_owned());
+        let wrong = ImageError::NotFound { image: image(), place: registry() };
+        let refused = ImageError::Unauthorised { image: image(), registry: registry(), reason: image() };
+        let limited = ImageError::RateLimited { registry: registry(), retry_after: "60".to_owned() };
+        let broken = ImageError::BadRegistry { registry: registry(), answer: "status 500".to_owned() };
+        let full = ImageError::DiskFull { path: "/images".into() };
+        for (error, expected) in [
+            (wrong, EndReason::Image),
+            (refused, EndReason::Image),
+            (limited, EndReason::ImageUnavailable),
+            (broken, EndReason::ImageUnavailable),
+            (full, EndReason::ImageUnavailable),
+        ] {
+            let Failure::Broke { reason, message } = Failure::of_runtime(&error.into()) else { panic!() };
+            assert_eq!(reason, expected, "{message}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use wire::{Job, JobFile};
 
 /// How long a stored file is asked for before the job ends in error.
-const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(5 * 60);
+const DOWNLOAD_PATIENCE: Duration = Duration::from_mins(5);
 /// Bytes written between two chances for other tasks to run.
 const PIECE: usize = 1 << 20;
 

@@ -30,7 +30,7 @@ use wire::paths::GIT;
 /// Proves that a request comes from our own git.
 const NONCE: &str = "x-executor-clone";
 /// How long git waits for an answer about refs while the control plane is away; then it is run again.
-const UPSTREAM_PATIENCE: Duration = Duration::from_secs(60);
+const UPSTREAM_PATIENCE: Duration = Duration::from_mins(1);
 /// What of a request is passed on.
 const REQUEST_HEADERS: [HeaderName; 5] =
     [ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, CONTENT_ENCODING, HeaderName::from_static("git-protocol")];
