@@ -3,7 +3,7 @@
 use crate::api::{Answer, ApiError, Backoff, Dequeued, Final, JobAuth, Patience, Undecodable};
 use crate::config::AgentConfig;
 use crate::error::{Summary, chain};
-use crate::job::{self, Assigned, JobStop, Surroundings};
+use crate::job::{self, Assigned, JobStop, StopCause, Surroundings};
 use crate::random;
 use crate::running::{RunningJob, RunningSet};
 use crate::timeline::Timeline;
@@ -148,15 +148,20 @@ impl Taker {
     fn start(&mut self, job: Job, at: Instant, slot: OwnedSemaphorePermit) {
         let Some(auth) = self.auth(job.id, &job.token, job.queue.as_deref()) else { return };
         let stop = Arc::new(JobStop::default());
-        let alive = RunningJob { id: job.id, queue: job.queue.clone(), stop: Arc::clone(&stop) };
-        let Some(registered) = self.running.register(alive) else {
-            error!(job = %job.id, "the control plane handed out a job that runs here already; it is not run twice");
-            return;
-        };
+        let (registered, old) =
+            self.running.register(RunningJob::new(job.id, job.queue.clone(), Arc::clone(&stop)));
+        if let Some(old) = &old {
+            warn!(job = %job.id, "the control plane gave us a job that runs here: its lease ran out, and it begins anew");
+            old.stop(StopCause::Abandoned);
+        }
         self.summary.taken += 1;
         let timeline = Timeline::begin(IdText::new(job.id, job.queue.as_deref()), at);
         let around = self.around.clone();
         self.jobs.spawn(async move {
+            if let Some(old) = old {
+                // Two copies of a job never run beside each other.
+                old.ended().await;
+            }
             let completed = job::run(around.clone(), Assigned { job, auth, stop, at, timeline }).await;
             drop((registered, slot));
             around.runtime.warm().await;

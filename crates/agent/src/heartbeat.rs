@@ -135,7 +135,7 @@ mod tests {
 
     fn snapshot(jobs: &[(i64, Option<&str>)]) -> Snapshot {
         let job = |(id, queue): &(i64, Option<&str>)| {
-            let job = RunningJob { id: JobId(*id), queue: queue.map(str::to_owned), stop: Arc::default() };
+            let job = RunningJob::new(JobId(*id), queue.map(str::to_owned), Arc::default());
             (IdText::new(job.id, *queue), job)
         };
         jobs.iter().map(job).collect()

@@ -3,6 +3,7 @@
 use crate::job::{JobStop, StopCause};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
 use wire::{IdText, JobId};
 
 /// One running job, as heartbeats see it.
@@ -12,29 +13,31 @@ pub(crate) struct RunningJob {
     /// The queue its payload named.
     pub(crate) queue: Option<String>,
     pub(crate) stop: Arc<JobStop>,
+    /// Fires when nothing of the job runs here any more.
+    ended: CancellationToken,
 }
 
 /// All of them, by the id that heartbeats use. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RunningSet(Arc<Mutex<BTreeMap<IdText, RunningJob>>>);
 
-/// While this lives, the job is in the set.
+/// While this lives, the job is in the set, or was replaced there.
 #[derive(Debug)]
 pub(crate) struct Registered {
     set: RunningSet,
     key: IdText,
+    stop: Arc<JobStop>,
+    ended: CancellationToken,
 }
 
 impl RunningSet {
-    /// Adds a job; `None` when one with this id runs already.
-    pub(crate) fn register(&self, job: RunningJob) -> Option<Registered> {
+    /// Adds a job. One with the same id takes the place of the other at once, so that heartbeats
+    /// never miss the id; the other is given back and may run on.
+    pub(crate) fn register(&self, job: RunningJob) -> (Registered, Option<RunningJob>) {
         let key = IdText::new(job.id, job.queue.as_deref());
-        let mut jobs = self.lock();
-        if jobs.contains_key(&key) {
-            return None;
-        }
-        jobs.insert(key.clone(), job);
-        Some(Registered { set: self.clone(), key })
+        let (stop, ended) = (Arc::clone(&job.stop), job.ended.clone());
+        let replaced = self.lock().insert(key.clone(), job);
+        (Registered { set: self.clone(), key, stop, ended }, replaced)
     }
 
     /// The jobs as they are now.
@@ -50,11 +53,24 @@ impl RunningSet {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.set.lock().remove(&self.key);
+        let mut jobs = self.set.lock();
+        if jobs.get(&self.key).is_some_and(|job| Arc::ptr_eq(&job.stop, &self.stop)) {
+            jobs.remove(&self.key);
+        }
+        self.ended.cancel();
     }
 }
 
 impl RunningJob {
+    pub(crate) fn new(id: JobId, queue: Option<String>, stop: Arc<JobStop>) -> Self {
+        Self { id, queue, stop, ended: CancellationToken::new() }
+    }
+
+    /// Waits until nothing of it runs here any more.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
     /// Whether `id`, out of a heartbeat's answer, means this job. A peer may name a job with or
     /// without its queue, whichever way the agent works.
     pub(crate) fn is_meant_by(&self, id: &IdText) -> bool {
@@ -74,17 +90,33 @@ mod tests {
     use super::*;
 
     fn job(id: i64, queue: Option<&str>) -> RunningJob {
-        RunningJob { id: JobId(id), queue: queue.map(str::to_owned), stop: Arc::default() }
+        RunningJob::new(JobId(id), queue.map(str::to_owned), Arc::default())
     }
 
     #[test]
-    fn an_id_runs_once_and_leaves_when_it_is_dropped() {
+    fn a_job_leaves_when_it_is_dropped() {
         let set = RunningSet::default();
-        let first = set.register(job(1, None)).expect("nothing runs yet");
-        assert!(set.register(job(1, None)).is_none());
-        assert!(set.register(job(1, Some("batches"))).is_some());
+        let (first, replaced) = set.register(job(1, None));
+        assert!(replaced.is_none());
+        let (_other, replaced) = set.register(job(1, Some("batches")));
+        assert!(replaced.is_none());
         drop(first);
-        assert!(set.register(job(1, None)).is_some());
+        assert_eq!(set.snapshot().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_comes_again_takes_the_place_of_its_old_copy() {
+        let set = RunningSet::default();
+        let (old, _) = set.register(job(1, None));
+        let (new, replaced) = set.register(job(1, None));
+        let replaced = replaced.expect("it runs");
+        assert!(Arc::ptr_eq(&replaced.stop, &old.stop));
+        drop(old);
+        replaced.ended().await;
+        let there = set.snapshot();
+        assert!(there.len() == 1 && Arc::ptr_eq(&there[0].1.stop, &new.stop), "{there:?}");
+        drop(new);
+        assert!(set.snapshot().is_empty());
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
     let config = around.api.config();
     let patience = Patience { limit: config.patience, hurry: around.hurry.clone() };
     let redactor = redactor(&job, &auth, &config.password);
-    let log = JobLog::start(around.api.clone(), auth.clone(), redactor);
+    let log = JobLog::start(around.api.clone(), auth.clone(), redactor, Arc::clone(&stop));
     info!(job = %job.id, queue = auth.queue, repository = job.repository_name, steps = job.docker_steps.len(), "job begins");
 
     let watch = AbortOnDropHandle::new(tokio::spawn(watch(around.clone(), Arc::clone(&stop), at)));
@@ -76,10 +76,19 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
         let clean = log.redact(message);
         begin(&clean, LONGEST_MESSAGE).clone_into(message);
     }
-    log.flush(&patience).await;
-    timeline.reached("log delivered");
-    mark(&around.api, &auth, &last, &patience).await;
-    timeline.reached("marked");
+    let telling = async {
+        log.flush(&patience).await;
+        timeline.reached("log delivered");
+        if stop.cause() != Some(StopCause::Abandoned) {
+            mark(&around.api, &auth, &last, &patience).await;
+        }
+        timeline.reached("marked");
+    };
+    // What is told of a job that is not ours any more is refused; another copy may wait for our end.
+    if stop.abandoned().run_until_cancelled(telling).await.is_none() {
+        warn!(job = %job.id, %reason, "the job's end was not told: the control plane took it back");
+        return false;
+    }
     let seconds = at.elapsed().as_secs_f64();
     match &last {
         Final::Complete => info!(job = %job.id, seconds, "job completed"),

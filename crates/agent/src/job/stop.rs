@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use tokio_util::sync::CancellationToken;
 
-/// Who stopped a job. The first one counts.
+/// Who stopped a job. The first one counts, unless the job is not ours any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopCause {
     /// The control plane passed on that somebody wants it to end.
@@ -12,7 +12,7 @@ pub(crate) enum StopCause {
     Timeout,
     /// The agent has to leave.
     ExecutorStopped,
-    /// It is not ours any more: nothing may be said about it.
+    /// It is not ours any more: nothing may be said about it, whatever stopped it before.
     Abandoned,
 }
 
@@ -21,22 +21,33 @@ pub(crate) enum StopCause {
 pub(crate) struct JobStop {
     cause: OnceLock<StopCause>,
     token: CancellationToken,
+    abandoned: CancellationToken,
 }
 
 impl JobStop {
-    /// Stops the job; `false` when it was stopped before.
+    /// Stops the job; `false` when this is no news.
     pub(crate) fn fire(&self, cause: StopCause) -> bool {
+        let before = self.cause();
         let first = self.cause.set(cause).is_ok();
+        if cause == StopCause::Abandoned {
+            self.abandoned.cancel();
+        }
         self.token.cancel();
-        first
+        first || self.cause() != before
     }
 
     pub(crate) fn cause(&self) -> Option<StopCause> {
-        self.cause.get().copied()
+        if self.abandoned.is_cancelled() { Some(StopCause::Abandoned) } else { self.cause.get().copied() }
     }
 
+    /// Fires with the job's first stop.
     pub(crate) fn token(&self) -> &CancellationToken {
         &self.token
+    }
+
+    /// Fires when the job is not ours any more.
+    pub(crate) fn abandoned(&self) -> &CancellationToken {
+        &self.abandoned
     }
 }
 
@@ -50,6 +61,17 @@ mod tests {
         assert!(stop.fire(StopCause::Timeout));
         assert!(!stop.fire(StopCause::Canceled));
         assert_eq!(stop.cause(), Some(StopCause::Timeout));
-        assert!(stop.token().is_cancelled());
+        assert!(stop.token().is_cancelled() && !stop.abandoned().is_cancelled());
+    }
+
+    #[test]
+    fn a_job_that_is_not_ours_any_more_is_never_ours_again() {
+        let stop = JobStop::default();
+        stop.fire(StopCause::Timeout);
+        assert!(stop.fire(StopCause::Abandoned));
+        assert!(!stop.fire(StopCause::Abandoned));
+        assert!(!stop.fire(StopCause::Canceled));
+        assert_eq!(stop.cause(), Some(StopCause::Abandoned));
+        assert!(stop.abandoned().is_cancelled());
     }
 }

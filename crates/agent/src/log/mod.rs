@@ -14,29 +14,37 @@ mod utf8;
 pub(crate) use entry::{EntryWriter, NO_EXIT_CODE};
 
 use crate::api::{Api, JobAuth, Patience};
+use crate::job::JobStop;
 use entry::Entry;
 use jobs::Redactor;
 use spool::Spool;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
+
+/// Entries that wait to be opened: more than most jobs have at all. What a job opens beyond that
+/// while the control plane is away is left out, since a step must not wait.
+const MOST_WAITING: usize = 1_000;
 
 /// The log of one job.
 pub(crate) struct JobLog {
     api: Api,
     redactor: Redactor,
-    /// As many as a job has stages and steps, which its payload bounds.
-    entries: mpsc::UnboundedSender<Arc<Entry>>,
+    entries: mpsc::Sender<Arc<Entry>>,
+    /// Some did not fit into `entries`.
+    left_out: AtomicBool,
     shipper: AbortOnDropHandle<()>,
 }
 
 impl JobLog {
-    /// Begins to deliver what will be written.
-    pub(crate) fn start(api: Api, job: JobAuth, redactor: Redactor) -> Self {
-        let (entries, queue) = mpsc::unbounded_channel();
-        let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(api.clone(), job, queue)));
-        Self { api, redactor, entries, shipper }
+    /// Begins to deliver what will be written. When the control plane says that the job is not ours
+    /// any more, `stop` hears of it.
+    pub(crate) fn start(api: Api, job: JobAuth, redactor: Redactor, stop: Arc<JobStop>) -> Self {
+        let (entries, queue) = mpsc::channel(MOST_WAITING);
+        let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(api.clone(), job, queue, stop)));
+        Self { api, redactor, entries, left_out: AtomicBool::new(false), shipper }
     }
 
     /// Opens an entry; `command` is redacted here.
@@ -45,7 +53,14 @@ impl JobLog {
         let spool = Spool::new(config.work_dir.clone(), config.log_cap);
         let entry = Arc::new(Entry::new(key, command, &self.redactor, spool));
         // The shipper is gone when the job turned out not to be ours any more.
-        let _ = self.entries.send(Arc::clone(&entry));
+        if let Err(TrySendError::Full(entry)) = self.entries.try_send(Arc::clone(&entry))
+            && !self.left_out.swap(true, Ordering::Relaxed)
+        {
+            warn!(
+                key = entry.key,
+                "too many log entries wait for the control plane: from here on some are left out"
+            );
+        }
         EntryWriter(entry)
     }
 
@@ -66,5 +81,29 @@ impl JobLog {
             }
             () = patience.over() => warn!("gave up on delivering the rest of the log"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AgentConfig;
+    use secrecy::SecretString;
+    use wire::JobId;
+
+    #[tokio::test]
+    async fn entries_that_nobody_takes_are_bounded() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let secret = SecretString::from("hunter2hunter2");
+        let url = "http://127.0.0.1:1".parse().unwrap();
+        let config = AgentConfig::new(url, secret.clone(), "batches", "agent-1", std::env::temp_dir());
+        let auth = JobAuth { id: JobId(1), queue: "batches".to_owned(), token: secret };
+        let api = Api::new(Arc::new(config)).unwrap();
+        let log = JobLog::start(api, auth, Redactor::default(), Arc::default());
+        // The shipper does not run while this test does not wait.
+        let writers: Vec<_> = (0..MOST_WAITING + 3).map(|_| log.entry("key", None)).collect();
+        let waiting = writers.iter().filter(|writer| Arc::strong_count(&writer.0) > 1).count();
+        assert_eq!(waiting, MOST_WAITING);
+        writers.last().unwrap().line("can be written to all the same");
     }
 }

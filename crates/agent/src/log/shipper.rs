@@ -4,49 +4,53 @@ use super::delivery::Delivery;
 use super::entry::Entry;
 use crate::api::{Api, ApiError, JobAuth};
 use crate::error::chain;
+use crate::job::{JobStop, StopCause};
 use std::sync::Arc;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tracing::warn;
+
+/// Entries whose text is under way at a time. The next one waits to be opened.
+const MOST_AT_A_TIME: usize = 1_000;
 
 /// The job belongs to somebody else now: nothing more can be delivered.
 struct Lost;
 
-/// Runs until every entry is delivered, or none can be any more.
-pub(super) async fn ship(api: Api, job: JobAuth, mut entries: UnboundedReceiver<Arc<Entry>>) {
-    // Entries are opened one after the other; the text of several may be under way. Dropping the
-    // set ends them all.
-    let mut deliveries = JoinSet::new();
-    while let Some(entry) = entries.recv().await {
-        let key = entry.key.clone();
-        let delivered = match Delivery::open(api.clone(), job.clone(), entry).await {
-            Ok(delivery) => {
-                deliveries.spawn(async move { (delivery.run().await, key) });
-                collect(&mut deliveries, &job)
-            }
-            Err(error) => judge(&error, &key, &job),
-        };
-        if delivered.is_err() {
-            return;
-        }
-    }
-    while let Some(ended) = deliveries.join_next().await {
-        if let Ok((Err(error), key)) = ended
-            && judge(&error, &key, &job).is_err()
-        {
-            return;
-        }
+/// Runs until every entry is delivered, or none can be any more: then the job is stopped.
+pub(super) async fn ship(api: Api, job: JobAuth, entries: Receiver<Arc<Entry>>, stop: Arc<JobStop>) {
+    if let Err(Lost) = deliver(api, job, entries).await {
+        stop.fire(StopCause::Abandoned);
     }
 }
 
-/// Takes note of the deliveries that have ended.
-fn collect(deliveries: &mut JoinSet<(Result<(), ApiError>, String)>, job: &JobAuth) -> Result<(), Lost> {
-    while let Some(ended) = deliveries.try_join_next() {
-        if let Ok((Err(error), key)) = ended {
-            judge(&error, &key, job)?;
+async fn deliver(api: Api, job: JobAuth, mut entries: Receiver<Arc<Entry>>) -> Result<(), Lost> {
+    // Entries are opened one after the other; the text of several may be under way. Dropping the
+    // set ends them all.
+    let mut deliveries: JoinSet<(Result<(), ApiError>, String)> = JoinSet::new();
+    let mut more = true;
+    loop {
+        tokio::select! {
+            Some(ended) = deliveries.join_next() => {
+                if let Ok((Err(error), key)) = ended {
+                    judge(&error, &key, &job)?;
+                }
+            }
+            entry = entries.recv(), if more && deliveries.len() < MOST_AT_A_TIME => {
+                let Some(entry) = entry else {
+                    more = false;
+                    continue;
+                };
+                let key = entry.key.clone();
+                match Delivery::open(api.clone(), job.clone(), entry).await {
+                    Ok(delivery) => {
+                        deliveries.spawn(async move { (delivery.run().await, key) });
+                    }
+                    Err(error) => judge(&error, &key, &job)?,
+                }
+            }
+            else => return Ok(()),
         }
     }
-    Ok(())
 }
 
 fn judge(error: &ApiError, key: &str, job: &JobAuth) -> Result<(), Lost> {

@@ -4,6 +4,8 @@ use crate::support::{Act, Harness, Plan, eventually, job, step};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -101,13 +103,11 @@ async fn it_leaves_after_as_many_jobs_as_it_was_told() {
 
 #[tokio::test]
 async fn its_active_time_ends_also_while_it_waits_for_a_slot() {
-    let go = CancellationToken::new();
-    let harness = Harness::start_with(jobs(2), vec![vec![Act::Await(go.clone())]], |config| {
+    let harness = Harness::start_with(jobs(2), vec![vec![Act::UntilStopped]], |config| {
         config.max_active_time = Some(Duration::from_millis(300));
+        // The only slot is free again after that, by the same clock.
+        config.max_runtime = Some(Duration::from_millis(600));
     });
-    job_runs(&harness).await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    go.cancel();
     assert_eq!(harness.left().await.taken, 1);
 }
 
@@ -125,16 +125,58 @@ async fn as_many_jobs_run_at_a_time_as_there_are_slots() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_already_is_not_run_twice() {
-    let go = CancellationToken::new();
+async fn a_job_that_is_given_to_us_again_begins_anew_once_its_old_copy_is_closed() {
+    let mut plan = jobs(0);
+    let again = Arc::new(AtomicBool::new(false));
+    let (now, mut handed) = (Arc::clone(&again), 0);
+    plan.before = Some(Box::new(move |call| {
+        if call.name() != "dequeue" || handed > i32::from(now.load(Ordering::Relaxed)) {
+            return None;
+        }
+        handed += 1;
+        let mut payload = job(1, &[step("a")]);
+        payload["token"] = json!(format!("token-of-epoch-{handed}"));
+        Some(payload.to_string().into_response())
+    }));
+    let harness =
+        Harness::start_with(plan, vec![vec![Act::UntilStoppedAtFirst]], |config| config.max_jobs = 2);
+    job_runs(&harness).await;
+    // A network cut was longer than the lease, and nobody else wanted the job.
+    again.store(true, Ordering::Relaxed);
+    assert_eq!(harness.marked().await.0, "markComplete");
+    let marks = harness.plane.plan().marks();
+    assert_eq!(marks.len(), 1, "nothing is told of the old copy: {marks:?}");
+    assert_eq!(marks[0].header("authorization"), Some("Bearer token-of-epoch-2"));
+    let opened = harness.runtime.opened().clone();
+    assert_eq!(
+        opened.iter().map(|opened| (opened.beside, opened.closed)).collect::<Vec<_>>(),
+        [(0, true); 2]
+    );
+    let summary = harness.end().await;
+    assert_eq!((summary.taken, summary.completed), (2, 1));
+}
+
+#[tokio::test]
+async fn an_old_copy_that_can_not_tell_its_end_keeps_no_new_one_waiting() {
     let mut plan = jobs(1);
-    plan.jobs.push_back(job(1, &[step("a")]).to_string());
-    let harness = Harness::start_with(plan, vec![vec![Act::Await(go.clone())]], |config| config.max_jobs = 2);
-    eventually("both handed out", || (harness.plane.plan().named("dequeue").len() >= 3).then_some(())).await;
-    go.cancel();
-    harness.marked().await;
-    assert_eq!(harness.runtime.opened().len(), 1);
-    assert_eq!(harness.end().await.taken, 1);
+    let old = "Bearer job-token-0123";
+    plan.before = Some(Box::new(move |call| {
+        // As a network does that is cut for long, but not for good.
+        (call.header("authorization") == Some(old)).then(|| StatusCode::BAD_GATEWAY.into_response())
+    }));
+    let harness = Harness::start_with(plan, Vec::new(), |config| config.max_jobs = 2);
+    eventually("the old copy's end", || {
+        harness.runtime.opened().first().is_some_and(|opened| opened.closed).then_some(())
+    })
+    .await;
+    let mut payload = job(1, &[step("a")]);
+    payload["token"] = json!("token-of-epoch-2");
+    harness.plane.plan().jobs.push_back(payload.to_string());
+    let (mark, _) = harness.marked().await;
+    assert_eq!(mark, "markComplete");
+    let marks = harness.plane.plan().marks();
+    assert!(marks.iter().all(|mark| mark.header("authorization") != Some(old)), "{marks:?}");
+    assert_eq!(harness.end().await.completed, 1);
 }
 
 #[tokio::test]

@@ -176,19 +176,46 @@ async fn a_control_plane_that_takes_no_more_text_does_not_fail_the_job() {
 
 #[tokio::test]
 async fn a_log_that_is_refused_for_good_does_not_fail_the_job() {
+    let mut scripted = plan(true, &job(1, &[step("a")]));
+    scripted.before = Some(Box::new(move |call| {
+        call.name().ends_with("LogEntry").then(|| StatusCode::BAD_REQUEST.into_response())
+    }));
+    let harness = Harness::start(scripted, vec![vec![Act::Out("x\n")]]);
+    assert_eq!(harness.marked().await.0, "markComplete");
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn a_job_whose_log_is_somebody_elses_stops_at_once() {
     for (code, body) in [
-        (StatusCode::BAD_REQUEST, ""),
-        (StatusCode::NOT_FOUND, ""),
+        (StatusCode::UNAUTHORIZED, ""),
         (StatusCode::FORBIDDEN, ""),
+        (StatusCode::NOT_FOUND, ""),
         (StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":"unknown job"}"#),
     ] {
-        let mut scripted = plan(true, &job(1, &[step("a")]));
-        scripted.before = Some(Box::new(move |call| {
-            call.name().ends_with("LogEntry").then(|| (code, body).into_response())
-        }));
-        let harness = Harness::start(scripted, vec![vec![Act::Out("x\n")]]);
-        assert_eq!(harness.marked().await.0, "markComplete");
-        harness.end().await;
+        for refused in ["addExecutionLogEntry", "updateExecutionLogEntry"] {
+            // The heartbeats, which go by the job's id, have nothing against it.
+            let mut scripted = plan(false, &job(1, &[step("a")]));
+            scripted.before = Some(Box::new(move |call| {
+                let refuse = call.name() == refused && call.body["key"] == "step.docker.a";
+                refuse.then(|| (code, body).into_response())
+            }));
+            let go = CancellationToken::new();
+            let acts = vec![Act::Await(go.clone()), Act::Out("begun\n"), Act::UntilStopped];
+            let harness = Harness::start(scripted, vec![acts]);
+            eventually("the first call", || {
+                let adds = harness.plane.plan().named("addExecutionLogEntry");
+                adds.iter().any(|call| call.body["key"] == "step.docker.a").then_some(())
+            })
+            .await;
+            go.cancel();
+            eventually("the sandbox's end", || harness.runtime.opened()[0].closed.then_some(())).await;
+            harness.drain.cancel();
+            eventually("its leaving", || harness.has_left().then_some(())).await;
+            let marks = harness.plane.plan().marks();
+            assert!(marks.is_empty(), "{marks:?}");
+            assert_eq!(harness.left().await.completed, 0);
+        }
     }
 }
 

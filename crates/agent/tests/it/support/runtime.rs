@@ -23,6 +23,8 @@ pub(crate) enum Act {
     Await(CancellationToken),
     /// Runs until it is stopped.
     UntilStopped,
+    /// Does so in the first sandbox only.
+    UntilStoppedAtFirst,
     /// Keeps a thread of the agent's tokio runtime from doing anything else.
     BlockThread(Duration),
     /// Does something in the workspace.
@@ -44,6 +46,8 @@ pub(crate) struct Opened {
     /// Files in the workspace when the first step ran, with their content.
     pub(crate) files: Vec<(String, String)>,
     pub(crate) closed: bool,
+    /// How many others were open when this one was opened.
+    pub(crate) beside: usize,
 }
 
 /// Plays the steps of every job, in order.
@@ -87,6 +91,7 @@ impl Runtime for FakeRuntime {
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, RuntimeError> {
         let workspace = tempfile::tempdir().unwrap();
         let mut all = self.opened();
+        let beside = all.iter().filter(|other| !other.closed).count();
         all.push(Opened {
             name: spec.name,
             registries: spec.credentials.by_host.into_keys().collect(),
@@ -94,6 +99,7 @@ impl Runtime for FakeRuntime {
             steps: Vec::new(),
             files: Vec::new(),
             closed: false,
+            beside,
         });
         let number = all.len() - 1;
         Ok(Box::new(FakeSandbox { runtime: self.clone(), number, next: 0, workspace }))
@@ -157,7 +163,8 @@ impl FakeSandbox {
                 }
             }
             Act::Await(token) => token.cancelled().await,
-            Act::UntilStopped => {
+            Act::UntilStoppedAtFirst if self.number > 0 => {}
+            Act::UntilStopped | Act::UntilStoppedAtFirst => {
                 stop.cancelled().await;
                 return Ok(Some(exit(ExitStatus::Signal(9), Some(Cause::Stopped))));
             }
