@@ -26,6 +26,7 @@ pub(crate) const DEMO: &[Part] = &[
 /// What the tests need besides.
 pub(crate) const TEST: &[Part] = &[
     part("runc", "runc"),
+    part("runsc", "runsc"),
     part("busybox", "busybox-static"),
     part("docker-registry", "docker-registry"),
     part("htpasswd", "apache2-utils"),

@@ -70,7 +70,7 @@ impl Runtime for OciRuntime {
     }
 
     fn isolation(&self) -> Isolation {
-        Isolation::Container
+        self.shared.program.family.isolation()
     }
 
     async fn preflight(&self) -> Vec<Finding> {

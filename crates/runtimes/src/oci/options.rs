@@ -23,7 +23,7 @@ pub struct OciOptions {
     /// dashes, at most 48.
     pub owner: String,
     /// The OCI runtime: a path, or a name to be found in `search_path`. `None` takes the first of
-    /// crun and runc that is there.
+    /// crun, runc, youki and runsc that is there.
     pub runtime: Option<String>,
     /// Where programs are found, as in `PATH`.
     pub search_path: OsString,

@@ -71,8 +71,10 @@ pub(super) fn not_started(log: &Path) -> Option<NotStarted> {
 fn judge(said: String) -> NotStarted {
     let lower = said.to_lowercase();
     // crun: "executable file `x` not found in $PATH", "open executable: …", "exec container
-    // process …"; runc: "exec: \"x\": executable file not found in $PATH", "exec /x: …".
-    let about_program = lower.contains("executable") || lower.contains("exec ") || lower.contains("exec:");
+    // process …"; runc: "exec: \"x\": executable file not found in $PATH", "exec /x: …"; runsc:
+    // "creating process: failed to load /x: …".
+    let about_program =
+        ["executable", "exec ", "exec:", "failed to load"].iter().any(|word| lower.contains(word));
     let code = if !about_program {
         return NotStarted::Runtime(said);
     } else if lower.contains("no such file") || lower.contains("not found") {

@@ -45,6 +45,15 @@ pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
 fn runtime(shared: &Shared) -> Finding {
     let program = &shared.program;
     let seen = format!("{} at {}", program.version, program.path.display());
+    if let Some(caveat) = program.family.caveat() {
+        let remedy = "use crun or runc where that matters".to_owned();
+        return Finding {
+            id: "oci.runtime",
+            severity: Severity::Warning,
+            seen: format!("{seen}: {caveat}"),
+            remedy,
+        };
+    }
     if program.family.is_supported() {
         return Finding { id: "oci.runtime", severity: Severity::Info, seen, remedy: String::new() };
     }

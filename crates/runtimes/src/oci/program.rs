@@ -1,6 +1,6 @@
 //! The OCI runtime program: which one, and how it is called.
 
-use crate::RuntimeError;
+use crate::{Isolation, RuntimeError};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -27,14 +27,40 @@ impl Family {
         }
     }
 
-    /// Whether the contract's test suite passes with it.
+    /// What of the contract does not hold with it.
+    pub(super) fn caveat(self) -> Option<&'static str> {
+        let told = "its own kernel decides what a step may do; a step that is asked to end is killed at once, one \
+                    that needs too much memory ends its whole sandbox, and one that fills its disk may hang until \
+                    the job's time is over";
+        (self == Self::Runsc).then_some(told)
+    }
+
+    /// Whether the contract's test suite passes with it, [`Self::caveat`] aside.
     pub(super) fn is_supported(self) -> bool {
-        matches!(self, Self::Crun | Self::Runc)
+        matches!(self, Self::Crun | Self::Runc | Self::Runsc)
     }
 
     /// Whether it makes a control group of its own below ours; the others leave that to us.
     pub(super) fn makes_groups(self) -> bool {
-        self != Self::Crun
+        matches!(self, Self::Runc | Self::Youki)
+    }
+
+    /// What it promises.
+    pub(super) fn isolation(self) -> Isolation {
+        match self {
+            Self::Crun | Self::Runc | Self::Youki => Isolation::Container,
+            Self::Runsc => Isolation::UserKernel,
+        }
+    }
+
+    /// Options of its own, before the command: how to leave control groups to us.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Crun => &["--cgroup-manager", "disabled"],
+            Self::Runc | Self::Youki => &[],
+            // Its own network stack, with nothing but a loopback.
+            Self::Runsc => &["--ignore-cgroups", "--network", "none"],
+        }
     }
 
     /// Its own processes and threads while a step runs, at most: they share the step's group.
@@ -42,7 +68,9 @@ impl Family {
         match self {
             Self::Crun => 2,
             // Go's threads come and go.
-            Self::Runc | Self::Youki | Self::Runsc => 24,
+            Self::Runc | Self::Youki => 24,
+            // A kernel of its own, with threads of its own for those of the step.
+            Self::Runsc => 256,
         }
     }
 }
@@ -101,9 +129,7 @@ impl Program {
         push("--root", root.as_os_str());
         push("--log", log.as_os_str());
         push("--log-format", OsStr::new("json"));
-        if !self.family.makes_groups() {
-            push("--cgroup-manager", OsStr::new("disabled"));
-        }
+        arguments.extend(self.family.options().iter().map(OsString::from));
         arguments.extend(["run".into(), "--bundle".into(), bundle.into(), id.into()]);
         arguments
     }

@@ -71,3 +71,33 @@ macro_rules! runtime_suites {
 }
 
 runtime_suites! { crun runc }
+
+// A kernel of its own in user space. Not here: what its caveat says, and what looks at the host's
+// kernel from inside, which a step does not reach.
+runtime_suite! { runsc:
+    exits { exit_codes_and_signals, a_missing_program_is_the_jobs_failure, odd_steps_are_refused }
+    basics {
+        environment_directory_and_user,
+        steps_share_the_workspace_and_nothing_else,
+        names_of_the_host,
+        a_warm_sandbox_is_a_fresh_one,
+    }
+    ends { a_step_that_ignores_sigterm_is_killed, a_token_that_fired_before_starts_nothing, daemons_end_with_the_step }
+    limits {
+        cpu_time_is_rationed,
+        a_limit_that_can_not_be_enforced_is_said_or_refused,
+        a_limit_that_can_not_be_set_leaves_nothing,
+    }
+    output { both_streams_are_exact, a_long_line_and_much_output_pass, an_output_that_fails_ends_the_step }
+    security {
+        only_the_three_streams_are_inherited,
+        a_setuid_file_gives_nothing,
+        an_image_can_not_redirect_what_is_mounted,
+        users_are_those_of_the_image,
+    }
+    death {
+        the_guardian_removes_all_of_a_killed_agent,
+        reaping_removes_all_when_the_guardian_is_killed_too,
+        an_agent_that_lives_is_left_alone,
+    }
+}
