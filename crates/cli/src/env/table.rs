@@ -180,7 +180,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "EXECUTOR_OCI_RUNTIME",
         Kind::Text,
         "",
-        "The OCI runtime to use, by name or path; else the first of crun, runc, youki and runsc on PATH.",
+        "The OCI runtime to use, by name or path; else the first of crun, runc and runsc on PATH.",
     ),
     agent(
         "EXECUTOR_STRICT",
