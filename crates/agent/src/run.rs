@@ -5,7 +5,7 @@ use crate::config::AgentConfig;
 use crate::dequeue_loop::take_jobs;
 use crate::error::{AgentError, Summary, chain};
 use crate::heartbeat::Heartbeat;
-use crate::job::Surroundings;
+use crate::job::{self, Surroundings};
 use crate::running::RunningSet;
 use runtimes::Runtime;
 use std::os::unix::fs::DirBuilderExt;
@@ -60,7 +60,11 @@ fn check(config: &AgentConfig) -> Result<(), AgentError> {
         _ if config.queues.is_empty() => "an executor needs a queue to take jobs from",
         _ if !config.multi_queue && config.queues.len() > 1 => "several queues need the calls for several",
         _ if config.queues.iter().any(|queue| !crate::api::valid_segment(queue)) => "a queue has a bad name",
-        _ => return Ok(()),
+        _ => {
+            // Else every job that brings none of its own would fail.
+            return job::check_credentials(&config.docker_auth)
+                .map_err(|fault| AgentError::Config(format!("the executor's own {fault}")));
+        }
     };
     Err(AgentError::Config(fault.to_owned()))
 }

@@ -7,12 +7,24 @@ use wire::DockerAuthConfig;
 
 /// What `job` may pull with.
 pub(super) fn choose(job: &DockerAuthConfig, own: &DockerAuthConfig) -> Result<RegistryCredentials, Failure> {
-    let chosen = if job.auths.is_empty() { own } else { job };
+    if job.auths.is_empty() {
+        // Refused when the agent began, so this can't be the job's fault.
+        return read(own).map_err(|fault| Failure::sandbox(format!("the executor's own {fault}")));
+    }
+    read(job).map_err(|fault| Failure::bad_job(format!("the {fault}")))
+}
+
+/// Checks credentials; what is wrong is told with the registry's name and without the value.
+pub(crate) fn check(own: &DockerAuthConfig) -> Result<(), String> {
+    read(own).map(drop)
+}
+
+fn read(config: &DockerAuthConfig) -> Result<RegistryCredentials, String> {
     let mut credentials = RegistryCredentials::default();
-    for (host, auth) in &chosen.auths {
-        let (user, password) = auth.decode().ok_or_else(|| {
-            Failure::bad_job(format!("the credentials for registry {host:?} are not base64 of user:password"))
-        })?;
+    for (host, auth) in &config.auths {
+        let (user, password) = auth
+            .decode()
+            .ok_or_else(|| format!("credentials for registry {host:?} are not base64 of user:password"))?;
         credentials.by_host.insert(host.clone(), (user, SecretString::from(password)));
     }
     Ok(credentials)
@@ -21,6 +33,7 @@ pub(super) fn choose(job: &DockerAuthConfig, own: &DockerAuthConfig) -> Result<R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::EndReason;
 
     fn config(text: &str) -> DockerAuthConfig {
         serde_json::from_str(text).unwrap()
@@ -35,6 +48,13 @@ mod tests {
         };
         assert_eq!(hosts(&job), ["b"]);
         assert_eq!(hosts(&DockerAuthConfig::default()), ["a"]);
-        assert!(choose(&config(r#"{"auths":{"b":{"auth":"%"}}}"#), &own).is_err());
+        let bad = config(r#"{"auths":{"b":{"auth":"%"}}}"#);
+        let reason = |job: &DockerAuthConfig, own: &DockerAuthConfig| match choose(job, own) {
+            Err(Failure::Broke { reason, .. }) => Some(reason),
+            _ => None,
+        };
+        assert_eq!(reason(&bad, &own), Some(EndReason::BadJob));
+        assert_eq!(reason(&DockerAuthConfig::default(), &bad), Some(EndReason::Sandbox));
+        assert_eq!(reason(&job, &bad), None);
     }
 }

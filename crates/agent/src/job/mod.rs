@@ -7,6 +7,7 @@ mod skip;
 mod steps;
 mod stop;
 
+pub(crate) use credentials::check as check_credentials;
 pub(crate) use ending::Failure;
 pub(crate) use stop::{JobStop, StopCause};
 
