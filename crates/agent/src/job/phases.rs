@@ -10,9 +10,7 @@ use crate::workspace::{self, Confined};
 use futures_util::FutureExt;
 use runtimes::{Sandbox, SandboxSpec};
 use std::any::Any;
-use std::fs;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use tracing::{error, warn};
 use wire::Job;
 
@@ -114,7 +112,7 @@ impl<'a> Opened<'a> {
         let path = self.sandbox.workspace().to_owned();
         if config.keep_workspaces {
             let kept = config.work_dir.join("kept").join(&self.name);
-            match keep(&path, &kept) {
+            match workspace::keep(&path, &kept, &config.tool_env, &entry, &around.hurry).await {
                 Ok(()) => entry.line(&format!("Preserving workspace ({}) as per config", kept.display())),
                 Err(fault) => entry.line(&format!("Operation failed: keeping {}: {fault}", path.display())),
             }
@@ -134,15 +132,6 @@ impl<'a> Opened<'a> {
         entry.close(0);
         timeline.reached("sandbox closed");
     }
-}
-
-/// Moves the workspace away and leaves an empty one for the sandbox to remove.
-fn keep(workspace: &Path, kept: &Path) -> std::io::Result<()> {
-    if let Some(parent) = kept.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::rename(workspace, kept)?;
-    fs::create_dir(workspace)
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {

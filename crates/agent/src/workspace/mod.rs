@@ -1,10 +1,12 @@
-//! Fills a job's workspace: the clone, the files, the step scripts. Everything that is written
+//! Fills a job's workspace: the clone, the files, the step scripts; and keeps it where that is
+//! wanted. Everything that is written
 //! goes through [`Confined`]; everything a repository or a payload names is checked first.
 
 mod command;
 mod confined;
 mod files;
 mod git;
+mod keep;
 mod paths;
 mod proxy;
 mod script;
@@ -13,6 +15,7 @@ mod serve;
 pub(crate) use confined::Confined;
 pub(crate) use files::write_all;
 pub(crate) use git::clone_repository;
+pub(crate) use keep::keep;
 pub(crate) use paths::normalize;
 pub(crate) use script::{SCRIPTS_DIR, file_name};
 

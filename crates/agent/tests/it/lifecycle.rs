@@ -1,9 +1,12 @@
 //! Beginning, limits, draining and stopping.
 
-use crate::support::{Act, Harness, Plan, eventually, job, step};
+use crate::support::{Act, FakeRuntime, Harness, Plan, eventually, job, step};
+use agent::{AgentConfig, AgentError};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -179,18 +182,72 @@ async fn an_old_copy_that_can_not_tell_its_end_keeps_no_new_one_waiting() {
     assert_eq!(harness.end().await.completed, 1);
 }
 
-#[tokio::test]
-async fn a_workspace_can_be_kept() {
-    let write = |path: &std::path::Path| std::fs::write(path.join("result"), "42").unwrap();
+/// Where a job's workspace was kept, in `work_dir`. A step wrote to it before.
+async fn kept(work_dir: &Path) -> PathBuf {
+    let write = |path: &Path| {
+        std::fs::create_dir(path.join("dir")).unwrap();
+        std::fs::write(path.join("dir/result"), "42").unwrap();
+        std::os::unix::fs::symlink("/etc", path.join("dir/link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path.join("dir/pipe"),
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
+    };
     let harness = Harness::start_with(jobs(1), vec![vec![Act::Do(write)]], |config| {
         config.keep_workspaces = true;
-        // A rename does not cross file systems.
-        config.work_dir = std::env::temp_dir().join(format!("agent-kept-{}", std::process::id()));
+        work_dir.clone_into(&mut config.work_dir);
     });
     harness.marked().await;
     let out = harness.plane.plan().entry("teardown.fs").unwrap().out;
-    let kept = out.split_once('(').unwrap().1.split_once(')').unwrap().0.to_owned();
-    assert_eq!(std::fs::read_to_string(format!("{kept}/result")).unwrap(), "42");
+    let begin = "Preserving workspace (";
+    let (kept, _) = out.split_once(begin).expect(&out).1.split_once(')').unwrap();
+    assert!(harness.runtime.opened()[0].closed);
     harness.end().await;
-    std::fs::remove_dir_all(std::path::Path::new(&kept).parent().unwrap().parent().unwrap()).unwrap();
+    assert_eq!(std::fs::read_to_string(format!("{kept}/dir/result")).unwrap(), "42");
+    assert_eq!(std::fs::read_link(format!("{kept}/dir/link")).unwrap(), Path::new("/etc"));
+    let pipe = std::fs::symlink_metadata(format!("{kept}/dir/pipe")).unwrap();
+    assert!(pipe.file_type().is_fifo());
+    PathBuf::from(kept)
+}
+
+#[tokio::test]
+async fn a_workspace_can_be_kept() {
+    // The runtime of these tests has its workspaces there as well.
+    let work_dir = tempfile::tempdir().unwrap();
+    assert!(kept(work_dir.path()).await.starts_with(work_dir.path()));
+}
+
+#[tokio::test]
+async fn a_workspace_on_a_volume_of_its_own_can_be_kept() {
+    let memory = Path::new("/dev/shm");
+    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    if device(memory).is_none_or(|memory| Some(memory) == device(&std::env::temp_dir())) {
+        testkit::missing_part(
+            "a_workspace_on_a_volume_of_its_own_can_be_kept",
+            "a second file system at /dev/shm",
+        );
+        return;
+    }
+    let work_dir = tempfile::tempdir_in(memory).unwrap();
+    assert!(kept(work_dir.path()).await.starts_with(memory));
+}
+
+#[tokio::test]
+async fn bad_registry_credentials_of_its_own_keep_it_from_beginning() {
+    let url = "http://127.0.0.1:1".parse().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut config =
+        AgentConfig::new(url, "hunter2hunter2".into(), "batches", "agent-1", dir.path().to_owned());
+    config.docker_auth =
+        serde_json::from_value(json!({"auths": {"registry.example": {"auth": "not-base64-%"}}})).unwrap();
+    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let runtime = Arc::new(FakeRuntime::new(Vec::new()));
+    let Err(AgentError::Config(fault)) = agent::run(config, runtime, drain, stop).await else {
+        panic!("it began");
+    };
+    assert!(fault.contains("\"registry.example\"") && !fault.contains("not-base64"), "{fault}");
 }
