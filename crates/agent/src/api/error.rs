@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use jiff::{Timestamp, fmt::rfc2822};
 use std::time::Duration;
 
 /// The text of the answer to a log call about a job that is not the caller's.
@@ -36,8 +37,8 @@ pub(crate) enum ApiError {
 
 impl ApiError {
     pub(crate) fn status(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
-        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let retry_after = seconds.map(|n| Duration::from_secs(n).min(LONGEST_RETRY_AFTER));
+        let said = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = said.and_then(|said| pause(said.trim(), Timestamp::now()));
         Self::Status { status, retry_after, body }
     }
 
@@ -91,6 +92,17 @@ impl ApiError {
     }
 }
 
+/// What `Retry-After` asks for: seconds, or the time until a date.
+fn pause(said: &str, now: Timestamp) -> Option<Duration> {
+    let until = |date: Timestamp| date.duration_since(now).try_into();
+    let asked = match said.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        // A date that has passed asks for no pause.
+        Err(_) => until(rfc2822::parse(said).ok()?.timestamp()).unwrap_or_default(),
+    };
+    Some(asked.min(LONGEST_RETRY_AFTER))
+}
+
 /// What an error answer says, cut and on one line: it ends in our own log.
 fn said(body: &Bytes) -> String {
     let text = match serde_json::from_slice::<wire::ErrorBody>(body) {
@@ -120,6 +132,27 @@ mod tests {
         for code in [301, 400, 401, 404, 409, 413, 501] {
             assert!(!status(code, "").may_pass(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+        let now: Timestamp = "1994-11-06T08:49:30Z".parse().unwrap();
+        for (said, seconds) in [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 09:49:37 GMT", Some(LONGEST_RETRY_AFTER.as_secs())),
+            ("99999999999", Some(LONGEST_RETRY_AFTER.as_secs())),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(pause(said, now), seconds.map(Duration::from_secs), "{said}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "Sat, 01 Jan 2000 00:00:00 GMT".parse().unwrap());
+        let error = ApiError::status(StatusCode::SERVICE_UNAVAILABLE, &headers, Bytes::new());
+        assert_eq!(error.retry_after(), Some(Duration::ZERO));
     }
 
     #[test]
