@@ -13,9 +13,15 @@ const LONGEST_NAME: usize = 255;
 /// Runs a step's lines by bash where the image has one, without forking for it: the first run looks
 /// for bash and becomes it, marked by an argument. Then every line is echoed, and none but the last
 /// decides how the step ends.
+///
+/// The protocol looks for bash as `command -p -v bash` does, whose answer is only to be had by a
+/// fork, and then at `/bin/bash`. The default path of dash and of bash is POSIX's `_CS_PATH`, which
+/// is `/bin:/usr/bin` in glibc and musl; busybox adds `/sbin` and `/usr/sbin`, where nobody puts a
+/// shell. So these two places are all there is. A bash elsewhere, such as in `/usr/local/bin`, is
+/// not looked for.
 const PROLOGUE: &str = r#"
 if [ -z "$1" ]; then
-  for executor_bash in /usr/local/bin/bash /usr/bin/bash /bin/bash; do
+  for executor_bash in /bin/bash /usr/bin/bash; do
     if [ -x "$executor_bash" ]; then exec "$executor_bash" "$0" skip-check; fi
   done
   unset executor_bash
@@ -103,6 +109,16 @@ mod tests {
         check(&["echo a", "exit 3"], 3, "a\n", &["+ exit 3"]);
         check(&["true", "false"], 1, "", &["+ false"]);
         check(&[], 0, "", &[]);
+    }
+
+    #[test]
+    fn bash_is_looked_for_on_the_shells_default_path() {
+        let dirs: Vec<&str> = PROLOGUE
+            .split_whitespace()
+            .filter_map(|word| word.trim_end_matches(';').strip_suffix("/bash"))
+            .collect();
+        let output = Command::new("getconf").arg("PATH").output().unwrap();
+        assert_eq!(dirs.join(":"), String::from_utf8(output.stdout).unwrap().trim());
     }
 
     #[test]
