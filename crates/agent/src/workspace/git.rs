@@ -2,7 +2,7 @@
 
 use super::command::{self, Ran};
 use super::confined::Confined;
-use super::paths::{check_commit, check_repository, normalize};
+use super::paths::{check_commit, check_repository, repository_directory};
 use super::proxy::GitProxy;
 use crate::api::{Api, Backoff, JobAuth};
 use crate::job::{Failure, JobStop};
@@ -57,7 +57,7 @@ pub(crate) async fn clone_repository(
     }
     check_repository(&job.repository_name)?;
     check_commit(&job.commit)?;
-    let below = normalize(&job.repository_directory)?;
+    let below = repository_directory(&job.repository_directory, workspace)?;
     if !below.is_empty() {
         Confined::open(workspace)?.create_dir(&below)?;
     }

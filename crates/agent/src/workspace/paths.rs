@@ -1,6 +1,7 @@
 //! Paths and names out of payloads, checked component by component.
 
 use crate::job::Failure;
+use std::path::Path;
 
 /// What a path that leaves the workspace is answered with.
 pub(super) const OUTSIDE: &str = "refusing to write outside of working directory";
@@ -8,20 +9,42 @@ pub(super) const OUTSIDE: &str = "refusing to write outside of working directory
 /// `path` below the workspace, without dots and duplicate slashes; a leading slash means the
 /// workspace itself. Empty for the workspace.
 pub(crate) fn normalize(path: &str) -> Result<String, Failure> {
-    let mut parts: Vec<&str> = Vec::new();
+    let parts = parts(path).ok_or_else(|| Failure::bad_job(format!("{OUTSIDE}: {path:?}")))?;
+    if path.contains('\0') {
+        return Err(Failure::bad_job(format!("a path can't contain a NUL byte: {path:?}")));
+    }
+    Ok(parts.join("/"))
+}
+
+/// The components of a path; `None` when it leaves where it begins, even if it came back.
+fn parts(path: &str) -> Option<Vec<&str>> {
+    let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => {
-                parts.pop().ok_or_else(|| Failure::bad_job(format!("{OUTSIDE}: {path:?}")))?;
-            }
-            part if part.contains('\0') => {
-                return Err(Failure::bad_job(format!("a path can't contain a NUL byte: {path:?}")));
-            }
+            ".." => drop(parts.pop()?),
             part => parts.push(part),
         }
     }
-    Ok(parts.join("/"))
+    Some(parts)
+}
+
+/// Where a repository goes below `workspace`, normalized as [`normalize`] does it.
+pub(super) fn repository_directory(path: &str, workspace: &Path) -> Result<String, Failure> {
+    if parts(path).is_some() {
+        return normalize(path);
+    }
+    let workspace = workspace.to_string_lossy();
+    let mut target: Vec<&str> = Vec::new();
+    for part in workspace.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(target.pop()),
+            part => target.push(part),
+        }
+    }
+    let target = format!("/{}", target.join("/"));
+    Err(Failure::bad_job(format!("invalid repo path {target:?} not a subdirectory of {workspace:?}")))
 }
 
 /// Checks a repository's name: it becomes part of URLs and an argument of git.
@@ -55,6 +78,18 @@ mod tests {
             assert!(message.starts_with(OUTSIDE), "{message}");
         }
         assert!(normalize("a\0b").is_err());
+    }
+
+    #[test]
+    fn a_repository_goes_below_the_workspace() {
+        let below = |path| repository_directory(path, Path::new("/work/job-1"));
+        assert_eq!(below("/a/./b").unwrap(), "a/b");
+        for (path, target) in
+            [("../out", "/work/out"), ("a/../../../../etc", "/etc"), ("../job-1", "/work/job-1")]
+        {
+            let expect = format!("invalid repo path \"{target}\" not a subdirectory of \"/work/job-1\"");
+            assert_eq!(below(path), Err(Failure::bad_job(expect)));
+        }
     }
 
     #[test]
