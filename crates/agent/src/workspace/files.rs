@@ -8,6 +8,8 @@ use crate::job::{Failure, JobStop};
 use crate::log::{EntryWriter, JobLog};
 use crate::text;
 use jobs::EndReason;
+use jobs::redact::SHORT_SECRET;
+use std::collections::BTreeSet;
 use std::fs::{File, FileTimes};
 use std::io::{Seek, Write};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +33,9 @@ pub(crate) async fn write_all(
         return Ok(());
     }
     let entry = log.entry("setup.fs.extras", None);
+    if let Some(warning) = short_secrets(job) {
+        entry.line(&warning);
+    }
     let written = tokio::select! {
         written = write(api, auth, job, confined, &entry) => written,
         () = stop.token().cancelled() => Err(Failure::Stopped),
@@ -136,10 +141,43 @@ fn set_times(target: &File, file: &JobFile) -> std::io::Result<()> {
     target.set_times(FileTimes::new().set_accessed(time).set_modified(time))
 }
 
+/// A word on secrets that are too short to hide well, by what replaces them.
+fn short_secrets(job: &Job) -> Option<String> {
+    let short = job.redacted_values.iter().filter(|(secret, _)| (1..SHORT_SECRET).contains(&secret.len()));
+    let words: BTreeSet<&str> = short.map(|(_, word)| word.as_str()).collect();
+    let words = words.into_iter().collect::<Vec<_>>().join(", ");
+    (!words.is_empty()).then(|| {
+        format!(
+            "Warning: shorter than {SHORT_SECRET} bytes, and so replaced in unrelated text as well: {words}. \
+             Choose longer secrets"
+        )
+    })
+}
+
 fn note(entry: &EntryWriter, path: &str, began: Instant) {
     entry.line(&format!("Wrote {path} in {}", text::go_duration(began.elapsed())));
 }
 
 fn broke(path: &str, fault: &std::io::Error) -> Failure {
     Failure::sandbox(format!("failed to write {path:?}: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_short_secrets_are_warned_of_and_none_is_told() {
+        let job = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(secret, word)| ((*secret).to_owned(), (*word).to_owned()));
+            Job { redacted_values: pairs.collect(), ..Job::default() }
+        };
+        assert_eq!(short_secrets(&job(&[("", "EMPTY"), ("123456", "LONG")])), None);
+        let warning = short_secrets(&job(&[("12345", "B"), ("99", "A"), ("123456", "LONG")])).unwrap();
+        assert!(
+            warning.contains(": A, B. ") && !warning.contains("99") && !warning.contains("12345"),
+            "{warning}"
+        );
+        assert!(!warning.contains("LONG"), "{warning}");
+    }
 }

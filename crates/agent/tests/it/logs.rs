@@ -86,6 +86,21 @@ async fn secrets_split_over_writes_streams_and_lines_do_not_get_out() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_too_short_is_warned_of_once() {
+    let mut payload = job(1, &[step("a"), step("b")]);
+    payload["redactedValues"] = json!({"4711": "${{ secrets.PIN }}", "long enough": "${{ secrets.LONG }}"});
+    let harness = Harness::start(plan(true, &payload), Vec::new());
+    harness.marked().await;
+    let entries = harness.plane.plan().entries.clone();
+    let all: String = entries.iter().map(|entry| entry.out.as_str()).collect();
+    let warnings: Vec<&str> = all.lines().filter(|line| line.starts_with("Warning: ")).collect();
+    assert_eq!(warnings.len(), 1, "{all}");
+    assert!(warnings[0].contains("${{ secrets.PIN }}") && !warnings[0].contains("4711"), "{all}");
+    assert!(entries[0].key == "setup.fs.extras" && entries[0].out.starts_with("Warning: "), "{all}");
+    harness.end().await;
+}
+
+#[tokio::test]
 async fn a_secret_does_not_get_out_through_arguments_and_messages() {
     let mut payload = job(1, &[step("a")]);
     payload["dockerSteps"][0]["dir"] = json!("../s3cr3t-value");
