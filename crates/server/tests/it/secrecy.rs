@@ -40,7 +40,7 @@ async fn no_secret_is_logged_at_any_level() {
     let source = SourceRepo::new();
     harness.add_repository("demo", &source.path()).await;
     let unreachable = json!({"name": "other", "source": "http://ann:p4ssw0rd-of-ann@127.0.0.1:9/x"});
-    assert_eq!(told(harness.api(Method::POST, "/repositories").json(&unreachable)).await.0, 502);
+    assert_eq!(told(harness.api(Method::POST, "/repositories").json(&unreachable)).await.0, 422);
     let secrets = [("KEY".to_owned(), "v4lue-of-key".to_owned())];
     harness.submit(&JobSpec { repo: Some("demo".to_owned()), secrets: secrets.into(), ..job() }).await;
     let job = harness.dequeue("batches").await.unwrap();
