@@ -1,30 +1,21 @@
 //! Writing log entries.
 
-use super::queue::Queue;
-use super::{Failure, job_call, payload};
+use super::Failure;
+use super::job_call::JobCall;
 use crate::app::App;
-use crate::auth::job::{Scope, authenticate};
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
-use jobs::Lease;
+use http::StatusCode;
 use store::{NewLogEntry, StoreError};
 use wire::additions::{AppendLog, AppendedLog};
-use wire::{JobId, LogEntry, LogEntryUpdate};
+use wire::{LogEntry, LogEntryUpdate};
 
 /// Opens an entry; the answer is its number, bare.
 pub(super) async fn add(
     State(app): State<App>,
-    Queue(queue): Queue,
-    headers: HeaderMap,
-    body: Body,
+    JobCall { id, lease, body: entry }: JobCall<LogEntry>,
 ) -> Result<Response, Failure> {
-    let caller = authenticate(&app, &headers, Scope::Queue(&queue)).await?;
-    let entry: LogEntry = payload::read(&app, body, app.limits.log_body).await?;
-    let lease = job_call::lease(&app, caller, &queue, entry.job_id, &entry.executor_name).await?;
-    let (id, lease) = (entry.job_id, lease.ok_or_else(Failure::unknown_job)?);
     let store = app.store.clone();
     let added = app.see_through(async move { store.add_log_entry(id, &lease, stored(entry)).await }).await?;
     let number = added.map_err(|fault| failure("dbworkerstore.AddExecutionLogEntry", &fault))?;
@@ -34,14 +25,8 @@ pub(super) async fn add(
 /// Replaces an entry as a whole.
 pub(super) async fn update(
     State(app): State<App>,
-    Queue(queue): Queue,
-    headers: HeaderMap,
-    body: Body,
+    JobCall { id, lease, body: LogEntryUpdate { entry_id, entry } }: JobCall<LogEntryUpdate>,
 ) -> Result<StatusCode, Failure> {
-    let caller = authenticate(&app, &headers, Scope::Queue(&queue)).await?;
-    let LogEntryUpdate { entry_id, entry } = payload::read(&app, body, app.limits.log_body).await?;
-    let lease = job_call::lease(&app, caller, &queue, entry.job_id, &entry.executor_name).await?;
-    let (id, lease) = (entry.job_id, lease.ok_or_else(Failure::unknown_job)?);
     let store = app.store.clone();
     app.see_through(async move { store.put_log_entry(id, &lease, entry_id, stored(entry)).await })
         .await?
@@ -52,17 +37,13 @@ pub(super) async fn update(
 /// Adds text to an entry at an offset; the answer tells where the entry ends.
 pub(super) async fn append(
     State(app): State<App>,
-    Queue(queue): Queue,
-    headers: HeaderMap,
-    body: Body,
+    JobCall { id, lease, body: append }: JobCall<AppendLog>,
 ) -> Result<Response, Failure> {
-    let caller = authenticate(&app, &headers, Scope::Queue(&queue)).await?;
-    let append: AppendLog = payload::read(&app, body, app.limits.log_body).await?;
-    let lease = job_call::lease(&app, caller, &queue, append.job_id, &append.executor_name).await?;
-    let lease = lease.ok_or_else(Failure::unknown_job)?;
-    let running = app.clone();
-    let appended =
-        app.see_through(async move { append_text(&running, append.job_id, &lease, &append).await });
+    let store = app.store.clone();
+    let appended = app.see_through(async move {
+        let AppendLog { entry_id, offset, chunk, exit_code, duration_ms, .. } = append;
+        store.append_log(id, &lease, entry_id, offset, &chunk, exit_code, duration_ms).await
+    });
     match appended.await? {
         Ok(length) => Ok(Json(AppendedLog { length }).into_response()),
         Err(StoreError::LogGap { length, .. }) => {
@@ -70,11 +51,6 @@ pub(super) async fn append(
         }
         Err(fault) => Err(failure("dbworkerstore.AppendExecutionLog", &fault)),
     }
-}
-
-async fn append_text(app: &App, id: JobId, lease: &Lease, append: &AppendLog) -> Result<u64, StoreError> {
-    let AppendLog { entry_id, offset, chunk, exit_code, duration_ms, .. } = append;
-    app.store.append_log(id, lease, *entry_id, *offset, chunk, *exit_code, *duration_ms).await
 }
 
 fn stored(entry: LogEntry) -> NewLogEntry {
