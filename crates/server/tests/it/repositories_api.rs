@@ -96,7 +96,7 @@ async fn a_commit_that_is_here_needs_no_source() {
     assert_eq!(commit_of(&harness, Some(&commit)).await, commit);
     let spec = JobSpec { repo: Some("demo".to_owned()), rev: Some("main".to_owned()), ..job() };
     let (status, code, detail) = problem(harness.api(Method::POST, "/jobs").json(&spec)).await;
-    assert_eq!((status, code.as_str()), (422, "source_unreachable"), "{detail}");
+    assert_eq!((status, code.as_str()), (502, "source_unreachable"), "{detail}");
 }
 
 #[tokio::test]
