@@ -3,6 +3,7 @@
 use crate::config::Limits;
 use crate::fairness::Fairness;
 use crate::git::Repositories;
+use crate::janitor::SecretJobs;
 use crate::site_config::SiteConfig;
 use jobs::Clock;
 use secrecy::SecretString;
@@ -24,6 +25,7 @@ pub(crate) struct Parts {
     pub(crate) site: SiteConfig,
     pub(crate) repositories: Repositories,
     pub(crate) fairness: Fairness,
+    pub(crate) secret_jobs: SecretJobs,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) version: String,

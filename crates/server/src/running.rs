@@ -6,6 +6,7 @@ use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::fairness::Fairness;
 use crate::git::{self, Repositories};
+use crate::janitor::SecretJobs;
 use crate::site_config::SiteConfig;
 use crate::{executor_api, janitor, listener, private_files, public_api, requests};
 use axum::{Router, middleware};
@@ -99,6 +100,7 @@ async fn open(
         store,
         site: SiteConfig::open(&site_path)?,
         fairness: Fairness::default(),
+        secret_jobs: SecretJobs::default(),
         clock: Arc::clone(&config.clock),
         version: config.version.clone(),
         api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,
@@ -112,7 +114,7 @@ async fn open(
 
 async fn run(app: App, store: Arc<SqliteStore>, config: ServerConfig, socket: TcpListener) {
     app.tasks.spawn(janitor::take_back_stalled(app.clone(), config.lease));
-    app.tasks.spawn(janitor::checkpoint(Arc::clone(&store), app.stop.clone()));
+    app.tasks.spawn(janitor::checkpoint(app.clone(), Arc::clone(&store)));
     listener::serve(socket, router(&app), &config.limits, app.stop.clone()).await;
     app.tasks.close();
     if tokio::time::timeout(config.limits.shutdown_grace, app.tasks.wait()).await.is_err() {

@@ -114,12 +114,15 @@ pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Claimed>, F
             .claim(std::slice::from_ref(&queue), &asked.executor)
             .await
             .map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))?;
-        if claimed.is_some() {
+        if let Some(claimed) = claimed {
+            if !claimed.secrets.is_empty() {
+                app.secret_jobs.note(claimed.job.id);
+            }
             // Where the executor named the queue itself there was nothing to share.
             if asked.multi {
                 app.fairness.note(&queue, app.clock.now());
             }
-            return Ok(claimed);
+            return Ok(Some(claimed));
         }
     }
     Ok(None)

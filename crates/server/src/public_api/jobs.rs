@@ -46,7 +46,11 @@ async fn enqueue(app: &App, spec: JobSpec) -> Result<JobRow, Refusal> {
         Some(repo) => app.repositories.resolve(repo, spec.rev.as_deref().unwrap_or(DEFAULT_REV)).await?,
         None => String::new(),
     };
+    let with_secrets = !spec.secrets.is_empty();
     let id = app.store.submit(NewJob { spec, commit }).await?;
+    if with_secrets {
+        app.secret_jobs.note(id);
+    }
     Ok(app.store.job(id).await?)
 }
 

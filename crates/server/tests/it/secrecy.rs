@@ -26,6 +26,27 @@ impl Write for Written {
 }
 
 #[tokio::test]
+async fn the_secret_of_a_job_that_ended_is_off_the_disk_within_seconds() {
+    let harness = Harness::start().await;
+    let secret = "v4lue-that-must-go";
+    let on_disk = || {
+        let files = ["executor.db", "executor.db-wal"];
+        let bytes = files.map(|file| std::fs::read(harness.data().join(file)).unwrap_or_default()).concat();
+        bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+    };
+    harness.submit(&JobSpec { secrets: [("KEY".to_owned(), secret.to_owned())].into(), ..job() }).await;
+    let job = harness.dequeue("batches").await.unwrap();
+    assert!(on_disk());
+    let ended = std::time::Instant::now();
+    assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
+    while on_disk() {
+        // Far below the time between two regular checkpoints.
+        assert!(ended.elapsed().as_secs() < 8, "the secret is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn no_secret_is_logged_at_any_level() {
     let written = Written::default();
     let writer = written.clone();
