@@ -88,9 +88,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
-            header_read: Duration::from_secs(60),
-            body_read: Duration::from_secs(60),
-            git_idle: Duration::from_secs(60),
+            header_read: Duration::from_mins(1),
+            body_read: Duration::from_mins(1),
+            git_idle: Duration::from_mins(1),
             call_body: 4 * MIB,
             // Stock executors send the whole text of an entry again and again.
             log_body: 110 * MIB,
@@ -100,9 +100,9 @@ impl Default for Limits {
             git_transfers: 32,
             git_queue: Duration::from_secs(30),
             git_fetches: 8,
-            git_fetch: Duration::from_secs(600),
+            git_fetch: Duration::from_mins(10),
             git_lookup: Duration::from_secs(30),
-            long_poll: Duration::from_secs(60),
+            long_poll: Duration::from_mins(1),
             log_text: 512 << 20,
             shutdown_grace: Duration::from_secs(20),
         }

@@ -40,17 +40,23 @@ fn fold(job: &mut Value) {
     fold_keys(job, JOB_KEYS);
     let Value::Object(job) = job else { return };
     if let Some(Value::Object(files)) = job.get_mut("files") {
-        files.values_mut().for_each(|file| fold_keys(file, FILE_KEYS));
+        for file in files.values_mut() {
+            fold_keys(file, FILE_KEYS);
+        }
     }
     for steps in ["dockerSteps", "cliSteps"] {
         if let Some(Value::Array(steps)) = job.get_mut(steps) {
-            steps.iter_mut().for_each(|step| fold_keys(step, STEP_KEYS));
+            for step in steps {
+                fold_keys(step, STEP_KEYS);
+            }
         }
     }
     if let Some(config) = job.get_mut("dockerAuthConfig") {
         fold_keys(config, &["auths"]);
         if let Some(Value::Object(auths)) = config.get_mut("auths") {
-            auths.values_mut().for_each(|credentials| fold_keys(credentials, &["auth"]));
+            for credentials in auths.values_mut() {
+                fold_keys(credentials, &["auth"]);
+            }
         }
     }
 }
