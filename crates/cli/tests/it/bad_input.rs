@@ -63,13 +63,12 @@ fn an_unknown_image_ends_the_job_with_its_reason() {
     let Some(mut system) = system("an_unknown_image_ends_the_job_with_its_reason") else { return };
     let _agent = system.agent();
     let output = system.run(&["job", "run", "--image", "localhost:1/no/such:image", "--", "true"]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     let job = system.newest();
-    assert_eq!(job["reason"], "image", "{job}");
+    assert_eq!(job["reason"], "image_unavailable", "{job}");
     assert!(job["message"].as_str().unwrap().contains("localhost:1/no/such:image"), "{job}");
-    let output = system.run(&["job", "run", "--image", "Not A Reference", "--", "true"]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(system.newest()["message"].as_str().unwrap().contains("Not A Reference"));
+    let said = system.refused(&["job", "run", "--image", "Not A Reference", "--", "true"]);
+    assert!(said.contains("Not A Reference"), "{said}");
     after_all_that_a_job_runs(&system);
 }
 
