@@ -5,7 +5,7 @@
 //! dequeue loop ──► Claimed ──open──► Opened ──prepare──► Prepared ──run steps──► close ──► mark
 //!                                      │                                          ▲
 //!                                      └───────── failure, stop, panic ───────────┘
-//! heartbeat thread ──► "cancel", "not yours" ──► the job's stop
+//! heartbeat thread ──► "cancel", "not yours" ──► the job's stop ◄── "not yours" ◄── log
 //! ```
 //!
 //! Invariants: no concrete runtime and no environment variable is named here. A sandbox that was

@@ -129,6 +129,7 @@ async fn as_many_jobs_run_at_a_time_as_there_are_slots() {
 
 #[tokio::test]
 async fn a_job_that_is_given_to_us_again_begins_anew_once_its_old_copy_is_closed() {
+    let go = CancellationToken::new();
     let mut plan = jobs(0);
     let again = Arc::new(AtomicBool::new(false));
     let (now, mut handed) = (Arc::clone(&again), 0);
@@ -141,11 +142,21 @@ async fn a_job_that_is_given_to_us_again_begins_anew_once_its_old_copy_is_closed
         payload["token"] = json!(format!("token-of-epoch-{handed}"));
         Some(payload.to_string().into_response())
     }));
-    let harness =
-        Harness::start_with(plan, vec![vec![Act::UntilStoppedAtFirst]], |config| config.max_jobs = 2);
+    let harness = Harness::start_with(plan, vec![vec![Act::FirstIsSlowToStop(go.clone())]], |config| {
+        config.max_jobs = 2;
+    });
     job_runs(&harness).await;
     // A network cut was longer than the lease, and nobody else wanted the job.
     again.store(true, Ordering::Relaxed);
+    let calls = eventually("the second copy", || {
+        let plan = harness.plane.plan();
+        // With both slots taken nothing more is asked for.
+        let beats = plan.calls.iter().rev().take_while(|call| call.name() == "heartbeat").count();
+        (beats > 5).then(|| plan.calls.clone())
+    })
+    .await;
+    assert!(calls.iter().rev().take(5).all(|call| call.body["jobIds"] == json!([1])), "the lease is kept");
+    go.cancel();
     assert_eq!(harness.marked().await.0, "markComplete");
     let marks = harness.plane.plan().marks();
     assert_eq!(marks.len(), 1, "nothing is told of the old copy: {marks:?}");

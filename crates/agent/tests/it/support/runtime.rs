@@ -23,8 +23,8 @@ pub(crate) enum Act {
     Await(CancellationToken),
     /// Runs until it is stopped.
     UntilStopped,
-    /// Does so in the first sandbox only.
-    UntilStoppedAtFirst,
+    /// Does so in the first sandbox only, and there goes on until the test cancels this.
+    FirstIsSlowToStop(CancellationToken),
     /// Keeps a thread of the agent's tokio runtime from doing anything else.
     BlockThread(Duration),
     /// Does something in the workspace.
@@ -163,8 +163,13 @@ impl FakeSandbox {
                 }
             }
             Act::Await(token) => token.cancelled().await,
-            Act::UntilStoppedAtFirst if self.number > 0 => {}
-            Act::UntilStopped | Act::UntilStoppedAtFirst => {
+            Act::FirstIsSlowToStop(_) if self.number > 0 => {}
+            Act::FirstIsSlowToStop(token) => {
+                stop.cancelled().await;
+                token.cancelled().await;
+                return Ok(Some(exit(ExitStatus::Signal(9), Some(Cause::Stopped))));
+            }
+            Act::UntilStopped => {
                 stop.cancelled().await;
                 return Ok(Some(exit(ExitStatus::Signal(9), Some(Cause::Stopped))));
             }
