@@ -2,6 +2,7 @@
 //! write-ahead log, which may hold the secrets of jobs that ended.
 
 use crate::app::App;
+use jiff::SignedDuration;
 use jobs::{JobId, LeasePolicy};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 /// How long after a job with secrets ended it is emptied as well.
 const SETTLE: Duration = Duration::from_millis(500);
+/// How long an executor that is silent is remembered, and how often to look.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
+const FORGET_EVERY: Duration = Duration::from_mins(30);
 /// Jobs with secrets that are noted at most.
 const MAX_NOTED: usize = 100_000;
 
@@ -49,6 +53,22 @@ async fn take_back(app: &App, cutoff: jiff::Timestamp) {
         }
         Err(fault) => {
             tracing::error!(error = &fault as &dyn std::error::Error, "can't look for stalled jobs");
+        }
+    }
+}
+
+/// Forgets executors that were not heard of for long, since each start of an agent is a new one, until
+/// the server stops.
+pub(crate) async fn forget_executors(app: App) {
+    let mut ticks = interval(FORGET_EVERY);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let Ok(cutoff) = app.clock.now().checked_sub(REMEMBERED) else { continue };
+        if let Err(fault) = app.store.forget_executors(cutoff).await {
+            tracing::error!(error = &fault as &dyn std::error::Error, "can't forget executors that are gone");
         }
     }
 }

@@ -114,6 +114,7 @@ async fn open(
 
 async fn run(app: App, store: Arc<SqliteStore>, config: ServerConfig, socket: TcpListener) {
     app.tasks.spawn(janitor::take_back_stalled(app.clone(), config.lease));
+    app.tasks.spawn(janitor::forget_executors(app.clone()));
     app.tasks.spawn(janitor::checkpoint(app.clone(), Arc::clone(&store)));
     listener::serve(socket, router(&app), &config.limits, app.stop.clone()).await;
     app.tasks.close();

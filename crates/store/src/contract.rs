@@ -88,6 +88,9 @@ pub trait Store: Send + Sync {
     /// Notes that an executor was heard of. Queues are sorted by the caller.
     async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()>;
 
+    /// Forgets executors that were last heard of before `cutoff`; says how many.
+    async fn forget_executors(&self, cutoff: Timestamp) -> Result<u64>;
+
     /// Executors, most recently heard of first.
     async fn executors(&self) -> Result<Vec<ExecutorRow>>;
 

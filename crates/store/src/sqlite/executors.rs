@@ -6,6 +6,7 @@ use super::statements::statements;
 use super::values::{from_json, micros, timestamp, to_json};
 use crate::error::StoreError;
 use crate::model::ExecutorRow;
+use jiff::Timestamp;
 use wire::heartbeat::Telemetry;
 
 /// Executors in the listing at most: names that have not been heard of for long fall off its end.
@@ -16,6 +17,7 @@ statements! {
               VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (name) DO UPDATE \
               SET queues = excluded.queues, telemetry = excluded.telemetry, \
               last_seen_at = excluded.last_seen_at";
+    FORGET = "DELETE FROM executors WHERE last_seen_at < ?";
     LIST = "SELECT name, queues, telemetry, first_seen_at, last_seen_at FROM executors \
             ORDER BY last_seen_at DESC, name LIMIT ?";
 }
@@ -35,6 +37,13 @@ pub(super) async fn upsert(
         .execute(&mut *write)
         .await?;
     write.commit().await
+}
+
+pub(super) async fn forget(store: &SqliteStore, cutoff: Timestamp) -> Result<u64, StoreError> {
+    let mut write = store.database.write(Durability::Crash).await?;
+    let forgotten = sqlx::query(FORGET).bind(micros(cutoff)).execute(&mut *write).await?.rows_affected();
+    write.commit().await?;
+    Ok(forgotten)
 }
 
 pub(super) async fn list(store: &SqliteStore) -> Result<Vec<ExecutorRow>, StoreError> {

@@ -91,6 +91,10 @@ impl Store for SqliteStore {
         executors::upsert(self, name, queues, telemetry).await
     }
 
+    async fn forget_executors(&self, cutoff: Timestamp) -> Result<u64> {
+        executors::forget(self, cutoff).await
+    }
+
     async fn executors(&self) -> Result<Vec<ExecutorRow>> {
         executors::list(self).await
     }

@@ -48,7 +48,7 @@ macro_rules! each_test {
                 logs_need_the_lease, concurrent_appends_do_not_mix, reading_stops_between_characters,
                 an_ended_job_takes_no_text;
             logs_limits: one_try_has_a_size_limit, the_next_try_starts_from_nothing;
-            registry: an_executor_is_remembered, executors_come_latest_first,
+            registry: an_executor_is_remembered, an_executor_that_is_long_gone_is_forgotten, executors_come_latest_first,
                 repositories_have_names_of_their_own, a_removed_repository_leaves_its_id_unused,
                 changes_are_announced;
             model: any_sequence_of_calls_does_what_the_model_says;
