@@ -9,7 +9,7 @@ use url::Host;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two pieces of an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const REDIRECTS: usize = 5;
 
 /// Clients, made when first needed: reading the machine's certificates takes a while, and a store
