@@ -78,8 +78,8 @@ struct Printer {
     /// everything goes to standard output.
     split: bool,
     keys: BTreeMap<(u32, i64), String>,
-    /// The start of a line whose prefix is not whole yet, per entry.
-    partial: BTreeMap<(u32, i64), String>,
+    /// The line that has not ended yet, per entry.
+    partial: BTreeMap<(u32, i64), Line>,
     current: Option<(u32, i64)>,
     /// The latest lines of an entry that is told only when it fails.
     held: VecDeque<String>,
@@ -87,8 +87,36 @@ struct Printer {
     err: Sink,
 }
 
+/// What is kept of a line that has not ended yet.
+#[derive(Default)]
+struct Line {
+    text: String,
+    /// Set once its beginning was printed, because it is long: where the rest goes.
+    stream: Option<Stream>,
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Out,
+    Aside,
+}
+
+impl Stream {
+    /// Where a line goes, and what of it is shown.
+    fn of(line: &str) -> (Self, &str) {
+        match line.strip_prefix(STDOUT) {
+            Some(text) => (Self::Out, text),
+            None => (Self::Aside, line.strip_prefix(STDERR).unwrap_or(line)),
+        }
+    }
+}
+
 const STDOUT: &str = "stdout: ";
 const STDERR: &str = "stderr: ";
+
+/// Bytes of a line that are kept in the hope of its end; a longer one is printed in pieces. Longer than
+/// the names of streams at its beginning.
+const LONGEST_KEPT: usize = 64 << 10;
 
 /// Lines that are kept of an entry that is told only when it fails.
 const HELD_LINES: usize = 40;
@@ -99,6 +127,10 @@ impl Printer {
     fn new(json: bool, split: bool) -> Self {
         let out = Sink::new(std::io::stdout().is_terminal(), Box::new(std::io::stdout()));
         let err = Sink::new(std::io::stderr().is_terminal(), Box::new(std::io::stderr()));
+        Self::to(out, err, json, split)
+    }
+
+    fn to(out: Sink, err: Sink, json: bool, split: bool) -> Self {
         Self {
             json,
             split,
@@ -171,33 +203,41 @@ impl Printer {
 
     fn text(&mut self, id: (u32, i64), text: &str) -> Result<(), Failure> {
         self.header(id)?;
-        let mut pending = self.partial.remove(&id).unwrap_or_default();
-        pending.push_str(text);
-        let whole = pending.rfind('\n').map_or(0, |end| end + 1);
-        let rest = pending.split_off(whole);
-        if !rest.is_empty() {
-            self.partial.insert(id, rest);
-        }
         let is_step = self.is_step(id);
-        pending.split_inclusive('\n').try_for_each(|line| self.line(is_step, line))
+        let mut line = self.partial.remove(&id).unwrap_or_default();
+        for piece in text.split_inclusive('\n') {
+            line.text.push_str(piece);
+            if piece.ends_with('\n') || line.text.len() > LONGEST_KEPT {
+                self.piece(is_step, &mut line)?;
+            }
+        }
+        if !line.text.is_empty() || line.stream.is_some() {
+            self.partial.insert(id, line);
+        }
+        Ok(())
     }
 
-    fn line(&mut self, is_step: bool, line: &str) -> Result<(), Failure> {
-        if !is_step {
-            return self.surrounding(line);
+    /// Prints what there is of a line: all of it, or the next piece.
+    fn piece(&mut self, is_step: bool, line: &mut Line) -> Result<(), Failure> {
+        let text = std::mem::take(&mut line.text);
+        let (stream, shown) = line.stream.map_or_else(|| Stream::of(&text), |stream| (stream, &text));
+        line.stream = (!text.ends_with('\n')).then_some(stream);
+        match stream {
+            _ if !is_step => self.surrounding(shown),
+            Stream::Out => {
+                self.err.flush()?;
+                self.out.write(shown)
+            }
+            Stream::Aside => self.aside(shown),
         }
-        if let Some(line) = line.strip_prefix(STDOUT) {
-            self.err.flush()?;
-            return self.out.write(line);
-        }
-        self.aside(line.strip_prefix(STDERR).unwrap_or(line))
     }
 
-    /// A line of what is around the steps. Of a progress display, only its last state.
+    /// A line, or a piece of one, of what is around the steps. Of a progress display, only its last state.
     fn surrounding(&mut self, line: &str) -> Result<(), Failure> {
-        let line = line.strip_prefix(STDOUT).or_else(|| line.strip_prefix(STDERR)).unwrap_or(line);
-        let shown = line.trim_end().rsplit('\r').next().unwrap_or_default();
-        let shown = format!("{shown}\n");
+        let mut shown = line.trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
+        if line.ends_with('\n') {
+            shown.push('\n');
+        }
         if !self.split {
             return self.out.write(&shown);
         }
@@ -219,7 +259,10 @@ impl Printer {
 
     fn flush(&mut self, id: (u32, i64)) -> Result<(), Failure> {
         match self.partial.remove(&id) {
-            Some(rest) => self.line(self.is_step(id), &format!("{rest}\n")),
+            Some(mut line) => {
+                line.text.push('\n');
+                self.piece(self.is_step(id), &mut line)
+            }
             None => Ok(()),
         }
     }
@@ -278,5 +321,97 @@ fn done(written: std::io::Result<()>) -> Result<(), Failure> {
             Err(Failure::system(format!("the output can't be written: {fault}")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Screen {
+        fn sink(&self) -> Sink {
+            Sink::new(false, Box::new(self.clone()))
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const STEP: (u32, i64) = (1, 1);
+
+    fn printer(key: &str) -> (Printer, Screen, Screen) {
+        let (out, err) = (Screen::default(), Screen::default());
+        let mut printer = Printer::to(out.sink(), err.sink(), false, true);
+        printer.keys.insert(STEP, key.to_owned());
+        printer.current = Some(STEP);
+        (printer, out, err)
+    }
+
+    fn print(printer: &mut Printer, text: &str) {
+        let (attempt, entry) = STEP;
+        printer.print(&LogEvent::Text { attempt, entry, offset: 0, text: text.to_owned() }).unwrap();
+    }
+
+    #[test]
+    fn lines_go_to_their_stream_however_they_are_cut() {
+        let text = "stdout: one\nstderr: two\nstdout: three\n";
+        for size in 1..text.len() {
+            let (mut printer, out, err) = printer("step.docker.0");
+            for piece in text.as_bytes().chunks(size) {
+                print(&mut printer, std::str::from_utf8(piece).unwrap());
+            }
+            assert_eq!((out.text().as_str(), err.text().as_str()), ("one\nthree\n", "two\n"), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_printed_in_pieces_and_never_kept() {
+        for (prefix, to_out) in [(STDOUT, true), (STDERR, false)] {
+            let (mut printer, out, err) = printer("step.docker.0");
+            print(&mut printer, &prefix[..3]);
+            print(&mut printer, &prefix[3..]);
+            let piece = "x".repeat(10_000);
+            for _ in 0..100 {
+                print(&mut printer, &piece);
+                let kept: usize = printer.partial.values().map(|line| line.text.capacity()).sum();
+                assert!(kept <= 2 * LONGEST_KEPT, "{kept} bytes are kept");
+            }
+            print(&mut printer, "stdout: is no prefix here\nstdout: next\nstdout: no end");
+            printer.finish().unwrap();
+            printer.out.flush().unwrap();
+            printer.err.flush().unwrap();
+            let long = format!("{}stdout: is no prefix here\n", "x".repeat(1_000_000));
+            let (out, err) = (out.text(), err.text());
+            assert!(if to_out { out.starts_with(&long) && err.is_empty() } else { err == long });
+            assert!(out.ends_with("next\nno end\n"), "the next line has its own prefix again");
+        }
+    }
+
+    #[test]
+    fn of_what_is_around_the_steps_a_long_line_is_held_in_pieces() {
+        let (mut printer, out, _) = printer("setup.git.fetch");
+        let progress = "stderr: 1%\r2%\r3%\n";
+        print(&mut printer, progress);
+        for _ in 0..100 {
+            print(&mut printer, &"y".repeat(LONGEST_KEPT));
+        }
+        let held: usize = printer.held.iter().map(String::len).sum();
+        assert!(held <= HELD_LINES * 2 * LONGEST_KEPT, "{held} bytes are held");
+        assert!(out.text().is_empty());
     }
 }
