@@ -57,9 +57,9 @@ pub(crate) struct RuntimeSettings {
 
 impl RuntimeSettings {
     /// The container runtime's options, with its state in `state_dir`.
-    pub(crate) fn oci_options(&self, state_dir: PathBuf, mounts: PrivateMounts) -> OciOptions {
+    pub(crate) fn oci_options(&self, state_dir: &Path, mounts: PrivateMounts) -> OciOptions {
         let helper = Helper { program: "/proc/self/exe".into(), args: vec![crate::HELPER.into()] };
-        let mut options = OciOptions::new(mounts, state_dir.clone(), owner(&state_dir), helper);
+        let mut options = OciOptions::new(mounts, state_dir.to_owned(), owner(state_dir), helper);
         options.runtime.clone_from(&self.oci_runtime);
         options.strict = self.strict;
         if let Some(path) = &self.search_path {
@@ -267,8 +267,7 @@ pub(crate) fn read_for_run(
     let mut env = EnvReader::new(variables, program);
     let connection = connection(&mut env);
     let settings = AgentSettings::read(&mut env);
-    env.finish()?;
-    connection.map(|connection| (connection, settings)).ok_or_else(|| EnvErrors(Vec::new()))
+    env.finish_with(connection.map(|connection| (connection, settings)))
 }
 
 #[cfg(test)]
@@ -286,7 +285,7 @@ mod tests {
         pairs.extend(changes.iter().copied());
         pairs.retain(|_, value| *value != "unset");
         let pairs: Vec<_> = pairs.into_iter().collect();
-        read_for_run(&Variables::of(&pairs), "executor").map_err(|errors| errors.0)
+        read_for_run(&Variables::of(&pairs), "executor").map_err(EnvErrors::into_texts)
     }
 
     #[test]

@@ -205,7 +205,7 @@ pub(crate) enum ImageCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImageStoreArgs {
-    /// The data directory whose images are meant [default: see EXECUTOR_DATA_DIR]
+    /// The data directory whose images are meant [default: see `EXECUTOR_DATA_DIR`]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// JSON instead of text

@@ -1,7 +1,11 @@
 //! Signals, and the order of leaving.
 
+use crate::commands::print;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+const DRAINING: &str = "draining: nothing new is taken, what runs is finished; a second signal stops it";
+const STOPPING: &str = "stopping: what runs is ended and removed";
 
 /// What the program is asked to do about its work.
 #[derive(Debug, Clone, Default)]
@@ -24,17 +28,15 @@ impl Lifecycle {
         let heard = lifecycle.clone();
         tokio::spawn(async move {
             let [hangup, interrupt, terminate] = &mut signals;
-            for token in [&heard.drain, &heard.stop] {
+            for (token, told) in [(&heard.drain, DRAINING), (&heard.stop, STOPPING)] {
                 tokio::select! {
                     _ = hangup.recv() => {}
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                tracing::warn!(
-                    second = heard.drain.is_cancelled(),
-                    "signal received: the first drains, the second stops"
-                );
                 token.cancel();
+                // Standard output may be gone; that is no reason to stay.
+                let _ = print::line(told);
             }
         });
         Ok(lifecycle)

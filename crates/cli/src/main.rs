@@ -11,9 +11,9 @@ mod lifecycle;
 mod logging;
 mod paths;
 mod terminal;
+mod usage;
 
-use args::{Cli, Command, HelpFormat, RunArgs};
-use clap::Parser;
+use args::{Command, HelpFormat, RunArgs};
 use client::Settings;
 use commands::{image, job, repo, run, serve, up};
 use env::{EnvReader, System, Variables};
@@ -35,9 +35,11 @@ fn main() -> ExitCode {
     // Every HTTP client needs it. Nobody else installs one, so this can't fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let variables = System::variables();
-    let cli = Cli::parse();
-    let exit = run_command(&variables, cli.command.unwrap_or(Command::Run(RunArgs::default())));
-    let exit = exit.unwrap_or_else(|Failure { exit, message }| {
+    let done = match usage::read(std::env::args_os()) {
+        Ok(cli) => run_command(&variables, cli.command.unwrap_or(Command::Run(RunArgs::default()))),
+        Err(other) => other.tell(),
+    };
+    let exit = done.unwrap_or_else(|Failure { exit, message }| {
         // Standard error may be gone; the exit code still tells.
         let _ = writeln!(std::io::stderr(), "executor: {message}");
         exit
@@ -53,7 +55,10 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
     logging::start(&mut env);
 
     match command {
-        Command::Run(RunArgs { help_env: Some(format) }) => help_env(format),
+        Command::Run(RunArgs { help_env: Some(format) }) => {
+            help_env(format);
+            Ok(Exit::Success)
+        }
         Command::Run(RunArgs { help_env: None }) => {
             let (connection, settings) = run::read(variables, &program)?;
             env.finish().map_err(Failure::usage)?;
@@ -98,13 +103,13 @@ fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     runtime.map_err(|fault| Failure::chain(Exit::System, &fault))?.block_on(work)
 }
 
-fn help_env(format: HelpFormat) -> Outcome {
+fn help_env(format: HelpFormat) {
     let text = match format {
         HelpFormat::Text => env::help::text(),
         HelpFormat::Markdown => env::help::markdown(),
     };
+    // Whoever read it may have seen enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(Exit::Success)
 }
 
 /// The base name of the program as it was called, which variables can be bound to.

@@ -37,7 +37,7 @@ impl Sanitizer {
 
     fn step(&mut self, c: char, out: &mut String) -> State {
         match (self.state, c) {
-            (State::Text, '\u{1b}') => State::Escape,
+            (State::Text | State::Escape, '\u{1b}') => State::Escape,
             (State::Text, '\n' | '\t') => {
                 out.push(c);
                 State::Text
@@ -52,8 +52,6 @@ impl Sanitizer {
                 State::Csi
             }
             (State::Escape, ']' | 'P' | 'X' | '^' | '_') => State::String,
-            (State::Escape, '\u{1b}') => State::Escape,
-            (State::Escape, _) => State::Text,
             (State::Csi, 'm') => {
                 out.push_str("\u{1b}[");
                 out.push_str(&self.sequence);
@@ -65,13 +63,11 @@ impl Sanitizer {
                 State::Csi
             }
             (State::Csi, '\u{20}'..='\u{3f}') => State::Csi,
-            (State::Csi, _) => State::Text,
-            (State::String, '\u{7}') => State::Text,
-            (State::String, '\u{1b}') => State::StringEscape,
-            (State::String, _) => State::String,
-            (State::StringEscape, '\\') => State::Text,
-            (State::StringEscape, '\u{1b}') => State::StringEscape,
-            (State::StringEscape, _) => State::String,
+            (State::String | State::StringEscape, '\u{1b}') => State::StringEscape,
+            (State::Escape | State::Csi, _) | (State::String, '\u{7}') | (State::StringEscape, '\\') => {
+                State::Text
+            }
+            (State::String | State::StringEscape, _) => State::String,
         }
     }
 }

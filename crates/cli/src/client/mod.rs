@@ -15,7 +15,7 @@ use std::time::Duration;
 use url::Url;
 
 /// How long one call may take, streams aside.
-const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long to look for a server that is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -7,7 +7,7 @@ use server::api::LogEvent;
 use std::time::{Duration, Instant};
 
 /// How long to try to get back to a server that went away.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Silence after which a connection counts as cut; the server sends something every 15 s.

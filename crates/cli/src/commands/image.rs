@@ -33,10 +33,10 @@ impl From<&ImageInfo> for ImageView {
 
 pub(crate) fn run(paths: &Paths, command: ImageCommand) -> Outcome {
     match command {
-        ImageCommand::Import { name, file, store } => import(paths, &name, &file, store),
-        ImageCommand::List { store } => list(paths, store),
-        ImageCommand::Remove { name, store } => remove(paths, &name, store),
-        ImageCommand::Gc { store } => collect(paths, store),
+        ImageCommand::Import { name, file, store } => import(paths, &name, &file, &store),
+        ImageCommand::List { store } => list(paths, &store),
+        ImageCommand::Remove { name, store } => remove(paths, &name, &store),
+        ImageCommand::Gc { store } => collect(paths, &store),
     }
 }
 
@@ -46,9 +46,9 @@ fn open(paths: &Paths, args: &ImageStoreArgs) -> Result<ImageStore, Failure> {
     ImageStore::open(paths::images(&data_dir)).map_err(failure)
 }
 
-fn import(paths: &Paths, name: &str, file: &Path, args: ImageStoreArgs) -> Outcome {
+fn import(paths: &Paths, name: &str, file: &Path, args: &ImageStoreArgs) -> Outcome {
     let reference: Reference = name.parse().map_err(failure)?;
-    let imported = open(paths, &args)?.import(&reference, file).map_err(failure)?;
+    let imported = open(paths, args)?.import(&reference, file).map_err(failure)?;
     if args.json {
         print::json(&ImageView::from(&imported))?;
     } else {
@@ -58,8 +58,8 @@ fn import(paths: &Paths, name: &str, file: &Path, args: ImageStoreArgs) -> Outco
     Ok(Exit::Success)
 }
 
-fn list(paths: &Paths, args: ImageStoreArgs) -> Outcome {
-    let found = open(paths, &args)?.list().map_err(failure)?;
+fn list(paths: &Paths, args: &ImageStoreArgs) -> Outcome {
+    let found = open(paths, args)?.list().map_err(failure)?;
     let views: Vec<ImageView> = found.iter().map(ImageView::from).collect();
     if args.json {
         print::json(&views)?;
@@ -77,15 +77,15 @@ fn list(paths: &Paths, args: ImageStoreArgs) -> Outcome {
     Ok(Exit::Success)
 }
 
-fn remove(paths: &Paths, name: &str, args: ImageStoreArgs) -> Outcome {
+fn remove(paths: &Paths, name: &str, args: &ImageStoreArgs) -> Outcome {
     let reference: Reference = name.parse().map_err(failure)?;
-    open(paths, &args)?.remove(&reference).map_err(failure)?;
+    open(paths, args)?.remove(&reference).map_err(failure)?;
     print::line(&format!("removed {}; `executor image gc` frees its space", reference.familiar()))?;
     Ok(Exit::Success)
 }
 
-fn collect(paths: &Paths, args: ImageStoreArgs) -> Outcome {
-    let collected = open(paths, &args)?.collect_garbage().map_err(failure)?;
+fn collect(paths: &Paths, args: &ImageStoreArgs) -> Outcome {
+    let collected = open(paths, args)?.collect_garbage().map_err(failure)?;
     if args.json {
         print::json(&serde_json::json!({ "layers": collected.layers, "bytes": collected.bytes }))?;
     } else {

@@ -2,9 +2,8 @@
 
 pub(crate) mod image;
 pub(crate) mod job;
+pub(crate) mod print;
 pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod up;
-
-mod print;

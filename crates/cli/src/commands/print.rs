@@ -7,13 +7,13 @@ use serde::Serialize;
 use std::io::Write;
 
 /// One JSON document on standard output.
-pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     line(&text)
 }
 
 /// One line on standard output. A reader that went away is no fault of ours.
-pub(super) fn line(text: &str) -> Result<(), Failure> {
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(fault) if fault.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::system(format!("standard output can't be written: {fault}")))
@@ -23,7 +23,7 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
 }
 
 /// A table without lines; says `none` when there are no rows.
-pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> Result<(), Failure> {
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> Result<(), Failure> {
     if rows.is_empty() {
         return line(none);
     }
@@ -37,12 +37,12 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> Resu
 }
 
 /// How long ago, roughly.
-pub(super) fn ago(time: Timestamp) -> String {
+pub(crate) fn ago(time: Timestamp) -> String {
     format!("{} ago", span(time, Timestamp::now()))
 }
 
 /// How long from one time to another, roughly: the two largest units.
-pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
+pub(crate) fn span(from: Timestamp, to: Timestamp) -> String {
     let seconds = (to.as_second() - from.as_second()).max(0);
     let smallest = match seconds {
         0..=7_199 => Unit::Second,
@@ -55,7 +55,7 @@ pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
 }
 
 /// Milliseconds for people.
-pub(super) fn millis(duration_ms: i64) -> String {
+pub(crate) fn millis(duration_ms: i64) -> String {
     match duration_ms {
         ..=999 => format!("{duration_ms} ms"),
         1_000..=59_999 => format!("{:.1} s", duration_ms as f64 / 1_000.0),

@@ -19,7 +19,7 @@ pub(crate) async fn run(client: &Client, command: RepoCommand) -> Outcome {
 async fn add(client: &Client, name: String, source: String, json: bool) -> Outcome {
     let request = AddRepository { name, source: absolute(source)? };
     let added: Result<RepositoryView, _> = client.post("/api/v1/repositories", &request).await;
-    let added = added.map_err(|failure| about(&request, failure))?;
+    let added = added.map_err(|failure| about(&request, &failure))?;
     if json {
         print::json(&added)?;
     } else {
@@ -29,10 +29,10 @@ async fn add(client: &Client, name: String, source: String, json: bool) -> Outco
 }
 
 /// The server repeats no source, since one may hold a password; here it can be told whether it does.
-fn about(request: &AddRepository, failure: Failure) -> Failure {
+fn about(request: &AddRepository, failure: &Failure) -> Failure {
     let AddRepository { name, source } = request;
     let source = if source.contains('@') { "its source" } else { source };
-    Failure { message: format!("repository {name} from {source}: {}", failure.message), ..failure }
+    Failure { message: format!("repository {name} from {source}: {}", failure.message), exit: failure.exit }
 }
 
 /// A path is told as the server will find it: whole. What is no path here is a URL, or a path on the
@@ -43,7 +43,8 @@ fn absolute(source: String) -> Result<String, Failure> {
     }
     let path = std::fs::canonicalize(&source)
         .map_err(|fault| Failure::usage(format!("repository path {source:?} can't be resolved: {fault}")))?;
-    path.into_os_string().into_string().map_err(|path| Failure::usage(format!("path {path:?} is not UTF-8")))
+    let path = path.into_os_string().into_string();
+    path.map_err(|path| Failure::usage(format!("path {} is not UTF-8: rename it", path.display())))
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {

@@ -1,10 +1,12 @@
 //! `executor run`: the agent.
 
+use super::print;
 use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
 use crate::client::Settings;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::Lifecycle;
 use crate::paths::{self, Paths};
+use agent::AgentConfig;
 use images::ImageStore;
 use runtimes::oci::OciRuntime;
 use runtimes::{Finding, PrivateMounts, Runtime, Severity};
@@ -22,16 +24,14 @@ pub(crate) async fn run(
     let last_up = Settings::read(&paths.settings)?.and_then(|settings| settings.data_dir);
     let data_dir = paths.agent_data_dir(None, last_up);
     let lifecycle = Lifecycle::listen().map_err(|fault| Failure::chain(Exit::System, &fault))?;
-    let url = connection.url.clone();
-    let queues = connection.queues.join(", ");
     let agent = Agent::start(&data_dir, host, mounts, connection, settings).await?;
-    super::print::line(&format!("agent {} takes jobs of {queues} from {url}", agent.name()))?;
+    agent.introduce()?;
     agent.run(&lifecycle).await
 }
 
 /// An agent whose host was looked at.
 pub(crate) struct Agent {
-    config: agent::AgentConfig,
+    config: AgentConfig,
     runtime: Arc<dyn Runtime>,
 }
 
@@ -51,8 +51,10 @@ impl Agent {
         Ok(Self { config: settings.config(connection, host, work_dir), runtime })
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.config.name
+    /// Says who takes which jobs.
+    pub(crate) fn introduce(&self) -> Result<(), Failure> {
+        let AgentConfig { name, queues, frontend_url: url, .. } = &self.config;
+        print::line(&format!("agent {name} takes jobs of {} from {url}", queues.join(", ")))
     }
 
     /// Takes and runs jobs until `lifecycle` says otherwise.
@@ -80,7 +82,7 @@ fn runtime(
     match settings.name.as_str() {
         "oci" => {
             let images = ImageStore::open(paths::images(data_dir)).map_err(|fault| failed(&fault))?;
-            let options = settings.oci_options(paths::agent(data_dir).join("oci"), mounts);
+            let options = settings.oci_options(&paths::agent(data_dir).join("oci"), mounts);
             let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
             Ok(Arc::new(runtime))
         }
@@ -96,29 +98,25 @@ fn absolute(data_dir: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Says what was seen of the host. What can't be promised is a warning, and under strict operation a
-/// refusal.
+/// Says what was seen of the host, before anything is promised. What can't be promised is a warning, and
+/// under strict operation a refusal.
 async fn look(runtime: &dyn Runtime, strict: bool) -> Result<(), Failure> {
     let findings = runtime.preflight().await;
-    let stopping = |finding: &&Finding| {
-        finding.severity == Severity::Fatal || (strict && finding.severity == Severity::Warning)
-    };
-    for finding in &findings {
-        let Finding { id, seen, remedy, .. } = finding;
-        match finding.severity {
-            Severity::Info => tracing::info!(check = id, "{seen}"),
-            Severity::Warning | Severity::Fatal => tracing::warn!(check = id, remedy, "{seen}"),
+    let stops = |severity| severity == Severity::Fatal || (strict && severity == Severity::Warning);
+    let (faults, told): (Vec<&Finding>, Vec<&Finding>) =
+        findings.iter().partition(|finding| stops(finding.severity));
+    for Finding { severity, seen, remedy, .. } in told {
+        match severity {
+            Severity::Info => print::line(&format!("runtime {}: {seen}", runtime.name()))?,
+            Severity::Warning | Severity::Fatal => print::line(&format!("warning: {seen}; {remedy}"))?,
         }
     }
-    let faults: Vec<String> = findings
-        .iter()
-        .filter(stopping)
-        .map(|finding| format!("{}: {}; {}", finding.id, finding.seen, finding.remedy))
-        .collect();
     if faults.is_empty() {
         return Ok(());
     }
     let why = if strict { " under EXECUTOR_STRICT" } else { "" };
+    let faults: Vec<String> =
+        faults.iter().map(|Finding { id, seen, remedy, .. }| format!("{id}: {seen}; {remedy}")).collect();
     Err(Failure::system(format!(
         "the runtime {} can't run jobs here{why}: {}",
         runtime.name(),

@@ -44,6 +44,7 @@ pub(crate) async fn run(
             return Err(failure);
         }
     };
+    agent.introduce()?;
     // A second reader of the same data directory must find the same images, wherever it was started.
     let absolute = std::fs::canonicalize(&data_dir).unwrap_or(data_dir);
     serve::ready(paths, &server, Some(absolute))?;

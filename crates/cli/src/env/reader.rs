@@ -18,7 +18,6 @@ pub(crate) struct System;
 impl System {
     /// A snapshot of the process' environment. What is not UTF-8 is left out: no variable of ours can
     /// mean anything else.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub(crate) fn variables() -> Variables {
         let utf8 = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -38,9 +37,19 @@ impl Variables {
     }
 }
 
+/// What is said where a value is missing and nobody said why.
+const NO_FAULT_TOLD: &str = "the environment can't be read, and no variable is known to be wrong: this is a bug of executor, report it";
+
 /// Every fault that was found, in the order of reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EnvErrors(pub(crate) Vec<String>);
+pub(crate) struct EnvErrors(Vec<String>);
+
+impl EnvErrors {
+    #[cfg(test)]
+    pub(crate) fn into_texts(self) -> Vec<String> {
+        self.0
+    }
+}
 
 impl fmt::Display for EnvErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,6 +81,13 @@ impl<'a> EnvReader<'a> {
     /// All faults so far, or none.
     pub(crate) fn finish(self) -> Result<(), EnvErrors> {
         if self.errors.is_empty() { Ok(()) } else { Err(EnvErrors(self.errors)) }
+    }
+
+    /// The value that was read, or all faults so far. A reader of a value notes a fault when it has none;
+    /// should one forget to, there is still a fault that says so.
+    pub(crate) fn finish_with<T>(self, value: Option<T>) -> Result<T, EnvErrors> {
+        self.finish()?;
+        value.ok_or_else(|| EnvErrors(vec![NO_FAULT_TOLD.to_owned()]))
     }
 
     /// Notes a fault that the caller found.
@@ -178,6 +194,19 @@ mod tests {
         let bad = [("EXECUTOR_FIRECRACKER_NUM_CPUS", "x")];
         let message = read(&bad, |r| r.int("EXECUTOR_JOB_NUM_CPUS")).1.unwrap_err().to_string();
         assert!(message.contains("EXECUTOR_FIRECRACKER_NUM_CPUS"), "{message}");
+    }
+
+    #[test]
+    fn a_value_comes_without_faults_and_nothing_with_at_least_one() {
+        let variables = Variables::default();
+        let reader = || EnvReader::new(&variables, "executor");
+        assert_eq!(reader().finish_with(Some(1)), Ok(1));
+        assert_eq!(reader().finish_with(None::<u8>).unwrap_err().to_string(), NO_FAULT_TOLD);
+        for value in [Some(1), None] {
+            let mut reader = reader();
+            reader.fault("told");
+            assert_eq!(reader.finish_with(value).unwrap_err().to_string(), "told");
+        }
     }
 
     #[test]
