@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
@@ -128,8 +128,12 @@ async fn connect(options: SqliteConnectOptions, connections: u32) -> Result<Sqli
     let pool = PoolOptions::new()
         .max_connections(connections)
         .min_connections(connections)
-        // A connection to a file does not go stale.
+        // A connection to a file does not go stale. But on a full disk SQLite ends a transaction by
+        // itself, which its driver does not hear of: such a connection would refuse every further one.
         .test_before_acquire(false)
+        .before_acquire(|connection: &mut SqliteConnection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        })
         .idle_timeout(None)
         .max_lifetime(None);
     Ok(pool.connect_with(options).await?)

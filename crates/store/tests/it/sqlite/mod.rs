@@ -2,6 +2,7 @@
 
 mod damage;
 mod directory;
+mod full_disk;
 mod kill;
 mod limits;
 mod secrets;
