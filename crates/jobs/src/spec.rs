@@ -9,6 +9,16 @@ use std::fmt;
 pub const MAX_STEPS: usize = 1_000;
 /// Bytes of one job's environment, scripts and secrets together at most.
 pub const MAX_SPEC_BYTES: usize = 4 << 20;
+/// Bytes of one job's secrets together at most: each is looked for in every log in many forms.
+pub const MAX_SECRET_BYTES: usize = 64 << 10;
+/// Bytes of one variable, `NAME=value`, at most: the kernel passes no longer one on.
+pub const MAX_VARIABLE_BYTES: usize = (128 << 10) - 1;
+/// Bytes of one step's environment at most, for the same reason.
+pub const MAX_ENVIRONMENT_BYTES: usize = 1 << 20;
+/// Bytes of one part of a path at most, as file systems have it.
+const MAX_PATH_PART: usize = 255;
+/// Bytes of a step's directory at most.
+const MAX_PATH: usize = 3_000;
 
 /// A job as a user submits it: JSON in the API, YAML in a job file.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +112,7 @@ pub enum BadSpec {
     /// A directory that leaves the workspace.
     #[error(
         "step {step} has the directory {dir:?}: it must lie below the workspace, so it may not begin \
-             with '/' or hold '..'"
+             with '/' or hold '..', and be of parts up to {MAX_PATH_PART} bytes, up to {MAX_PATH} in all"
     )]
     Dir {
         /// The step.
@@ -119,6 +129,31 @@ pub enum BadSpec {
     /// A secret that would blank out every log.
     #[error("secret {0} is empty: an empty value can't be kept out of a log")]
     EmptySecret(String),
+    /// A variable that no program could be started with.
+    #[error(
+        "variable {name} takes {size} bytes: at most {MAX_VARIABLE_BYTES} can be passed to a program; put it into \
+             a file of the repository"
+    )]
+    LongVariable {
+        /// The variable.
+        name: String,
+        /// Bytes of `NAME=value`.
+        size: usize,
+    },
+    /// More variables than a program could be started with.
+    #[error(
+        "the environment of step {step} takes {size} bytes: at most {MAX_ENVIRONMENT_BYTES} can be passed to a \
+             program"
+    )]
+    LargeEnvironment {
+        /// The step.
+        step: String,
+        /// Bytes of all `NAME=value` together.
+        size: usize,
+    },
+    /// More secret text than can be kept out of logs at a bearable price.
+    #[error("the job's secrets take {0} bytes: at most {MAX_SECRET_BYTES} are allowed together")]
+    LargeSecrets(usize),
     /// A revision without a repository.
     #[error("revision {0:?} is given without a repository")]
     RevWithoutRepo(String),
@@ -171,14 +206,29 @@ impl JobSpec {
                 return Err(BadSpec::DuplicateStep(key));
             }
         }
+        self.check_sizes()?;
         let size = self.size();
         if size > MAX_SPEC_BYTES { Err(BadSpec::TooLarge(size)) } else { Ok(()) }
     }
 
+    /// Checks what every step is started with.
+    fn check_sizes(&self) -> Result<(), BadSpec> {
+        let secrets = bytes(&self.secrets);
+        if secrets > MAX_SECRET_BYTES {
+            return Err(BadSpec::LargeSecrets(secrets));
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            let size = bytes(&self.env) + bytes(&step.env) + secrets;
+            if size > MAX_ENVIRONMENT_BYTES {
+                return Err(BadSpec::LargeEnvironment { step: step.key(index), size });
+            }
+        }
+        Ok(())
+    }
+
     fn size(&self) -> usize {
-        let env = |env: &BTreeMap<String, String>| env.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
-        let steps = self.steps.iter().map(|step| step.run.len() + step.image.len() + env(&step.env));
-        env(&self.env) + env(&self.secrets) + steps.sum::<usize>()
+        let steps = self.steps.iter().map(|step| step.run.len() + step.image.len() + bytes(&step.env));
+        bytes(&self.env) + bytes(&self.secrets) + steps.sum::<usize>()
     }
 }
 
@@ -197,14 +247,21 @@ impl StepSpec {
         if self.run.trim().is_empty() {
             return Err(BadSpec::NoScript(key.to_owned()));
         }
-        if self.dir.starts_with('/')
-            || self.dir.contains('\0')
-            || self.dir.split('/').any(|part| part == "..")
-        {
+        let part_ok = |part: &str| part != ".." && part.len() <= MAX_PATH_PART;
+        let dir_ok = !self.dir.starts_with('/')
+            && !self.dir.contains('\0')
+            && self.dir.len() <= MAX_PATH
+            && self.dir.split('/').all(part_ok);
+        if !dir_ok {
             return Err(BadSpec::Dir { step: key.to_owned(), dir: self.dir.clone() });
         }
         check_env(&self.env)
     }
+}
+
+/// Bytes of all `NAME=value`.
+fn bytes(env: &BTreeMap<String, String>) -> usize {
+    env.iter().map(|(name, value)| name.len() + 1 + value.len()).sum()
 }
 
 fn check_env(env: &BTreeMap<String, String>) -> Result<(), BadSpec> {
@@ -212,6 +269,10 @@ fn check_env(env: &BTreeMap<String, String>) -> Result<(), BadSpec> {
         name::check_env_name(name)?;
         if value.contains('\0') {
             return Err(BadSpec::NulInValue(name.clone()));
+        }
+        let size = name.len() + 1 + value.len();
+        if size > MAX_VARIABLE_BYTES {
+            return Err(BadSpec::LongVariable { name: name.clone(), size });
         }
     }
     Ok(())

@@ -10,6 +10,13 @@ use std::fmt::Write;
 /// ones are found in unrelated text.
 const SHORTEST_FRAGMENT: usize = 6;
 
+/// A longer secret, in bytes, is looked for as it is and line by line only: each form costs memory and
+/// time in proportion.
+const LONGEST_TRANSFORMED: usize = 8 << 10;
+
+/// The `xxd` program breaks its plain output into lines of this many characters.
+const XXD_LINE: usize = 60;
+
 /// The `base64` program breaks its output into lines of this many characters.
 const BASE64_LINE: usize = 76;
 
@@ -28,6 +35,9 @@ pub(super) fn of(secret: &str) -> BTreeSet<Vec<u8>> {
     }
     forms.insert(secret.as_bytes().to_vec());
     lines(secret, &mut forms);
+    if secret.len() > LONGEST_TRANSFORMED {
+        return forms;
+    }
     url(secret, &mut forms);
     base64(secret.as_bytes(), &mut forms);
     hex(secret.as_bytes(), &mut forms);
@@ -79,14 +89,14 @@ fn base64(secret: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
         }
     }
     for whole in [STANDARD.encode(secret), URL_SAFE.encode(secret)] {
-        forms.insert(wrapped(&whole));
+        forms.insert(wrapped(&whole, BASE64_LINE));
         forms.insert(whole.trim_end_matches('=').as_bytes().to_vec());
         forms.insert(whole.into_bytes());
     }
 }
 
-fn wrapped(encoded: &str) -> Vec<u8> {
-    let lines: Vec<&[u8]> = encoded.as_bytes().chunks(BASE64_LINE).collect();
+fn wrapped(encoded: &str, line: usize) -> Vec<u8> {
+    let lines: Vec<&[u8]> = encoded.as_bytes().chunks(line).collect();
     lines.join(&b'\n')
 }
 
@@ -96,6 +106,7 @@ fn hex(secret: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
         let _ = write!(lower, "{byte:02x}");
     }
     if lower.len() >= SHORTEST_FRAGMENT {
+        forms.insert(wrapped(&lower, XXD_LINE));
         forms.insert(lower.to_ascii_uppercase().into_bytes());
         forms.insert(lower.into_bytes());
     }

@@ -5,17 +5,22 @@
 //! and of those that begin together the longest.
 
 mod forms;
+mod prefix;
 mod stream;
 
 pub use stream::RedactStream;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use prefix::LongNeedle;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Secrets shorter than this, in bytes, are still replaced, but they make logs hard to read and
 /// are found in unrelated text; worth a warning.
 pub const SHORT_SECRET: usize = 6;
+
+/// Needles up to this length, in bytes, are compared at every place that begins like them.
+const LONGEST_SHORT: usize = 256;
 
 /// Replaces every known form of a set of secrets. Cheap to clone.
 #[derive(Clone, Default)]
@@ -28,9 +33,11 @@ struct Patterns {
     automaton: AhoCorasick,
     needles: Vec<Vec<u8>>,
     replacements: Vec<Arc<str>>,
-    /// Needles by their first byte, to find quickly what the end of a buffer may begin.
+    /// Short needles by their first byte, to find quickly what the end of a buffer may begin.
     by_first_byte: Vec<Vec<usize>>,
-    longest: usize,
+    longest_short: usize,
+    /// The others: comparing them byte by byte at every place would take too long.
+    long: Vec<LongNeedle>,
 }
 
 impl std::fmt::Debug for Redactor {
@@ -76,22 +83,39 @@ impl Redactor {
 impl Patterns {
     fn build(needles: BTreeMap<Vec<u8>, Arc<str>>) -> Option<Self> {
         let (needles, replacements): (Vec<_>, Vec<_>) = needles.into_iter().unzip();
-        let longest = needles.iter().map(Vec::len).max()?;
+        if needles.is_empty() {
+            return None;
+        }
         let mut by_first_byte = vec![Vec::new(); 256];
+        let mut long = Vec::new();
+        let mut longest_short = 1;
         for (index, needle) in needles.iter().enumerate() {
-            by_first_byte[usize::from(needle[0])].push(index);
+            if needle.len() > LONGEST_SHORT {
+                long.push(LongNeedle::new(needle));
+            } else {
+                by_first_byte[usize::from(needle[0])].push(index);
+                longest_short = longest_short.max(needle.len());
+            }
         }
         // Fails only beyond about 2 GiB of needles; a job's specification is far below that.
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            // The quickest kind takes kilobytes for each byte of a secret.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&needles)
             .expect("needles fit an automaton");
-        Some(Self { automaton, needles, replacements, by_first_byte, longest })
+        Some(Self { automaton, needles, replacements, by_first_byte, longest_short, long })
     }
 
     /// How many bytes at the end of `buffer` may be the beginning of a needle that goes on.
     fn unfinished_tail(&self, buffer: &[u8]) -> usize {
-        let window = buffer.len().min(self.longest - 1);
+        let long = self.long.iter().map(|needle| needle.begun_at_end_of(buffer)).max();
+        long.unwrap_or(0).max(self.short_tail(buffer))
+    }
+
+    /// The same for short needles only.
+    fn short_tail(&self, buffer: &[u8]) -> usize {
+        let window = buffer.len().min(self.longest_short - 1);
         let first = buffer.len() - window;
         let begins_here = |&at: &usize| {
             let tail = &buffer[at..];

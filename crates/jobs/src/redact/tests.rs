@@ -86,6 +86,33 @@ fn no_secrets_means_no_change_and_no_delay() {
 }
 
 #[test]
+fn a_long_secret_is_found_however_it_is_cut() {
+    let secret = "0123456789abcdef".repeat(100);
+    let redactor = Redactor::new([(secret.as_str(), "[long]")]);
+    let text = format!("before {secret} after {}", &secret[..1_000]);
+    let expected = format!("before [long] after {}", &secret[..1_000]);
+    for cut in [0, 1, 7, 20, 900, 1_600, 1_610, 2_000] {
+        let out = in_pieces(&redactor, text.as_bytes(), &[cut, cut + 3, cut + 400]);
+        assert_eq!(String::from_utf8_lossy(&out), expected, "cut at {cut}");
+    }
+}
+
+/// A secret that repeats itself looks begun at every place.
+#[test]
+fn a_secret_that_repeats_itself_costs_no_more_than_another() {
+    let secret = "x".repeat(60_000);
+    let redactor = Redactor::new([(secret.as_str(), "[x]")]);
+    let (mut stream, mut out) = (redactor.stream(), Vec::new());
+    let begun = std::time::Instant::now();
+    for _ in 0..100 {
+        stream.push("x".repeat(59_000).as_bytes(), &mut out);
+        stream.push(b"\n", &mut out);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "it took {:?}", begun.elapsed());
+    assert_eq!(out.len(), 100 * 59_001);
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let mut stream = redactor().stream();
     stream.push(b"s3cr3t/pa", &mut Vec::new());

@@ -63,6 +63,18 @@ fn what_is_too_large_is_refused_with_both_sizes() {
 }
 
 #[test]
+fn what_no_program_could_be_started_with_is_refused() {
+    let long = refusal(|s| drop(s.env.insert("A".into(), "x".repeat(131_070))));
+    assert!(long.contains("variable A takes 131072 bytes"), "{long}");
+    let much = refusal(|s| (0..9).for_each(|n| drop(s.env.insert(format!("A{n}"), "x".repeat(130_000)))));
+    assert!(much.contains("environment of step 0"), "{much}");
+    let secrets = refusal(|s| drop(s.secrets.insert("S".into(), "x".repeat(65_536))));
+    assert!(secrets.contains("65538 bytes") && !secrets.contains("xxx"), "{secrets}");
+    assert!(refusal(|s| s.steps[0].dir = "d".repeat(256)).contains("255"));
+    assert!(refusal(|s| s.steps[0].dir = "d/".repeat(1_600)).contains("3000"));
+}
+
+#[test]
 fn debug_shows_no_secret_value() {
     let job = spec(|s| drop(s.secrets.insert("TOKEN".into(), "hunter2-value".into())));
     let text = format!("{job:?}");
