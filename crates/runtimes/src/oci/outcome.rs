@@ -49,6 +49,8 @@ pub(super) fn cause(
 pub(super) enum NotStarted {
     /// The step's program is not there or is no program: the job's own failure.
     Program { code: i32, why: String },
+    /// Its working directory can't be entered: the job's own failure too.
+    Directory(String),
     /// Anything else.
     Runtime(String),
 }
@@ -75,13 +77,26 @@ fn judge(said: String) -> NotStarted {
     // "creating process: failed to load /x: …".
     let about_program =
         ["executable", "exec ", "exec:", "failed to load"].iter().any(|word| lower.contains(word));
-    let code = if !about_program {
+    let about_directory = lower.contains("chdir")
+        || lower.contains("working dir")
+        || lower.contains("mkdir `/data")
+        || lower.contains("mkdir /data");
+    let code = if about_directory {
+        return NotStarted::Directory(said);
+    } else if !about_program {
         return NotStarted::Runtime(said);
     } else if lower.contains("no such file") || lower.contains("not found") {
         NOT_FOUND
-    } else if lower.contains("permission denied")
-        || lower.contains("exec format")
-        || lower.contains("is a directory")
+    } else if [
+        "permission denied",
+        "exec format",
+        "is a directory",
+        "too many levels",
+        "not permitted",
+        "too long",
+    ]
+    .iter()
+    .any(|why| lower.contains(why))
     {
         NOT_EXECUTABLE
     } else {

@@ -18,6 +18,7 @@ use images::{Image, Progress, Reference, RegistryCredentials};
 use rustix::process::Signal;
 use std::fs;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -161,6 +162,11 @@ impl OciSandbox {
         }
         let full = slot.volume.size.filter(|_| slot.volume.is_full());
         let cause = outcome::cause(status, ended.stopped, &self.limits, (before, after), full);
+        if let (Some(signal), None) = (ended.status.signal(), cause) {
+            // The step's own end comes as a code; this is somebody's who killed the runtime.
+            let name = self.shared.program.family.name();
+            return Err(RuntimeError::Host(format!("the OCI runtime {name} was killed by signal {signal}")));
+        }
         let cpu = after.cpu.zip(before.cpu).map(|(after, before)| after.saturating_sub(before));
         let usage = Usage { wall: started.elapsed(), cpu, peak_memory: after.peak_memory };
         tracing::debug!(sandbox = self.hostname, step = number, ?status, ?cause, ?usage, "a step ended");
@@ -177,6 +183,9 @@ impl OciSandbox {
     ) -> Result<ExitStatus, RuntimeError> {
         match outcome::not_started(&plan.log) {
             None => Ok(status),
+            Some(NotStarted::Directory(why)) => {
+                Err(RuntimeError::Refused(format!("the step can't begin in {:?}: {why}", step.cwd)))
+            }
             Some(NotStarted::Runtime(detail)) => {
                 Err(RuntimeError::Start { runtime: self.shared.program.family.name().to_owned(), detail })
             }

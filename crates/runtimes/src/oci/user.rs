@@ -48,6 +48,13 @@ pub(super) fn resolve(wanted: &str, layers: &[PathBuf]) -> Result<User, RuntimeE
     let name = entry.as_ref().map(|entry| entry.name);
     let further =
         name.filter(|_| group.is_none()).map(|name| memberships(&groups, name, gid)).unwrap_or_default();
+    // The kernel takes this number for "leave it as it is", which is root.
+    if [uid, gid].iter().chain(&further).any(|id| *id == u32::MAX) {
+        return Err(RuntimeError::Refused(format!(
+            "the image wants to run as {wanted:?}, which comes to the number {}: no user or group may have it",
+            u32::MAX
+        )));
+    }
     let home = entry.map(|entry| entry.home).filter(|home| home.starts_with('/')).unwrap_or("/");
     Ok(User { uid, gid, groups: further, home: home.to_owned() })
 }

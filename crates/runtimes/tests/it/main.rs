@@ -24,7 +24,12 @@ macro_rules! runtime_suite {
 macro_rules! runtime_suites {
     ($($runtime:ident)*) => {
         $(runtime_suite! { $runtime:
-            exits { exit_codes_and_signals, a_missing_program_is_the_jobs_failure, odd_steps_are_refused }
+            exits {
+                exit_codes_and_signals,
+                a_missing_program_is_the_jobs_failure,
+                odd_steps_are_refused,
+                a_directory_that_can_not_be_entered_is_refused,
+            }
             basics {
                 environment_directory_and_user,
                 steps_share_the_workspace_and_nothing_else,

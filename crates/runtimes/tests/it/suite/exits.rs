@@ -44,3 +44,14 @@ pub(crate) async fn odd_steps_are_refused(bench: &mut Bench) {
     sandbox.close().await;
     assert!(matches!(bench.try_open("../up", Limits::default()).await, Err(RuntimeError::Refused(_))));
 }
+
+pub(crate) async fn a_directory_that_can_not_be_entered_is_refused(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    sandbox.sh("echo a file > /data/file; ln -s loop /data/loop").await;
+    for cwd in ["/data/file", "/data/file/below", "/data/loop"] {
+        let refused = sandbox.run_step(Step { cwd: cwd.into(), ..step(&["true"]) }).await;
+        assert!(matches!(refused, Err(RuntimeError::Refused(_))), "{cwd}: {refused:?}");
+    }
+    sandbox.sh("true").await;
+    sandbox.close().await;
+}

@@ -156,7 +156,13 @@ pub(crate) async fn users_are_those_of_the_image(bench: &mut Bench) {
             layer.symlink("etc/passwd", "/proc/self/root/etc/passwd")
         }
     };
-    for (image, layer, user) in [("user:1", layer(true), "app"), ("user:2", layer(false), "root")] {
+    let images = [
+        ("user:1", layer(true), "app"),
+        ("user:2", layer(false), "root"),
+        ("user:3", layer(true), "4294967295"),
+        ("user:4", layer(true), "0:4294967295"),
+    ];
+    for (image, layer, user) in images {
         let archive = bench.dir.join("user.tar");
         let built = testkit::image::Archive::new().layer(layer).run_as(&[], "", user);
         fs::write(&archive, built.docker()).unwrap();
@@ -170,6 +176,10 @@ pub(crate) async fn users_are_those_of_the_image(bench: &mut Bench) {
     assert!(sandbox.workspace().join("mine").exists());
     let outside = sandbox.run_step(Step { image: "user:2".into(), ..step(&["/bin/sh", "-c", "true"]) }).await;
     assert!(outside.unwrap_err().to_string().contains("/etc/passwd"));
+    for nobody in ["user:3", "user:4"] {
+        let step = Step { image: nobody.into(), ..step(&["/bin/sh", "-c", "true"]) };
+        assert!(sandbox.run_step(step).await.unwrap_err().to_string().contains("4294967295"), "{nobody}");
+    }
     assert_ne!(IMAGE, "user:1");
     sandbox.close().await;
 }
