@@ -1,6 +1,7 @@
 //! Steps that misbehave end with the right reason, leave nothing, and the next job runs.
 
-use crate::support::{System, nothing_is_left, system, text};
+use crate::leftovers::nothing_is_left;
+use crate::support::{System, system, text};
 use std::time::{Duration, Instant};
 
 /// The next job runs, and nothing of the last one is left.
@@ -15,12 +16,17 @@ fn a_daemon_does_not_outlive_its_step() {
     let Some(mut system) = system("a_daemon_does_not_outlive_its_step") else { return };
     let agent = system.agent();
     let begun = Instant::now();
-    let output = system.job("for i in 1 2 3; do (setsid sh -c 'sleep 613' &) ; done; echo step-done");
+    let mark = unique("daemon");
+    let output = system.job(&format!(
+        "for i in 1 2 3; do (setsid sh -c \"touch /data/up-$i; sleep 600; : {mark}\" &) ; done\n\
+         while [ \"$(ls -d /data/up-* 2>/dev/null | wc -l)\" -lt 3 ]; do usleep 10000; done; echo step-done"
+    ));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("step-done"), "{}", text(&output));
     assert!(begun.elapsed() < Duration::from_secs(20), "it waited for the daemons");
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&line).contains("613"), "a daemon is left");
+        assert!(!String::from_utf8_lossy(&line).contains(&mark), "a daemon is left");
     }
     still_well(&system);
     agent.stop();
@@ -118,8 +124,12 @@ fn a_fork_bomb_stays_within_its_limit() {
     let limit = [("EXECUTOR_JOB_PIDS", "64"), ("EXECUTOR_MAXIMUM_RUNTIME_PER_JOB", "5s")];
     let Some(mut system) = System::with("a_fork_bomb_stays_within_its_limit", &limit) else { return };
     let _agent = system.agent();
-    let output = system.job("bomb() { bomb | bomb & }; bomb; sleep 60");
+    // The shell that began it becomes `sleep` without another process, so that it always outlives the
+    // limit of time, whatever becomes of the bomb.
+    let output = system.job("bomb() { bomb | bomb & }; bomb; exec sleep 600");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("can't fork"), "the limit was met: {}", text(&output));
+    assert_eq!(system.newest()["reason"], "timeout");
     still_well(&system);
 }
 
@@ -131,6 +141,12 @@ fn every_core_busy_does_not_cost_a_job_its_lease() {
     let id = system.submit(script);
     let job = system.wait_for_state(&id, "completed");
     assert_eq!(job["attempt"], 1, "{job}");
+}
+
+/// A word that no other process on this host has in its arguments.
+fn unique(word: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{word}-{}-{}", std::process::id(), now.as_nanos())
 }
 
 fn rss(pid: u32) -> u64 {

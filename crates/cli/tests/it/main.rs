@@ -5,6 +5,10 @@
 mod bad_input;
 mod deaths;
 mod hostile;
+mod leftovers;
+mod links;
 mod secrets;
+mod start;
 mod support;
+mod usage;
 mod whole_jobs;

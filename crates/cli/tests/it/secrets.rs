@@ -1,7 +1,7 @@
 //! A secret's value reaches no log and no disk of ours, in whatever form it is printed.
 
-use crate::support::{SOON, system, text, wait};
-use std::path::Path;
+use crate::support::{GATE, Process, SOON, files_below, system, text, wait};
+use std::path::{Path, PathBuf};
 
 const VALUE: &str = "s3cr3t/Value+With&Odd chars'42";
 
@@ -41,7 +41,7 @@ fn a_secret_is_redacted_in_every_form() {
         assert!(!everything.contains(leak), "{leak} in {everything}");
     }
     agent.stop();
-    assert_eq!(files_holding(system.agent_dir().as_ref(), VALUE.as_bytes()), Vec::<String>::new());
+    assert_eq!(files_holding(system.agent_dir().as_ref(), VALUE.as_bytes()), Vec::<PathBuf>::new());
     // The server's database keeps it while the job may still be given to somebody; after the job's end
     // it goes with the next emptying of the write-ahead log.
     wait(SOON, "the secret to leave the server's disk", || {
@@ -76,17 +76,46 @@ fn a_secret_is_in_no_answer_and_no_argument() {
     assert!(refused.contains("export TOKEN"), "{refused}");
 }
 
-fn files_holding(dir: &Path, needle: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        let path = entry.path();
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(files_holding(&path, needle));
-        } else if std::fs::read(&path).is_ok_and(|bytes| contains(&bytes, needle)) {
-            found.push(path.display().to_string());
-        }
-    }
-    found
+#[test]
+fn a_secret_is_in_no_spool_while_the_job_runs() {
+    let Some(mut system) = system("a_secret_is_in_no_spool_while_the_job_runs") else { return };
+    let agent = system.agent();
+    // Much follows the secret, so that it is not held back any more.
+    let script = format!(
+        "set +x; echo \"<$TOKEN>\"; echo \"<$TOKEN>\" >&2\n\
+         head -c 200000 /dev/zero | tr '\\0' x | fold; echo begun; {GATE}"
+    );
+    let args = ["job", "run", "--detach", "--image", "busybox", "--secret", "TOKEN", "--step", &script];
+    let output = system.executor(&args).env("TOKEN", VALUE).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    system.wait_for_log(&id, "begun");
+    let open = open_files(&agent, &system.agent_dir());
+    let holding = |needle: &str| -> Vec<&String> {
+        let held = open.iter().filter(|(_, bytes)| contains(bytes, needle.as_bytes()));
+        held.map(|(path, _)| path).collect()
+    };
+    let all: Vec<_> = open.iter().map(|(path, _)| path).collect();
+    assert!(!holding("<${{ secrets.TOKEN }}>").is_empty(), "no file holds the log: {all:?}");
+    assert_eq!(holding("s3cr3t"), Vec::<&String>::new());
+    system.open_gates(&agent);
+    system.wait_for_state(&id, "completed");
+}
+
+/// The regular files below `dir` that a process has open, deleted ones too, with what is in them.
+fn open_files(process: &Process, dir: &str) -> Vec<(String, Vec<u8>)> {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().flatten();
+    let read = |entry: std::fs::DirEntry| {
+        let name = std::fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+        let is_file = std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_file());
+        let bytes = (is_file && name.starts_with(dir)).then(|| std::fs::read(entry.path()))?;
+        Some((name, bytes.ok()?))
+    };
+    open.filter_map(read).collect()
+}
+
+fn files_holding(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
+    files_below(dir, &|path| std::fs::read(path).is_ok_and(|bytes| contains(&bytes, needle)))
 }
 
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {

@@ -1,14 +1,17 @@
 //! A system of its own for each test: temporary directories, free ports, processes ended by pid.
 
-use sha2::{Digest, Sha256};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long anything may take that should take a moment.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
+
+/// What a step does that waits until the test lets it go on.
+pub(crate) const GATE: &str = "touch /data/gate; while [ -e /data/gate ]; do usleep 20000; done";
 
 /// Makes a system, or says why the test is skipped.
 pub(crate) fn system(test: &str) -> Option<System> {
@@ -46,6 +49,11 @@ impl System {
 
     /// Starts another agent and waits until it is ready.
     pub(crate) fn agent(&mut self) -> Process {
+        Process::start(self.agent_command(), "agent ")
+    }
+
+    /// What starts another agent.
+    pub(crate) fn agent_command(&mut self) -> Command {
         self.agents += 1;
         let mut command = executor(self.dir.path());
         command
@@ -58,7 +66,20 @@ impl System {
             .env("EXECUTOR_JOB_MEMORY", "256M")
             .env("HOSTNAME", format!("agent{}", self.agents))
             .envs(self.agent_env.iter().map(|(k, v)| (k, v)));
-        Process::start(command, "agent ")
+        command
+    }
+
+    /// Lets all steps of `agent` go on that wait at a [`GATE`]; at least one must.
+    pub(crate) fn open_gates(&self, agent: &Process) {
+        let seen_by_agent = PathBuf::from(format!("/proc/{}/root{}", agent.pid(), self.agent_dir()));
+        wait(SOON, "a step at its gate", || {
+            let gates = files_below(&seen_by_agent.join("agent/oci"), &|path| path.ends_with("gate"));
+            for gate in &gates {
+                // The same file may be seen at two places.
+                let _ = std::fs::remove_file(gate);
+            }
+            (!gates.is_empty()).then_some(())
+        });
     }
 
     /// The data directory of all agents: they share the images.
@@ -217,39 +238,53 @@ fn start_server(dir: &Path, listen: &str) -> Process {
 }
 
 /// A process that is ended with its owner.
-pub(crate) struct Process(Child);
+pub(crate) struct Process {
+    child: Child,
+    /// The lines of its standard output so far.
+    said: Arc<Mutex<Vec<String>>>,
+}
 
 impl Process {
     /// Starts it and waits for the line of its standard output that says it is ready.
     pub(crate) fn start(mut command: Command, ready: &str) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (told, heard) = std::sync::mpsc::channel();
-        let ready = ready.to_owned();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&said);
         std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok).filter(|line| line.starts_with(&ready)) {
-                let _ = told.send(line);
-            }
+            stdout.lines().map_while(Result::ok).for_each(|line| lines.lock().unwrap().push(line));
         });
-        let process = Self(child);
-        heard.recv_timeout(SOON).expect("the process says that it is ready");
+        let process = Self { child, said };
+        process.wait_for_line(ready);
         process
     }
 
+    /// All lines of its standard output so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it says a line that begins with `start`.
+    pub(crate) fn wait_for_line(&self, start: &str) {
+        wait(SOON, &format!("a line that begins with {start:?}"), || {
+            self.said.lock().unwrap().iter().any(|line| line.starts_with(start)).then_some(())
+        });
+    }
+
     pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to leave; it must do so in good order.
     pub(crate) fn stop(mut self) {
         self.signal("TERM");
-        let status = wait(SOON, "the process to leave", || self.0.try_wait().unwrap());
+        let status = wait(SOON, "the process to leave", || self.child.try_wait().unwrap());
         assert!(status.success(), "{status}");
     }
 
@@ -259,83 +294,28 @@ impl Process {
     }
 
     pub(crate) fn wait_exit(&mut self) -> std::process::ExitStatus {
-        wait(SOON, "the process to leave", || self.0.try_wait().unwrap())
+        wait(SOON, "the process to leave", || self.child.try_wait().unwrap())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
     }
 }
 
-/// Fails unless everything that jobs of agents below `dir` had on this host goes soon: an agent's
-/// guardian outlives it by a moment.
-pub(crate) fn nothing_is_left(dir: &Path) {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let found = leftovers(dir);
-        if found.is_empty() {
-            return;
-        }
-        assert!(Instant::now() < deadline, "left behind: {found:#?}");
-        std::thread::sleep(Duration::from_millis(25));
-    }
-}
-
-/// Processes, mounts, loop devices, control groups and state files of the agents below `dir`.
-pub(crate) fn leftovers(dir: &Path) -> Vec<String> {
-    let dir = dir.to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(&dir) && (line.contains("crun") || line.contains("runc")) {
-            found.push(format!("process {}: {line}", entry.file_name().to_string_lossy()));
-        }
-    }
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    found.extend(mounts.lines().filter(|line| line.contains(&dir)).map(|line| format!("mount {line}")));
-    let state = dir_of_state(&dir);
-    for entry in std::fs::read_dir(&state).into_iter().flatten().flatten() {
-        found.push(format!("state of an agent: {}", entry.path().display()));
-    }
-    for group in control_groups(Path::new("/sys/fs/cgroup"), &owner(&state), 0) {
-        found.push(format!("control group {group}"));
-    }
-    for entry in std::fs::read_dir("/sys/block").unwrap().flatten() {
-        let backing = std::fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
-        if backing.contains(&dir) {
-            found.push(format!("loop device on {backing}"));
-        }
-    }
-    found
-}
-
-fn dir_of_state(dir: &str) -> PathBuf {
-    Path::new(dir).join("agent-data/agent/oci/instances")
-}
-
-/// The name that an agent gives to its control groups: a digest of its state directory.
-fn owner(instances: &Path) -> String {
-    let state = instances.parent().unwrap().as_os_str().as_encoded_bytes();
-    hex::encode(&Sha256::digest(state)[..6])
-}
-
-fn control_groups(dir: &Path, owner: &str, depth: usize) -> Vec<String> {
+/// The files below `dir`, symbolic links aside, whose path `wanted` wants. What goes meanwhile is left out.
+pub(crate) fn files_below(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        if path.ends_with(format!("executor-{owner}")) {
-            found.push(path.display().to_string());
-        } else if depth < 6 {
-            found.extend(control_groups(&path, owner, depth + 1));
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files_below(&path, wanted)),
+            Ok(kind) if kind.is_file() && wanted(&path) => found.push(path),
+            _ => {}
         }
     }
     found

@@ -1,6 +1,7 @@
 //! Jobs from submit to their end.
 
-use crate::support::{Process, SOON, System, git, nothing_is_left, system, text, wait};
+use crate::leftovers::nothing_is_left;
+use crate::support::{GATE, Process, SOON, System, git, system, text, wait};
 use std::process::Stdio;
 
 #[test]
@@ -140,6 +141,10 @@ fn everything_lives_in_one_process_with_up() {
     let mut up = system.executor(&["up", "--listen", "127.0.0.1:0", "--data-dir", &data_dir]);
     up.stderr(Stdio::inherit());
     let up = Process::start(up, "listening on ");
+    let lines = up.lines();
+    let place = |start| lines.iter().position(|line| line.starts_with(start));
+    assert!(place("runtime oci: ").is_some(), "{lines:?}");
+    assert!(place("agent ") < place("listening on "), "{lines:?}");
     assert_eq!(system.ok(&["job", "run", "--image", "busybox", "--", "echo", "hello"]), "hello\n");
     assert!(system.ok(&["image", "list"]).contains("busybox"), "the client finds the images of `up`");
     let mode = std::os::unix::fs::PermissionsExt::mode(
@@ -154,24 +159,29 @@ fn everything_lives_in_one_process_with_up() {
 fn the_first_signal_drains_and_the_second_stops() {
     let Some(mut system) = system("the_first_signal_drains_and_the_second_stops") else { return };
     let mut agent = system.agent();
-    let gate = system.dir.path().join("agent-data");
-    assert!(gate.exists());
-    let id = system.submit("echo begun; sleep 2; echo done-anyway");
+    let id = system.submit(&format!("echo begun; {GATE}; echo done-anyway"));
     system.wait_for_log(&id, "begun");
     agent.signal("TERM");
+    agent.wait_for_line("draining: ");
+    let next = system.submit("echo next");
+    system.open_gates(&agent);
     assert!(agent.wait_exit().success());
     let job = system.show(&id);
     assert_eq!(job["state"], "completed", "the first signal lets a job finish: {job}");
     assert!(system.ok(&["job", "logs", &id]).contains("done-anyway"));
+    assert_eq!(system.show(&next)["state"], "queued", "after the first signal nothing new is taken");
 
     let mut agent = system.agent();
-    let id = system.submit("echo begun; sleep 600");
-    system.wait_for_log(&id, "begun");
+    system.wait_for_state(&next, "completed");
+    let run = ["job", "run", "--image", "busybox", "--step", "echo begun; sleep 600"];
+    let mut client = Process::start(system.executor(&run), "begun");
     agent.signal("TERM");
+    agent.wait_for_line("draining: ");
     agent.signal("TERM");
     agent.wait_exit();
-    let job = system.show(&id);
+    let job = system.newest();
     assert_eq!(job["reason"], "executor_stopped", "{job}");
+    assert_eq!(client.wait_exit().code(), Some(3), "the system failed it, not the user: {job}");
     nothing_is_left(system.dir.path());
 }
 

@@ -1,0 +1,74 @@
+//! What is said, checked and made when a part starts.
+
+use crate::leftovers::nothing_is_left;
+use crate::support::{Process, System, system, text};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+const PROGRAM_DIRS: [&str; 5] = ["/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// A search path on which there is an OCI runtime and git, and no program that makes file systems.
+fn path_without_mkfs(system: &System) -> PathBuf {
+    let dir = system.dir.path().join("programs");
+    std::fs::create_dir(&dir).unwrap();
+    for name in ["crun", "runc", "git"] {
+        let found = PROGRAM_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.exists());
+        if let Some(program) = found {
+            symlink(program, dir.join(name)).unwrap();
+        }
+    }
+    dir
+}
+
+#[test]
+fn the_agent_says_what_it_runs_jobs_with() {
+    let Some(mut system) = system("the_agent_says_what_it_runs_jobs_with") else { return };
+    let agent = system.agent();
+    let lines = agent.lines();
+    let runtime = lines.iter().position(|line| line.starts_with("runtime oci: ") && line.contains(" at /"));
+    let ready = lines.iter().position(|line| line.starts_with("agent agent1-"));
+    assert!(runtime.is_some() && runtime < ready, "{lines:?}");
+    let url = system.url();
+    assert!(lines[ready.unwrap()].contains(&format!(" takes jobs of batches from {url}")), "{lines:?}");
+}
+
+#[test]
+fn a_limit_that_cannot_be_kept_is_a_warning_and_strictly_a_refusal() {
+    let Some(mut system) = system("a_limit_that_cannot_be_kept_is_a_warning_and_strictly_a_refusal") else {
+        return;
+    };
+    let path = path_without_mkfs(&system);
+    let strict = system.agent_command().env("PATH", &path).env("EXECUTOR_STRICT", "true").output().unwrap();
+    assert_eq!(strict.status.code(), Some(3), "{}", text(&strict));
+    let said = String::from_utf8_lossy(&strict.stderr);
+    assert_eq!(said.trim_end().lines().count(), 1, "a refusal is one line: {said}");
+    for part in ["EXECUTOR_STRICT", "disk limits can't be enforced", "mkfs.ext4", "install e2fsprogs"] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    nothing_is_left(system.dir.path());
+
+    let mut lenient = system.agent_command();
+    lenient.env("PATH", &path);
+    let lenient = Process::start(lenient, "agent ");
+    let lines = lenient.lines();
+    let warning = lines.iter().position(|line| line.starts_with("warning: disk limits can't be enforced: "));
+    let ready = lines.iter().position(|line| line.starts_with("agent "));
+    assert!(warning.is_some() && warning < ready, "{lines:?}");
+    assert!(lines[warning.unwrap()].ends_with("; install e2fsprogs and give the executor loop devices"));
+    let output = system.job("echo runs-without");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    lenient.stop();
+    nothing_is_left(system.dir.path());
+}
+
+#[test]
+fn only_their_owner_reads_what_the_first_start_makes() {
+    let Some(system) = system("only_their_owner_reads_what_the_first_start_makes") else { return };
+    let settings = system.dir.path().join("config/executor/client.json");
+    for file in
+        [system.server_dir().join("site-config.jsonc"), system.server_dir().join("api-token"), settings]
+    {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+}
