@@ -1,5 +1,7 @@
-//! What a system could leave behind: processes, mounts, loop devices, cgroups, network namespaces
-//! and temporary files. Taken before and after; the difference must be empty.
+//! What a system could leave behind: processes, mounts, namespaces, loop devices, cgroups and temporary
+//! files. Taken before and after; the difference must be empty.
+//!
+//! Mounts are looked for through the eyes of every process: an agent's are in a namespace of its own.
 
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
@@ -17,10 +19,11 @@ impl Snapshot {
     pub(crate) fn take() -> Self {
         let mut seen = BTreeSet::new();
         processes(&mut seen);
-        mounts(&mut seen);
+        lines("/proc/swaps", "swap", &mut seen);
+        loop_devices(&mut seen);
         cgroups(Path::new("/sys/fs/cgroup"), 0, &mut seen);
-        entries("/run/netns", "network namespace", |_| true, &mut seen);
-        entries("/tmp", "temporary file", |name| name.contains("executor"), &mut seen);
+        entries(Path::new("/run/netns"), "network namespace", |_| true, &mut seen);
+        entries(&std::env::temp_dir(), "temporary file", |name| name.contains("executor"), &mut seen);
         Self(seen)
     }
 
@@ -41,29 +44,44 @@ impl Snapshot {
     }
 }
 
+/// Processes of ours, and of all that live the namespaces they are in and the mounts they see. One that
+/// ends meanwhile has none of them.
 fn processes(seen: &mut BTreeSet<String>) {
+    let mut namespaces = BTreeSet::new();
     let Ok(list) = std::fs::read_dir("/proc") else { return };
     for entry in list.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.bytes().all(|b| b.is_ascii_digit()) {
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            if ["executor", "crun", "runc", "dockerd", "containerd"].iter().any(|word| line.contains(word)) {
-                seen.insert(format!("process {name}: {}", line.trim()));
+        let (name, dir) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        if !name.bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        let line = std::fs::read(dir.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if ["executor", "crun", "runc", "dockerd", "containerd"].iter().any(|word| line.contains(word)) {
+            seen.insert(format!("process {name}: {}", line.trim()));
+        }
+        for kind in ["mnt", "net", "pid"] {
+            let Ok(namespace) = std::fs::read_link(dir.join("ns").join(kind)) else { continue };
+            // One look at the mounts of each namespace.
+            if namespaces.insert(namespace.clone()) && kind == "mnt" {
+                lines(dir.join("mounts"), "mount", seen);
             }
         }
     }
+    seen.extend(namespaces.iter().map(|namespace| format!("namespace {}", namespace.display())));
 }
 
-fn mounts(seen: &mut BTreeSet<String>) {
-    for file in ["/proc/self/mounts", "/proc/swaps"] {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        seen.extend(text.lines().map(|line| format!("mount {line}")));
-    }
+fn lines(file: impl AsRef<Path>, what: &str, seen: &mut BTreeSet<String>) {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    seen.extend(text.lines().map(|line| format!("{what} {line}")));
+}
+
+fn loop_devices(seen: &mut BTreeSet<String>) {
     let Ok(list) = std::fs::read_dir("/sys/block") else { return };
     for entry in list.flatten() {
+        // A file that is deleted already keeps its name here, with ` (deleted)` after it.
         if let Ok(file) = std::fs::read_to_string(entry.path().join("loop/backing_file")) {
-            seen.insert(format!("loop device on {}", file.trim()));
+            let device = entry.file_name();
+            seen.insert(format!("loop device {} on {}", device.to_string_lossy(), file.trim()));
         }
     }
 }
@@ -81,12 +99,65 @@ fn cgroups(dir: &Path, depth: usize, seen: &mut BTreeSet<String>) {
     }
 }
 
-fn entries(dir: &str, what: &str, ours: impl Fn(&str) -> bool, seen: &mut BTreeSet<String>) {
+/// Entries of `dir`, at any depth, whose name is `ours`; what is below one is not told again.
+fn entries(dir: &Path, what: &str, ours: fn(&str) -> bool, seen: &mut BTreeSet<String>) {
     let Ok(list) = std::fs::read_dir(dir) else { return };
     for entry in list.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if ours(&name) {
-            seen.insert(format!("{what} {dir}/{name}"));
+        let path = entry.path();
+        if ours(&entry.file_name().to_string_lossy()) {
+            seen.insert(format!("{what} {}", path.display()));
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            entries(&path, what, ours, seen);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn what_is_new_is_found_until_it_is_gone() {
+        let before = Snapshot::take();
+        let outer = tempfile::tempdir().unwrap();
+        std::fs::create_dir(outer.path().join("an-executor-below")).unwrap();
+        let new: Vec<String> = Snapshot::take().0.difference(&before.0).cloned().collect();
+        let expected = format!("temporary file {}/an-executor-below", outer.path().display());
+        assert!(new.contains(&expected), "{new:?}");
+        drop(outer);
+        assert!(!Snapshot::take().0.contains(&expected));
+    }
+
+    #[test]
+    fn mounts_in_a_namespace_of_their_own_are_found() {
+        let mark = format!("leftover-{}", std::process::id());
+        let mount = format!("mount -t tmpfs {mark} /mnt && echo mounted && read wait");
+        let child = Command::new("unshare")
+            .args(["--mount", "--net", "sh", "-c", &mount])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut child) = child else { return };
+        let mut said = String::new();
+        let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut stdout, &mut said).unwrap();
+        let (own, seen) = (namespaces_of("self"), Snapshot::take().0);
+        let theirs = namespaces_of(&child.id().to_string());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        // Without root there is nothing to be found.
+        if said.trim() == "mounted" {
+            assert!(seen.iter().any(|thing| thing.starts_with(&format!("mount {mark} "))), "{seen:#?}");
+            for namespace in theirs.difference(&own) {
+                assert!(seen.contains(&format!("namespace {namespace}")), "{namespace} in {seen:#?}");
+            }
+        }
+    }
+
+    fn namespaces_of(process: &str) -> BTreeSet<String> {
+        let link = |kind| std::fs::read_link(format!("/proc/{process}/ns/{kind}"));
+        ["mnt", "net"].iter().filter_map(|kind| Some(link(kind).ok()?.display().to_string())).collect()
     }
 }
