@@ -88,7 +88,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
-            header_read: Duration::from_secs(10),
+            header_read: Duration::from_mins(1),
             body_read: Duration::from_mins(1),
             git_idle: Duration::from_mins(1),
             call_body: 4 * MIB,
