@@ -2,6 +2,7 @@
 
 use crate::support::{GATE, Process, SOON, files_below, system, text, wait};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 const VALUE: &str = "s3cr3t/Value+With&Odd chars'42";
 
@@ -15,20 +16,31 @@ fn a_secret_is_redacted_in_every_form() {
          [ ${{#TOKEN}} = {} ] && echo the step has it\n\
          echo \"plain <$TOKEN>\"\n\
          echo \"error <$TOKEN>\" >&2\n\
+         {GATE}\n\
          printf 'split <%s' \"$(echo \"$TOKEN\" | cut -c1-9)\"; sleep 1; printf '%s>\\n' \"$(echo \"$TOKEN\" | cut -c10-)\"\n\
          printf '%s' \"$TOKEN\" | base64 | sed 's/^/base64 </; s/$/>/'\n\
          printf 'user:%s' \"$TOKEN\" | base64 | sed 's/^/aligned <//'\n\
          echo 'url <{}>' | sed \"s/XX/%/g\"\n\
+         {GATE}\n\
          set -x; : \"$TOKEN\"\n",
         VALUE.len(),
         url_encoded.replace('%', "XX"),
     )
     .replace("<//'", "</'");
-    let output = system
+    let client = system
         .executor(&["job", "run", "--image", "busybox", "--secret", "TOKEN", "--step", &script])
         .env("TOKEN", VALUE)
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // An unfinished line is shown after a moment, and then torn by what the other stream says: the two may
+    // not speak at once.
+    for last in ["error <", "url <"] {
+        wait(SOON, last, || text(&system.run(&["job", "logs", "1"])).contains(last).then_some(()));
+        system.open_gates(&agent);
+    }
+    let output = client.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(printed.contains("the step has it"), "{}", text(&output));

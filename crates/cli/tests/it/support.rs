@@ -1,5 +1,6 @@
 //! A system of its own for each test: temporary directories, free ports, processes ended by pid.
 
+use crate::leftovers::leftovers;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -20,8 +21,9 @@ pub(crate) fn system(test: &str) -> Option<System> {
 
 /// A control plane, an image named `busybox`, and whatever agents the test starts.
 pub(crate) struct System {
-    pub(crate) dir: TempDir,
     pub(crate) server: Process,
+    /// Below the server, so that it is removed when nobody writes to it any more.
+    pub(crate) dir: TempDir,
     agent_env: Vec<(String, String)>,
     agents: u32,
 }
@@ -41,7 +43,7 @@ impl System {
         }
         let server = start_server(dir.path(), "127.0.0.1:0");
         let agent_env = agent_env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let system = Self { dir, server, agent_env, agents: 0 };
+        let system = Self { server, dir, agent_env, agents: 0 };
         let archive = archive.to_string_lossy().into_owned();
         system.ok(&["image", "import", "--data-dir", &system.agent_dir(), "busybox", &archive]);
         Some(system)
@@ -192,10 +194,22 @@ impl System {
     }
 }
 
+impl Drop for System {
+    /// A guardian outlives its agent by a moment, and whatever it removes can't be removed by others
+    /// meanwhile.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !leftovers(self.dir.path()).is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(25));
+        }
+    }
+}
+
 /// An HTTP client, for what no client of ours would do.
 pub(crate) fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
+    // A connection that was idle may be closed by the server while it is used again.
+    reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()
 }
 
 pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
