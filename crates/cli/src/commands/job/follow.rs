@@ -3,14 +3,14 @@
 //! What a step wrote to its standard output goes to ours, and so for standard error; everything
 //! else is told on standard error. `executor job run … > out` therefore holds the steps' output.
 
+use super::sink::Sink;
 use crate::client::Client;
 use crate::commands::print;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::terminal::Sanitizer;
 use jobs::State;
 use server::api::{JobView, LogEntryView, LogEvent};
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::IsTerminal;
 
 /// Follows a job that this client submitted. The first interrupt cancels it, the second leaves.
 pub(super) async fn to_the_end(client: &Client, id: i64, json: bool) -> Result<JobView, Failure> {
@@ -120,8 +120,6 @@ const LONGEST_KEPT: usize = 64 << 10;
 
 /// Lines that are kept of an entry that is told only when it fails.
 const HELD_LINES: usize = 40;
-/// Bytes that are written at once.
-const BUFFER: usize = 64 << 10;
 
 impl Printer {
     fn new(json: bool, split: bool) -> Self {
@@ -290,43 +288,10 @@ impl Printer {
     }
 }
 
-/// One of our streams, buffered. On a terminal, control sequences are taken out.
-struct Sink {
-    sanitizer: Option<Sanitizer>,
-    stream: BufWriter<Box<dyn Write + Send>>,
-}
-
-impl Sink {
-    fn new(terminal: bool, stream: Box<dyn Write + Send>) -> Self {
-        Self {
-            sanitizer: terminal.then(Sanitizer::default),
-            stream: BufWriter::with_capacity(BUFFER, stream),
-        }
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), Failure> {
-        let clean = self.sanitizer.as_mut().map(|sanitizer| sanitizer.clean(text));
-        done(self.stream.write_all(clean.as_deref().unwrap_or(text).as_bytes()))
-    }
-
-    fn flush(&mut self) -> Result<(), Failure> {
-        done(self.stream.flush())
-    }
-}
-
-/// A reader that went away is no fault of ours.
-fn done(written: std::io::Result<()>) -> Result<(), Failure> {
-    match written {
-        Err(fault) if fault.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::system(format!("the output can't be written: {fault}")))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]

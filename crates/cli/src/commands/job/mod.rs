@@ -2,6 +2,7 @@
 
 mod file;
 mod follow;
+mod sink;
 mod submit;
 
 use super::print;
