@@ -52,6 +52,13 @@ pub enum EndReason {
         /// The disk's size, in bytes.
         limit: u64,
     },
+    /// The disk of the executor's host has no room for what a job may use.
+    HostDiskFull {
+        /// What lies on that disk: a directory of the executor.
+        path: String,
+        /// What is left there, in bytes.
+        free: u64,
+    },
     /// The job ran longer than it may.
     Timeout {
         /// The limit.
@@ -87,6 +94,7 @@ impl EndReason {
             Self::Signal { .. } => "signal",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::DiskFull { .. } => "disk_full",
+            Self::HostDiskFull { .. } => "host_disk_full",
             Self::Timeout { .. } => "timeout",
             Self::Canceled => "canceled",
             Self::Image => "image",
@@ -113,9 +121,11 @@ impl EndReason {
             | Self::Checkout
             | Self::BadJob
             | Self::Unspecified => Blame::Job,
-            Self::ImageUnavailable | Self::ExecutorLost | Self::ExecutorStopped | Self::Sandbox => {
-                Blame::System
-            }
+            Self::HostDiskFull { .. }
+            | Self::ImageUnavailable
+            | Self::ExecutorLost
+            | Self::ExecutorStopped
+            | Self::Sandbox => Blame::System,
         }
     }
 
@@ -127,6 +137,7 @@ impl EndReason {
             exit_code: None,
             limit: None,
             observed: None,
+            path: None,
         };
         match self {
             Self::ExitCode { step, code } => {
@@ -145,6 +156,10 @@ impl EndReason {
             Self::DiskFull { step, limit } => {
                 detail.step = Some(step.clone());
                 detail.limit = Some(*limit);
+            }
+            Self::HostDiskFull { path, free } => {
+                detail.path = Some(path.clone());
+                detail.observed = Some(*free);
             }
             Self::Timeout { limit } => detail.limit = u64::try_from(limit.as_millis()).ok(),
             _ => {}
@@ -167,6 +182,10 @@ impl EndReason {
                 peak: detail.observed.unwrap_or(0),
             },
             "disk_full" => Self::DiskFull { step: step(), limit: detail.limit.unwrap_or(0) },
+            "host_disk_full" => Self::HostDiskFull {
+                path: detail.path.clone().unwrap_or_default(),
+                free: detail.observed.unwrap_or(0),
+            },
             "timeout" => Self::Timeout { limit: Duration::from_millis(detail.limit.unwrap_or(0)) },
             "canceled" => Self::Canceled,
             "image" => Self::Image,
@@ -200,6 +219,7 @@ mod tests {
             EndReason::Signal { step: step(), signal: 9 },
             EndReason::OutOfMemory { step: step(), limit: 1 << 20, peak: (1 << 20) - 1 },
             EndReason::DiskFull { step: step(), limit: 5 },
+            EndReason::HostDiskFull { path: "/var/lib/executor/agent".to_owned(), free: 4_096 },
             EndReason::Timeout { limit: Duration::from_millis(1_500) },
             EndReason::Canceled,
             EndReason::Image,
@@ -220,5 +240,14 @@ mod tests {
         assert_eq!((EndReason::Image.name(), EndReason::Image.blame()), ("image", Blame::Job));
         let unavailable = EndReason::ImageUnavailable;
         assert_eq!((unavailable.name(), unavailable.blame()), ("image_unavailable", Blame::System));
+    }
+
+    #[test]
+    fn a_full_disk_is_the_jobs_fault_when_it_is_the_jobs_own() {
+        let own = EndReason::DiskFull { step: "build".to_owned(), limit: 5 };
+        let hosts = EndReason::HostDiskFull { path: "/state".to_owned(), free: 0 };
+        assert_eq!((own.name(), own.blame()), ("disk_full", Blame::Job));
+        assert_eq!((hosts.name(), hosts.blame()), ("host_disk_full", Blame::System));
+        assert_eq!(hosts.detail().path.as_deref(), Some("/state"));
     }
 }

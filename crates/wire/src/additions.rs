@@ -78,6 +78,9 @@ pub struct EndDetail {
     /// What was seen against that limit, in the same unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<u64>,
+    /// The place on the executor's host that the reason is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 #[cfg(test)]
