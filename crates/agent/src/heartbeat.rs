@@ -69,7 +69,12 @@ async fn once(api: &Api, jobs: &RunningSet) {
     let mut sent = jobs.snapshot();
     let running = if api.config().multi_queue { grouped(api.config(), &mut sent) } else { numbered(&sent) };
     match api.heartbeat(running).await {
-        Ok(answer) => obey(&answer, &sent),
+        Ok(answer) => {
+            // The control plane may have heard of a job's end before it looked at the heartbeat. Whatever
+            // else it thinks of such a job, it says so to the final call.
+            sent.retain(|(_, job)| !job.stop.end_is_told());
+            obey(&answer, &sent);
+        }
         Err(error) => warn!(error = chain(&error), "heartbeat failed"),
     }
 }

@@ -81,6 +81,7 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
         log.flush(&patience).await;
         timeline.reached("log delivered");
         if stop.cause() != Some(StopCause::Abandoned) {
+            stop.tell_end();
             mark(&around.api, &auth, &last, &patience).await;
         }
         timeline.reached("marked");

@@ -1,6 +1,7 @@
 //! Why and how a running job is stopped from outside.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// Who stopped a job. The first one counts, unless the job is not ours any more.
@@ -22,6 +23,7 @@ pub(crate) struct JobStop {
     cause: OnceLock<StopCause>,
     token: CancellationToken,
     abandoned: CancellationToken,
+    end_told: AtomicBool,
 }
 
 impl JobStop {
@@ -43,6 +45,16 @@ impl JobStop {
     /// Fires with the job's first stop.
     pub(crate) fn token(&self) -> &CancellationToken {
         &self.token
+    }
+
+    /// From now on the control plane may know how the job ended, and so not know it as ours.
+    pub(crate) fn tell_end(&self) {
+        self.end_told.store(true, Ordering::Release);
+    }
+
+    /// Whether the final call has been made, answered or not.
+    pub(crate) fn end_is_told(&self) -> bool {
+        self.end_told.load(Ordering::Acquire)
     }
 
     /// Fires when the job is not ours any more.

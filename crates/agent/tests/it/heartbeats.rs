@@ -1,8 +1,9 @@
 //! What heartbeats may and may not do to jobs.
 
-use crate::support::{Act, Harness, Plan, eventually, job, step};
+use crate::support::{Act, Harness, Plan, Told, eventually, job, step};
+use axum::body::Body;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +75,59 @@ async fn a_job_that_is_not_ours_any_more_ends_without_a_word() {
         .await;
     assert!(harness.plane.plan().marks().is_empty());
     assert_eq!(harness.end().await.completed, 0);
+}
+
+/// An answer whose body comes when the test cancels `go`.
+fn held(go: &CancellationToken, text: &'static str) -> Response {
+    let go = go.clone();
+    let body = futures_util::stream::once(async move {
+        go.cancelled().await;
+        Ok::<_, std::convert::Infallible>(text)
+    });
+    Body::from_stream(body).into_response()
+}
+
+#[tokio::test]
+async fn an_answer_that_the_jobs_end_overtook_is_no_news() {
+    for mark_is_slow in [false, true] {
+        let told = Told::warnings();
+        let (go, answer, mark) = <(CancellationToken, CancellationToken, CancellationToken)>::default();
+        // A number of its own, should other tests run in the same process.
+        let jobs = [job(77, &[step("a")]).to_string()].into();
+        let (mut plan, mut first) = (Plan { jobs, ..Plan::default() }, true);
+        let (answer_when, mark_when) = (answer.clone(), mark.clone());
+        plan.heartbeat = Some(Box::new(move |ids| {
+            if ids == ["77"] && std::mem::take(&mut first) {
+                return held(&answer_when, r#"{"knownIds":[],"cancelIds":["77"]}"#);
+            }
+            json!({"knownIds": ids, "cancelIds": []}).to_string().into_response()
+        }));
+        plan.before = Some(Box::new(move |call| {
+            (mark_is_slow && call.name() == "markComplete").then(|| held(&mark_when, ""))
+        }));
+        let harness = Harness::start(plan, vec![vec![Act::Await(go.clone())]]);
+        eventually("a heartbeat with the job", || {
+            let beats = harness.plane.plan().named("heartbeat");
+            beats.iter().any(|call| call.body["jobIds"] == json!([77])).then_some(())
+        })
+        .await;
+        go.cancel();
+        harness.marked().await;
+        if !mark_is_slow {
+            eventually("another dequeue", || {
+                let plan = harness.plane.plan();
+                (plan.calls.last()?.name() == "dequeue").then_some(())
+            })
+            .await;
+        }
+        answer.cancel();
+        // The next one goes out when the answer was dealt with.
+        beats(&harness, 1).await;
+        mark.cancel();
+        assert_eq!(harness.end().await.completed, 1, "slow: {mark_is_slow}");
+        let of_job: Vec<_> = told.lines().into_iter().filter(|line| line.contains("job=77")).collect();
+        assert!(of_job.is_empty(), "slow: {mark_is_slow}: {of_job:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

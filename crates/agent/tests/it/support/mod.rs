@@ -3,10 +3,12 @@
 mod control_plane;
 mod harness;
 mod runtime;
+mod told;
 
 pub(crate) use control_plane::{Call, ControlPlane, Entry, Plan};
 pub(crate) use harness::{Harness, job, step};
 pub(crate) use runtime::{Act, FakeRuntime};
+pub(crate) use told::Told;
 
 use std::time::{Duration, Instant};
 
