@@ -5,6 +5,7 @@
 //! in as an argument; [`transition`] is a total function.
 
 pub mod clock;
+pub mod files;
 pub mod name;
 pub mod policy;
 pub mod reason;
@@ -13,6 +14,7 @@ pub mod spec;
 pub mod state;
 
 pub use clock::Clock;
+pub use files::FileSpec;
 pub use policy::{LeasePolicy, RetryPolicy};
 pub use reason::{Blame, EndReason};
 pub use redact::{RedactStream, Redactor};

@@ -1,5 +1,6 @@
 //! What a user asks for.
 
+use crate::files::{self, BadFile, FileSpec, MAX_PATH, MAX_PATH_PART};
 use crate::name::{self, BadName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::fmt;
 
 /// Steps in one job at most.
 pub const MAX_STEPS: usize = 1_000;
-/// Bytes of one job's environment, scripts and secrets together at most.
+/// Bytes of one job's environment, scripts, secrets and inline files together at most.
 pub const MAX_SPEC_BYTES: usize = 4 << 20;
 /// Bytes of one job's secrets together at most: each is looked for in every log in many forms.
 pub const MAX_SECRET_BYTES: usize = 64 << 10;
@@ -15,10 +16,6 @@ pub const MAX_SECRET_BYTES: usize = 64 << 10;
 pub const MAX_VARIABLE_BYTES: usize = (128 << 10) - 1;
 /// Bytes of one step's environment at most, for the same reason.
 pub const MAX_ENVIRONMENT_BYTES: usize = 1 << 20;
-/// Bytes of one part of a path at most, as file systems have it.
-const MAX_PATH_PART: usize = 255;
-/// Bytes of a step's directory at most.
-const MAX_PATH: usize = 3_000;
 
 /// A job as a user submits it: JSON in the API, YAML in a job file.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +36,9 @@ pub struct JobSpec {
     /// Environment of every step whose values must not reach a log. Never given back by the API.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
+    /// Files to put into the workspace before the first step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSpec>,
     /// What to run, in order.
     pub steps: Vec<StepSpec>,
 }
@@ -74,6 +74,7 @@ impl fmt::Debug for JobSpec {
             .field("repo", &self.repo)
             .field("rev", &self.rev)
             .field("secrets", &self.secrets.keys().collect::<Vec<_>>())
+            .field("files", &self.files.len())
             .field("steps", &self.steps.len())
             .finish_non_exhaustive()
     }
@@ -94,6 +95,9 @@ pub enum BadSpec {
     /// A name breaks its rule.
     #[error(transparent)]
     Name(#[from] BadName),
+    /// A file breaks its rule.
+    #[error(transparent)]
+    File(#[from] BadFile),
     /// There is nothing to do.
     #[error("the job has no steps: give it at least one")]
     NoSteps,
@@ -164,7 +168,9 @@ pub enum BadSpec {
     )]
     Rev(String),
     /// It is all too large.
-    #[error("the job's scripts and environment take {0} bytes: at most {MAX_SPEC_BYTES} are allowed")]
+    #[error(
+        "the job's scripts, environment and inline files take {0} bytes: at most {MAX_SPEC_BYTES} are allowed"
+    )]
     TooLarge(usize),
 }
 
@@ -206,6 +212,7 @@ impl JobSpec {
                 return Err(BadSpec::DuplicateStep(key));
             }
         }
+        files::check_all(&self.files)?;
         self.check_sizes()?;
         let size = self.size();
         if size > MAX_SPEC_BYTES { Err(BadSpec::TooLarge(size)) } else { Ok(()) }
@@ -228,7 +235,8 @@ impl JobSpec {
 
     fn size(&self) -> usize {
         let steps = self.steps.iter().map(|step| step.run.len() + step.image.len() + bytes(&step.env));
-        bytes(&self.env) + bytes(&self.secrets) + steps.sum::<usize>()
+        let files = self.files.iter().map(FileSpec::size);
+        bytes(&self.env) + bytes(&self.secrets) + steps.sum::<usize>() + files.sum::<usize>()
     }
 }
 
@@ -247,12 +255,7 @@ impl StepSpec {
         if self.run.trim().is_empty() {
             return Err(BadSpec::NoScript(key.to_owned()));
         }
-        let part_ok = |part: &str| part != ".." && part.len() <= MAX_PATH_PART;
-        let dir_ok = !self.dir.starts_with('/')
-            && !self.dir.contains('\0')
-            && self.dir.len() <= MAX_PATH
-            && self.dir.split('/').all(part_ok);
-        if !dir_ok {
+        if !files::stays_inside(&self.dir) {
             return Err(BadSpec::Dir { step: key.to_owned(), dir: self.dir.clone() });
         }
         check_env(&self.env)

@@ -2,8 +2,8 @@
 
 use crate::error::StoreError;
 use crate::model::{
-    Change, Claimed, ExecutorRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow, NewJob,
-    NewLogEntry, NewRepository, RepositoryRow,
+    Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
+    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -22,7 +22,8 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// told of it. Drive every write to its end.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Puts a job into its queue. Durable when this returns.
+    /// Puts a job into its queue, and keeps the uploaded files it names. Durable when this returns. A
+    /// file that is not there is [`StoreError::UnknownFile`].
     async fn submit(&self, job: NewJob) -> Result<JobId>;
 
     /// One job.
@@ -84,6 +85,23 @@ pub trait Store: Send + Sync {
     /// Up to `max` bytes of an entry's text from `offset`, but at least one whole character; ends at a
     /// character boundary. Empty at the end of the text.
     async fn read_log(&self, id: JobId, epoch: u32, number: i64, offset: u64, max: usize) -> Result<Vec<u8>>;
+
+    /// Notes an uploaded file. Durable when this returns.
+    async fn add_file(&self, file: NewFile) -> Result<FileRow>;
+
+    /// An uploaded file by its id.
+    async fn file(&self, id: &str) -> Result<Option<FileRow>>;
+
+    /// The uploaded file `id`, if `job` names it.
+    async fn job_file(&self, job: JobId, id: &str) -> Result<Option<FileRow>>;
+
+    /// Bytes of all uploaded files together.
+    async fn files_size(&self) -> Result<u64>;
+
+    /// Forgets files that were uploaded before `cutoff` and that no job names which has not ended, or
+    /// ended at `cutoff` or later; returns their ids. A call may leave some to the next one: it is
+    /// done when none is returned.
+    async fn forget_files(&self, cutoff: Timestamp) -> Result<Vec<String>>;
 
     /// Notes that an executor was heard of. Queues are sorted by the caller.
     async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()>;

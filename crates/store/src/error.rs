@@ -16,6 +16,11 @@ pub enum StoreError {
         /// The entry's number.
         entry: i64,
     },
+    /// A job names an uploaded file that is not there.
+    #[error(
+        "there is no uploaded file {0}: it was never here, or no job needed it for long; upload it again"
+    )]
+    UnknownFile(String),
     /// The event does not apply to the job as it is.
     #[error(transparent)]
     Rejected(#[from] Rejected),

@@ -1,4 +1,4 @@
-//! The durable queue: jobs, their logs, executors and repositories.
+//! The durable queue: jobs, their logs, uploaded files, executors and repositories.
 //!
 //! [`Store`] is the contract; [`SqliteStore`] keeps it in one file. Every implementation passes the
 //! same suite (`tests/it`).
@@ -17,7 +17,7 @@ pub use clock::SystemClock;
 pub use contract::Store;
 pub use error::StoreError;
 pub use model::{
-    Change, Claimed, ExecutorRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow, NewJob,
-    NewLogEntry, NewRepository, RepositoryRow,
+    Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
+    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};

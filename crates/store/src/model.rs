@@ -146,6 +146,38 @@ pub struct LogEntryRow {
     pub length: u64,
 }
 
+/// An uploaded file to note, after its content was put in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFile {
+    /// Its id: 32 hexadecimal digits, never used before.
+    pub id: String,
+    /// What it was called where it came from; for people.
+    pub name: String,
+    /// Bytes of its content.
+    pub size: u64,
+    /// SHA-256 of its content: 64 hexadecimal digits.
+    pub sha256: String,
+    /// When it was last changed; kept to the microsecond.
+    pub modified_at: Timestamp,
+}
+
+/// An uploaded file; its content is kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    /// Its id.
+    pub id: String,
+    /// What it was called where it came from.
+    pub name: String,
+    /// Bytes of its content.
+    pub size: u64,
+    /// SHA-256 of its content: 64 hexadecimal digits.
+    pub sha256: String,
+    /// When it was last changed.
+    pub modified_at: Timestamp,
+    /// When it was uploaded.
+    pub uploaded_at: Timestamp,
+}
+
 /// An executor that was heard of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutorRow {

@@ -1,6 +1,7 @@
 //! What a job specification may hold.
 
-use jobs::{JobSpec, StepSpec, spec::BadSpec};
+use jobs::files::{MAX_FILES, is_file_id};
+use jobs::{FileSpec, JobSpec, StepSpec, spec::BadSpec};
 
 fn spec(change: impl FnOnce(&mut JobSpec)) -> JobSpec {
     let step = StepSpec { image: "debian".into(), run: "true".into(), ..StepSpec::default() };
@@ -79,4 +80,52 @@ fn debug_shows_no_secret_value() {
     let job = spec(|s| drop(s.secrets.insert("TOKEN".into(), "hunter2-value".into())));
     let text = format!("{job:?}");
     assert!(text.contains("TOKEN") && !text.contains("hunter2-value"), "{text}");
+}
+
+fn file(path: &str) -> FileSpec {
+    FileSpec { path: path.into(), content: Some("text".into()), ..FileSpec::default() }
+}
+
+#[test]
+fn files_have_plain_paths_below_the_workspace() {
+    for path in ["a", "a/b/c.txt", "..a", "a b", ".git/info", "ü"] {
+        assert_eq!(spec(|s| s.files = vec![file(path)]).check(), Ok(()), "{path}");
+    }
+    let long = "d/".repeat(1_600);
+    for path in ["", "/a", "..", "a/../b", "../a", "a//b", "a/", ".", "./a", "a/./b", "a\0b", "a\nb", &long] {
+        let told = refusal(|s| s.files = vec![file(path)]);
+        assert!(told.contains("can't be put into the workspace"), "{path:?}: {told}");
+    }
+}
+
+#[test]
+fn no_two_files_want_the_same_place() {
+    assert!(refusal(|s| s.files = vec![file("a"), file("b"), file("a")]).contains(r#"the path "a""#));
+    let below = refusal(|s| s.files = vec![file("a/b/c"), file("a"), file("a.txt")]);
+    assert!(below.contains(r#""a/b/c" lies below "a""#), "{below}");
+    assert_eq!(spec(|s| s.files = vec![file("a/b"), file("a/c"), file("ab")]).check(), Ok(()));
+    let many = refusal(|s| s.files = (0..=MAX_FILES).map(|n| file(&n.to_string())).collect());
+    assert!(many.contains("1001 files"), "{many}");
+}
+
+#[test]
+fn a_file_has_content_or_an_upload_and_never_both() {
+    let id = "0123456789abcdef0123456789abcdef";
+    let uploaded = |id: &str| FileSpec { content: None, upload: Some(id.into()), ..file("a") };
+    assert_eq!(spec(|s| s.files = vec![uploaded(id)]).check(), Ok(()));
+    for wrong in ["", "x", "../../../../../../etc/passwd1234", &id.to_uppercase(), &id[1..]] {
+        assert!(!is_file_id(wrong), "{wrong}");
+        assert!(refusal(|s| s.files = vec![uploaded(wrong)]).contains("32 hexadecimal"), "{wrong}");
+    }
+    let neither = FileSpec { content: None, ..file("a") };
+    let both = FileSpec { upload: Some(id.into()), ..file("a") };
+    for file in [neither, both] {
+        assert!(refusal(|s| s.files = vec![file]).contains("either content or an upload"));
+    }
+}
+
+#[test]
+fn inline_files_count_towards_the_size_of_the_job() {
+    let large = FileSpec { content: Some("x".repeat(jobs::spec::MAX_SPEC_BYTES)), ..file("a") };
+    assert!(refusal(|s| s.files = vec![large]).contains("inline files"));
 }

@@ -152,7 +152,11 @@ async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
 /// Every change of the schema, oldest first. Those that were released are never edited again.
 fn migrations() -> Migrator {
     let jobs = include_str!("../../migrations/0001_jobs.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "jobs".into(), MigrationType::Simple, jobs, false)])
+    let files = include_str!("../../migrations/0002_files.sql").into_sql_str();
+    Migrator::with_migrations(vec![
+        Migration::new(1, "jobs".into(), MigrationType::Simple, jobs, false),
+        Migration::new(2, "files".into(), MigrationType::Simple, files, false),
+    ])
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -15,6 +15,7 @@ mod database;
 mod directory;
 mod end;
 mod executors;
+mod files;
 mod job_rows;
 mod lease;
 mod life;

@@ -13,7 +13,7 @@ pub(super) use statements;
 #[cfg(test)]
 mod tests {
     use crate::sqlite::{
-        claim, database, end, executors, job_rows, lease, life, logs, repositories, secrets, submit,
+        claim, database, end, executors, files, job_rows, lease, life, logs, repositories, secrets, submit,
     };
     use sqlx::{Executor, SqlSafeStr, Statement};
 
@@ -27,6 +27,7 @@ mod tests {
             database::ALL,
             end::ALL,
             executors::ALL,
+            files::ALL,
             job_rows::ALL,
             lease::ALL,
             life::ALL,

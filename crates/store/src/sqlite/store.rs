@@ -1,11 +1,11 @@
 //! [`Store`], method by method.
 
-use super::{SqliteStore, claim, end, executors, job_rows, lease, logs, repositories, submit};
+use super::{SqliteStore, claim, end, executors, files, job_rows, lease, logs, repositories, submit};
 use crate::contract::Store;
 use crate::error::StoreError;
 use crate::model::{
-    Change, Claimed, ExecutorRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow, NewJob,
-    NewLogEntry, NewRepository, RepositoryRow,
+    Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
+    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -85,6 +85,26 @@ impl Store for SqliteStore {
 
     async fn read_log(&self, id: JobId, epoch: u32, number: i64, offset: u64, max: usize) -> Result<Vec<u8>> {
         logs::read(self, id, epoch, number, offset, max).await
+    }
+
+    async fn add_file(&self, file: NewFile) -> Result<FileRow> {
+        files::add(self, file).await
+    }
+
+    async fn file(&self, id: &str) -> Result<Option<FileRow>> {
+        files::by_id(self, id).await
+    }
+
+    async fn job_file(&self, job: JobId, id: &str) -> Result<Option<FileRow>> {
+        files::of_job(self, job, id).await
+    }
+
+    async fn files_size(&self) -> Result<u64> {
+        files::size(self).await
+    }
+
+    async fn forget_files(&self, cutoff: Timestamp) -> Result<Vec<String>> {
+        files::forget(self, cutoff).await
     }
 
     async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()> {

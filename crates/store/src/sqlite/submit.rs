@@ -2,9 +2,9 @@
 
 use super::SqliteStore;
 use super::database::Durability;
-use super::secrets;
 use super::statements::statements;
 use super::values::{micros, to_json};
+use super::{files, secrets};
 use crate::error::StoreError;
 use crate::model::{Change, NewJob};
 use jobs::JobId;
@@ -28,6 +28,7 @@ pub(super) async fn submit(store: &SqliteStore, job: NewJob) -> Result<JobId, St
         .bind(micros(store.clock.now()));
     let id = JobId(insert.fetch_one(&mut *write).await?);
     secrets::keep(&mut write, id, &job_secrets).await?;
+    files::keep(&mut write, id, &spec.files).await?;
     write.commit().await?;
     store.announce(Change::Queued(spec.queue));
     store.announce(Change::Job(id));

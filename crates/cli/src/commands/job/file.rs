@@ -76,6 +76,7 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<JobSpec, Failur
         rev: file.rev,
         env: file.env,
         secrets: super::submit::secrets(&file.secrets, variables)?,
+        files: Vec::new(),
         steps: steps.collect::<Result<_, _>>()?,
     })
 }

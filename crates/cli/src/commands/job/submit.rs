@@ -46,6 +46,7 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
         rev: args.rev.clone(),
         env: args.env.iter().map(|pair| variable(pair, variables)).collect::<Result<_, _>>()?,
         secrets: secrets(&args.secret, variables)?,
+        files: Vec::new(),
         steps: scripts.into_iter().map(step).collect(),
     })
 }

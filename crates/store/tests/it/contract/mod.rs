@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod claim;
+pub(crate) mod files;
 pub(crate) mod heartbeat;
 pub(crate) mod life;
 pub(crate) mod logs;
@@ -48,6 +49,9 @@ macro_rules! each_test {
                 logs_need_the_lease, concurrent_appends_do_not_mix, reading_stops_between_characters,
                 an_ended_job_takes_no_text;
             logs_limits: one_try_has_a_size_limit, the_next_try_starts_from_nothing;
+            files: an_uploaded_file_is_remembered, a_job_keeps_the_files_it_names,
+                a_job_that_names_an_unknown_file_is_not_submitted, a_job_sees_only_its_own_files,
+                files_that_nobody_needs_are_forgotten, a_file_shared_by_jobs_stays_until_the_last_has_ended;
             registry: an_executor_is_remembered, an_executor_that_is_long_gone_is_forgotten, executors_come_latest_first,
                 repositories_have_names_of_their_own, a_removed_repository_leaves_its_id_unused,
                 changes_are_announced;
@@ -76,6 +80,7 @@ fn no_test_was_forgotten() {
     let sources = [
         include_str!("cancel.rs"),
         include_str!("claim.rs"),
+        include_str!("files.rs"),
         include_str!("heartbeat.rs"),
         include_str!("life.rs"),
         include_str!("logs.rs"),
