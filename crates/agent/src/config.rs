@@ -54,6 +54,9 @@ pub struct AgentConfig {
     pub announced: Announced,
     /// A directory of our own for what running jobs need on this host.
     pub work_dir: PathBuf,
+    /// Bytes that must be free on the disk of `work_dir` for a job to be taken; 0 is no floor, `None`
+    /// one that fits the size of the disk.
+    pub disk_floor: Option<u64>,
     /// The environment that host programs such as git get, `PATH` above all. They inherit nothing.
     pub tool_env: Vec<(String, String)>,
     /// Registry credentials for jobs that bring none.
@@ -98,6 +101,7 @@ impl AgentConfig {
             limits: runtimes::Limits::default(),
             announced: Announced::default(),
             work_dir,
+            disk_floor: None,
             tool_env: vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())],
             docker_auth: DockerAuthConfig::default(),
             keep_workspaces: false,

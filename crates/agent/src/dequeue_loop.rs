@@ -3,6 +3,7 @@
 use crate::api::{Answer, ApiError, Backoff, Dequeued, Final, JobAuth, Patience, Undecodable};
 use crate::config::AgentConfig;
 use crate::error::{Summary, chain};
+use crate::host_disk::{Floor, HostDisk};
 use crate::job::{self, Assigned, JobStop, StopCause, Surroundings};
 use crate::random;
 use crate::running::{RunningJob, RunningSet};
@@ -24,6 +25,9 @@ use wire::{IdText, Job, JobId};
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// The longest pause after a dequeue that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often a disk with too little room is looked at again.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
 /// What a turn of the loop says about the next one.
 enum Turn {
@@ -69,6 +73,7 @@ struct Taker {
     slots: Arc<Semaphore>,
     jobs: JoinSet<bool>,
     backoff: Backoff,
+    floor: Floor,
     summary: Summary,
 }
 
@@ -77,7 +82,9 @@ impl Taker {
         let config = around.api.config();
         let slots = Arc::new(Semaphore::new(config.max_jobs));
         let backoff = Backoff::new(config.poll_interval, LONGEST_PAUSE);
-        Self { around, running, slots, jobs: JoinSet::new(), backoff, summary: Summary::default() }
+        let floor = Floor::new(HostDisk::of(&config.work_dir), config.disk_floor);
+        let (jobs, summary) = (JoinSet::new(), Summary::default());
+        Self { around, running, slots, jobs, backoff, floor, summary }
     }
 
     async fn take_until(&mut self, closing: &CancellationToken) {
@@ -102,6 +109,9 @@ impl Taker {
 
     /// Asks once, and starts what comes.
     async fn turn(&mut self, slot: OwnedSemaphorePermit, closing: &CancellationToken) -> Turn {
+        if !self.floor.lets_in() {
+            return Turn::After(LOOK_FOR_ROOM);
+        }
         let asked = Instant::now();
         let Some(answer) = self.ask(closing).await else { return Turn::AtOnce };
         let config = self.around.api.config();

@@ -17,6 +17,7 @@ mod config;
 mod dequeue_loop;
 mod error;
 mod heartbeat;
+mod host_disk;
 mod job;
 mod log;
 mod random;

@@ -45,9 +45,9 @@ pub enum EndReason {
         /// The most it used, in bytes.
         peak: u64,
     },
-    /// A step filled the job's disk.
+    /// The job's disk has no room left.
     DiskFull {
-        /// The step's key.
+        /// The key of the step that filled it; empty when the job's files and repository did.
         step: String,
         /// The disk's size, in bytes.
         limit: u64,
@@ -154,7 +154,7 @@ impl EndReason {
                 detail.observed = Some(*peak);
             }
             Self::DiskFull { step, limit } => {
-                detail.step = Some(step.clone());
+                detail.step = (!step.is_empty()).then(|| step.clone());
                 detail.limit = Some(*limit);
             }
             Self::HostDiskFull { path, free } => {
@@ -219,6 +219,7 @@ mod tests {
             EndReason::Signal { step: step(), signal: 9 },
             EndReason::OutOfMemory { step: step(), limit: 1 << 20, peak: (1 << 20) - 1 },
             EndReason::DiskFull { step: step(), limit: 5 },
+            EndReason::DiskFull { step: String::new(), limit: 5 },
             EndReason::HostDiskFull { path: "/var/lib/executor/agent".to_owned(), free: 4_096 },
             EndReason::Timeout { limit: Duration::from_millis(1_500) },
             EndReason::Canceled,

@@ -3,10 +3,13 @@
 use super::stop::{JobStop, StopCause};
 use crate::api::Final;
 use crate::error::chain;
+use crate::host_disk::{HostDisk, full_at, has_no_room};
 use crate::text;
 use images::ImageError;
 use jobs::EndReason;
 use runtimes::{Cause, Exit, ExitStatus, RuntimeError};
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// Why a job did not complete.
@@ -31,6 +34,34 @@ impl Failure {
     /// Our side of the sandbox broke.
     pub(crate) fn sandbox(message: impl Into<String>) -> Self {
         Self::new(EndReason::Sandbox, message)
+    }
+
+    /// A disk has no room; [`Failure::with_disk`] tells whose it is.
+    pub(crate) fn no_room(message: impl Into<String>) -> Self {
+        Self::new(EndReason::DiskFull { step: String::new(), limit: 0 }, message)
+    }
+
+    /// Something of ours could not be written.
+    pub(crate) fn of_write(what: impl std::fmt::Display, fault: &io::Error) -> Self {
+        let message = format!("failed to write {what}: {fault}");
+        if has_no_room(fault) { Self::no_room(message) } else { Self::sandbox(message) }
+    }
+
+    /// The failure with the disk that caused it, if one did: the job's own of `limit` bytes, or the
+    /// host's. A job's disk lies on the host's, and on a host without room breaks in many ways.
+    pub(crate) fn with_disk(self, host: &HostDisk, workspace: Option<&Path>, limit: Option<u64>) -> Self {
+        let Self::Broke { reason, message } = self else { return self };
+        let of_ours = matches!(&reason, EndReason::DiskFull { step, .. } if step.is_empty());
+        let own = workspace.is_some_and(|workspace| !host.holds(workspace));
+        let reason = match reason {
+            EndReason::DiskFull { step, .. } if of_ours && own && !host.is_full() => {
+                EndReason::DiskFull { step, limit: limit.unwrap_or_default() }
+            }
+            EndReason::DiskFull { .. } if of_ours => host.full(),
+            EndReason::Sandbox | EndReason::Checkout if host.is_full() => host.full(),
+            other => other,
+        };
+        Self::Broke { reason, message }
     }
 
     /// Says what was being done.
@@ -64,6 +95,7 @@ impl Failure {
         let reason = match error {
             RuntimeError::Image(image) => of_image(image),
             RuntimeError::Refused(_) => EndReason::BadJob,
+            RuntimeError::Io { source, .. } if has_no_room(source) => return Self::no_room(chain(error)),
             _ => EndReason::Sandbox,
         };
         Self::new(reason, chain(error))
@@ -100,8 +132,8 @@ fn of_image(error: &ImageError) -> EndReason {
         ImageError::Network { .. }
         | ImageError::RateLimited { .. }
         | ImageError::BadRegistry { .. }
-        | ImageError::DiskFull { .. }
         | ImageError::Io { .. } => EndReason::ImageUnavailable,
+        ImageError::DiskFull { path } => full_at(path),
         _ => EndReason::Image,
     }
 }
@@ -175,13 +207,13 @@ mod tests {
         let refused = ImageError::Unauthorised { image: image(), registry: registry(), reason: image() };
         let limited = ImageError::RateLimited { registry: registry(), retry_after: "60".to_owned() };
         let broken = ImageError::BadRegistry { registry: registry(), answer: "status 500".to_owned() };
-        let full = ImageError::DiskFull { path: "/images".into() };
+        let full = ImageError::DiskFull { path: "/nowhere".into() };
         for (error, expected) in [
             (wrong, EndReason::Image),
             (refused, EndReason::Image),
             (limited, EndReason::ImageUnavailable),
             (broken, EndReason::ImageUnavailable),
-            (full, EndReason::ImageUnavailable),
+            (full, EndReason::HostDiskFull { path: "/nowhere".to_owned(), free: 0 }),
         ] {
             let Failure::Broke { reason, message } = Failure::of_runtime(&error.into()) else { panic!() };
             assert_eq!(reason, expected, "{message}");

@@ -19,6 +19,8 @@ const LEFTOVERS: Duration = Duration::from_secs(5);
 const PIECE: usize = 32 << 10;
 /// The most of a last line that is kept.
 const LAST_LINE: usize = 1 << 10;
+/// How the system says that a disk is full, in the language that programs are started with.
+const NO_ROOM: &[u8] = b"No space left on device";
 
 /// How a program ended.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(super) enum Ran {
         status: ExitStatus,
         /// The last line it wrote to its standard error.
         last_words: String,
+        /// It said that a disk is full.
+        no_room: bool,
     },
     /// The job was stopped, and the program with it.
     Stopped,
@@ -79,7 +83,10 @@ pub(super) async fn run(
         child.wait().await?;
     }
     match ended {
-        Some(status) => Ok(Ran::Exited { status: status?, last_words: last_words.line() }),
+        Some(status) => {
+            let (last_words, no_room) = last_words.end();
+            Ok(Ran::Exited { status: status?, last_words, no_room })
+        }
         None => Ok(Ran::Stopped),
     }
 }
@@ -110,11 +117,12 @@ async fn copy(from: Option<impl AsyncRead + Unpin>, mut to: impl FnMut(&[u8])) {
     }
 }
 
-/// Remembers the last line that is not empty.
+/// Remembers the last line that is not empty, and of those before it whether one told of a full disk.
 #[derive(Debug, Default)]
 struct LastLine {
     complete: Vec<u8>,
     begun: Vec<u8>,
+    no_room: bool,
 }
 
 impl LastLine {
@@ -122,16 +130,24 @@ impl LastLine {
         for byte in bytes {
             match byte {
                 b'\n' | b'\r' if self.begun.trim_ascii().is_empty() => self.begun.clear(),
-                b'\n' | b'\r' => self.complete = std::mem::take(&mut self.begun),
+                b'\n' | b'\r' => self.complete(),
                 _ if self.begun.len() < LAST_LINE => self.begun.push(*byte),
                 _ => {}
             }
         }
     }
 
-    fn line(&self) -> String {
-        let last = if self.begun.trim_ascii().is_empty() { &self.complete } else { &self.begun };
-        String::from_utf8_lossy(last.trim_ascii()).into_owned()
+    fn complete(&mut self) {
+        self.complete = std::mem::take(&mut self.begun);
+        self.no_room |= self.complete.windows(NO_ROOM.len()).any(|words| words == NO_ROOM);
+    }
+
+    /// The line, and whether any line told of a full disk.
+    fn end(mut self) -> (String, bool) {
+        if !self.begun.trim_ascii().is_empty() {
+            self.complete();
+        }
+        (String::from_utf8_lossy(self.complete.trim_ascii()).into_owned(), self.no_room)
     }
 }
 
@@ -146,7 +162,18 @@ mod tests {
         {
             let mut words = LastLine::default();
             text.bytes().for_each(|byte| words.push(&[byte]));
-            assert_eq!(words.line(), last);
+            assert_eq!(words.end(), (last.to_owned(), false));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_heard_of_in_any_line() {
+        for text in
+            ["a: No space left on device", "error: No space left on device\nfatal: index-pack failed\n"]
+        {
+            let mut words = LastLine::default();
+            words.push(text.as_bytes());
+            assert!(words.end().1, "{text}");
         }
     }
 }

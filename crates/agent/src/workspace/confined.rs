@@ -105,7 +105,7 @@ fn explain(path: &str, fault: &io::Error) -> Failure {
         | ErrorKind::InvalidFilename
         | ErrorKind::InvalidInput
         | ErrorKind::NotFound => Failure::bad_job(format!("can't write {path:?}: {fault}")),
-        _ => Failure::sandbox(format!("failed to write {path:?}: {fault}")),
+        _ => Failure::of_write(format_args!("{path:?}"), fault),
     }
 }
 

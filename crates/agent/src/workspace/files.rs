@@ -4,10 +4,10 @@ use super::paths::normalize;
 use super::{Confined, script};
 use crate::api::{Api, ApiError, CALL_TIMEOUT, JobAuth, retry, valid_segment};
 use crate::error::chain;
+use crate::host_disk::has_no_room;
 use crate::job::{Failure, JobStop};
 use crate::log::{EntryWriter, JobLog};
 use crate::text;
-use jobs::EndReason;
 use jobs::redact::SHORT_SECRET;
 use std::collections::BTreeSet;
 use std::fs::{File, FileTimes};
@@ -106,8 +106,12 @@ async fn download(api: &Api, auth: &JobAuth, bucket: &str, key: &str, target: &F
         return Err(Failure::sandbox(format!("{bucket}/{key} could not be had for too long")));
     };
     outcome.map_err(|error| {
-        let reason = if error.is_lost() { EndReason::BadJob } else { EndReason::Sandbox };
-        Failure::new(reason, format!("{bucket}/{key}: {}", chain(&error)))
+        let message = format!("{bucket}/{key}: {}", chain(&error));
+        match &error {
+            _ if error.is_lost() => Failure::bad_job(message),
+            ApiError::Local { source, .. } if has_no_room(source) => Failure::no_room(message),
+            _ => Failure::sandbox(message),
+        }
     })
 }
 
@@ -159,7 +163,7 @@ fn note(entry: &EntryWriter, path: &str, began: Instant) {
 }
 
 fn broke(path: &str, fault: &std::io::Error) -> Failure {
-    Failure::sandbox(format!("failed to write {path:?}: {fault}"))
+    Failure::of_write(format_args!("{path:?}"), fault)
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Checkout<'_> {
                 entry.close(0);
                 Ok(())
             }
-            Ok(Ran::Exited { status, last_words }) => {
+            Ok(Ran::Exited { status, last_words, no_room }) => {
                 let code = command::exit_code(status);
                 let fault = self.proxy.take_fault();
                 if let Some(fault) = &fault {
@@ -144,7 +144,12 @@ impl Checkout<'_> {
                 let advice = advice(&last_words, self.job);
                 let said = if last_words.is_empty() { last_words } else { format!(": {last_words}") };
                 let message = format!("failed {key}: command failed with exit code {code}{said}{advice}");
-                Err(Broken { failure: Failure::new(EndReason::Checkout, message), fault })
+                let failure = if no_room {
+                    Failure::no_room(message)
+                } else {
+                    Failure::new(EndReason::Checkout, message)
+                };
+                Err(Broken { failure, fault })
             }
             Ok(Ran::Stopped) => Err(Failure::Stopped.into()),
             Err(fault) => {

@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+use testkit::SmallDisk;
 use tokio_util::sync::CancellationToken;
 
 /// A bare repository with one commit.
@@ -368,5 +369,27 @@ async fn a_clone_that_hangs_is_killed_with_its_job() {
     go.send(()).unwrap();
     let (_, body) = harness.marked().await;
     assert_eq!(body["end"]["reason"], "timeout");
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn a_repository_that_the_jobs_disk_has_no_room_for_fills_it() {
+    let test = "a_repository_that_the_jobs_disk_has_no_room_for_fills_it";
+    let Some(disk) = SmallDisk::mount(test, 16 << 20) else { return };
+    let repository = repository(|dir| {
+        let mut random = std::fs::File::open("/dev/urandom").unwrap().take(8 << 20);
+        std::io::copy(&mut random, &mut std::fs::File::create(dir.join("large")).unwrap()).unwrap();
+    });
+    let harness = Harness::start_in(&disk.path(), plan(&repository, |_| {}), Vec::new(), |config| {
+        config.limits.disk = Some(16 << 20);
+        disk.fill(1 << 20);
+    });
+    let (mark, body) = harness.marked().await;
+    assert_eq!(
+        (mark.as_str(), &body["end"]),
+        ("markErrored", &json!({"reason": "disk_full", "limit": 16 << 20}))
+    );
+    let message = body["errorMessage"].as_str().unwrap();
+    assert!(message.starts_with("failed setup.git.fetch: command failed with exit code "), "{message}");
     harness.end().await;
 }

@@ -256,7 +256,7 @@ async fn bad_registry_credentials_of_its_own_keep_it_from_beginning() {
     config.docker_auth =
         serde_json::from_value(json!({"auths": {"registry.example": {"auth": "not-base64-%"}}})).unwrap();
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-    let runtime = Arc::new(FakeRuntime::new(Vec::new()));
+    let runtime = Arc::new(FakeRuntime::new(Vec::new(), &std::env::temp_dir()));
     let Err(AgentError::Config(fault)) = agent::run(config, runtime, drain, stop).await else {
         panic!("it began");
     };

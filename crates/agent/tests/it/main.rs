@@ -4,6 +4,7 @@
 
 mod files;
 mod flow;
+mod full_disks;
 mod git;
 mod heartbeats;
 mod lifecycle;

@@ -4,6 +4,7 @@ use super::{Act, ControlPlane, FakeRuntime, Plan, eventually};
 use agent::{AgentConfig, AgentError, Summary};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -30,15 +31,26 @@ impl Harness {
         steps: Vec<Vec<Act>>,
         configure: impl FnOnce(&mut AgentConfig),
     ) -> Self {
+        Self::start_in(&std::env::temp_dir(), plan, steps, configure)
+    }
+
+    /// Starts an agent whose jobs have their workspaces in `place`.
+    pub(crate) fn start_in(
+        place: &Path,
+        plan: Plan,
+        steps: Vec<Vec<Act>>,
+        configure: impl FnOnce(&mut AgentConfig),
+    ) -> Self {
         // A second test of the same process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plane = ControlPlane::start(plan);
-        let runtime = FakeRuntime::new(steps);
+        let runtime = FakeRuntime::new(steps, place);
         let work_dir = tempfile::tempdir().unwrap();
         let url = plane.url().parse().unwrap();
         let secret = SecretString::from("hunter2hunter2");
         let mut config = AgentConfig::new(url, secret, "batches", "agent-1", work_dir.path().join("work"));
         "5.6.0".clone_into(&mut config.version);
+        config.disk_floor = Some(0);
         config.poll_interval = Duration::from_millis(20);
         config.heartbeat_interval = Duration::from_millis(20);
         configure(&mut config);

@@ -55,11 +55,13 @@ pub(crate) struct Opened {
 pub(crate) struct FakeRuntime {
     steps: Arc<Vec<Vec<Act>>>,
     opened: Arc<Mutex<Vec<Opened>>>,
+    /// Where workspaces are made.
+    place: PathBuf,
 }
 
 impl FakeRuntime {
-    pub(crate) fn new(steps: Vec<Vec<Act>>) -> Self {
-        Self { steps: Arc::new(steps), opened: Arc::default() }
+    pub(crate) fn new(steps: Vec<Vec<Act>>, place: &Path) -> Self {
+        Self { steps: Arc::new(steps), opened: Arc::default(), place: place.to_owned() }
     }
 
     pub(crate) fn opened(&self) -> MutexGuard<'_, Vec<Opened>> {
@@ -89,7 +91,7 @@ impl Runtime for FakeRuntime {
     }
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, RuntimeError> {
-        let workspace = tempfile::tempdir().unwrap();
+        let workspace = tempfile::tempdir_in(&self.place).unwrap();
         let mut all = self.opened();
         let beside = all.iter().filter(|other| !other.closed).count();
         all.push(Opened {

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 pub(crate) struct Told(Arc<Mutex<Vec<u8>>>);
 
 impl Told {
-    /// What every thread of this process says from now on, from warnings on.
-    pub(crate) fn warnings() -> Self {
+    /// What every thread of this process says from now on.
+    pub(crate) fn all() -> Self {
         static ALL: OnceLock<Told> = OnceLock::new();
         let all = ALL.get_or_init(|| {
             let told = Self::default();
             let writer = told.clone();
-            let subscriber = tracing_subscriber::fmt().with_env_filter("warn").with_ansi(false);
+            let subscriber = tracing_subscriber::fmt().with_env_filter("info").with_ansi(false);
             subscriber.with_writer(move || writer.clone()).init();
             told
         });
