@@ -7,6 +7,7 @@ mod disk;
 pub mod image;
 mod skip;
 pub mod tls;
+pub mod tls;
 
 pub use clock::MockClock;
 pub use disk::SmallDisk;

@@ -1,0 +1,13 @@
+//! Whom we believe when we speak TLS: certificates from the system's documented places and those that
+//! somebody named besides.
+//!
+//! Invariant: what is named is added to what the system has and never replaces it. There is one store
+//! of certificates in a process, read when the first connection needs it.
+
+mod error;
+mod places;
+mod roots;
+
+pub use error::CertificateError;
+pub use places::Places;
+pub use roots::Roots;
