@@ -1,4 +1,5 @@
-//! What tests share: a clock that can be set, image archives, a disk that can be filled, loud skips.
+//! What tests share: a clock that can be set, image archives, a disk that can be filled, a private authority,
+//! loud skips.
 //!
 //! Invariant: a development dependency only.
 
@@ -6,7 +7,6 @@ mod clock;
 mod disk;
 pub mod image;
 mod skip;
-pub mod tls;
 pub mod tls;
 
 pub use clock::MockClock;
