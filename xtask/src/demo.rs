@@ -24,7 +24,7 @@ steps:
       echo "$GREETING" >> "${file:-GREETING.txt}"
   - name: diff
     run: |
-      git add --intent-to-add -- . ':!.sourcegraph-executor'
+      git add --intent-to-add .
       git diff --stat
       git diff
 "#;

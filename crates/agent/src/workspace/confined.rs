@@ -8,12 +8,15 @@ use super::paths::OUTSIDE;
 use crate::job::Failure;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
+use rustix::fs::OFlags;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 /// Of directories and files.
 const MODE: u32 = 0o755;
+/// Flags for what must be a regular file: a symlink is refused, and a FIFO does not hold us up.
+const STRICTLY: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
 
 /// A workspace to write into.
 pub(crate) struct Confined {
@@ -37,14 +40,18 @@ impl Confined {
         self.create_dirs(Path::new(path)).map_err(|fault| explain(path, &fault))
     }
 
+    /// Adds `text` to the end of a file, which may be new. `path` is normalized; what it names is not
+    /// followed if it is a symlink, and must be a regular file.
+    pub(crate) fn append(&self, path: &str, text: &str) -> Result<(), Failure> {
+        self.try_append(Path::new(path), text).map_err(|fault| explain(path, &fault))
+    }
+
     /// Takes a small file out of the workspace's root: its content, `None` when there is none.
     /// What a step may have put there instead, such as a FIFO, a symlink or a file without end, is
     /// refused.
     pub(crate) fn take(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
+        options.read(true).custom_flags(STRICTLY);
         let file = match self.dir.open_with(name, &options) {
             Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened?.into_std(),
@@ -68,10 +75,23 @@ impl Confined {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(MODE);
         // A FIFO in our way must not hold us up.
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+        options.custom_flags(OFlags::NONBLOCK.bits() as i32);
         let file = self.dir.open_with(path, &options)?;
         file.set_permissions(Permissions::from_mode(MODE))?;
         Ok(file.into_std())
+    }
+
+    fn try_append(&self, path: &Path, text: &str) -> io::Result<()> {
+        if let Some(parent) = path.parent() {
+            self.create_dirs(parent)?;
+        }
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(MODE).custom_flags(STRICTLY);
+        let mut file = self.dir.open_with(path, &options)?;
+        if !file.metadata()?.is_file() {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        file.write_all(text.as_bytes())
     }
 
     fn create_dirs(&self, path: &Path) -> io::Result<()> {
@@ -113,7 +133,6 @@ fn explain(path: &str, fault: &io::Error) -> Failure {
 mod tests {
     use super::*;
     use std::fs;
-    use std::io::Write;
     use std::os::unix::fs::symlink;
 
     fn refused(result: Result<File, Failure>) {
@@ -147,6 +166,25 @@ mod tests {
         let confined = Confined::open(inside.path()).unwrap();
         confined.create("link/deep/file").unwrap().write_all(b"x").unwrap();
         assert_eq!(fs::read(inside.path().join("real/deep/file")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn text_is_added_to_regular_files_only() {
+        let (outside, inside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let confined = Confined::open(inside.path()).unwrap();
+        for text in ["a\n", "b\n"] {
+            confined.append("deep/file", text).unwrap();
+        }
+        assert_eq!(fs::read_to_string(inside.path().join("deep/file")).unwrap(), "a\nb\n");
+        fs::write(outside.path().join("victim"), "untouched").unwrap();
+        symlink(outside.path().join("victim"), inside.path().join("out")).unwrap();
+        symlink("deep/file", inside.path().join("in")).unwrap();
+        symlink(outside.path(), inside.path().join("dir")).unwrap();
+        for path in ["out", "in", "dir/victim", "deep"] {
+            assert!(confined.append(path, "more").is_err(), "{path}");
+        }
+        assert_eq!(fs::read_to_string(outside.path().join("victim")).unwrap(), "untouched");
+        assert_eq!(fs::read_to_string(inside.path().join("deep/file")).unwrap(), "a\nb\n");
     }
 
     #[test]

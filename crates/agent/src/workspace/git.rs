@@ -4,6 +4,7 @@ use super::command::{self, Ran};
 use super::confined::Confined;
 use super::paths::{check_commit, check_repository, repository_directory};
 use super::proxy::GitProxy;
+use super::script::SCRIPTS_DIR;
 use crate::api::{Api, Backoff, JobAuth};
 use crate::job::{Failure, JobStop};
 use crate::log::{JobLog, NO_EXIT_CODE};
@@ -35,6 +36,9 @@ const CONFIG: [(&str, &str); 6] = [
     // Git's own choice, spelled out, keeps it from explaining itself in every log.
     ("init.defaultBranch", "master"),
 ];
+
+/// What this clone of a repository is not to track, besides what the repository itself says.
+const EXCLUDE: &str = ".git/info/exclude";
 
 /// One command: its log key and its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,7 +76,13 @@ pub(crate) async fn clone_repository(
     }
     // The proxy and every connection to it end here.
     drop(clone);
-    Ok(())
+    hide_scripts(&below, &Confined::open(workspace)?)
+}
+
+/// Keeps the step scripts out of what the job's own `git status`, `git add` and `git diff` find, where
+/// they lie in the repository, which is at `below`.
+fn hide_scripts(below: &str, confined: &Confined) -> Result<(), Failure> {
+    if below.is_empty() { confined.append(EXCLUDE, &format!("\n/{SCRIPTS_DIR}/\n")) } else { Ok(()) }
 }
 
 /// A clone under way.

@@ -1,6 +1,6 @@
 //! Clones by the real git, from a real repository, through the agent's proxy.
 
-use crate::support::{Call, Harness, LIMIT, Plan, eventually, job, step};
+use crate::support::{Act, Call, Harness, LIMIT, Plan, eventually, job, step};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -369,6 +369,21 @@ async fn a_clone_that_hangs_is_killed_with_its_job() {
     go.send(()).unwrap();
     let (_, body) = harness.marked().await;
     assert_eq!(body["end"]["reason"], "timeout");
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn step_scripts_are_no_part_of_what_the_job_changed() {
+    let repository = repository(|dir| std::fs::write(dir.join("a"), "A").unwrap());
+    let changes = |workspace: &Path| {
+        std::fs::write(workspace.join("new"), "N").unwrap();
+        assert!(workspace.join(".sourcegraph-executor").is_dir());
+        assert_eq!(git(workspace, &["status", "--porcelain", "--untracked-files=all"]), "?? new");
+        assert_eq!(git(workspace, &["add", "--all", "--dry-run"]), "add 'new'");
+    };
+    let harness = Harness::start(plan(&repository, |_| {}), vec![vec![Act::Do(changes)]]);
+    let (mark, body) = harness.marked().await;
+    assert_eq!(mark, "markComplete", "{body}");
     harness.end().await;
 }
 
