@@ -141,6 +141,22 @@ pub struct RepositoryView {
     pub created_at: Timestamp,
 }
 
+/// A file that was uploaded: the answer to `POST /api/v1/files?name=&modifiedAt=`, whose body is the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileView {
+    /// What a job names it by, in `files[].upload`.
+    pub id: String,
+    /// What it was called where it came from.
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+    /// SHA-256 of its content, in hexadecimal digits.
+    pub sha256: String,
+    /// When it was last changed: `modifiedAt` of the upload, or else when it was uploaded.
+    pub modified_at: Timestamp,
+}
+
 /// An executor that was heard of, in `GET /api/v1/executors`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,6 +2,7 @@
 
 use crate::config::Limits;
 use crate::fairness::Fairness;
+use crate::files::Files;
 use crate::git::Repositories;
 use crate::janitor::SecretJobs;
 use crate::site_config::SiteConfig;
@@ -24,6 +25,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) site: SiteConfig,
     pub(crate) repositories: Repositories,
+    pub(crate) files: Files,
     pub(crate) fairness: Fairness,
     pub(crate) secret_jobs: SecretJobs,
     pub(crate) clock: Arc<dyn Clock>,

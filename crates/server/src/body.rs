@@ -1,9 +1,20 @@
-//! Reading request bodies, with a limit on bytes and on time.
+//! Reading request bodies, with a limit on bytes and on time, and sending long ones.
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use std::io;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+/// Bytes of a long body that are read at a time.
+const CHUNK: usize = 64 << 10;
+/// Pieces that wait for a slow client before their source has to.
+const CHUNKS_AHEAD: usize = 4;
 
 /// Why a body was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,12 +39,56 @@ impl BodyFault {
 
 /// Reads a whole body of up to `limit` bytes.
 pub(crate) async fn read(body: Body, limit: usize, within: Duration) -> Result<Bytes, BodyFault> {
-    let collected = tokio::time::timeout(within, Limited::new(body, limit).collect()).await;
+    let collected = timeout(within, Limited::new(body, limit).collect()).await;
     match collected {
         Err(_) => Err(BodyFault::TooSlow { within }),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(BodyFault::TooLarge { limit }),
         Ok(Err(_)) => Err(BodyFault::Broken),
+    }
+}
+
+/// A piece of a long body.
+pub(crate) type Chunk = Result<Bytes, io::Error>;
+
+/// The body that is sent as `reader` gives it, no faster than the client takes it. It breaks off when
+/// the client takes nothing for `idle`.
+pub(crate) fn streamed(
+    reader: impl AsyncRead + Unpin + Send + 'static,
+    idle: Duration,
+    tasks: &TaskTracker,
+) -> Body {
+    let (chunks, body) = channel();
+    tasks.spawn(async move {
+        if let Err(fault) = pass_on(reader, idle, &chunks).await {
+            tracing::debug!(error = %fault, "an answer was broken off");
+            // Nobody may be there to hear it, or the client reads nothing: then the body just ends.
+            let _ = chunks.try_send(Err(fault));
+        }
+    });
+    body
+}
+
+/// A body that is sent piece by piece.
+pub(crate) fn channel() -> (mpsc::Sender<Chunk>, Body) {
+    let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
+    let received = stream::unfold(received, async |mut received| Some((received.recv().await?, received)));
+    (chunks, Body::from_stream(received))
+}
+
+/// Reads to the end and sends what is read, no faster than the client takes it.
+pub(crate) async fn pass_on(
+    mut reader: impl AsyncRead + Unpin,
+    idle: Duration,
+    chunks: &mpsc::Sender<Chunk>,
+) -> io::Result<()> {
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        if reader.read_buf(&mut chunk).await? == 0 {
+            return Ok(());
+        }
+        let sent = timeout(idle, chunks.send(Ok(chunk.into()))).await?;
+        sent.map_err(|_| io::Error::other("the client went away"))?;
     }
 }
 

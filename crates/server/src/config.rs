@@ -1,5 +1,6 @@
 //! What a server is started with.
 
+use jobs::files::{MAX_FILE_BYTES, MAX_FILES_BYTES};
 use jobs::{Clock, LeasePolicy, RetryPolicy};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,7 +55,8 @@ pub struct Limits {
     /// How long a client may take to send the head of a request, and how long an idle connection
     /// is kept.
     pub header_read: Duration,
-    /// How long a client may take to send the body of a request other than git's.
+    /// How long a client may take to send the body of a request other than git's, and how long one
+    /// that sends or reads a file may stand still.
     pub body_read: Duration,
     /// How long an open git transfer may stand still.
     pub git_idle: Duration,
@@ -80,6 +82,20 @@ pub struct Limits {
     pub long_poll: Duration,
     /// Bytes of log text of one job's try.
     pub log_text: u64,
+    /// Bytes of one uploaded file.
+    pub file: u64,
+    /// Bytes of all uploaded files of one job.
+    pub job_files: u64,
+    /// Bytes of all uploaded files.
+    pub files_total: u64,
+    /// How long a file is kept after its upload, and after the end of the last job that names it.
+    pub files_kept: Duration,
+    /// Uploads at one time; more wait.
+    pub uploads: usize,
+    /// How long an upload waits for one of those.
+    pub upload_queue: Duration,
+    /// How long an upload may take.
+    pub upload: Duration,
     /// How long requests under way may take to finish when the server stops.
     pub shutdown_grace: Duration,
 }
@@ -104,6 +120,13 @@ impl Default for Limits {
             git_lookup: Duration::from_secs(30),
             long_poll: Duration::from_mins(1),
             log_text: 512 << 20,
+            file: MAX_FILE_BYTES,
+            job_files: MAX_FILES_BYTES,
+            files_total: 32 << 30,
+            files_kept: Duration::from_hours(1),
+            uploads: 16,
+            upload_queue: Duration::from_secs(30),
+            upload: Duration::from_mins(30),
             shutdown_grace: Duration::from_secs(20),
         }
     }

@@ -31,6 +31,9 @@ pub enum ServerError {
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The uploaded files can't be looked through.
+    #[error("can't use the uploaded files in the data directory: {0}")]
+    Files(String),
     /// There is no usable git.
     #[error("git can't be run: {0}. Install git 2.30 or newer and make sure that it is on the PATH")]
     Git(String),

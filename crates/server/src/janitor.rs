@@ -1,5 +1,5 @@
-//! What is done now and then: taking jobs back from executors that fell silent, and emptying the
-//! write-ahead log, which may hold the secrets of jobs that ended.
+//! What is done now and then: taking jobs back from executors that fell silent, removing what nobody
+//! needs any more, and emptying the write-ahead log, which may hold the secrets of jobs that ended.
 
 use crate::app::App;
 use jiff::SignedDuration;
@@ -19,6 +19,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// How long an executor that is silent is remembered, and how often to look.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 const FORGET_EVERY: Duration = Duration::from_mins(30);
+/// How often to look for uploaded files that no job needs any more; oftener where they are kept for less.
+const FORGET_FILES_EVERY: Duration = Duration::from_mins(5);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// Jobs with secrets that are noted at most.
 const MAX_NOTED: usize = 100_000;
 
@@ -69,6 +72,27 @@ pub(crate) async fn forget_executors(app: App) {
         let Ok(cutoff) = app.clock.now().checked_sub(REMEMBERED) else { continue };
         if let Err(fault) = app.store.forget_executors(cutoff).await {
             tracing::error!(error = &fault as &dyn std::error::Error, "can't forget executors that are gone");
+        }
+    }
+}
+
+/// Removes uploaded files that no job has needed for as long as they are kept, until the server stops.
+pub(crate) async fn forget_files(app: App) {
+    let kept = app.limits.files_kept;
+    let mut ticks = interval(kept.clamp(SHORTEST_PAUSE, FORGET_FILES_EVERY));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let Ok(cutoff) = app.clock.now().checked_sub(kept) else { continue };
+        match app.files.forget(cutoff).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "removed uploaded files that no job needs any more"),
+            Err(fault) => {
+                tracing::error!(error = &fault as &dyn std::error::Error, "can't remove uploaded files");
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod executor_api;
 mod fairness;
+mod files;
 mod git;
 mod janitor;
 mod listener;

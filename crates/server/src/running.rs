@@ -5,6 +5,7 @@ use crate::auth::secret;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::fairness::Fairness;
+use crate::files::Files;
 use crate::git::{self, Repositories};
 use crate::janitor::SecretJobs;
 use crate::site_config::SiteConfig;
@@ -27,6 +28,8 @@ const API_TOKEN_FILE: &str = "api-token";
 const SITE_CONFIG_FILE: &str = "site-config.jsonc";
 /// The mirrors' directory in the data directory.
 const REPOSITORIES_DIR: &str = "repositories";
+/// The uploaded files' directory in the data directory.
+const FILES_DIR: &str = "files";
 
 /// A server that listens.
 pub struct RunningServer {
@@ -95,8 +98,10 @@ async fn open(
     let store: Arc<dyn Store> = sqlite.clone();
     let mirrors = dir.join(REPOSITORIES_DIR);
     let repositories = Repositories::open(mirrors, Arc::clone(&store), config.limits.clone()).await;
+    let files = Files::open(dir.join(FILES_DIR), Arc::clone(&store), config.limits.clone()).await;
     let parts = Parts {
         repositories: repositories.map_err(|fault| ServerError::Git(fault.to_string()))?,
+        files: files.map_err(|fault| ServerError::Files(fault.to_string()))?,
         store,
         site: SiteConfig::open(&site_path)?,
         fairness: Fairness::default(),
@@ -115,6 +120,7 @@ async fn open(
 async fn run(app: App, store: Arc<SqliteStore>, config: ServerConfig, socket: TcpListener) {
     app.tasks.spawn(janitor::take_back_stalled(app.clone(), config.lease));
     app.tasks.spawn(janitor::forget_executors(app.clone()));
+    app.tasks.spawn(janitor::forget_files(app.clone()));
     app.tasks.spawn(janitor::checkpoint(app.clone(), Arc::clone(&store)));
     listener::serve(socket, router(&app), &config.limits, app.stop.clone()).await;
     app.tasks.close();

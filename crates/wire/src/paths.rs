@@ -10,6 +10,8 @@ pub const MULTI_HEARTBEAT: &str = "/.executors/queue/heartbeat";
 pub const GIT: &str = "/.executors/git";
 /// Prefix of workspace files.
 pub const FILES: &str = "/.executors/files";
+/// The bucket of workspace files.
+pub const FILES_BUCKET: &str = "batch-changes";
 
 /// The queue names the protocol knows.
 pub const QUEUES: [&str; 2] = ["batches", "codeintel"];

@@ -30,6 +30,8 @@ pub(crate) enum Scope<'a> {
     Queue(&'a str),
     /// Reading a repository.
     Repository(&'a str),
+    /// Reading files. Which of them is for the caller to check.
+    Files,
 }
 
 /// Decides who calls, before anything is written. The caller's executor need not have registered:
@@ -60,6 +62,7 @@ pub(crate) async fn authenticate(
     let in_scope = match scope {
         Scope::Queue(queue) => held.queue == queue,
         Scope::Repository(name) => held.repository == name,
+        Scope::Files => true,
     };
     if held.id.0 != id || !in_scope {
         return Err(Failure::text(StatusCode::FORBIDDEN, INVALID));

@@ -1,24 +1,64 @@
-//! Workspace files. None can be uploaded yet, so there is none to download.
+//! Uploaded files, read by the jobs that name them and by nobody else.
 
 use super::Failure;
 use crate::app::App;
-use crate::auth::job::{Scope, authenticate};
+use crate::auth::job::{Caller, Scope, authenticate};
+use crate::body;
+use axum::body::Body;
 use axum::extract::{Path, State};
-use http::{HeaderMap, StatusCode};
-
-/// The queue whose jobs may read files.
-const QUEUE: &str = "batches";
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method, StatusCode};
+use jobs::JobId;
+use jobs::files::is_file_id;
+use wire::paths::FILES_BUCKET;
 
 /// Answers GET, and without a body HEAD.
 pub(super) async fn download(
     State(app): State<App>,
-    Path((_bucket, key)): Path<(String, String)>,
+    Path((bucket, key)): Path<(String, String)>,
+    method: Method,
     headers: HeaderMap,
-) -> Result<(), Failure> {
-    authenticate(&app, &headers, Scope::Queue(QUEUE)).await?;
-    let has_both_parts = key.split_once('/').is_some_and(|(spec, file)| !spec.is_empty() && !file.is_empty());
-    if !has_both_parts {
-        return Err(Failure::text(StatusCode::BAD_REQUEST, "the path must be batch-changes/{spec}/{file}"));
+) -> Result<Response, Failure> {
+    let caller = authenticate(&app, &headers, Scope::Files).await?;
+    let (job, id) = split(&key)?;
+    let of_caller = match caller {
+        Caller::Job(held) => held.id.to_string() == job,
+        // It may take any job there is, and so read its files.
+        Caller::Executor => true,
+    };
+    if !of_caller || bucket != FILES_BUCKET || !is_file_id(id) {
+        return Err(not_there());
     }
-    Err(Failure::text(StatusCode::NOT_FOUND, "workspace file does not exist"))
+    let job = JobId(job.parse().map_err(|_| not_there())?);
+    let found =
+        app.store.job_file(job, id).await.map_err(|fault| Failure::store("workspaceFiles.Get", &fault))?;
+    found.ok_or_else(not_there)?;
+    let (content, length) = app.files.content(id).await.map_err(|fault| {
+        tracing::error!(file = id, error = %fault, "can't open an uploaded file");
+        Failure::internal("the file can't be read: see the server's log")
+    })?;
+    let content = match method {
+        Method::HEAD => Body::empty(),
+        _ => body::streamed(content, app.limits.body_read, &app.tasks),
+    };
+    let headers = [(CONTENT_LENGTH, length.to_string()), (CONTENT_TYPE, "application/octet-stream".into())];
+    Ok((headers, content).into_response())
+}
+
+/// What a payload of ours names a file by.
+pub(super) fn key(job: JobId, id: &str) -> String {
+    format!("{job}/{id}")
+}
+
+/// A key's two parts.
+fn split(key: &str) -> Result<(&str, &str), Failure> {
+    let parts = key.split_once('/').filter(|(job, id)| !job.is_empty() && !id.is_empty());
+    let form = format!("the path must be {FILES_BUCKET}/{{job}}/{{file}}");
+    parts.ok_or_else(|| Failure::text(StatusCode::BAD_REQUEST, &form))
+}
+
+/// The answer for a file of another job as well: nobody is to learn what others have.
+fn not_there() -> Failure {
+    Failure::text(StatusCode::NOT_FOUND, "workspace file does not exist")
 }

@@ -1,9 +1,11 @@
 //! From a claimed job to the payload that an executor runs.
 
-use jobs::{JobSpec, StepSpec};
+use super::files;
+use jobs::{FileSpec, JobId, JobSpec, StepSpec};
 use std::collections::BTreeMap;
 use store::Claimed;
-use wire::{DockerStep, Job, PayloadVersion};
+use wire::paths::FILES_BUCKET;
+use wire::{DockerStep, Job, JobFile, PayloadVersion};
 
 /// Builds the payload. `queue` is told in answers to multi-queue dequeues only.
 pub(super) fn build(claimed: Claimed, version: PayloadVersion, queue: Option<String>) -> Job {
@@ -19,10 +21,17 @@ pub(super) fn build(claimed: Claimed, version: PayloadVersion, queue: Option<Str
         repository_directory: String::new(),
         commit: job.commit,
         shallow_clone: true,
+        files: job.spec.files.iter().map(|file| (file.path.clone(), job_file(job.id, file))).collect(),
         docker_steps: steps.map(|(index, step)| docker_step(&job.spec, index, step, &secrets)).collect(),
         redacted_values: secrets.iter().map(|(name, value)| (value.clone(), placeholder(name))).collect(),
         ..Job::default()
     }
+}
+
+fn job_file(job: JobId, file: &FileSpec) -> JobFile {
+    let content = file.content.clone().unwrap_or_default().into_bytes();
+    let stored = file.upload.as_ref().map(|id| (FILES_BUCKET.to_owned(), files::key(job, id)));
+    JobFile { content, stored, modified_at: file.modified_at }
 }
 
 fn docker_step(

@@ -2,23 +2,19 @@
 
 use super::command::read_capped;
 use super::inflight::Group;
+use crate::body::{self, Chunk};
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use http_body_util::{BodyExt, Limited};
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-
-/// Bytes read from git at a time.
-const CHUNK: usize = 64 << 10;
-/// Chunks that wait for a slow client before git has to.
-const CHUNKS_AHEAD: usize = 4;
 
 /// One transfer: what to run, what to feed it, and what bounds it.
 pub(crate) struct Transfer {
@@ -34,14 +30,12 @@ pub(crate) struct Transfer {
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-type Chunk = Result<Bytes, io::Error>;
-
 /// Starts git and gives the body of its answer. Git is ended when the client goes away, stands still
 /// for too long or sends too much.
 pub(crate) fn serve(mut transfer: Transfer, tasks: &TaskTracker) -> io::Result<Body> {
     let mut child = transfer.command.stdin(Stdio::piped()).spawn()?;
     let group = Group::of(&child);
-    let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
+    let (chunks, body) = body::channel();
     if !transfer.preamble.is_empty() {
         // The channel is empty and its receiver at hand, so there is room.
         let _ = chunks.try_send(Ok(Bytes::from_static(transfer.preamble)));
@@ -54,8 +48,7 @@ pub(crate) fn serve(mut transfer: Transfer, tasks: &TaskTracker) -> io::Result<B
         };
         finish(outcome, group, &chunks);
     });
-    let chunks = stream::unfold(received, async |mut received| Some((received.recv().await?, received)));
-    Ok(Body::from_stream(chunks))
+    Ok(body)
 }
 
 /// Moves bytes both ways until git has ended, and waits for it.
@@ -95,14 +88,9 @@ async fn feed(stdin: Option<ChildStdin>, request: Body, max: usize, idle: Durati
 
 /// Passes git's output on, no faster than the client takes it.
 async fn drain(stdout: Option<ChildStdout>, idle: Duration, chunks: &mpsc::Sender<Chunk>) -> io::Result<()> {
-    let Some(mut stdout) = stdout else { return Ok(()) };
-    loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        if stdout.read_buf(&mut chunk).await? == 0 {
-            return Ok(());
-        }
-        let sent = timeout(idle, chunks.send(Ok(chunk.into()))).await?;
-        sent.map_err(|_| io::Error::other("the client went away"))?;
+    match stdout {
+        Some(stdout) => body::pass_on(stdout, idle, chunks).await,
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Submitting, listing, showing and stopping jobs.
 
+use super::files;
 use super::input::{Numbered, Parameters, invalid_query, json};
 use super::problem::Refusal;
 use super::views;
@@ -41,7 +42,8 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, headers, Json(views::job_with_steps(job, &[]))))
 }
 
-async fn enqueue(app: &App, spec: JobSpec) -> Result<JobRow, Refusal> {
+async fn enqueue(app: &App, mut spec: JobSpec) -> Result<JobRow, Refusal> {
+    files::look_up(app, &mut spec).await?;
     let commit = match &spec.repo {
         Some(repo) => app.repositories.resolve(repo, spec.rev.as_deref().unwrap_or(DEFAULT_REV)).await?,
         None => String::new(),

@@ -2,6 +2,7 @@
 
 mod cursor;
 mod executors;
+mod files;
 mod follow;
 mod input;
 mod jobs;
@@ -33,6 +34,7 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/api/v1/jobs/{id}/logs/{entry}/text", get(logs::text))
         .route("/api/v1/repositories", get(repositories::list).post(repositories::add))
         .route("/api/v1/repositories/{*name}", delete(repositories::remove))
+        .route("/api/v1/files", post(files::upload))
         .route("/api/v1/executors", get(executors::list))
         .route("/api/v1/version", get(version))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::api::require))

@@ -2,9 +2,11 @@
 
 use crate::api::Problem;
 use crate::body::BodyFault;
+use crate::files::FileFault;
 use crate::git::GitFault;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header::CONTENT_TYPE};
+use std::io::ErrorKind;
 use store::StoreError;
 use tokio::task::JoinError;
 
@@ -57,6 +59,9 @@ impl From<StoreError> for Refusal {
             StoreError::Rejected(_) => {
                 Self::new(StatusCode::CONFLICT, "job_ended", "The job has ended", told)
             }
+            StoreError::UnknownFile(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_file", "There is no such file", told)
+            }
             StoreError::RepositoryExists(_) => {
                 Self::new(StatusCode::CONFLICT, "repository_exists", "The name is taken", told)
             }
@@ -90,6 +95,23 @@ impl From<GitFault> for Refusal {
             ),
             GitFault::Io(_) | GitFault::Refused { .. } | GitFault::TooSlow { .. } => Self::internal(&fault),
         }
+    }
+}
+
+impl From<FileFault> for Refusal {
+    fn from(fault: FileFault) -> Self {
+        let (status, code) = match &fault {
+            FileFault::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "file_too_large"),
+            FileFault::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+            FileFault::Broken => (StatusCode::BAD_REQUEST, "body_broken"),
+            FileFault::Busy => (StatusCode::SERVICE_UNAVAILABLE, "too_many_uploads"),
+            FileFault::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "files_full"),
+            FileFault::Io(disk) if disk.kind() == ErrorKind::StorageFull => {
+                (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+            }
+            FileFault::Io(_) | FileFault::Store(_) => return Self::internal(&fault),
+        };
+        Self::new(status, code, "The file can't be taken", fault.to_string())
     }
 }
 

@@ -1,9 +1,9 @@
 //! From what the store knows to what the API shows.
 
-use crate::api::{ExecutorView, JobView, LogEntryView, RepositoryView, StepView};
+use crate::api::{ExecutorView, FileView, JobView, LogEntryView, RepositoryView, StepView};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{EndReason, JobSpec};
-use store::{ExecutorRow, JobRow, LogEntryRow, RepositoryRow};
+use store::{ExecutorRow, FileRow, JobRow, LogEntryRow, RepositoryRow};
 
 /// Three heartbeats of 5 s.
 const ACTIVE_WITHIN: SignedDuration = SignedDuration::from_secs(15);
@@ -75,6 +75,11 @@ pub(super) fn log_entry(row: LogEntryRow) -> LogEntryView {
 
 pub(super) fn repository(row: RepositoryRow) -> RepositoryView {
     RepositoryView { name: row.name, source: row.source, created_at: row.created_at }
+}
+
+pub(super) fn file(row: FileRow) -> FileView {
+    let FileRow { id, name, size, sha256, modified_at, uploaded_at: _ } = row;
+    FileView { id, name, size, sha256, modified_at }
 }
 
 pub(super) fn executor(row: ExecutorRow, now: Timestamp) -> ExecutorView {

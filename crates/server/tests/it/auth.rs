@@ -1,7 +1,6 @@
 //! Who may call, and in which words others are refused.
 
 use crate::harness::{EXECUTOR, Harness, entry, told};
-use reqwest::Method;
 use serde_json::Value;
 use wire::headers::{EXECUTOR_NAME, JOB_ID};
 
@@ -129,17 +128,4 @@ async fn the_shared_secret_reaches_only_jobs_of_the_named_executor() {
     others["executorName"] = "exec-2".into();
     let refused = r#"{"error":"unknown job"}"#.to_owned();
     assert_eq!(told(harness.executor(ADD).json(&others)).await, (500, refused));
-}
-
-#[tokio::test]
-async fn there_are_no_workspace_files_yet() {
-    let harness = Harness::start().await;
-    let job = harness.running_job().await;
-    let file = "/.executors/files/batch-changes/spec/file";
-    let (status, body) = told(harness.with_job_token(Method::GET, &job, file)).await;
-    assert_eq!((status, body.as_str()), (404, "workspace file does not exist\n"));
-    assert_eq!(told(harness.with_job_token(Method::HEAD, &job, file)).await, (404, String::new()));
-    assert_eq!(told(harness.client.get(harness.url(file))).await.0, 401);
-    let short = harness.with_job_token(Method::GET, &job, "/.executors/files/batch-changes/spec");
-    assert_eq!(told(short).await.0, 400);
 }

@@ -4,6 +4,7 @@
 mod auth;
 mod dequeue;
 mod fetch;
+mod files;
 mod harness;
 mod heartbeat;
 mod jobs_api;

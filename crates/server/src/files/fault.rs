@@ -1,0 +1,45 @@
+//! Why an upload is not taken.
+
+use std::io;
+use std::time::Duration;
+use store::StoreError;
+
+/// A file was not received, kept or removed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileFault {
+    /// It is too large.
+    #[error("the file is larger than {limit} bytes, which is the limit for one file")]
+    TooLarge {
+        /// Bytes that one file may have.
+        limit: u64,
+    },
+    /// It comes too slowly, or not at all.
+    #[error("the file did not arrive in time: some of it every {} seconds, all of it within {}", .idle.as_secs(), .whole.as_secs())]
+    TooSlow {
+        /// How long nothing may come.
+        idle: Duration,
+        /// How long all of it may take.
+        whole: Duration,
+    },
+    /// The connection broke, or what came is no proper body.
+    #[error("the file could not be read to its end")]
+    Broken,
+    /// Too many come at once.
+    #[error("too many files are being uploaded: try again")]
+    Busy,
+    /// There are too many already.
+    #[error(
+        "all uploaded files together may take {limit} bytes, and that is reached: files of jobs that ended are \
+             removed in time"
+    )]
+    Full {
+        /// Bytes that all files may have together.
+        limit: u64,
+    },
+    /// Our disk failed.
+    #[error("the server's disk failed: {0}")]
+    Io(#[from] io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

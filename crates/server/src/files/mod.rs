@@ -1,0 +1,84 @@
+//! Uploaded files, which jobs bring along into their workspaces.
+//!
+//! ```text
+//! DIR/files/<id>           one file's content; what is known of it is in the store
+//! DIR/files/unfinished-…   one that is arriving
+//! ```
+//!
+//! A content is put in place before its row is written, and removed after its row is: so a crash
+//! leaves at most a content without a row, which the next start removes.
+
+mod fault;
+mod receive;
+
+pub(crate) use fault::FileFault;
+
+use crate::config::Limits;
+use jiff::Timestamp;
+use jobs::files::is_file_id;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::Store;
+use tokio::sync::Semaphore;
+
+/// Contents that are arriving. Whatever is left of them at a start goes.
+const UNFINISHED: &str = "unfinished-";
+
+/// The uploaded files.
+pub(crate) struct Files {
+    dir: PathBuf,
+    store: Arc<dyn Store>,
+    limits: Limits,
+    /// One permit per upload under way.
+    uploads: Semaphore,
+}
+
+impl Files {
+    /// Opens the directory and clears away what a crash may have left in it.
+    pub(crate) async fn open(dir: PathBuf, store: Arc<dyn Store>, limits: Limits) -> Result<Self, FileFault> {
+        crate::private_files::make_private_dir(&dir)?;
+        for entry in std::fs::read_dir(&dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let orphan = is_file_id(&name) && store.file(&name).await?.is_none();
+            if orphan || name.starts_with(UNFINISHED) {
+                tracing::info!(file = name, "clearing away an unfinished upload");
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        let uploads = Semaphore::new(limits.uploads);
+        Ok(Self { dir, store, limits, uploads })
+    }
+
+    /// The content of a file that the store knows, and its length.
+    pub(crate) async fn content(&self, id: &str) -> io::Result<(tokio::fs::File, u64)> {
+        let file = tokio::fs::File::open(self.path(id)).await?;
+        let length = file.metadata().await?.len();
+        Ok((file, length))
+    }
+
+    /// Removes files that no job has needed since `cutoff`; says how many.
+    pub(crate) async fn forget(&self, cutoff: Timestamp) -> Result<usize, FileFault> {
+        let mut count = 0;
+        loop {
+            let forgotten = self.store.forget_files(cutoff).await?;
+            if forgotten.is_empty() {
+                return Ok(count);
+            }
+            count += forgotten.len();
+            for id in forgotten {
+                match tokio::fs::remove_file(self.path(&id)).await {
+                    Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault.into()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Where a file's content is. Nothing but an id of ours may become part of a path.
+    fn path(&self, id: &str) -> PathBuf {
+        debug_assert!(is_file_id(id), "{id:?} is no file id");
+        self.dir.join(id)
+    }
+}

@@ -1,0 +1,119 @@
+//! Taking a file in: hashed and written as it comes, whole or not at all.
+
+use super::{FileFault, Files, UNFINISHED};
+use axum::body::{Body, HttpBody};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use store::{FileRow, NewFile};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Bytes that are gathered before they are written.
+const BUFFER: usize = 1 << 20;
+/// Random bytes of an id.
+const ID_BYTES: usize = 16;
+
+/// A file that has arrived whole and lies on the disk, but is nobody's yet. Dropping it removes it.
+pub(crate) struct Arrived {
+    content: NamedTempFile,
+    size: u64,
+    sha256: String,
+}
+
+impl Files {
+    /// Writes `body` to the disk. If the client hangs up meanwhile, nothing is left of it.
+    pub(crate) async fn receive(&self, body: Body) -> Result<Arrived, FileFault> {
+        let _permit = self.permit().await?;
+        let taken = self.store.files_size().await?;
+        let room = self.limits.files_total.saturating_sub(taken);
+        let limit = self.limits.file.min(room);
+        if body.size_hint().lower() > limit {
+            return Err(self.too_large(limit));
+        }
+        let private = PermissionsExt::from_mode(0o600);
+        let content =
+            tempfile::Builder::new().prefix(UNFINISHED).permissions(private).tempfile_in(&self.dir)?;
+        let file = tokio::fs::File::from_std(content.as_file().try_clone()?);
+        let (size, sha256) = self.write(body, file, limit).await?;
+        Ok(Arrived { content, size, sha256 })
+    }
+
+    /// Makes an arrived file one that jobs may name: all of it, or nothing.
+    pub(crate) async fn keep(
+        &self,
+        arrived: Arrived,
+        name: String,
+        modified_at: Timestamp,
+    ) -> Result<FileRow, FileFault> {
+        let Arrived { content, size, sha256 } = arrived;
+        let id = new_id()?;
+        let (path, dir) = (self.path(&id), self.dir.clone());
+        let target = path.clone();
+        tokio::task::spawn_blocking(move || put_in_place(content, &target, &dir))
+            .await
+            .map_err(io::Error::other)??;
+        match self.store.add_file(NewFile { id, name, size, sha256, modified_at }).await {
+            Ok(row) => Ok(row),
+            Err(fault) => {
+                tokio::fs::remove_file(&path).await?;
+                Err(fault.into())
+            }
+        }
+    }
+
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, FileFault> {
+        let permit = timeout(self.limits.upload_queue, self.uploads.acquire()).await;
+        permit.ok().and_then(Result::ok).ok_or(FileFault::Busy)
+    }
+
+    async fn write(&self, body: Body, file: tokio::fs::File, limit: u64) -> Result<(u64, String), FileFault> {
+        let slow = || FileFault::TooSlow { idle: self.limits.body_read, whole: self.limits.upload };
+        let end = Instant::now() + self.limits.upload;
+        let mut file = BufWriter::with_capacity(BUFFER, file);
+        let mut hash = Sha256::new();
+        let mut size = 0;
+        let mut body = body.into_data_stream();
+        loop {
+            let soon = end.min(Instant::now() + self.limits.body_read);
+            let Some(chunk) = timeout_at(soon, body.next()).await.map_err(|_| slow())? else { break };
+            let chunk = chunk.map_err(|_| FileFault::Broken)?;
+            size += chunk.len() as u64;
+            if size > limit {
+                return Err(self.too_large(limit));
+            }
+            hash.update(&chunk);
+            file.write_all(&chunk).await?;
+        }
+        file.flush().await?;
+        file.get_ref().sync_all().await?;
+        Ok((size, hex::encode(hash.finalize())))
+    }
+
+    /// The refusal of what does not fit, by what it does not fit into.
+    const fn too_large(&self, limit: u64) -> FileFault {
+        if limit < self.limits.file {
+            FileFault::Full { limit: self.limits.files_total }
+        } else {
+            FileFault::TooLarge { limit }
+        }
+    }
+}
+
+/// Blocks until the name is on the disk as well.
+fn put_in_place(content: NamedTempFile, path: &Path, dir: &Path) -> io::Result<()> {
+    content.persist_noclobber(path).map_err(|fault| fault.error)?;
+    File::open(dir)?.sync_all()
+}
+
+fn new_id() -> io::Result<String> {
+    let mut bytes = [0_u8; ID_BYTES];
+    getrandom::fill(&mut bytes).map_err(|fault| io::Error::other(fault.to_string()))?;
+    Ok(hex::encode(bytes))
+}

@@ -1,0 +1,70 @@
+//! Uploading files that jobs bring along.
+
+use super::input::Parameters;
+use super::problem::Refusal;
+use super::views;
+use crate::api::FileView;
+use crate::app::App;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use jobs::JobSpec;
+use serde::Deserialize;
+use store::StoreError;
+
+/// Bytes of a file's name at most.
+const MAX_NAME: usize = 255;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct About {
+    name: String,
+    modified_at: Option<Timestamp>,
+}
+
+/// `POST /files`: the body is the file. If the client hangs up meanwhile, nothing is kept.
+pub(super) async fn upload(
+    State(app): State<App>,
+    Parameters(About { name, modified_at }): Parameters<About>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<FileView>), Refusal> {
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(super::input::invalid_query(format!(
+            "name must have 1 to {MAX_NAME} bytes and no control characters"
+        )));
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        let title = "The request body can't be taken";
+        let detail = "a file is kept as it comes: send it without Content-Encoding";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded_file", title, detail));
+    }
+    let arrived = app.files.receive(body).await?;
+    let modified_at = modified_at.unwrap_or_else(|| app.clock.now());
+    let running = app.clone();
+    let row = app.see_through(async move { running.files.keep(arrived, name, modified_at).await }).await??;
+    tracing::info!(file = row.id, size = row.size, "a file was uploaded");
+    Ok((StatusCode::CREATED, Json(views::file(row))))
+}
+
+/// Looks at what a job wants to bring along: it must be there, and not be too much. What is known only
+/// here is noted in the specification.
+pub(super) async fn look_up(app: &App, spec: &mut JobSpec) -> Result<(), Refusal> {
+    let mut size = 0;
+    for file in &mut spec.files {
+        let Some(id) = &file.upload else { continue };
+        let row = app.store.file(id).await?.ok_or_else(|| StoreError::UnknownFile(id.clone()))?;
+        file.modified_at.get_or_insert(row.modified_at);
+        size += row.size;
+    }
+    let limit = app.limits.job_files;
+    if size <= limit {
+        return Ok(());
+    }
+    let detail = format!("the job's uploaded files take {size} bytes: at most {limit} are allowed together");
+    let title = "The job can't be run as it is";
+    Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, detail))
+}
