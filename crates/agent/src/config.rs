@@ -9,6 +9,9 @@ use wire::heartbeat::Telemetry;
 
 /// The most text of one log entry that is kept: 64 MiB.
 pub const DEFAULT_LOG_CAP: u64 = 64 << 20;
+/// What a stock control plane is told of our version, when jobs are asked for and in heartbeats: a
+/// development build, which by its documentation gets the newest payload and is compared to nothing.
+pub const ANNOUNCED_VERSION: &str = "0.0.0+dev";
 /// Where host programs are looked for, unless the configuration says otherwise.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -36,7 +39,8 @@ pub struct AgentConfig {
     pub multi_queue: bool,
     /// This agent's name, new at every start.
     pub name: String,
-    /// This agent's version; the control plane chooses the payload version by it.
+    /// The version to announce, by which a stock control plane chooses the payload. Our own, which is
+    /// told to a control plane of ours, is in `telemetry`.
     pub version: String,
     /// How many jobs run at the same time, at least 1.
     pub max_jobs: usize,
@@ -92,7 +96,7 @@ impl AgentConfig {
             queues: vec![queue.to_owned()],
             multi_queue: false,
             name: name.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: ANNOUNCED_VERSION.to_owned(),
             max_jobs: 1,
             poll_interval: Duration::from_secs(1),
             max_runtime: Some(Duration::from_mins(30)),

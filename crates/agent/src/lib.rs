@@ -27,6 +27,6 @@ mod text;
 mod timeline;
 mod workspace;
 
-pub use config::{AgentConfig, Announced, DEFAULT_LOG_CAP};
+pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP};
 pub use error::{AgentError, Summary};
 pub use run::run;

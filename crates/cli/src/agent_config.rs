@@ -14,10 +14,6 @@ use url::Url;
 use wire::DockerAuthConfig;
 use wire::heartbeat::Telemetry;
 
-/// What the agent says its version is when it asks for a job. A control plane chooses the payload by
-/// it; this one is documented to get the newest everywhere.
-const PROTOCOL_VERSION: &str = "0.0.0+dev";
-
 const QUEUE_NAMES: &str = "batches, codeintel";
 
 /// Where an agent finds its control plane.
@@ -111,7 +107,6 @@ impl AgentSettings {
     pub(crate) fn config(self, connection: Connection, host: &str, work_dir: PathBuf) -> AgentConfig {
         let name = format!("{host}-{}", uuid::Uuid::new_v4());
         let mut config = AgentConfig::new(connection.url, connection.password, "", &name, work_dir);
-        PROTOCOL_VERSION.clone_into(&mut config.version);
         config.queues = connection.queues;
         config.multi_queue = connection.multi_queue;
         config.max_jobs = self.max_jobs;
@@ -344,6 +339,14 @@ mod tests {
             let faults = read(&[(name, "-1")]).map(drop).unwrap_err();
             assert!(faults.len() == 1 && faults[0].contains(name), "{faults:?}");
         }
+    }
+
+    #[test]
+    fn what_is_announced_is_no_release_and_what_is_told_to_ours_is() {
+        let (connection, settings) = read(&[]).unwrap();
+        let config = settings.config(connection, "host", PathBuf::from("/work"));
+        assert_eq!(config.version, "0.0.0+dev");
+        assert_eq!(config.telemetry.executor_version, env!("CARGO_PKG_VERSION"));
     }
 
     #[test]

@@ -30,7 +30,12 @@ impl Api {
 
     /// Says which jobs run.
     pub(crate) async fn heartbeat(&self, running: Running) -> Result<HeartbeatAnswer, ApiError> {
-        let reply = self.beat(running, self.config().telemetry.clone()).await?;
+        let mut telemetry = self.config().telemetry.clone();
+        if !self.is_ours() {
+            // It would compare our number to its own and warn of a difference that means nothing.
+            telemetry.executor_version.clone_from(&self.config().version);
+        }
+        let reply = self.beat(running, telemetry).await?;
         let Some(value) = reply.json::<serde_json::Value>()? else {
             return Ok(HeartbeatAnswer::default());
         };

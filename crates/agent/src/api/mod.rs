@@ -88,6 +88,11 @@ impl Api {
         Ok(Self(Arc::new(Inner { http, config, log_append })))
     }
 
+    /// Whether the control plane has shown that it knows our additions to the protocol.
+    fn is_ours(&self) -> bool {
+        self.can_append()
+    }
+
     /// Whether the control plane has said that it takes log text at an offset.
     pub(crate) fn can_append(&self) -> bool {
         self.0.log_append.load(Ordering::Relaxed)

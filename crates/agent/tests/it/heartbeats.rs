@@ -50,6 +50,32 @@ async fn answers_that_say_nothing_of_jobs_stop_none() {
 }
 
 #[tokio::test]
+async fn a_stock_control_plane_is_told_a_version_that_it_compares_to_nothing() {
+    for ours in [false, true] {
+        let plan = Plan { ours, ..Plan::default() };
+        let harness = Harness::start_with(plan, Vec::new(), |config| {
+            agent::ANNOUNCED_VERSION.clone_into(&mut config.version);
+            "0.1.0".clone_into(&mut config.telemetry.executor_version);
+        });
+        let told = |what: &str, key: &str, version: &str| {
+            let last = harness.plane.plan().named(what).pop();
+            last.is_some_and(|call| call.body[key] == version).then_some(())
+        };
+        eventually("a dequeue", || told("dequeue", "version", "0.0.0+dev")).await;
+        if ours {
+            // It is known by its answer to that.
+            eventually("the real version", || told("heartbeat", "executorVersion", "0.1.0")).await;
+        } else {
+            beats(&harness, 5).await;
+            let heartbeats = harness.plane.plan().named("heartbeat");
+            assert!(heartbeats.iter().all(|call| call.body["executorVersion"] != "0.1.0"), "{heartbeats:?}");
+            assert_eq!(told("heartbeat", "executorVersion", "0.0.0+dev"), Some(()));
+        }
+        harness.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_cancellation_stops_the_job_and_is_final() {
     let harness = Harness::start(one_job(), vec![vec![Act::Out("begun\n"), Act::UntilStopped]]);
     job_runs(&harness).await;
