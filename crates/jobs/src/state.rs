@@ -7,7 +7,7 @@
 //!    │  │ cancel         │  │  └─ fail ─────────▶ failed      (canceled, if a cancel was asked for)
 //!    │  └──▶ canceled    │  └──── err ──────────▶ errored     (failed once the retries are spent;
 //!    │                   │                                     canceled, if a cancel was asked for)
-//!    ├───── stall ───────┘                        failed      (stalled once too often)
+//!    ├── stall, release ─┘                        failed      (stalled once too often)
 //!    └───── claim from errored, after the retry delay: straight to processing
 //! ```
 //!
@@ -18,6 +18,11 @@ use crate::policy::RetryPolicy;
 use crate::reason::EndReason;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// Claims of one job that may be taken back free of charge because their executor never heard of them.
+/// From then on such a claim costs as much as one whose executor fell silent: a job that can't be
+/// delivered at all must come to an end as well.
+pub const MAX_FREE_CLAIMS: u32 = 100;
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -153,6 +158,8 @@ pub enum Event {
         /// The epoch whose heartbeat is overdue.
         epoch: u32,
     },
+    /// The claim's answer never reached its executor, so nothing was begun.
+    Release(Lease),
     /// Somebody wants it stopped.
     Cancel,
 }
@@ -184,9 +191,11 @@ pub enum Rejected {
 pub fn transition(record: &Record, event: Event, retry: RetryPolicy) -> Result<Outcome, Rejected> {
     if record.state.is_terminal() {
         return Err(match event {
-            Event::Complete(_) | Event::Error(..) | Event::Fail(..) | Event::Stall { .. } => {
-                Rejected::LeaseLost
-            }
+            Event::Complete(_)
+            | Event::Error(..)
+            | Event::Fail(..)
+            | Event::Stall { .. }
+            | Event::Release(_) => Rejected::LeaseLost,
             Event::Claim { .. } | Event::Cancel => Rejected::Ended(record.state),
         });
     }
@@ -207,6 +216,10 @@ pub fn transition(record: &Record, event: Event, retry: RetryPolicy) -> Result<O
             Ok(stopped_or(&record, State::Failed, reason))
         }
         Event::Stall { epoch } => stall(record, epoch, retry),
+        Event::Release(lease) => {
+            held(record, &lease)?;
+            release(record, retry)
+        }
         Event::Cancel => Ok(cancel(record)),
     }
 }
@@ -249,6 +262,14 @@ fn stall(record: &Record, epoch: u32, retry: RetryPolicy) -> Result<Outcome, Rej
     }
     let record = Record { state: State::Queued, resets: record.resets + 1, ..record.clone() };
     Ok(Outcome { record, reason: None })
+}
+
+/// The epoch stays, so whatever may still come of the claim is refused, and the next one is another.
+fn release(record: &Record, retry: RetryPolicy) -> Result<Outcome, Rejected> {
+    if record.cancel_requested || record.epoch > MAX_FREE_CLAIMS {
+        return stall(record, record.epoch, retry);
+    }
+    Ok(Outcome { record: Record { state: State::Queued, ..record.clone() }, reason: None })
 }
 
 fn cancel(record: &Record) -> Outcome {

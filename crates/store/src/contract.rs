@@ -38,6 +38,10 @@ pub trait Store: Send + Sync {
     /// so without a [`Change`]: look again now and then.
     async fn claim(&self, queues: &[String], executor: &str) -> Result<Option<Claimed>>;
 
+    /// Takes back a claim that its executor never heard of: the job is queued again at once, and its
+    /// token is dead. Should the executor have heard of it after all, nothing that it does counts.
+    async fn release(&self, id: JobId, lease: &Lease) -> Result<JobRow>;
+
     /// Renews the leases of those `ids` that `executor` holds, and says which those are.
     async fn heartbeat(&self, executor: &str, ids: &[JobId]) -> Result<HeartbeatAnswer>;
 

@@ -1,5 +1,6 @@
 //! No sequence of events gives two accepted terminal results, or loses a job.
 
+use jobs::state::MAX_FREE_CLAIMS;
 use jobs::{EndReason, Event, Lease, Outcome, Record, Rejected, RetryPolicy, State, transition};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -13,7 +14,8 @@ fn events() -> impl Strategy<Value = Event> {
         3 => executor.prop_map(|executor| Event::Claim { executor }),
         2 => lease.clone().prop_map(Event::Complete),
         2 => (lease.clone(), Just(code.clone())).prop_map(|(lease, reason)| Event::Error(lease, reason)),
-        1 => (lease, Just(code)).prop_map(|(lease, reason)| Event::Fail(lease, reason)),
+        1 => (lease.clone(), Just(code)).prop_map(|(lease, reason)| Event::Fail(lease, reason)),
+        1 => lease.prop_map(Event::Release),
         2 => (0..8_u32).prop_map(|epoch| Event::Stall { epoch }),
         1 => Just(Event::Cancel),
     ]
@@ -106,6 +108,21 @@ proptest! {
         prop_assert_eq!(claims, policy.max_resets + 1);
         prop_assert_eq!(record.state, State::Failed);
     }
+
+    /// So does one whose claims never reach anybody, only later.
+    #[test]
+    fn a_job_that_can_not_be_delivered_ends(policy in policies()) {
+        let mut record = Record::new();
+        let mut claims = 0;
+        while !record.state.is_terminal() {
+            record = transition(&record, Event::Claim { executor: "a".into() }, policy).unwrap().record;
+            claims += 1;
+            let lease = Lease { epoch: record.epoch, executor: "a".into() };
+            record = transition(&record, Event::Release(lease), policy).unwrap().record;
+        }
+        prop_assert_eq!(claims, MAX_FREE_CLAIMS + policy.max_resets + 1);
+        prop_assert_eq!(record.state, State::Failed);
+    }
 }
 
 fn claimed() -> (Record, Lease) {
@@ -126,6 +143,7 @@ fn a_cancelled_job_ends_cancelled_whoever_died() {
         Event::Error(lease.clone(), failed.clone()),
         Event::Fail(lease.clone(), failed),
         Event::Stall { epoch: 1 },
+        Event::Release(lease.clone()),
     ] {
         let outcome = transition(&record, event.clone(), policy).unwrap();
         assert_eq!(outcome.record.state, State::Canceled, "{event:?}");
@@ -144,4 +162,22 @@ fn an_old_lease_is_refused_after_a_reset() {
     assert_eq!(transition(&record, Event::Complete(old), policy), Err(Rejected::LeaseLost));
     let new = Lease { epoch: 2, executor: "a".into() };
     assert!(transition(&record, Event::Complete(new), policy).is_ok());
+}
+
+#[test]
+fn a_released_claim_costs_nothing_and_is_fenced() {
+    let policy = RetryPolicy { max_resets: 0, ..RetryPolicy::default() };
+    let (record, old) = claimed();
+    let other = Lease { executor: "b".into(), ..old.clone() };
+    assert_eq!(transition(&record, Event::Release(other), policy), Err(Rejected::LeaseLost));
+    let outcome = transition(&record, Event::Release(old.clone()), policy).unwrap();
+    assert_eq!(outcome.reason, None);
+    let record = outcome.record;
+    assert_eq!((record.state, record.epoch), (State::Queued, 1));
+    assert_eq!((record.resets, record.failures), (0, 0));
+    assert_eq!(transition(&record, Event::Release(old.clone()), policy), Err(Rejected::LeaseLost));
+    let record = transition(&record, Event::Claim { executor: "a".into() }, policy).unwrap().record;
+    for event in [Event::Complete(old.clone()), Event::Release(old)] {
+        assert_eq!(transition(&record, event, policy), Err(Rejected::LeaseLost));
+    }
 }

@@ -1,4 +1,5 @@
-//! How jobs end: well, badly, by order, or because their executor fell silent.
+//! How jobs and their tries end: well, badly, by order, because their executor fell silent, or because it
+//! never heard of them.
 
 use super::SqliteStore;
 use super::database::Durability;
@@ -41,6 +42,19 @@ pub(super) async fn finish(
     let job = apply(store, id, event, message).await?;
     drop(quiet);
     store.logs.forget(id, lease.epoch);
+    Ok(job)
+}
+
+pub(super) async fn release(store: &SqliteStore, id: JobId, lease: &Lease) -> Result<JobRow, StoreError> {
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let life = Life::load(&mut write, id).await?;
+    let message = (!life.record.cancel_requested).then_some(GAVE_UP);
+    let with = Circumstances { now: store.clock.now(), retry: store.retry, message, token: None };
+    life.advance(&mut write, Event::Release(lease.clone()), with).await?;
+    let job = job_rows::load(&mut write, id).await?;
+    write.commit().await?;
+    store.logs.forget(id, lease.epoch);
+    announce(store, &job);
     Ok(job)
 }
 

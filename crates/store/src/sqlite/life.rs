@@ -82,6 +82,7 @@ impl Life {
 
     fn after(mut self, outcome: Outcome, with: &Circumstances<'_>) -> Result<Self, StoreError> {
         let claimed = outcome.record.epoch != self.record.epoch;
+        let reset = outcome.record.resets != self.record.resets;
         self.record = outcome.record;
         match self.record.state {
             State::Processing if claimed => {
@@ -95,7 +96,10 @@ impl Life {
             // A cancel was asked for: all else goes on.
             State::Processing => {}
             State::Queued => {
-                self.queued_at = with.now;
+                // A job that nobody ever got was queued all the time.
+                if reset {
+                    self.queued_at = with.now;
+                }
                 self.started_at = None;
                 self.token_hash = None;
             }

@@ -33,6 +33,10 @@ impl Store for SqliteStore {
         claim::claim(self, queues, executor).await
     }
 
+    async fn release(&self, id: JobId, lease: &Lease) -> Result<JobRow> {
+        end::release(self, id, lease).await
+    }
+
     async fn heartbeat(&self, executor: &str, ids: &[JobId]) -> Result<HeartbeatAnswer> {
         lease::heartbeat(self, executor, ids).await
     }

@@ -9,6 +9,7 @@ pub(crate) mod logs;
 pub(crate) mod logs_limits;
 pub(crate) mod model;
 pub(crate) mod registry;
+pub(crate) mod release;
 pub(crate) mod retry;
 pub(crate) mod stall;
 pub(crate) mod world;
@@ -37,6 +38,9 @@ macro_rules! each_test {
                 a_retry_keeps_the_secrets_and_clears_the_end;
             stall: a_stalled_job_is_queued_again, after_the_last_reset_a_job_has_failed,
                 a_canceled_job_that_stalls_is_canceled, only_silent_jobs_stall, an_old_lease_opens_nothing;
+            release: a_released_job_is_queued_again_free_of_charge, a_released_lease_is_dead,
+                only_the_current_lease_is_released, a_canceled_job_that_is_released_is_canceled,
+                a_job_that_never_arrives_has_failed_in_the_end;
             cancel: a_queued_job_is_canceled_at_once, a_running_job_is_asked_to_stop,
                 an_errored_job_is_not_tried_again, ended_jobs_can_not_be_canceled,
                 a_result_that_comes_before_the_cancel_counts;
@@ -87,6 +91,7 @@ fn no_test_was_forgotten() {
         include_str!("logs_limits.rs"),
         include_str!("model.rs"),
         include_str!("registry.rs"),
+        include_str!("release.rs"),
         include_str!("retry.rs"),
         include_str!("stall.rs"),
     ];

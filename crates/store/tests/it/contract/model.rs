@@ -17,6 +17,7 @@ enum Call {
     Submit { queue: usize },
     Claim { queues: Vec<usize>, executor: usize },
     Finish { job: usize, lease: Whose, how: How },
+    Release { job: usize, lease: Whose },
     Cancel { job: usize },
     Stall { silence: i64 },
     Heartbeat { executor: usize },
@@ -47,6 +48,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
         3 => (0..ALL_QUEUES.len()).prop_map(|queue| Call::Submit { queue }),
         5 => (queues, 0..EXECUTORS.len()).prop_map(|(queues, executor)| Call::Claim { queues, executor }),
         3 => (job(), whose(), how).prop_map(|(job, lease, how)| Call::Finish { job, lease, how }),
+        1 => (job(), whose()).prop_map(|(job, lease)| Call::Release { job, lease }),
         1 => job().prop_map(|job| Call::Cancel { job }),
         2 => (0_i64..20).prop_map(|silence| Call::Stall { silence }),
         1 => (0..EXECUTORS.len()).prop_map(|executor| Call::Heartbeat { executor }),
@@ -168,6 +170,12 @@ async fn make(world: &World, model: &mut Model, call: Call) {
             }
         }
         Call::Finish { job, lease, how } => finish(world, model, job, lease, how).await,
+        Call::Release { job, lease } => {
+            let Some(id) = model.jobs.get(job).map(|job| job.id) else { return };
+            let lease = model.lease(job, lease);
+            let applied = applied(world.store.release(id, &lease).await);
+            assert_eq!(applied, model.apply(job, Event::Release(lease), now));
+        }
         Call::Cancel { job } => {
             let Some(id) = model.jobs.get(job).map(|job| job.id) else { return };
             let applied = applied(world.store.cancel(id).await);
