@@ -6,7 +6,8 @@ use jobs::{EndReason, Lease, Rejected, State};
 use store::{Change, Finish, StoreError};
 
 fn refused<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(matches!(result, Err(StoreError::Rejected(Rejected::LeaseLost))), "{result:?}");
+    let fault = result.unwrap_err();
+    assert!(matches!(fault, StoreError::Rejected(Rejected::LeaseLost)), "{fault:?}");
 }
 
 pub(crate) async fn a_released_job_is_queued_again_free_of_charge(open: impl AsyncFn(Setup) -> World) {
