@@ -54,6 +54,19 @@ pub enum ImageError {
         /// What went wrong.
         source: reqwest::Error,
     },
+    /// A container engine, which pulls by itself, could not.
+    #[error(
+        "the container engine could not pull image {image} from {registry}: {said}; check the engine's network, \
+         proxy and certificates"
+    )]
+    EnginePull {
+        /// The image.
+        image: String,
+        /// The registry.
+        registry: String,
+        /// What the engine said.
+        said: String,
+    },
     /// The registry answered what no registry should.
     #[error("{registry} answered {answer}; the registry is out of order or is not a registry")]
     BadRegistry {

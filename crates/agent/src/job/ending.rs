@@ -130,6 +130,7 @@ impl Failure {
 fn of_image(error: &ImageError) -> EndReason {
     match error {
         ImageError::Network { .. }
+        | ImageError::EnginePull { .. }
         | ImageError::RateLimited { .. }
         | ImageError::BadRegistry { .. }
         | ImageError::Io { .. } => EndReason::ImageUnavailable,

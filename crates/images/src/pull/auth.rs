@@ -1,6 +1,5 @@
 //! Answering a registry's challenge.
 
-use crate::RegistryCredentials;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_auth::parser::ChallengeParser;
@@ -90,25 +89,6 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// What a Docker configuration has for `registry`. Its keys may be hosts or old API addresses.
-pub(super) fn credentials_for<'a>(
-    all: &'a RegistryCredentials,
-    registry: &str,
-) -> Option<&'a (String, SecretString)> {
-    let is_meant = |key: &str| host_of(key) == registry;
-    all.by_host
-        .get(registry)
-        .or_else(|| all.by_host.iter().find(|(key, _)| is_meant(key)).map(|(_, pair)| pair))
-}
-
-fn host_of(key: &str) -> &str {
-    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    match rest.split('/').next().unwrap_or(rest) {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io",
-        host => host,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,22 +135,6 @@ mod tests {
         for answer in ["", "{}", r#"{"token":""}"#, "{\"token\":\"a\\nb\"}"] {
             assert_eq!(bearer(answer.as_bytes()), None, "{answer}");
         }
-    }
-
-    #[test]
-    fn credentials_are_found_under_any_spelling() {
-        let pair = |user: &str| (user.to_owned(), SecretString::from("secret"));
-        let by_host =
-            [("https://index.docker.io/v1/", "hub"), ("ghcr.io", "gh"), ("http://127.0.0.1:5000", "local")];
-        let all = RegistryCredentials {
-            by_host: by_host.iter().map(|(key, user)| ((*key).to_owned(), pair(user))).collect(),
-        };
-        let user = |registry: &str| credentials_for(&all, registry).map(|(user, _)| user.as_str());
-        assert_eq!(
-            (user("docker.io"), user("ghcr.io"), user("127.0.0.1:5000")),
-            (Some("hub"), Some("gh"), Some("local"))
-        );
-        assert_eq!((user("quay.io"), user("127.0.0.1:5001"), user("io")), (None, None, None));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl<'a> Registry<'a> {
             transport,
             reference,
             base: transport::base(reference.registry())?,
-            credentials: auth::credentials_for(credentials, reference.registry()),
+            credentials: credentials.for_registry(reference.registry()),
             authorization: Mutex::new(None),
         })
     }
