@@ -2,11 +2,12 @@
 //! somebody named besides.
 //!
 //! Invariant: what is named is added to what the system has and never replaces it. There is one store
-//! of certificates in a process, read when the first connection needs it.
+//! of certificates in a process, read when the first server shows its certificate.
 
 mod error;
 mod places;
 mod roots;
+mod verifier;
 
 pub use error::CertificateError;
 pub use places::Places;

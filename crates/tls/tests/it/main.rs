@@ -44,7 +44,7 @@ fn shake(config: ClientConfig, authority: &Authority) -> Result<(), rustls::Erro
 }
 
 fn trusts(roots: &Roots, authority: &Authority) -> bool {
-    match shake(roots.client_config().expect("nothing wrong was named"), authority) {
+    match shake(roots.client_config(), authority) {
         Ok(()) => true,
         Err(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)) => false,
         Err(other) => panic!("{other}"),
@@ -126,7 +126,9 @@ fn what_is_named_and_of_no_use_is_refused() {
     write(&root.path().join("large"), &"x".repeat(9 << 20));
     let refused = |file: &str, directories: &str| {
         let roots = Roots::new(Places::beneath(root.path()).and(file, directories));
-        assert!(roots.client_config().is_err() && roots.bundle().is_err());
+        assert!(roots.bundle().is_err());
+        let shaken = shake(roots.client_config(), &Authority::new("any"));
+        assert!(matches!(shaken, Err(rustls::Error::General(_))), "{shaken:?}");
         roots.check().expect_err("it is of no use")
     };
     for (name, rule) in [
@@ -145,13 +147,34 @@ fn what_is_named_and_of_no_use_is_refused() {
 }
 
 #[test]
+fn a_server_is_believed_for_its_own_names_only() {
+    let ours = Authority::new("ours");
+    let root = tempfile::tempdir().expect("a temporary directory");
+    write(&root.path().join(FILES[0]), ours.pem());
+    let config = Arc::new(Roots::new(Places::beneath(root.path())).client_config());
+    let name = "elsewhere.test".try_into().expect("a good name");
+    let mut client = ClientConnection::new(config, name).expect("a client");
+    let mut server = ServerConnection::new(Arc::new(ours.server_config())).expect("a server");
+    let mut wire = Vec::new();
+    client.write_tls(&mut wire).expect("memory can be written");
+    server.read_tls(&mut &*wire).expect("memory can be read");
+    server.process_new_packets().expect("a good hello");
+    wire.clear();
+    server.write_tls(&mut wire).expect("memory can be written");
+    client.read_tls(&mut &*wire).expect("memory can be read");
+    let refused = client.process_new_packets().expect_err("the name is another");
+    assert!(refused.to_string().contains("not valid for name"), "{refused}");
+}
+
+#[test]
 fn nothing_is_read_before_it_is_needed() {
     let ours = Authority::new("ours");
     let root = tempfile::tempdir().expect("a temporary directory");
     let roots = Roots::new(Places::beneath(root.path()));
     let clone = roots.clone();
+    let config = clone.client_config();
     write(&root.path().join(FILES[5]), ours.pem());
-    assert!(trusts(&clone, &ours), "it was there when it was needed");
+    shake(config, &ours).expect("it was there when it was needed");
     fs::remove_file(root.path().join(FILES[5])).expect("it is removed");
     assert!(trusts(&roots, &ours), "and is not read again");
 }
