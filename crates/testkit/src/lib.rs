@@ -1,14 +1,17 @@
-//! What tests share: a clock that can be set, image archives, a disk that can be filled, a private authority,
-//! loud skips.
+//! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a private authority, a
+//! scripted stock instance, loud skips.
 //!
 //! Invariant: a development dependency only.
 
 mod clock;
 mod disk;
+mod engine;
 pub mod image;
 mod skip;
+pub mod stock_server;
 pub mod tls;
 
 pub use clock::MockClock;
 pub use disk::SmallDisk;
+pub use engine::{Engine, EngineKind};
 pub use skip::{have_root, missing_part};

@@ -1,0 +1,227 @@
+//! A real container engine for tests: in namespaces of its own, stopped when nobody uses it any more.
+
+use crate::image::{Archive, digest};
+use crate::{have_root, missing_part};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const KEEPER: &str = include_str!("engine/keeper.sh");
+/// How long an engine may take to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Which engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// `dockerd`, of Debian's `docker.io`.
+    Docker,
+    /// `podman system service`.
+    Podman,
+}
+
+/// An engine that runs as long as somebody has one of these.
+#[derive(Debug)]
+pub struct Engine {
+    dir: PathBuf,
+    _user: File,
+}
+
+impl Engine {
+    /// The one that all tests of this program share. `None` when a part is missing, which is told.
+    pub fn shared(test: &str, kind: EngineKind) -> Option<Self> {
+        let program = std::env::current_exe().expect("this program has a path");
+        let key = hex::encode(&Sha256::digest(program.as_os_str().as_encoded_bytes())[..4]);
+        Self::at(test, kind, &format!("{}-{key}", kind.name()))
+    }
+
+    /// One that nobody else uses.
+    pub fn own(test: &str, kind: EngineKind) -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self::at(test, kind, &format!("{}-own-{}-{number}", kind.name(), std::process::id()))
+    }
+
+    fn at(test: &str, kind: EngineKind, name: &str) -> Option<Self> {
+        let programs = [kind.program(), "docker", "unshare", "flock", "ip"];
+        for (there, part) in programs.map(|part| (on_path(part), part)).into_iter().chain([(have_root(), "root")]) {
+            if !there {
+                missing_part(test, part);
+                return None;
+            }
+        }
+        let dir = std::env::temp_dir().join(format!("executor-engine-{name}"));
+        let gate = lock_gate(&dir.with_extension("gate"));
+        if !is_running(&dir) {
+            start(kind, &dir);
+        }
+        let user = users(&dir);
+        user.lock_shared().expect("a lock");
+        let engine = Self { dir, _user: user };
+        engine.wait_until_ready();
+        drop(gate);
+        Some(engine)
+    }
+
+    /// What `DOCKER_HOST` is for it.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.dir.join("docker.sock").display())
+    }
+
+    /// Its own files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A command of Docker's client.
+    pub fn docker(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", &self.dir).args(args);
+        command
+    }
+
+    /// What a command of Docker's client, which must work, writes.
+    pub fn told(&self, args: &[&str]) -> String {
+        let output = self.docker(args).output().expect("docker runs");
+        let (said, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "docker {args:?}: {stderr}");
+        said.trim().to_owned()
+    }
+
+    /// Gives it an image as `name`.
+    pub fn load(&self, name: &str, image: &Archive) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), image.docker()).expect("the archive is written");
+        let path = file.path().to_str().expect("a plain path");
+        self.told(&["load", "--quiet", "--input", path]);
+        // All archives have the same name in them, so that it may mean another image by now.
+        self.told(&["tag", &digest(&image.config()), name]);
+    }
+
+    /// A command in its network.
+    pub fn in_network(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg(program);
+        command
+    }
+
+    /// The engine's process.
+    pub fn pid(&self) -> u32 {
+        let keeper = fs::read_to_string(self.dir.join("keeper.pid")).expect("the keeper runs");
+        let children = format!("/proc/{0}/task/{0}/children", keeper.trim());
+        let children = fs::read_to_string(children).expect("the keeper runs");
+        let is_engine = |pid: &&str| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            [EngineKind::Docker, EngineKind::Podman].iter().any(|kind| name.trim() == kind.program())
+        };
+        let pid = children.split_whitespace().find(is_engine).expect("the engine runs");
+        pid.parse().expect("a number")
+    }
+
+    /// Lets an engine that was killed be started again.
+    pub fn start_again(&self) {
+        fs::write(self.dir.join("again"), "").expect("a file");
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
+        let begun = Instant::now();
+        while !self.docker(&["version"]).output().is_ok_and(|output| output.status.success()) {
+            let log = || fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            assert!(begun.elapsed() < READY_LIMIT, "the engine is not ready: {}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl EngineKind {
+    fn name(self) -> &'static str {
+        self.program()
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Self::Docker => "dockerd",
+            Self::Podman => "podman",
+        }
+    }
+
+    /// Its command line, with everything that it keeps in `dir`.
+    fn command(self, dir: &Path) -> Vec<String> {
+        let at = |name: &str| dir.join(name).display().to_string();
+        let group = format!("/{}", dir.file_name().unwrap_or_default().display());
+        let socket = format!("unix://{}", at("docker.sock"));
+        let own = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect();
+        match self {
+            Self::Docker => {
+                let mut command: Vec<String> = own(&["dockerd", "--host", &socket, "--data-root", &at("data")]);
+                command.extend(own(&["--exec-root", &at("exec"), "--pidfile", &at("pid"), "--cgroup-parent", &group]));
+                if on_path("runsc") {
+                    command.extend(own(&["--add-runtime", "runsc=runsc"]));
+                }
+                command
+            }
+            Self::Podman => {
+                let mut command: Vec<String> = own(&["podman", "--root", &at("data"), "--runroot", &at("exec")]);
+                command.extend(own(&["--tmpdir", &at("tmp"), "--cgroup-manager", "cgroupfs", "--runtime", "runc"]));
+                command.extend(own(&["system", "service", "--time", "0", &socket]));
+                command
+            }
+        }
+    }
+}
+
+fn start(kind: EngineKind, dir: &Path) {
+    // One whose keeper was killed.
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir).expect("a directory");
+    let script = dir.join("keeper.sh");
+    fs::write(&script, KEEPER).expect("the script is written");
+    let quiet = || Stdio::null();
+    let keeper = Command::new("unshare")
+        .args(["--net", "--mount", "--propagation", "slave", "/bin/sh"])
+        .arg(script)
+        .arg(dir)
+        .args(kind.command(dir))
+        .stdin(quiet())
+        .stdout(quiet())
+        .stderr(quiet())
+        // It outlives the test that starts it.
+        .process_group(0)
+        .spawn()
+        .expect("the keeper starts");
+    fs::write(dir.join("keeper.pid"), keeper.id().to_string()).expect("a file");
+}
+
+/// Whether its keeper lives.
+fn is_running(dir: &Path) -> bool {
+    let Ok(pid) = fs::read_to_string(dir.join("keeper.pid")) else { return false };
+    let line = fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+    String::from_utf8_lossy(&line).contains(&*dir.to_string_lossy())
+}
+
+fn users(dir: &Path) -> File {
+    File::options().create(true).append(true).open(dir.join("users")).expect("a file")
+}
+
+/// Locks a file that whoever holds the lock may remove.
+fn lock_gate(path: &Path) -> File {
+    loop {
+        let gate = File::options().create(true).append(true).open(path).expect("a file");
+        gate.lock().expect("a lock");
+        let inode = |meta: io::Result<fs::Metadata>| meta.ok().map(|meta| meta.ino());
+        if inode(gate.metadata()) == inode(fs::metadata(path)) {
+            return gate;
+        }
+    }
+}
+
+fn on_path(program: &str) -> bool {
+    let places = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    places.iter().any(|place| Path::new(place).join(program).exists())
+}

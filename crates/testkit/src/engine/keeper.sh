@@ -1,0 +1,42 @@
+# Runs a container engine as long as somebody uses it: keeper.sh DIR COMMAND…
+#
+# Who uses it holds a lock on DIR/users, which the kernel drops with its holder, whoever killed it. Who
+# starts or stops it holds one on DIR.gate. An engine that is killed is started again when DIR/again is
+# there. Runs in a network and a mount namespace of its own, which end with it.
+set -u
+dir=$1
+shift
+exec 8>>"$dir.gate" 9>>"$dir/users" </dev/null >>"$dir/keeper.log" 2>&1
+ip link set lo up
+cgroups=/sys/fs/cgroup
+
+start() {
+    rm -f "$dir/again" "$dir/docker.sock" "$dir/pid"
+    "$@" 8>&- 9>&- >>"$dir/log" 2>&1 &
+    engine=$!
+}
+
+start "$@"
+free=0
+while [ "$free" -lt 3 ]; do
+    sleep 0.5
+    if [ -e "$dir/again" ] && ! kill -0 "$engine" 2>/dev/null; then start "$@"; fi
+    flock -n 8 || { free=0; continue; }
+    if flock -n 9; then free=$((free + 1)); flock -u 9; else free=0; fi
+    [ "$free" -ge 3 ] || flock -u 8
+done
+
+kill "$engine" 2>/dev/null
+wait "$engine"
+# Whatever a killed engine has left running.
+own=$(basename "$dir")
+find $cgroups -depth -type d -path "*/$own/*" 2>/dev/null | while read -r group; do
+    for pid in $(cat "$group/cgroup.procs" 2>/dev/null); do kill -9 "$pid"; done
+done
+grep -o " $dir/[^ ]*" /proc/self/mounts | sort -r | while read -r mount; do umount -l "$mount"; done
+for attempt in 1 2 3 4 5; do
+    find $cgroups -depth -type d \( -path "*/$own/*" -o -name "$own" \) -exec rmdir {} \; 2>/dev/null
+    rm -rf "$dir" && break
+    sleep 0.2
+done
+rm -f "$dir.gate"
