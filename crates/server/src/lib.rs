@@ -13,6 +13,7 @@ mod app;
 mod auth;
 mod body;
 mod config;
+mod delivery;
 mod error;
 mod executor_api;
 mod fairness;

@@ -1,17 +1,19 @@
 //! Giving out jobs.
 
+use super::given::{self, Given};
 use super::queue::Queue;
 use super::version::payload_version;
 use super::{Failure, job_builder, long_poll, payload};
 use crate::app::App;
 use crate::auth::shared::SharedAuth;
+use crate::delivery::{self, Unflushed};
 use crate::fairness::{Candidate, order, random_below};
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
-use jobs::{EndReason, Lease};
+use jobs::EndReason;
 use store::{Claimed, Finish};
 use wire::additions::{CAPABILITIES, LOG_APPEND};
 use wire::paths::QUEUES;
@@ -22,18 +24,20 @@ pub(super) async fn single(
     State(app): State<App>,
     Queue(queue): Queue,
     _: SharedAuth,
+    Extension(unflushed): Extension<Unflushed>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
     let asked = Asked::new(request, vec![queue], false)?;
-    answer(&app, &headers, &asked).await
+    answer(&app, &headers, &asked, unflushed).await
 }
 
 /// Takes a job from one of the queues in the body.
 pub(super) async fn multi(
     State(app): State<App>,
     _: SharedAuth,
+    Extension(unflushed): Extension<Unflushed>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -43,7 +47,7 @@ pub(super) async fn multi(
     queues.dedup();
     refuse_unknown(&queues)?;
     let asked = Asked::new(request, queues, true)?;
-    answer(&app, &headers, &asked).await
+    answer(&app, &headers, &asked, unflushed).await
 }
 
 fn refuse_unknown(queues: &[String]) -> Result<(), Failure> {
@@ -79,20 +83,31 @@ impl Asked {
     }
 }
 
-async fn answer(app: &App, headers: &HeaderMap, asked: &Asked) -> Result<Response, Failure> {
-    let long_poll::Outcome { claimed, waited } = long_poll::claim(app, headers, asked).await?;
-    let mut response = match claimed {
+async fn answer(
+    app: &App,
+    headers: &HeaderMap,
+    asked: &Asked,
+    unflushed: Unflushed,
+) -> Result<Response, Failure> {
+    let long_poll::Outcome { given, waited } = long_poll::claim(app, headers, asked).await?;
+    let mut response = match given {
         None => StatusCode::NO_CONTENT.into_response(),
-        Some(claimed) => job_answer(app, asked, claimed).await?,
+        Some(given) => job_answer(app, asked, given, unflushed).await?,
     };
     response.headers_mut().insert(CAPABILITIES, http::HeaderValue::from_static(LOG_APPEND));
     long_poll::acknowledge(&mut response, waited);
     Ok(response)
 }
 
-async fn job_answer(app: &App, asked: &Asked, claimed: Claimed) -> Result<Response, Failure> {
+async fn job_answer(
+    app: &App,
+    asked: &Asked,
+    Given { claimed, undelivered }: Given,
+    unflushed: Unflushed,
+) -> Result<Response, Failure> {
     if let Err(cause) = can_be_run(app, &claimed).await? {
         fail_for_good(app, &claimed, &cause).await?;
+        undelivered.call_off();
         return Err(Failure::internal(format!("RecordTransformer: {cause}")));
     }
     tracing::info!(
@@ -103,29 +118,36 @@ async fn job_answer(app: &App, asked: &Asked, claimed: Claimed) -> Result<Respon
         "gave out a job"
     );
     let queue = asked.multi.then(|| claimed.job.spec.queue.clone());
-    Ok(Json(job_builder::build(claimed, asked.payload, queue)).into_response())
+    let answer = Json(job_builder::build(claimed, asked.payload, queue)).into_response();
+    Ok(delivery::with(answer, undelivered, unflushed))
 }
 
 /// Tries the queues in a fair order until one has a job.
-pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Claimed>, Failure> {
+pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Given>, Failure> {
     for queue in in_fair_order(app, &asked.queues) {
-        let claimed = app
-            .store
-            .claim(std::slice::from_ref(&queue), &asked.executor)
-            .await
-            .map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))?;
-        if let Some(claimed) = claimed {
-            if !claimed.secrets.is_empty() {
-                app.secret_jobs.note(claimed.job.id);
+        if let Some(given) = claim_from(app, &queue, &asked.executor).await? {
+            if !given.claimed.secrets.is_empty() {
+                app.secret_jobs.note(given.claimed.job.id);
             }
             // Where the executor named the queue itself there was nothing to share.
             if asked.multi {
                 app.fairness.note(&queue, app.clock.now());
             }
-            return Ok(Some(claimed));
+            return Ok(Some(given));
         }
     }
     Ok(None)
+}
+
+/// Claims in a task of its own: a claim that is under way when the client hangs up gets to its end, and
+/// then nobody takes it.
+async fn claim_from(app: &App, queue: &str, executor: &str) -> Result<Option<Given>, Failure> {
+    let (running, queues, executor) = (app.clone(), [queue.to_owned()], executor.to_owned());
+    let claimed = app.see_through(async move {
+        let claimed = running.store.claim(&queues, &executor).await?;
+        Ok(claimed.map(|claimed| Given::new(&running, claimed)))
+    });
+    claimed.await?.map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))
 }
 
 fn in_fair_order(app: &App, queues: &[String]) -> Vec<String> {
@@ -147,8 +169,7 @@ async fn can_be_run(app: &App, claimed: &Claimed) -> Result<Result<(), String>, 
 }
 
 async fn fail_for_good(app: &App, claimed: &Claimed, cause: &str) -> Result<(), Failure> {
-    let record = &claimed.job.record;
-    let lease = Lease { epoch: record.epoch, executor: record.executor.clone().unwrap_or_default() };
+    let lease = given::lease(claimed);
     let message = format!("failed to transform record: {cause}");
     let finish = Finish::Fail { reason: EndReason::BadJob, message };
     let (store, id) = (app.store.clone(), claimed.job.id);

@@ -2,11 +2,12 @@
 
 use super::Failure;
 use super::dequeue::{self, Asked};
+use super::given::Given;
 use crate::app::App;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use std::time::Duration;
-use store::{Change, Claimed};
+use store::Change;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -17,7 +18,7 @@ use wire::additions::{PREFER, PREFERENCE_APPLIED, parse_prefer_wait, prefer_wait
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Outcome {
-    pub(super) claimed: Option<Claimed>,
+    pub(super) given: Option<Given>,
     /// The wait that was granted, unless it was cut short: then the caller should pause before it
     /// asks again.
     pub(super) waited: Option<Duration>,
@@ -26,7 +27,7 @@ pub(super) struct Outcome {
 /// Claims a job, waiting for one as long as the request asks and the limit allows.
 ///
 /// The handler is dropped when the client hangs up, and with it this wait, so nothing is claimed for
-/// a client that is known to be gone.
+/// a client that is known to be gone. What was being claimed at that moment is taken back.
 pub(super) async fn claim(app: &App, headers: &HeaderMap, asked: &Asked) -> Result<Outcome, Failure> {
     let wait = wanted_wait(headers).map(|wait| wait.min(app.limits.long_poll));
     let deadline = Instant::now() + wait.unwrap_or_default();
@@ -34,11 +35,11 @@ pub(super) async fn claim(app: &App, headers: &HeaderMap, asked: &Asked) -> Resu
     let mut changes = app.store.changes();
     loop {
         if app.stop.is_cancelled() {
-            return Ok(Outcome { claimed: None, waited: None });
+            return Ok(Outcome { given: None, waited: None });
         }
-        let claimed = dequeue::claim(app, asked).await?;
-        if claimed.is_some() || Instant::now() >= deadline || asked.queues.is_empty() {
-            return Ok(Outcome { claimed, waited: wait });
+        let given = dequeue::claim(app, asked).await?;
+        if given.is_some() || Instant::now() >= deadline || asked.queues.is_empty() {
+            return Ok(Outcome { given, waited: wait });
         }
         tokio::select! {
             () = app.stop.cancelled() => {}

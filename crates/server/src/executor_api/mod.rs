@@ -5,6 +5,7 @@ mod answer;
 mod dequeue;
 mod files;
 mod git;
+mod given;
 mod heartbeat;
 mod job_builder;
 mod job_call;

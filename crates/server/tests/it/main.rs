@@ -16,3 +16,4 @@ mod repositories_api;
 mod secrecy;
 mod source;
 mod stream;
+mod undelivered;

@@ -1,6 +1,7 @@
 //! Accepting connections: how many, how slow they may be, and how they end.
 
 use crate::config::Limits;
+use crate::delivery::{Flushing, Unflushed};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -42,7 +43,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
                 continue;
             }
         };
-        let connection = connections.watch(http.serve_connection(prepare(stream), service(router.clone())));
+        let unflushed = Unflushed::default();
+        let socket = TokioIo::new(Flushing::new(prepare(stream), unflushed.clone()));
+        let connection = connections.watch(http.serve_connection(socket, service(router.clone(), unflushed)));
         tokio::spawn(async move {
             // A peer that breaks off or talks nonsense is its own affair.
             if let Err(fault) = connection.await {
@@ -57,16 +60,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
     }
 }
 
-fn prepare(stream: TcpStream) -> TokioIo<TcpStream> {
+fn prepare(stream: TcpStream) -> TcpStream {
     // Log lines and answers are small and must not wait for one another.
     if let Err(fault) = stream.set_nodelay(true) {
         tracing::trace!(error = %fault, "can't set TCP_NODELAY");
     }
-    TokioIo::new(stream)
+    stream
 }
 
 fn service(
     router: Router,
+    unflushed: Unflushed,
 ) -> TowerToHyperService<
     impl tower::Service<
         http::Request<hyper::body::Incoming>,
@@ -75,7 +79,8 @@ fn service(
         Future: Send,
     > + Clone,
 > {
-    let router = router.map_request(|request: http::Request<hyper::body::Incoming>| {
+    let router = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(unflushed.clone());
         without_trailing_slash(request.map(Body::new))
     });
     TowerToHyperService::new(router)
