@@ -1,5 +1,6 @@
 //! What an agent is told. Whoever reads the environment fills this in.
 
+use images::DockerConfig;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct AgentConfig {
     pub tool_env: Vec<(String, String)>,
     /// Registry credentials for jobs that bring none.
     pub docker_auth: DockerAuthConfig,
+    /// The Docker configuration of the user that the agent runs as, for when there are none of those either.
+    pub docker_config: Option<DockerConfig>,
     /// Keep workspaces below `work_dir` when their jobs end, for somebody to look at.
     pub keep_workspaces: bool,
     /// What heartbeats tell of this host.
@@ -108,6 +111,7 @@ impl AgentConfig {
             disk_floor: None,
             tool_env: vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())],
             docker_auth: DockerAuthConfig::default(),
+            docker_config: None,
             keep_workspaces: false,
             telemetry: Telemetry::default(),
             long_poll: Duration::from_secs(20),

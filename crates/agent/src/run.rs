@@ -62,8 +62,7 @@ fn check(config: &AgentConfig) -> Result<(), AgentError> {
         _ if config.queues.iter().any(|queue| !crate::api::valid_segment(queue)) => "a queue has a bad name",
         _ => {
             // Else every job that brings none of its own would fail.
-            return job::check_credentials(&config.docker_auth)
-                .map_err(|fault| AgentError::Config(format!("the executor's own {fault}")));
+            return job::check_credentials(config).map_err(AgentError::Config);
         }
     };
     Err(AgentError::Config(fault.to_owned()))

@@ -1,5 +1,6 @@
 //! What can go wrong with an image.
 
+use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -46,8 +47,39 @@ pub enum ImageError {
         /// What the registry asked for, in its own words.
         retry_after: String,
     },
+    /// The executor's own credentials could not be looked up, and none are not enough.
+    #[error("{registry} gives image {image} only for credentials, and none could be looked up: {fault}")]
+    Credentials {
+        /// The image.
+        image: String,
+        /// The registry.
+        registry: String,
+        /// Why not, and what to do.
+        fault: String,
+    },
+    /// The image is here, for those who may pull it, and its registry can't say who that is.
+    #[error(
+        "image {image} is here, but came for credentials, and whether this job may use it could not be asked"
+    )]
+    Unproved {
+        /// The image.
+        image: String,
+        /// Why it could not be asked, and what to do.
+        source: Box<Self>,
+    },
+    /// The registry shows no certificate that we believe, or speaks no TLS that we do.
+    #[error(
+        "{registry} can't be trusted over TLS; if its certificate is of a private authority, add that one's to \
+         the certificates of this machine"
+    )]
+    Tls {
+        /// The registry.
+        registry: String,
+        /// What went wrong.
+        source: reqwest::Error,
+    },
     /// The registry could not be talked to.
-    #[error("can't reach {registry}; check the network, the proxy and the registry's certificate")]
+    #[error("can't reach {registry}; check its name, the network and the proxy")]
     Network {
         /// The registry.
         registry: String,
@@ -149,6 +181,59 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// Whether somebody other than whoever asked has to act, or time has to pass: the image may be
+    /// perfectly good.
+    pub fn is_temporary(&self) -> bool {
+        matches!(
+            self,
+            Self::Network { .. }
+                | Self::Tls { .. }
+                | Self::RateLimited { .. }
+                | Self::BadRegistry { .. }
+                | Self::EnginePull { .. }
+                | Self::Credentials { .. }
+                | Self::Unproved { .. }
+                | Self::DiskFull { .. }
+                | Self::Io { .. }
+        )
+    }
+
+    /// Whether it is the doing of whoever was asked, so that another may do better.
+    pub(crate) fn is_of_registry(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. }
+                | Self::Unauthorised { .. }
+                | Self::Credentials { .. }
+                | Self::Network { .. }
+                | Self::Tls { .. }
+                | Self::RateLimited { .. }
+                | Self::BadRegistry { .. }
+                | Self::DigestMismatch { .. }
+                | Self::BrokenStream { .. }
+        )
+    }
+
+    /// A full disk, told by a directory that stays.
+    pub(crate) fn on_disk_of(self, directory: &Path) -> Self {
+        match self {
+            Self::DiskFull { .. } => Self::DiskFull { path: directory.to_owned() },
+            other => other,
+        }
+    }
+
+    /// The error and its causes in one line.
+    pub(crate) fn told(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+
     /// For `map_err` on file operations.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -4,6 +4,7 @@
 //! Invariant: nothing here runs a container, and nothing in a layer is believed: unpacking can't
 //! leave the layer's own directory.
 
+mod credentials;
 mod digest;
 mod documents;
 mod error;
@@ -16,8 +17,10 @@ mod reference;
 mod store;
 mod unpack;
 
+pub use credentials::{CredentialsError, DockerConfig, Login, RegistryCredentials};
 pub use error::ImageError;
 pub use limits::Limits;
-pub use model::{Image, ImageConfig, ImageInfo, Progress, RegistryCredentials};
+pub use model::{Image, ImageConfig, ImageInfo, Progress};
+pub use pull::Mirror;
 pub use reference::Reference;
-pub use store::{Collected, ImageStore};
+pub use store::{Collected, ImageStore, Options};

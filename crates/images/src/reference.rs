@@ -20,7 +20,7 @@ pub struct Reference {
 /// Bytes of a reference.
 const MAX_BYTES: usize = 512;
 
-const DOCKER_HUB: &str = "docker.io";
+pub(crate) const DOCKER_HUB: &str = "docker.io";
 const OFFICIAL: &str = "library/";
 
 impl Reference {
@@ -32,6 +32,11 @@ impl Reference {
     /// The repository, such as `library/debian`.
     pub fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// Registry and repository, such as `docker.io/library/debian`: what access is granted by.
+    pub(crate) fn whole_repository(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
     }
 
     /// The tag; `latest` when neither tag nor digest was given.

@@ -1,60 +1,96 @@
-//! Registry credentials: the job's own if it brings any, else the agent's.
+//! Registry credentials: the job's own if it brings any, else the executor's, else those of its user.
 
 use super::Failure;
-use images::RegistryCredentials;
-use secrecy::SecretString;
+use crate::config::AgentConfig;
+use images::{Login, RegistryCredentials};
 use wire::DockerAuthConfig;
 
 /// What `job` may pull with.
-pub(super) fn choose(job: &DockerAuthConfig, own: &DockerAuthConfig) -> Result<RegistryCredentials, Failure> {
-    if job.auths.is_empty() {
-        // Refused when the agent began, so this can't be the job's fault.
-        return read(own).map_err(|fault| Failure::sandbox(format!("the executor's own {fault}")));
+pub(super) fn choose(job: &DockerAuthConfig, config: &AgentConfig) -> Result<RegistryCredentials, Failure> {
+    if !job.auths.is_empty() {
+        return read(job).map_err(|fault| Failure::bad_job(format!("the {fault}")));
     }
-    read(job).map_err(|fault| Failure::bad_job(format!("the {fault}")))
+    if !config.docker_auth.auths.is_empty() {
+        // Refused when the agent began, so this can't be the job's fault.
+        return read(&config.docker_auth)
+            .map_err(|fault| Failure::sandbox(format!("the executor's own {fault}")));
+    }
+    Ok(config.docker_config.clone().map(RegistryCredentials::of_user).unwrap_or_default())
 }
 
-/// Checks credentials; what is wrong is told with the registry's name and without the value.
-pub(crate) fn check(own: &DockerAuthConfig) -> Result<(), String> {
-    read(own).map(drop)
+/// Checks the executor's own credentials; what is wrong is told without any value.
+pub(crate) fn check(config: &AgentConfig) -> Result<(), String> {
+    if !config.docker_auth.auths.is_empty() {
+        return read(&config.docker_auth).map(drop).map_err(|fault| format!("the executor's own {fault}"));
+    }
+    config.docker_config.as_ref().map_or(Ok(()), |user| user.check().map_err(|fault| fault.to_string()))
 }
 
 fn read(config: &DockerAuthConfig) -> Result<RegistryCredentials, String> {
-    let mut credentials = RegistryCredentials::default();
-    for (host, auth) in &config.auths {
-        let (user, password) = auth
-            .decode()
-            .ok_or_else(|| format!("credentials for registry {host:?} are not base64 of user:password"))?;
-        credentials.by_host.insert(host.clone(), (user, SecretString::from(password)));
-    }
-    Ok(credentials)
+    let login = |(registry, auth): (&String, &wire::RegistryAuth)| {
+        let (user, password) = auth.decode().ok_or_else(|| {
+            format!("credentials for registry {registry:?} are not base64 of user:password")
+        })?;
+        Ok((registry.clone(), Login::password(user, &password)))
+    };
+    let logins: Result<Vec<_>, String> = config.auths.iter().map(login).collect();
+    Ok(RegistryCredentials::of_logins(logins?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use images::DockerConfig;
     use jobs::EndReason;
 
     fn config(text: &str) -> DockerAuthConfig {
         serde_json::from_str(text).unwrap()
     }
 
+    fn agent(own: &str) -> AgentConfig {
+        let url = "http://control.example".parse().unwrap();
+        let mut agent = AgentConfig::new(url, "secret".into(), "batches", "agent-1", "/nowhere".into());
+        agent.docker_auth = config(own);
+        agent
+    }
+
+    const NONE: &str = r#"{"auths":{}}"#;
+
     #[test]
     fn the_jobs_own_credentials_replace_the_agents() {
-        let own = config(r#"{"auths":{"a":{"auth":"dTpw"}}}"#);
+        let own = agent(r#"{"auths":{"a":{"auth":"dTpw"}}}"#);
         let job = config(r#"{"auths":{"b":{"auth":"dTpw"}}}"#);
-        let hosts = |job: &DockerAuthConfig| -> Vec<String> {
-            choose(job, &own).unwrap().by_host.into_keys().collect()
-        };
+        let hosts = |job: &DockerAuthConfig| choose(job, &own).unwrap().registries();
         assert_eq!(hosts(&job), ["b"]);
         assert_eq!(hosts(&DockerAuthConfig::default()), ["a"]);
-        let bad = config(r#"{"auths":{"b":{"auth":"%"}}}"#);
-        let reason = |job: &DockerAuthConfig, own: &DockerAuthConfig| match choose(job, own) {
+        let bad = r#"{"auths":{"b":{"auth":"%"}}}"#;
+        let reason = |job: &DockerAuthConfig, own: &AgentConfig| match choose(job, own) {
             Err(Failure::Broke { reason, .. }) => Some(reason),
             _ => None,
         };
-        assert_eq!(reason(&bad, &own), Some(EndReason::BadJob));
-        assert_eq!(reason(&DockerAuthConfig::default(), &bad), Some(EndReason::Sandbox));
-        assert_eq!(reason(&job, &bad), None);
+        assert_eq!(reason(&config(bad), &own), Some(EndReason::BadJob));
+        assert_eq!(reason(&DockerAuthConfig::default(), &agent(bad)), Some(EndReason::Sandbox));
+        assert_eq!(reason(&job, &agent(bad)), None);
+        assert!(check(&agent(bad)).unwrap_err().contains("\"b\""));
+    }
+
+    #[tokio::test]
+    async fn those_of_the_agents_user_come_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        std::fs::write(&path, r#"{"auths":{"a":{"auth":"dTpw"},"c":{"auth":"dTpw"}}}"#).unwrap();
+        let user = Some(DockerConfig { path: path.clone(), ..DockerConfig::default() });
+        let with_user = |own: &str| AgentConfig { docker_config: user.clone(), ..agent(own) };
+        let knows = async |agent: &AgentConfig, image: &str| {
+            let credentials = choose(&DockerAuthConfig::default(), agent).unwrap();
+            credentials.login(&image.parse().unwrap()).await.unwrap().is_some()
+        };
+        let (alone, behind) = (with_user(NONE), with_user(r#"{"auths":{"a.b":{"auth":"dTpw"}}}"#));
+        assert!(!knows(&alone, "a.b/x").await && knows(&behind, "a.b/x").await);
+        std::fs::write(&path, r#"{"auths":{"c.d":{"auth":"dTpw"}}}"#).unwrap();
+        assert!(knows(&alone, "c.d/x").await && !knows(&behind, "c.d/x").await);
+        std::fs::write(&path, "{").unwrap();
+        assert!(check(&alone).unwrap_err().contains("config.json"));
+        check(&behind).unwrap();
     }
 }

@@ -129,12 +129,8 @@ impl Failure {
 /// Whether the image is wrong, or only could not be had for now.
 fn of_image(error: &ImageError) -> EndReason {
     match error {
-        ImageError::Network { .. }
-        | ImageError::EnginePull { .. }
-        | ImageError::RateLimited { .. }
-        | ImageError::BadRegistry { .. }
-        | ImageError::Io { .. } => EndReason::ImageUnavailable,
         ImageError::DiskFull { path } => full_at(path),
+        error if error.is_temporary() => EndReason::ImageUnavailable,
         _ => EndReason::Image,
     }
 }
@@ -207,13 +203,18 @@ mod tests {
         let wrong = ImageError::NotFound { image: image(), place: registry() };
         let refused = ImageError::Unauthorised { image: image(), registry: registry(), reason: image() };
         let limited = ImageError::RateLimited { registry: registry(), retry_after: "60".to_owned() };
-        let broken = ImageError::BadRegistry { registry: registry(), answer: "status 500".to_owned() };
+        let broken = || ImageError::BadRegistry { registry: registry(), answer: "status 500".to_owned() };
+        let helpless =
+            ImageError::Credentials { image: image(), registry: registry(), fault: "no helper".to_owned() };
+        let unproved = ImageError::Unproved { image: image(), source: Box::new(broken()) };
         let full = ImageError::DiskFull { path: "/nowhere".into() };
         for (error, expected) in [
             (wrong, EndReason::Image),
             (refused, EndReason::Image),
             (limited, EndReason::ImageUnavailable),
-            (broken, EndReason::ImageUnavailable),
+            (broken(), EndReason::ImageUnavailable),
+            (helpless, EndReason::ImageUnavailable),
+            (unproved, EndReason::ImageUnavailable),
             (full, EndReason::HostDiskFull { path: "/nowhere".to_owned(), free: 0 }),
         ] {
             let Failure::Broke { reason, message } = Failure::of_runtime(&error.into()) else { panic!() };

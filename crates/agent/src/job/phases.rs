@@ -75,7 +75,7 @@ impl<'a> Claimed<'a> {
         let spec = SandboxSpec {
             name: name.clone(),
             limits: config.limits,
-            credentials: credentials::choose(&self.job.docker_auth_config, &config.docker_auth)?,
+            credentials: credentials::choose(&self.job.docker_auth_config, config)?,
         };
         // Not raced against the stop: half an opened sandbox is one that nobody closes.
         let opening = AssertUnwindSafe(self.around.runtime.open(spec)).catch_unwind().await;

@@ -10,7 +10,7 @@ mod rootfs;
 
 use crate::digest::Digest;
 use crate::documents::{Configuration, check_digest};
-use crate::store::{Inner, LayerHold, LayerSource, Publication};
+use crate::store::{Access, Inner, LayerHold, LayerSource, Publication};
 use crate::unpack::Budget;
 use crate::{ImageError, ImageInfo, Reference};
 use archive::{Archive, Member};
@@ -79,8 +79,8 @@ impl Import<'_> {
 
     /// Records the image. `layers` keep their holds until it has its name.
     fn publish(&self, manifest: &[u8], config: &[u8], layers: &[LayerHold]) -> Result<ImageInfo, ImageError> {
-        let size = layers.iter().map(|layer| layer.counted.bytes).sum();
-        self.store.publish(&Publication { reference: self.name, manifest, config, size })
+        let access = Access::Everyone;
+        self.store.publish(&Publication { reference: self.name, manifest, config, layers, access })
     }
 
     /// A manifest for archives that come without one: always the same for the same content.

@@ -7,6 +7,8 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use std::borrow::Cow;
+use url::form_urlencoded;
 
 /// Bytes of a token server's answer.
 pub(super) const TOKEN_BYTES: u64 = 256 * 1024;
@@ -53,15 +55,26 @@ impl Challenge {
     }
 }
 
-/// Where to ask for a token that may pull from `repository`.
+/// What a token server is asked for: a token that may pull from `repository`.
+fn wish<'a>(service: Option<&'a str>, repository: &str) -> Vec<(&'static str, Cow<'a, str>)> {
+    let service = service.map(|service| ("service", service.into()));
+    service.into_iter().chain([("scope", format!("repository:{repository}:pull").into())]).collect()
+}
+
+/// Where to ask for it.
 pub(super) fn token_url(mut realm: Url, service: Option<&str>, repository: &str) -> Url {
-    let mut query = realm.query_pairs_mut();
-    if let Some(service) = service {
-        query.append_pair("service", service);
-    }
-    query.append_pair("scope", &format!("repository:{repository}:pull"));
-    drop(query);
+    realm.query_pairs_mut().extend_pairs(wish(service, repository));
     realm
+}
+
+/// What to send there in exchange for an identity token.
+pub(super) fn exchange(token: &SecretString, service: Option<&str>, repository: &str) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "refresh_token")
+        .append_pair("client_id", "executor")
+        .append_pair("refresh_token", token.expose_secret())
+        .extend_pairs(wish(service, repository))
+        .finish()
 }
 
 /// A token server's answer; both names are in use.
@@ -71,15 +84,19 @@ struct Answer {
     access_token: Option<String>,
 }
 
-/// The header for a token server's answer.
-pub(super) fn bearer(answer: &[u8]) -> Option<HeaderValue> {
+/// The token in a token server's answer, as a header.
+pub(super) fn answered(answer: &[u8]) -> Option<HeaderValue> {
     let answer: Answer = serde_json::from_slice(answer).ok()?;
-    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty())?;
-    sensitive(&format!("Bearer {token}"))
+    bearer(&answer.token.or(answer.access_token).filter(|token| !token.is_empty())?.into())
+}
+
+/// The header for a token.
+pub(super) fn bearer(token: &SecretString) -> Option<HeaderValue> {
+    sensitive(&format!("Bearer {}", token.expose_secret()))
 }
 
 /// The header for user and password.
-pub(super) fn basic((user, password): &(String, SecretString)) -> Option<HeaderValue> {
+pub(super) fn basic(user: &str, password: &SecretString) -> Option<HeaderValue> {
     sensitive(&format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose_secret()))))
 }
 
@@ -128,18 +145,27 @@ mod tests {
     }
 
     #[test]
+    fn identity_tokens_are_exchanged() {
+        assert_eq!(
+            exchange(&"a&b".into(), Some("r"), "team/tool"),
+            "grant_type=refresh_token&client_id=executor&refresh_token=a%26b&service=r\
+             &scope=repository%3Ateam%2Ftool%3Apull"
+        );
+    }
+
+    #[test]
     fn both_names_of_a_token_are_known() {
         for answer in [r#"{"token":"t"}"#, r#"{"access_token":"t"}"#, r#"{"token":"t","access_token":"u"}"#] {
-            assert_eq!(bearer(answer.as_bytes()).expect("a token"), "Bearer t");
+            assert_eq!(answered(answer.as_bytes()).expect("a token"), "Bearer t");
         }
         for answer in ["", "{}", r#"{"token":""}"#, "{\"token\":\"a\\nb\"}"] {
-            assert_eq!(bearer(answer.as_bytes()), None, "{answer}");
+            assert_eq!(answered(answer.as_bytes()), None, "{answer}");
         }
     }
 
     #[test]
     fn passwords_are_not_shown() {
-        let header = basic(&("user".to_owned(), SecretString::from("secret"))).expect("a header");
+        let header = basic("user", &"secret".into()).expect("a header");
         assert_eq!(format!("{header:?}"), "Sensitive");
         assert_eq!(header, "Basic dXNlcjpzZWNyZXQ=");
     }

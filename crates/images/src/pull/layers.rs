@@ -1,12 +1,13 @@
 //! Fetching layers, several at a time.
 
+use super::endpoint::Endpoint;
 use super::pipe::{Sender, pipe};
-use super::registry::Registry;
+use super::source::Source;
 use crate::digest::Digest;
 use crate::documents::{Configuration, digest_of};
-use crate::store::{Inner, LayerHold, LayerSource};
+use crate::store::{Access, Inner, LayerHold, LayerSource};
 use crate::unpack::Budget;
-use crate::{ImageError, Progress};
+use crate::{ImageError, Progress, Reference};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use oci_spec::image::ImageManifest;
 use reqwest::Response;
@@ -56,13 +57,15 @@ pub(super) fn pair(
 /// Fetches the layers that the store lacks and holds them all.
 pub(super) async fn fetch_all(
     store: &Arc<Inner>,
-    registry: &Registry<'_>,
+    source: &Source<'_>,
+    reference: &Reference,
     layers: Vec<Layer>,
     progress: &dyn Progress,
 ) -> Result<Vec<LayerHold>, ImageError> {
     let fetch = Fetch {
         store,
-        registry,
+        source,
+        repository: reference.whole_repository(),
         budget: Budget::new(store.limits.unpacked_bytes),
         progress,
         count: layers.len(),
@@ -78,7 +81,8 @@ pub(super) async fn fetch_all(
 
 struct Fetch<'a> {
     store: &'a Arc<Inner>,
-    registry: &'a Registry<'a>,
+    source: &'a Source<'a>,
+    repository: String,
     budget: Budget,
     progress: &'a dyn Progress,
     count: usize,
@@ -89,13 +93,17 @@ impl Fetch<'_> {
     async fn layer(&self, number: usize, layer: Layer) -> Result<LayerHold, ImageError> {
         // Images share layers, and several may be on their way.
         let _only_one = self.store.flights.enter(layer.diff_id.hex()).await;
-        if let Some(hold) = self.store.hold_layer(&layer.diff_id)? {
+        if self.store.may_reuse(&layer.diff_id, &self.repository)
+            && let Some(hold) = self.store.hold_layer(&layer.diff_id)?
+        {
             self.budget.spend(hold.counted.bytes)?;
             self.progress.line(&format!("layer {number} of {} is here already", self.count));
             return Ok(hold);
         }
         self.progress.line(&format!("layer {number} of {}: fetching {} bytes", self.count, layer.size));
         let hold = self.fetch(&layer).await?;
+        // Whoever waits for this layer may use it before the image has its name.
+        self.store.grant(&layer.diff_id, &Access::Repository(self.repository.clone()))?;
         let left_out = match hold.counted.left_out {
             0 => String::new(),
             some => format!(", {some} device nodes left out"),
@@ -105,20 +113,40 @@ impl Fetch<'_> {
         Ok(hold)
     }
 
-    /// Unpacks while it downloads.
+    /// Tries every place; what a mirror has broken off is begun anew elsewhere.
     async fn fetch(&self, layer: &Layer) -> Result<LayerHold, ImageError> {
         if layer.size > self.store.limits.unpacked_bytes {
             return Err(longer_than(self.store.limits.unpacked_bytes));
         }
-        let response = self.registry.blob(&layer.blob).await?;
+        for place in self.source.places() {
+            let budget = self.budget.part();
+            match self.fetch_at(place, layer, &budget).await {
+                Err(error) if place.is_mirror() && error.is_of_registry() => {
+                    budget.give_back();
+                    self.source.pass_over(place, &error, self.progress);
+                }
+                done => return done,
+            }
+        }
+        Err(self.source.nowhere())
+    }
+
+    /// Unpacks while it downloads.
+    async fn fetch_at(
+        &self,
+        place: &Endpoint<'_>,
+        layer: &Layer,
+        budget: &Budget,
+    ) -> Result<LayerHold, ImageError> {
+        let response = place.blob(&layer.blob.to_string()).await?;
         let (sender, archive) = pipe();
         let source =
             LayerSource { archive, blob: Some(layer.blob.clone()), diff_id: Some(layer.diff_id.clone()) };
-        let (store, budget) = (Arc::clone(self.store), self.budget.clone());
+        let (store, budget) = (Arc::clone(self.store), budget.clone());
         // Whatever nobody waits for any more is dropped by the task itself, before it counts as over.
         let (tell, told) = oneshot::channel();
         self.unpacking.spawn_blocking(move || drop(tell.send(store.add_layer(source, &budget))));
-        let (sent, unpacked) = tokio::join!(self.send(response, sender, layer.size), told);
+        let (sent, unpacked) = tokio::join!(send(place, response, sender, layer.size), told);
         // A download that failed is why unpacking did.
         sent?;
         unpacked.unwrap_or_else(|lost| {
@@ -126,18 +154,18 @@ impl Fetch<'_> {
             Err(ImageError::BrokenStream { what: "a layer".to_owned(), source })
         })
     }
+}
 
-    async fn send(&self, mut response: Response, to: Sender, size: u64) -> Result<(), ImageError> {
-        let mut left = size;
-        while let Some(chunk) = response.chunk().await.map_err(self.registry.network())? {
-            left = left.checked_sub(chunk.len() as u64).ok_or_else(|| longer_than(size))?;
-            if !to.send(chunk).await {
-                return Ok(());
-            }
+async fn send(place: &Endpoint<'_>, mut response: Response, to: Sender, size: u64) -> Result<(), ImageError> {
+    let mut left = size;
+    while let Some(chunk) = response.chunk().await.map_err(place.network())? {
+        left = left.checked_sub(chunk.len() as u64).ok_or_else(|| longer_than(size))?;
+        if !to.send(chunk).await {
+            return Ok(());
         }
-        to.end().await;
-        Ok(())
     }
+    to.end().await;
+    Ok(())
 }
 
 fn longer_than(limit: u64) -> ImageError {

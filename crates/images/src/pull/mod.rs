@@ -3,26 +3,48 @@
 //! The client is our own and small: whatever a stranger's server sends is read up to a limit with a
 //! name, and credentials go only where this module sends them.
 
+mod answers;
 mod auth;
+mod endpoint;
 mod flights;
 mod layers;
+mod mirror;
 mod pipe;
-mod registry;
+mod proof;
+mod source;
 mod transport;
 
 pub(crate) use flights::Flights;
-pub(crate) use transport::Transport;
+pub(crate) use proof::Proof;
+
+pub use mirror::Mirror;
 
 use crate::digest::Digest;
-use crate::documents::{Configuration, Document, check_digest, check_layer_count, digest_of, too_deep};
-use crate::limits::INDEX_DEPTH;
-use crate::store::{Inner, Publication};
-use crate::{Image, ImageError, Progress, Reference, RegistryCredentials, platform};
-use oci_spec::image::ImageManifest;
-use registry::Registry;
+use crate::documents::{Configuration, check_layer_count, digest_of};
+use crate::store::{Access, Inner, Publication};
+use crate::{Image, ImageError, Progress, Reference, RegistryCredentials};
+use proof::Proofs;
+use source::Source;
 use std::io;
 use std::sync::Arc;
+use tls::Roots;
 use tokio::task::JoinHandle;
+use transport::Transport;
+
+/// How registries are reached.
+#[derive(Debug, Default)]
+pub(crate) struct Registries {
+    transport: Transport,
+    mirrors: Vec<Mirror>,
+    proofs: Proofs,
+}
+
+impl Registries {
+    /// Whom to believe there, and what is asked before Docker Hub.
+    pub(crate) fn new(roots: Roots, mirrors: Vec<Mirror>) -> Self {
+        Self { transport: Transport::new(roots), mirrors, proofs: Proofs::default() }
+    }
+}
 
 /// Pulls an image and gives it its name.
 pub(crate) async fn pull(
@@ -31,23 +53,31 @@ pub(crate) async fn pull(
     credentials: &RegistryCredentials,
     progress: &dyn Progress,
 ) -> Result<Image, ImageError> {
-    let registry = Registry::new(&store.transport, reference, credentials)?;
+    let source = Source::new(&store.registries, reference, credentials);
     let limits = &store.limits;
     let image = reference.to_string();
     progress.line(&format!("pulling {image}"));
-    let (bytes, manifest) = manifest(&registry, reference, limits.manifest_bytes).await?;
+    let (manifest_bytes, manifest) = source.manifest(limits.manifest_bytes, progress).await?;
     check_layer_count(manifest.layers().len(), &image, limits)?;
     let config_digest = digest_of(manifest.config())?;
-    let config = registry.blob_bytes(&config_digest, limits.config_bytes).await?;
-    check_digest("the configuration", &config_digest, &Digest::of(&config))?;
+    let config = source.configuration(&config_digest, limits.config_bytes, progress).await?;
     let configuration = Configuration::parse(&config, &image, limits)?;
     let layers = layers::pair(&manifest, &configuration, &image)?;
-    let held = layers::fetch_all(store, &registry, layers, progress).await?;
-    let size = held.iter().map(|layer| layer.counted.bytes).sum();
+    let held = layers::fetch_all(store, &source, reference, layers, progress).await?;
+    let size: u64 = held.iter().map(|layer| layer.counted.bytes).sum();
     progress.line(&format!("pulled {image}, {} layers, {size} bytes unpacked", held.len()));
+    let digest = Digest::of(&manifest_bytes);
+    let is_free = !source.used_login() || store.registries.is_for_everyone(reference, &digest).await;
+    let access = if is_free { Access::Everyone } else { Access::Repository(reference.whole_repository()) };
     let (inner, reference) = (Arc::clone(store), reference.clone());
     finished(tokio::task::spawn_blocking(move || {
-        inner.publish(&Publication { reference: &reference, manifest: &bytes, config: &config, size })?;
+        inner.publish(&Publication {
+            reference: &reference,
+            manifest: &manifest_bytes,
+            config: &config,
+            layers: &held,
+            access,
+        })?;
         let ready = inner.local(&reference);
         drop(held);
         ready?.ok_or_else(|| ImageError::NotFound {
@@ -56,29 +86,6 @@ pub(crate) async fn pull(
         })
     }))
     .await
-}
-
-/// The manifest for this machine, followed through indexes, and its bytes.
-async fn manifest(
-    registry: &Registry<'_>,
-    reference: &Reference,
-    limit: u64,
-) -> Result<(Vec<u8>, ImageManifest), ImageError> {
-    let image = reference.to_string();
-    let mut expected = reference.digest().and_then(Digest::parse);
-    for _ in 0..=INDEX_DEPTH {
-        let wanted = expected.as_ref().map(ToString::to_string);
-        let wanted = wanted.as_deref().or(reference.tag()).unwrap_or("latest");
-        let bytes = registry.manifest(wanted, limit).await?;
-        if let Some(expected) = &expected {
-            check_digest("the manifest", expected, &Digest::of(&bytes))?;
-        }
-        match Document::parse(&bytes, &image)? {
-            Document::Manifest(manifest) => return Ok((bytes, *manifest)),
-            Document::Index(index) => expected = Some(digest_of(platform::choose(&index, &image)?)?),
-        }
-    }
-    Err(too_deep(&image))
 }
 
 /// What blocking work came to.

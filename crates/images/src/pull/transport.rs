@@ -2,9 +2,10 @@
 
 use crate::ImageError;
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Url};
+use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use std::sync::OnceLock;
 use std::time::Duration;
+use tls::Roots;
 use url::Host;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -12,42 +13,70 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const REDIRECTS: usize = 5;
 
-/// Clients, made when first needed: reading the machine's certificates takes a while, and a store
-/// of local images never needs them.
+/// Clients, made when first needed: a store of local images never needs them.
 #[derive(Debug, Default)]
 pub(crate) struct Transport {
+    roots: Roots,
     world: OnceLock<Client>,
     this_machine: OnceLock<Client>,
+    plain: OnceLock<Client>,
 }
 
 impl Transport {
-    /// The client for `url`. Beyond this machine only HTTPS is spoken, also after a redirect.
+    pub(super) fn new(roots: Roots) -> Self {
+        Self { roots, ..Self::default() }
+    }
+
+    /// The client for `url`. Beyond this machine only HTTPS is spoken, also after a redirect, but with
+    /// mirrors: who may be spoken to in plain text was decided by whoever set them.
     pub(super) fn client(&self, url: &Url) -> Result<&Client, reqwest::Error> {
         if is_loopback(url) {
             // A proxy would not reach this machine's own registry.
-            made(&self.this_machine, || builder().no_proxy())
+            self.made(&self.this_machine, |builder| builder.no_proxy())
+        } else if url.scheme() == "http" {
+            self.made(&self.plain, |builder| builder)
         } else {
-            made(&self.world, || builder().https_only(true))
+            self.made(&self.world, |builder| builder.https_only(true))
         }
     }
-}
 
-fn made(
-    place: &OnceLock<Client>,
-    builder: impl FnOnce() -> ClientBuilder,
-) -> Result<&Client, reqwest::Error> {
-    if let Some(client) = place.get() {
-        return Ok(client);
+    /// Where the API of a registry is. Only a registry on this machine may do without TLS, and only
+    /// asking tells whether it does.
+    pub(super) async fn base(&self, registry: &str) -> Result<Url, ImageError> {
+        let secret = address("https", registry)?;
+        if !is_loopback(&secret) {
+            return Ok(secret);
+        }
+        let plain = address("http", registry)?;
+        let asked = async { self.client(&plain)?.get(plain.clone()).timeout(CONNECT_TIMEOUT).send().await };
+        let speaks_plain = match asked.await {
+            // What servers answer that wait for TLS; others just hang up.
+            Ok(response) => response.status() != StatusCode::BAD_REQUEST,
+            // Nobody is there, and the next one to ask will hear it.
+            Err(error) => error.is_connect() || error.is_timeout(),
+        };
+        Ok(if speaks_plain { plain } else { secret })
     }
-    let client = builder().build()?;
-    Ok(place.get_or_init(|| client))
+
+    fn made<'a>(
+        &self,
+        place: &'a OnceLock<Client>,
+        finish: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<&'a Client, reqwest::Error> {
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
+        let tls = self.roots.client_config();
+        let client = finish(builder().tls_backend_preconfigured(tls)).build()?;
+        Ok(place.get_or_init(|| client))
+    }
 }
 
 fn builder() -> ClientBuilder {
     let redirects = Policy::custom(|attempt| {
         if attempt.previous().len() > REDIRECTS {
             attempt.error("too many redirects")
-        } else if may_speak(attempt.url(), attempt.previous().first().is_some_and(is_loopback)) {
+        } else if attempt.previous().first().is_some_and(|from| may_speak(attempt.url(), from)) {
             attempt.follow()
         } else {
             attempt.error("a redirect to plain HTTP or to this machine")
@@ -60,25 +89,23 @@ fn builder() -> ClientBuilder {
         .redirect(redirects)
 }
 
-/// Whether a registry may send us to `url`: a registry elsewhere must not make us knock at this
-/// machine's own doors, and plain HTTP stays on this machine.
-pub(super) fn may_speak(url: &Url, registry_is_loopback: bool) -> bool {
-    if is_loopback(url) { registry_is_loopback } else { url.scheme() == "https" }
+/// Whether `from` may send us to `url`: somebody elsewhere must not make us knock at this machine's own
+/// doors, and plain HTTP stays on this machine, or with the one we began to speak it with.
+pub(super) fn may_speak(url: &Url, from: &Url) -> bool {
+    if is_loopback(url) {
+        is_loopback(from)
+    } else {
+        url.scheme() == "https" || url.origin() == from.origin()
+    }
 }
 
-/// Where the API of a registry is.
-pub(super) fn base(registry: &str) -> Result<Url, ImageError> {
+fn address(scheme: &str, registry: &str) -> Result<Url, ImageError> {
     // The name that people use for it answers with a web site.
     let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-    let parse = |scheme: &str| {
-        let text = format!("{scheme}://{host}/v2/");
-        text.parse::<Url>().map_err(|error| ImageError::BadReference {
-            value: registry.to_owned(),
-            rule: format!("its registry is no host: {error}"),
-        })
-    };
-    let url = parse("https")?;
-    if is_loopback(&url) { parse("http") } else { Ok(url) }
+    format!("{scheme}://{host}/v2/").parse().map_err(|error| ImageError::BadReference {
+        value: registry.to_owned(),
+        rule: format!("its registry is no host: {error}"),
+    })
 }
 
 pub(super) fn is_loopback(url: &Url) -> bool {
@@ -94,28 +121,33 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_this_machine_is_spoken_to_in_plain_text() {
+    #[tokio::test]
+    async fn beyond_this_machine_registries_speak_tls() {
+        let transport = Transport::default();
         for (registry, url) in [
             ("docker.io", "https://registry-1.docker.io/v2/"),
             ("ghcr.io", "https://ghcr.io/v2/"),
             ("example.test:80", "https://example.test:80/v2/"),
             ("127.0.0.1.example.test", "https://127.0.0.1.example.test/v2/"),
-            ("localhost:5000", "http://localhost:5000/v2/"),
-            ("127.1.2.3:5000", "http://127.1.2.3:5000/v2/"),
         ] {
-            assert_eq!(base(registry).expect(registry).as_str(), url);
+            assert_eq!(transport.base(registry).await.expect(registry).as_str(), url);
         }
     }
 
     #[test]
     fn a_registry_elsewhere_does_not_lead_us_home() {
         let url = |text: &str| text.parse::<Url>().expect(text);
-        for home in ["https://127.0.0.1/", "http://localhost:8080/", "http://[::1]/", "https://0x7f.1/"] {
-            assert!(!may_speak(&url(home), false), "{home}");
-            assert!(may_speak(&url(home), true), "{home}");
+        let (away, home) = (url("https://r.example.test/"), url("http://127.0.0.1:5000/"));
+        for place in ["https://127.0.0.1/", "http://localhost:8080/", "http://[::1]/", "https://0x7f.1/"] {
+            assert!(!may_speak(&url(place), &away), "{place}");
+            assert!(may_speak(&url(place), &home), "{place}");
         }
-        assert!(may_speak(&url("https://cdn.example.test/"), false));
-        assert!(!may_speak(&url("http://169.254.169.254/"), true));
+        assert!(may_speak(&url("https://cdn.example.test/"), &away));
+        assert!(!may_speak(&url("http://169.254.169.254/"), &home));
+        let mirror = url("http://10.0.1.4:5000/");
+        assert!(may_speak(&url("http://10.0.1.4:5000/token"), &mirror));
+        for place in ["http://10.0.1.4/", "http://10.0.1.5:5000/", "http://127.0.0.1:5000/"] {
+            assert!(!may_speak(&url(place), &mirror), "{place}");
+        }
     }
 }

@@ -53,6 +53,7 @@ impl Inner {
                 collected.bytes += bytes;
             }
         }
+        self.collect_access(&needed.0)?;
         Ok(collected)
     }
 

@@ -19,8 +19,14 @@ impl Layout {
     /// Makes the directories that are missing.
     pub(super) fn create(root: PathBuf) -> Result<Self, ImageError> {
         let layout = Self { root };
-        for directory in [layout.root.clone(), layout.blobs(), layout.layers(), layout.names(), layout.tmp()]
-        {
+        for directory in [
+            layout.root.clone(),
+            layout.blobs(),
+            layout.layers(),
+            layout.names(),
+            layout.access(),
+            layout.tmp(),
+        ] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(PRIVATE)
@@ -28,6 +34,10 @@ impl Layout {
                 .map_err(ImageError::io("create the directory", &directory))?;
         }
         Ok(layout)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(super) fn blobs(&self) -> PathBuf {
@@ -53,6 +63,10 @@ impl Layout {
     /// References have characters and lengths that file names can't have, so they are digested.
     pub(super) fn name(&self, reference: &Reference) -> PathBuf {
         self.names().join(Digest::of(reference.to_string().as_bytes()).hex())
+    }
+
+    pub(super) fn access(&self) -> PathBuf {
+        self.root.join("access")
     }
 
     pub(super) fn tmp(&self) -> PathBuf {

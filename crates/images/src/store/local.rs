@@ -1,7 +1,7 @@
 //! Images that are here already.
 
-use super::Inner;
 use super::layers::{Hold, LayerHold};
+use super::{Access, Inner};
 use crate::digest::Digest;
 use crate::documents::{Configuration, Document, digest_of};
 use crate::{Image, ImageConfig, ImageError, Reference};
@@ -19,6 +19,8 @@ struct Parsed {
     diff_ids: Arc<[Digest]>,
     /// Shared by all users of an image, so that the locks are taken once.
     hold: Weak<Hold>,
+    /// Whether it is known to be everyone's; once it is, it stays so.
+    is_free: bool,
 }
 
 /// Images to know at once; those in use always are.
@@ -36,6 +38,12 @@ impl Known {
         }
         known.insert(digest.clone(), parsed);
     }
+
+    fn set_free(&self, digest: &Digest) {
+        if let Some(parsed) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(digest) {
+            parsed.is_free = true;
+        }
+    }
 }
 
 impl Inner {
@@ -45,6 +53,28 @@ impl Inner {
         let named = self.named(reference)?;
         let digest = named.or_else(|| reference.digest().and_then(Digest::parse));
         digest.map_or(Ok(None), |digest| self.ready(reference, &digest))
+    }
+
+    /// Whether anyone may use the image of a manifest.
+    pub(super) fn is_free(&self, digest: &Digest) -> bool {
+        if self.known.get(digest).is_some_and(|parsed| parsed.is_free) {
+            return true;
+        }
+        let is_free = self.is_granted(digest, &Access::Everyone);
+        if is_free {
+            self.known.set_free(digest);
+        }
+        is_free
+    }
+
+    /// Notes that anyone may use the image of a manifest.
+    pub(super) fn set_free(&self, digest: &Digest) -> Result<(), ImageError> {
+        let layers = self.parsed(digest)?.map(|parsed| parsed.diff_ids);
+        layers
+            .iter()
+            .flat_map(|layers| layers.iter())
+            .chain([digest])
+            .try_for_each(|content| self.grant(content, &Access::Everyone))
     }
 
     /// The image of a manifest, if it is here with all its layers.
@@ -78,7 +108,12 @@ impl Inner {
         let Ok(Document::Manifest(manifest)) = Document::parse(&manifest, &image) else { return Ok(None) };
         let Some(config) = self.blob(&digest_of(manifest.config())?)? else { return Ok(None) };
         let config = Configuration::parse(&config, &image, &self.limits)?;
-        Ok(Some(Parsed { config: config.run, diff_ids: topmost(&config.diff_ids).into(), hold: Weak::new() }))
+        Ok(Some(Parsed {
+            config: config.run,
+            diff_ids: topmost(&config.diff_ids).into(),
+            hold: Weak::new(),
+            is_free: false,
+        }))
     }
 }
 

@@ -7,6 +7,7 @@
 //!   fs/                     its files in overlayfs' own form
 //!   counted.json            what it holds, in numbers
 //!   lock                    shared while the layer is in use, exclusive while it is collected
+//! access/<hex>.<whose>      whose the manifest or layer is; see `access.rs`
 //! names/<hex>               one name, digested, and the manifest it stands for, as JSON
 //! tmp/session-*/            unfinished work of one process, locked while that process lives
 //! ```
@@ -14,6 +15,7 @@
 //! Everything is finished in `tmp` and renamed into place, so whoever looks sees it whole or not at
 //! all, and a process may be killed at any point. Any number of processes may share a store.
 
+mod access;
 mod garbage;
 mod layers;
 mod layout;
@@ -22,6 +24,7 @@ mod lock;
 mod names;
 mod session;
 
+pub(crate) use access::Access;
 pub(crate) use layers::{Hold, LayerHold, LayerSource};
 pub(crate) use names::Publication;
 pub(crate) use session::Scratch;
@@ -29,19 +32,31 @@ pub(crate) use session::Scratch;
 pub use garbage::Collected;
 
 use crate::digest::Digest;
-use crate::pull::{Flights, Transport};
-use crate::{Image, ImageError, ImageInfo, Limits, Progress, Reference, RegistryCredentials};
+use crate::pull::{Flights, Proof, Registries};
+use crate::{Image, ImageError, ImageInfo, Limits, Mirror, Progress, Reference, RegistryCredentials};
 use layout::Layout;
 use local::Known;
 use session::Session;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tls::Roots;
 
 /// The content-addressed store of images. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct ImageStore {
     pub(crate) inner: Arc<Inner>,
+}
+
+/// What a store may do, and whom it asks.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What an image may cost.
+    pub limits: Limits,
+    /// Whom registries may be.
+    pub roots: Roots,
+    /// Mirrors of Docker Hub, in the order in which they are tried.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// What clones of a store share.
@@ -51,7 +66,7 @@ pub(crate) struct Inner {
     session: Session,
     pub(crate) limits: Limits,
     known: Known,
-    pub(crate) transport: Transport,
+    pub(crate) registries: Registries,
     pub(crate) flights: Flights,
 }
 
@@ -59,11 +74,11 @@ impl ImageStore {
     /// Opens the store in `root`, which is made if need be, and removes what dead processes left.
     /// Blocking.
     pub fn open(root: PathBuf) -> Result<Self, ImageError> {
-        Self::open_with_limits(root, Limits::default())
+        Self::open_with(root, Options::default())
     }
 
-    /// Opens the store with other limits than usual. Blocking.
-    pub fn open_with_limits(root: PathBuf, limits: Limits) -> Result<Self, ImageError> {
+    /// Opens the store with other options than usual. Blocking.
+    pub fn open_with(root: PathBuf, options: Options) -> Result<Self, ImageError> {
         // Callers mount the layers from other directories than ours.
         let root = if root.is_absolute() {
             root
@@ -76,9 +91,9 @@ impl ImageStore {
             inner: Arc::new(Inner {
                 layout,
                 session,
-                limits,
+                limits: options.limits,
                 known: Known::default(),
-                transport: Transport::default(),
+                registries: Registries::new(options.roots, options.mirrors),
                 flights: Flights::default(),
             }),
         })
@@ -94,24 +109,61 @@ impl ImageStore {
     /// The image for `reference`: from the store when its name or digest is here, else from its
     /// registry. Asking twice at once does the work once.
     ///
-    /// Quick when the image is here: it then reads one small file.
-    ///
-    /// # Panics
-    ///
-    /// When something must be pulled and the process has installed no TLS provider.
+    /// Quick when the image is here and anyone may use it: it then reads one small file. For an image
+    /// that came for a login, the registry is asked first whether `credentials` may have it.
     pub async fn resolve(
         &self,
         reference: &Reference,
         credentials: &RegistryCredentials,
         progress: &dyn Progress,
     ) -> Result<Image, ImageError> {
-        if let Some(image) = self.inner.local(reference)? {
+        let resolved = self.resolve_in(reference, credentials, progress).await;
+        // What failed was in a directory that is gone by now.
+        resolved.map_err(|error| error.on_disk_of(self.inner.layout.root()))
+    }
+
+    async fn resolve_in(
+        &self,
+        reference: &Reference,
+        credentials: &RegistryCredentials,
+        progress: &dyn Progress,
+    ) -> Result<Image, ImageError> {
+        if let Some(image) = self.usable(reference, credentials, progress).await? {
             return Ok(image);
         }
         let _only_one = self.inner.flights.enter(&reference.to_string()).await;
-        match self.inner.local(reference)? {
+        match self.usable(reference, credentials, progress).await? {
             Some(image) => Ok(image),
             None => crate::pull::pull(&self.inner, reference, credentials, progress).await,
+        }
+    }
+
+    /// The image, if it is here and whoever has `credentials` may use it.
+    async fn usable(
+        &self,
+        reference: &Reference,
+        credentials: &RegistryCredentials,
+        progress: &dyn Progress,
+    ) -> Result<Option<Image>, ImageError> {
+        let Some(image) = self.inner.local(reference)? else { return Ok(None) };
+        let Some(digest) = Digest::parse(&image.digest) else { return Ok(None) };
+        if self.inner.is_free(&digest) {
+            return Ok(Some(image));
+        }
+        let repository = Access::Repository(reference.whole_repository());
+        if !self.inner.is_granted(&digest, &repository) {
+            // Whoever asks here must show that this is where it is.
+            return Ok(None);
+        }
+        let registry = reference.registry();
+        progress.line(&format!("{reference} is here; asking {registry} whether this job may use it"));
+        match self.inner.registries.prove(reference, &digest, credentials).await? {
+            Proof::ThisLogin => Ok(Some(image)),
+            Proof::Everyone => {
+                self.inner.set_free(&digest)?;
+                Ok(Some(image))
+            }
+            Proof::NotThere => Ok(None),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Inner;
 use super::layout::digests_in;
 use super::lock::Lock;
+use super::{Access, LayerHold};
 use crate::digest::Digest;
 use crate::{ImageError, ImageInfo, Reference};
 use serde::{Deserialize, Serialize};
@@ -25,19 +26,21 @@ pub(crate) struct Publication<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) manifest: &'a [u8],
     pub(crate) config: &'a [u8],
-    /// Bytes of its layers, unpacked.
-    pub(crate) size: u64,
+    /// Held until it has its name.
+    pub(crate) layers: &'a [LayerHold],
+    /// Whose it is, with its layers.
+    pub(crate) access: Access,
 }
 
 impl Inner {
-    /// Gives an image a name, in place of any other that had it. The caller holds its layers.
+    /// Gives an image a name, in place of any other that had it.
     pub(crate) fn publish(&self, image: &Publication<'_>) -> Result<ImageInfo, ImageError> {
         let digest = Digest::of(image.manifest);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
         let record = Record {
             reference: image.reference.to_string(),
             digest: digest.clone(),
-            size: image.size,
+            size: image.layers.iter().map(|layer| layer.counted.bytes).sum(),
             created_at: now,
         };
         let json = serde_json::to_vec(&record).map_err(io::Error::other);
@@ -45,6 +48,9 @@ impl Inner {
         let json = json.map_err(ImageError::io("write", &path))?;
         // Shared with other writers, so that no collection comes between blobs and name.
         let _no_collection = Lock::shared(&self.layout.lock())?;
+        for content in image.layers.iter().map(|layer| &layer.diff_id).chain([&digest]) {
+            self.grant(content, &image.access)?;
+        }
         self.write_whole(&self.layout.blob(&Digest::of(image.config)), image.config)?;
         self.write_whole(&self.layout.blob(&digest), image.manifest)?;
         self.write_whole(&path, &json)?;

@@ -12,19 +12,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     left: Arc<AtomicU64>,
+    /// By this one and its clones alone.
+    spent: Arc<AtomicU64>,
     limit: u64,
 }
 
 impl Budget {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { left: Arc::new(AtomicU64::new(limit)), limit }
+        Self { left: Arc::new(AtomicU64::new(limit)), spent: Arc::default(), limit }
+    }
+
+    /// The same budget, for one try of something that may be tried again.
+    pub(crate) fn part(&self) -> Self {
+        Self { spent: Arc::default(), ..self.clone() }
+    }
+
+    /// What this one has spent was for nothing.
+    pub(crate) fn give_back(&self) {
+        self.left.fetch_add(self.spent.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Takes `bytes` off, or says that they are not there.
     pub(crate) fn spend(&self, bytes: u64) -> Result<(), ImageError> {
         self.left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
-            .map(|_| ())
+            .map(|_| {
+                self.spent.fetch_add(bytes, Ordering::Relaxed);
+            })
             .map_err(|_| {
                 ImageError::too_large("the size of the image, unpacked,", format!("{} bytes", self.limit))
             })
@@ -108,6 +122,19 @@ mod tests {
         budget.clone().spend(6).expect("6 of 10");
         budget.spend(5).expect_err("4 are left");
         budget.spend(4).expect("4 are left");
+    }
+
+    #[test]
+    fn what_a_try_has_spent_can_be_given_back() {
+        let budget = Budget::new(10);
+        budget.spend(4).expect("4 of 10");
+        let first = budget.part();
+        first.clone().spend(6).expect("6 are left");
+        budget.spend(1).expect_err("nothing is left");
+        first.give_back();
+        first.give_back();
+        budget.part().spend(7).expect_err("6 are left");
+        budget.part().spend(6).expect("6 are left");
     }
 
     #[test]

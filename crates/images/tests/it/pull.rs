@@ -3,7 +3,7 @@
 use crate::fake::Fake;
 use crate::support::{Place, Silent, reference, told};
 use axum::http::{HeaderMap, StatusCode};
-use images::{ImageError, Limits, RegistryCredentials};
+use images::{ImageError, Limits, Login, RegistryCredentials};
 use std::path::PathBuf;
 use testkit::image::{Archive, Layer, digest};
 
@@ -51,8 +51,8 @@ async fn tokens_for_a_user() {
     fake.want_token(None, Some("Basic dXNlcjpzZWNyZXQ="));
     let error = refused(&place, &fake, "none are set").await;
     assert!(matches!(error, ImageError::Unauthorised { .. }));
-    let pair = ("user".to_owned(), "secret".into());
-    let credentials = RegistryCredentials { by_host: [(fake.address.clone(), pair)].into() };
+    let login = Login::password("user", "secret");
+    let credentials = RegistryCredentials::of_logins([(fake.address.clone(), login)]);
     place.resolve(&fake.name(), &credentials).await.unwrap_or_else(|error| panic!("{}", told(&error)));
 }
 

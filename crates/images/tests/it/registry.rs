@@ -1,7 +1,7 @@
 //! A real registry: Debian's `docker-registry`, filled by `skopeo`.
 
 use crate::support::{Place, reference, told};
-use images::{ImageError, RegistryCredentials};
+use images::{ImageError, Login, RegistryCredentials};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -65,8 +65,7 @@ impl Registry {
     }
 
     fn credentials(&self, password: &str) -> RegistryCredentials {
-        let pair = (USER.to_owned(), password.into());
-        RegistryCredentials { by_host: [(self.address.clone(), pair)].into() }
+        RegistryCredentials::of_logins([(self.address.clone(), Login::password(USER, password))])
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the modules share.
 
-use images::{Image, ImageError, ImageStore, Limits, Progress, Reference, RegistryCredentials};
+use images::{Image, ImageError, ImageStore, Limits, Options, Progress, Reference, RegistryCredentials};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -18,11 +18,10 @@ impl Place {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
-        // The binary does this first thing; here every test may be the first of its process.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path().join("store");
-        let store = ImageStore::open_with_limits(root, limits).expect("a new store opens");
+        let options = Options { limits, ..Options::default() };
+        let store = ImageStore::open_with(root, options).expect("a new store opens");
         Self { directory, store }
     }
 

@@ -96,7 +96,7 @@ impl Runtime for FakeRuntime {
         let beside = all.iter().filter(|other| !other.closed).count();
         all.push(Opened {
             name: spec.name,
-            registries: spec.credentials.by_host.into_keys().collect(),
+            registries: spec.credentials.registries(),
             workspace: workspace.path().to_owned(),
             steps: Vec::new(),
             files: Vec::new(),

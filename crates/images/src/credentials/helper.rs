@@ -1,0 +1,154 @@
+//! Programs that know logins: `docker-credential-NAME get`.
+//!
+//! The protocol is Docker's: the registry comes on standard input, the answer as JSON on standard
+//! output; a failure is an exit code with a line of text there.
+
+use super::{CredentialsError, DockerConfig, Login, keys};
+use rustix::process::{Pid, Signal, kill_process_group};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+/// How long one may take. Some ask a service in turn.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of what one may say.
+const OUTPUT_BYTES: u64 = 64 << 10;
+/// Characters of its words that are passed on.
+const SHOWN: usize = 200;
+/// What one says that knows no login for a registry.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+/// The user's name when what comes is no password but an identity token.
+const TOKEN_USER: &str = "<token>";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: SecretString,
+}
+
+/// What a helper came to.
+struct Done {
+    status: ExitStatus,
+    output: Vec<u8>,
+    errors: Vec<u8>,
+}
+
+/// Whether `name` can be no path and no option.
+pub(super) fn is_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// Asks the helper of this name for a login; none when it knows none.
+pub(super) async fn get(
+    config: &DockerConfig,
+    name: &str,
+    registry: &str,
+) -> Result<Option<Login>, CredentialsError> {
+    let program = format!("docker-credential-{name}");
+    let failed = |fault: String| CredentialsError::Helper {
+        program: program.clone(),
+        path: config.path.clone(),
+        registry: registry.to_owned(),
+        fault,
+    };
+    let path = find(config, &program).ok_or_else(|| {
+        failed("is not on the PATH of this executor: install it, or take it out of the file".to_owned())
+    })?;
+    let done = run(config, path, keys::key_of(registry)).await;
+    let done = done.map_err(|error| failed(format!("can't be used: {error}")))?;
+    if !done.status.success() {
+        let said = first_line(&done.output).or_else(|| first_line(&done.errors));
+        return match said {
+            Some(said) if said.contains(NOT_FOUND) => Ok(None),
+            said => Err(failed(format!("failed ({}): {}", done.status, said.unwrap_or_default()))),
+        };
+    }
+    let answer: Answer = serde_json::from_slice(&done.output).map_err(|_| {
+        // The parser's words may hold a piece of the secret.
+        failed("gave no JSON with Username and Secret".to_owned())
+    })?;
+    Ok(Some(match answer.username.as_str() {
+        TOKEN_USER => Login::IdentityToken(answer.secret),
+        _ => Login::password(answer.username, answer.secret.expose_secret()),
+    }))
+}
+
+fn find(config: &DockerConfig, program: &str) -> Option<PathBuf> {
+    let is_program =
+        |path: &PathBuf| path.metadata().is_ok_and(|at| at.is_file() && at.permissions().mode() & 0o111 != 0);
+    std::env::split_paths(&config.search_path)
+        // Relative ones would mean something else wherever we are.
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(program))
+        .find(is_program)
+}
+
+async fn run(config: &DockerConfig, program: PathBuf, input: &str) -> io::Result<Done> {
+    let mut child = Command::new(program)
+        .arg("get")
+        .env_clear()
+        .envs(config.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
+    let done = tokio::time::timeout(TIMEOUT, talk(&mut child, input)).await.unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("it took longer than {} s", TIMEOUT.as_secs())))
+    })?;
+    // It was waited for, so its number may be somebody else's by now.
+    group.0 = None;
+    Ok(done)
+}
+
+async fn talk(child: &mut Child, input: &str) -> io::Result<Done> {
+    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let say = async {
+        if let Some(mut stdin) = stdin.take() {
+            // One that does not read may know anyway.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        Ok(())
+    };
+    let ((), output, errors) = tokio::try_join!(say, bounded(stdout), bounded(stderr))?;
+    Ok(Done { status: child.wait().await?, output, errors })
+}
+
+async fn bounded(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(OUTPUT_BYTES + 1).read_to_end(&mut all).await?;
+    }
+    if all.len() as u64 > OUTPUT_BYTES {
+        return Err(io::Error::other(format!("it said more than {OUTPUT_BYTES} bytes")));
+    }
+    Ok(all)
+}
+
+fn first_line(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    Some(line.chars().filter(|c| !c.is_control()).take(SHOWN).collect())
+}
+
+/// A helper and whatever it started, killed when this is dropped: it failed, or nobody waits any more.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
