@@ -50,11 +50,14 @@ impl ServerConfig {
 /// The server's limits. Each has a name, so that a refusal can tell it.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at one time; more wait in the kernel's queue.
+    /// Connections at one time. With all taken, one that has no request under way gives way to the next;
+    /// if there is none, that waits in the kernel's queue.
     pub connections: usize,
-    /// How long a client may take to send the head of a request, and how long an idle connection
-    /// is kept.
-    pub header_read: Duration,
+    /// How long a new connection may take until the head of its first request is there.
+    pub first_head: Duration,
+    /// How long a connection is kept until the head of its next request is there. Clients must give up
+    /// idle connections sooner, or they meet one that was just closed.
+    pub keep_alive: Duration,
     /// How long a client may take to send the body of a request other than git's, and how long one
     /// that sends or reads a file may stand still.
     pub body_read: Duration,
@@ -104,7 +107,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
-            header_read: Duration::from_mins(1),
+            first_head: Duration::from_secs(10),
+            keep_alive: Duration::from_mins(1),
             body_read: Duration::from_mins(1),
             git_idle: Duration::from_mins(1),
             call_body: 4 * MIB,

@@ -1,18 +1,24 @@
 //! Accepting connections: how many, how slow they may be, and how they end.
 
+mod connections;
+mod files;
+
 use crate::config::Limits;
 use crate::delivery::{Flushing, Unflushed};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use connections::{BusyBody, Connection, Connections};
 use http::Uri;
+use hyper::body::Incoming;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -22,41 +28,63 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `stop`, then lets requests under way finish within the grace period.
 pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let connections = GracefulShutdown::new();
+    let connections = Connections::new(files::affordable(limits.connections));
+    let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_read);
+    // The implementation counts the time between two requests as part of the second one's head.
+    http.timer(TokioTimer::new()).header_read_timeout(limits.keep_alive);
     loop {
         let accept = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
+            let accepted = listener.accept().await;
+            (accepted, connections.place().await)
         };
-        let (slot, accepted) = tokio::select! {
+        let (accepted, place) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(fault) => {
                 tracing::warn!(error = %fault, "can't accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let Some(place) = place else { continue };
+        let connection = connections.join(peer.ip(), place);
         let unflushed = Unflushed::default();
         let socket = TokioIo::new(Flushing::new(prepare(stream), unflushed.clone()));
-        let connection = connections.watch(http.serve_connection(socket, service(router.clone(), unflushed)));
-        tokio::spawn(async move {
-            // A peer that breaks off or talks nonsense is its own affair.
-            if let Err(fault) = connection.await {
-                tracing::trace!(error = %fault, "a connection ended badly");
-            }
-            drop(slot);
-        });
+        let service = service(router.clone(), Arc::clone(&connection), unflushed);
+        let served = graceful.watch(http.serve_connection(socket, service));
+        tokio::spawn(attend(served, connection, limits.first_head));
     }
     drop(listener);
-    if tokio::time::timeout(limits.shutdown_grace, connections.shutdown()).await.is_err() {
+    if tokio::time::timeout(limits.shutdown_grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way when the grace period ended: they were cut off");
+    }
+}
+
+/// Serves a connection until it ends, gives way, or has been silent for too long.
+async fn attend(
+    served: impl Future<Output = hyper::Result<()>>,
+    connection: Arc<Connection>,
+    first_head: Duration,
+) {
+    let silence = async {
+        sleep(first_head).await;
+        if !connection.is_silent() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = served => {
+            // A peer that breaks off or talks nonsense is its own affair.
+            if let Err(fault) = ended {
+                tracing::trace!(error = %fault, "a connection ended badly");
+            }
+        }
+        () = silence => tracing::trace!("a connection was silent for too long"),
+        () = connection.gives_way() => tracing::debug!("a connection gave way to another"),
     }
 }
 
@@ -70,20 +98,16 @@ fn prepare(stream: TcpStream) -> TcpStream {
 
 fn service(
     router: Router,
+    connection: Arc<Connection>,
     unflushed: Unflushed,
-) -> TowerToHyperService<
-    impl tower::Service<
-        http::Request<hyper::body::Incoming>,
-        Response = axum::response::Response,
-        Error = std::convert::Infallible,
-        Future: Send,
-    > + Clone,
-> {
-    let router = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+) -> impl HttpService<Incoming, ResBody = BusyBody, Error = Infallible, Future: Send> {
+    service_fn(move |request: http::Request<Incoming>| {
+        let busy = connection.begin();
+        let mut request = without_trailing_slash(request.map(Body::new));
         request.extensions_mut().insert(unflushed.clone());
-        without_trailing_slash(request.map(Body::new))
-    });
-    TowerToHyperService::new(router)
+        let answer = router.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| busy.with(body))) }
+    })
 }
 
 /// Stock peers may end a path with a slash; to the router that is another path.

@@ -46,7 +46,7 @@ async fn a_relative_data_directory_is_as_good() {
 
 #[tokio::test]
 async fn a_client_that_never_finishes_its_request_is_let_go() {
-    let harness = Harness::start_with(|config| config.limits.header_read = Duration::from_millis(50)).await;
+    let harness = Harness::start_with(|config| config.limits.first_head = Duration::from_millis(50)).await;
     let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
     let mut answer = Vec::new();

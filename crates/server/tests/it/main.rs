@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test may panic like the test itself")]
 
 mod auth;
+mod connections;
 mod dequeue;
 mod fetch;
 mod files;
