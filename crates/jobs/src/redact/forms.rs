@@ -1,5 +1,6 @@
 //! The forms in which programs print a secret.
 
+use super::encoding::Encoding;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -17,8 +18,8 @@ const LONGEST_TRANSFORMED: usize = 8 << 10;
 /// The `xxd` program breaks its plain output into lines of this many characters.
 const XXD_LINE: usize = 60;
 
-/// The `base64` program breaks its output into lines of this many characters.
-const BASE64_LINE: usize = 76;
+/// The `base64` program and OpenSSL break their output into lines of this many characters.
+const BASE64_LINES: [usize; 2] = [76, 64];
 
 /// RFC 3986's unreserved characters stay as they are.
 const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -27,37 +28,136 @@ const COMPONENT: &AsciiSet = &STRICT.remove(b'!').remove(b'\'').remove(b'(').rem
 /// What Python's `quote` does.
 const PATH: &AsciiSet = &STRICT.remove(b'/');
 
+/// All forms of one secret.
+#[derive(Default)]
+pub(super) struct Forms {
+    /// Looked for byte by byte.
+    pub(super) exact: BTreeSet<Vec<u8>>,
+    /// Looked for across the ends of lines.
+    pub(super) encodings: BTreeSet<Encoding>,
+}
+
 /// Every form of `secret`, the plain one included. Empty for an empty secret.
-pub(super) fn of(secret: &str) -> BTreeSet<Vec<u8>> {
-    let mut forms = BTreeSet::new();
+pub(super) fn of(secret: &str) -> Forms {
+    let mut forms = Forms::default();
     if secret.is_empty() {
         return forms;
     }
-    forms.insert(secret.as_bytes().to_vec());
-    lines(secret, &mut forms);
+    forms.exact.insert(secret.as_bytes().to_vec());
+    forms.lines(secret);
     if secret.len() > LONGEST_TRANSFORMED {
         return forms;
     }
-    url(secret, &mut forms);
-    base64(secret.as_bytes(), &mut forms);
-    hex(secret.as_bytes(), &mut forms);
-    quoted(secret, &mut forms);
+    forms.url(secret);
+    forms.base64(secret.as_bytes());
+    forms.hex(secret.as_bytes());
+    forms.quoted(secret);
+    forms.mirrored(secret);
+    forms.wide(secret);
     forms
 }
 
-/// A secret of several lines may be printed with something before each of them.
-fn lines(secret: &str, forms: &mut BTreeSet<Vec<u8>>) {
-    let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_FRAGMENT);
-    forms.extend(lines.map(|line| line.as_bytes().to_vec()));
-}
+impl Forms {
+    /// A secret of several lines may be printed with something before each of them.
+    fn lines(&mut self, secret: &str) {
+        let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_FRAGMENT);
+        self.exact.extend(lines.map(|line| line.as_bytes().to_vec()));
+    }
 
-fn url(secret: &str, forms: &mut BTreeSet<Vec<u8>>) {
-    for set in [STRICT, COMPONENT, PATH] {
-        let upper = percent_encode(secret.as_bytes(), set).to_string();
-        let lower = lower_case_escapes(&upper);
-        for encoded in [upper, lower] {
-            forms.insert(encoded.replace("%20", "+").into_bytes());
-            forms.insert(encoded.into_bytes());
+    fn url(&mut self, secret: &str) {
+        for set in [STRICT, COMPONENT, PATH] {
+            let upper = percent_encode(secret.as_bytes(), set).to_string();
+            let lower = lower_case_escapes(&upper);
+            for encoded in [upper, lower] {
+                self.exact.insert(encoded.replace("%20", "+").into_bytes());
+                self.exact.insert(encoded.into_bytes());
+            }
+        }
+    }
+
+    /// Base64 turns three bytes into four characters, so a secret inside a longer text has one of three
+    /// alignments. The characters at either end also depend on its neighbours and are left out.
+    fn base64(&mut self, secret: &[u8]) {
+        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            for before in 0..3_usize {
+                let mut text = vec![0; before];
+                text.extend_from_slice(secret);
+                let encoded = engine.encode(&text);
+                let first = (before * 8).div_ceil(6);
+                let last = text.len() * 8 / 6;
+                if last >= first + SHORTEST_FRAGMENT {
+                    self.encoded(&encoded[first..last], Encoding::base64, &BASE64_LINES);
+                }
+            }
+        }
+        for whole in [STANDARD.encode(secret), URL_SAFE.encode(secret)] {
+            self.encoded(whole.trim_end_matches('='), Encoding::base64, &BASE64_LINES);
+            self.encoded(&whole, Encoding::base64, &BASE64_LINES);
+        }
+    }
+
+    fn hex(&mut self, secret: &[u8]) {
+        let digits = |between: &str| {
+            let mut all = String::with_capacity(secret.len() * (2 + between.len()));
+            for byte in secret {
+                let _ = write!(all, "{}{byte:02x}", if all.is_empty() { "" } else { between });
+            }
+            all
+        };
+        let plain = digits("");
+        if plain.len() < SHORTEST_FRAGMENT {
+            return;
+        }
+        self.encoded(&plain.to_ascii_uppercase(), Encoding::hex, &[]);
+        self.encoded(&plain, Encoding::hex, &[XXD_LINE]);
+        // As od, OpenSSL and many debuggers print bytes.
+        for between in [" ", ":"] {
+            let apart = digits(between);
+            self.encoded(&apart.to_ascii_uppercase(), Encoding::hex_apart, &[]);
+            self.encoded(&apart, Encoding::hex_apart, &[]);
+        }
+    }
+
+    /// Looks for `text` across the ends of lines; if it is too long or too short for that, as it is and in
+    /// lines as long as the usual programs make them.
+    fn encoded(&mut self, text: &str, make: fn(&[u8]) -> Option<Encoding>, lines: &[usize]) {
+        if let Some(encoding) = make(text.as_bytes()) {
+            self.encodings.insert(encoding);
+            return;
+        }
+        self.exact.extend(lines.iter().map(|line| wrapped(text, *line)));
+        self.exact.insert(text.as_bytes().to_vec());
+    }
+
+    /// As JSON, XML and shells quote it, without the outer quotes.
+    fn quoted(&mut self, secret: &str) {
+        if let Ok(json) = serde_json::to_string(secret) {
+            let inner = &json[1..json.len() - 1];
+            self.exact.insert(inner.as_bytes().to_vec());
+            self.exact.insert(inner.replace('/', "\\/").into_bytes());
+            let html_safe = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+            self.exact.insert(html_safe.into_bytes());
+        }
+        let text = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        for (double, single) in [("\"", "'"), ("&quot;", "'"), ("&quot;", "&apos;"), ("&quot;", "&#39;")] {
+            self.exact.insert(text.replace('"', double).replace('\'', single).into_bytes());
+        }
+        self.exact.insert(secret.replace('\'', r"'\''").into_bytes());
+        self.exact.insert(secret.replace('\'', r#"'"'"'"#).into_bytes());
+        self.exact.insert(backslashed(secret).into_bytes());
+    }
+
+    /// Back to front, as a curious step prints it that was told that secrets are removed.
+    fn mirrored(&mut self, secret: &str) {
+        let lines = secret.lines().filter(|line| line.len() >= SHORTEST_FRAGMENT);
+        self.exact.extend(lines.map(|line| line.chars().rev().collect::<String>().into_bytes()));
+    }
+
+    /// As UTF-16, of which some programs forget that nobody else writes it.
+    fn wide(&mut self, secret: &str) {
+        if secret.len() >= SHORTEST_FRAGMENT {
+            self.exact.insert(secret.encode_utf16().flat_map(u16::to_le_bytes).collect());
+            self.exact.insert(secret.encode_utf16().flat_map(u16::to_be_bytes).collect());
         }
     }
 }
@@ -73,57 +173,9 @@ fn lower_case_escapes(encoded: &str) -> String {
     out
 }
 
-/// Base64 turns three bytes into four characters, so a secret inside a longer text has one of three
-/// alignments. The characters at either end also depend on its neighbours and are left out.
-fn base64(secret: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
-    for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
-        for before in 0..3_usize {
-            let mut text = vec![0; before];
-            text.extend_from_slice(secret);
-            let encoded = engine.encode(&text);
-            let first = (before * 8).div_ceil(6);
-            let last = text.len() * 8 / 6;
-            if last >= first + SHORTEST_FRAGMENT {
-                forms.insert(encoded.as_bytes()[first..last].to_vec());
-            }
-        }
-    }
-    for whole in [STANDARD.encode(secret), URL_SAFE.encode(secret)] {
-        forms.insert(wrapped(&whole, BASE64_LINE));
-        forms.insert(whole.trim_end_matches('=').as_bytes().to_vec());
-        forms.insert(whole.into_bytes());
-    }
-}
-
 fn wrapped(encoded: &str, line: usize) -> Vec<u8> {
     let lines: Vec<&[u8]> = encoded.as_bytes().chunks(line).collect();
     lines.join(&b'\n')
-}
-
-fn hex(secret: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
-    let mut lower = String::with_capacity(secret.len() * 2);
-    for byte in secret {
-        let _ = write!(lower, "{byte:02x}");
-    }
-    if lower.len() >= SHORTEST_FRAGMENT {
-        forms.insert(wrapped(&lower, XXD_LINE));
-        forms.insert(lower.to_ascii_uppercase().into_bytes());
-        forms.insert(lower.into_bytes());
-    }
-}
-
-/// As JSON and shells quote it, without the outer quotes.
-fn quoted(secret: &str, forms: &mut BTreeSet<Vec<u8>>) {
-    if let Ok(json) = serde_json::to_string(secret) {
-        let inner = &json[1..json.len() - 1];
-        forms.insert(inner.as_bytes().to_vec());
-        forms.insert(inner.replace('/', "\\/").into_bytes());
-        let html_safe = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-        forms.insert(html_safe.into_bytes());
-    }
-    forms.insert(secret.replace('\'', r"'\''").into_bytes());
-    forms.insert(secret.replace('\'', r#"'"'"'"#).into_bytes());
-    forms.insert(backslashed(secret).into_bytes());
 }
 
 /// As `printf %q` writes it.

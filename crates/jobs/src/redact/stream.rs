@@ -1,11 +1,11 @@
 //! Redaction of a stream that arrives in pieces.
 
-use super::Patterns;
+use super::needles::{Needles, Rest, Verdict};
 use std::sync::Arc;
 
 /// One stream of bytes on its way through a [`super::Redactor`].
 pub struct RedactStream {
-    patterns: Option<Arc<Patterns>>,
+    needles: Option<Arc<Needles>>,
     /// Bytes that may be the beginning of a secret.
     held: Vec<u8>,
 }
@@ -17,49 +17,62 @@ impl std::fmt::Debug for RedactStream {
 }
 
 impl RedactStream {
-    pub(super) fn new(patterns: Option<Arc<Patterns>>) -> Self {
-        Self { patterns, held: Vec::new() }
+    pub(super) fn new(needles: Option<Arc<Needles>>) -> Self {
+        Self { needles, held: Vec::new() }
     }
 
     /// Takes bytes in and appends to `out` what can be told to be free of secrets. Bytes that may be
     /// the beginning of a secret are held back until more comes.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let Some(patterns) = self.patterns.clone() else {
+        let Some(needles) = self.needles.clone() else {
             out.extend_from_slice(bytes);
             return;
         };
         if self.held.is_empty() {
             // The common case: nothing is pending, so the caller's buffer is searched in place.
-            let kept = replace(&patterns, bytes, bytes.len() - patterns.unfinished_tail(bytes), out);
+            let kept = replace(&needles, bytes, Rest::MayCome, out);
             self.held.extend_from_slice(&bytes[kept..]);
             return;
         }
         self.held.extend_from_slice(bytes);
-        let settled = self.held.len() - patterns.unfinished_tail(&self.held);
-        let kept = replace(&patterns, &self.held, settled, out);
+        let kept = replace(&needles, &self.held, Rest::MayCome, out);
         self.held.drain(..kept);
     }
 
     /// The stream ended: appends what was held back.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if let Some(patterns) = self.patterns.clone() {
+        if let Some(needles) = self.needles.clone() {
             let held = std::mem::take(&mut self.held);
-            replace(&patterns, &held, held.len(), out);
+            replace(&needles, &held, Rest::Nothing, out);
         }
     }
 }
 
-/// Copies `buffer` to `out` up to byte `settled`, with every secret that begins before it replaced.
-/// Returns how many bytes were dealt with: a secret may reach beyond `settled`.
-fn replace(patterns: &Patterns, buffer: &[u8], settled: usize, out: &mut Vec<u8>) -> usize {
-    let mut done = 0;
-    for found in patterns.automaton.find_iter(buffer) {
-        if found.start() >= settled {
+/// Copies `buffer` to `out` with every secret replaced, up to where one may have begun that goes on
+/// in the rest. Returns how many bytes were dealt with.
+fn replace(needles: &Needles, buffer: &[u8], rest: Rest, out: &mut Vec<u8>) -> usize {
+    let mut settled = match rest {
+        Rest::MayCome => buffer.len() - needles.unfinished_tail(buffer),
+        Rest::Nothing => buffer.len(),
+    };
+    let (mut done, mut from) = (0, 0);
+    while let Some((start, needle)) = needles.next(buffer, from) {
+        if start >= settled {
             break;
         }
-        out.extend_from_slice(&buffer[done..found.start()]);
-        out.extend_from_slice(patterns.replacements[found.pattern().as_usize()].as_bytes());
-        done = found.end();
+        match needles.judge(needle, &buffer[start..], rest) {
+            Verdict::Begun => {
+                settled = start;
+                break;
+            }
+            Verdict::Secret { len, replacement } => {
+                out.extend_from_slice(&buffer[done..start]);
+                out.extend_from_slice(replacement.as_bytes());
+                done = start + len;
+                from = done;
+            }
+            Verdict::Other => from = start + 1,
+        }
     }
     if done < settled {
         out.extend_from_slice(&buffer[done..settled]);

@@ -34,6 +34,14 @@ fn each_form_is_replaced() {
         ("json", json[1..json.len() - 1].to_owned()),
         ("shell", SECRET.replace('\'', r"'\''")),
         ("printf %q", r"s3cr3t/pa\ ss+w\&rd\'x".to_owned()),
+        ("xml", "s3cr3t/pa ss+w&amp;rd'x".to_owned()),
+        ("xml attribute", "s3cr3t/pa ss+w&amp;rd&apos;x".to_owned()),
+        ("html", "s3cr3t/pa ss+w&amp;rd&#39;x".to_owned()),
+        ("xxd -p", "7333637233742f70612073732b772672642778".to_owned()),
+        ("od -An -tx1", "73 33 63 72 33 74 2f 70 61 20 73 73 2b 77 26 72\n 64 27 78".to_owned()),
+        ("openssl", "73:33:63:72:33:74:2F:70:61:20:73:73:2B:77:26:\n    72:64:27:78".to_owned()),
+        ("rev", "x'dr&w+ss ap/t3rc3s".to_owned()),
+        ("utf-16", SECRET.chars().flat_map(|c| [c, '\0']).collect()),
     ] {
         assert_eq!(redactor().redact(&format!("<{text}>")), "<[hidden]>", "{form}");
     }
@@ -63,6 +71,61 @@ fn a_wrapped_base64_and_every_line_of_a_key_are_found() {
     let indented = key.lines().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n");
     let redacted = redactor.redact(&indented);
     assert!(!redacted.contains("A1b2") && !redacted.contains("C3d4"), "{redacted}");
+}
+
+/// Breaks `text` into lines of `width` characters, all but the first indented.
+fn in_lines(text: &str, width: usize, between: &str) -> String {
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    lines.join(between)
+}
+
+/// How many characters are left of `printed` beside replacements and the ends of lines.
+fn shown(printed: &str) -> usize {
+    let redacted = Redactor::new([(SECRET, "\u{1}")]).redact(printed);
+    redacted.chars().filter(|c| c.is_ascii_alphanumeric() || "+/-_=".contains(*c)).count()
+}
+
+#[test]
+fn an_encoded_secret_is_found_wherever_a_line_ends_in_it() {
+    // All but what shares a character with a neighbour, and a beginning shorter than a head.
+    let encoded = SECRET.len() * 8 / 6 - 1;
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap();
+    for before in 0..160 {
+        let text = format!("{}{SECRET}{}", "b".repeat(before), "a".repeat(70));
+        for (width, between) in [(76, "\n"), (64, "\r\n"), (76, "\n    "), (10, "\n")] {
+            let base64 = STANDARD.encode(&text);
+            let left = shown(&in_lines(&base64, width, between));
+            assert!(left <= base64.len() - encoded + 3, "{before} {width}: {left} of {}", base64.len());
+        }
+        let hex: String = text.bytes().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect();
+        let left = shown(&in_lines(&hex, 60, "\n"));
+        assert!(left <= hex.len() - SECRET.len() * 2 + 7, "{before}: {left} of {}", hex.len());
+    }
+}
+
+#[test]
+fn the_end_of_a_line_hides_nothing_from_a_reader() {
+    let redactor = redactor();
+    let base64 = STANDARD.encode(SECRET);
+    for line in ["done: s3\n", "abcd\n", "1234 73\n", &format!("{}\n", &base64[..3])] {
+        let (mut stream, mut out) = (redactor.stream(), Vec::new());
+        stream.push(line.as_bytes(), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), line, "a line that has ended must show at once");
+    }
+}
+
+#[test]
+fn a_text_that_is_full_of_beginnings_takes_no_long_time() {
+    let secret = "x".repeat(190);
+    let redactor = Redactor::new([(secret.as_str(), "[x]")]);
+    let (mut stream, mut out) = (redactor.stream(), Vec::new());
+    let text = format!("{}\n", &STANDARD.encode("x".repeat(180))).repeat(100);
+    let begun = std::time::Instant::now();
+    for _ in 0..100 {
+        stream.push(text.as_bytes(), &mut out);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "it took {:?}", begun.elapsed());
 }
 
 #[test]
@@ -135,6 +198,48 @@ proptest! {
         prop_assert_eq!(in_pieces(&redactor, text.as_bytes(), &cuts), whole);
     }
 
+    /// The same of encodings that end and begin in the middle, on the same line or another.
+    #[test]
+    fn cuts_make_no_difference_to_what_is_encoded(
+        secrets in prop::collection::vec("[ab]{6,9}", 1..3),
+        parts in prop::collection::vec((any::<prop::sample::Index>(), 0..20_usize, 0..20_usize, 0..6_usize), 0..12),
+        cuts in prop::collection::vec(any::<usize>(), 0..12),
+    ) {
+        let redactor = Redactor::new(secrets.iter().map(|secret| (secret.as_str(), "#")));
+        let all = secrets.iter().map(|secret| forms::of(secret));
+        let encodings: Vec<Vec<u8>> =
+            all.flat_map(|forms| forms.encodings).map(|encoding| encoding.text().to_vec()).collect();
+        let mut text = Vec::new();
+        for (which, from, len, between) in parts {
+            let encoding = which.get(&encodings);
+            let from = from.min(encoding.len());
+            text.extend_from_slice(&encoding[from..(from + len).min(encoding.len())]);
+            text.extend_from_slice(["", "\n", "\r\n", "\n  ", "\r", "Q"][between].as_bytes());
+        }
+        let whole = in_pieces(&redactor, &text, &[]);
+        prop_assert_eq!(in_pieces(&redactor, &text, &cuts), whole);
+    }
+
+    /// Of an encoded secret no more is shown than its first characters, wherever lines end and the
+    /// stream is cut.
+    #[test]
+    fn no_encoded_secret_survives(
+        secret in "[ -~]{9,60}",
+        before in "[a-z \n]{0,100}",
+        after in "[a-z \n]{0,100}",
+        width in 8..90_usize,
+        between in "\r?\n[ \t]{0,8}",
+        cuts in prop::collection::vec(any::<usize>(), 0..6),
+    ) {
+        let redactor = Redactor::new([(secret.as_str(), "\u{1}")]);
+        let encoded = STANDARD.encode(format!("{before}{secret}{after}"));
+        let out = in_pieces(&redactor, in_lines(&encoded, width, &between).as_bytes(), &cuts);
+        let out = String::from_utf8(out).unwrap();
+        let left = out.chars().filter(|c| !c.is_whitespace() && *c != '\u{1}').count();
+        let most = encoded.len() - (secret.len() * 8 / 6 - 1) + 3;
+        prop_assert!(left <= most, "{left} characters where {most} are the most: {out:?}");
+    }
+
     /// No secret survives in any of its forms, whatever surrounds it and however it is cut.
     #[test]
     fn no_secret_survives(
@@ -144,14 +249,16 @@ proptest! {
         cuts in prop::collection::vec(any::<usize>(), 0..6),
     ) {
         let redactor = Redactor::new([(secret.as_str(), "\u{1}")]);
-        for form in forms::of(&secret) {
+        let forms = forms::of(&secret);
+        let encodings = forms.encodings.iter().map(|encoding| encoding.text().to_vec());
+        for form in forms.exact.iter().cloned().chain(encodings) {
             let mut text = before.clone().into_bytes();
             text.extend_from_slice(&form);
             text.extend_from_slice(after.as_bytes());
             let out = in_pieces(&redactor, &text, &cuts);
             let found = out.windows(secret.len()).any(|window| window == secret.as_bytes());
             prop_assert!(!found, "{:?} in {:?}", secret, String::from_utf8_lossy(&out));
-            prop_assert!(out.contains(&1));
+            prop_assert!(out.contains(&1), "{:?} is left as it is", String::from_utf8_lossy(&text));
         }
     }
 
