@@ -22,6 +22,14 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// Start the agent: take jobs, run each in a sandbox, report
     Run(RunArgs),
+    /// Check configuration, programs, host and shared secret as an agent would find them
+    Validate,
+    /// Install what jobs need; what the reference would fetch and this executor does not need is said
+    #[command(subcommand)]
+    Install(InstallCommand),
+    /// Start a virtual machine to try it
+    #[command(hide = true)]
+    TestVm(TestVmArgs),
     /// Submit and look after jobs
     #[command(subcommand)]
     Job(JobCommand),
@@ -51,12 +59,64 @@ pub(crate) struct RunArgs {
     /// Print every environment variable with its meaning, and leave
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "text", require_equals = true)]
     pub(crate) help_env: Option<HelpFormat>,
+    /// With `--help-env`: JSON instead of text
+    #[arg(long, requires = "help_env")]
+    pub(crate) json: bool,
+    /// Check programs and host first, as `validate` does; the shared secret aside
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstallCommand {
+    /// Everything
+    All,
+    /// What starts the reference's virtual machines
+    Ignite {
+        /// Where to put it
+        #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
+        bin_dir: PathBuf,
+    },
+    /// An image of the reference's virtual machines: executor-vm, sandbox or kernel
+    Image {
+        /// Exactly one
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Network plugins of the reference's virtual machines
+    Cni,
+    /// The reference's command line client
+    SrcCli {
+        /// Where to put it
+        #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
+        bin_dir: PathBuf,
+    },
+    /// Firewall rules around the reference's virtual machines
+    IptablesRules {
+        /// Make the chain anew
+        #[arg(long)]
+        recreate_chain: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestVmArgs {
+    /// A repository to clone into it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repo: Option<String>,
+    /// Which revision of it
+    #[arg(long, value_name = "REV")]
+    pub(crate) revision: Option<String>,
+    /// Print nothing but the machine's name
+    #[arg(long)]
+    pub(crate) name_only: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum HelpFormat {
     Text,
     Markdown,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,7 +15,7 @@ mod usage;
 
 use args::{Command, HelpFormat, RunArgs};
 use client::Settings;
-use commands::{image, job, repo, run, serve, up};
+use commands::{image, install, job, repo, run, serve, up, validate};
 use env::{EnvReader, System, Variables};
 use exit::{Exit, Failure, Outcome};
 use paths::Paths;
@@ -55,19 +55,24 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
     logging::start(&mut env);
 
     match command {
-        Command::Run(RunArgs { help_env: Some(format) }) => {
-            help_env(format);
+        Command::Run(RunArgs { help_env: Some(format), json, .. }) => {
+            help_env(if json { HelpFormat::Json } else { format }, &env);
             Ok(Exit::Success)
         }
-        Command::Run(RunArgs { help_env: None }) => {
-            let (connection, settings) = run::read(variables, &program)?;
-            env.finish().map_err(Failure::usage)?;
+        Command::Run(RunArgs { help_env: None, verify, .. }) => {
+            let (connection, settings) = run::read(env)?;
             let mounts = isolate_mounts()?;
-            block_on(run::run(&paths, &host, mounts, connection, settings))
+            block_on(run::run(&paths, &host, mounts, connection, settings, verify))
         }
+        Command::Validate => {
+            let (connection, settings) = run::read(env)?;
+            let mounts = isolate_mounts();
+            block_on(validate::run(&paths, &host, mounts, connection, settings))
+        }
+        Command::Install(command) => install::run(&command),
+        Command::TestVm(args) => install::test_vm(&args),
         Command::Up(args) => {
-            let settings = agent_config::AgentSettings::read(&mut env);
-            env.finish().map_err(Failure::usage)?;
+            let settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
             let mounts = isolate_mounts()?;
             block_on(up::run(&paths, &host, mounts, args, settings))
         }
@@ -103,10 +108,11 @@ fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     runtime.map_err(|fault| Failure::chain(Exit::System, &fault))?.block_on(work)
 }
 
-fn help_env(format: HelpFormat) {
+fn help_env(format: HelpFormat, env: &EnvReader<'_>) {
     let text = match format {
-        HelpFormat::Text => env::help::text(),
+        HelpFormat::Text => env::help::text(env),
         HelpFormat::Markdown => env::help::markdown(),
+        HelpFormat::Json => format!("{:#}\n", env::help::json(env)),
     };
     // Whoever read it may have seen enough.
     let _ = std::io::stdout().write_all(text.as_bytes());

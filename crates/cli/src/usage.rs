@@ -136,7 +136,7 @@ mod tests {
             ),
             (
                 "run --help-env=pdf",
-                "invalid value 'pdf' for '--help-env[=<FORMAT>]' [possible values: text, markdown]; see `executor run --help`",
+                "invalid value 'pdf' for '--help-env[=<FORMAT>]' [possible values: text, markdown, json]; see `executor run --help`",
             ),
             ("job", "`executor job` needs to be told what to do; see `executor job --help`"),
             ("job fly", "unrecognized subcommand 'fly'; see `executor job --help`"),

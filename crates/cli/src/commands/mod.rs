@@ -1,9 +1,11 @@
 //! One module per command.
 
 pub(crate) mod image;
+pub(crate) mod install;
 pub(crate) mod job;
 pub(crate) mod print;
 pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod up;
+pub(crate) mod validate;

@@ -1,8 +1,10 @@
 //! `executor run`: the agent.
 
-use super::print;
+use super::{print, validate};
 use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
 use crate::client::Settings;
+use crate::env::conflicts::Conflicts;
+use crate::env::{EnvReader, RuntimeName};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::Lifecycle;
 use crate::paths::{self, Paths};
@@ -20,13 +22,22 @@ pub(crate) async fn run(
     mounts: PrivateMounts,
     connection: Connection,
     settings: AgentSettings,
+    verify: bool,
 ) -> Outcome {
-    let last_up = Settings::read(&paths.settings)?.and_then(|settings| settings.data_dir);
-    let data_dir = paths.agent_data_dir(None, last_up);
+    let data_dir = data_dir(paths)?;
+    if verify {
+        validate::check_git(&settings).await?;
+    }
     let lifecycle = Lifecycle::listen().map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let agent = Agent::start(&data_dir, host, mounts, connection, settings).await?;
     agent.introduce()?;
     agent.run(&lifecycle).await
+}
+
+/// Where an agent of this user keeps what it needs.
+pub(crate) fn data_dir(paths: &Paths) -> Result<PathBuf, Failure> {
+    let last_up = Settings::read(&paths.settings)?.and_then(|settings| settings.data_dir);
+    Ok(paths.agent_data_dir(None, last_up))
 }
 
 /// An agent whose host was looked at.
@@ -44,6 +55,7 @@ impl Agent {
         connection: Connection,
         settings: AgentSettings,
     ) -> Result<Self, Failure> {
+        tell(&settings.conflicts)?;
         let data_dir = absolute(data_dir)?;
         let runtime = runtime(&settings.runtime, &data_dir, mounts)?;
         look(runtime.as_ref(), settings.runtime.strict).await?;
@@ -72,6 +84,12 @@ impl Agent {
     }
 }
 
+/// Says what is set and does not do what it says.
+fn tell(conflicts: &Conflicts) -> Result<(), Failure> {
+    conflicts.warnings.iter().try_for_each(|warning| print::line(&format!("warning: {warning}")))?;
+    conflicts.note.iter().try_for_each(|note| print::line(&format!("note: {note}")))
+}
+
 /// The one place that knows which runtimes there are.
 fn runtime(
     settings: &RuntimeSettings,
@@ -79,14 +97,14 @@ fn runtime(
     mounts: PrivateMounts,
 ) -> Result<Arc<dyn Runtime>, Failure> {
     let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
-    match settings.name.as_str() {
-        "oci" => {
+    match settings.name {
+        RuntimeName::Oci => {
             let images = ImageStore::open(paths::images(data_dir)).map_err(|fault| failed(&fault))?;
             let options = settings.oci_options(&paths::agent(data_dir).join("oci"), mounts);
             let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
             Ok(Arc::new(runtime))
         }
-        other => Err(Failure::usage(format!("there is no runtime {other:?}: set EXECUTOR_RUNTIME to oci"))),
+        other => Err(Failure::usage(format!("there is no runtime {other}: set EXECUTOR_RUNTIME to oci"))),
     }
 }
 
@@ -125,10 +143,7 @@ async fn look(runtime: &dyn Runtime, strict: bool) -> Result<(), Failure> {
 }
 
 /// Reads the environment for `run`, or tells every fault at once.
-pub(crate) fn read(
-    variables: &crate::env::Variables,
-    program: &str,
-) -> Result<(Connection, AgentSettings), Failure> {
-    let read = agent_config::read_for_run(variables, program);
+pub(crate) fn read(env: EnvReader<'_>) -> Result<(Connection, AgentSettings), Failure> {
+    let read = agent_config::read_for_run(env);
     read.map_err(|faults| Failure { exit: Exit::Failed, message: faults.to_string() })
 }

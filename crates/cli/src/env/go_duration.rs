@@ -13,6 +13,9 @@ const UNITS: [(&str, f64); 8] = [
     ("h", 3_600.0),
 ];
 
+/// What fits into 64 bits of nanoseconds: 292 years.
+const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+
 /// `300ms`, `1.5h`, `2h45m`, or plain `0`. A unit is needed otherwise. None may be negative.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -37,7 +40,8 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
         seconds += number * scale;
         rest = next;
     }
-    Duration::try_from_secs_f64(seconds).map_err(|_| "it is too long".to_owned())
+    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= LONGEST);
+    duration.ok_or_else(|| "it is too long".to_owned())
 }
 
 #[cfg(test)]
@@ -53,10 +57,14 @@ mod tests {
             ("1.5h", 5_400_000),
             ("2h45m", 9_900_000),
             ("1m0.5s", 60_500),
+            ("+1.s", 1_000),
+            (".5m", 30_000),
+            ("2500us", 2),
+            ("2500µs", 2),
         ] {
-            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(parse(text).map(|duration| duration.as_millis()), Ok(millis), "{text}");
         }
-        for bad in ["", "5", "s", "1x", "-1s", "1.2.3s", "1 s", "99999999999999999999h"] {
+        for bad in ["", "5", "s", "1x", "-1s", "1.2.3s", "1 s", ".s", "1h2", "s5", "292471y", "2600000h"] {
             assert!(parse(bad).is_err(), "{bad:?} was accepted");
         }
     }

@@ -1,12 +1,25 @@
 //! The environment: the only place that reads it, through one table.
 //!
-//! [`table::VARIABLES`] names every variable with its kind, default and meaning. The same table
-//! resolves values, prints `executor run --help-env` and makes `docs/reference/environment.md`.
+//! [`table::SECTIONS`] names every variable with its kind, default, effect and meaning. The same
+//! table judges and resolves values, prints `executor run --help-env` and makes
+//! `docs/reference/environment.md`.
 
+pub(crate) mod conflicts;
 mod go_duration;
 pub(crate) mod help;
+pub(crate) mod never;
 mod reader;
+pub(crate) mod runtime_choice;
+mod runtime_name;
 mod size;
 pub(crate) mod table;
+mod values;
+pub(crate) mod variable;
+mod variables;
 
-pub(crate) use reader::{EnvErrors, EnvReader, System, Variables};
+pub(crate) use reader::{EnvErrors, EnvReader};
+pub(crate) use runtime_name::RuntimeName;
+pub(crate) use size::parse_size;
+pub(crate) use values::parse_bool;
+pub(crate) use variable::Reader;
+pub(crate) use variables::{System, Variables};

@@ -1,41 +1,13 @@
 //! Reading values by the table, collecting every fault.
 
-use super::go_duration;
 use super::size::parse_size;
-use super::table::variable;
-use std::collections::BTreeMap;
+use super::table::{self, variable};
+use super::values::{parse_bool, parse_int};
+use super::variable::{Kind, Reader, Variable};
+use super::{go_duration, variables::Variables};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
-
-/// Where values come from: the process, or a test.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Variables(BTreeMap<String, String>);
-
-/// The process' own environment.
-#[derive(Debug)]
-pub(crate) struct System;
-
-impl System {
-    /// A snapshot of the process' environment. What is not UTF-8 is left out: no variable of ours can
-    /// mean anything else.
-    pub(crate) fn variables() -> Variables {
-        let utf8 = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Variables(utf8.collect())
-    }
-}
-
-impl Variables {
-    #[cfg(test)]
-    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
-        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-    }
-
-    /// One variable, outside of the table: what a user names for a job.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-}
 
 /// What is said where a value is missing and nobody said why.
 const NO_FAULT_TOLD: &str = "the environment can't be read, and no variable is known to be wrong: this is a bug of executor, report it";
@@ -65,6 +37,9 @@ impl std::error::Error for EnvErrors {}
 
 /// Reads values. A value is looked up as `NAME_<program>` first, then as `NAME`, then the table's
 /// default is taken. A variable that is set but empty counts as set.
+///
+/// [`EnvReader::load`] judges every value and notes the faults; what then asks for a value that has
+/// one gets nothing, and need not say so again.
 #[derive(Debug)]
 pub(crate) struct EnvReader<'a> {
     variables: &'a Variables,
@@ -76,6 +51,13 @@ impl<'a> EnvReader<'a> {
     /// `program` is the base name of the program as it was called.
     pub(crate) fn new(variables: &'a Variables, program: &str) -> Self {
         Self { variables, suffix: format!("_{}", program.replace('-', "_")), errors: Vec::new() }
+    }
+
+    /// Judges every variable that one of `readers` reads, in the table's order.
+    pub(crate) fn load(&mut self, readers: &[Reader]) {
+        let rows = table::rows().filter(|row| readers.contains(&row.reader));
+        let faults: Vec<String> = rows.filter_map(|row| self.judge(row)).collect();
+        self.errors.extend(faults);
     }
 
     /// All faults so far, or none.
@@ -99,66 +81,81 @@ impl<'a> EnvReader<'a> {
         self.variables.get(&format!("{name}{}", self.suffix)).or_else(|| self.variables.get(name))
     }
 
-    /// The value and the name it was found under.
-    fn find(&self, name: &'static str) -> (&'static str, &'a str) {
-        let row = variable(name);
-        let named = self.set(name);
-        if let (None | Some(""), Some(older)) = (named, row.fallback)
+    /// The value that was given, and the name it was found under; defaults aside.
+    pub(crate) fn given(&self, row: &Variable) -> Option<(&'static str, &'a str)> {
+        let named = self.set(row.name);
+        if let (None | Some(""), Some(older)) = (named, row.older)
             && let Some(value) = self.set(older).filter(|value| !value.is_empty())
         {
-            return (older, value);
+            return Some((older, value));
         }
-        (name, named.unwrap_or(row.default))
+        named.map(|value| (row.name, value))
+    }
+
+    /// Whether a variable of exactly this name is there, whatever its value, and whether or not the
+    /// table knows it.
+    pub(crate) fn is_there(&self, name: &str) -> bool {
+        self.variables.get(name).is_some()
+    }
+
+    /// The value and the name it was found under.
+    fn find(&self, row: &Variable) -> (&'static str, Cow<'a, str>) {
+        match (self.given(row), row.derived) {
+            (Some((name, value)), _) => (name, value.into()),
+            (None, Some(derived)) => (row.name, (derived.value)(self).into()),
+            (None, None) => (row.name, row.default.into()),
+        }
+    }
+
+    fn value(&self, name: &str) -> Cow<'a, str> {
+        self.find(variable(name)).1
+    }
+
+    /// What is wrong with a value in itself.
+    fn judge(&self, row: &Variable) -> Option<String> {
+        let (name, raw) = self.find(row);
+        if row.required && raw.is_empty() {
+            return Some(format!("invalid value \"\" for {name}: no value supplied"));
+        }
+        let (kind, fault) = match row.kind {
+            Kind::Text | Kind::List | Kind::Json | Kind::DiskSize => return None,
+            Kind::MaybeInt if raw.is_empty() => return None,
+            Kind::Int | Kind::MaybeInt => ("int", parse_int(&raw).err()),
+            Kind::Bool => ("bool", parse_bool(&raw).err()),
+            Kind::Duration => ("duration", go_duration::parse(&raw).err()),
+            Kind::Size => ("size", parse_size(&raw).err()),
+        };
+        fault.map(|fault| format!("invalid {kind} {raw:?} for {name}: {fault}"))
     }
 
     /// Any text; `None` when empty.
     pub(crate) fn text(&self, name: &'static str) -> Option<String> {
-        let (_, value) = self.find(name);
-        (!value.is_empty()).then(|| value.to_owned())
+        let value = self.value(name);
+        (!value.is_empty()).then(|| value.into_owned())
     }
 
-    /// Text that must not be empty.
-    pub(crate) fn required(&mut self, name: &'static str) -> String {
-        let (name, value) = self.find(name);
-        if value.is_empty() {
-            self.fault(format!("invalid value \"\" for {name}: no value supplied"));
-        }
-        value.to_owned()
+    /// A whole number; `None` when it is none, as [`EnvReader::load`] said.
+    pub(crate) fn int(&self, name: &'static str) -> Option<i64> {
+        parse_int(&self.value(name)).ok()
     }
 
-    pub(crate) fn int(&mut self, name: &'static str) -> i64 {
-        self.parsed(name, "int", |value| value.parse::<i64>().map_err(|fault| fault.to_string()))
+    /// Whether it is true.
+    pub(crate) fn bool(&self, name: &'static str) -> bool {
+        parse_bool(&self.value(name)).unwrap_or_default()
     }
 
-    pub(crate) fn bool(&mut self, name: &'static str) -> bool {
-        self.parsed(name, "bool", |value| match value {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            _ => Err("it must be true or false".to_owned()),
-        })
+    /// A truth value that somebody gave; `None` for the default.
+    pub(crate) fn given_bool(&self, name: &'static str) -> Option<bool> {
+        self.given(variable(name)).and_then(|(_, value)| parse_bool(value).ok())
     }
 
-    pub(crate) fn duration(&mut self, name: &'static str) -> Duration {
-        self.parsed(name, "duration", go_duration::parse)
+    pub(crate) fn duration(&self, name: &'static str) -> Duration {
+        go_duration::parse(&self.value(name)).unwrap_or_default()
     }
 
-    /// The text as it was given, and its bytes; zero means without limit.
-    pub(crate) fn size(&mut self, name: &'static str) -> (String, u64) {
-        let bytes = self.parsed(name, "size", parse_size);
-        (self.find(name).1.to_owned(), bytes)
-    }
-
-    fn parsed<T: Default>(
-        &mut self,
-        name: &'static str,
-        kind: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> T {
-        let (name, raw) = self.find(name);
-        parse(raw).unwrap_or_else(|fault| {
-            self.fault(format!("invalid {kind} {raw:?} for {name}: {fault}"));
-            T::default()
-        })
+    /// Bytes; zero means without limit.
+    pub(crate) fn size(&self, name: &'static str) -> Result<u64, String> {
+        parse_size(&self.value(name))
     }
 }
 
@@ -166,34 +163,98 @@ impl<'a> EnvReader<'a> {
 mod tests {
     use super::*;
 
-    fn read<T>(
-        pairs: &[(&str, &str)],
-        read: impl FnOnce(&mut EnvReader<'_>) -> T,
-    ) -> (T, Result<(), EnvErrors>) {
+    fn with<T>(pairs: &[(&str, &str)], read: impl FnOnce(&EnvReader<'_>) -> T) -> T {
+        let variables = Variables::of(pairs);
+        read(&EnvReader::new(&variables, "executor"))
+    }
+
+    /// What is said of `pairs`, with the agent's connection given.
+    fn faults(pairs: &[(&str, &str)]) -> Vec<String> {
         let variables = Variables::of(pairs);
         let mut reader = EnvReader::new(&variables, "executor");
-        let value = read(&mut reader);
-        (value, reader.finish())
+        reader.load(&[Reader::Agent, Reader::All]);
+        reader.finish().err().map(EnvErrors::into_texts).unwrap_or_default()
     }
 
     #[test]
     fn the_program_s_own_variable_wins_and_empty_counts_as_set() {
-        let own = [("EXECUTOR_RUNTIME_executor", "own"), ("EXECUTOR_RUNTIME", "plain")];
-        assert_eq!(read(&own, |r| r.text("EXECUTOR_RUNTIME")).0.as_deref(), Some("own"));
-        assert_eq!(read(&own[1..], |r| r.text("EXECUTOR_RUNTIME")).0.as_deref(), Some("plain"));
-        assert_eq!(read(&[], |r| r.text("EXECUTOR_RUNTIME")).0.as_deref(), Some("oci"));
-        assert_eq!(read(&[("EXECUTOR_RUNTIME", "")], |r| r.text("EXECUTOR_RUNTIME")).0, None);
+        let own = [("SRC_LOG_LEVEL_executor", "own"), ("SRC_LOG_LEVEL", "plain")];
+        assert_eq!(with(&own, |r| r.text("SRC_LOG_LEVEL")).as_deref(), Some("own"));
+        assert_eq!(with(&own[1..], |r| r.text("SRC_LOG_LEVEL")).as_deref(), Some("plain"));
+        assert_eq!(with(&[], |r| r.text("SRC_LOG_LEVEL")).as_deref(), Some("warn"));
+        assert_eq!(with(&[("SRC_LOG_LEVEL", "")], |r| r.text("SRC_LOG_LEVEL")), None);
+        // Empty for this program alone hides what is set for all.
+        let hidden = [("SRC_LOG_LEVEL_executor", ""), ("SRC_LOG_LEVEL", "plain")];
+        assert_eq!(with(&hidden, |r| r.text("SRC_LOG_LEVEL")), None);
+    }
+
+    #[test]
+    fn a_program_s_dashes_are_underscores_in_variables() {
+        let variables = Variables::of(&[("SRC_LOG_LEVEL_my_executor", "own")]);
+        let reader = EnvReader::new(&variables, "my-executor");
+        assert_eq!(reader.text("SRC_LOG_LEVEL").as_deref(), Some("own"));
     }
 
     #[test]
     fn an_older_name_helps_only_where_the_newer_says_nothing() {
         let older = ("EXECUTOR_FIRECRACKER_NUM_CPUS", "8");
-        assert_eq!(read(&[older], |r| r.int("EXECUTOR_JOB_NUM_CPUS")).0, 8);
-        assert_eq!(read(&[older, ("EXECUTOR_JOB_NUM_CPUS", "")], |r| r.int("EXECUTOR_JOB_NUM_CPUS")).0, 8);
-        assert_eq!(read(&[older, ("EXECUTOR_JOB_NUM_CPUS", "2")], |r| r.int("EXECUTOR_JOB_NUM_CPUS")).0, 2);
-        let bad = [("EXECUTOR_FIRECRACKER_NUM_CPUS", "x")];
-        let message = read(&bad, |r| r.int("EXECUTOR_JOB_NUM_CPUS")).1.unwrap_err().to_string();
-        assert!(message.contains("EXECUTOR_FIRECRACKER_NUM_CPUS"), "{message}");
+        let cpus = |pairs: &[(&str, &str)]| with(pairs, |r| r.int("EXECUTOR_JOB_NUM_CPUS"));
+        assert_eq!(cpus(&[older]), Some(8));
+        assert_eq!(cpus(&[older, ("EXECUTOR_JOB_NUM_CPUS", "")]), Some(8));
+        assert_eq!(cpus(&[older, ("EXECUTOR_JOB_NUM_CPUS", "2")]), Some(2));
+        assert_eq!(
+            cpus(&[("EXECUTOR_FIRECRACKER_NUM_CPUS", "")]),
+            Some(4),
+            "an empty older name says nothing"
+        );
+        assert_eq!(
+            faults(&[("EXECUTOR_FIRECRACKER_NUM_CPUS", "x")]),
+            ["invalid int \"x\" for EXECUTOR_FIRECRACKER_NUM_CPUS: it must be a whole number, such as 4"]
+        );
+    }
+
+    #[test]
+    fn each_kind_is_refused_with_its_documented_words() {
+        let faults = faults(&[
+            ("EXECUTOR_QUEUE_POLL_INTERVAL", "5"),
+            ("EXECUTOR_MAXIMUM_NUM_JOBS", "many"),
+            ("EXECUTOR_KEEP_WORKSPACES", "yes"),
+            ("EXECUTOR_VM_PREFIX", ""),
+        ]);
+        let starts = [
+            "invalid duration \"5\" for EXECUTOR_QUEUE_POLL_INTERVAL: ",
+            "invalid int \"many\" for EXECUTOR_MAXIMUM_NUM_JOBS: ",
+            "invalid bool \"yes\" for EXECUTOR_KEEP_WORKSPACES: ",
+            "invalid value \"\" for EXECUTOR_VM_PREFIX: no value supplied",
+        ];
+        assert_eq!(faults.len(), starts.len(), "{faults:?}");
+        for (fault, start) in faults.iter().zip(starts) {
+            assert!(fault.starts_with(start), "{fault:?} begins with {start:?}");
+        }
+    }
+
+    #[test]
+    fn set_but_empty_is_no_number_and_no_default_either() {
+        for (name, kind) in [
+            ("EXECUTOR_MAXIMUM_NUM_JOBS", "int"),
+            ("EXECUTOR_KEEP_WORKSPACES", "bool"),
+            ("EXECUTOR_MAX_ACTIVE_TIME", "duration"),
+        ] {
+            let faults = faults(&[(name, "")]);
+            assert!(
+                faults.len() == 1 && faults[0].starts_with(&format!("invalid {kind} \"\" for {name}: ")),
+                "{faults:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_default_may_follow_another_variable() {
+        let image = |pairs: &[(&str, &str)]| with(pairs, |r| r.text("KUBERNETES_JOB_STEP_IMAGE"));
+        assert_eq!(image(&[]).as_deref(), Some("sourcegraph/batcheshelper:insiders"));
+        assert_eq!(image(&[("KUBERNETES_SINGLE_JOB_STEP_IMAGE", "old:1")]).as_deref(), Some("old:1"));
+        let both = [("KUBERNETES_SINGLE_JOB_STEP_IMAGE", "old:1"), ("KUBERNETES_JOB_STEP_IMAGE", "new:1")];
+        assert_eq!(image(&both).as_deref(), Some("new:1"));
     }
 
     #[test]
@@ -210,15 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_reported_at_once() {
-        let pairs = [("EXECUTOR_MAXIMUM_NUM_JOBS", "many"), ("EXECUTOR_STRICT", "yes")];
-        let (_, result) = read(&pairs, |r| (r.int("EXECUTOR_MAXIMUM_NUM_JOBS"), r.bool("EXECUTOR_STRICT")));
-        let text = result.unwrap_err().to_string();
-        let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("2 errors occurred:"));
-        assert!(
-            lines.next().unwrap().starts_with("\t* invalid int \"many\" for EXECUTOR_MAXIMUM_NUM_JOBS: ")
-        );
-        assert!(lines.next().unwrap().starts_with("\t* invalid bool \"yes\" for EXECUTOR_STRICT: "));
+    fn one_fault_is_told_as_it_is_and_several_as_a_list() {
+        let errors = |texts: &[&str]| EnvErrors(texts.iter().map(|&text| text.to_owned()).collect());
+        assert_eq!(errors(&["one"]).to_string(), "one");
+        assert_eq!(errors(&["one", "two"]).to_string(), "2 errors occurred:\n\t* one\n\t* two");
     }
 }

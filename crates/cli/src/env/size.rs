@@ -1,7 +1,7 @@
 //! Sizes in bytes, with suffixes in powers of 1024.
 
 /// `512M`, `12G`, `1.5T`, `20GB`, `20GiB`, or plain bytes.
-pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let suffix = suffix.trim().to_ascii_uppercase();
@@ -12,6 +12,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         "M" => 2,
         "G" => 3,
         "T" => 4,
+        "P" => 5,
         _ => return Err(format!("unknown suffix {suffix:?}: use K, M, G or T")),
     };
     let number: f64 =

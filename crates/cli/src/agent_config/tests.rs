@@ -1,0 +1,137 @@
+//! The environment as a whole: what is read, and which faults come when.
+
+use super::*;
+use crate::env::Variables;
+
+const GOOD: [(&str, &str); 3] = [
+    ("EXECUTOR_FRONTEND_URL", "https://sg.example.com/base"),
+    ("EXECUTOR_FRONTEND_PASSWORD", "a-password-of-many-letters"),
+    ("EXECUTOR_QUEUE_NAME", "batches"),
+];
+
+/// Reads an environment that is good but for `changes`.
+pub(super) fn read(changes: &[(&str, &str)]) -> Result<(Connection, AgentSettings), Vec<String>> {
+    let mut pairs: std::collections::BTreeMap<&str, &str> = GOOD.into_iter().collect();
+    pairs.extend(changes.iter().copied());
+    let pairs: Vec<_> = pairs.into_iter().collect();
+    let variables = Variables::of(&pairs);
+    read_for_run(EnvReader::new(&variables, "executor")).map_err(EnvErrors::into_texts)
+}
+
+/// What is wrong with it.
+pub(super) fn faults(changes: &[(&str, &str)]) -> Vec<String> {
+    read(changes).err().unwrap_or_default()
+}
+
+#[test]
+fn an_empty_environment_has_four_faults() {
+    let variables = Variables::default();
+    let faults = read_for_run(EnvReader::new(&variables, "executor")).map(drop).unwrap_err();
+    assert_eq!(
+        faults.to_string(),
+        "4 errors occurred:\
+         \n\t* invalid value \"\" for EXECUTOR_FRONTEND_URL: no value supplied\
+         \n\t* invalid value \"\" for EXECUTOR_FRONTEND_PASSWORD: no value supplied\
+         \n\t* neither EXECUTOR_QUEUE_NAME or EXECUTOR_QUEUE_NAMES is set\
+         \n\t* EXECUTOR_FRONTEND_URL must be in the format scheme://host (and optionally :port)"
+    );
+}
+
+#[test]
+fn up_needs_no_connection() {
+    let variables = Variables::default();
+    let settings = read_for_up(EnvReader::new(&variables, "executor")).unwrap();
+    assert_eq!(settings.runtime.name, RuntimeName::Oci);
+}
+
+#[test]
+fn faults_come_in_the_documented_order() {
+    let faults = faults(&[
+        // Ours, after all that is documented.
+        ("EXECUTOR_RUNTIME", "chroot"),
+        ("EXECUTOR_MAXIMUM_NUM_JOBS", "0"),
+        // Documented, backwards.
+        ("EXECUTOR_KUBERNETES_NODE_SELECTOR", "x"),
+        ("EXECUTOR_FIRECRACKER_DISK_SPACE", "20X"),
+        ("EXECUTOR_JOB_NUM_CPUS", "3"),
+        ("EXECUTOR_USE_FIRECRACKER", "true"),
+        ("EXECUTOR_KUBERNETES_NODE_TOLERATIONS", "x"),
+        ("EXECUTOR_KUBERNETES_POD_ANTI_AFFINITY", "[{}]"),
+        ("EXECUTOR_KUBERNETES_POD_AFFINITY", "[{}]"),
+        ("KUBERNETES_JOB_VOLUME_TYPE", "x"),
+        ("KUBERNETES_JOB_POD_ANNOTATIONS", "x"),
+        ("KUBERNETES_JOB_ANNOTATIONS", "x"),
+        ("KUBERNETES_ADDITIONAL_JOB_VOLUMES", "x"),
+        ("KUBERNETES_ADDITIONAL_JOB_VOLUME_MOUNTS", "x"),
+        ("EXECUTOR_KUBERNETES_NODE_REQUIRED_AFFINITY_MATCH_FIELDS", "x"),
+        ("EXECUTOR_KUBERNETES_NODE_REQUIRED_AFFINITY_MATCH_EXPRESSIONS", "x"),
+        ("EXECUTOR_DOCKER_ADDITIONAL_MOUNTS", "x"),
+        ("EXECUTOR_DOCKER_AUTH_CONFIG", "x"),
+        ("EXECUTOR_FRONTEND_URL", "x"),
+        ("EXECUTOR_QUEUE_NAME", "x"),
+        // While loading, in the table's order.
+        ("KUBERNETES_KEEP_JOBS", "x"),
+        ("EXECUTOR_MAX_ACTIVE_TIME", "x"),
+        ("EXECUTOR_FRONTEND_PASSWORD", ""),
+    ]);
+    let starts = [
+        "invalid value \"\" for EXECUTOR_FRONTEND_PASSWORD: ",
+        "invalid duration \"x\" for EXECUTOR_MAX_ACTIVE_TIME: ",
+        "invalid bool \"x\" for KUBERNETES_KEEP_JOBS: ",
+        "EXECUTOR_QUEUE_NAME must be ",
+        "EXECUTOR_FRONTEND_URL must be ",
+        "invalid EXECUTOR_DOCKER_AUTH_CONFIG, ",
+        "invalid EXECUTOR_DOCKER_ADDITIONAL_MOUNTS, ",
+        "invalid EXECUTOR_KUBERNETES_NODE_REQUIRED_AFFINITY_MATCH_EXPRESSIONS, ",
+        "invalid EXECUTOR_KUBERNETES_NODE_REQUIRED_AFFINITY_MATCH_FIELDS, ",
+        "invalid KUBERNETES_JOB_MOUNTS, ",
+        "invalid KUBERNETES_JOB_VOLUMES, ",
+        "invalid KUBERNETES_JOB_ANNOTATIONS, ",
+        "invalid KUBERNETES_JOB_POD_ANNOTATIONS, ",
+        "invalid KUBERNETES_JOB_VOLUME_TYPE, ",
+        "EXECUTOR_KUBERNETES_POD_AFFINITY must contain ",
+        "EXECUTOR_KUBERNETES_POD_ANTI_AFFINITY must contain ",
+        "invalid EXECUTOR_KUBERNETES_NODE_TOLERATIONS, ",
+        "EXECUTOR_JOB_NUM_CPUS must be ",
+        "invalid disk size provided for EXECUTOR_FIRECRACKER_DISK_SPACE: ",
+        "EXECUTOR_KUBERNETES_NODE_SELECTOR must be ",
+        "invalid int \"0\" for EXECUTOR_MAXIMUM_NUM_JOBS: ",
+        "invalid value \"chroot\" for EXECUTOR_RUNTIME: ",
+    ];
+    for (fault, start) in faults.iter().zip(starts) {
+        assert!(fault.starts_with(start), "{fault:?} begins with {start:?}");
+    }
+    assert_eq!(faults.len(), starts.len(), "{faults:#?}");
+}
+
+#[test]
+fn what_is_announced_is_no_release_and_what_is_told_to_ours_is() {
+    let (connection, settings) = read(&[]).unwrap();
+    let config = settings.config(connection, "host", PathBuf::from("/work"));
+    assert_eq!(config.version, "0.0.0+dev");
+    assert_eq!(config.telemetry.executor_version, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn what_cannot_be_done_is_told_and_strictly_refused() {
+    let never = ("EXECUTOR_MAX_NUM_JOBS", "8");
+    let told = read(&[never]).unwrap().1.conflicts.warnings;
+    assert_eq!(
+        told,
+        ["EXECUTOR_MAX_NUM_JOBS is set, but there never was such a variable: set EXECUTOR_MAXIMUM_NUM_JOBS"]
+    );
+    let refused = faults(&[never, ("EXECUTOR_STRICT", "true")]);
+    assert_eq!(refused, [format!("refused under EXECUTOR_STRICT: {}", told[0])]);
+
+    let pod = [("KUBERNETES_SERVICE_HOST", ""), ("KUBERNETES_SERVICE_PORT", "")];
+    let told = read(&pod).unwrap().1.conflicts.warnings;
+    assert!(told.len() == 1 && told[0].starts_with("this is a Kubernetes pod, but "), "{told:?}");
+}
+
+#[test]
+fn a_runtime_that_is_not_there_is_refused() {
+    assert!(faults(&[("EXECUTOR_RUNTIME", "firecracker")])[0].contains("does not have yet"));
+    assert!(faults(&[("EXECUTOR_RUNTIME", "chroot")])[0].contains("\"chroot\""));
+    assert!(faults(&[("EXECUTOR_USE_FIRECRACKER", "true")])[0].contains("no runtime firecracker yet"));
+    assert!(read(&[("EXECUTOR_RUNTIME", "")]).is_ok());
+}

@@ -1,0 +1,88 @@
+//! `executor install` and `executor test-vm`: the verbs of the reference that fetch what it needs.
+//! Scripts call them; what this executor does not need it says, and all is well.
+
+use super::print;
+use crate::args::{InstallCommand, TestVmArgs};
+use crate::exit::{Exit, Failure, Outcome};
+
+/// The names that `install image` takes.
+const IMAGES: [&str; 3] = ["executor-vm", "sandbox", "kernel"];
+
+const IGNITE: &str = "ignite is not needed: this executor has no virtual machines of it";
+const CNI: &str = "CNI plugins are not needed: a job's network is its own loopback";
+const SRC_CLI: &str =
+    "src is not needed: this executor never starts it; a step that does finds it in its image";
+const IPTABLES_RULES: &str = "firewall rules are not needed: a job's network is its own loopback";
+const PACKAGES: &str = "nothing was installed; what this executor needs comes as packages: git, e2fsprogs, and crun or \
+                        runc (`executor validate` tells what is missing)";
+
+/// Does what `command` asks for.
+pub(crate) fn run(command: &InstallCommand) -> Outcome {
+    match command {
+        InstallCommand::Ignite { .. } => say(&[IGNITE])?,
+        InstallCommand::Cni => say(&[CNI])?,
+        InstallCommand::SrcCli { .. } => say(&[SRC_CLI])?,
+        InstallCommand::IptablesRules { .. } => say(&[IPTABLES_RULES])?,
+        InstallCommand::Image { names } => {
+            let name = image(names).map_err(|message| Failure { exit: Exit::Failed, message })?;
+            say(&[&no_image(name)])?;
+        }
+        InstallCommand::All => {
+            let images = IMAGES.map(no_image);
+            let [vm, sandbox, kernel] = images.each_ref().map(String::as_str);
+            say(&[IGNITE, CNI, SRC_CLI, IPTABLES_RULES, vm, sandbox, kernel])?;
+        }
+    }
+    print::line(PACKAGES)?;
+    Ok(Exit::Success)
+}
+
+/// There is nothing to test yet, and a script that waits for a machine's name must not get none.
+pub(crate) fn test_vm(args: &TestVmArgs) -> Outcome {
+    let message = if args.repo.is_some() && args.revision.is_none() {
+        "must specify revision when setting --repo"
+    } else {
+        "this version has no runtime firecracker yet, so there is no virtual machine to test: run a job instead \
+         (`executor job run`)"
+    };
+    Err(Failure { exit: Exit::Failed, message: message.to_owned() })
+}
+
+fn say(lines: &[&str]) -> Result<(), Failure> {
+    lines.iter().try_for_each(|line| print::line(line))
+}
+
+fn no_image(name: &str) -> String {
+    format!("the image {name} is not needed: this executor has no virtual machines of ignite")
+}
+
+/// The documented refusals.
+fn image(names: &[String]) -> Result<&'static str, String> {
+    let name = match names {
+        [] => return Err("no image specified".to_owned()),
+        [name] => name,
+        _ => return Err("too many arguments".to_owned()),
+    };
+    IMAGES.into_iter().find(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| {
+        format!("invalid image provided {name:?}, expected one of executor-vm, sandbox, kernel")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_refused_with_the_documented_words() {
+        let image = |names: &[&str]| {
+            image(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).map(str::to_owned)
+        };
+        assert_eq!(image(&["Executor-VM"]), Ok("executor-vm".to_owned()));
+        assert_eq!(image(&[]).unwrap_err(), "no image specified");
+        assert_eq!(image(&["kernel", "sandbox"]).unwrap_err(), "too many arguments");
+        assert_eq!(
+            image(&["debian"]).unwrap_err(),
+            "invalid image provided \"debian\", expected one of executor-vm, sandbox, kernel"
+        );
+    }
+}

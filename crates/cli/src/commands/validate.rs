@@ -1,0 +1,36 @@
+//! `executor validate`: the documented checks, in the documented order, up to the first that fails.
+//!
+//! What the reference needs and we do not (its own client, programs of virtual machines) is not
+//! looked for; in its place the runtime looks at the host as it does when an agent starts.
+
+mod git;
+mod token;
+
+use super::print;
+use super::run::{self, Agent};
+use crate::agent_config::{AgentSettings, Connection};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::paths::Paths;
+use runtimes::PrivateMounts;
+
+pub(crate) use git::check as check_git;
+
+/// Runs the checks that come after the configuration's.
+pub(crate) async fn run(
+    paths: &Paths,
+    host: &str,
+    mounts: Result<PrivateMounts, Failure>,
+    connection: Connection,
+    settings: AgentSettings,
+) -> Outcome {
+    let checked = async {
+        check_git(&settings).await?;
+        let agent = Agent::start(&run::data_dir(paths)?, host, mounts?, connection.clone(), settings).await?;
+        drop(agent);
+        token::check(&connection).await
+    };
+    // Whatever it is, the documented code tells that something is wrong.
+    checked.await.map_err(|failure| Failure { exit: Exit::Failed, ..failure })?;
+    print::line("All checks passed!")?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,79 @@
+//! Whether git is there, and new enough to fetch a single commit as jobs do.
+
+use crate::agent_config::AgentSettings;
+use crate::exit::{Exit, Failure};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+use tokio::process::Command;
+
+/// The oldest git that will do.
+const OLDEST: (u64, u64) = (2, 26);
+/// How long git may take to say its version.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Checks the git that jobs would be cloned with.
+pub(crate) async fn check(settings: &AgentSettings) -> Result<(), Failure> {
+    let mut git = Command::new("git");
+    git.arg("version").env_clear().envs(settings.tool_env()).stdin(Stdio::null()).kill_on_drop(true);
+    let said = match tokio::time::timeout(LIMIT, git.output()).await {
+        Ok(Ok(output)) => judge_output(&output),
+        Ok(Err(fault)) if fault.kind() == std::io::ErrorKind::NotFound => {
+            Err("git not found in PATH, is it installed?\nUse your package manager, or build from source."
+                .to_owned())
+        }
+        Ok(Err(fault)) => Err(format!("getting git version: 'git version': {fault}")),
+        Err(_) => Err(format!("getting git version: 'git version': no answer within {} s", LIMIT.as_secs())),
+    };
+    said.map_err(|message| Failure { exit: Exit::Failed, message })
+}
+
+fn judge_output(output: &Output) -> Result<(), String> {
+    let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    let said = String::from_utf8_lossy(&said);
+    let said = said.trim();
+    if !output.status.success() {
+        let code = output.status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
+        return Err(format!("getting git version: 'git version': {said}: exit status {code}"));
+    }
+    judge(said.strip_prefix("git version ").unwrap_or(said))
+}
+
+/// Judges `version`, whatever a vendor has added to its numbers.
+fn judge(version: &str) -> Result<(), String> {
+    let Some(numbers) = numbers(version) else {
+        return Err(format!("failed to semver parse git version: {version}"));
+    };
+    if numbers < OLDEST {
+        let (major, minor) = OLDEST;
+        return Err(format!(
+            "git version is too old, install at least git {major}.{minor}, current version: {version}"
+        ));
+    }
+    Ok(())
+}
+
+fn numbers(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u64>);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_judged_by_their_first_two_numbers() {
+        for good in ["2.26.0", "2.39.2 (Apple Git-143)", "2.45.1.windows.1", "3.0.0", "2.100", "2.47.0-rc1"] {
+            assert_eq!(judge(good), Ok(()), "{good}");
+        }
+        for old in ["2.25.9", "1.99.0"] {
+            assert_eq!(
+                judge(old).unwrap_err(),
+                format!("git version is too old, install at least git 2.26, current version: {old}")
+            );
+        }
+        for none in ["", "git", "two", "2"] {
+            assert_eq!(judge(none).unwrap_err(), format!("failed to semver parse git version: {none}"));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is set and does not do what it says.
+
+use super::never::NEVER;
+use super::table;
+use super::variable::{Effect, Kind, Origin, Reader, Variable};
+use super::{EnvReader, RuntimeName, parse_bool};
+
+/// What is told of it at start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Conflicts {
+    /// It was asked for, and this version can't do it: a warning each, and a refusal under strict
+    /// operation.
+    pub(crate) warnings: Vec<String>,
+    /// It is not for the runtime that runs the jobs, as with the reference.
+    pub(crate) note: Option<String>,
+}
+
+/// Looks at all that an agent reads.
+pub(crate) fn find(env: &EnvReader<'_>, runtime: RuntimeName) -> Conflicts {
+    let never = NEVER.iter().filter(|(name, _)| env.is_there(name));
+    let mut warnings: Vec<String> = never
+        .map(|(name, instead)| format!("{name} is set, but there never was such a variable: {instead}"))
+        .collect();
+    let lacking = names(env, |effect| match effect {
+        Effect::NotYet(runtimes) => runtimes.is_empty() || runtimes.contains(&runtime),
+        _ => false,
+    });
+    if !lacking.is_empty() {
+        warnings
+            .push(format!("set, but this version can't do it yet: {lacking}; unset what you can do without"));
+    }
+    let elsewhere = names(env, |effect| match effect {
+        Effect::With(runtimes) => !runtimes.contains(&runtime),
+        Effect::NotYet(runtimes) => !runtimes.is_empty() && !runtimes.contains(&runtime),
+        Effect::Nothing(_) => true,
+        Effect::Always => false,
+    });
+    let note = format!("set, but of no effect with the runtime {runtime}: {elsewhere}");
+    Conflicts { warnings, note: (!elsewhere.is_empty()).then_some(note) }
+}
+
+/// The names of variables that are set to something other than their default, and whose effect is as
+/// asked. What the system sets for all programs is nobody's wish.
+fn names(env: &EnvReader<'_>, is_meant: impl Fn(Effect) -> bool) -> String {
+    let rows = table::rows().filter(|row| {
+        matches!(row.reader, Reader::Run | Reader::Agent)
+            && row.origin != Origin::System
+            && is_meant(row.effect)
+    });
+    let names: Vec<&str> = rows.filter_map(|row| wished(env, row)).collect();
+    names.join(", ")
+}
+
+/// The name under which a variable got another value than its default.
+fn wished(env: &EnvReader<'_>, row: &Variable) -> Option<&'static str> {
+    let (name, value) = env.given(row).filter(|(_, value)| !value.is_empty())?;
+    let is_default = match row.kind {
+        Kind::Bool => parse_bool(value) == parse_bool(row.default),
+        _ => value == row.default,
+    };
+    (!is_default).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Variables;
+
+    fn found(pairs: &[(&str, &str)], runtime: RuntimeName) -> Conflicts {
+        let variables = Variables::of(pairs);
+        find(&EnvReader::new(&variables, "executor"), runtime)
+    }
+
+    /// Rows for the tests to use: which variables lack their effect changes as the program grows.
+    fn first(is_meant: impl Fn(&Variable) -> bool) -> &'static Variable {
+        table::rows().find(|row| is_meant(row)).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_said_of_nothing_and_of_defaults() {
+        assert_eq!(found(&[], RuntimeName::Oci), Conflicts::default());
+        let defaults: Vec<(&str, &str)> =
+            table::rows().filter(|row| row.derived.is_none()).map(|row| (row.name, row.default)).collect();
+        assert_eq!(found(&defaults, RuntimeName::Oci), Conflicts::default());
+        let system = [("TMPDIR", "/scratch"), ("USER", "root"), ("DOCKER_HOST", "tcp://localhost:2375")];
+        assert_eq!(found(&system, RuntimeName::Oci), Conflicts::default());
+        assert_eq!(found(&[("KUBERNETES_KEEP_JOBS", "F")], RuntimeName::Oci), Conflicts::default());
+    }
+
+    #[test]
+    fn what_this_version_lacks_is_one_line() {
+        let image = "KUBERNETES_GIT_CA_CERT";
+        let policy = "KUBERNETES_IMAGE_PULL_POLICY";
+        let pairs = [(policy, "Always"), (image, "/ca.pem")];
+        assert_eq!(
+            found(&pairs, RuntimeName::Kubernetes).warnings,
+            [
+                "set, but this version can't do it yet: KUBERNETES_IMAGE_PULL_POLICY, KUBERNETES_GIT_CA_CERT; unset \
+              what you can do without"
+            ]
+        );
+        let elsewhere = found(&pairs, RuntimeName::Oci);
+        assert_eq!(elsewhere.warnings, [""; 0]);
+        assert_eq!(
+            elsewhere.note.as_deref(),
+            Some(
+                "set, but of no effect with the runtime oci: KUBERNETES_IMAGE_PULL_POLICY, KUBERNETES_GIT_CA_CERT"
+            )
+        );
+    }
+
+    #[test]
+    fn what_acts_is_not_mentioned_and_an_older_name_is_told_as_it_was_given() {
+        let row = first(|row| row.effect == Effect::Always && row.reader == Reader::Agent);
+        assert_eq!(found(&[(row.name, "x")], RuntimeName::Shell), Conflicts::default());
+        let older = [("EXECUTOR_FIRECRACKER_NUM_CPUS", "8")];
+        assert_eq!(found(&older, RuntimeName::Oci), Conflicts::default());
+        assert_eq!(
+            found(&older, RuntimeName::Shell).note.as_deref(),
+            Some("set, but of no effect with the runtime shell: EXECUTOR_FIRECRACKER_NUM_CPUS")
+        );
+    }
+
+    #[test]
+    fn names_that_never_were_are_told_with_the_right_ones() {
+        let pairs = [
+            ("EXECUTOR_MAX_NUM_JOBS", "8"),
+            ("EXECUTOR_BACKEND", "docker"),
+            ("EXECUTOR_KUBE_NAMESPACE", "jobs"),
+            ("EXECUTOR_FRONTEND_USERNAME", ""),
+            ("EXECUTOR_REGISTRATION_TOKEN", "x"),
+            ("USE_FIRECRACKER", "true"),
+            ("KEEP_WORKSPACES", "true"),
+        ];
+        let warnings = found(&pairs, RuntimeName::Oci).warnings;
+        assert_eq!(warnings.len(), pairs.len(), "{warnings:?}");
+        for ((name, _), warning) in pairs.iter().zip(&warnings) {
+            let start = format!("{name} is set, but there never was such a variable: ");
+            assert!(warning.starts_with(&start), "{warning}");
+        }
+        assert!(warnings[0].ends_with("set EXECUTOR_MAXIMUM_NUM_JOBS"));
+    }
+}

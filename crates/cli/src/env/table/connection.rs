@@ -1,0 +1,43 @@
+//! Where the agent finds its control plane, and which jobs it takes.
+
+use crate::env::variable::{Kind, Reader, Variable, documented};
+
+pub(super) const ROWS: &[Variable] = &[
+    documented(
+        "EXECUTOR_FRONTEND_URL",
+        Kind::Text,
+        "",
+        "Base URL of the control plane, scheme://host[:port][/path].",
+    )
+    .required()
+    .read_by(Reader::Run),
+    documented(
+        "EXECUTOR_FRONTEND_PASSWORD",
+        Kind::Text,
+        "",
+        "The shared secret: the control plane's executors.accessToken.",
+    )
+    .required()
+    .secret()
+    .read_by(Reader::Run),
+    documented(
+        "EXECUTOR_QUEUE_NAME",
+        Kind::Text,
+        "",
+        "The one queue to take jobs from: batches or codeintel. Exactly one of this and EXECUTOR_QUEUE_NAMES must be set.",
+    )
+    .read_by(Reader::Run),
+    documented(
+        "EXECUTOR_QUEUE_NAMES",
+        Kind::List,
+        "",
+        "Several queues to take jobs from, separated by commas without blanks.",
+    )
+    .read_by(Reader::Run),
+    documented(
+        "EXECUTOR_QUEUE_POLL_INTERVAL",
+        Kind::Duration,
+        "1s",
+        "Pause after a dequeue that found nothing, where the control plane does not hold such requests itself.",
+    ),
+];

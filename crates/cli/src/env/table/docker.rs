@@ -1,0 +1,44 @@
+//! Docker engines, registries and their credentials.
+
+use crate::env::RuntimeName::{Docker, Firecracker, Oci};
+use crate::env::variable::{Effect, Kind, Variable, documented, system};
+
+pub(super) const ROWS: &[Variable] = &[
+    documented(
+        "EXECUTOR_DOCKER_HOST_MOUNT_PATH",
+        Kind::Text,
+        "",
+        "Where the parent directory of workspaces is on the Docker engine's host, if that is another.",
+    )
+    .effect(Effect::NotYet(&[Docker])),
+    documented(
+        "EXECUTOR_DOCKER_REGISTRY_MIRROR_URL",
+        Kind::List,
+        "",
+        "Registry mirrors, separated by commas; asked before Docker Hub.",
+    )
+    .effect(Effect::NotYet(&[Oci, Docker, Firecracker])),
+    documented(
+        "EXECUTOR_DOCKER_ADD_HOST_GATEWAY",
+        Kind::Bool,
+        "false",
+        "Let containers reach their host as host.docker.internal.",
+    )
+    .effect(Effect::NotYet(&[Docker])),
+    documented(
+        "EXECUTOR_DOCKER_AUTH_CONFIG",
+        Kind::Json,
+        "",
+        "Registry credentials, {\"auths\": {\"HOST\": {\"auth\": \"BASE64 OF USER:PASSWORD\"}}}. A job's own credentials come first.",
+    )
+    .secret()
+    .effect(Effect::With(&[Oci])),
+    documented(
+        "EXECUTOR_DOCKER_ADDITIONAL_MOUNTS",
+        Kind::Text,
+        "",
+        "More mounts for every container, as `docker run --mount` takes them, separated by semicolons.",
+    )
+    .effect(Effect::NotYet(&[Docker])),
+    system("DOCKER_HOST", "Where the Docker engine listens.").effect(Effect::NotYet(&[Docker])),
+];

@@ -1,0 +1,70 @@
+//! How many jobs, for how long, and what is told of them.
+
+use crate::env::variable::{Effect, Kind, Variable, documented};
+
+pub(super) const ROWS: &[Variable] = &[
+    documented(
+        "EXECUTOR_MAXIMUM_NUM_JOBS",
+        Kind::Int,
+        "1",
+        "How many jobs run at the same time, at least 1.",
+    )
+    .unit("jobs"),
+    documented(
+        "EXECUTOR_MAXIMUM_RUNTIME_PER_JOB",
+        Kind::Duration,
+        "30m",
+        "How long a job may run; 0 means without limit.",
+    ),
+    documented("EXECUTOR_NUM_TOTAL_JOBS", Kind::Int, "0", "Stop after this many jobs; 0 means never.")
+        .unit("jobs"),
+    documented(
+        "EXECUTOR_MAX_ACTIVE_TIME",
+        Kind::Duration,
+        "0",
+        "Take no more jobs after this long, finish those that run, and stop; 0 means never.",
+    ),
+    documented(
+        "EXECUTOR_CLEANUP_TASK_INTERVAL",
+        Kind::Duration,
+        "1m",
+        "Pause between two searches for what dead agents left.",
+    )
+    .effect(Effect::Nothing(
+        "a dead agent's guardian removes it at once, and the next start removes the rest",
+    )),
+    documented(
+        "EXECUTOR_KEEP_WORKSPACES",
+        Kind::Bool,
+        "false",
+        "Keep each job's workspace on disk after the job, for debugging.",
+    ),
+    documented(
+        "EXECUTOR_ENABLE_JOB_AUDIT_LOGGING",
+        Kind::Bool,
+        "false",
+        "Write each job that is taken, redacted, to the agent's own log.",
+    )
+    .effect(Effect::NotYet(&[])),
+    documented(
+        "NODE_EXPORTER_URL",
+        Kind::Text,
+        "",
+        "Base URL of a node exporter, without /metrics; its metrics travel with heartbeats.",
+    )
+    .effect(Effect::NotYet(&[])),
+    documented(
+        "DOCKER_REGISTRY_NODE_EXPORTER_URL",
+        Kind::Text,
+        "",
+        "Base URL of the exporter proxy on the registry's machine; its metrics travel with heartbeats.",
+    )
+    .effect(Effect::NotYet(&[])),
+    documented(
+        "EXECUTOR_HEALTH_SERVER_ADDR",
+        Kind::Text,
+        "",
+        "Address to answer questions about health on, HOST:PORT or :PORT.",
+    )
+    .effect(Effect::NotYet(&[])),
+];

@@ -1,0 +1,44 @@
+//! What isolates jobs.
+
+use crate::env::RuntimeName::Oci;
+use crate::env::runtime_choice;
+use crate::env::variable::{Effect, Kind, Variable, documented, ours};
+
+pub(super) const ROWS: &[Variable] = &[
+    ours(
+        "EXECUTOR_RUNTIME",
+        Kind::Text,
+        "",
+        "What isolates jobs: oci, docker, firecracker, kubernetes or shell. One that this version does not have is refused.",
+    )
+    .derived("what EXECUTOR_USE_FIRECRACKER and EXECUTOR_USE_KUBERNETES ask for, else oci", |_| String::new()),
+    documented(
+        "EXECUTOR_USE_FIRECRACKER",
+        Kind::Bool,
+        "",
+        "Whether jobs run in virtual machines. Set to true, the agent refuses to start where it has none (this version never has); left to its default, jobs run under oci instead. EXECUTOR_RUNTIME has the last word.",
+    )
+    .derived("true on Linux outside Kubernetes, else false", |env| {
+        (cfg!(target_os = "linux") && !runtime_choice::in_cluster(env)).to_string()
+    }),
+    documented(
+        "EXECUTOR_USE_KUBERNETES",
+        Kind::Bool,
+        "",
+        "Whether jobs run as Kubernetes jobs. Set to true, the agent refuses to start where it can't (this version never can); left to its default, jobs run under oci instead, with a warning. EXECUTOR_RUNTIME has the last word.",
+    )
+    .derived("true in a Kubernetes pod, else false", |env| runtime_choice::in_cluster(env).to_string()),
+    ours(
+        "EXECUTOR_OCI_RUNTIME",
+        Kind::Text,
+        "",
+        "The OCI runtime to use, by name or path; else the first of crun, runc and runsc on PATH.",
+    )
+    .effect(Effect::With(&[Oci])),
+    ours(
+        "EXECUTOR_STRICT",
+        Kind::Bool,
+        "false",
+        "Refuse to start, rather than warn, when a limit can't be enforced on this host, or when a variable asks for what this version can't do.",
+    ),
+];

@@ -1,0 +1,33 @@
+//! Where values come from.
+
+use std::collections::BTreeMap;
+
+/// A snapshot of an environment: the process', or a test's.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Variables(BTreeMap<String, String>);
+
+/// The process' own environment.
+#[derive(Debug)]
+pub(crate) struct System;
+
+impl System {
+    /// A snapshot of the process' environment. What is not UTF-8 is left out: no variable of ours can
+    /// mean anything else.
+    pub(crate) fn variables() -> Variables {
+        let utf8 = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Variables(utf8.collect())
+    }
+}
+
+impl Variables {
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    /// One variable, outside of the table: what a user names for a job.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
