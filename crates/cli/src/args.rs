@@ -137,7 +137,7 @@ pub(crate) enum JobCommand {
 #[derive(Debug, Args)]
 pub(crate) struct JobRunArgs {
     /// A job file (YAML) instead of the options below
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "queue", "command"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "copy", "queue", "command"])]
     pub(crate) file: Option<PathBuf>,
     /// A repository that was added with `executor repo add`; without one the job is just steps
     #[arg(long, value_name = "NAME")]
@@ -157,6 +157,9 @@ pub(crate) struct JobRunArgs {
     /// A variable whose value, taken from this environment, never reaches a log
     #[arg(long, value_name = "K")]
     pub(crate) secret: Vec<String>,
+    /// A local file to put into the workspace before the first step, at PATH or by its own name there
+    #[arg(long, value_name = "LOCAL[:PATH]")]
+    pub(crate) copy: Vec<String>,
     /// Queue: batches or codeintel
     #[arg(long, default_value = "batches")]
     pub(crate) queue: String,

@@ -6,16 +6,24 @@ mod sse;
 pub(crate) use settings::Settings;
 
 use crate::exit::{Exit, Failure, chain};
-use reqwest::{Method, RequestBuilder, Response};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Body, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use server::api::Problem;
+use server::api::{FileView, Problem};
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio_util::io::{InspectReader, ReaderStream};
 use url::Url;
 
 /// How long one call may take, streams aside.
 const CALL_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long an upload may take.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(30);
 /// How long to look for a server that is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,6 +62,36 @@ impl Client {
 
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
         self.send(self.request(Method::DELETE, path).timeout(CALL_TIMEOUT)).await.map(drop)
+    }
+
+    /// Uploads a file that jobs may name.
+    pub(crate) async fn upload(
+        &self,
+        name: &str,
+        file: tokio::fs::File,
+        size: u64,
+    ) -> Result<FileView, Failure> {
+        let hash = Arc::new(Mutex::new(Sha256::new()));
+        let hashing = Arc::clone(&hash);
+        let hashed = InspectReader::new(file.take(size), move |bytes| {
+            hashing.lock().unwrap_or_else(PoisonError::into_inner).update(bytes);
+        });
+        let path = format!("/api/v1/files?name={}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let request = self
+            .request(Method::POST, &path)
+            .timeout(UPLOAD_TIMEOUT)
+            .header(CONTENT_LENGTH, size)
+            .body(Body::wrap_stream(ReaderStream::new(hashed)));
+        let response = self.send(request).await?;
+        let kept: FileView = response.json().await.map_err(|fault| self.unreadable(&fault))?;
+        let sent = hash.lock().unwrap_or_else(PoisonError::into_inner).finalize_reset();
+        if kept.sha256 != hex::encode(sent) {
+            return Err(Failure::system(format!(
+                "file {name} did not arrive at {} as it was sent",
+                self.base
+            )));
+        }
+        Ok(kept)
     }
 
     /// Follows a job's log from its beginning.

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod deaths;
+mod files;
 mod hostile;
 mod leftovers;
 mod links;

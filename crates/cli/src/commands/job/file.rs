@@ -7,6 +7,10 @@
 //! image: debian:12        # optional: the image of every step that names none
 //! env: {CI: "1"}          # optional
 //! secrets: [NPM_TOKEN]    # optional: taken from the environment, kept out of every log
+//! files:                  # optional: put into the workspace before the first step
+//!   - path: conf/a.txt    # below the workspace
+//!     content: "text"     # its text, or
+//!     from: ./local.bin   # a file, beside the job file
 //! steps:
 //!   - name: build         # optional
 //!     run: make           # a shell script, or
@@ -16,9 +20,10 @@
 //!     env: {V: "1"}       # optional
 //! ```
 
+use super::files::LocalFile;
 use crate::env::Variables;
 use crate::exit::Failure;
-use jobs::{JobSpec, StepSpec};
+use jobs::{FileSpec, JobSpec, StepSpec};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,7 +46,19 @@ struct JobFile {
     env: BTreeMap<String, String>,
     #[serde(default)]
     secrets: Vec<String>,
+    #[serde(default)]
+    files: Vec<BroughtFile>,
     steps: Vec<FileStep>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BroughtFile {
+    path: String,
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    from: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,24 +78,46 @@ struct FileStep {
     env: BTreeMap<String, String>,
 }
 
-/// Reads a job file into what the API takes.
-pub(super) fn read(path: &Path, variables: &Variables) -> Result<JobSpec, Failure> {
+/// Reads a job file into what the API takes, and the local files that the job brings along besides.
+pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<LocalFile>), Failure> {
     let text = read_text("job file", path)?;
     let file: JobFile = serde_saphyr::from_str(&text).map_err(|fault| {
         Failure::usage(format!("job file {}: {}", path.display(), one_line(&fault.to_string())))
     })?;
     let beside = path.parent().unwrap_or(Path::new(""));
+    let (files, local) = brought(file.files, beside)?;
     let steps = file.steps.into_iter().enumerate();
     let steps = steps.map(|(index, step)| step.into_spec(index, file.image.as_deref(), beside));
-    Ok(JobSpec {
+    let spec = JobSpec {
         queue: file.queue.unwrap_or_else(|| "batches".to_owned()),
         repo: file.repo,
         rev: file.rev,
         env: file.env,
         secrets: super::submit::secrets(&file.secrets, variables)?,
-        files: Vec::new(),
+        files,
         steps: steps.collect::<Result<_, _>>()?,
-    })
+    };
+    Ok((spec, local))
+}
+
+/// Files whose text is in the job file, and those that lie beside it.
+fn brought(files: Vec<BroughtFile>, beside: &Path) -> Result<(Vec<FileSpec>, Vec<LocalFile>), Failure> {
+    let (mut inline, mut local) = (Vec::new(), Vec::new());
+    for BroughtFile { path, content, from } in files {
+        match (content, from) {
+            (content @ Some(_), None) => inline.push(FileSpec { path, content, ..FileSpec::default() }),
+            (None, Some(from)) => local.push(LocalFile { from: beside.join(from), path }),
+            (None, None) => {
+                return Err(Failure::usage(format!(
+                    "file {path:?} has neither content nor from: give it one"
+                )));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage(format!("file {path:?} has both content and from: keep one")));
+            }
+        }
+    }
+    Ok((inline, local))
 }
 
 impl FileStep {
@@ -121,7 +160,7 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read_job(text: &str) -> Result<JobSpec, String> {
+    fn read_job(text: &str) -> Result<(JobSpec, Vec<LocalFile>), String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("build.sh"), "make all\n").unwrap();
         let path = dir.path().join("job.yaml");
@@ -131,8 +170,9 @@ mod tests {
 
     #[test]
     fn a_whole_job_file_is_read() {
-        let job = read_job(
-            "repo: app\nrev: main\nimage: debian:12\nenv: {A: '1'}\nsecrets: [TOKEN]\nsteps:\n  - run: make\n    dir: sub\n  - \
+        let (job, local) = read_job(
+            "repo: app\nrev: main\nimage: debian:12\nenv: {A: '1'}\nsecrets: [TOKEN]\nfiles:\n  - {path: a, content: text}\n  - {path: \
+             b/c, from: x.bin}\nsteps:\n  - run: make\n    dir: sub\n  - \
              name: script\n    script: build.sh\n    image: gcc:13\n    env: {B: '2'}\n",
         )
         .unwrap();
@@ -141,6 +181,8 @@ mod tests {
             ("batches", Some("app"), Some("main"))
         );
         assert_eq!(job.secrets["TOKEN"], "value");
+        assert_eq!((job.files[0].path.as_str(), job.files[0].content.as_deref()), ("a", Some("text")));
+        assert!(local[0].path == "b/c" && local[0].from.is_absolute() && local[0].from.ends_with("x.bin"));
         assert_eq!((job.steps[0].image.as_str(), job.steps[0].run.as_str()), ("debian:12", "make"));
         assert_eq!((job.steps[1].image.as_str(), job.steps[1].run.as_str()), ("gcc:13", "make all\n"));
     }
@@ -154,6 +196,12 @@ mod tests {
             ("image: a\nsteps:\n  - name: s\n", "neither run nor script"),
             ("image: a\nsteps:\n  - {run: x, script: y}\n", "both run and script"),
             ("steps:\n  - run: x\n", "names no image"),
+            ("image: a\nfiles: [{path: x}]\nsteps: [{run: x}]\n", "neither content nor from"),
+            (
+                "image: a\nfiles: [{path: x, content: y, from: z}]\nsteps: [{run: x}]\n",
+                "both content and from",
+            ),
+            ("image: a\nfiles: [{content: y}]\nsteps: [{run: x}]\n", "path"),
             ("image: a\nsecrets: [NOPE]\nsteps:\n  - run: x\n", "NOPE"),
         ] {
             let message = read_job(text).expect_err(text);

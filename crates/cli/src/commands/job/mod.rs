@@ -1,6 +1,7 @@
 //! `executor job`.
 
 mod file;
+mod files;
 mod follow;
 mod sink;
 mod submit;

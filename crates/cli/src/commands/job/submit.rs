@@ -1,5 +1,6 @@
 //! `executor job run`.
 
+use super::files::{self, LocalFile};
 use super::{exit_of, file, follow};
 use crate::args::JobRunArgs;
 use crate::client::Client;
@@ -11,11 +12,15 @@ use server::api::JobView;
 use std::collections::BTreeMap;
 
 pub(super) async fn run(client: &Client, variables: &Variables, args: JobRunArgs) -> Outcome {
-    let spec = match &args.file {
+    let (mut spec, local) = match &args.file {
         Some(path) => file::read(path, variables)?,
-        None => spec_of(&args, variables)?,
+        None => {
+            (spec_of(&args, variables)?, args.copy.iter().map(|option| LocalFile::parse(option)).collect())
+        }
     };
+    let pending = files::add(&mut spec, local)?;
     spec.check().map_err(Failure::usage)?;
+    files::upload(client, &mut spec, pending).await?;
     let job: JobView = client.post("/api/v1/jobs", &spec).await?;
     if args.detach {
         if args.json {
