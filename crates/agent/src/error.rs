@@ -40,8 +40,8 @@ impl AgentError {
     }
 }
 
-/// An error and everything that caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// An error and everything that caused it, outermost first, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

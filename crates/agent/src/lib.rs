@@ -28,5 +28,5 @@ mod timeline;
 mod workspace;
 
 pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP};
-pub use error::{AgentError, Summary};
+pub use error::{AgentError, Summary, chain};
 pub use run::run;

@@ -1,5 +1,6 @@
 //! Exit codes, and the errors that carry them.
 
+pub(crate) use agent::chain;
 use std::fmt;
 
 /// How the program ends.
@@ -37,22 +38,6 @@ impl Failure {
     pub(crate) fn chain(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Self {
         Self { exit, message: chain(error) }
     }
-}
-
-/// An error and its sources as one line.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some libraries repeat the source inside their own text.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// What every command returns.
