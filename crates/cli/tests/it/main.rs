@@ -12,4 +12,5 @@ mod secrets;
 mod start;
 mod support;
 mod usage;
+mod validate;
 mod whole_jobs;
