@@ -10,8 +10,10 @@ pub mod image;
 mod skip;
 pub mod stock_server;
 pub mod tls;
+mod told;
 
 pub use clock::MockClock;
 pub use disk::SmallDisk;
 pub use engine::{Engine, EngineKind};
 pub use skip::{have_root, missing_part};
+pub use told::Told;

@@ -6,24 +6,8 @@ use jobs::JobSpec;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use testkit::Told;
 use tracing::level_filters::LevelFilter;
-
-/// Everything that was logged.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test]
 async fn the_secret_of_a_job_that_ended_is_off_the_disk_within_seconds() {
@@ -48,8 +32,8 @@ async fn the_secret_of_a_job_that_ended_is_off_the_disk_within_seconds() {
 
 #[tokio::test]
 async fn no_secret_is_logged_at_any_level() {
-    let written = Written::default();
-    let writer = written.clone();
+    let told_in_log = Told::default();
+    let writer = told_in_log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
@@ -74,7 +58,7 @@ async fn no_secret_is_logged_at_any_level() {
     let (shared, api) = (harness.shared_secret(), harness.server.api_token().expose_secret().to_owned());
     harness.stop().await;
 
-    let logged = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let logged = told_in_log.text();
     assert!(logged.contains("a job ended") && logged.contains("markFailed"), "the log was heard: {logged}");
     let never = [&*shared, &api, &job.token, "p4ssw0rd", "v4lue-of-key", "t3xt-of-log", "wr0ng-token"];
     for secret in never {

@@ -3,12 +3,11 @@
 mod control_plane;
 mod harness;
 mod runtime;
-mod told;
 
 pub(crate) use control_plane::{Call, ControlPlane, Entry, Plan};
 pub(crate) use harness::{Harness, job, step};
 pub(crate) use runtime::{Act, FakeRuntime};
-pub(crate) use told::Told;
+pub(crate) use testkit::Told;
 
 use std::time::{Duration, Instant};
 
