@@ -26,6 +26,9 @@ const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(30);
 /// How long to look for a server that is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept: half of what the server keeps it, so that no call meets one that
+/// was just closed.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// A control plane and the right to use it.
 #[derive(Debug, Clone)]
@@ -37,7 +40,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: Url, token: SecretString) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build();
+        let http =
+            reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).pool_idle_timeout(IDLE).build();
         let http = http.map_err(|fault| Failure::chain(Exit::System, &fault))?;
         Ok(Self { http, base, token })
     }
@@ -110,7 +114,7 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|fault| self.unreachable(&fault))?;
+        let response = send(request).await.map_err(|fault| self.unreachable(&fault))?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 
@@ -128,6 +132,27 @@ impl Client {
     }
 }
 
+/// Sends a request. Where sending it twice does no harm, a connection that was closed before any byte of
+/// the answer came is no reason to give up: a proxy may have closed it while it was idle.
+async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
+    let again = request.try_clone();
+    match (request.send().await, again) {
+        (Err(fault), Some(again)) if was_cut(&fault) => {
+            let again = again.build_split();
+            match again {
+                (client, Ok(again)) if again.method().is_idempotent() => client.execute(again).await,
+                _ => Err(fault),
+            }
+        }
+        (sent, _) => sent,
+    }
+}
+
+/// The connection was there, and ended before the answer began.
+fn was_cut(fault: &reqwest::Error) -> bool {
+    fault.is_request() && !fault.is_connect() && !fault.is_timeout() && !fault.is_builder()
+}
+
 /// What the control plane says it refused. Faults of the request are the caller's to mend.
 async fn refusal(response: Response) -> Failure {
     let status = response.status();
@@ -137,4 +162,49 @@ async fn refusal(response: Response) -> Failure {
         |problem| problem.detail,
     );
     if status.is_client_error() { Failure::usage(message) } else { Failure::system(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    /// A server that hangs up on so many requests before it answers one; counts all of them.
+    async fn rude_server(listener: TcpListener, mut hang_ups: u32) -> u32 {
+        let mut seen = 0;
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.windows(4).any(|part| part == b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+            }
+            seen += 1;
+            if hang_ups == 0 {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n7").await.unwrap();
+                return seen;
+            }
+            hang_ups -= 1;
+        }
+    }
+
+    async fn call(method: Method, hang_ups: u32) -> Result<(String, u32), Failure> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server = tokio::spawn(rude_server(listener, hang_ups));
+        let client = Client::new(base, "token".into()).unwrap();
+        let response = client.send(client.request(method, "/x")).await?;
+        Ok((response.text().await.unwrap(), server.await.unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_cut_is_made_once_more_where_that_does_no_harm() {
+        for method in [Method::GET, Method::DELETE] {
+            assert_eq!(call(method, 1).await.unwrap(), ("7".to_owned(), 2));
+        }
+        assert!(call(Method::GET, 2).await.is_err(), "once is enough");
+        assert!(call(Method::POST, 1).await.is_err(), "a job would be submitted twice");
+        assert_eq!(call(Method::POST, 0).await.unwrap(), ("7".to_owned(), 1));
+    }
 }
