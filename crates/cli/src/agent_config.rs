@@ -42,6 +42,7 @@ pub(crate) struct AgentSettings {
     num_total_jobs: Option<u64>,
     max_active_time: Option<Duration>,
     keep_workspaces: bool,
+    disk_floor: Option<u64>,
     limits: Limits,
     announced: Announced,
     docker_auth: DockerAuthConfig,
@@ -116,6 +117,7 @@ impl AgentSettings {
         let limits = limits::read(env, disk);
         let max_jobs = limits::at_least_one(env, "EXECUTOR_MAXIMUM_NUM_JOBS");
         let num_total_jobs = limits::count(env, "EXECUTOR_NUM_TOTAL_JOBS");
+        let disk_floor = limits::disk_floor(env);
         let chosen = chosen_or_fault(env, chosen)?;
         let strict = env.bool("EXECUTOR_STRICT");
         let conflicts = conflicts_or_faults(env, &chosen, strict);
@@ -134,6 +136,7 @@ impl AgentSettings {
             num_total_jobs,
             max_active_time: non_zero(env.duration("EXECUTOR_MAX_ACTIVE_TIME")),
             keep_workspaces: env.bool("EXECUTOR_KEEP_WORKSPACES"),
+            disk_floor,
             limits,
             announced: limits::announced(env),
             docker_auth,
@@ -158,6 +161,7 @@ impl AgentSettings {
         config.num_total_jobs = self.num_total_jobs;
         config.max_active_time = self.max_active_time;
         config.keep_workspaces = self.keep_workspaces;
+        config.disk_floor = self.disk_floor;
         config.limits = self.limits;
         config.announced = self.announced;
         config.docker_auth = self.docker_auth;

@@ -21,6 +21,13 @@ pub(super) fn disk(env: &mut EnvReader<'_>, runtime: Option<RuntimeName>) -> Opt
     non_zero(size)
 }
 
+/// Reads what must be free on the host's disk; `None` leaves it to the agent.
+pub(super) fn disk_floor(env: &mut EnvReader<'_>) -> Option<u64> {
+    let text = env.text("EXECUTOR_DISK_FLOOR")?;
+    let floor = env.size("EXECUTOR_DISK_FLOOR");
+    floor.map_err(|fault| env.fault(format!("invalid size {text:?} for EXECUTOR_DISK_FLOOR: {fault}"))).ok()
+}
+
 /// Reads the other limits.
 pub(super) fn read(env: &mut EnvReader<'_>, disk: Option<u64>) -> Limits {
     Limits {
@@ -108,6 +115,20 @@ mod tests {
         let faults = faults(&[("EXECUTOR_FIRECRACKER_DISK_SPACE", "20X")]);
         let start = "invalid disk size provided for EXECUTOR_FIRECRACKER_DISK_SPACE: \"20X\": ";
         assert!(faults.len() == 1 && faults[0].starts_with(start), "{faults:?}");
+    }
+
+    #[test]
+    fn a_floor_of_nothing_is_not_the_same_as_none() {
+        let floor = |pairs: &[(&str, &str)]| read(pairs).unwrap().1.disk_floor;
+        assert_eq!(floor(&[]), None);
+        assert_eq!(floor(&[("EXECUTOR_DISK_FLOOR", "")]), None);
+        assert_eq!(floor(&[("EXECUTOR_DISK_FLOOR", "0")]), Some(0));
+        assert_eq!(floor(&[("EXECUTOR_DISK_FLOOR", "1.5G")]), Some(3 << 29));
+        let faults = faults(&[("EXECUTOR_DISK_FLOOR", "5%")]);
+        assert_eq!(
+            faults,
+            ["invalid size \"5%\" for EXECUTOR_DISK_FLOOR: unknown suffix \"%\": use K, M, G or T"]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How many jobs, for how long, and what is told of them.
 
-use crate::env::variable::{Effect, Kind, Variable, documented};
+use crate::env::variable::{Effect, Kind, Variable, documented, ours};
 
 pub(super) const ROWS: &[Variable] = &[
     documented(
@@ -24,6 +24,14 @@ pub(super) const ROWS: &[Variable] = &[
         "0",
         "Take no more jobs after this long, finish those that run, and stop; 0 means never.",
     ),
+    ours(
+        "EXECUTOR_DISK_FLOOR",
+        Kind::DiskSize,
+        "",
+        "Take no job while less is free on the disk that EXECUTOR_DATA_DIR is on; 0 means never to look.",
+    )
+    .unit("bytes")
+    .derived("a twentieth of the disk, from 1G to 20G, never more than a tenth", |_| String::new()),
     documented(
         "EXECUTOR_CLEANUP_TASK_INTERVAL",
         Kind::Duration,
