@@ -7,9 +7,11 @@
 mod cgroup;
 mod contract;
 mod error;
+mod helper;
 mod limits;
 mod private_mounts;
 
+pub mod docker;
 pub mod oci;
 
 pub use contract::{
@@ -17,5 +19,6 @@ pub use contract::{
     Step, Stream, Timeline, Usage,
 };
 pub use error::RuntimeError;
+pub use helper::helper_main;
 pub use limits::Limits;
 pub use private_mounts::{PrivateMounts, private_mounts};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const KEEPER: &str = include_str!("engine/keeper.sh");
 /// How long an engine may take to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,9 @@ impl Engine {
 
     fn at(test: &str, kind: EngineKind, name: &str) -> Option<Self> {
         let programs = [kind.program(), "docker", "unshare", "flock", "ip"];
-        for (there, part) in programs.map(|part| (on_path(part), part)).into_iter().chain([(have_root(), "root")]) {
+        for (there, part) in
+            programs.map(|part| (on_path(part), part)).into_iter().chain([(have_root(), "root")])
+        {
             if !there {
                 missing_part(test, part);
                 return None;
@@ -88,7 +90,8 @@ impl Engine {
     /// What a command of Docker's client, which must work, writes.
     pub fn told(&self, args: &[&str]) -> String {
         let output = self.docker(args).output().expect("docker runs");
-        let (said, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (said, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "docker {args:?}: {stderr}");
         said.trim().to_owned()
     }
@@ -159,16 +162,32 @@ impl EngineKind {
         let own = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect();
         match self {
             Self::Docker => {
-                let mut command: Vec<String> = own(&["dockerd", "--host", &socket, "--data-root", &at("data")]);
-                command.extend(own(&["--exec-root", &at("exec"), "--pidfile", &at("pid"), "--cgroup-parent", &group]));
+                let mut command: Vec<String> =
+                    own(&["dockerd", "--host", &socket, "--data-root", &at("data")]);
+                command.extend(own(&[
+                    "--exec-root",
+                    &at("exec"),
+                    "--pidfile",
+                    &at("pid"),
+                    "--cgroup-parent",
+                    &group,
+                ]));
                 if on_path("runsc") {
                     command.extend(own(&["--add-runtime", "runsc=runsc"]));
                 }
                 command
             }
             Self::Podman => {
-                let mut command: Vec<String> = own(&["podman", "--root", &at("data"), "--runroot", &at("exec")]);
-                command.extend(own(&["--tmpdir", &at("tmp"), "--cgroup-manager", "cgroupfs", "--runtime", "runc"]));
+                let mut command: Vec<String> =
+                    own(&["podman", "--root", &at("data"), "--runroot", &at("exec")]);
+                command.extend(own(&[
+                    "--tmpdir",
+                    &at("tmp"),
+                    "--cgroup-manager",
+                    "cgroupfs",
+                    "--runtime",
+                    "runc",
+                ]));
                 command.extend(own(&["system", "service", "--time", "0", &socket]));
                 command
             }
@@ -176,6 +195,7 @@ impl EngineKind {
     }
 }
 
+#[expect(clippy::zombie_processes, reason = "it outlives this program")]
 fn start(kind: EngineKind, dir: &Path) {
     // One whose keeper was killed.
     let _ = fs::remove_dir_all(dir);

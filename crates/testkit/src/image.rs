@@ -8,7 +8,7 @@ mod busybox;
 mod layer;
 
 pub use archive::Archive;
-pub use busybox::{busybox_archive, busybox_rootfs_tar};
+pub use busybox::{busybox_archive, busybox_image, busybox_rootfs_tar};
 pub use layer::{Layer, gzip};
 
 /// `sha256:…` of `bytes`.

@@ -37,6 +37,17 @@ impl Group {
         }
     }
 
+    /// The groups that process `pid` is in, if their names hold `id` in every hierarchy: a number alone may
+    /// be that of another process, or of a process on another host.
+    pub(crate) fn of_process(pid: u32, id: &str) -> Option<Self> {
+        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
+        let mut directories = Hierarchies::parse(Path::new("/"), &mounts, &own).base;
+        directories.retain_named(id);
+        let found = directories.all().next().is_some();
+        found.then_some(Self { directories })
+    }
+
     fn create_once(host: &Hierarchies, parent: &str, name: &str) -> io::Result<Self> {
         let parent = host.base.join(parent);
         let directories = parent.join(name);

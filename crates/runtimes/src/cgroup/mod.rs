@@ -75,6 +75,13 @@ impl Directories {
         paths.into_iter()
     }
 
+    /// Leaves out what does not have `id` in its path.
+    fn retain_named(&mut self, id: &str) {
+        let named = |path: &Path| path.to_string_lossy().contains(id);
+        self.v1.retain(|(_, path)| named(path));
+        self.v2 = self.v2.take().filter(|path| named(path));
+    }
+
     fn join(&self, name: &str) -> Self {
         Self {
             v1: self.v1.iter().map(|(of, path)| (*of, path.join(name))).collect(),

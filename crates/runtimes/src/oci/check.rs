@@ -3,7 +3,7 @@
 use crate::{RuntimeError, Step};
 
 /// Refuses what would mean something else to the runtime or to the kernel than it says.
-pub(super) fn check(step: &Step) -> Result<(), RuntimeError> {
+pub(crate) fn check(step: &Step) -> Result<(), RuntimeError> {
     let refuse = |why: String| Err(RuntimeError::Refused(why));
     if step.argv.first().is_none_or(String::is_empty) {
         return refuse("the step names no program: its argv must not be empty".to_owned());

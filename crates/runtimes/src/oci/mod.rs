@@ -4,7 +4,7 @@
 //! mount, its processes on a control group. An agent that is killed leaves only control groups and
 //! small files, and a [guardian](helper_main) that removes them.
 
-mod check;
+pub(crate) mod check;
 mod config;
 mod disks;
 mod filter;
@@ -12,12 +12,13 @@ mod guardian;
 mod instance;
 mod launcher;
 mod loop_device;
-mod options;
-mod outcome;
+pub(crate) mod options;
+pub(crate) mod outcome;
 mod preflight;
+pub(crate) mod profile;
 mod program;
 mod pump;
-mod remove;
+pub(crate) mod remove;
 mod root;
 mod sandbox;
 mod shared;

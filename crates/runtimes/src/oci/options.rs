@@ -80,7 +80,7 @@ impl OciOptions {
 }
 
 /// Names of sandboxes become host names, which the kernel limits.
-pub(super) fn check_sandbox_name(name: &str) -> Result<(), RuntimeError> {
+pub(crate) fn check_sandbox_name(name: &str) -> Result<(), RuntimeError> {
     check_name("sandbox name", name, 63)
 }
 

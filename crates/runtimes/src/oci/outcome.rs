@@ -46,7 +46,7 @@ pub(super) fn cause(
 
 /// Why a runtime did not start the step.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NotStarted {
+pub(crate) enum NotStarted {
     /// The step's program is not there or is no program: the job's own failure.
     Program { code: i32, why: String },
     /// Its working directory can't be entered: the job's own failure too.
@@ -70,7 +70,7 @@ pub(super) fn not_started(log: &Path) -> Option<NotStarted> {
     (!said.is_empty()).then(|| judge(said.join("; ")))
 }
 
-fn judge(said: String) -> NotStarted {
+pub(crate) fn judge(said: String) -> NotStarted {
     let lower = said.to_lowercase();
     // crun: "executable file `x` not found in $PATH", "open executable: …", "exec container
     // process …"; runc: "exec: \"x\": executable file not found in $PATH", "exec /x: …"; runsc:

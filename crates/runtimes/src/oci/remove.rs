@@ -15,7 +15,7 @@ const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removes `path` and all below, following no link. A path that is not there is fine.
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     let top = match rustix::fs::open(path, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         result => result?,

@@ -9,5 +9,5 @@ fn main() -> ExitCode {
     if args.peek().is_some_and(|role| role == "agent") {
         return agent::main(args.skip(1));
     }
-    runtimes::oci::helper_main(args)
+    runtimes::helper_main(args)
 }

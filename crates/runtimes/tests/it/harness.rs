@@ -10,6 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use testkit::image::Archive;
+use testkit::{Engine, EngineKind};
 use tokio_util::sync::CancellationToken;
 
 /// How long whatever is left may take to go.
@@ -19,15 +21,26 @@ pub(crate) const SPARE_DISK: u64 = 64 << 20;
 
 /// What a test works with.
 pub(crate) struct Bench {
-    pub(crate) runtime: OciRuntime,
-    pub(crate) images: Arc<ImageStore>,
+    pub(crate) runtime: Box<dyn Runtime>,
+    pub(crate) images: Images,
     pub(crate) dir: PathBuf,
     pub(crate) owner: String,
     pub(crate) family: &'static str,
 }
 
+/// Where images are kept.
+pub(crate) enum Images {
+    Store(Arc<ImageStore>),
+    Engine(Engine),
+}
+
 /// Runs a test on a thread whose mounts are its own, as those of the executor are.
 pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut Bench)) {
+    match family {
+        "docker" => return crate::engine::run(name, EngineKind::Docker, test),
+        "podman" => return crate::engine::run(name, EngineKind::Podman, test),
+        _ => {}
+    }
     for (there, part) in [
         (testkit::have_root(), "root"),
         (find(family).is_some(), family),
@@ -69,8 +82,31 @@ impl Bench {
         let unique = dir.file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_lowercase();
         let owner = format!("test-{unique}");
         let options = options(mounts, dir, &owner, family);
-        let runtime = OciRuntime::new(options, Arc::clone(&images)).unwrap();
-        Self { runtime, images, dir: dir.to_owned(), owner, family }
+        let runtime = Box::new(OciRuntime::new(options, Arc::clone(&images)).unwrap());
+        Self { runtime, images: Images::Store(images), dir: dir.to_owned(), owner, family }
+    }
+
+    /// The store of a runtime that has no engine.
+    pub(crate) fn store(&self) -> Arc<ImageStore> {
+        match &self.images {
+            Images::Store(store) => Arc::clone(store),
+            Images::Engine(_) => panic!("an engine keeps its images itself"),
+        }
+    }
+
+    /// Whether an engine runs the sandboxes, and not we ourselves.
+    pub(crate) fn has_engine(&self) -> bool {
+        matches!(self.images, Images::Engine(_))
+    }
+
+    pub(crate) fn import(&self, name: &str, image: &Archive) {
+        let store = match &self.images {
+            Images::Store(store) => store,
+            Images::Engine(engine) => return engine.load(name, image),
+        };
+        let archive = self.dir.join("import.tar");
+        fs::write(&archive, image.docker()).unwrap();
+        store.import(&name.parse::<Reference>().unwrap(), &archive).unwrap();
     }
 
     pub(crate) async fn open(&self, limits: Limits) -> TestSandbox {

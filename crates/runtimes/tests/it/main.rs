@@ -1,6 +1,7 @@
 //! The contract of sandboxes, against every OCI runtime that is installed.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod engine;
 mod harness;
 mod overhead;
 mod probe;
@@ -106,3 +107,50 @@ runtime_suite! { runsc:
         an_agent_that_lives_is_left_alone,
     }
 }
+
+// A container engine with a daemon. Not here: what is about disks, which it does not limit, and what is
+// about the daemonless runtime's own state; `docker` has that of its own.
+macro_rules! engine_suites {
+    ($($runtime:ident)*) => {
+        $(runtime_suite! { $runtime:
+            exits {
+                a_missing_program_is_the_jobs_failure,
+                odd_steps_are_refused,
+                a_directory_that_can_not_be_entered_is_refused,
+            }
+            basics {
+                environment_directory_and_user,
+                steps_share_the_workspace_and_nothing_else,
+                names_of_the_host,
+            }
+            ends {
+                a_step_that_heeds_sigterm_ends_by_itself,
+                a_step_that_ignores_sigterm_is_killed,
+                a_token_that_fired_before_starts_nothing,
+                daemons_end_with_the_step,
+            }
+            limits {
+                a_fork_bomb_meets_the_limit_of_processes,
+                a_memory_hog_is_named,
+                cpu_time_is_rationed,
+            }
+            output {
+                both_streams_are_exact,
+                a_long_line_and_much_output_pass,
+                an_output_that_fails_ends_the_step,
+            }
+            security {
+                rights_are_few,
+                calls_that_reach_the_host_are_refused,
+                a_later_step_is_filtered_as_the_first,
+                the_hosts_files_are_out_of_reach,
+                only_the_three_streams_are_inherited,
+                a_setuid_file_gives_nothing,
+                an_image_can_not_redirect_what_is_mounted,
+                users_are_those_of_the_image,
+            }
+        })*
+    };
+}
+
+engine_suites! { docker }

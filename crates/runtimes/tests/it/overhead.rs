@@ -3,7 +3,7 @@
 #![expect(clippy::print_stderr, reason = "figures are what this is for")]
 
 use crate::harness::{self, Bench, SPARE_DISK};
-use runtimes::{Limits, Runtime};
+use runtimes::Limits;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};

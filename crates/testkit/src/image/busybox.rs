@@ -17,8 +17,12 @@ pub fn busybox_rootfs_tar(path: &Path) -> Option<PathBuf> {
 /// Writes a `docker save` archive with busybox to `path`; it wants `PATH` set and runs as root in
 /// `/`. None when this machine has no static busybox.
 pub fn busybox_archive(path: &Path) -> Option<PathBuf> {
-    let image = Archive::new().layer(layer()?).run_as(&["PATH=/bin"], "", "");
-    Some(write(path, &image.docker()))
+    Some(write(path, &busybox_image()?.docker()))
+}
+
+/// The same image, to be written in whatever form. None when this machine has no static busybox.
+pub fn busybox_image() -> Option<Archive> {
+    Some(Archive::new().layer(layer()?).run_as(&["PATH=/bin"], "", ""))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> PathBuf {

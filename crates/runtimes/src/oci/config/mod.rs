@@ -1,8 +1,10 @@
 //! The container's description, `config.json`.
 
 mod environment;
-mod paths;
+pub(super) mod paths;
 mod seccomp;
+
+pub(super) use seccomp::profile as seccomp_profile;
 
 use super::filter::ANNOTATION;
 use super::user::User;
@@ -21,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// What package managers, compilers and test suites that run as root need. What engines grant
 /// beyond this list reaches raw sockets, devices, file capabilities and the audit log.
-const CAPABILITIES: [Capability; 10] = [
+pub(super) const CAPABILITIES: [Capability; 10] = [
     Capability::Chown,
     Capability::DacOverride,
     Capability::Fowner,

@@ -5,7 +5,7 @@ use oci_spec::runtime::{Mount, MountBuilder};
 use std::path::Path;
 
 /// Hidden: an empty file or directory is seen instead.
-pub(super) const MASKED: &[&str] = &[
+pub(in crate::oci) const MASKED: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -29,7 +29,7 @@ pub(super) const MASKED: &[&str] = &[
 ];
 
 /// Seen, but not to be changed.
-pub(super) const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
+pub(in crate::oci) const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
 
 /// The mounts, in order. No control groups: nothing in them is a step's business.
 pub(super) fn mounts(workspace: &Path) -> Result<Vec<Mount>, OciSpecError> {

@@ -104,7 +104,7 @@ const FORBIDDEN: &[&str] = &[
 ];
 
 /// The profile.
-pub(super) fn profile() -> Result<LinuxSeccomp, OciSpecError> {
+pub(in crate::oci) fn profile() -> Result<LinuxSeccomp, OciSpecError> {
     let mut rules = vec![
         rule(ALLOWED, LinuxSeccompAction::ScmpActAllow).build()?,
         rule(NATIVE, LinuxSeccompAction::ScmpActAllow).build()?,

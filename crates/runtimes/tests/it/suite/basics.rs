@@ -1,5 +1,5 @@
 use crate::harness::{Bench, SPARE_DISK, step};
-use runtimes::{ExitStatus, Limits, Runtime, Step};
+use runtimes::{ExitStatus, Limits, Step};
 
 pub(crate) async fn environment_directory_and_user(bench: &mut Bench) {
     let mut sandbox = bench.open(Limits::default()).await;

@@ -5,7 +5,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// An agent in the middle of a step.
@@ -64,7 +63,7 @@ pub(crate) async fn reaping_removes_all_when_the_guardian_is_killed_too(bench: &
     assert!(!cgroups_of(&agent.owner).is_empty() && !processes_with(&state(&agent)).is_empty());
     let mounts = private_mounts().unwrap();
     let options = crate::harness::options(mounts, &agent.dir, &agent.owner, bench.family);
-    let successor = OciRuntime::new(options, Arc::clone(&bench.images)).unwrap();
+    let successor = OciRuntime::new(options, bench.store()).unwrap();
     // The sandbox with the step, and the spare one if it was made already.
     let reaped = successor.reap().await.unwrap().sandboxes;
     assert!((1..=2).contains(&reaped), "{reaped} sandboxes");
@@ -76,7 +75,7 @@ pub(crate) async fn reaping_removes_all_when_the_guardian_is_killed_too(bench: &
 pub(crate) async fn an_agent_that_lives_is_left_alone(bench: &mut Bench) {
     let mut agent = start(bench, "c", bench.family);
     let options = crate::harness::options(private_mounts().unwrap(), &agent.dir, &agent.owner, bench.family);
-    let other = OciRuntime::new(options, Arc::clone(&bench.images)).unwrap();
+    let other = OciRuntime::new(options, bench.store()).unwrap();
     assert_eq!(other.reap().await.unwrap().sandboxes, 0);
     assert!(agent.child.try_wait().unwrap().is_none() && !cgroups_of(&agent.owner).is_empty());
     drop(other);

@@ -2,7 +2,6 @@ use crate::harness::{Bench, find, loops_with, options};
 use images::RegistryCredentials;
 use runtimes::oci::OciRuntime;
 use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Severity, private_mounts};
-use std::sync::Arc;
 
 const MEMORY: u64 = 48 << 20;
 const DISK: u64 = 32 << 20;
@@ -81,7 +80,7 @@ pub(crate) async fn a_limit_that_can_not_be_enforced_is_said_or_refused(bench: &
         options.runtime = Some(find(bench.family).unwrap().to_str().unwrap().to_owned());
         options.search_path = "/nowhere".into();
         options.strict = strict;
-        let without_disks = OciRuntime::new(options, Arc::clone(&bench.images)).unwrap();
+        let without_disks = OciRuntime::new(options, bench.store()).unwrap();
         let findings = without_disks.preflight().await;
         let said = findings.iter().find(|finding| finding.id == "disk.limit").unwrap();
         assert!(said.severity == Severity::Warning && said.seen.contains("mkfs.ext4"), "{said:?}");

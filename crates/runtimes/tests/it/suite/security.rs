@@ -1,6 +1,5 @@
 use crate::harness::{Bench, IMAGE, step};
 use crate::probe;
-use images::Reference;
 use runtimes::{ExitStatus, Limits, Step};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -64,14 +63,19 @@ pub(crate) async fn calls_that_reach_the_host_are_refused(bench: &mut Bench) {
         fs::write(&path, probe::program(number, [first, 0])).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let ran = sandbox.run(&["/data/probe"]).await.unwrap();
-        assert_eq!(ran.exit.status, ExitStatus::Code(errno), "{name}: {ran:?}");
+        // Engines may know no other error than the first for what is not allowed.
+        let refused = if bench.has_engine() { &[errno, EPERM][..] } else { &[errno] };
+        let refused = refused.iter().any(|errno| ran.exit.status == ExitStatus::Code(*errno));
+        assert!(refused, "{name}: {ran:?}");
     }
     sandbox.close().await;
 }
 
 pub(crate) async fn the_hosts_files_are_out_of_reach(bench: &mut Bench) {
     let mut sandbox = bench.open(Limits::default()).await;
-    for refused in [
+    // Engines let a step see its own control group.
+    let groups = (!bench.has_engine()).then_some("ls /sys/fs/cgroup | grep -q .");
+    let attacks = [
         "echo h > /proc/sysrq-trigger && grep -q . /proc/sysrq-trigger",
         "echo x > /proc/sys/kernel/core_pattern",
         "echo x > /sys/kernel/uevent_helper",
@@ -80,7 +84,6 @@ pub(crate) async fn the_hosts_files_are_out_of_reach(bench: &mut Bench) {
         "head -c 1 /proc/keys | grep -q .",
         "head -c 1 /proc/timer_list | grep -q .",
         "ls /sys/firmware | grep -q .",
-        "ls /sys/fs/cgroup | grep -q .",
         "mknod /data/b b 7 0 || mknod /data/c c 1 1",
         "mknod /dev/b b 7 0",
         "mount -t tmpfs none /mnt",
@@ -89,7 +92,8 @@ pub(crate) async fn the_hosts_files_are_out_of_reach(bench: &mut Bench) {
         "hostname other",
         "test -e /dev/kvm || test -e /dev/mem || test -e /dev/loop0 || test -e /dev/fuse",
         "test -e /var/run/docker.sock || test -e /run/containerd",
-    ] {
+    ];
+    for refused in attacks.into_iter().chain(groups) {
         let ran = sandbox.try_sh(refused).await;
         assert_ne!(ran.exit.status, ExitStatus::Code(0), "{refused}: {ran:?}");
     }
@@ -127,9 +131,7 @@ pub(crate) async fn an_image_can_not_redirect_what_is_mounted(bench: &mut Bench)
     for name in ["proc", "sys", "dev"] {
         layer = layer.symlink(name, target_text);
     }
-    let archive = bench.dir.join("odd.tar");
-    fs::write(&archive, testkit::image::Archive::new().layer(layer).docker()).unwrap();
-    bench.images.import(&"odd:1".parse::<Reference>().unwrap(), &archive).unwrap();
+    bench.import("odd:1", &testkit::image::Archive::new().layer(layer));
     let mut sandbox = bench.open(Limits::default()).await;
     let script =
         "echo x > /data/mine; busybox test -d /proc/self && busybox test -c /dev/null && echo y > /etc/new";
@@ -163,10 +165,7 @@ pub(crate) async fn users_are_those_of_the_image(bench: &mut Bench) {
         ("user:4", layer(true), "0:4294967295"),
     ];
     for (image, layer, user) in images {
-        let archive = bench.dir.join("user.tar");
-        let built = testkit::image::Archive::new().layer(layer).run_as(&[], "", user);
-        fs::write(&archive, built.docker()).unwrap();
-        bench.images.import(&image.parse::<Reference>().unwrap(), &archive).unwrap();
+        bench.import(image, &testkit::image::Archive::new().layer(layer).run_as(&[], "", user));
     }
     let mut sandbox = bench.open(Limits::default()).await;
     let script = "busybox id -u; busybox id -G; echo $HOME; busybox grep CapEff /proc/self/status; echo x > /data/mine";
@@ -175,10 +174,12 @@ pub(crate) async fn users_are_those_of_the_image(bench: &mut Bench) {
     assert_eq!(ran.stdout, "1234\n99 55\n/srv\nCapEff:\t0000000000000000\n", "{ran:?}");
     assert!(sandbox.workspace().join("mine").exists());
     let outside = sandbox.run_step(Step { image: "user:2".into(), ..step(&["/bin/sh", "-c", "true"]) }).await;
-    assert!(outside.unwrap_err().to_string().contains("/etc/passwd"));
+    let refused = outside.unwrap_err();
+    assert!(bench.has_engine() || refused.to_string().contains("/etc/passwd"), "{refused}");
     for nobody in ["user:3", "user:4"] {
         let step = Step { image: nobody.into(), ..step(&["/bin/sh", "-c", "true"]) };
-        assert!(sandbox.run_step(step).await.unwrap_err().to_string().contains("4294967295"), "{nobody}");
+        let refused = sandbox.run_step(step).await.unwrap_err().to_string();
+        assert!(bench.has_engine() || refused.contains("4294967295"), "{nobody}: {refused}");
     }
     assert_ne!(IMAGE, "user:1");
     sandbox.close().await;

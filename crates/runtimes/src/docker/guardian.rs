@@ -1,0 +1,112 @@
+//! Who cleans up when the agent is killed.
+//!
+//! One small process per agent, holding the end of a pipe whose other end only the agent has. When the
+//! pipe closes, however that came about, the agent is gone and its containers go too.
+
+use super::client::Client;
+use super::incarnation::{self, Dead};
+use super::reap;
+use super::{Endpoint, Origin};
+use crate::RuntimeError;
+use crate::oci::Helper;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What [`crate::helper_main`] calls this.
+pub(crate) const ROLE: &str = "guard-docker";
+/// How long an engine that is out of reach is waited for. After that the agent's next start cleans up.
+const WAIT_LIMIT: Duration = Duration::from_mins(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The engine may still be making what the agent asked for when it died, so it is looked again.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// Keeps the guardian waiting.
+#[derive(Debug)]
+pub(super) struct Guardian {
+    child: Child,
+}
+
+impl Guardian {
+    pub(super) fn spawn(
+        helper: &Helper,
+        endpoint: &Endpoint,
+        state_dir: &Path,
+        origin: &Origin,
+    ) -> io::Result<Self> {
+        let child = Command::new(&helper.program)
+            .args(&helper.args)
+            .args([ROLE, &endpoint.to_string(), &origin.owner, &origin.incarnation])
+            .arg(state_dir)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // What a terminal sends to the agent's group does not reach it.
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { child })
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// The guardian's own life.
+pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let [endpoint, owner, id, state_dir] = args.as_slice() else { return ExitCode::FAILURE };
+    let endpoint = endpoint.to_str().and_then(|text| text.parse().ok());
+    let (Some(endpoint), Some(owner), Some(id)) = (endpoint, owner.to_str(), id.to_str()) else {
+        return ExitCode::FAILURE;
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    let guarded = runtime.block_on(guard(&Client::new(endpoint), owner, id, &PathBuf::from(state_dir)));
+    if guarded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn guard(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<(), RuntimeError> {
+    // A supervisor signals all processes of a service; this one ends when the agent has.
+    let _ignored = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    wait_for_end_of_file().map_err(RuntimeError::io("wait for the agent"))?;
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match clean(client, owner, id, state_dir).await {
+            Ok(()) => return Ok(()),
+            Err(error) if begun.elapsed() > WAIT_LIMIT => return Err(error),
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn clean(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<(), RuntimeError> {
+    let locked = RuntimeError::io(format!("lock {}", state_dir.display()));
+    // The agent's next start has taken over.
+    let Some(dead) = Dead::find(state_dir, id).map_err(locked)? else { return Ok(()) };
+    if !incarnation::exists(state_dir, id) {
+        return Ok(());
+    }
+    if reap::remove_containers(client, owner, id).await? > 0 || dead.had_workspaces() {
+        tokio::time::sleep(SECOND_LOOK).await;
+    }
+    reap::bury(client, owner, id, &dead).await.map(drop)
+}
+
+fn wait_for_end_of_file() -> io::Result<()> {
+    let mut byte = [0];
+    let mut stdin = io::stdin().lock();
+    while stdin.read(&mut byte)? > 0 {}
+    Ok(())
+}

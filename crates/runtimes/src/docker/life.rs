@@ -1,0 +1,127 @@
+//! A container from its start to the last of its processes.
+
+use super::client::Client;
+use super::error::EngineError;
+use super::gauge::Gauge;
+use super::pump::{Cut, pump};
+use crate::cgroup::Reading;
+use crate::{Output, RuntimeError};
+use rustix::process::Signal;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio_util::sync::CancellationToken;
+
+/// How long the rest of the output may take when nothing of the step is left: only a receiver that
+/// does not take it needs longer.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long the engine may take to kill.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) status: i64,
+    /// Whether it was asked to end before it did.
+    pub(super) stopped: bool,
+    /// What it used, where that could be read.
+    pub(super) reading: Option<Reading>,
+}
+
+/// A container that has been started.
+pub(super) struct Life<'a> {
+    client: &'a Client,
+    id: &'a str,
+    grace: Duration,
+    /// Whether its processes are the host's, so that all of them can be asked to end.
+    own_processes: bool,
+    gauge: Gauge,
+}
+
+impl<'a> Life<'a> {
+    pub(super) fn new(client: &'a Client, id: &'a str, grace: Duration, own_processes: bool) -> Self {
+        Self { client, id, grace, own_processes, gauge: Gauge::default() }
+    }
+
+    /// Passes on the output until the container has ended; then nothing of it runs.
+    pub(super) async fn watch(
+        &self,
+        connection: impl AsyncRead + Unpin,
+        out: &mut dyn Output,
+        stop: &CancellationToken,
+    ) -> Result<Ended, RuntimeError> {
+        let output = pump(connection, out);
+        let life = self.live(stop);
+        tokio::pin!(output, life);
+        let (status, stopped) = tokio::select! {
+            ended = &mut life => {
+                let ended = ended?;
+                let drained = tokio::time::timeout(DRAIN_LIMIT, output).await;
+                drained.unwrap_or_else(|late| Err(Cut::Output(late.into()))).map_err(failed)?;
+                ended
+            }
+            written = &mut output => {
+                if let Err(cut) = written {
+                    self.end_now().await;
+                    return Err(failed(cut));
+                }
+                life.await?
+            }
+        };
+        Ok(Ended { status, stopped, reading: self.gauge.reading() })
+    }
+
+    /// Kills its processes without the engine, if they are on this host.
+    pub(super) async fn end_now(&self) {
+        if let Some(group) = self.gauge.group()
+            && let Err(error) = group.kill().await
+        {
+            tracing::warn!(container = self.id, %error, "failed to end a container without its engine");
+        }
+    }
+
+    async fn live(&self, stop: &CancellationToken) -> Result<(i64, bool), EngineError> {
+        let ended = self.end(stop);
+        tokio::pin!(ended);
+        tokio::select! {
+            biased;
+            ended = &mut ended => return ended,
+            () = self.gauge.follow(self.client, self.id) => {}
+        }
+        ended.await
+    }
+
+    async fn end(&self, stop: &CancellationToken) -> Result<(i64, bool), EngineError> {
+        let wait = self.client.wait(self.id);
+        tokio::pin!(wait);
+        tokio::select! {
+            status = &mut wait => return Ok((status?, false)),
+            () = stop.cancelled() => self.ask_to_end().await?,
+        }
+        if let Ok(status) = tokio::time::timeout(self.grace, &mut wait).await {
+            return Ok((status?, true));
+        }
+        self.client.signal(self.id, "SIGKILL").await?;
+        let killed = tokio::time::timeout(KILL_LIMIT, wait).await;
+        let late = EngineError::Late { what: "kill a container", limit: KILL_LIMIT };
+        Ok((killed.map_err(|_| late)??, true))
+    }
+
+    /// The first process of a PID namespace ignores this unless it handles it; its children do not, so
+    /// they are asked too where they can be.
+    async fn ask_to_end(&self) -> Result<(), EngineError> {
+        if let Some(group) = self.gauge.group().filter(|_| self.own_processes) {
+            group.signal(Signal::TERM, None);
+            return Ok(());
+        }
+        self.client.signal(self.id, "SIGTERM").await
+    }
+}
+
+fn failed(cut: Cut) -> RuntimeError {
+    match cut {
+        Cut::Engine(source) => {
+            EngineError::Broken { what: "pass on a step's output", source: Box::new(source) }.into()
+        }
+        Cut::Output(source) => RuntimeError::io("pass on the output of a step")(source),
+    }
+}

@@ -1,0 +1,154 @@
+//! What the operator mounts into every container besides the workspace.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A mount as `docker run --mount` describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mount {
+    /// What is mounted.
+    #[serde(rename = "Type")]
+    pub kind: MountKind,
+    /// A path on the engine's host, or a volume's name; empty for a temporary file system.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Where it is seen in the container.
+    pub target: String,
+    /// Whether nothing can be written to it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub read_only: bool,
+    /// `consistent`, `cached` or `delegated`; empty leaves it to the engine.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub consistency: String,
+    /// For [`MountKind::Bind`].
+    #[serde(rename = "BindOptions", skip_serializing_if = "is_default")]
+    pub bind: BindOptions,
+    /// For [`MountKind::Volume`].
+    #[serde(rename = "VolumeOptions", skip_serializing_if = "is_default")]
+    pub volume: VolumeOptions,
+    /// For [`MountKind::Tmpfs`].
+    #[serde(rename = "TmpfsOptions", skip_serializing_if = "is_default")]
+    pub tmpfs: TmpfsOptions,
+}
+
+/// What can be mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A directory or file of the host.
+    Bind,
+    /// A volume of the engine's.
+    #[default]
+    Volume,
+    /// Memory.
+    Tmpfs,
+}
+
+/// How a host's directory is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BindOptions {
+    /// `rprivate`, `private`, `rshared`, `shared`, `rslave` or `slave`; empty leaves it to the engine.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub propagation: String,
+    /// Leave out what is mounted below.
+    #[serde(skip_serializing_if = "is_default")]
+    pub non_recursive: bool,
+}
+
+/// How a volume is made and mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VolumeOptions {
+    /// Leave out what the image has at the target.
+    #[serde(skip_serializing_if = "is_default")]
+    pub no_copy: bool,
+    /// For a volume that is made.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Who makes it.
+    #[serde(rename = "DriverConfig", skip_serializing_if = "is_default")]
+    pub driver: VolumeDriver,
+}
+
+/// Who makes a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VolumeDriver {
+    /// The driver; empty means `local`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// What it is told.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// How memory is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TmpfsOptions {
+    /// Bytes; `None` means without a limit of its own.
+    #[serde(skip_serializing_if = "is_default")]
+    pub size_bytes: Option<u64>,
+    /// Its top directory's mode.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mode: Option<u32>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Mount {
+    /// A directory of the engine's host.
+    pub(super) fn bind(source: impl Into<String>, target: impl Into<String>) -> Self {
+        Self { kind: MountKind::Bind, source: source.into(), target: target.into(), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_was_said_is_passed_on() {
+        let bind = serde_json::to_value(Mount::bind("/host", "/data")).unwrap();
+        assert_eq!(bind, json!({ "Type": "bind", "Source": "/host", "Target": "/data" }));
+        let volume = Mount {
+            source: "cache".into(),
+            target: "/cache".into(),
+            read_only: true,
+            volume: VolumeOptions {
+                no_copy: true,
+                labels: [("a".to_owned(), "b".to_owned())].into(),
+                driver: VolumeDriver {
+                    name: "local".into(),
+                    options: [("o".to_owned(), "size=1g".to_owned())].into(),
+                },
+            },
+            ..Mount::default()
+        };
+        assert_eq!(
+            serde_json::to_value(volume).unwrap(),
+            json!({
+                "Type": "volume", "Source": "cache", "Target": "/cache", "ReadOnly": true,
+                "VolumeOptions": {
+                    "NoCopy": true, "Labels": { "a": "b" },
+                    "DriverConfig": { "Name": "local", "Options": { "o": "size=1g" } },
+                },
+            })
+        );
+        let tmpfs = Mount {
+            kind: MountKind::Tmpfs,
+            target: "/fast".into(),
+            tmpfs: TmpfsOptions { size_bytes: Some(1 << 20), mode: Some(0o1777) },
+            ..Mount::default()
+        };
+        assert_eq!(
+            serde_json::to_value(tmpfs).unwrap(),
+            json!({ "Type": "tmpfs", "Target": "/fast", "TmpfsOptions": { "SizeBytes": 1_048_576, "Mode": 1023 } })
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! One job's place to run.
+
+use super::error::{EngineError, told};
+use super::pull::Source;
+use super::shared::Shared;
+use super::spec::Plan;
+use super::step::{Made, create};
+use super::workspace::Workspace;
+use crate::oci::check::check;
+use crate::{
+    Cause, Exit, ExitStatus, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step, Timeline, Usage,
+};
+use async_trait::async_trait;
+use images::RegistryCredentials;
+use rustix::process::Signal;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long a job waits for its containers to be removed. They are tried on after that.
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) struct DockerSandbox {
+    shared: Arc<Shared>,
+    name: String,
+    number: u64,
+    limits: Limits,
+    credentials: RegistryCredentials,
+    workspace: Option<Workspace>,
+    path: std::path::PathBuf,
+    steps: u32,
+    /// Containers that are being removed.
+    removals: Vec<JoinHandle<Result<(), EngineError>>>,
+}
+
+impl DockerSandbox {
+    pub(super) fn open(shared: Arc<Shared>, spec: SandboxSpec) -> Result<Self, RuntimeError> {
+        let number = shared.next_number();
+        let workspace = Workspace::make(&shared, &spec.name, number)?;
+        Ok(Self {
+            shared,
+            name: spec.name,
+            number,
+            limits: spec.limits,
+            credentials: spec.credentials,
+            path: workspace.path.clone(),
+            workspace: Some(workspace),
+            steps: 0,
+            removals: Vec::new(),
+        })
+    }
+
+    async fn run_image(
+        &mut self,
+        step: &Step,
+        image: &str,
+        out: &mut dyn Output,
+        stop: &CancellationToken,
+        begun: Instant,
+    ) -> Result<Exit, RuntimeError> {
+        let resolved = begun.elapsed();
+        let id = self.create(step, image).await?;
+        let made = Made { shared: &self.shared, id: &id, step, limits: &self.limits, begun, image: resolved };
+        let exit = made.run(out, stop).await;
+        // Its processes are gone with its end; the rest of it need not be waited for.
+        let removal = self.shared.remove(id);
+        self.removals.push(removal);
+        if exit.is_err() {
+            // Whatever failed, nothing of the step stays.
+            self.await_removals().await;
+        }
+        exit
+    }
+
+    async fn create(&mut self, step: &Step, image: &str) -> Result<String, RuntimeError> {
+        let number = self.steps;
+        self.steps += 1;
+        let shared = &*self.shared;
+        let workspace =
+            self.workspace.as_ref().ok_or_else(|| RuntimeError::Host("the sandbox was closed".to_owned()))?;
+        let takes_filter = !shared.client.engine().await?.is_podman();
+        let plan = Plan {
+            step,
+            image,
+            hostname: &self.name,
+            workspace: &workspace.as_mounted,
+            limits: &self.limits,
+            labels: shared.origin.labels(&self.name, number),
+            limits_disk: false,
+            seccomp: takes_filter.then_some(shared.seccomp.as_str()),
+            options: &shared.options,
+        };
+        create(shared, &shared.origin.container_name(&self.name, self.number, number), plan).await
+    }
+
+    /// Waits a while for containers to be gone. Returns what still stands in the way of one.
+    async fn await_removals(&mut self) -> Option<String> {
+        let limit = tokio::time::Instant::now() + CLOSE_LIMIT;
+        let mut left = None;
+        for removal in self.removals.drain(..) {
+            left = match tokio::time::timeout_at(limit, removal).await {
+                Ok(Ok(Ok(()))) => continue,
+                Ok(Ok(Err(error))) => Some(told(&error)),
+                Ok(Err(panic)) => Some(panic.to_string()),
+                Err(_) => Some("the container engine does not answer; it is tried again".to_owned()),
+            };
+        }
+        left
+    }
+}
+
+#[async_trait]
+impl Sandbox for DockerSandbox {
+    fn workspace(&self) -> &Path {
+        &self.path
+    }
+
+    async fn run(
+        &mut self,
+        step: Step,
+        out: &mut dyn Output,
+        stop: &CancellationToken,
+    ) -> Result<Exit, RuntimeError> {
+        check(&step)?;
+        let begun = Instant::now();
+        let source = Source {
+            client: &self.shared.client,
+            mirrors: &self.shared.options.mirrors,
+            credentials: &self.credentials,
+        };
+        let image = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(stopped_before_start(begun)),
+            image = source.resolve(&step.image, out.progress()) => image?,
+        };
+        self.run_image(&step, &image, out, stop, begun).await
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<(), RuntimeError> {
+        let begun = Instant::now();
+        let left = self.await_removals().await;
+        let Some(workspace) = self.workspace.take() else { return Ok(()) };
+        let shared = Arc::clone(&self.shared);
+        let removed = tokio::task::spawn_blocking(move || workspace.remove(&shared)).await;
+        tracing::debug!(sandbox = self.name, elapsed = ?begun.elapsed(), "closed a sandbox");
+        removed.unwrap_or_else(|panic| Err(RuntimeError::Host(format!("removing a workspace: {panic}"))))?;
+        match left {
+            None => Ok(()),
+            Some(why) => {
+                Err(RuntimeError::Host(format!("a container of a job could not be removed yet: {why}")))
+            }
+        }
+    }
+}
+
+fn stopped_before_start(begun: Instant) -> Exit {
+    let timeline = Timeline { image: begun.elapsed(), ..Timeline::default() };
+    let status = ExitStatus::Signal(Signal::TERM.as_raw());
+    Exit { status, cause: Some(Cause::Stopped), usage: Usage::default(), timeline }
+}
+
+impl Drop for DockerSandbox {
+    fn drop(&mut self) {
+        if self.workspace.is_some() {
+            tracing::error!(
+                sandbox = self.name,
+                "a sandbox was dropped without being closed; it leaks until the executor ends"
+            );
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What all sandboxes of a runtime share.
+
+use super::client::Client;
+use super::error::{EngineError, told};
+use super::guardian::Guardian;
+use super::incarnation::{self, Incarnation};
+use super::info::Info;
+use super::{DockerOptions, Origin};
+use crate::oci::profile;
+use crate::{Limits, RuntimeError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// An engine starts no container with less memory, in bytes, and a shell needs some too.
+const LEAST_MEMORY: u64 = 8 << 20;
+/// The kernel's greatest number of processes.
+const MOST_PIDS: u64 = 4 << 20;
+/// How long removing a container is tried again while the engine is away. What is then left, the
+/// guardian or the next start removes.
+const REMOVE_LIMIT: Duration = Duration::from_mins(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+pub(super) struct Shared {
+    pub(super) client: Client,
+    pub(super) options: DockerOptions,
+    pub(super) origin: Origin,
+    pub(super) incarnation: Incarnation,
+    pub(super) guardian: Guardian,
+    /// The filter of system calls in the engine's form.
+    pub(super) seccomp: String,
+    info: Mutex<Option<Arc<Info>>>,
+    refuses_disk_limits: AtomicBool,
+    numbers: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(options: DockerOptions) -> Result<Self, RuntimeError> {
+        options.check()?;
+        let dir = &options.state_dir;
+        let prepared = || RuntimeError::io(format!("prepare the state directory {}", dir.display()));
+        let owner = incarnation::owner(dir).map_err(prepared())?;
+        let incarnation = Incarnation::create(dir).map_err(prepared())?;
+        let origin =
+            Origin { owner, incarnation: incarnation.id.clone(), executor: options.executor.clone() };
+        let program = &options.helper.program;
+        let guardian = Guardian::spawn(&options.helper, &options.endpoint, dir, &origin)
+            .map_err(RuntimeError::io(format!("start the guardian {}", program.display())))?;
+        Ok(Self {
+            client: Client::new(options.endpoint.clone()),
+            options,
+            origin,
+            incarnation,
+            guardian,
+            seccomp: profile::seccomp()?,
+            info: Mutex::new(None),
+            refuses_disk_limits: AtomicBool::new(false),
+            numbers: AtomicU64::new(0),
+        })
+    }
+
+    /// A number that no other sandbox of this start has.
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the engine said of its host when it was first asked.
+    pub(super) async fn info(&self) -> Result<Arc<Info>, EngineError> {
+        if let Some(known) = self.info.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(known);
+        }
+        let info = Arc::new(self.client.info().await?);
+        *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&info));
+        Ok(info)
+    }
+
+    /// Limits that are asked for and can't be enforced: refused when strict, else said.
+    pub(super) async fn check_limits(&self, limits: &Limits) -> Result<(), RuntimeError> {
+        if let Some(memory) = limits.memory.filter(|memory| *memory < LEAST_MEMORY) {
+            return Err(RuntimeError::Host(format!(
+                "a memory limit of {memory} bytes is too small to start a container: give jobs at least {LEAST_MEMORY}"
+            )));
+        }
+        if let Some(pids) = limits.pids.filter(|pids| *pids > MOST_PIDS) {
+            return Err(RuntimeError::Host(format!(
+                "a limit of {pids} processes is more than any kernel has: give jobs at most {MOST_PIDS}"
+            )));
+        }
+        for (limit, why) in self.info().await?.missing(limits) {
+            let name = limit.name();
+            if self.options.strict {
+                return Err(RuntimeError::Refused(format!(
+                    "the {name} limit can't be enforced, since {why}: mend that, or run without strict isolation"
+                )));
+            }
+            tracing::debug!(limit = name, why, "a limit of a job is not enforced");
+        }
+        Ok(())
+    }
+
+    /// Whether the engine is to be asked to limit what is written outside the workspace.
+    pub(super) async fn limits_disk(&self) -> Result<bool, EngineError> {
+        let refused = self.refuses_disk_limits.load(Ordering::Relaxed);
+        Ok(!refused && self.info().await?.can_limit_disk() != Some(false))
+    }
+
+    /// The engine has said that it can't.
+    pub(super) fn note_no_disk_limits(&self) {
+        self.refuses_disk_limits.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes a container beside whatever else goes on, however long the engine is away meanwhile.
+    pub(super) fn remove(self: &Arc<Self>, id: String) -> JoinHandle<Result<(), EngineError>> {
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            let mut pause = FIRST_PAUSE;
+            loop {
+                match shared.client.remove(&id).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) if begun.elapsed() > REMOVE_LIMIT => {
+                        tracing::error!(container = id, error = told(&error), "failed to remove a container");
+                        return Err(error);
+                    }
+                    Err(_) => tokio::time::sleep(pause).await,
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        })
+    }
+}

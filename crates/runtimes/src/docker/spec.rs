@@ -1,0 +1,180 @@
+//! The container that a step runs in, as the engine is told.
+//!
+//! What is seen from inside is what `docker run --rm [--add-host …] [--cpus …] [--memory …] [--mount …]
+//! -v WORKSPACE:/data -w DIR [-e …] --entrypoint PROGRAM IMAGE ARGS` makes. The rest is what a job
+//! does not see unless it does what it should not.
+
+use super::{DockerOptions, Mount, Rights};
+use crate::oci::profile;
+use crate::{Limits, Step};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Where a step sees its workspace.
+const WORKSPACE: &str = "/data";
+const HOST_GATEWAY: &str = "host.docker.internal:host-gateway";
+/// The length of time that a CPU quota is a share of, in microseconds: the kernel's default.
+const CPU_PERIOD: u64 = 100_000;
+
+/// Everything of a step that its container is made from.
+pub(super) struct Plan<'a> {
+    pub(super) step: &'a Step,
+    /// The image by its id, which can't move.
+    pub(super) image: &'a str,
+    pub(super) hostname: &'a str,
+    /// The workspace as the engine's host has it.
+    pub(super) workspace: &'a str,
+    pub(super) limits: &'a Limits,
+    pub(super) labels: BTreeMap<&'static str, String>,
+    /// Whether the engine can limit what is written outside the workspace.
+    pub(super) limits_disk: bool,
+    /// The filter of system calls in the engine's form; `None` leaves it to the engine.
+    pub(super) seccomp: Option<&'a str>,
+    pub(super) options: &'a DockerOptions,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Container<'a> {
+    hostname: &'a str,
+    image: &'a str,
+    entrypoint: &'a [String],
+    cmd: &'a [String],
+    working_dir: &'a str,
+    env: &'a [String],
+    labels: BTreeMap<&'static str, String>,
+    attach_stdout: bool,
+    attach_stderr: bool,
+    healthcheck: Healthcheck,
+    host_config: HostConfig<'a>,
+}
+
+/// An image's own would start programs beside the step.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Healthcheck {
+    test: [&'static str; 1],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig<'a> {
+    mounts: Vec<Mount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_mode: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extra_hosts: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_period: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_quota: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
+    /// Memory and swap together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_swap: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pids_limit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_opt: Option<BTreeMap<&'static str, String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cap_drop: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cap_add: Vec<String>,
+    security_opt: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masked_paths: Option<&'static [&'static str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readonly_paths: Option<&'static [&'static str]>,
+    ulimits: [Ulimit; 1],
+    log_config: LogConfig,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ulimit {
+    name: &'static str,
+    soft: u64,
+    hard: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LogConfig {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+}
+
+impl Container<'_> {
+    /// Takes back a limit that the engine refused.
+    pub(super) fn leave_disk_unlimited(&mut self) {
+        self.host_config.storage_opt = None;
+    }
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn container(self) -> Container<'a> {
+        let Self { step, options, .. } = self;
+        let own_rights = options.rights != Rights::Engine;
+        Container {
+            hostname: self.hostname,
+            image: self.image,
+            entrypoint: &step.argv[..1],
+            cmd: &step.argv[1..],
+            working_dir: &step.cwd,
+            env: &step.env,
+            attach_stdout: true,
+            attach_stderr: true,
+            healthcheck: Healthcheck { test: ["NONE"] },
+            host_config: HostConfig {
+                mounts: self.mounts(),
+                network_mode: options.network.as_deref(),
+                extra_hosts: options.add_host_gateway.then_some(HOST_GATEWAY).into_iter().collect(),
+                runtime: options.oci_runtime.as_deref(),
+                // Unlike its own `--cpus`, the engine takes this also when it is more than there is.
+                cpu_period: self.limits.cpus.map(|_| CPU_PERIOD),
+                cpu_quota: self.limits.cpus.map(quota),
+                memory: self.limits.memory,
+                memory_swap: self.limits.memory,
+                pids_limit: self.limits.pids,
+                storage_opt: self.storage(),
+                cap_drop: if own_rights { vec!["ALL"] } else { vec![] },
+                cap_add: if options.rights == Rights::Few { profile::capabilities() } else { vec![] },
+                security_opt: self.security(),
+                masked_paths: own_rights.then_some(profile::MASKED),
+                readonly_paths: own_rights.then_some(profile::READ_ONLY),
+                // A core dump is written where the host's kernel says, not where the job may write.
+                ulimits: [Ulimit { name: "core", soft: 0, hard: 0 }],
+                // We take the output ourselves; the engine's copy of it would be without a limit.
+                log_config: LogConfig { kind: "none" },
+            },
+            labels: self.labels,
+        }
+    }
+
+    fn mounts(&self) -> Vec<Mount> {
+        let mut mounts = self.options.additional_mounts.clone();
+        mounts.push(Mount::bind(self.workspace, WORKSPACE));
+        mounts
+    }
+
+    fn storage(&self) -> Option<BTreeMap<&'static str, String>> {
+        let size = self.limits.disk.filter(|_| self.limits_disk)?;
+        Some(BTreeMap::from([("size", size.to_string())]))
+    }
+
+    fn security(&self) -> Vec<String> {
+        let filter = self.seccomp.filter(|_| self.options.rights != Rights::Engine);
+        let filter = filter.map(|filter| format!("seccomp={filter}"));
+        ["no-new-privileges".to_owned()].into_iter().chain(filter).collect()
+    }
+}
+
+fn quota(cpus: f64) -> u64 {
+    // The kernel refuses less than 1 ms.
+    ((cpus * CPU_PERIOD as f64) as u64).max(1_000)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! This program as its own helper.
+
+use crate::{docker, oci};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The life of a helper process, which [`oci::Helper`] starts: `args` are those after the helper's own.
+/// Call it before anything else, and without threads; it returns what the process should end with.
+pub fn helper_main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut args = args.peekable();
+    if args.next_if(|role| role == docker::ROLE).is_some() {
+        return docker::guardian_main(args);
+    }
+    oci::helper_main(args)
+}

@@ -1,0 +1,24 @@
+//! What a step may do, in the words in which container engines are told.
+
+use super::config::{CAPABILITIES, paths, seccomp_profile};
+use crate::RuntimeError;
+
+/// The capabilities that a root of a step's has at most, such as `CAP_CHOWN`.
+pub(crate) fn capabilities() -> Vec<String> {
+    let name = |capability| match serde_json::to_value(capability) {
+        Ok(serde_json::Value::String(name)) => Some(name),
+        _ => None,
+    };
+    CAPABILITIES.into_iter().filter_map(name).collect()
+}
+
+/// The allow-list of system calls, as JSON. Engines read the OCI form; what else theirs has is optional.
+pub(crate) fn seccomp() -> Result<String, RuntimeError> {
+    let profile = seccomp_profile().map_err(|error| RuntimeError::Host(error.to_string()))?;
+    serde_json::to_string(&profile).map_err(|error| RuntimeError::Host(error.to_string()))
+}
+
+/// What of `/proc` and `/sys` a step does not see.
+pub(crate) const MASKED: &[&str] = paths::MASKED;
+/// What of them it can't change.
+pub(crate) const READ_ONLY: &[&str] = paths::READ_ONLY;
