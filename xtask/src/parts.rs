@@ -32,6 +32,10 @@ pub(crate) const TEST: &[Part] = &[
     part("htpasswd", "apache2-utils"),
     part("skopeo", "skopeo"),
     part("dash", "dash"),
+    part("dockerd", "docker.io"),
+    part("docker", "docker.io"),
+    part("ip", "iproute2"),
+    part("flock", "util-linux"),
 ];
 
 /// What the benchmarks need besides.
