@@ -87,6 +87,7 @@ pub(crate) fn read_for_run(mut env: EnvReader<'_>) -> Result<(Connection, AgentS
     let connection = connection::read(&mut env);
     let settings = AgentSettings::read(&mut env);
     let both = connection.zip(settings);
+    add_hints(&mut env);
     env.finish_with(both)
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn read_for_run(mut env: EnvReader<'_>) -> Result<(Connection, AgentS
 pub(crate) fn read_for_up(mut env: EnvReader<'_>) -> Result<AgentSettings, EnvErrors> {
     env.load(&[Reader::Agent, Reader::All]);
     let settings = AgentSettings::read(&mut env);
+    add_hints(&mut env);
     env.finish_with(settings)
 }
 
@@ -209,6 +211,13 @@ fn conflicts_or_faults(env: &mut EnvReader<'_>, chosen: &Chosen, strict: bool) -
         }
     }
     found
+}
+
+/// Where there are faults, a name that never was a variable may be the reason for one.
+fn add_hints(env: &mut EnvReader<'_>) {
+    for hint in conflicts::never(env) {
+        env.hint(hint);
+    }
 }
 
 /// What programs that the agent starts for a job, such as git, get of the agent's own environment.

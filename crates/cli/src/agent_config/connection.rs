@@ -63,7 +63,7 @@ fn is_known(queue: &str) -> bool {
 
 fn frontend_url(env: &mut EnvReader<'_>) -> Option<Url> {
     let text = env.text("EXECUTOR_FRONTEND_URL").unwrap_or_default();
-    let url = match Url::parse(&text) {
+    let mut url = match Url::parse(&text) {
         Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
         Ok(_) | Err(ParseError::RelativeUrlWithoutBase | ParseError::EmptyHost) => {
             env.fault(SHAPE);
@@ -80,6 +80,8 @@ fn frontend_url(env: &mut EnvReader<'_>) -> Option<Url> {
              EXECUTOR_DOCKER_ADD_HOST_GATEWAY can cause connectivity problems",
         );
     }
+    // Ours are other credentials, and a URL is shown.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
     Some(url)
 }
 
@@ -146,6 +148,13 @@ mod tests {
               EXECUTOR_DOCKER_ADD_HOST_GATEWAY can cause connectivity problems"]
         );
         assert!(read(&[url, ("EXECUTOR_DOCKER_ADD_HOST_GATEWAY", "true")]).is_ok());
+    }
+
+    #[test]
+    fn credentials_in_the_url_are_left_out() {
+        let (connection, _) =
+            read(&[("EXECUTOR_FRONTEND_URL", "https://me:hunter2@sg.example.com/")]).unwrap();
+        assert_eq!(connection.url.as_str(), "https://sg.example.com/");
     }
 
     #[test]

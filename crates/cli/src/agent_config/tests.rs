@@ -129,6 +129,18 @@ fn what_cannot_be_done_is_told_and_strictly_refused() {
 }
 
 #[test]
+fn a_name_that_never_was_explains_what_is_missing() {
+    let pairs = [("EXECUTOR_FRONTEND_PASSWORD", ""), ("EXECUTOR_REGISTRATION_TOKEN", "x")];
+    assert_eq!(
+        faults(&pairs),
+        [
+            "invalid value \"\" for EXECUTOR_FRONTEND_PASSWORD: no value supplied",
+            "EXECUTOR_REGISTRATION_TOKEN is set, but there never was such a variable: set EXECUTOR_FRONTEND_PASSWORD",
+        ]
+    );
+}
+
+#[test]
 fn a_runtime_that_is_not_there_is_refused() {
     assert!(faults(&[("EXECUTOR_RUNTIME", "firecracker")])[0].contains("does not have yet"));
     assert!(faults(&[("EXECUTOR_RUNTIME", "chroot")])[0].contains("\"chroot\""));

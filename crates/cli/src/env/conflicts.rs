@@ -15,12 +15,16 @@ pub(crate) struct Conflicts {
     pub(crate) note: Option<String>,
 }
 
+/// Names that are set and never were variables.
+pub(crate) fn never(env: &EnvReader<'_>) -> Vec<String> {
+    let set = NEVER.iter().filter(|(name, _)| env.is_there(name));
+    set.map(|(name, instead)| format!("{name} is set, but there never was such a variable: {instead}"))
+        .collect()
+}
+
 /// Looks at all that an agent reads.
 pub(crate) fn find(env: &EnvReader<'_>, runtime: RuntimeName) -> Conflicts {
-    let never = NEVER.iter().filter(|(name, _)| env.is_there(name));
-    let mut warnings: Vec<String> = never
-        .map(|(name, instead)| format!("{name} is set, but there never was such a variable: {instead}"))
-        .collect();
+    let mut warnings = never(env);
     let lacking = names(env, |effect| match effect {
         Effect::NotYet(runtimes) => runtimes.is_empty() || runtimes.contains(&runtime),
         _ => false,

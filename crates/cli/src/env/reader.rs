@@ -72,6 +72,13 @@ impl<'a> EnvReader<'a> {
         value.ok_or_else(|| EnvErrors(vec![NO_FAULT_TOLD.to_owned()]))
     }
 
+    /// Where there are faults, adds one that may be the reason for another, unless it was told.
+    pub(crate) fn hint(&mut self, hint: String) {
+        if !self.errors.is_empty() && !self.errors.iter().any(|told| told.ends_with(&hint)) {
+            self.errors.push(hint);
+        }
+    }
+
     /// Notes a fault that the caller found.
     pub(crate) fn fault(&mut self, error: impl Into<String>) {
         self.errors.push(error.into());

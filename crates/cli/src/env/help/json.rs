@@ -32,7 +32,7 @@ fn describe(section: &Section, row: &Variable, env: &EnvReader<'_>) -> Value {
         "origin": row.origin.name(),
         "doc": row.doc,
         "setBy": given.map(|(name, _)| name),
-        "value": given.filter(|_| !row.secret).map(|(_, value)| value),
+        "value": given.filter(|_| !row.secret).map(|(_, value)| super::shown(value)),
     })
 }
 
@@ -57,6 +57,7 @@ mod tests {
         let variables = Variables::of(&[
             ("EXECUTOR_FRONTEND_PASSWORD", "hunter2hunter2"),
             ("EXECUTOR_FIRECRACKER_NUM_CPUS", "8"),
+            ("HTTPS_PROXY", "http://me:hunter2@proxy.example:3128/"),
         ]);
         let told = json(&EnvReader::new(&variables, "executor"));
         let rows = told["variables"].as_array().unwrap();
@@ -65,6 +66,7 @@ mod tests {
         assert_eq!(row("EXECUTOR_JOB_NUM_CPUS")["setBy"], "EXECUTOR_FIRECRACKER_NUM_CPUS");
         assert_eq!(row("EXECUTOR_JOB_NUM_CPUS")["value"], "8");
         assert_eq!(row("EXECUTOR_FRONTEND_PASSWORD")["setBy"], "EXECUTOR_FRONTEND_PASSWORD");
+        assert_eq!(row("HTTPS_PROXY")["value"], "http://…@proxy.example:3128/");
         assert!(!told.to_string().contains("hunter2"));
         assert!(!super::super::text(&EnvReader::new(&variables, "executor")).contains("hunter2"));
     }

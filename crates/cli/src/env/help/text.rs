@@ -1,6 +1,6 @@
 //! For a terminal.
 
-use super::{effect, form};
+use super::{effect, form, shown};
 use crate::env::EnvReader;
 use crate::env::never::NEVER;
 use crate::env::table::SECTIONS;
@@ -39,7 +39,7 @@ fn describe(out: &mut String, row: &Variable, env: &EnvReader<'_>) {
             let _ = writeln!(out, "      Set by {name}; its value is not shown");
         }
         Some((name, value)) => {
-            let _ = writeln!(out, "      Set by {name} to {value:?}");
+            let _ = writeln!(out, "      Set by {name} to {:?}", shown(value));
         }
         None => {}
     }
