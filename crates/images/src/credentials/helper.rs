@@ -61,7 +61,7 @@ pub(super) async fn get(
     let path = find(config, &program).ok_or_else(|| {
         failed("is not on the PATH of this executor: install it, or take it out of the file".to_owned())
     })?;
-    let done = run(config, path, keys::key_of(registry)).await;
+    let done = run(config, path, keys::key_of(registry), TIMEOUT).await;
     let done = done.map_err(|error| failed(format!("can't be used: {error}")))?;
     if !done.status.success() {
         let said = first_line(&done.output).or_else(|| first_line(&done.errors));
@@ -90,7 +90,7 @@ fn find(config: &DockerConfig, program: &str) -> Option<PathBuf> {
         .find(is_program)
 }
 
-async fn run(config: &DockerConfig, program: PathBuf, input: &str) -> io::Result<Done> {
+async fn run(config: &DockerConfig, program: PathBuf, input: &str, timeout: Duration) -> io::Result<Done> {
     let mut child = Command::new(program)
         .arg("get")
         .env_clear()
@@ -103,8 +103,8 @@ async fn run(config: &DockerConfig, program: PathBuf, input: &str) -> io::Result
         .kill_on_drop(true)
         .spawn()?;
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
-    let done = tokio::time::timeout(TIMEOUT, talk(&mut child, input)).await.unwrap_or_else(|_| {
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("it took longer than {} s", TIMEOUT.as_secs())))
+    let done = tokio::time::timeout(timeout, talk(&mut child, input)).await.unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("it took longer than {timeout:?}")))
     })?;
     // It was waited for, so its number may be somebody else's by now.
     group.0 = None;
@@ -149,6 +149,40 @@ impl Drop for Group {
         if let Some(group) = self.0 {
             // It may have ended by itself.
             let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::Instant;
+
+    /// Whether a process still does anything; one that nobody waited for does not.
+    fn lives(pid: &str) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    }
+
+    #[tokio::test]
+    async fn one_that_takes_too_long_is_killed_with_all_it_started() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (program, pids) = (directory.path().join("helper"), directory.path().join("pids"));
+        let script = format!("#!/bin/sh\nsleep 1000 &\necho $$ $! > {}\nwait\n", pids.display());
+        fs::write(&program, script).expect("it is written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is made a program");
+        let environment = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+        let config = DockerConfig { environment, ..DockerConfig::default() };
+        let done = run(&config, program, "r.test", Duration::from_secs(2)).await;
+        let error = done.map(|done| done.status).expect_err("it never ends");
+        assert_eq!(error.to_string(), "it took longer than 2s");
+        let pids = fs::read_to_string(pids).expect("it had begun");
+        let (pids, begun) = (pids.split_whitespace().collect::<Vec<_>>(), Instant::now());
+        assert_eq!(pids.len(), 2);
+        while pids.iter().any(|pid| lives(pid)) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{pids:?} live on");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

@@ -123,16 +123,15 @@ pub(super) fn network(registry: String) -> impl FnOnce(reqwest::Error) -> ImageE
 
 /// Whether the two could not agree on TLS, above all on a certificate.
 pub(super) fn is_tls(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        // An I/O error that wraps another names the other's cause, not the other.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if error.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>()) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    error.source().is_some_and(comes_of_tls)
+}
+
+fn comes_of_tls(error: &(dyn Error + 'static)) -> bool {
+    // An I/O error that wraps another names the other's cause, not the other.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || wrapped.is_some_and(|wrapped| comes_of_tls(wrapped))
+        || error.source().is_some_and(comes_of_tls)
 }
 
 #[cfg(test)]

@@ -295,6 +295,11 @@ impl<'a> Endpoint<'a> {
         }
     }
 
+    /// A layer goes on beyond its size.
+    pub(super) fn too_long(&self, size: u64) -> ImageError {
+        self.odd(format!("more than the {size} bytes that a layer has"))
+    }
+
     fn odd(&self, answer: impl Into<String>) -> ImageError {
         ImageError::BadRegistry { registry: self.name(), answer: answer.into() }
     }

@@ -159,7 +159,7 @@ impl Fetch<'_> {
 async fn send(place: &Endpoint<'_>, mut response: Response, to: Sender, size: u64) -> Result<(), ImageError> {
     let mut left = size;
     while let Some(chunk) = response.chunk().await.map_err(place.network())? {
-        left = left.checked_sub(chunk.len() as u64).ok_or_else(|| longer_than(size))?;
+        left = left.checked_sub(chunk.len() as u64).ok_or_else(|| place.too_long(size))?;
         if !to.send(chunk).await {
             return Ok(());
         }

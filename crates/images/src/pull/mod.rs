@@ -40,9 +40,9 @@ pub(crate) struct Registries {
 }
 
 impl Registries {
-    /// Whom to believe there, and what is asked before Docker Hub.
-    pub(crate) fn new(roots: Roots, mirrors: Vec<Mirror>) -> Self {
-        Self { transport: Transport::new(roots), mirrors, proofs: Proofs::default() }
+    /// Whom to believe there, what is asked before Docker Hub, and where that is if not where it is.
+    pub(crate) fn new(roots: Roots, mirrors: Vec<Mirror>, docker_hub: Option<Mirror>) -> Self {
+        Self { transport: Transport::new(roots, docker_hub), mirrors, proofs: Proofs::default() }
     }
 }
 

@@ -1,6 +1,8 @@
 //! HTTP: whom we talk to and how long we wait.
 
+use super::mirror::Mirror;
 use crate::ImageError;
+use crate::reference::DOCKER_HUB;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use std::sync::OnceLock;
@@ -17,14 +19,16 @@ const REDIRECTS: usize = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Transport {
     roots: Roots,
+    /// When it is elsewhere.
+    docker_hub: Option<Mirror>,
     world: OnceLock<Client>,
     this_machine: OnceLock<Client>,
     plain: OnceLock<Client>,
 }
 
 impl Transport {
-    pub(super) fn new(roots: Roots) -> Self {
-        Self { roots, ..Self::default() }
+    pub(super) fn new(roots: Roots, docker_hub: Option<Mirror>) -> Self {
+        Self { roots, docker_hub, ..Self::default() }
     }
 
     /// The client for `url`. Beyond this machine only HTTPS is spoken, also after a redirect, but with
@@ -32,7 +36,7 @@ impl Transport {
     pub(super) fn client(&self, url: &Url) -> Result<&Client, reqwest::Error> {
         if is_loopback(url) {
             // A proxy would not reach this machine's own registry.
-            self.made(&self.this_machine, |builder| builder.no_proxy())
+            self.made(&self.this_machine, ClientBuilder::no_proxy)
         } else if url.scheme() == "http" {
             self.made(&self.plain, |builder| builder)
         } else {
@@ -43,6 +47,9 @@ impl Transport {
     /// Where the API of a registry is. Only a registry on this machine may do without TLS, and only
     /// asking tells whether it does.
     pub(super) async fn base(&self, registry: &str) -> Result<Url, ImageError> {
+        if let (DOCKER_HUB, Some(hub)) = (registry, &self.docker_hub) {
+            return Ok(hub.base().clone());
+        }
         let secret = address("https", registry)?;
         if !is_loopback(&secret) {
             return Ok(secret);
@@ -101,7 +108,7 @@ pub(super) fn may_speak(url: &Url, from: &Url) -> bool {
 
 fn address(scheme: &str, registry: &str) -> Result<Url, ImageError> {
     // The name that people use for it answers with a web site.
-    let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
+    let host = if registry == DOCKER_HUB { "registry-1.docker.io" } else { registry };
     format!("{scheme}://{host}/v2/").parse().map_err(|error| ImageError::BadReference {
         value: registry.to_owned(),
         rule: format!("its registry is no host: {error}"),

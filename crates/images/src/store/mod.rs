@@ -57,6 +57,8 @@ pub struct Options {
     pub roots: Roots,
     /// Mirrors of Docker Hub, in the order in which they are tried.
     pub mirrors: Vec<Mirror>,
+    /// Where Docker Hub is; `None` outside of tests, which have one of their own.
+    pub docker_hub: Option<Mirror>,
 }
 
 /// What clones of a store share.
@@ -93,7 +95,7 @@ impl ImageStore {
                 session,
                 limits: options.limits,
                 known: Known::default(),
-                registries: Registries::new(options.roots, options.mirrors),
+                registries: Registries::new(options.roots, options.mirrors, options.docker_hub),
                 flights: Flights::default(),
             }),
         })

@@ -22,11 +22,18 @@ struct Shared {
     answers: Mutex<HashMap<String, Vec<u8>>>,
     /// Requests in order, path and query.
     asked: Mutex<Vec<String>>,
+    /// What was shown with them, where anything was.
+    shown: Mutex<Vec<String>>,
     /// When set, only this token opens anything.
     token: Mutex<Option<Token>>,
     /// When set, everything is answered with it.
     refusal: Mutex<Option<(StatusCode, HeaderMap)>>,
+    /// What is said to it.
+    words: Mutex<String>,
 }
+
+/// Instead of a login.
+const ANYONE: &str = "anyone";
 
 #[derive(Clone)]
 struct Token {
@@ -41,7 +48,7 @@ impl Fake {
         let address = listener.local_addr().expect("it has an address").to_string();
         let shared = Arc::<Shared>::default();
         let router = Router::new()
-            .route("/token", get(token))
+            .route("/token", get(token).post(exchange))
             .route("/v2/team/tool/{kind}/{name}", get(answer))
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -56,6 +63,7 @@ impl Fake {
     /// Offers an image under tag 1 by its manifest.
     pub(crate) fn offer(&self, archive: &Archive) {
         self.put("manifests/1", archive.manifest());
+        self.put(&format!("manifests/{}", digest(&archive.manifest())), archive.manifest());
         self.offer_blobs(archive);
     }
 
@@ -77,6 +85,16 @@ impl Fake {
         self.shared.answers.lock().expect("no test panicked").insert(path.to_owned(), bytes);
     }
 
+    /// Takes one answer back.
+    pub(crate) fn remove(&self, path: &str) {
+        self.shared.answers.lock().expect("no test panicked").remove(path).expect("it was there");
+    }
+
+    /// From now on a token is needed, and given to whoever asks, with a login or without.
+    pub(crate) fn want_token_of_anyone(&self) {
+        self.want_token(None, Some(ANYONE));
+    }
+
     /// From now on a token is needed, given at `realm` or here, to whoever logs in as `login`.
     pub(crate) fn want_token(&self, realm: Option<&str>, login: Option<&str>) {
         let realm = realm.map_or_else(|| format!("http://{}/token", self.address), str::to_owned);
@@ -95,6 +113,23 @@ impl Fake {
         *self.shared.refusal.lock().expect("no test panicked") = Some((status, headers));
     }
 
+    /// From now on everything is refused with these words.
+    pub(crate) fn refuse_with(&self, status: StatusCode, words: &str) {
+        words.clone_into(&mut self.shared.words.lock().expect("no test panicked"));
+        self.refuse(status, HeaderMap::new());
+    }
+
+    /// Everything is as before again.
+    pub(crate) fn accept(&self) {
+        *self.shared.refusal.lock().expect("no test panicked") = None;
+        *self.shared.token.lock().expect("no test panicked") = None;
+    }
+
+    /// Every `Authorization` that was shown.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        self.shared.shown.lock().expect("no test panicked").clone()
+    }
+
     /// How often something was asked for.
     pub(crate) fn asked(&self, what: &str) -> usize {
         self.shared.asked.lock().expect("no test panicked").iter().filter(|path| path.contains(what)).count()
@@ -106,11 +141,27 @@ type Reply = Result<Vec<u8>, Response<Body>>;
 async fn token(State(shared): State<Arc<Shared>>, request: Request) -> Reply {
     shared.asked.lock().expect("no test panicked").push(request.uri().to_string());
     let token = shared.token.lock().expect("no test panicked").clone().expect("tokens are wanted");
+    note(&shared, request.headers());
     let login = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if login != token.login.as_deref() {
+    if token.login.as_deref() != Some(ANYONE) && login != token.login.as_deref() {
         return Err(refusal(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
     }
     Ok(format!(r#"{{"token":"{}"}}"#, token.value).into_bytes())
+}
+
+/// Gives a token for an identity token, which is the login here.
+async fn exchange(State(shared): State<Arc<Shared>>, body: String) -> Reply {
+    let token = shared.token.lock().expect("no test panicked").clone().expect("tokens are wanted");
+    shared.asked.lock().expect("no test panicked").push(body.clone());
+    if !token.login.is_some_and(|login| body.contains(&format!("refresh_token={login}&"))) {
+        return Err(refusal(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
+    }
+    Ok(format!(r#"{{"access_token":"{}"}}"#, token.value).into_bytes())
+}
+
+fn note(shared: &Shared, headers: &HeaderMap) {
+    let shown = headers.get(header::AUTHORIZATION).map(|value| value.to_str().expect("it is text"));
+    shared.shown.lock().expect("no test panicked").extend(shown.map(str::to_owned));
 }
 
 async fn answer(
@@ -120,8 +171,10 @@ async fn answer(
 ) -> Reply {
     let path = format!("{kind}/{name}");
     shared.asked.lock().expect("no test panicked").push(path.clone());
+    note(&shared, &headers);
     if let Some((status, headers)) = &*shared.refusal.lock().expect("no test panicked") {
-        return Err(refusal(*status, headers));
+        let words = shared.words.lock().expect("no test panicked").clone();
+        return Err(refusal(*status, headers).map(|_| Body::from(words)));
     }
     if let Some(token) = &*shared.token.lock().expect("no test panicked") {
         let good = format!("Bearer {}", token.value);

@@ -3,8 +3,13 @@
 mod attacks;
 mod fake;
 mod garbage;
+mod helpers;
 mod import;
+mod mirrors;
 mod overlay;
+mod private;
 mod pull;
+mod real;
 mod registry;
 mod support;
+mod tokens;

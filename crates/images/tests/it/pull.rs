@@ -117,7 +117,7 @@ async fn a_layer_that_is_cut_off_or_goes_on() {
     fake.put(&path, blob[..blob.len() - 10].to_vec());
     refused(&place, &fake, "cut off").await;
     fake.put(&path, [&blob[..], &[0; 100]].concat());
-    refused(&place, &fake, "a layer as it is sent is more than").await;
+    refused(&place, &fake, "bytes that a layer has").await;
 }
 
 #[tokio::test]
@@ -158,6 +158,49 @@ async fn a_registry_that_has_had_enough() {
     refused(&place, &fake, "set credentials").await;
     fake.refuse(StatusCode::IM_A_TEAPOT, HeaderMap::new());
     refused(&place, &fake, "418").await;
+}
+
+#[tokio::test]
+async fn a_refusal_carries_what_the_registry_said() {
+    let (place, fake) = (Place::new(), Fake::start().await);
+    fake.refuse_with(
+        StatusCode::FORBIDDEN,
+        r#"{"errors":[{"code":"DENIED","message":"project is archived"}]}"#,
+    );
+    let error = refused(&place, &fake, "it said: project is archived").await;
+    assert!(matches!(error, ImageError::Unauthorised { .. }));
+    // Some say so with another status than the one for it.
+    fake.refuse_with(
+        StatusCode::FORBIDDEN,
+        r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#,
+    );
+    let error = refused(&place, &fake, "use a mirror").await;
+    assert!(matches!(error, ImageError::RateLimited { .. }) && error.is_temporary());
+}
+
+#[tokio::test]
+async fn an_index_without_this_machine_tells_what_it_has() {
+    let (place, fake) = (Place::new(), Fake::start().await);
+    fake.put("manifests/1", example().for_architecture("s390x").index());
+    let error = refused(&place, &fake, "is for plan9/mips, linux/s390x, this machine needs linux/").await;
+    assert!(matches!(error, ImageError::WrongPlatform { .. }) && !error.is_temporary());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named() {
+    let Some(disk) = testkit::SmallDisk::mount("a_full_disk_is_named", 16 << 20) else { return };
+    let fake = Fake::start().await;
+    let noise = (0..20_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>();
+    fake.offer(&Archive::new().layer(Layer::new().file("large", &noise)));
+    let root = disk.path().join("store");
+    {
+        let store = images::ImageStore::open(root.clone()).expect("a new store opens");
+        let nobody = RegistryCredentials::default();
+        let error = store.resolve(&reference(&fake.name()), &nobody, &Silent).await.expect_err("it is full");
+        let ImageError::DiskFull { path } = &error else { panic!("{}", told(&error)) };
+        assert!(*path == root && path.exists() && error.is_temporary());
+        assert!(error.to_string().contains("no room left"), "{error}");
+    }
 }
 
 #[tokio::test]

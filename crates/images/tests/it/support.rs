@@ -3,6 +3,7 @@
 use images::{Image, ImageError, ImageStore, Limits, Options, Progress, Reference, RegistryCredentials};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use tempfile::TempDir;
 use testkit::image::Archive;
 
@@ -18,9 +19,12 @@ impl Place {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
+        Self::with_options(Options { limits, ..Options::default() })
+    }
+
+    pub(crate) fn with_options(options: Options) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path().join("store");
-        let options = Options { limits, ..Options::default() };
         let store = ImageStore::open_with(root, options).expect("a new store opens");
         Self { directory, store }
     }
@@ -62,7 +66,7 @@ impl Place {
     /// What is in the store, unfinished work included, as paths relative to it.
     pub(crate) fn content(&self) -> Vec<PathBuf> {
         let mut all = Vec::new();
-        for part in ["blobs/sha256", "layers", "names"] {
+        for part in ["access", "blobs/sha256", "layers", "names"] {
             for entry in fs::read_dir(self.root().join(part)).expect("the store has its directories") {
                 all.push(Path::new(part).join(entry.expect("the directory can be read").file_name()));
             }
@@ -78,6 +82,23 @@ impl Place {
         }
         all.sort();
         all
+    }
+}
+
+/// Progress that is kept.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<Vec<String>>);
+
+impl Told {
+    /// All that was told, and nothing from then on.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("no test panicked"))
+    }
+}
+
+impl Progress for Told {
+    fn line(&self, text: &str) {
+        self.0.lock().expect("no test panicked").push(text.to_owned());
     }
 }
 
