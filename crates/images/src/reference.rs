@@ -2,7 +2,6 @@
 
 use crate::ImageError;
 use crate::digest::Digest;
-use oci_spec::distribution::Reference as Parsed;
 use std::fmt;
 use std::str::FromStr;
 
@@ -21,7 +20,11 @@ pub struct Reference {
 const MAX_BYTES: usize = 512;
 
 pub(crate) const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_OF_OLD: &str = "index.docker.io";
 const OFFICIAL: &str = "library/";
+const LATEST: &str = "latest";
+const LONGEST_TAG: usize = 128;
+const LONGEST_REPOSITORY: usize = 255;
 
 impl Reference {
     /// The registry as `host` or `host:port`; `docker.io` when none was given.
@@ -82,20 +85,95 @@ impl FromStr for Reference {
         if let Some(rule) = broken_rule(value) {
             return Err(refused(rule));
         }
-        let parsed: Parsed = value
-            .parse()
-            .map_err(|error| refused(&format!("{error}; write [registry/]name[:tag][@sha256:digest]")))?;
-        if let Some(digest) = parsed.digest() {
-            Digest::parse(digest)
-                .ok_or_else(|| refused("a digest is sha256: and 64 lower-case hexadecimal digits"))?;
+        let Parts { registry, repository, tag, digest } = split(value)
+            .map_err(|rule| refused(&format!("{rule}; write [registry/]name[:tag][@sha256:digest]")))?;
+        if digest.is_some_and(|digest| Digest::parse(digest).is_none()) {
+            return Err(refused("a digest is sha256: and 64 lower-case hexadecimal digits"));
         }
+        let latest = digest.is_none().then_some(LATEST);
         Ok(Self {
-            registry: parsed.registry().to_owned(),
-            repository: parsed.repository().to_owned(),
-            tag: parsed.tag().map(str::to_owned),
-            digest: parsed.digest().map(str::to_owned),
+            registry: registry.to_owned(),
+            repository,
+            tag: tag.or(latest).map(str::to_owned),
+            digest: digest.map(str::to_owned),
         })
     }
+}
+
+/// What a reference has, by the grammar of the distribution project. Written by hand, since a regular
+/// expression for it takes megabytes.
+struct Parts<'a> {
+    registry: &'a str,
+    repository: String,
+    tag: Option<&'a str>,
+    digest: Option<&'a str>,
+}
+
+fn split(value: &str) -> Result<Parts<'_>, &'static str> {
+    let (name, digest) = match value.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (value, None),
+    };
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match name[last..].find(':') {
+        Some(colon) => (&name[..last + colon], Some(&name[last + colon + 1..])),
+        None => (name, None),
+    };
+    if tag.is_some_and(|tag| !is_tag(tag)) {
+        return Err(
+            "a tag has letters, digits, '_', '.' and '-', 128 at most, and begins with neither '.' nor '-'",
+        );
+    }
+    let (registry, path) = match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+        _ => (DOCKER_HUB, name),
+    };
+    if !is_host(registry) && !is_component(registry) {
+        return Err("its registry is no host name, with a port or without");
+    }
+    if !path.split('/').all(is_component) {
+        return Err(
+            "a name has lower-case letters and digits, with single dots, one or two '_', or dashes between them",
+        );
+    }
+    let registry = if registry == DOCKER_HUB_OF_OLD { DOCKER_HUB } else { registry };
+    let is_official = registry == DOCKER_HUB && !path.contains('/');
+    let repository = if is_official { format!("{OFFICIAL}{path}") } else { path.to_owned() };
+    if repository.len() > LONGEST_REPOSITORY {
+        return Err("its name is longer than 255 characters");
+    }
+    Ok(Parts { registry, repository, tag, digest })
+}
+
+fn is_tag(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.len() <= LONGEST_TAG
+        && text.bytes().next().is_some_and(is_word)
+        && text.bytes().all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'))
+}
+
+/// Labels between dots, and perhaps a port.
+fn is_host(text: &str) -> bool {
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.split('.').all(is_label)
+        && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Words with a separator between any two.
+fn is_component(text: &str) -> bool {
+    let is_of_word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_separator =
+        |text: &[u8]| matches!(text, b"." | b"_" | b"__") || text.iter().all(|byte| *byte == b'-');
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(is_of_word)
+        && bytes.last().is_some_and(is_of_word)
+        && bytes.split(is_of_word).all(is_separator)
 }
 
 /// Rules whose breach deserves a better text than "invalid format".
@@ -174,7 +252,16 @@ mod tests {
             ("Debian", "lower case"),
             ("Host.example/a:b", "lower case"),
             (&long, "512"),
-            ("a@sha256:12", "write [registry/]"),
+            ("a@sha256:12", "64 lower-case"),
+            ("a@", "64 lower-case"),
+            (&format!("a@sha256:{HEX}@sha256:{HEX}"), "64 lower-case"),
+            ("a:", "a tag has"),
+            ("a:.b", "a tag has"),
+            (&format!("a:{}", "b".repeat(129)), "a tag has"),
+            ("host.:5000/a", "no host name"),
+            ("host.example:/a", "no host name"),
+            ("-host.example/a", "starts with '-'"),
+            (&format!("host.example/{}", "a".repeat(256)), "255"),
             (&format!("a@sha256:{}", HEX.to_uppercase()), "64 lower-case"),
             (&format!("a@sha512:{HEX}{HEX}"), "64 lower-case"),
             ("a/../b", "write [registry/]"),
@@ -196,6 +283,16 @@ mod tests {
             let reference = parsed(&format!("{registry}{repository}{tag}{digest}"));
             prop_assert_eq!(&parsed(&reference.to_string()), &reference);
             prop_assert_eq!(&parsed(&reference.familiar()), &reference);
+        }
+
+        #[test]
+        fn what_the_distribution_project_takes_is_taken_and_nothing_else(
+            value in "([a-z0-9]{1,3}|[.:_/@-]|localhost|index.docker.io|sha256:[0-9a-f]{64}|T){0,9}",
+        ) {
+            let oracle = value.parse::<oci_spec::distribution::Reference>().ok();
+            let expected = oracle.filter(|_| broken_rule(&value).is_none()).map(|oracle| oracle.whole());
+            let expected = expected.filter(|whole| !whole.contains('@') || whole.contains("@sha256:"));
+            prop_assert_eq!(value.parse::<Reference>().ok().map(|own| own.to_string()), expected);
         }
 
         #[test]
