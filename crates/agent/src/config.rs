@@ -4,6 +4,7 @@ use images::DockerConfig;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
+use tls::Roots;
 use url::Url;
 use wire::DockerAuthConfig;
 use wire::heartbeat::Telemetry;
@@ -32,6 +33,8 @@ pub struct Announced {
 pub struct AgentConfig {
     /// The control plane's base URL. Its path is kept, also for git.
     pub frontend_url: Url,
+    /// Whom the control plane may be, where it speaks TLS.
+    pub roots: Roots,
     /// The secret that the agent shares with the control plane.
     pub password: SecretString,
     /// The queues to take jobs from, sorted.
@@ -95,6 +98,7 @@ impl AgentConfig {
     ) -> Self {
         Self {
             frontend_url,
+            roots: Roots::default(),
             password,
             queues: vec![queue.to_owned()],
             multi_queue: false,

@@ -89,6 +89,12 @@ async fn reach(api: &Api, drain: &CancellationToken) -> Result<(), AgentError> {
             let text = chain(&error);
             if error.is_connect() && began.elapsed() < QUIET_START {
                 debug!(error = text, "the control plane can't be reached yet");
+            } else if error.is_tls() {
+                warn!(
+                    error = text,
+                    "the control plane can't be trusted over TLS; if its certificate is of a private authority, add \
+                     that one's to the certificates of this machine"
+                );
             } else {
                 warn!(error = text, "failed to ping the control plane");
             }

@@ -74,9 +74,12 @@ pub struct TlsFront {
 
 impl TlsFront {
     /// Passes what comes to `plain`, under a certificate of `authority`.
-    pub async fn start(authority: &Authority, plain: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    /// Must be called within a tokio runtime.
+    pub fn start(authority: &Authority, plain: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it has an address");
+        listener.set_nonblocking(true).expect("a socket can be made so");
+        let listener = TcpListener::from_std(listener).expect("there is a runtime");
         let acceptor = TlsAcceptor::from(Arc::new(authority.server_config()));
         let server = tokio::spawn(async move {
             let mut connections = JoinSet::new();

@@ -4,11 +4,13 @@
 //! Invariant: what is named is added to what the system has and never replaces it. There is one store
 //! of certificates in a process, read when the first server shows its certificate.
 
+mod cause;
 mod error;
 mod places;
 mod roots;
 mod verifier;
 
+pub use cause::comes_of_tls;
 pub use error::CertificateError;
 pub use places::Places;
 pub use roots::Roots;

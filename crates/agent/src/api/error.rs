@@ -58,7 +58,12 @@ impl ApiError {
 
     /// The connection was not even made, as is normal while a control plane starts.
     pub(crate) fn is_connect(&self) -> bool {
-        matches!(self, Self::Transport(error) if error.is_connect())
+        matches!(self, Self::Transport(error) if error.is_connect()) && !self.is_tls()
+    }
+
+    /// The control plane showed no certificate that is trusted here, or speaks another TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Transport(error) if tls::comes_of_tls(error))
     }
 
     /// The job is not, or no longer, this agent's. Log calls say so with a status that elsewhere

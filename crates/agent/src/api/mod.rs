@@ -84,6 +84,7 @@ impl Api {
             .tcp_nodelay(true)
             .tcp_keepalive(KEEPALIVE)
             .pool_idle_timeout(IDLE)
+            .tls_backend_preconfigured(config.roots.client_config())
             .build()?;
         Ok(Self(Arc::new(Inner { http, config, log_append })))
     }

@@ -14,7 +14,7 @@ use testkit::SmallDisk;
 use tokio_util::sync::CancellationToken;
 
 /// A bare repository with one commit.
-struct Repository {
+pub(crate) struct Repository {
     root: TempDir,
     commit: String,
 }
@@ -32,7 +32,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
 }
 
 /// Makes one whose files are written by `fill`.
-fn repository(fill: impl FnOnce(&Path)) -> Repository {
+pub(crate) fn repository(fill: impl FnOnce(&Path)) -> Repository {
     let root = tempfile::tempdir().unwrap();
     let work = tempfile::tempdir().unwrap();
     git(work.path(), &["init", "-q"]);
@@ -90,7 +90,7 @@ fn serve(root: &Path, call: &Call, body: &Bytes) -> Option<Response> {
     Some((status, headers, output[split + 4..].to_vec()).into_response())
 }
 
-fn plan(repository: &Repository, change: impl FnOnce(&mut Value)) -> Plan {
+pub(crate) fn plan(repository: &Repository, change: impl FnOnce(&mut Value)) -> Plan {
     let mut payload = job(1, &[step("a")]);
     payload["repositoryName"] = json!("github.com/foo/bar");
     payload["commit"] = json!(repository.commit);
@@ -103,7 +103,7 @@ fn plan(repository: &Repository, change: impl FnOnce(&mut Value)) -> Plan {
     }
 }
 
-fn names(files: &[(String, String)]) -> Vec<&str> {
+pub(crate) fn names(files: &[(String, String)]) -> Vec<&str> {
     let names = files.iter().map(|(name, _)| name.as_str());
     names.filter(|name| !name.starts_with(".sourcegraph-executor/")).collect()
 }

@@ -4,8 +4,7 @@ use crate::ImageError;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
-use std::error::Error;
-use std::io;
+use tls::comes_of_tls;
 
 /// Bytes of what a server says with a refusal.
 const WORDS_BYTES: usize = 16 << 10;
@@ -123,15 +122,7 @@ pub(super) fn network(registry: String) -> impl FnOnce(reqwest::Error) -> ImageE
 
 /// Whether the two could not agree on TLS, above all on a certificate.
 pub(super) fn is_tls(error: &reqwest::Error) -> bool {
-    error.source().is_some_and(comes_of_tls)
-}
-
-fn comes_of_tls(error: &(dyn Error + 'static)) -> bool {
-    // An I/O error that wraps another names the other's cause, not the other.
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || wrapped.is_some_and(|wrapped| comes_of_tls(wrapped))
-        || error.source().is_some_and(comes_of_tls)
+    comes_of_tls(error)
 }
 
 #[cfg(test)]
