@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// An image could not be had. Each text says what, which value, which rule, and what to do.
@@ -77,6 +78,17 @@ pub enum ImageError {
         registry: String,
         /// What went wrong.
         source: reqwest::Error,
+    },
+    /// The registry is where no registry may be.
+    #[error(
+        "{registry} has the address {address}, which is link-local or a metadata service's and is not connected \
+         to; name a registry that has another"
+    )]
+    ForbiddenAddress {
+        /// The registry.
+        registry: String,
+        /// One of its addresses.
+        address: IpAddr,
     },
     /// The registry could not be talked to.
     #[error("can't reach {registry}; check its name, the network and the proxy")]
@@ -205,6 +217,7 @@ impl ImageError {
             Self::NotFound { .. }
                 | Self::Unauthorised { .. }
                 | Self::Credentials { .. }
+                | Self::ForbiddenAddress { .. }
                 | Self::Network { .. }
                 | Self::Tls { .. }
                 | Self::RateLimited { .. }

@@ -1,5 +1,6 @@
 //! What goes wrong with a registry, told apart.
 
+use super::addresses::forbidden_by;
 use crate::ImageError;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
@@ -113,6 +114,9 @@ fn shown(text: &str, characters: usize) -> String {
 /// For `map_err` on what the transport does.
 pub(super) fn network(registry: String) -> impl FnOnce(reqwest::Error) -> ImageError {
     move |error| {
+        if let Some(address) = forbidden_by(&error) {
+            return ImageError::ForbiddenAddress { registry, address };
+        }
         let is_tls = is_tls(&error);
         // Addresses of blobs are often signed, and a signature is a credential.
         let source = error.without_url();
@@ -120,8 +124,13 @@ pub(super) fn network(registry: String) -> impl FnOnce(reqwest::Error) -> ImageE
     }
 }
 
+/// Whether asking again may help.
+pub(super) fn may_pass(error: &reqwest::Error) -> bool {
+    !error.is_redirect() && !is_tls(error) && forbidden_by(error).is_none()
+}
+
 /// Whether the two could not agree on TLS, above all on a certificate.
-pub(super) fn is_tls(error: &reqwest::Error) -> bool {
+fn is_tls(error: &reqwest::Error) -> bool {
     comes_of_tls(error)
 }
 

@@ -167,7 +167,7 @@ impl<'a> Endpoint<'a> {
                 Ok(response) if attempt == attempts || !response.status().is_server_error() => {
                     return Ok(response);
                 }
-                Err(error) if attempt == attempts || error.is_redirect() || answers::is_tls(&error) => {
+                Err(error) if attempt == attempts || !answers::may_pass(&error) => {
                     return Err(self.network()(error));
                 }
                 Ok(_) | Err(_) => tokio::time::sleep(pause).await,

@@ -3,6 +3,7 @@
 //! The client is our own and small: whatever a stranger's server sends is read up to a limit with a
 //! name, and credentials go only where this module sends them.
 
+mod addresses;
 mod answers;
 mod auth;
 mod endpoint;

@@ -1,5 +1,6 @@
 //! HTTP: whom we talk to and how long we wait.
 
+use super::addresses::{Guard, forbidden_in};
 use super::mirror::Mirror;
 use crate::ImageError;
 use crate::reference::DOCKER_HUB;
@@ -21,6 +22,7 @@ pub(crate) struct Transport {
     roots: Roots,
     /// When it is elsewhere.
     docker_hub: Option<Mirror>,
+    guard: Guard,
     world: OnceLock<Client>,
     this_machine: OnceLock<Client>,
     plain: OnceLock<Client>,
@@ -32,15 +34,15 @@ impl Transport {
     }
 
     /// The client for `url`. Beyond this machine only HTTPS is spoken, also after a redirect, but with
-    /// mirrors: who may be spoken to in plain text was decided by whoever set them.
+    /// mirrors: who may be spoken to in plain text, and where, was decided by whoever set them.
     pub(super) fn client(&self, url: &Url) -> Result<&Client, reqwest::Error> {
         if is_loopback(url) {
             // A proxy would not reach this machine's own registry.
-            self.made(&self.this_machine, ClientBuilder::no_proxy)
+            self.made(&self.this_machine, |builder| builder.no_proxy().dns_resolver(self.guard.clone()))
         } else if url.scheme() == "http" {
             self.made(&self.plain, |builder| builder)
         } else {
-            self.made(&self.world, |builder| builder.https_only(true))
+            self.made(&self.world, |builder| builder.https_only(true).dns_resolver(self.guard.clone()))
         }
     }
 
@@ -51,6 +53,9 @@ impl Transport {
             return Ok(hub.base().clone());
         }
         let secret = address("https", registry)?;
+        if let Some(address) = forbidden_in(&secret) {
+            return Err(ImageError::ForbiddenAddress { registry: registry.to_owned(), address });
+        }
         if !is_loopback(&secret) {
             return Ok(secret);
         }
@@ -86,7 +91,7 @@ fn builder() -> ClientBuilder {
         } else if attempt.previous().first().is_some_and(|from| may_speak(attempt.url(), from)) {
             attempt.follow()
         } else {
-            attempt.error("a redirect to plain HTTP or to this machine")
+            attempt.error("a redirect to plain HTTP, to this machine or to an address that no registry has")
         }
     });
     Client::builder()
@@ -97,9 +102,12 @@ fn builder() -> ClientBuilder {
 }
 
 /// Whether `from` may send us to `url`: somebody elsewhere must not make us knock at this machine's own
-/// doors, and plain HTTP stays on this machine, or with the one we began to speak it with.
+/// doors, nobody at those of a metadata service, and plain HTTP stays on this machine, or with the one
+/// we began to speak it with.
 pub(super) fn may_speak(url: &Url, from: &Url) -> bool {
-    if is_loopback(url) {
+    if forbidden_in(url).is_some() {
+        false
+    } else if is_loopback(url) {
         is_loopback(from)
     } else {
         url.scheme() == "https" || url.origin() == from.origin()
@@ -126,6 +134,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answers::network;
     use super::*;
 
     #[tokio::test]
@@ -139,6 +148,43 @@ mod tests {
         ] {
             assert_eq!(transport.base(registry).await.expect(registry).as_str(), url);
         }
+    }
+
+    #[tokio::test]
+    async fn a_metadata_service_is_no_registry() {
+        let transport = Transport::default();
+        for registry in ["169.254.169.254", "169.254.169.254:80", "0xa9.0xfe.43518"] {
+            let error = transport.base(registry).await.expect_err(registry).to_string();
+            assert!(error.starts_with(&format!("{registry} has the address 169.254.169.254, ")), "{error}");
+        }
+        let from = "https://r.example.test/".parse().expect("an address");
+        for place in ["https://169.254.169.254/blob", "https://[fd00:ec2::254]/blob"] {
+            assert!(!may_speak(&place.parse().expect(place), &from), "{place}");
+        }
+    }
+
+    /// What comes of asking a registry by a name that has these addresses.
+    async fn asked(addresses: [&str; 2]) -> ImageError {
+        let guard = Guard::leading_to(addresses.map(|address| address.parse().expect(address)));
+        let transport = Transport { guard, ..Transport::default() };
+        let url = "https://r.example.test:1/v2/".parse().expect("an address");
+        let client = transport.client(&url).expect("a client");
+        let error = client.get(url).send().await.expect_err("nobody answers there");
+        network("r.example.test:1".to_owned())(error)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_metadata_service_is_not_connected_to() {
+        if std::env::vars_os().any(|(name, _)| name.to_string_lossy().to_lowercase().contains("s_proxy")) {
+            return testkit::missing_part(
+                "a_name_that_leads_to_a_metadata_service_is_not_connected_to",
+                "a way without a proxy, which resolves names itself,",
+            );
+        }
+        let error = asked(["127.0.0.1", "169.254.169.254"]).await.to_string();
+        assert!(error.starts_with("r.example.test:1 has the address 169.254.169.254, "), "{error}");
+        let error = asked(["127.0.0.1", "127.0.0.1"]).await;
+        assert!(matches!(error, ImageError::Network { .. }), "{error}");
     }
 
     #[test]
