@@ -15,10 +15,12 @@ mod virtual_machines;
 
 pub(crate) use connection::Connection;
 
+use crate::certificates;
 use crate::env::conflicts::{self, Conflicts};
 use crate::env::runtime_choice::{self, Asked, Chosen};
 use crate::env::{EnvErrors, EnvReader, Reader, RuntimeName};
 use agent::{AgentConfig, Announced};
+use images::DockerConfig;
 use runtimes::oci::{Helper, OciOptions};
 use runtimes::{Limits, PrivateMounts};
 use sha2::{Digest, Sha256};
@@ -46,6 +48,7 @@ pub(crate) struct AgentSettings {
     limits: Limits,
     announced: Announced,
     docker_auth: DockerAuthConfig,
+    docker_config: Option<DockerConfig>,
     tool_env: Vec<(String, String)>,
 }
 
@@ -54,6 +57,8 @@ pub(crate) struct AgentSettings {
 pub(crate) struct RuntimeSettings {
     pub(crate) name: RuntimeName,
     pub(crate) strict: bool,
+    /// How images are had.
+    pub(crate) images: images::Options,
     oci_runtime: Option<String>,
     search_path: Option<String>,
     disk: Option<u64>,
@@ -120,6 +125,11 @@ impl AgentSettings {
         let max_jobs = limits::at_least_one(env, "EXECUTOR_MAXIMUM_NUM_JOBS");
         let num_total_jobs = limits::count(env, "EXECUTOR_NUM_TOTAL_JOBS");
         let disk_floor = limits::disk_floor(env);
+        let images = images::Options {
+            roots: certificates::read(env),
+            mirrors: registries::mirrors(env),
+            ..images::Options::default()
+        };
         let chosen = chosen_or_fault(env, chosen)?;
         let strict = env.bool("EXECUTOR_STRICT");
         let conflicts = conflicts_or_faults(env, &chosen, strict);
@@ -128,6 +138,7 @@ impl AgentSettings {
             runtime: RuntimeSettings {
                 name: chosen.runtime,
                 strict,
+                images,
                 oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
                 search_path: env.text("PATH"),
                 disk,
@@ -142,6 +153,7 @@ impl AgentSettings {
             limits,
             announced: limits::announced(env),
             docker_auth,
+            docker_config: registries::docker_config(env),
             tool_env: tool_env(env),
         })
     }
@@ -167,6 +179,8 @@ impl AgentSettings {
         config.limits = self.limits;
         config.announced = self.announced;
         config.docker_auth = self.docker_auth;
+        config.docker_config = self.docker_config;
+        config.roots = self.runtime.images.roots;
         if !self.tool_env.is_empty() {
             config.tool_env = self.tool_env;
         }

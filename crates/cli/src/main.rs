@@ -3,6 +3,7 @@
 
 mod agent_config;
 mod args;
+mod certificates;
 mod client;
 mod commands;
 mod env;
@@ -81,12 +82,12 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             block_on(serve::run(&paths, args))
         }
         Command::Job(command) => {
-            let client = Settings::client(&env, &paths)?;
+            let client = Settings::client(&mut env, &paths)?;
             env.finish().map_err(Failure::usage)?;
             block_on(job::run(&client, variables, command))
         }
         Command::Repo(command) => {
-            let client = Settings::client(&env, &paths)?;
+            let client = Settings::client(&mut env, &paths)?;
             env.finish().map_err(Failure::usage)?;
             block_on(repo::run(&client, command))
         }

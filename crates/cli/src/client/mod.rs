@@ -16,6 +16,7 @@ use server::api::{FileView, Problem};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tls::Roots;
 use tokio::io::AsyncReadExt;
 use tokio_util::io::{InspectReader, ReaderStream};
 use url::Url;
@@ -39,9 +40,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(base: Url, token: SecretString) -> Result<Self, Failure> {
-        let http =
-            reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).pool_idle_timeout(IDLE).build();
+    pub(crate) fn new(base: Url, token: SecretString, roots: &Roots) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE)
+            .tls_backend_preconfigured(roots.client_config())
+            .build();
         let http = http.map_err(|fault| Failure::chain(Exit::System, &fault))?;
         Ok(Self { http, base, token })
     }
@@ -193,7 +197,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let server = tokio::spawn(rude_server(listener, hang_ups));
-        let client = Client::new(base, "token".into()).unwrap();
+        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
         let response = client.send(client.request(method, "/x")).await?;
         Ok((response.text().await.unwrap(), server.await.unwrap()))
     }

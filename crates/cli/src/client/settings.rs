@@ -1,6 +1,7 @@
 //! What `up` and `server` leave for the client of the same user.
 
 use super::Client;
+use crate::certificates;
 use crate::env::EnvReader;
 use crate::exit::Failure;
 use crate::paths::Paths;
@@ -66,7 +67,7 @@ impl Settings {
     }
 
     /// The client that environment and settings describe; the environment wins.
-    pub(crate) fn client(env: &EnvReader<'_>, paths: &Paths) -> Result<Client, Failure> {
+    pub(crate) fn client(env: &mut EnvReader<'_>, paths: &Paths) -> Result<Client, Failure> {
         let written = Self::read(&paths.settings)?;
         let (url, token) = match (env.text("EXECUTOR_SERVER_URL"), env.text("EXECUTOR_API_TOKEN"), written) {
             (Some(url), Some(token), _) => (url, SecretString::from(token)),
@@ -90,7 +91,7 @@ impl Settings {
         };
         let base =
             url.parse().map_err(|fault| Failure::usage(format!("invalid server URL {url:?}: {fault}")))?;
-        Client::new(base, token)
+        Client::new(base, token, &certificates::read(env))
     }
 }
 

@@ -14,6 +14,7 @@ use runtimes::oci::OciRuntime;
 use runtimes::{Finding, PrivateMounts, Runtime, Severity};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tls::Roots;
 
 /// Runs the agent until it is told to leave.
 pub(crate) async fn run(
@@ -63,6 +64,11 @@ impl Agent {
         Ok(Self { config: settings.config(connection, host, work_dir), runtime })
     }
 
+    /// Whom it believes over TLS.
+    pub(crate) fn roots(&self) -> &Roots {
+        &self.config.roots
+    }
+
     /// Says who takes which jobs.
     pub(crate) fn introduce(&self) -> Result<(), Failure> {
         let AgentConfig { name, queues, frontend_url: url, .. } = &self.config;
@@ -99,7 +105,8 @@ fn runtime(
     let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
     match settings.name {
         RuntimeName::Oci => {
-            let images = ImageStore::open(paths::images(data_dir)).map_err(|fault| failed(&fault))?;
+            let images = ImageStore::open_with(paths::images(data_dir), settings.images.clone());
+            let images = images.map_err(|fault| failed(&fault))?;
             let options = settings.oci_options(&paths::agent(data_dir).join("oci"), mounts);
             let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
             Ok(Arc::new(runtime))

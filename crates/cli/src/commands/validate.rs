@@ -26,8 +26,7 @@ pub(crate) async fn run(
     let checked = async {
         check_git(&settings).await?;
         let agent = Agent::start(&run::data_dir(paths)?, host, mounts?, connection.clone(), settings).await?;
-        drop(agent);
-        token::check(&connection).await
+        token::check(&connection, agent.roots()).await
     };
     // Whatever it is, the documented code tells that something is wrong.
     checked.await.map_err(|failure| Failure { exit: Exit::Failed, ..failure })?;

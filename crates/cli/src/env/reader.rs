@@ -99,6 +99,12 @@ impl<'a> EnvReader<'a> {
         named.map(|value| (row.name, value))
     }
 
+    /// The variables of these names, and those that begin so, whether or not the table knows them: what a
+    /// program of others' is to get.
+    pub(crate) fn passed(&self, names: &[&str], beginnings: &[&str]) -> Vec<(String, String)> {
+        self.variables.all_of(names, beginnings)
+    }
+
     /// Whether a variable of exactly this name is there, whatever its value, and whether or not the
     /// table knows it.
     pub(crate) fn is_there(&self, name: &str) -> bool {

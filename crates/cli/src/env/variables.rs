@@ -26,6 +26,15 @@ impl Variables {
         Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
+    /// The variables of these names, and those that begin so, as they are.
+    pub(crate) fn all_of(&self, names: &[&str], beginnings: &[&str]) -> Vec<(String, String)> {
+        let is_meant = |name: &String| {
+            names.contains(&name.as_str()) || beginnings.iter().any(|beginning| name.starts_with(beginning))
+        };
+        let meant = self.0.iter().filter(|(name, _)| is_meant(name));
+        meant.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// One variable, outside of the table: what a user names for a job.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure, chain};
 use reqwest::{StatusCode, Url, header, redirect};
 use secrecy::ExposeSecret;
 use std::time::Duration;
+use tls::Roots;
 use wire::headers::Credentials;
 use wire::paths::TEST_AUTH;
 
@@ -13,8 +14,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asks the control plane.
-pub(super) async fn check(connection: &Connection) -> Result<(), Failure> {
-    let fault = match ask(connection).await {
+pub(super) async fn check(connection: &Connection, roots: &Roots) -> Result<(), Failure> {
+    let fault = match ask(connection, roots).await {
         Ok(StatusCode::OK | StatusCode::NO_CONTENT) => return Ok(()),
         Ok(StatusCode::UNAUTHORIZED) => {
             "failed to authorize with frontend, is executors.accessToken set correctly in the site-config?"
@@ -28,11 +29,12 @@ pub(super) async fn check(connection: &Connection) -> Result<(), Failure> {
     Err(Failure { exit: Exit::Failed, message: fault })
 }
 
-async fn ask(connection: &Connection) -> Result<StatusCode, reqwest::Error> {
+async fn ask(connection: &Connection, roots: &Roots) -> Result<StatusCode, reqwest::Error> {
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TIMEOUT)
         .redirect(redirect::Policy::none())
+        .tls_backend_preconfigured(roots.client_config())
         .build()?;
     let credentials = Credentials::Shared(connection.password.expose_secret()).to_header();
     let answer = client

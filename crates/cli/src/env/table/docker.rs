@@ -1,6 +1,6 @@
 //! Docker engines, registries and their credentials.
 
-use crate::env::RuntimeName::{Docker, Firecracker, Oci};
+use crate::env::RuntimeName::{Docker, Oci};
 use crate::env::variable::{Effect, Kind, Variable, documented, system};
 
 pub(super) const ROWS: &[Variable] = &[
@@ -15,9 +15,9 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_DOCKER_REGISTRY_MIRROR_URL",
         Kind::List,
         "",
-        "Registry mirrors, separated by commas; asked before Docker Hub.",
+        "Registry mirrors, separated by commas; asked before Docker Hub, in this order.",
     )
-    .effect(Effect::NotYet(&[Oci, Docker, Firecracker])),
+    .effect(Effect::With(&[Oci])),
     documented(
         "EXECUTOR_DOCKER_ADD_HOST_GATEWAY",
         Kind::Bool,
@@ -40,5 +40,10 @@ pub(super) const ROWS: &[Variable] = &[
         "More mounts for every container, as `docker run --mount` takes them, separated by semicolons.",
     )
     .effect(Effect::NotYet(&[Docker])),
+    system(
+        "DOCKER_CONFIG",
+        "Directory of the executor's own Docker configuration, config.json, for jobs without other registry credentials; ~/.docker unless set.",
+    )
+    .effect(Effect::With(&[Oci])),
     system("DOCKER_HOST", "Where the Docker engine listens.").effect(Effect::NotYet(&[Docker])),
 ];

@@ -88,8 +88,8 @@ pub(super) const ROWS: &[Variable] = &[
     system("NO_PROXY", "Hosts that are called without a proxy, separated by commas; no_proxy counts as well.")
         .read_by(Reader::All)
         .effect(PROXY),
-    system("SSL_CERT_FILE", "A file of certificates to trust, instead of the system's.").read_by(Reader::All),
-    system("SSL_CERT_DIR", "Directories of certificates to trust, separated by colons, instead of the system's.")
+    system("SSL_CERT_FILE", "A file of certificates to trust besides the system's, PEM.").read_by(Reader::All),
+    system("SSL_CERT_DIR", "Directories of certificates to trust besides the system's, separated by colons.")
         .read_by(Reader::All),
     system("NO_COLOR", "Any value: no colours on a terminal.").read_by(Reader::All),
 ];
