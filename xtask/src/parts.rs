@@ -34,6 +34,7 @@ pub(crate) const TEST: &[Part] = &[
     part("dash", "dash"),
     part("dockerd", "docker.io"),
     part("docker", "docker.io"),
+    part("podman", "podman"),
     part("ip", "iproute2"),
     part("flock", "util-linux"),
 ];

@@ -5,7 +5,7 @@ use crate::{have_root, missing_part};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +13,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const KEEPER: &str = include_str!("engine/keeper.sh");
+/// Podman asks for more open files than root may have where it lacks `CAP_SYS_RESOURCE`.
+const FEW_FILES: &str = r#"#!/bin/sh
+for argument; do
+    if [ "${before:-}" = --bundle ]; then
+        sed -i -E 's/("type":"RLIMIT_(NOFILE|NPROC)","hard":)[0-9]+(,"soft":)[0-9]+/\11024\31024/g' "$argument/config.json"
+    fi
+    before=$argument
+done
+exec runc "$@"
+"#;
+const FEW_FILES_RUNC: &str = "few-files-runc";
 /// How long an engine may take to be ready.
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
@@ -186,7 +197,7 @@ impl EngineKind {
                     "--cgroup-manager",
                     "cgroupfs",
                     "--runtime",
-                    "runc",
+                    &at(FEW_FILES_RUNC),
                 ]));
                 command.extend(own(&["system", "service", "--time", "0", &socket]));
                 command
@@ -202,6 +213,9 @@ fn start(kind: EngineKind, dir: &Path) {
     fs::create_dir_all(dir).expect("a directory");
     let script = dir.join("keeper.sh");
     fs::write(&script, KEEPER).expect("the script is written");
+    let runtime = dir.join(FEW_FILES_RUNC);
+    fs::write(&runtime, FEW_FILES).expect("the runtime is written");
+    fs::set_permissions(runtime, fs::Permissions::from_mode(0o755)).expect("its mode is set");
     let quiet = || Stdio::null();
     let keeper = Command::new("unshare")
         .args(["--net", "--mount", "--propagation", "slave", "/bin/sh"])

@@ -103,7 +103,13 @@ impl Client {
     /// Sends a signal to a container's first process. One that has ended hears nothing.
     pub(super) async fn signal(&self, id: &str, signal: &'static str) -> Result<(), EngineError> {
         let ask = Ask::post(format!("/containers/{id}/kill?signal={signal}"), "signal a container");
-        allow(&[404, 409], self.tell(ask).await)
+        match allow(&[404, 409], self.tell(ask).await) {
+            // Podman's words for it.
+            Err(EngineError::Refused { said, .. }) if said.contains("can only kill running containers") => {
+                Ok(())
+            }
+            told => told,
+        }
     }
 
     /// Kills a container and removes it with its volumes. One that is gone or going is none to remove.

@@ -42,6 +42,11 @@ impl<'a> Life<'a> {
         Self { client, id, grace, own_processes, gauge: Gauge::default() }
     }
 
+    /// Finds out where its counters are, before it can end.
+    pub(super) async fn locate(&self) {
+        self.gauge.locate(self.client, self.id).await;
+    }
+
     /// Passes on the output until the container has ended; then nothing of it runs.
     pub(super) async fn watch(
         &self,

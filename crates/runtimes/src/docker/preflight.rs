@@ -86,9 +86,6 @@ fn rights(engine: &Engine, info: &Info, options: &DockerOptions) -> Vec<Finding>
         let seen = "the engine filters no system calls: what a job may ask of the kernel is everything";
         let remedy = "use an engine that was built with seccomp, on a kernel that has it";
         findings.push(finding("engine.seccomp", Severity::Warning, seen, remedy));
-    } else if engine.is_podman() && options.rights != Rights::Engine {
-        let seen = "Podman takes no filter of system calls from us, so jobs are held by its own";
-        findings.push(finding("engine.seccomp", Severity::Info, seen, ""));
     }
     if options.rights == Rights::Engine {
         let seen = "jobs have the capabilities and system calls that the engine grants by itself";

@@ -80,7 +80,7 @@ impl DockerSandbox {
         let shared = &*self.shared;
         let workspace =
             self.workspace.as_ref().ok_or_else(|| RuntimeError::Host("the sandbox was closed".to_owned()))?;
-        let takes_filter = !shared.client.engine().await?.is_podman();
+        let engine = shared.client.engine().await?;
         let plan = Plan {
             step,
             image,
@@ -89,7 +89,7 @@ impl DockerSandbox {
             limits: &self.limits,
             labels: shared.origin.labels(&self.name, number),
             limits_disk: false,
-            seccomp: takes_filter.then_some(shared.seccomp.as_str()),
+            filter: shared.filter(&engine),
             options: &shared.options,
         };
         create(shared, &shared.origin.container_name(&self.name, self.number, number), plan).await

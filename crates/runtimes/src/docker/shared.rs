@@ -5,9 +5,12 @@ use super::error::{EngineError, told};
 use super::guardian::Guardian;
 use super::incarnation::{self, Incarnation};
 use super::info::Info;
+use super::spec::Filter;
+use super::version::Engine;
 use super::{DockerOptions, Origin};
 use crate::oci::profile;
 use crate::{Limits, RuntimeError};
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +20,8 @@ use tokio::task::JoinHandle;
 const LEAST_MEMORY: u64 = 8 << 20;
 /// The kernel's greatest number of processes.
 const MOST_PIDS: u64 = 4 << 20;
+/// In the state directory.
+const SECCOMP_FILE: &str = "seccomp.json";
 /// How long removing a container is tried again while the engine is away. What is then left, the
 /// guardian or the next start removes.
 const REMOVE_LIMIT: Duration = Duration::from_mins(10);
@@ -29,8 +34,9 @@ pub(super) struct Shared {
     pub(super) origin: Origin,
     pub(super) incarnation: Incarnation,
     pub(super) guardian: Guardian,
-    /// The filter of system calls in the engine's form.
-    pub(super) seccomp: String,
+    /// The filter of system calls, and a file that has it.
+    seccomp: String,
+    seccomp_file: String,
     info: Mutex<Option<Arc<Info>>>,
     refuses_disk_limits: AtomicBool,
     numbers: AtomicU64,
@@ -45,6 +51,10 @@ impl Shared {
         let incarnation = Incarnation::create(dir).map_err(prepared())?;
         let origin =
             Origin { owner, incarnation: incarnation.id.clone(), executor: options.executor.clone() };
+        let seccomp = profile::seccomp()?;
+        let seccomp_file = dir.join(SECCOMP_FILE);
+        fs::write(&seccomp_file, &seccomp).map_err(prepared())?;
+        let seccomp_file = seccomp_file.to_string_lossy().into_owned();
         let program = &options.helper.program;
         let guardian = Guardian::spawn(&options.helper, &options.endpoint, dir, &origin)
             .map_err(RuntimeError::io(format!("start the guardian {}", program.display())))?;
@@ -54,7 +64,8 @@ impl Shared {
             origin,
             incarnation,
             guardian,
-            seccomp: profile::seccomp()?,
+            seccomp,
+            seccomp_file,
             info: Mutex::new(None),
             refuses_disk_limits: AtomicBool::new(false),
             numbers: AtomicU64::new(0),
@@ -64,6 +75,11 @@ impl Shared {
     /// A number that no other sandbox of this start has.
     pub(super) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The filter of system calls in the form that `engine` reads.
+    pub(super) fn filter(&self, engine: &Engine) -> Filter<'_> {
+        if engine.is_podman() { Filter::Podman(&self.seccomp_file) } else { Filter::Docker(&self.seccomp) }
     }
 
     /// What the engine said of its host when it was first asked.

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Where a step sees its workspace.
 const WORKSPACE: &str = "/data";
 const HOST_GATEWAY: &str = "host.docker.internal:host-gateway";
+/// What engines grant besides ours. Podman gives what is added by name to users other than root too, so
+/// that it is told what to leave out instead.
+const MORE_CAPABILITIES: [&str; 4] = ["CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETFCAP"];
 /// The length of time that a CPU quota is a share of, in microseconds: the kernel's default.
 const CPU_PERIOD: u64 = 100_000;
 
@@ -28,9 +31,17 @@ pub(super) struct Plan<'a> {
     pub(super) labels: BTreeMap<&'static str, String>,
     /// Whether the engine can limit what is written outside the workspace.
     pub(super) limits_disk: bool,
-    /// The filter of system calls in the engine's form; `None` leaves it to the engine.
-    pub(super) seccomp: Option<&'a str>,
+    pub(super) filter: Filter<'a>,
     pub(super) options: &'a DockerOptions,
+}
+
+/// Our filter of system calls, in the form that the engine reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Filter<'a> {
+    /// Docker reads the filter itself.
+    Docker(&'a str),
+    /// Podman reads a file that has it.
+    Podman(&'a str),
 }
 
 #[derive(Debug, Serialize)]
@@ -139,8 +150,8 @@ impl<'a> Plan<'a> {
                 memory_swap: self.limits.memory,
                 pids_limit: self.limits.pids,
                 storage_opt: self.storage(),
-                cap_drop: if own_rights { vec!["ALL"] } else { vec![] },
-                cap_add: if options.rights == Rights::Few { profile::capabilities() } else { vec![] },
+                cap_drop: self.cap_drop(),
+                cap_add: self.cap_add(),
                 security_opt: self.security(),
                 masked_paths: own_rights.then_some(profile::MASKED),
                 readonly_paths: own_rights.then_some(profile::READ_ONLY),
@@ -164,10 +175,32 @@ impl<'a> Plan<'a> {
         Some(BTreeMap::from([("size", size.to_string())]))
     }
 
+    fn cap_drop(&self) -> Vec<&'static str> {
+        match (self.options.rights, self.filter) {
+            (Rights::Engine, _) => vec![],
+            (Rights::Few, Filter::Podman(_)) => MORE_CAPABILITIES.to_vec(),
+            _ => vec!["ALL"],
+        }
+    }
+
+    fn cap_add(&self) -> Vec<String> {
+        match (self.options.rights, self.filter) {
+            (Rights::Few, Filter::Docker(_)) => profile::capabilities(),
+            _ => vec![],
+        }
+    }
+
     fn security(&self) -> Vec<String> {
-        let filter = self.seccomp.filter(|_| self.options.rights != Rights::Engine);
-        let filter = filter.map(|filter| format!("seccomp={filter}"));
-        ["no-new-privileges".to_owned()].into_iter().chain(filter).collect()
+        let mut security = vec!["no-new-privileges".to_owned()];
+        if self.options.rights != Rights::Engine {
+            let (Filter::Docker(filter) | Filter::Podman(filter)) = self.filter;
+            security.push(format!("seccomp={filter}"));
+            if let Filter::Podman(_) = self.filter {
+                // It has no other words for it.
+                security.push(format!("mask={}", profile::MASKED.join(":")));
+            }
+        }
+        security
     }
 }
 

@@ -75,21 +75,29 @@ impl Made<'_> {
         stop: &CancellationToken,
     ) -> Result<Exit, RuntimeError> {
         let client = &self.shared.client;
-        let connection = client.attach(self.id).await?;
+        let own_processes = self.shared.options.oci_runtime.is_none();
+        let life = Life::new(client, self.id, self.shared.options.grace, own_processes);
+        let attached = client.attach(self.id).await;
+        if client.engine().await?.is_podman() {
+            // It makes the processes as soon as somebody attaches to them, and tells of them slowly.
+            life.locate().await;
+        }
         let prepared = self.begun.elapsed();
-        let started = client.start(self.id).await;
+        let started = match attached {
+            Ok(connection) => client.start(self.id).await.map(|()| connection),
+            Err(error) => Err(error),
+        };
         let timeline = Timeline {
             image: self.image,
             prepare: prepared.saturating_sub(self.image),
             start: self.begun.elapsed().saturating_sub(prepared),
         };
-        if let Err(error) = started {
-            return self.judge_start(error, timeline, out).await;
-        }
+        let connection = match started {
+            Ok(connection) => connection,
+            Err(error) => return self.judge_start(error, timeline, out).await,
+        };
         tracing::debug!(container = self.id, ?timeline, "started a step");
         let running = Instant::now();
-        let own_processes = self.shared.options.oci_runtime.is_none();
-        let life = Life::new(client, self.id, self.shared.options.grace, own_processes);
         let ended = life.watch(connection, out, stop).await;
         if ended.is_err() {
             life.end_now().await;

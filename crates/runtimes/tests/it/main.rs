@@ -109,20 +109,16 @@ runtime_suite! { runsc:
 }
 
 // A container engine with a daemon. Not here: what is about disks, which it does not limit, and what is
-// about the daemonless runtime's own state; `docker` has that of its own.
+// about the daemonless runtime's own state; `engine` has that of its own. Some has words of one engine.
 macro_rules! engine_suites {
-    ($($runtime:ident)*) => {
+    ($($runtime:ident { $($besides:tt)* })*) => {
         $(runtime_suite! { $runtime:
             exits {
                 a_missing_program_is_the_jobs_failure,
                 odd_steps_are_refused,
                 a_directory_that_can_not_be_entered_is_refused,
             }
-            basics {
-                environment_directory_and_user,
-                steps_share_the_workspace_and_nothing_else,
-                names_of_the_host,
-            }
+            basics { steps_share_the_workspace_and_nothing_else, $($besides)* }
             ends {
                 a_step_that_heeds_sigterm_ends_by_itself,
                 a_step_that_ignores_sigterm_is_killed,
@@ -153,4 +149,7 @@ macro_rules! engine_suites {
     };
 }
 
-engine_suites! { docker }
+engine_suites! {
+    docker { environment_directory_and_user, names_of_the_host }
+    podman {}
+}

@@ -6,6 +6,7 @@
 set -u
 dir=$1
 shift
+cd "$dir"
 exec 8>>"$dir.gate" 9>>"$dir/users" </dev/null >>"$dir/keeper.log" 2>&1
 ip link set lo up
 cgroups=/sys/fs/cgroup

@@ -16,6 +16,10 @@ fn step() -> Step {
 }
 
 fn made(limits: Limits, limits_disk: bool, options: &DockerOptions) -> Value {
+    made_for(Filter::Docker("{}"), limits, limits_disk, options)
+}
+
+fn made_for(filter: Filter<'_>, limits: Limits, limits_disk: bool, options: &DockerOptions) -> Value {
     let step = step();
     let plan = Plan {
         step: &step,
@@ -25,7 +29,7 @@ fn made(limits: Limits, limits_disk: bool, options: &DockerOptions) -> Value {
         limits: &limits,
         labels: [("executor.owner", "o".to_owned())].into(),
         limits_disk,
-        seccomp: Some("{}"),
+        filter,
         options,
     };
     serde_json::to_value(plan.container()).unwrap()
@@ -106,4 +110,24 @@ fn rights_are_the_operators_choice() {
     let none = made(Limits::default(), false, &options);
     assert_eq!(none["HostConfig"]["CapDrop"], json!(["ALL"]));
     assert!(none["HostConfig"].get("CapAdd").is_none());
+}
+
+#[test]
+fn podman_is_told_the_same_in_its_own_words() {
+    let mut options = options();
+    let podman = |options: &DockerOptions| {
+        made_for(Filter::Podman("/state/seccomp.json"), Limits::default(), false, options)["HostConfig"]
+            .clone()
+    };
+    let few = podman(&options);
+    assert!(
+        few.get("CapAdd").is_none() && few["CapDrop"].as_array().unwrap().contains(&json!("CAP_NET_RAW"))
+    );
+    let security = few["SecurityOpt"].as_array().unwrap();
+    assert_eq!(security[..2], [json!("no-new-privileges"), json!("seccomp=/state/seccomp.json")]);
+    assert!(security[2].as_str().unwrap().starts_with("mask=/proc/acpi:/proc/"));
+    options.rights = Rights::None;
+    assert_eq!(podman(&options)["CapDrop"], json!(["ALL"]));
+    options.rights = Rights::Engine;
+    assert_eq!(podman(&options)["SecurityOpt"], json!(["no-new-privileges"]));
 }

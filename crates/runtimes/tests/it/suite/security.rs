@@ -135,10 +135,13 @@ pub(crate) async fn an_image_can_not_redirect_what_is_mounted(bench: &mut Bench)
     let mut sandbox = bench.open(Limits::default()).await;
     let script =
         "echo x > /data/mine; busybox test -d /proc/self && busybox test -c /dev/null && echo y > /etc/new";
-    let ran =
-        sandbox.run_step(Step { image: "odd:1".into(), ..step(&["/bin/sh", "-c", script]) }).await.unwrap();
-    assert_eq!(ran.exit.status, ExitStatus::Code(0), "{ran:?}");
-    assert!(sandbox.workspace().join("mine").exists());
+    let ran = sandbox.run_step(Step { image: "odd:1".into(), ..step(&["/bin/sh", "-c", script]) }).await;
+    // An engine may refuse such an image.
+    if !bench.has_engine() || ran.is_ok() {
+        let ran = ran.unwrap();
+        assert_eq!(ran.exit.status, ExitStatus::Code(0), "{ran:?}");
+        assert!(sandbox.workspace().join("mine").exists());
+    }
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     assert!(!Path::new("/etc/new").exists());
     sandbox.close().await;
