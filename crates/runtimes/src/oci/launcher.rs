@@ -3,27 +3,32 @@
 //! Entering a control group, and mounting the first of its file systems, can cost the kernel ten
 //! milliseconds each. So a process of our own goes to the job's [`Place`] ahead, into its control
 //! groups and into a mount namespace that ends with the step, and waits there for a [`Plan`] on its
-//! standard input. Then it mounts the step's root file system and becomes the OCI runtime. Its
-//! standard output and error are the step's.
+//! standard input. Then it mounts the step's root file system and becomes the OCI runtime, or
+//! [keeps](super::keeper) a step whose runtime leaves. Its standard output and error are the step's.
 
-use super::Helper;
+use super::{Helper, keeper};
 use crate::private_mounts::sealed_mounts;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::ioctl_fionread;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// What [`super::helper_main`] calls this.
 pub(super) const ROLE: &str = "launch";
 /// What the launcher ends with when it could not become the runtime.
 pub(super) const FAILED: u8 = 125;
+/// A launcher that was made ahead has nothing left to do but to read its plan. One that does not in
+/// this time is stopped, or stuck on its way to its place.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where a step runs: known before the step is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +61,8 @@ pub(super) struct Plan {
     pub(super) arguments: Vec<OsString>,
     /// Where failures are written, as the runtime writes its own.
     pub(super) log: PathBuf,
+    /// Where a runtime that leaves once the step runs writes the number of the step's first process.
+    pub(super) pid_file: Option<PathBuf>,
 }
 
 /// A process that waits for a plan.
@@ -82,14 +89,48 @@ impl Launcher {
     }
 
     /// Lets it go. From now on it is the step.
-    pub(super) async fn start(mut self, plan: &Plan) -> io::Result<Child> {
-        let bytes = serde_json::to_vec(plan)?;
-        let mut stdin =
+    pub(super) async fn start(mut self, plan: &Plan) -> io::Result<Started> {
+        // As text of its form, this holds no other line's end.
+        let mut line = serde_json::to_vec(plan)?;
+        line.push(b'\n');
+        let mut pipe =
             self.child.stdin.take().ok_or_else(|| io::Error::other("the launcher was started before"))?;
-        stdin.write_all(&bytes).await?;
-        drop(stdin);
-        Ok(self.child)
+        // What does not fit the pipe needs a reader; whether there is one is seen later.
+        let written = tokio::time::timeout(PATIENCE, pipe.write_all(&line)).await;
+        written.unwrap_or(Ok(()))?;
+        Ok(Started { child: self.child, pipe })
     }
+}
+
+/// A launcher that was given its plan.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) child: Child,
+    pipe: ChildStdin,
+}
+
+impl Started {
+    /// Whether the plan was read. If it was not, nothing of it has happened.
+    pub(super) fn has_plan(&self) -> bool {
+        has_read(&self.pipe)
+    }
+
+    /// The process, and what ends if it has not read its plan in time.
+    pub(super) fn parts(&mut self) -> (&mut Child, impl Future<Output = ()>) {
+        let pipe = &self.pipe;
+        let deaf = async move {
+            tokio::time::sleep(PATIENCE).await;
+            if has_read(pipe) {
+                std::future::pending::<()>().await;
+            }
+        };
+        (&mut self.child, deaf)
+    }
+}
+
+/// Whether nothing is left in the pipe.
+fn has_read(pipe: &ChildStdin) -> bool {
+    ioctl_fionread(pipe).is_ok_and(|unread| unread == 0)
 }
 
 /// The launcher's own life. Returns only when it did not become the runtime.
@@ -97,18 +138,17 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let place = args.next().and_then(|place| serde_json::from_slice::<Place>(place.as_encoded_bytes()).ok());
     let arrived =
         place.ok_or_else(|| io::Error::other("the launcher was not told its place")).and_then(arrive);
-    let mut bytes = Vec::new();
-    let read = io::stdin().read_to_end(&mut bytes);
-    let Ok(plan) = serde_json::from_slice::<Plan>(&bytes) else {
+    let mut line = String::new();
+    let read = io::stdin().read_line(&mut line);
+    let Ok(plan) = serde_json::from_str::<Plan>(&line) else {
         // The agent is gone, or does not need this launcher.
         return ExitCode::from(FAILED);
     };
-    let why = match arrived.and(read) {
-        Ok(_) => launch(&plan),
-        Err(error) => error,
-    };
-    report(&plan.log, &why);
-    ExitCode::from(FAILED)
+    let ended = arrived.and(read).and_then(|_| launch(&plan));
+    ended.unwrap_or_else(|why| {
+        report(&plan.log, "error", &why.to_string());
+        ExitCode::from(FAILED)
+    })
 }
 
 /// Goes where the step will run.
@@ -131,16 +171,16 @@ fn enter(group: &Path) -> io::Result<()> {
     context("enter the control group", group, std::fs::write(group.join("cgroup.procs"), "0"))
 }
 
-/// Becomes the runtime; returns why it did not.
-fn launch(plan: &Plan) -> io::Error {
-    match prepare(plan) {
-        Ok(()) => {
-            let mut command = std::process::Command::new(&plan.program);
-            let error = command.args(&plan.arguments).env_clear().exec();
-            io::Error::new(error.kind(), format!("failed to run {}: {error}", plan.program.display()))
-        }
-        Err(error) => error,
-    }
+/// Becomes the runtime, or keeps the step when the runtime leaves.
+fn launch(plan: &Plan) -> io::Result<ExitCode> {
+    prepare(plan)?;
+    let mut command = std::process::Command::new(&plan.program);
+    command.args(&plan.arguments).env_clear();
+    let ended = match &plan.pid_file {
+        Some(pid_file) => keeper::keep(&mut command, pid_file, &plan.log),
+        None => Err(command.exec()),
+    };
+    context("run", &plan.program, ended)
 }
 
 fn prepare(plan: &Plan) -> io::Result<()> {
@@ -193,8 +233,9 @@ fn context<T, E: Into<io::Error>>(what: &str, path: &Path, result: Result<T, E>)
     })
 }
 
-fn report(log: &Path, why: &io::Error) {
-    let line = serde_json::json!({ "level": "error", "msg": why.to_string() });
+/// Adds a line to the runtime's log.
+pub(super) fn report(log: &Path, level: &str, message: &str) {
+    let line = serde_json::json!({ "level": level, "msg": message });
     let file = std::fs::File::options().create(true).append(true).open(log);
     // There is nobody else to tell: the standard streams are the job's.
     let _ = file.and_then(|mut file| writeln!(file, "{line}"));

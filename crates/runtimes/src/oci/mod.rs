@@ -10,6 +10,7 @@ mod disks;
 mod filter;
 mod guardian;
 mod instance;
+mod keeper;
 mod launcher;
 mod loop_device;
 pub(crate) mod options;
@@ -23,9 +24,11 @@ mod root;
 mod sandbox;
 mod shared;
 mod slot;
+mod step;
 mod supervise;
 mod user;
 mod volume;
+mod witness;
 
 pub use options::{GRACE, Helper, OciOptions, SPARE_DISK};
 

@@ -16,12 +16,18 @@ const LONGEST_LOG: u64 = 64 << 10;
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 
-/// The step's own status, which runtimes pass on as shells do: 128 and the signal's number.
-pub(super) fn status(of: std::process::ExitStatus) -> ExitStatus {
-    match (of.code(), of.signal()) {
-        (Some(code), _) if (129..=128 + LAST_SIGNAL).contains(&code) => ExitStatus::Signal(code - 128),
-        (Some(code), _) => ExitStatus::Code(code),
-        (None, signal) => ExitStatus::Signal(signal.unwrap_or_default()),
+/// The signal that a status may stand for: runtimes pass one on as shells do, as 128 and its number.
+pub(super) fn maybe_signal(of: std::process::ExitStatus) -> Option<i32> {
+    of.code().map(|code| code - 128).filter(|signal| (1..=LAST_SIGNAL).contains(signal))
+}
+
+/// The step's own status, given the signal that is `known` to have ended it. What is not known to be a
+/// signal stays the code that it came as.
+pub(super) fn status(of: std::process::ExitStatus, known: Option<i32>) -> ExitStatus {
+    match (of.code(), maybe_signal(of).filter(|signal| known == Some(*signal))) {
+        (Some(_), Some(signal)) => ExitStatus::Signal(signal),
+        (Some(code), None) => ExitStatus::Code(code),
+        (None, _) => ExitStatus::Signal(of.signal().unwrap_or_default()),
     }
 }
 
@@ -55,19 +61,43 @@ pub(crate) enum NotStarted {
     Runtime(String),
 }
 
+/// The level of a log's line whose message is the number of the signal that ended the step.
+pub(super) const ENDED_BY_SIGNAL: &str = "signal";
+
 #[derive(Deserialize)]
 struct Line {
     level: String,
+    #[serde(default)]
     msg: String,
+    /// Where youki has it.
+    fields: Option<Fields>,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    #[serde(default)]
+    message: String,
 }
 
 /// Reads a runtime's log, which has errors only when the step was not started.
 pub(super) fn not_started(log: &Path) -> Option<NotStarted> {
-    let mut text = String::new();
-    File::open(log).ok()?.take(LONGEST_LOG).read_to_string(&mut text).ok()?;
-    let errors = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let said: Vec<String> = errors.filter(|line| line.level == "error").map(|line| line.msg).collect();
+    let said = messages(log, "error");
     (!said.is_empty()).then(|| judge(said.join("; ")))
+}
+
+/// The signal that ended the step, if whoever waited for it has written one down.
+pub(super) fn signal(log: &Path) -> Option<i32> {
+    messages(log, ENDED_BY_SIGNAL).first()?.parse().ok()
+}
+
+fn messages(log: &Path, level: &str) -> Vec<String> {
+    let mut text = String::new();
+    if File::open(log).and_then(|file| file.take(LONGEST_LOG).read_to_string(&mut text)).is_err() {
+        return Vec::new();
+    }
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let wanted = lines.filter(|line| line.level.eq_ignore_ascii_case(level));
+    wanted.map(|line| line.fields.map_or(line.msg, |fields| fields.message)).collect()
 }
 
 pub(crate) fn judge(said: String) -> NotStarted {
@@ -114,12 +144,31 @@ mod tests {
     }
 
     #[test]
-    fn codes_beyond_128_are_signals_up_to_the_last_signal() {
-        assert_eq!(status(exited(0)), ExitStatus::Code(0));
-        assert_eq!(status(exited(128)), ExitStatus::Code(128));
-        assert_eq!(status(exited(137)), ExitStatus::Signal(9));
-        assert_eq!(status(exited(255)), ExitStatus::Code(255));
-        assert_eq!(status(std::process::ExitStatus::from_raw(9)), ExitStatus::Signal(9));
+    fn a_code_beyond_128_is_a_signal_only_if_that_is_known() {
+        for code in [0, 128, 137, 192, 255] {
+            assert_eq!(status(exited(code), None), ExitStatus::Code(code));
+        }
+        assert_eq!(status(exited(137), Some(9)), ExitStatus::Signal(9));
+        assert_eq!(status(exited(137), Some(15)), ExitStatus::Code(137), "that is another process's");
+        assert_eq!(status(exited(193), Some(65)), ExitStatus::Code(193));
+        assert_eq!(status(std::process::ExitStatus::from_raw(9), None), ExitStatus::Signal(9));
+    }
+
+    #[test]
+    fn a_log_tells_why_a_step_was_not_started_and_which_signal_ended_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        assert_eq!((not_started(&log), signal(&log)), (None, None));
+        std::fs::write(
+            &log,
+            "{\"level\":\"warning\",\"msg\":\"old\"}\n{\"level\":\"signal\",\"msg\":\"9\"}\n",
+        )
+        .unwrap();
+        assert_eq!((not_started(&log), signal(&log)), (None, Some(9)));
+        for said in [r#"{"level":"error","msg":"no"}"#, r#"{"level":"ERROR","fields":{"message":"no"}}"#] {
+            std::fs::write(&log, said).unwrap();
+            assert_eq!(not_started(&log), Some(NotStarted::Runtime("no".to_owned())), "{said}");
+        }
     }
 
     #[test]

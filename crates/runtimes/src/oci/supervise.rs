@@ -23,7 +23,7 @@ pub(super) struct Ended {
 
 /// Passes on the output of `child` until it has ended; then nothing of its group is left.
 pub(super) async fn supervise(
-    mut child: Child,
+    child: &mut Child,
     group: &Group,
     out: &mut dyn Output,
     stop: &CancellationToken,
@@ -33,7 +33,7 @@ pub(super) async fn supervise(
         return Err(RuntimeError::Host("a step was started without pipes for its output".to_owned()));
     };
     let output = pump(stdout, stderr, out);
-    let life = live(&mut child, group, stop, grace);
+    let life = live(child, group, stop, grace);
     tokio::pin!(output, life);
     let passed_on = RuntimeError::io("pass on the output of a step");
     tokio::select! {
@@ -69,6 +69,8 @@ async fn live(
             group.signal(Signal::TERM, child.id());
             let in_time = tokio::time::timeout(grace, child.wait()).await;
             if in_time.is_err() {
+                // One that has not come as far as its group is not reached through it.
+                child.start_kill().map_err(RuntimeError::io("end a step"))?;
                 end(group).await?;
             }
             Ended { status: child.wait().await.map_err(waited)?, stopped: true }

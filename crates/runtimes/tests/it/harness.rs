@@ -65,8 +65,22 @@ pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut 
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
-        .map(|directory| Path::new(directory).join(program))
+        .map(PathBuf::from)
+        .chain(built_youki())
+        .map(|directory| directory.join(program))
         .find(|path| path.exists())
+}
+
+/// Where `cargo xtask test` installs youki, which Debian does not have.
+fn built_youki() -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
+    Some(cache.join("executor-xtask/youki-0.7.0/bin"))
+}
+
+/// The program of that family.
+pub(crate) fn path_of(family: &str) -> String {
+    find(family).unwrap().to_str().unwrap().to_owned()
 }
 
 pub(crate) fn helper() -> Helper {
@@ -121,7 +135,7 @@ impl Bench {
 
 pub(crate) fn options(mounts: PrivateMounts, dir: &Path, owner: &str, family: &str) -> OciOptions {
     let mut options = OciOptions::new(mounts, dir.join("state"), owner, helper());
-    options.runtime = Some(family.to_owned());
+    options.runtime = Some(path_of(family));
     options.spare_disk = SPARE_DISK;
     options.grace = Duration::from_millis(300);
     options

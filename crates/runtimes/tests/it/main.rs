@@ -27,6 +27,7 @@ macro_rules! runtime_suites {
         $(runtime_suite! { $runtime:
             exits {
                 exit_codes_and_signals,
+                a_signal_is_told_from_a_code,
                 a_missing_program_is_the_jobs_failure,
                 odd_steps_are_refused,
                 a_directory_that_can_not_be_entered_is_refused,
@@ -51,6 +52,10 @@ macro_rules! runtime_suites {
                 disks_made_side_by_side_are_each_limited,
                 a_limit_that_can_not_be_enforced_is_said_or_refused,
                 a_limit_that_can_not_be_set_leaves_nothing,
+            }
+            launch {
+                a_launcher_that_is_stopped_is_replaced,
+                a_step_whose_launcher_is_stopped_can_be_stopped,
             }
             output {
                 both_streams_are_exact,
@@ -114,6 +119,7 @@ macro_rules! engine_suites {
     ($($runtime:ident { $($besides:tt)* })*) => {
         $(runtime_suite! { $runtime:
             exits {
+                exit_codes_and_signals,
                 a_missing_program_is_the_jobs_failure,
                 odd_steps_are_refused,
                 a_directory_that_can_not_be_entered_is_refused,

@@ -21,6 +21,11 @@ pub(crate) fn program(number: u32, arguments: [u32; 2]) -> Vec<u8> {
     elf(62, &code)
 }
 
+/// A program that does what only the kernel may: the kernel kills it with a segmentation fault.
+pub(crate) fn crash() -> Vec<u8> {
+    elf(62, &[0xF4]) // hlt
+}
+
 /// The smallest 64-bit file that Linux runs: one header, one segment, the code right behind.
 fn elf(machine: u16, code: &[u8]) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;

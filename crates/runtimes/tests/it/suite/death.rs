@@ -1,4 +1,6 @@
-use crate::harness::{Bench, GONE_LIMIT, IMAGE, cgroups_of, helper, loops_with, names_in, processes_with};
+use crate::harness::{
+    Bench, GONE_LIMIT, IMAGE, cgroups_of, helper, loops_with, names_in, path_of, processes_with,
+};
 use runtimes::oci::OciRuntime;
 use runtimes::{Runtime, private_mounts};
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,7 +23,7 @@ fn start(bench: &Bench, name: &str, family: &str) -> Agent {
     let mut child = Command::new(helper().program)
         .arg("agent")
         .arg(&dir)
-        .args([&owner, family, IMAGE, script])
+        .args([&owner, &path_of(family), IMAGE, script])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

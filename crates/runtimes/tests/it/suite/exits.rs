@@ -1,19 +1,67 @@
-use crate::harness::{Bench, step};
-use runtimes::{ExitStatus, Limits, RuntimeError, Step};
+use crate::harness::{Bench, Kept, processes_with, step};
+use crate::probe;
+use runtimes::{ExitStatus, Limits, Output, RuntimeError, Step, Stream};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn exit_codes_and_signals(bench: &mut Bench) {
     let mut sandbox = bench.open(Limits::default()).await;
-    for code in [0, 1, 7, 128, 255] {
+    for code in [0, 1, 7, 128, 129, 130, 137, 143, 192, 255] {
         let ran = sandbox.try_sh(&format!("exit {code}")).await;
         assert_eq!(ran.exit.status, ExitStatus::Code(code));
         assert_eq!(ran.exit.cause, None);
     }
-    // The first process of a PID namespace is deaf to its own signals, but for those that
-    // the kernel forces on it; a child is not.
+    // A shell whose child was killed ends by itself, with a code.
     for signal in [9, 15, 11] {
         let ran = sandbox.try_sh(&format!("sh -c 'kill -{signal} $$'; exit $?")).await;
-        assert_eq!(ran.exit.status, ExitStatus::Signal(signal));
+        assert_eq!(ran.exit.status, ExitStatus::Code(128 + signal));
     }
+    sandbox.close().await;
+}
+
+/// Kills the step's first process when that says `ready`.
+struct KillWhenReady(String, Kept);
+
+#[async_trait::async_trait]
+impl Output for KillWhenReady {
+    async fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        self.1.write(stream, bytes).await?;
+        if self.1.stdout == b"ready\n" {
+            for process in processes_with(&self.0) {
+                let pid = process.split(':').next().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+                kill_process(pid.unwrap(), Signal::KILL)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn progress(&self) -> &dyn images::Progress {
+        self.1.progress()
+    }
+}
+
+pub(crate) async fn a_signal_is_told_from_a_code(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    // crun only tells 137, and from 6.15 on the kernel keeps which one it was.
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let known = bench.family != "crun" || (numbers.next(), numbers.next()) >= (Some(6), Some(15));
+    let expected = if known { ExitStatus::Signal(9) } else { ExitStatus::Code(137) };
+    let mark = format!("mark-{}", bench.owner);
+    let argv = ["sh", "-c", "sleep 0.05; echo ready; while :; do sleep 1; done", &mark];
+    let mut out = KillWhenReady(mark.clone(), Kept::default());
+    let exit = sandbox.0.run(step(&argv), &mut out, &CancellationToken::new()).await.unwrap();
+    assert_eq!((exit.status, exit.cause), (expected, None));
+
+    let crash = sandbox.workspace().join("crash");
+    std::fs::write(&crash, probe::crash()).unwrap();
+    std::fs::set_permissions(&crash, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let status = sandbox.run(&["/data/crash"]).await.unwrap().exit.status;
+    // crun may be through with a step before anybody could look at it.
+    let looked_late = bench.family == "crun" && status == ExitStatus::Code(139);
+    assert!(looked_late || status == ExitStatus::Signal(11), "{status:?}");
     sandbox.close().await;
 }
 

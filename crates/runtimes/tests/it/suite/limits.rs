@@ -1,4 +1,4 @@
-use crate::harness::{Bench, find, loops_with, options};
+use crate::harness::{Bench, loops_with, options};
 use images::RegistryCredentials;
 use runtimes::oci::OciRuntime;
 use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Severity, private_mounts};
@@ -77,7 +77,6 @@ pub(crate) async fn cpu_time_is_rationed(bench: &mut Bench) {
 pub(crate) async fn a_limit_that_can_not_be_enforced_is_said_or_refused(bench: &mut Bench) {
     for strict in [false, true] {
         let mut options = options(private_mounts().unwrap(), &bench.dir, &bench.owner, bench.family);
-        options.runtime = Some(find(bench.family).unwrap().to_str().unwrap().to_owned());
         options.search_path = "/nowhere".into();
         options.strict = strict;
         let without_disks = OciRuntime::new(options, bench.store()).unwrap();

@@ -4,6 +4,7 @@ pub(crate) mod basics;
 pub(crate) mod death;
 pub(crate) mod ends;
 pub(crate) mod exits;
+pub(crate) mod launch;
 pub(crate) mod limits;
 pub(crate) mod output;
 pub(crate) mod security;

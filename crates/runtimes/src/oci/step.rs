@@ -1,0 +1,202 @@
+//! One step, from what is written down of it to what its end means.
+
+use super::config::Container;
+use super::launcher::{Plan, Started};
+use super::outcome::{self, NotStarted};
+use super::program::Family;
+use super::root::{self, ROOT, WORKSPACE};
+use super::sandbox::OciSandbox;
+use super::supervise::{Ended, supervise};
+use super::user;
+use super::witness::Witness;
+use crate::{Exit, ExitStatus, Output, RuntimeError, Step, Stream, Timeline, Usage};
+use images::Image;
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+impl OciSandbox {
+    /// Runs a step whose image is there, to its end.
+    pub(super) async fn run_image(
+        &mut self,
+        step: &Step,
+        image: &Image,
+        out: &mut dyn Output,
+        stop: &CancellationToken,
+        begun: Instant,
+    ) -> Result<Exit, RuntimeError> {
+        let resolved = begun.elapsed();
+        let number = self.steps;
+        self.steps += 1;
+        let plan = self.plan(step, image, number)?;
+        let group = &self.slot()?.group;
+        group.reset_peak();
+        let before = group.read();
+        let prepared = begun.elapsed();
+        let launched = self.start(&plan).await?;
+        let witness = self.witness(&launched);
+        let started = Instant::now();
+        let timeline = Timeline {
+            image: resolved,
+            prepare: prepared.saturating_sub(resolved),
+            start: begun.elapsed().saturating_sub(prepared),
+        };
+        tracing::debug!(sandbox = self.hostname, step = number, ?timeline, "started a step");
+        self.shared.filter.learn(self.container_state(number));
+
+        let slot = self.slot()?;
+        let ended = self.wait(launched, &plan, out, stop).await?;
+        let after = slot.group.read();
+        let signal = match (outcome::maybe_signal(ended.status), witness) {
+            (None, _) => None,
+            (Some(_), Some(witness)) => witness.signal().await,
+            (Some(_), None) => outcome::signal(&plan.log),
+        };
+        let mut status = outcome::status(ended.status, signal);
+        if status != ExitStatus::Code(0) && !ended.stopped {
+            status = self.judge_failure(status, &plan, step, out).await?;
+        }
+        let full = slot.volume.size.filter(|_| slot.volume.is_full());
+        let cause = outcome::cause(status, ended.stopped, &self.limits, (before, after), full);
+        if let (Some(signal), None) = (ended.status.signal(), cause) {
+            // The step's own end comes as a code; this is somebody's who killed the runtime.
+            let name = self.shared.program.family.name();
+            return Err(RuntimeError::Host(format!("the OCI runtime {name} was killed by signal {signal}")));
+        }
+        let cpu = after.cpu.zip(before.cpu).map(|(after, before)| after.saturating_sub(before));
+        let usage = Usage { wall: started.elapsed(), cpu, peak_memory: after.peak_memory };
+        tracing::debug!(sandbox = self.hostname, step = number, ?status, ?cause, ?usage, "a step ended");
+        Ok(Exit { status, cause, usage, timeline })
+    }
+
+    /// A runtime that failed ends with a code like any step. Its log tells them apart.
+    async fn judge_failure(
+        &self,
+        status: ExitStatus,
+        plan: &Plan,
+        step: &Step,
+        out: &mut dyn Output,
+    ) -> Result<ExitStatus, RuntimeError> {
+        match outcome::not_started(&plan.log) {
+            None => Ok(status),
+            Some(NotStarted::Directory(why)) => {
+                Err(RuntimeError::Refused(format!("the step can't begin in {:?}: {why}", step.cwd)))
+            }
+            Some(NotStarted::Runtime(detail)) => {
+                Err(RuntimeError::Start { runtime: self.shared.program.family.name().to_owned(), detail })
+            }
+            Some(NotStarted::Program { code, why }) => {
+                let line = format!("failed to run {:?}: {why}\n", step.argv[0]);
+                out.write(Stream::Stderr, line.as_bytes())
+                    .await
+                    .map_err(RuntimeError::io("pass on the output of a step"))?;
+                Ok(ExitStatus::Code(code))
+            }
+        }
+    }
+
+    /// Writes down what is to run, and what is to be mounted before.
+    fn plan(&self, step: &Step, image: &Image, number: u32) -> Result<Plan, RuntimeError> {
+        let (slot, instance, program) = (self.slot()?, &self.shared.instance, &self.shared.program);
+        let disk = RuntimeError::io("prepare the root file system of a step");
+        let writable = root::make_writable(&slot.volume.path, number).map_err(disk)?;
+        let here = instance.here();
+        let container = Container {
+            step,
+            image: &image.config,
+            user: &user::resolve(&image.config.user, &image.layers)?,
+            hostname: &self.hostname,
+            root: &here.join(ROOT),
+            workspace: &here.join(WORKSPACE),
+            group: program.family.makes_groups().then(|| self.shared.group_for_runtime(&slot.id)),
+        };
+        let spec = self
+            .shared
+            .writer
+            .spec(&container, self.shared.filter.known())
+            .map_err(|error| RuntimeError::Host(error.to_string()))?;
+        let json = serde_json::to_vec(&spec).map_err(io::Error::from);
+        let written = json.and_then(|json| fs::write(slot.bundle.join("config.json"), json));
+        written.map_err(RuntimeError::io("write the configuration of a step"))?;
+        let log = slot.bundle.join(format!("log-{number}"));
+        let id = container_id(&slot.id, number);
+        let pid_file = program.family.leaves().then(|| slot.bundle.join(format!("pid-{number}")));
+        let state = instance.runtime_state();
+        Ok(Plan {
+            layers: root::topmost_first(&image.layers),
+            skeleton: writable.skeleton.to_owned(),
+            upper: writable.upper,
+            work: writable.work,
+            root: ROOT.to_owned(),
+            program: program.path.clone(),
+            arguments: program.run_arguments(&state, &log, pid_file.as_deref(), (&slot.bundle, &id)),
+            here,
+            log,
+            pid_file,
+        })
+    }
+
+    /// Starts the step by the launcher that waits, or by a new one.
+    async fn start(&mut self, plan: &Plan) -> Result<Started, RuntimeError> {
+        let waiting = self.slot.as_mut().and_then(|slot| slot.launcher.take());
+        if let Some(waiting) = waiting {
+            match waiting.start(plan).await {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                result => return result.map_err(RuntimeError::io("start a step")),
+            }
+        }
+        self.start_afresh(plan).await
+    }
+
+    async fn start_afresh(&self, plan: &Plan) -> Result<Started, RuntimeError> {
+        let context = || RuntimeError::io("start a step");
+        let fresh = self.slot()?.launcher(&self.shared).map_err(context())?;
+        fresh.start(plan).await.map_err(context())
+    }
+
+    /// Waits for the step's end. A launcher that does not take its plan is replaced, once.
+    async fn wait(
+        &self,
+        mut started: Started,
+        plan: &Plan,
+        out: &mut dyn Output,
+        stop: &CancellationToken,
+    ) -> Result<Ended, RuntimeError> {
+        let (group, grace) = (&self.slot()?.group, self.shared.grace);
+        let (child, deaf) = started.parts();
+        tokio::select! {
+            ended = supervise(child, group, out, stop, grace) => return ended,
+            () = deaf => {}
+        }
+        tracing::warn!(sandbox = self.hostname, "a launcher does not answer; another one takes its place");
+        started.child.kill().await.map_err(RuntimeError::io("end a launcher"))?;
+        group.kill().await.map_err(RuntimeError::io("end a launcher"))?;
+        if started.has_plan() {
+            // It woke up meanwhile: nothing may be run twice.
+            return Err(RuntimeError::Host(
+                "the process that starts a step did not answer in time".to_owned(),
+            ));
+        }
+        let mut fresh = self.start_afresh(plan).await?;
+        supervise(&mut fresh.child, group, out, stop, grace).await
+    }
+
+    /// Where a runtime stays and tells a signal as a code, somebody who knows.
+    fn witness(&self, launched: &Started) -> Option<Witness> {
+        let tells_codes = self.shared.program.family == Family::Crun;
+        launched.child.id().filter(|_| tells_codes).map(Witness::of)
+    }
+
+    /// Where the OCI runtime keeps what it knows of a step while it runs.
+    fn container_state(&self, number: u32) -> Option<PathBuf> {
+        let slot = self.slot.as_ref()?;
+        Some(self.shared.instance.runtime_state().join(container_id(&slot.id, number)))
+    }
+}
+
+fn container_id(slot: &str, step: u32) -> String {
+    format!("{slot}.{step}")
+}
