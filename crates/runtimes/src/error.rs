@@ -1,6 +1,7 @@
 //! What can go wrong with a sandbox. Never the job's own failure: that is an [`crate::Exit`].
 
 use images::ImageError;
+use std::path::PathBuf;
 
 /// The machinery failed, or refused.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,14 @@ pub enum RuntimeError {
         /// How it failed.
         #[source]
         source: std::io::Error,
+    },
+    /// The disk of this host, on which all jobs' disks lie, has no room left.
+    #[error("the disk of this host is full: {free} bytes are free at {}", path.display())]
+    HostDiskFull {
+        /// The state directory, which lies on it.
+        path: PathBuf,
+        /// What is free, in bytes.
+        free: u64,
     },
     /// The OCI runtime could not start the container.
     #[error("{runtime} could not start the container: {detail}")]

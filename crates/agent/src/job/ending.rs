@@ -95,6 +95,9 @@ impl Failure {
         let reason = match error {
             RuntimeError::Image(image) => of_image(image),
             RuntimeError::Refused(_) => EndReason::BadJob,
+            RuntimeError::HostDiskFull { path, free } => {
+                EndReason::HostDiskFull { path: path.to_string_lossy().into_owned(), free: *free }
+            }
             RuntimeError::Io { source, .. } if has_no_room(source) => return Self::no_room(chain(error)),
             _ => EndReason::Sandbox,
         };
@@ -220,6 +223,14 @@ mod tests {
             let Failure::Broke { reason, message } = Failure::of_runtime(&error.into()) else { panic!() };
             assert_eq!(reason, expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_below_the_jobs_is_passed_on_with_its_evidence() {
+        let fault = RuntimeError::HostDiskFull { path: "/state".into(), free: 7 };
+        let Failure::Broke { reason, message } = Failure::of_runtime(&fault) else { panic!() };
+        assert_eq!(reason, EndReason::HostDiskFull { path: "/state".to_owned(), free: 7 });
+        assert_eq!(message, "the disk of this host is full: 7 bytes are free at /state");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) mod profile;
 mod program;
 mod pump;
 pub(crate) mod remove;
+mod room;
 mod root;
 mod sandbox;
 mod shared;
@@ -96,12 +97,15 @@ impl Runtime for OciRuntime {
             )));
         }
         self.shared.check_limits(&spec.limits)?;
-        let slot = match self.shared.take_spare(spec.limits.disk) {
-            Some(spare) => spare,
-            None => Slot::make(&self.shared, spec.limits.disk).await?,
+        let (name, disk) = (spec.name.clone(), spec.limits.disk);
+        let made = async {
+            let slot = match self.shared.take_spare(disk) {
+                Some(spare) => spare,
+                None => Slot::make(&self.shared, disk).await?,
+            };
+            OciSandbox::new(Arc::clone(&self.shared), slot, spec).await
         };
-        let name = spec.name.clone();
-        let sandbox = OciSandbox::new(Arc::clone(&self.shared), slot, spec).await?;
+        let sandbox = made.await.map_err(|error| self.shared.host_disk.explain(error))?;
         tracing::debug!(sandbox = name, elapsed = ?begun.elapsed(), "opened a sandbox");
         Ok(Box::new(sandbox))
     }

@@ -31,13 +31,12 @@ pub(super) fn status(of: std::process::ExitStatus, known: Option<i32>) -> ExitSt
     }
 }
 
-/// Which limit ended the step, if it failed and one did.
+/// Whether the step was stopped, or failed for want of memory.
 pub(super) fn cause(
     status: ExitStatus,
     stopped: bool,
     limits: &Limits,
     (before, after): (Reading, Reading),
-    full: Option<u64>,
 ) -> Option<Cause> {
     if stopped {
         return Some(Cause::Stopped);
@@ -46,8 +45,7 @@ pub(super) fn cause(
         return None;
     }
     let out_of_memory = limits.memory.filter(|_| after.oom_kills > before.oom_kills);
-    let memory = |limit| Cause::OutOfMemory { limit, peak: after.peak_memory.unwrap_or(limit) };
-    out_of_memory.map(memory).or(full.map(|limit| Cause::DiskFull { limit }))
+    out_of_memory.map(|limit| Cause::OutOfMemory { limit, peak: after.peak_memory.unwrap_or(limit) })
 }
 
 /// Why a runtime did not start the step.
@@ -176,11 +174,10 @@ mod tests {
         let limits = Limits { memory: Some(10), ..Limits::default() };
         let killed = Reading { oom_kills: 1, peak_memory: Some(9), cpu: None };
         let readings = (Reading::default(), killed);
-        assert_eq!(cause(ExitStatus::Code(0), false, &limits, readings, Some(5)), None);
+        assert_eq!(cause(ExitStatus::Code(0), false, &limits, readings), None);
         let memory = Some(Cause::OutOfMemory { limit: 10, peak: 9 });
-        assert_eq!(cause(ExitStatus::Code(1), false, &limits, readings, Some(5)), memory);
-        let disk = Some(Cause::DiskFull { limit: 5 });
-        assert_eq!(cause(ExitStatus::Code(1), false, &limits, (killed, killed), Some(5)), disk);
-        assert_eq!(cause(ExitStatus::Code(0), true, &limits, readings, None), Some(Cause::Stopped));
+        assert_eq!(cause(ExitStatus::Code(1), false, &limits, readings), memory);
+        assert_eq!(cause(ExitStatus::Code(1), false, &limits, (killed, killed)), None);
+        assert_eq!(cause(ExitStatus::Code(0), true, &limits, readings), Some(Cause::Stopped));
     }
 }

@@ -78,6 +78,7 @@ impl Sandbox for OciSandbox {
             () = stop.cancelled() => return Ok(stopped_before_start(begun)),
         };
         let exit = self.run_image(&step, &image, out, stop, begun).await;
+        let exit = exit.map_err(|error| self.shared.host_disk.explain(error));
         let shared = Arc::clone(&self.shared);
         if let Some(slot) = &mut self.slot {
             if exit.is_err() {

@@ -6,6 +6,7 @@ use super::filter::Filter;
 use super::guardian::Guardian;
 use super::instance::{Instance, parent_group};
 use super::program::Program;
+use super::room::HostDisk;
 use super::slot::Slot;
 use super::{Helper, OciOptions};
 use crate::cgroup::{Controller, Group, Hierarchies};
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) instance: Instance,
     pub(super) host: Hierarchies,
     pub(super) disks: Disks,
+    pub(super) host_disk: HostDisk,
     pub(super) writer: Writer,
     pub(super) filter: Filter,
     pub(super) helper: Helper,
@@ -59,6 +61,7 @@ impl Shared {
             instance,
             host,
             disks,
+            host_disk: HostDisk::new(options.state_dir),
             writer,
             filter: Filter::new(program.family),
             program,

@@ -4,12 +4,13 @@ use super::config::Container;
 use super::launcher::{Plan, Started};
 use super::outcome::{self, NotStarted};
 use super::program::Family;
+use super::room::Seen;
 use super::root::{self, ROOT, WORKSPACE};
 use super::sandbox::OciSandbox;
 use super::supervise::{Ended, supervise};
 use super::user;
 use super::witness::Witness;
-use crate::{Exit, ExitStatus, Output, RuntimeError, Step, Stream, Timeline, Usage};
+use crate::{Cause, Exit, ExitStatus, Output, RuntimeError, Step, Stream, Timeline, Usage};
 use images::Image;
 use std::fs;
 use std::io;
@@ -48,7 +49,12 @@ impl OciSandbox {
         self.shared.filter.learn(self.container_state(number));
 
         let slot = self.slot()?;
-        let ended = self.wait(launched, &plan, out, stop).await?;
+        let (volume, host_disk) = (&slot.volume, &self.shared.host_disk);
+        let mut seen = Seen::default();
+        let ended = tokio::select! {
+            ended = self.wait(launched, &plan, out, stop) => ended?,
+            never = seen.watch(volume, host_disk) => match never {},
+        };
         let after = slot.group.read();
         let signal = match (outcome::maybe_signal(ended.status), witness) {
             (None, _) => None,
@@ -59,8 +65,12 @@ impl OciSandbox {
         if status != ExitStatus::Code(0) && !ended.stopped {
             status = self.judge_failure(status, &plan, step, out).await?;
         }
-        let full = slot.volume.size.filter(|_| slot.volume.is_full());
-        let cause = outcome::cause(status, ended.stopped, &self.limits, (before, after), full);
+        let failed = status != ExitStatus::Code(0);
+        let mut cause = outcome::cause(status, ended.stopped, &self.limits, (before, after));
+        if cause.is_none() {
+            let full = seen.judge(volume, host_disk, failed).await?;
+            cause = full.filter(|_| failed).map(|limit| Cause::DiskFull { limit });
+        }
         if let (Some(signal), None) = (ended.status.signal(), cause) {
             // The step's own end comes as a code; this is somebody's who killed the runtime.
             let name = self.shared.program.family.name();

@@ -5,19 +5,24 @@
 
 use super::loop_device::{LoopDevice, shut_down};
 use super::remove::remove_tree;
+use super::room::Room;
 use super::root::{ROOT, WORKSPACE, make_dir};
 use crate::RuntimeError;
-use rustix::fs::statvfs;
+use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// Below this ext4 has no room for itself.
 const SMALLEST: u64 = 8 << 20;
 /// A disk with less than this left, in bytes, is full: what did not fit was rarely one byte.
 const FULL_BELOW: u64 = 1 << 20;
+/// A large disk is full below this part of it: what did not fit may be larger, and gone once one looks.
+const FULL_PART: u64 = 512;
 /// No journal: the file system never outlives its job. No lazy work that would go on in the
 /// background, no discarding of blocks that a new sparse file does not have.
 const MKFS: [&str; 9] = [
@@ -39,6 +44,8 @@ pub(super) struct Volume {
     pub(super) path: PathBuf,
     /// Bytes; `None` when nothing is enforced.
     pub(super) size: Option<u64>,
+    /// Hears of writes that failed since it was opened.
+    root: Option<Arc<OwnedFd>>,
 }
 
 impl Volume {
@@ -50,8 +57,9 @@ impl Volume {
         // The loop device keeps the file alive as long as it is needed, and no longer.
         let _ = fs::remove_file(&image);
         made?;
-        let volume = Self { path, size: Some(size) };
-        if let Err(error) = volume.lay_out() {
+        let mut volume = Self { path, size: Some(size), root: None };
+        let ready = volume.lay_out().and_then(|()| volume.hold());
+        if let Err(error) = ready {
             volume.remove()?;
             return Err(RuntimeError::io("lay out a job's disk")(error));
         }
@@ -78,7 +86,7 @@ impl Volume {
     /// A plain directory, in which nothing is enforced.
     pub(super) fn plain(path: PathBuf) -> Result<Self, RuntimeError> {
         fs::create_dir(&path).map_err(RuntimeError::io("make a job's directory"))?;
-        let volume = Self { path, size: None };
+        let volume = Self { path, size: None, root: None };
         volume.lay_out().map_err(RuntimeError::io("lay out a job's directory"))?;
         Ok(volume)
     }
@@ -93,11 +101,24 @@ impl Volume {
         self.path.join(WORKSPACE)
     }
 
-    /// Whether there is no room left, of bytes or of files.
-    pub(super) fn is_full(&self) -> bool {
-        let full =
-            |stat: rustix::fs::StatVfs| stat.f_bavail * stat.f_frsize < FULL_BELOW || stat.f_favail == 0;
-        self.size.is_some() && statvfs(&self.path).is_ok_and(full)
+    fn hold(&mut self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.root = Some(Arc::new(open(&self.path, flags, Mode::empty())?));
+        Ok(())
+    }
+
+    /// Whether that is next to no room left on it, for bytes or for files.
+    pub(super) fn is_full_with(&self, room: Room) -> bool {
+        let full = |size: u64| room.bytes < FULL_BELOW.max(size / FULL_PART) || room.files == 0;
+        self.size.is_some_and(full)
+    }
+
+    /// Whether something that was written to it, and not removed, could not be stored. Writes out what
+    /// waits to be.
+    pub(super) async fn has_lost_writes(&self) -> bool {
+        let Some(root) = self.root.clone() else { return false };
+        let stored = tokio::task::spawn_blocking(move || rustix::fs::syncfs(&*root)).await;
+        !matches!(stored, Ok(Ok(())))
     }
 
     /// Removes it with all that is in it. Can be run twice.

@@ -53,6 +53,10 @@ macro_rules! runtime_suites {
                 a_limit_that_can_not_be_enforced_is_said_or_refused,
                 a_limit_that_can_not_be_set_leaves_nothing,
             }
+            room {
+                a_disk_that_was_full_is_named_when_the_step_has_cleaned_up,
+                a_full_disk_of_the_host_is_not_the_jobs_fault,
+            }
             launch {
                 a_launcher_that_is_stopped_is_replaced,
                 a_step_whose_launcher_is_stopped_can_be_stopped,

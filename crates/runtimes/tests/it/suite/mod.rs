@@ -7,4 +7,5 @@ pub(crate) mod exits;
 pub(crate) mod launch;
 pub(crate) mod limits;
 pub(crate) mod output;
+pub(crate) mod room;
 pub(crate) mod security;

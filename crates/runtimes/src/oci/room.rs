@@ -1,0 +1,189 @@
+//! Room on a job's disk and on the host's, below it.
+//!
+//! A job may fill its disk and have cleaned up when it fails. The kernel keeps no record of that; only
+//! who looked meanwhile knows. And
+//! disks of jobs are larger, together, than what they lie on: when the host has no room, a job meets
+//! I/O errors, or nothing at all until what it wrote is read again. Neither is its fault.
+
+use super::volume::Volume;
+use crate::RuntimeError;
+use rustix::fs::statvfs;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often to look: as often as the disk could be full by then, within these. It could at once, but
+/// looking costs too.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const SHORTEST_IDLE_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// Bytes that a step may write in a second, which is more than most disks take.
+const QUICKEST: u64 = 4 << 30;
+/// A host with less than this left, in bytes, has no room: file systems keep some for themselves.
+const HOST_FULL_BELOW: u64 = 16 << 20;
+
+/// What is free of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) bytes: u64,
+    pub(super) files: u64,
+}
+
+impl Room {
+    /// What a process without privileges may still write, if that can be told.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let stat = statvfs(path).ok()?;
+        Some(Self { bytes: stat.f_bavail.saturating_mul(stat.f_frsize), files: stat.f_favail })
+    }
+}
+
+/// The disk that all jobs' disks lie on.
+#[derive(Debug)]
+pub(super) struct HostDisk {
+    state_dir: PathBuf,
+}
+
+impl HostDisk {
+    pub(super) fn new(state_dir: PathBuf) -> Self {
+        Self { state_dir }
+    }
+
+    /// What is free when next to nothing is.
+    fn full(&self) -> Option<u64> {
+        let stat = statvfs(&self.state_dir).ok()?;
+        // What is set aside for root is there for us.
+        Some(stat.f_bfree.saturating_mul(stat.f_frsize)).filter(|free| *free < HOST_FULL_BELOW)
+    }
+
+    /// The failure, or what it comes of.
+    pub(super) fn explain(&self, error: RuntimeError) -> RuntimeError {
+        match (&error, self.full()) {
+            (RuntimeError::Image(_) | RuntimeError::Refused(_), _) | (_, None) => error,
+            (_, Some(free)) => self.fault(free),
+        }
+    }
+
+    fn fault(&self, free: u64) -> RuntimeError {
+        RuntimeError::HostDiskFull { path: self.state_dir.clone(), free }
+    }
+}
+
+/// What is left of something, over time.
+#[derive(Debug, Default, Clone, Copy)]
+struct Gauge {
+    left: u64,
+    /// What went away per second, when last looked at.
+    speed: f64,
+}
+
+impl Gauge {
+    /// Takes what is left `elapsed` after the last look. Whether nothing was left in between: there is
+    /// more now, and as quickly as it went away before, it would have been used up.
+    fn look(&mut self, left: u64, elapsed: Duration) -> bool {
+        let ran_out = left > self.left && self.speed * elapsed.as_secs_f64() > self.left as f64;
+        let used = self.left.saturating_sub(left) as f64;
+        *self = Self { left, speed: used / elapsed.as_secs_f64().max(f64::EPSILON) };
+        ran_out
+    }
+
+    /// Half the time in which it is used up as quickly as lately.
+    fn pause(self) -> Option<Duration> {
+        let seconds = self.left as f64 / self.speed / 2.0;
+        (self.speed > 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST_PAUSE.as_secs_f64())))
+    }
+}
+
+/// What was seen while a step ran.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Seen {
+    own_full: bool,
+    /// The least that was free of the host's disk when that was full.
+    host_free: Option<u64>,
+    bytes: Gauge,
+    files: Gauge,
+    at: Option<Instant>,
+}
+
+impl Seen {
+    fn look(&mut self, volume: &Volume, host: &HostDisk) {
+        self.host_free = self.host_free.into_iter().chain(host.full()).min();
+        let Some(room) = Room::of(&volume.path) else { return };
+        let now = Instant::now();
+        let elapsed = self.at.replace(now).map_or(Duration::ZERO, |before| now - before);
+        let ran_out = [self.bytes.look(room.bytes, elapsed), self.files.look(room.files, elapsed)];
+        self.own_full |= volume.is_full_with(room) || (volume.size.is_some() && ran_out.contains(&true));
+    }
+
+    fn pause(&self) -> Duration {
+        let at_best = Duration::from_secs_f64(self.bytes.left as f64 / QUICKEST as f64);
+        let idle = at_best.max(SHORTEST_IDLE_PAUSE);
+        [self.bytes.pause(), self.files.pause()]
+            .into_iter()
+            .flatten()
+            .fold(idle, Duration::min)
+            .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    }
+
+    /// Looks until it is dropped.
+    pub(super) async fn watch(&mut self, volume: &Volume, host: &HostDisk) -> Infallible {
+        // The step is just starting, and needs the processor more.
+        tokio::time::sleep(SHORTEST_IDLE_PAUSE).await;
+        loop {
+            self.look(volume, host);
+            tokio::time::sleep(self.pause()).await;
+        }
+    }
+
+    /// The size of the job's disk if that was full while the step ran, or is.
+    ///
+    /// # Errors
+    /// When the host's disk was full, or is, and the step has `failed`, or has lost what it wrote.
+    pub(super) async fn judge(
+        mut self,
+        volume: &Volume,
+        host: &HostDisk,
+        failed: bool,
+    ) -> Result<Option<u64>, RuntimeError> {
+        self.look(volume, host);
+        if let Some(free) = self.host_free
+            && (failed || volume.has_lost_writes().await)
+        {
+            return Err(host.fault(free));
+        }
+        Ok(volume.size.filter(|_| self.own_full))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    fn gauge(looks: &[(u64, u32)]) -> (Gauge, bool) {
+        let mut gauge = Gauge { left: 1_000, speed: 0.0 };
+        let ran_out = looks.iter().map(|(left, after)| gauge.look(*left, MILLISECOND * *after)).last();
+        (gauge, ran_out.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_would_have_been_used_up_between_two_looks_was() {
+        assert!(gauge(&[(500, 10), (1_000, 11)]).1);
+        assert!(!gauge(&[(500, 10), (1_000, 9)]).1, "something was left when more came");
+        assert!(!gauge(&[(500, 10), (400, 11)]).1, "it went on more slowly");
+        assert!(!gauge(&[(1_000, 10), (1_000, 1_000)]).1 && !gauge(&[(1_000, 10), (2_000, 1_000)]).1);
+    }
+
+    #[test]
+    fn one_looks_more_often_the_sooner_it_may_be_used_up() {
+        assert_eq!(gauge(&[(1_000, 10)]).0.pause(), None, "it is not used");
+        assert_eq!(gauge(&[(500, 10)]).0.pause(), Some(MILLISECOND * 5));
+        assert_eq!(gauge(&[(500, 10), (100, 10)]).0.pause(), Some(Duration::from_micros(1_250)));
+        let seen = |bytes, files| Seen { bytes, files, ..Seen::default() }.pause();
+        let full = |left| Gauge { left, speed: 0.0 };
+        assert_eq!(seen(full(100 << 30), full(9)), LONGEST_PAUSE);
+        assert_eq!(seen(full(QUICKEST / 100), full(9)), MILLISECOND * 10);
+        assert_eq!(seen(full(0), full(9)), SHORTEST_IDLE_PAUSE);
+        assert_eq!(seen(full(100 << 30), Gauge { left: 10, speed: 1e9 }), SHORTEST_PAUSE);
+    }
+}
