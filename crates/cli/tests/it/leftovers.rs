@@ -79,8 +79,18 @@ impl Process {
         self.link(&format!("ns/{kind}"))
     }
 
+    /// It has ended, and the host's first process has not taken note yet. Some do so only every few seconds.
+    fn is_forgotten(&self) -> bool {
+        // After the name, which may hold anything but ends with the last parenthesis: state and parent.
+        let stat = self.text("stat");
+        stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z 1 "))
+    }
+
     /// Says so when it is an agent below `dir`, its helper, or a process of a job.
     fn left_by(&self, dir: &str, group: &str) -> Option<String> {
+        if self.is_forgotten() {
+            return None;
+        }
         let own = Self("/proc/self".into());
         let elsewhere: Vec<String> = ["mnt", "pid", "net"]
             .into_iter()
