@@ -12,6 +12,7 @@ pub mod reason;
 pub mod redact;
 pub mod spec;
 pub mod state;
+mod unique;
 
 pub use clock::Clock;
 pub use files::FileSpec;

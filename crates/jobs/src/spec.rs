@@ -2,6 +2,7 @@
 
 use crate::files::{self, BadFile, FileSpec, MAX_PATH, MAX_PATH_PART};
 use crate::name::{self, BadName};
+use crate::unique;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,9 @@ pub const MAX_SECRET_BYTES: usize = 64 << 10;
 pub const MAX_VARIABLE_BYTES: usize = (128 << 10) - 1;
 /// Bytes of one step's environment at most, for the same reason.
 pub const MAX_ENVIRONMENT_BYTES: usize = 1 << 20;
+/// Bytes of the environments of all steps together at most. The job's own variables count for each step:
+/// whoever runs the job is given all of them.
+pub const MAX_ENVIRONMENTS_BYTES: usize = 32 << 20;
 
 /// A job as a user submits it: JSON in the API, YAML in a job file.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +35,10 @@ pub struct JobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rev: Option<String>,
     /// Environment of every step.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
     pub env: BTreeMap<String, String>,
     /// Environment of every step whose values must not reach a log. Never given back by the API.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
     pub secrets: BTreeMap<String, String>,
     /// Files to put into the workspace before the first step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -58,7 +62,7 @@ pub struct StepSpec {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dir: String,
     /// Environment of this step; wins over the job's.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
     pub env: BTreeMap<String, String>,
 }
 
@@ -155,6 +159,12 @@ pub enum BadSpec {
         /// Bytes of all `NAME=value` together.
         size: usize,
     },
+    /// More variables than one message can tell.
+    #[error(
+        "the environments of all steps take {0} bytes, with the job's variables in each of them: at most \
+             {MAX_ENVIRONMENTS_BYTES} are allowed together; put large values into a file"
+    )]
+    LargeEnvironments(usize),
     /// More secret text than can be kept out of logs at a bearable price.
     #[error("the job's secrets take {0} bytes: at most {MAX_SECRET_BYTES} are allowed together")]
     LargeSecrets(usize),
@@ -224,13 +234,16 @@ impl JobSpec {
         if secrets > MAX_SECRET_BYTES {
             return Err(BadSpec::LargeSecrets(secrets));
         }
+        let of_each = bytes(&self.env) + secrets;
+        let mut all = 0;
         for (index, step) in self.steps.iter().enumerate() {
-            let size = bytes(&self.env) + bytes(&step.env) + secrets;
+            let size = of_each + bytes(&step.env);
             if size > MAX_ENVIRONMENT_BYTES {
                 return Err(BadSpec::LargeEnvironment { step: step.key(index), size });
             }
+            all += size;
         }
-        Ok(())
+        if all > MAX_ENVIRONMENTS_BYTES { Err(BadSpec::LargeEnvironments(all)) } else { Ok(()) }
     }
 
     fn size(&self) -> usize {

@@ -69,6 +69,11 @@ fn what_no_program_could_be_started_with_is_refused() {
     assert!(long.contains("variable A takes 131072 bytes"), "{long}");
     let much = refusal(|s| (0..9).for_each(|n| drop(s.env.insert(format!("A{n}"), "x".repeat(130_000)))));
     assert!(much.contains("environment of step 0"), "{much}");
+    let many_times = refusal(|s| {
+        (0..8).for_each(|n| drop(s.env.insert(format!("A{n}"), "x".repeat(125_000))));
+        s.steps = vec![s.steps[0].clone(); 34];
+    });
+    assert!(many_times.contains("environments of all steps take 34000816 bytes"), "{many_times}");
     let secrets = refusal(|s| drop(s.secrets.insert("S".into(), "x".repeat(65_536))));
     assert!(secrets.contains("65538 bytes") && !secrets.contains("xxx"), "{secrets}");
     assert!(refusal(|s| s.steps[0].dir = "d".repeat(256)).contains("255"));
