@@ -7,7 +7,7 @@ use crate::model::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{JobId, Lease};
+use jobs::{JobId, JobSpec, Lease};
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
 
@@ -28,6 +28,9 @@ pub trait Store: Send + Sync {
 
     /// One job.
     async fn job(&self, id: JobId) -> Result<JobRow>;
+
+    /// What the user asked for, without the secrets.
+    async fn spec(&self, id: JobId) -> Result<JobSpec>;
 
     /// Jobs, newest first; a few hundred at most, whatever the limit.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>>;

@@ -14,13 +14,17 @@ pub struct NewJob {
     pub commit: String,
 }
 
-/// A job as it is now.
+/// A job as it is now. What was asked for beyond this may be megabytes, and is [`crate::Store::spec`].
 #[derive(Debug, Clone)]
 pub struct JobRow {
     /// Its id.
     pub id: JobId,
-    /// What the user asked for, without the secrets.
-    pub spec: JobSpec,
+    /// Its queue.
+    pub queue: String,
+    /// Its repository's name, if it has one.
+    pub repo: Option<String>,
+    /// The revision that was asked for.
+    pub rev: Option<String>,
     /// The commit to check out; empty without a repository.
     pub commit: String,
     /// State, epoch, holder and counters.
@@ -57,6 +61,8 @@ pub struct JobFilter {
 pub struct Claimed {
     /// The job, in its new epoch.
     pub job: JobRow,
+    /// What the user asked for, without the secrets.
+    pub spec: JobSpec,
     /// Its secrets: variable name and value.
     pub secrets: std::collections::BTreeMap<String, String>,
     /// The job token of this epoch: 40 hex digits. Only its hash is stored.

@@ -7,7 +7,10 @@ pub(crate) mod shared;
 
 use http::HeaderMap;
 
-/// The value of the `Authorization` header. One that is not text is as good as none.
+/// The value of the `Authorization` header. One that is not text is as good as none, and so are several:
+/// whoever looks at requests before us may have seen another one.
 fn authorization(headers: &HeaderMap) -> Option<&str> {
-    headers.get(http::header::AUTHORIZATION)?.to_str().ok()
+    let mut values = headers.get_all(http::header::AUTHORIZATION).iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    only?.to_str().ok()
 }

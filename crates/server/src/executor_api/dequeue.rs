@@ -3,7 +3,7 @@
 use super::given::{self, Given};
 use super::queue::Queue;
 use super::version::payload_version;
-use super::{Failure, job_builder, long_poll, payload};
+use super::{Failure, bounds, job_builder, long_poll, payload};
 use crate::app::App;
 use crate::auth::shared::SharedAuth;
 use crate::delivery::{self, Unflushed};
@@ -74,9 +74,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Checks everything before a job is claimed, so that a bad request costs no job its place.
     fn new(request: DequeueRequest, queues: Vec<String>, multi: bool) -> Result<Self, Failure> {
-        if request.executor_name.is_empty() {
-            return Err(Failure::internal("worker hostname cannot be empty"));
-        }
+        bounds::check_name(&request.executor_name)?;
         let payload =
             payload_version(&request.version).map_err(|fault| Failure::internal(fault.to_string()))?;
         Ok(Self { executor: request.executor_name, payload, queues, multi })
@@ -112,12 +110,12 @@ async fn job_answer(
     }
     tracing::info!(
         job = %claimed.job.id,
-        queue = claimed.job.spec.queue,
+        queue = claimed.job.queue,
         executor = asked.executor,
         attempt = claimed.job.record.attempt(),
         "gave out a job"
     );
-    let queue = asked.multi.then(|| claimed.job.spec.queue.clone());
+    let queue = asked.multi.then(|| claimed.job.queue.clone());
     let answer = Json(job_builder::build(claimed, asked.payload, queue)).into_response();
     Ok(delivery::with(answer, undelivered, unflushed))
 }
@@ -162,7 +160,7 @@ fn in_fair_order(app: &App, queues: &[String]) -> Vec<String> {
 
 /// Whether what the job needs is still there.
 async fn can_be_run(app: &App, claimed: &Claimed) -> Result<Result<(), String>, Failure> {
-    let Some(name) = &claimed.job.spec.repo else { return Ok(Ok(())) };
+    let Some(name) = &claimed.job.repo else { return Ok(Ok(())) };
     let found =
         app.store.repository(name).await.map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))?;
     Ok(found.map(drop).ok_or_else(|| format!("repository {name:?} was removed after the job was submitted")))

@@ -1,7 +1,7 @@
 //! Hearing which jobs are alive.
 
 use super::queue::Queue;
-use super::{Failure, payload};
+use super::{Failure, bounds, payload};
 use crate::app::App;
 use crate::auth::shared::SharedAuth;
 use axum::Json;
@@ -50,9 +50,7 @@ pub(super) async fn multi(State(app): State<App>, _: SharedAuth, body: Body) -> 
 
 async fn read(app: &App, body: Body) -> Result<HeartbeatReceived, Failure> {
     let heartbeat: HeartbeatReceived = payload::read(app, body, app.limits.call_body).await?;
-    if heartbeat.executor_name.is_empty() {
-        return Err(Failure::internal("worker hostname cannot be empty"));
-    }
+    bounds::check_name(&heartbeat.executor_name)?;
     Ok(heartbeat)
 }
 
@@ -86,7 +84,8 @@ fn job_id(text: &IdText, operation: &str) -> Result<JobId, Failure> {
 
 /// Notes the executor. A failure costs nothing but a stale list of executors, so it is only logged.
 async fn register(app: &App, heartbeat: &HeartbeatReceived, queues: &[String]) {
-    let noted = app.store.upsert_executor(&heartbeat.executor_name, queues, &heartbeat.telemetry).await;
+    let telemetry = bounds::shortened(&heartbeat.telemetry);
+    let noted = app.store.upsert_executor(&heartbeat.executor_name, queues, &telemetry).await;
     if let Err(fault) = noted {
         tracing::error!(
             executor = heartbeat.executor_name,

@@ -9,20 +9,20 @@ use wire::{DockerStep, Job, JobFile, PayloadVersion};
 
 /// Builds the payload. `queue` is told in answers to multi-queue dequeues only.
 pub(super) fn build(claimed: Claimed, version: PayloadVersion, queue: Option<String>) -> Job {
-    let Claimed { job, secrets, token } = claimed;
-    let steps = job.spec.steps.iter().enumerate();
+    let Claimed { job, spec, secrets, token } = claimed;
+    let steps = spec.steps.iter().enumerate();
     Job {
         version,
         id: job.id,
         token,
         queue,
-        repository_name: job.spec.repo.clone().unwrap_or_default(),
+        repository_name: spec.repo.clone().unwrap_or_default(),
         // The workspace itself, so that a step begins in the checkout.
         repository_directory: String::new(),
         commit: job.commit,
         shallow_clone: true,
-        files: job.spec.files.iter().map(|file| (file.path.clone(), job_file(job.id, file))).collect(),
-        docker_steps: steps.map(|(index, step)| docker_step(&job.spec, index, step, &secrets)).collect(),
+        files: spec.files.iter().map(|file| (file.path.clone(), job_file(job.id, file))).collect(),
+        docker_steps: steps.map(|(index, step)| docker_step(&spec, index, step, &secrets)).collect(),
         redacted_values: secrets.iter().map(|(name, value)| (value.clone(), placeholder(name))).collect(),
         ..Job::default()
     }

@@ -1,7 +1,7 @@
 //! Writing log entries.
 
-use super::Failure;
 use super::job_call::JobCall;
+use super::{Failure, bounds};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
@@ -16,8 +16,8 @@ pub(super) async fn add(
     State(app): State<App>,
     JobCall { id, lease, body: entry }: JobCall<LogEntry>,
 ) -> Result<Response, Failure> {
-    let store = app.store.clone();
-    let added = app.see_through(async move { store.add_log_entry(id, &lease, stored(entry)).await }).await?;
+    let (store, entry) = (app.store.clone(), stored(entry)?);
+    let added = app.see_through(async move { store.add_log_entry(id, &lease, entry).await }).await?;
     let number = added.map_err(|fault| failure("dbworkerstore.AddExecutionLogEntry", &fault))?;
     Ok(Json(number).into_response())
 }
@@ -27,8 +27,8 @@ pub(super) async fn update(
     State(app): State<App>,
     JobCall { id, lease, body: LogEntryUpdate { entry_id, entry } }: JobCall<LogEntryUpdate>,
 ) -> Result<StatusCode, Failure> {
-    let store = app.store.clone();
-    app.see_through(async move { store.put_log_entry(id, &lease, entry_id, stored(entry)).await })
+    let (store, entry) = (app.store.clone(), stored(entry)?);
+    app.see_through(async move { store.put_log_entry(id, &lease, entry_id, entry).await })
         .await?
         .map_err(|fault| failure("dbworkerstore.UpdateExecutionLogEntry", &fault))?;
     Ok(StatusCode::NO_CONTENT)
@@ -53,15 +53,16 @@ pub(super) async fn append(
     }
 }
 
-fn stored(entry: LogEntry) -> NewLogEntry {
-    NewLogEntry {
+fn stored(entry: LogEntry) -> Result<NewLogEntry, Failure> {
+    bounds::check_key(&entry.key)?;
+    Ok(NewLogEntry {
         key: entry.key,
-        command: entry.command,
+        command: entry.command.map(bounds::command),
         start_time: entry.start_time,
         exit_code: entry.exit_code,
         duration_ms: entry.duration_ms,
         out: entry.out,
-    }
+    })
 }
 
 fn failure(operation: &str, fault: &StoreError) -> Failure {

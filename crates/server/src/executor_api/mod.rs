@@ -2,6 +2,7 @@
 //! caller's fault, with bare integers and with `null`.
 
 mod answer;
+mod bounds;
 mod dequeue;
 mod files;
 mod git;

@@ -61,6 +61,8 @@ pub(super) fn git(dir: &Path) -> Command {
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
         .env("GIT_OPTIONAL_LOCKS", "0")
+        // Objects that a source lacks are not looked for where its own configuration says.
+        .env("GIT_NO_LAZY_FETCH", "1")
         .args(["-c", "core.hooksPath=/dev/null"])
         .current_dir(dir)
         .stdin(Stdio::null())

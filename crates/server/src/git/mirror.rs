@@ -5,6 +5,7 @@
 
 use super::command::{git, run};
 use super::fault::GitFault;
+use super::repositories::is_full_id;
 use super::source::Source;
 use crate::config::Limits;
 use std::io;
@@ -91,7 +92,10 @@ impl<'a> Mirror<'a> {
         let mut ask = self.git();
         ask.args(["rev-parse", "--quiet", "--verify", "--end-of-options"]).arg(format!("{rev}^{{commit}}"));
         match run(ask, self.limits.git_lookup).await {
-            Ok(commit) => Ok(Some(String::from_utf8_lossy(&commit).trim().to_owned())),
+            // To git `^main` is a revision as well: all but what leads to main.
+            Ok(commit) => {
+                Ok(Some(String::from_utf8_lossy(&commit).trim().to_owned()).filter(|id| is_full_id(id)))
+            }
             Err(GitFault::Refused { .. }) => Ok(None),
             Err(fault) => Err(fault),
         }

@@ -165,6 +165,6 @@ fn dir_name(id: i64) -> String {
 }
 
 /// A whole SHA-1 or SHA-256 id, which names one commit for ever.
-fn is_full_id(rev: &str) -> bool {
+pub(super) fn is_full_id(rev: &str) -> bool {
     matches!(rev.len(), 40 | 64) && rev.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

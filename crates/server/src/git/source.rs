@@ -46,6 +46,10 @@ pub(crate) enum BadSource {
     #[error("the source's host begins with '-'")]
     OptionHost,
     #[error(
+        "the source URL holds a '?' or '#': give the plain URL of the repository; a user name and a password or          token go before the host, as in https://USER:TOKEN@HOST/PATH"
+    )]
+    Query,
+    #[error(
         "only https and http URLs may hold a password: for ssh, use a key that the server's user can read"
     )]
     Password,
@@ -102,6 +106,13 @@ fn remote(mut url: Url) -> Result<Source, BadSource> {
     if host.starts_with('-') {
         return Err(BadSource::OptionHost);
     }
+    // Whatever stands there is shown to people, and is often a token.
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(BadSource::Query);
+    }
+    if [url.username(), url.password().unwrap_or_default()].into_iter().any(hides_control) {
+        return Err(BadSource::Control);
+    }
     if matches!(url.scheme(), "ssh" | "git") {
         // A user name is how ssh is told the account; it is no secret.
         return match url.password() {
@@ -120,6 +131,11 @@ fn remote(mut url: Url) -> Result<Source, BadSource> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     Ok(Source { shown: url.into(), credentials })
+}
+
+/// Whether a control character comes out when the encoding of a part of a URL is undone, as git does it.
+fn hides_control(part: &str) -> bool {
+    percent_decode_str(part).any(|byte| byte.is_ascii_control())
 }
 
 /// Takes `user:password@` out of every URL in a text.
@@ -174,6 +190,10 @@ mod tests {
             ("ssh://-oProxyCommand=evil/x", BadSource::OptionHost),
             ("ssh://git:pw@host/x", BadSource::Password),
             ("https://", BadSource::NoHost),
+            ("https://host/x?access_token=secret", BadSource::Query),
+            ("ssh://host/x#y", BadSource::Query),
+            ("https://ann%0ahost=evil:pw@host/x", BadSource::Control),
+            ("https://ann:p%00w@host/x", BadSource::Control),
         ] {
             assert_eq!(Source::parse(text), Err(fault), "{text}");
         }

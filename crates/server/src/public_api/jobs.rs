@@ -34,12 +34,12 @@ pub(super) async fn submit(
     })?;
     let running = app.clone();
     let job = app.see_through(async move { enqueue(&running, spec).await }).await??;
-    tracing::info!(job = %job.id, queue = job.spec.queue, "a job was submitted");
+    tracing::info!(job = %job.id, queue = job.queue, "a job was submitted");
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", job.id)) {
         headers.insert(LOCATION, location);
     }
-    Ok((StatusCode::CREATED, headers, Json(views::job_with_steps(job, &[]))))
+    Ok((StatusCode::CREATED, headers, Json(with_steps(&app, job).await?)))
 }
 
 async fn enqueue(app: &App, mut spec: JobSpec) -> Result<JobRow, Refusal> {
@@ -109,9 +109,10 @@ pub(super) async fn cancel(
 
 /// The job with the steps of its latest try.
 pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusal> {
+    let spec = app.store.spec(job.id).await?;
     let entries = match job.record.epoch {
         0 => Vec::new(),
         epoch => app.store.log_entries(job.id, Some(epoch)).await?,
     };
-    Ok(views::job_with_steps(job, &entries))
+    Ok(views::job_with_steps(job, &spec, &entries))
 }

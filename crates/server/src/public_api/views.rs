@@ -3,6 +3,7 @@
 use crate::api::{ExecutorView, FileView, JobView, LogEntryView, RepositoryView, StepView};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{EndReason, JobSpec};
+use std::collections::HashMap;
 use store::{ExecutorRow, FileRow, JobRow, LogEntryRow, RepositoryRow};
 
 /// Three heartbeats of 5 s.
@@ -15,7 +16,7 @@ pub(super) fn job(row: JobRow) -> JobView {
     let blame = row.end.as_ref().map(|end| EndReason::from_detail(end).blame());
     JobView {
         id: row.id.0,
-        queue: row.spec.queue,
+        queue: row.queue,
         state: row.record.state,
         reason: row.end.as_ref().map(|end| end.reason.clone()),
         end: row.end,
@@ -24,8 +25,8 @@ pub(super) fn job(row: JobRow) -> JobView {
         cancel_requested: row.record.cancel_requested,
         attempt: row.record.attempt(),
         executor: row.record.executor,
-        repository: row.spec.repo,
-        rev: row.spec.rev,
+        repository: row.repo,
+        rev: row.rev,
         commit: Some(row.commit).filter(|commit| !commit.is_empty()),
         queued_at: row.queued_at,
         started_at: row.started_at,
@@ -34,21 +35,22 @@ pub(super) fn job(row: JobRow) -> JobView {
     }
 }
 
-/// A job with its steps; `entries` are the log entries of its latest try.
-pub(super) fn job_with_steps(row: JobRow, entries: &[LogEntryRow]) -> JobView {
-    let steps = steps(&row.spec, entries);
+/// A job with the steps it has; `entries` are the log entries of its latest try.
+pub(super) fn job_with_steps(row: JobRow, spec: &JobSpec, entries: &[LogEntryRow]) -> JobView {
+    let steps = steps(spec, entries);
     JobView { steps, ..job(row) }
 }
 
 fn steps(spec: &JobSpec, entries: &[LogEntryRow]) -> Vec<StepView> {
-    let logged = |key: &str| {
-        entries.iter().rev().find(|entry| {
-            STEP_KEYS.iter().any(|prefix| entry.key.strip_prefix(prefix).is_some_and(|rest| rest == key))
-        })
+    let of_step = |entry: &LogEntryRow| {
+        STEP_KEYS.iter().find_map(|prefix| entry.key.strip_prefix(prefix).map(str::to_owned))
     };
+    // The latest entry of a step is the one that counts.
+    let logged: HashMap<String, &LogEntryRow> =
+        entries.iter().filter_map(|entry| Some((of_step(entry)?, entry))).collect();
     let view = |(index, step): (usize, &jobs::StepSpec)| {
         let key = step.key(index);
-        let entry = logged(&key);
+        let entry = logged.get(&key);
         StepView {
             image: step.image.clone(),
             exit_code: entry.and_then(|entry| entry.exit_code),

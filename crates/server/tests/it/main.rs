@@ -1,6 +1,7 @@
 //! The server over real HTTP, on a real store in a temporary directory, with the real git.
 #![expect(clippy::unwrap_used, reason = "a helper of a test may panic like the test itself")]
 
+mod attacks;
 mod auth;
 mod connections;
 mod dequeue;

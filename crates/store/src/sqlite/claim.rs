@@ -9,10 +9,11 @@ use super::statements::statements;
 use super::token;
 use super::values::micros;
 use crate::error::StoreError;
-use crate::model::{Change, Claimed};
+use crate::model::{Change, Claimed, JobRow};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{EndReason, Event, JobId, Lease};
+use jobs::{EndReason, Event, JobId, JobSpec, Lease};
 use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
 
 statements! {
     OLDEST_QUEUED = "SELECT id FROM jobs WHERE state = 'queued' AND queue = ? ORDER BY id LIMIT 1";
@@ -44,10 +45,10 @@ pub(super) async fn claim(
         let with = Circumstances { now, retry: store.retry, message: None, token: Some(&token) };
         let life = Life::load(&mut write, id).await?.advance(&mut write, event, with).await?;
         match contents(&mut write, id).await {
-            Ok((job, secrets)) => {
+            Ok((job, spec, secrets)) => {
                 write.commit().await?;
                 store.announce(Change::Job(id));
-                return Ok(Some(Claimed { job, secrets, token }));
+                return Ok(Some(Claimed { job, spec, secrets, token }));
             }
             // Left where it is, it would be found again by every claim, and block its queue for good.
             Err(StoreError::Corrupt { .. }) => fail_unreadable(store, write, life, executor, now).await?,
@@ -59,9 +60,9 @@ pub(super) async fn claim(
 async fn contents(
     write: &mut Write<'_>,
     id: JobId,
-) -> Result<(crate::JobRow, std::collections::BTreeMap<String, String>), StoreError> {
+) -> Result<(JobRow, JobSpec, BTreeMap<String, String>), StoreError> {
     let job = job_rows::load(write, id).await?;
-    Ok((job, secrets::load(write, id).await?))
+    Ok((job, job_rows::load_spec(write, id).await?, secrets::load(write, id).await?))
 }
 
 async fn fail_unreadable(
@@ -114,8 +115,8 @@ mod tests {
     use sqlx::{AssertSqlSafe, Row};
 
     const FILL: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
-                        INSERT INTO jobs (queue, repository, commit_id, spec, queued_at, state, finished_at) \
-                        SELECT 'batches', '', '', '{}', 0, ?, 0 FROM n";
+                        INSERT INTO jobs (queue, repository, commit_id, queued_at, state, finished_at) \
+                        SELECT 'batches', '', '', 0, ?, 0 FROM n";
 
     /// Both looks walk an index in the order they want, and so stop at the first row.
     #[tokio::test]

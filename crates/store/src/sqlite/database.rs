@@ -140,7 +140,7 @@ async fn connect(options: SqliteConnectOptions, connections: u32) -> Result<Sqli
 }
 
 async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
-    match migrations().run(pool).await {
+    match Migrator::with_migrations(migrations()).run(pool).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => {
             Err(StoreError::UnknownSchema { path: path.display().to_string() })
@@ -150,13 +150,15 @@ async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
 }
 
 /// Every change of the schema, oldest first. Those that were released are never edited again.
-fn migrations() -> Migrator {
+fn migrations() -> Vec<Migration> {
     let jobs = include_str!("../../migrations/0001_jobs.sql").into_sql_str();
     let files = include_str!("../../migrations/0002_files.sql").into_sql_str();
-    Migrator::with_migrations(vec![
+    let specs = include_str!("../../migrations/0003_specs.sql").into_sql_str();
+    vec![
         Migration::new(1, "jobs".into(), MigrationType::Simple, jobs, false),
         Migration::new(2, "files".into(), MigrationType::Simple, files, false),
-    ])
+        Migration::new(3, "specs".into(), MigrationType::Simple, specs, false),
+    ]
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -174,5 +176,32 @@ impl Database {
         std::fs::write(&path, "").unwrap();
         let database = Self::open(&path).await.unwrap();
         (dir, database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_older_database_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("executor.db");
+        std::fs::write(&path, "").unwrap();
+        let old = connect(options(&path), 1).await.unwrap();
+        Migrator::with_migrations(migrations().drain(..1).collect()).run(&old).await.unwrap();
+        let job = "INSERT INTO jobs (queue, repository, commit_id, spec, queued_at) \
+                   VALUES ('batches', ?, '', ?, 0)";
+        for (repository, spec) in
+            [("app", r#"{"rev":"main","steps":[]}"#), ("", r#"{"steps":[]}"#), ("", "?")]
+        {
+            sqlx::query(job).bind(repository).bind(spec).execute(&old).await.unwrap();
+        }
+        old.close().await;
+        let database = Database::open(&path).await.unwrap();
+        let kept = "SELECT rev, spec FROM jobs JOIN job_specs ON job = id ORDER BY id";
+        let kept: Vec<(String, String)> = sqlx::query_as(kept).fetch_all(database.readers()).await.unwrap();
+        let specs: Vec<_> = kept.iter().map(|(rev, spec)| (rev.as_str(), spec.as_str())).collect();
+        assert_eq!(specs, [("main", r#"{"rev":"main","steps":[]}"#), ("", r#"{"steps":[]}"#), ("", "?")]);
     }
 }

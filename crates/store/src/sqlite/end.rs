@@ -119,7 +119,7 @@ async fn stalled(connection: &mut SqliteConnection, cutoff: Timestamp) -> Result
 
 fn announce(store: &SqliteStore, job: &JobRow) {
     if matches!(job.record.state, State::Queued | State::Errored) {
-        store.announce(Change::Queued(job.spec.queue.clone()));
+        store.announce(Change::Queued(job.queue.clone()));
     }
     store.announce(Change::Job(job.id));
 }

@@ -9,7 +9,7 @@ use crate::model::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{JobId, Lease};
+use jobs::{JobId, JobSpec, Lease};
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
 
@@ -23,6 +23,10 @@ impl Store for SqliteStore {
 
     async fn job(&self, id: JobId) -> Result<JobRow> {
         job_rows::job(self, id).await
+    }
+
+    async fn spec(&self, id: JobId) -> Result<JobSpec> {
+        job_rows::spec(self, id).await
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>> {

@@ -11,8 +11,9 @@ use jobs::JobId;
 
 statements! {
     /// The schema's defaults are those of `Record::new()`.
-    INSERT = "INSERT INTO jobs (queue, repository, commit_id, spec, queued_at) VALUES (?, ?, ?, ?, ?) \
+    INSERT = "INSERT INTO jobs (queue, repository, rev, commit_id, queued_at) VALUES (?, ?, ?, ?, ?) \
               RETURNING id";
+    INSERT_SPEC = "INSERT INTO job_specs (job, spec) VALUES (?, ?)";
 }
 
 pub(super) async fn submit(store: &SqliteStore, job: NewJob) -> Result<JobId, StoreError> {
@@ -23,10 +24,11 @@ pub(super) async fn submit(store: &SqliteStore, job: NewJob) -> Result<JobId, St
     let insert = sqlx::query_scalar(INSERT)
         .bind(&spec.queue)
         .bind(spec.repo.as_deref().unwrap_or_default())
+        .bind(spec.rev.as_deref().unwrap_or_default())
         .bind(commit)
-        .bind(spec_json)
         .bind(micros(store.clock.now()));
     let id = JobId(insert.fetch_one(&mut *write).await?);
+    sqlx::query(INSERT_SPEC).bind(id.0).bind(spec_json).execute(&mut *write).await?;
     secrets::keep(&mut write, id, &job_secrets).await?;
     files::keep(&mut write, id, &spec.files).await?;
     write.commit().await?;

@@ -55,7 +55,7 @@ pub(crate) async fn a_job_keeps_the_files_it_names(open: impl AsyncFn(Setup) -> 
     world.advance(10 * HOUR);
     assert!(forget(&world).await.is_empty(), "it is queued");
     let claimed = world.claim("exec-1").await.unwrap();
-    assert_eq!(claimed.job.spec.files[0].upload, Some(id(1)));
+    assert_eq!(claimed.spec.files[0].upload, Some(id(1)));
     world.advance(10 * HOUR);
     assert!(forget(&world).await.is_empty(), "it runs");
     world.store.finish(job, &lease(&claimed), Finish::Complete).await.unwrap();
@@ -65,7 +65,7 @@ pub(crate) async fn a_job_keeps_the_files_it_names(open: impl AsyncFn(Setup) -> 
     assert_eq!(forget(&world).await, [id(1)]);
     assert_eq!(world.store.file(&id(1)).await.unwrap(), None);
     assert_eq!(world.store.job_file(job, &id(1)).await.unwrap(), None);
-    assert_eq!(world.store.job(job).await.unwrap().spec.files.len(), 1, "the job itself is as it was");
+    assert_eq!(world.store.spec(job).await.unwrap().files.len(), 1, "the job itself is as it was");
 }
 
 pub(crate) async fn a_job_that_names_an_unknown_file_is_not_submitted(open: impl AsyncFn(Setup) -> World) {

@@ -41,8 +41,14 @@ pub(crate) async fn what_was_submitted_comes_back(open: impl AsyncFn(Setup) -> W
     let row = world.store.job(id).await.unwrap();
     let mut expect = job.spec;
     expect.secrets.clear();
-    assert_eq!(row.spec, expect);
     assert_eq!(row.commit, job.commit);
+    assert_eq!(
+        (row.queue, row.repo, row.rev),
+        (expect.queue.clone(), expect.repo.clone(), expect.rev.clone())
+    );
+    assert_eq!(world.store.spec(id).await.unwrap(), expect);
+    let plain = world.store.job(world.submit("codeintel").await).await.unwrap();
+    assert_eq!((plain.queue.as_str(), plain.repo, plain.rev), ("codeintel", None, None));
 }
 
 pub(crate) async fn failing_keeps_the_reason_and_the_message(open: impl AsyncFn(Setup) -> World) {
@@ -113,6 +119,7 @@ pub(crate) async fn unknown_jobs_are_told(open: impl AsyncFn(Setup) -> World) {
         assert!(matches!(error, Some(StoreError::UnknownJob(id)) if id == nobody), "{error:?}");
     };
     unknown(world.store.job(nobody).await.err());
+    unknown(world.store.spec(nobody).await.err());
     unknown(world.store.cancel(nobody).await.err());
     unknown(world.store.finish(nobody, &lease, Finish::Complete).await.err());
     unknown(world.store.log_entries(nobody, None).await.err());

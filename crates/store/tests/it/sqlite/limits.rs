@@ -24,8 +24,8 @@ async fn any_number_of_jobs_can_stall_at_once() {
     let world = open_in(dir.path(), Setup::default()).await.unwrap();
     let (first, ..) = world.running().await;
     let many = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 450) \
-                INSERT INTO jobs (queue, repository, commit_id, spec, queued_at, state, epoch, executor, \
-                last_heartbeat_at) SELECT queue, repository, commit_id, spec, queued_at, state, epoch, \
+                INSERT INTO jobs (queue, repository, commit_id, queued_at, state, epoch, executor, \
+                last_heartbeat_at) SELECT queue, repository, commit_id, queued_at, state, epoch, \
                 executor, last_heartbeat_at FROM jobs, n";
     sqlx::query(many).execute(&mut intruder(&dir).await).await.unwrap();
     let reset = world.stall_all().await;

@@ -1,0 +1,205 @@
+//! Bodies that are more than they seem.
+
+use super::{is_well, peak_memory};
+use crate::harness::{EXECUTOR, Harness, job, told};
+use crate::source::SourceRepo;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jobs::JobSpec;
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+use std::io::Write;
+use std::time::Instant;
+use wire::Job;
+
+const MIB: usize = 1 << 20;
+
+fn post(harness: &Harness, body: impl Into<reqwest::Body>) -> RequestBuilder {
+    harness.api(Method::POST, "/jobs").body(body)
+}
+
+#[tokio::test]
+async fn deep_and_odd_json_is_refused_and_costs_no_stack() {
+    let harness = Harness::start().await;
+    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(200_000), close.repeat(200_000));
+    let step = r#"{"image":"a","run":"b"}"#;
+    for body in [
+        deep("[", "]"),
+        deep(r#"{"a":"#, "}"),
+        format!(r#"{{"steps":{}}}"#, deep("[", "]")),
+        format!(r#"{{"steps":[{step}],"env":{}}}"#, deep(r#"{"a":"#, "}")),
+        "[".repeat(MIB),
+        "9".repeat(MIB),
+        "-".repeat(MIB),
+        "\"".to_owned() + &"\\u0000".repeat(100_000),
+        format!(r#"{{"steps":[{step}],"queue":1e999}}"#),
+        format!(r#"{{"steps":[{step}]}}{{"steps":[{step}]}}"#),
+        format!(r#"{{"steps":[{step}],}}"#),
+        format!(r#"{{"steps":[{step}],"env":{{"A":"\ud800"}}}}"#),
+        "null".to_owned(),
+        String::new(),
+    ] {
+        let cut: String = body.chars().take(60).collect();
+        let (status, text) = told(post(&harness, body)).await;
+        assert!([400, 422].contains(&status), "{cut}: {status}");
+        assert!(text.len() < 2_000, "{cut}: the answer repeats what was sent");
+    }
+    let utf16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for bytes in [utf16, b"{\"steps\":\"\xff\xfe\"}".to_vec(), vec![0; MIB]] {
+        assert_eq!(told(post(&harness, bytes)).await.0, 400);
+    }
+    is_well(&harness, 0).await;
+}
+
+#[tokio::test]
+async fn a_key_that_comes_twice_is_refused_wherever_it_is() {
+    let harness = Harness::start().await;
+    let step = r#"{"image":"a","run":"b"}"#;
+    for body in [
+        format!(r#"{{"queue":"batches","queue":"codeintel","steps":[{step}]}}"#),
+        format!(r#"{{"steps":[{step}],"steps":[]}}"#),
+        r#"{"steps":[{"image":"a","image":"evil","run":"b"}]}"#.to_owned(),
+        format!(r#"{{"steps":[{step}],"env":{{"A":"1","A":"2"}}}}"#),
+        format!(r#"{{"steps":[{step}],"secrets":{{"A":"1","A":"2"}}}}"#),
+        r#"{"steps":[{"image":"a","run":"b","env":{"A":"1","A":"2"}}]}"#.to_owned(),
+        format!(r#"{{"steps":[{step}],"files":[{{"path":"a","path":"b","content":""}}]}}"#),
+    ] {
+        let (status, text) = told(post(&harness, body.clone())).await;
+        assert_eq!(status, 422, "{body}: {text}");
+        assert!(text.contains("duplicate"), "{body}: {text}");
+    }
+    is_well(&harness, 0).await;
+}
+
+#[tokio::test]
+async fn only_git_may_compress() {
+    let harness = Harness::start().await;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(&serde_json::to_vec(&job()).unwrap()).unwrap();
+    let body = gzip.finish().unwrap();
+    for encoding in ["gzip", "deflate", "br", "zstd", "x-gzip", "identity"] {
+        let request = post(&harness, body.clone()).header("Content-Encoding", encoding);
+        assert_eq!(told(request).await.0, 400, "{encoding}");
+    }
+    is_well(&harness, 0).await;
+}
+
+/// A job that may fetch, on a server that takes `git_body` bytes.
+async fn fetching(git_body: usize) -> (Harness, SourceRepo, Job) {
+    let harness = Harness::start_with(|config| config.limits.git_body = git_body).await;
+    let source = SourceRepo::new();
+    harness.add_repository("demo", &source.path()).await;
+    harness.submit(&JobSpec { repo: Some("demo".to_owned()), ..job() }).await;
+    let job = harness.dequeue("batches").await.unwrap();
+    (harness, source, job)
+}
+
+/// `head`, and then `packet` for ever and ever, compressed.
+fn bomb(head: &[u8], packet: &[u8], megabytes: usize) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(head).unwrap();
+    let block = packet.repeat(MIB / packet.len());
+    for _ in 0..megabytes {
+        gzip.write_all(&block).unwrap();
+    }
+    gzip.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_small_body_that_inflates_without_end_costs_neither_memory_nor_time() {
+    let (harness, _source, job) = fetching(64 * MIB).await;
+    let have = format!("0032have {}\n", "a".repeat(40));
+    for (what, head, packet) in [
+        ("zeros", &b""[..], &b"\0"[..]),
+        ("flush packets", b"", b"0000"),
+        ("arguments", b"0014command=ls-refs\n0001", b"0014ref-prefix refs\n"),
+        ("commits", b"0012command=fetch\n0001", have.as_bytes()),
+        ("one endless packet", b"fff0", b"x"),
+        ("packets that are none", b"", b"zzzz"),
+    ] {
+        let body = bomb(head, packet, 150);
+        assert!(body.len() < 3 * MIB, "{what}: {}", body.len());
+        let before = peak_memory();
+        let begun = Instant::now();
+        let request = harness.with_job_token(Method::POST, &job, "/.executors/git/demo/git-upload-pack");
+        let request =
+            request.header("Git-Protocol", "version=2").header("Content-Encoding", "gzip").body(body);
+        // Git itself answers some of this; else the answer breaks off.
+        if let Ok(response) = request.send().await {
+            let _ = response.bytes().await;
+        }
+        assert!(begun.elapsed().as_secs() < 20, "{what}: {:?}", begun.elapsed());
+        let grown = peak_memory().saturating_sub(before);
+        assert!(grown < 48, "{what}: {grown} MiB more");
+    }
+    is_well(&harness, 1).await;
+}
+
+#[tokio::test]
+async fn a_broken_or_foreign_compression_is_refused() {
+    let (harness, _source, job) = fetching(MIB).await;
+    let whole = bomb(b"0014command=ls-refs\n00010000", b"0000", 0);
+    let ask = |encoding: &str, body: &[u8]| {
+        let request = harness.with_job_token(Method::POST, &job, "/.executors/git/demo/git-upload-pack");
+        let request = request.header("Git-Protocol", "version=2").header("Content-Encoding", encoding);
+        request.body(body.to_vec()).send()
+    };
+    assert!(ask("gzip", &whole).await.unwrap().text().await.unwrap().contains("refs/heads/main"));
+    for encoding in ["br", "zstd", "deflate", "gzip, gzip", "gzip,br", "cow"] {
+        assert_eq!(ask(encoding, &whole).await.unwrap().status(), 415, "{encoding}");
+    }
+    for body in [&whole[..10], b"no gzip at all", &[0x1f, 0x8b][..]] {
+        let told = match ask("gzip", body).await {
+            Ok(response) => response.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        };
+        assert!(!told.contains("refs/heads/main"), "{told}");
+    }
+    is_well(&harness, 1).await;
+}
+
+#[tokio::test]
+async fn an_executor_can_not_fill_the_database_with_its_name_or_its_news() {
+    let harness = Harness::start().await;
+    let heartbeat =
+        |body: serde_json::Value| harness.executor("/.executors/queue/batches/heartbeat").json(&body);
+    let long = "n".repeat(MIB);
+    for path in ["/.executors/queue/batches/dequeue", "/.executors/queue/batches/heartbeat"] {
+        let body = json!({"executorName": long, "version": "5.2.0", "jobIds": []});
+        let (status, text) = told(harness.executor(path).json(&body)).await;
+        assert_eq!(status, 500, "{path}");
+        assert!(text.contains("hostname") && text.len() < 1_000, "{path}: {text}");
+    }
+    let news = json!({"executorName": EXECUTOR, "jobIds": [], "os": long, "executorVersion": long,
+                      "prometheusMetrics": long});
+    assert_eq!(told(heartbeat(news)).await.0, 200);
+    let listed = harness.get("/executors").await;
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert!(listed.to_string().len() < 4_000, "{} bytes are kept", listed.to_string().len());
+
+    let ids: Vec<i64> = (0..400_000).collect();
+    let begun = Instant::now();
+    let (status, _) = told(heartbeat(json!({"executorName": EXECUTOR, "jobIds": ids}))).await;
+    assert!(status == 200 || status == 413, "{status}");
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    is_well(&harness, 0).await;
+}
+
+#[tokio::test]
+async fn a_log_entry_can_not_fill_the_database_with_what_it_is_about() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let add = |key: String, command: Vec<String>| {
+        let body = json!({"executorName": EXECUTOR, "jobId": job.id, "key": key, "command": command,
+                          "startTime": "2023-01-02T03:04:05Z", "out": ""});
+        harness.about(&job, "batches", "addExecutionLogEntry").json(&body)
+    };
+    let (status, text) = told(add("k".repeat(MIB), vec![])).await;
+    assert!(status == 400 && text.len() < 1_000, "{status} {text}");
+    assert_eq!(told(add("step.docker.0".to_owned(), vec!["x".repeat(8 * MIB)])).await.0, 200);
+    let many = (0..MIB).map(|n| n.to_string()).collect();
+    assert_eq!(told(add("step.docker.1".to_owned(), many)).await.0, 200);
+    let listed = harness.get(&format!("/jobs/{}/logs", job.id)).await;
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert!(listed.to_string().len() < MIB, "{} bytes are kept", listed.to_string().len());
+}
