@@ -36,7 +36,7 @@ impl Mirror {
     }
 
     /// Its host, and its port if it has one of its own: what its credentials are kept under.
-    pub(crate) fn registry(&self) -> String {
+    pub fn registry(&self) -> String {
         let host = self.base.host_str().unwrap_or_default();
         self.base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
