@@ -4,6 +4,7 @@
 //! but for two caches below `~/.cache/executor-xtask`: root file systems and tools.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
+#![expect(clippy::disallowed_methods, reason = "a program for developers, which has no table of variables")]
 
 mod bench;
 mod command;

@@ -7,6 +7,7 @@ use std::io::Write;
 ///
 /// Under `CI=true` the part must be there, so this panics instead.
 #[expect(clippy::print_stderr, reason = "a skip must be seen")]
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where the list is")]
 pub fn missing_part(test: &str, part: &str) {
     let line = format!("SKIPPED {test}: {part} is not available here");
     assert!(!flag("CI"), "{line}, but CI must have it");
@@ -23,6 +24,7 @@ pub fn have_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
+#[expect(clippy::disallowed_methods, reason = "set by whoever runs the tests")]
 fn flag(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| value == "true")
 }

@@ -13,6 +13,7 @@ pub(crate) struct System;
 impl System {
     /// A snapshot of the process' environment. What is not UTF-8 is left out: no variable of ours can
     /// mean anything else.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub(crate) fn variables() -> Variables {
         let utf8 = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

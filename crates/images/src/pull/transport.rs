@@ -174,6 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "where there is a proxy this can't be seen")]
     async fn a_name_that_leads_to_a_metadata_service_is_not_connected_to() {
         if std::env::vars_os().any(|(name, _)| name.to_string_lossy().to_lowercase().contains("s_proxy")) {
             return testkit::missing_part(

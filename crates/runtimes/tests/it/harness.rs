@@ -72,6 +72,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Where `cargo xtask test` installs youki, which Debian does not have.
+#[expect(clippy::disallowed_methods, reason = "the same variables that `cargo xtask test` heeds")]
 fn built_youki() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
@@ -105,6 +106,14 @@ impl Bench {
         match &self.images {
             Images::Store(store) => Arc::clone(store),
             Images::Engine(_) => panic!("an engine keeps its images itself"),
+        }
+    }
+
+    /// The engine of a runtime that has one.
+    pub(crate) fn engine(&self) -> &Engine {
+        match &self.images {
+            Images::Engine(engine) => engine,
+            Images::Store(_) => panic!("there is no engine"),
         }
     }
 

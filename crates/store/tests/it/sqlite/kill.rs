@@ -14,6 +14,7 @@ const DIR: &str = "STORE_TEST_KILL_DIR";
 /// Not a test by itself: what `acknowledged_work_survives_sigkill` starts and kills.
 #[tokio::test]
 #[ignore = "started by acknowledged_work_survives_sigkill"]
+#[expect(clippy::disallowed_methods, reason = "the test that starts this one says where")]
 async fn work_until_killed() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let world = open_in(dir.as_ref(), Setup::default()).await.unwrap();
