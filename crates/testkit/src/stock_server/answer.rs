@@ -2,10 +2,13 @@
 
 use serde_json::Value;
 use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How much an endless answer has at most: more than any client should read.
 const ENDLESS: usize = 1 << 30;
+/// How long an answer can be held.
+const LONGEST_HOLD: Duration = Duration::from_mins(2);
 
 /// An answer in good order.
 #[derive(Debug, Clone)]
@@ -83,8 +86,8 @@ pub enum Fault {
     ServedReset,
     /// It is served; the connection ends in the middle of the answer.
     ServedCut,
-    /// It is served, and answered after this time.
-    Slow(Duration),
+    /// It is served, and answered when the test says so.
+    Held(Hold),
     /// It is not served; the answer goes on until the client has had enough.
     Endless,
 }
@@ -102,6 +105,26 @@ impl Fault {
 
     pub(super) fn is_served(&self) -> bool {
         !matches!(self, Self::Instead(_) | Self::Reset | Self::Endless)
+    }
+}
+
+/// What holds answers back until it is released.
+#[derive(Debug, Clone, Default)]
+pub struct Hold(Arc<(Mutex<bool>, Condvar)>);
+
+impl Hold {
+    /// Lets go what is held, and holds nothing from now on.
+    pub fn release(&self) {
+        let (released, changed) = &*self.0;
+        *released.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+    }
+
+    pub(super) fn wait(&self) {
+        let (released, changed) = &*self.0;
+        let held = released.lock().unwrap_or_else(PoisonError::into_inner);
+        // A test that never releases it has failed by then.
+        drop(changed.wait_timeout_while(held, LONGEST_HOLD, |released| !*released));
     }
 }
 

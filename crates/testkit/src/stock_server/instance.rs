@@ -159,7 +159,11 @@ impl Instance {
                 let below = path["git".len()..].to_owned();
                 return Ok(Served::ByGit(git::Backend { root, below }));
             }
-            _ => return Err(missing()),
+            _ => {
+                let what = format!("there is no such call: {} {}", request.method, request.target);
+                self.objections.push(what);
+                return Err(missing());
+            }
         };
         Ok(Served::Answered(answer))
     }

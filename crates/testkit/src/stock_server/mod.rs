@@ -19,7 +19,7 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Fault};
+pub use answer::{Answer, Fault, Hold};
 pub use instance::{Entry, Record, State};
 pub use payload::StockJob;
 pub use request::Request;

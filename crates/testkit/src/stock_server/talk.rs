@@ -38,7 +38,7 @@ fn talk(instance: &Mutex<Instance>, connection: &Connection) -> End {
                 let _ = to.write_all(&bytes[..bytes.len() / 2]);
                 return End::Close;
             }
-            Fault::Slow(time) => std::thread::sleep(time),
+            Fault::Held(hold) => hold.wait(),
             Fault::Endless => {
                 // The client ends it.
                 let _ = answer::write_endlessly(&mut to);
