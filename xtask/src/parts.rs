@@ -1,6 +1,7 @@
 //! The parts of the system that demo, tests and benchmarks need, from Debian's packages.
 
 use crate::command::{exists, program, run};
+use crate::{product, rootfs};
 use anyhow::{Result, bail};
 use std::os::unix::fs::MetadataExt;
 
@@ -39,6 +40,11 @@ pub(crate) const TEST: &[Part] = &[
     part("flock", "util-linux"),
 ];
 
+/// An OCI runtime that is no package of Debian's, and what it is built with.
+const YOUKI: &str = "0.7.0";
+const YOUKI_PARTS: &[Part] =
+    &[part("pkg-config", "pkg-config"), part("/usr/include/seccomp.h", "libseccomp-dev")];
+
 /// What the benchmarks need besides.
 pub(crate) const BENCH: &[Part] =
     &[part("runc", "runc"), part("dockerd", "docker.io"), part("docker", "docker.io")];
@@ -65,4 +71,18 @@ pub(crate) fn ensure(parts: &[&[Part]]) -> Result<()> {
 
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Builds youki from the crates registry, where tests look for it. Once: two minutes on two processors.
+pub(crate) fn youki() -> Result<()> {
+    let place = rootfs::cache()?.join(format!("youki-{YOUKI}"));
+    if place.join("bin/youki").is_file() {
+        return Ok(());
+    }
+    ensure(&[YOUKI_PARTS])?;
+    println!("building youki from the crates registry (about 2 min, kept for the next time)");
+    // Without systemd, and without devices' filters for version 2: no job can make a device.
+    let with = ["--no-default-features", "--features", "v1,v2,seccomp"];
+    let install = ["install", "--quiet", "--locked", "youki", "--version", YOUKI];
+    run(product::cargo(install).args(with).arg("--root").arg(place))
 }

@@ -6,7 +6,8 @@
 //! standard input. Then it mounts the step's root file system and becomes the OCI runtime, or
 //! [keeps](super::keeper) a step whose runtime leaves. Its standard output and error are the step's.
 
-use super::{Helper, keeper};
+use super::root::WORKSPACE;
+use super::{Helper, cwd, keeper};
 use crate::private_mounts::sealed_mounts;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::ioctl_fionread;
@@ -57,6 +58,8 @@ pub(super) struct Plan {
     pub(super) upper: String,
     pub(super) work: String,
     pub(super) root: String,
+    /// The working directory, if the runtime does not make one that is missing.
+    pub(super) make_cwd: Option<PathBuf>,
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     /// Where failures are written, as the runtime writes its own.
@@ -186,6 +189,9 @@ fn launch(plan: &Plan) -> io::Result<ExitCode> {
 fn prepare(plan: &Plan) -> io::Result<()> {
     let root = plan.here.join(&plan.root);
     context("mount the root file system at", &root, mount_root(plan, &root))?;
+    if let Some(directory) = &plan.make_cwd {
+        context("make the directory", directory, cwd::make(&root, &plan.here.join(WORKSPACE), directory))?;
+    }
     let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(())

@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 mod config;
+mod cwd;
 mod disks;
 mod filter;
 mod guardian;

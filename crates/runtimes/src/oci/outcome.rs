@@ -67,14 +67,21 @@ struct Line {
     level: String,
     #[serde(default)]
     msg: String,
-    /// Where youki has it.
-    fields: Option<Fields>,
+    /// What youki has instead.
+    message: Option<String>,
+    #[serde(alias = "e")]
+    err: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Fields {
-    #[serde(default)]
-    message: String,
+impl Line {
+    /// What it says, and whether others that follow from it say the same again.
+    fn said(self) -> (String, bool) {
+        match (self.message, self.err) {
+            (None, _) => (self.msg, false),
+            (Some(message), None) => (message, true),
+            (Some(message), Some(err)) => (format!("{message}: {err}"), true),
+        }
+    }
 }
 
 /// Reads a runtime's log, which has errors only when the step was not started.
@@ -94,15 +101,19 @@ fn messages(log: &Path, level: &str) -> Vec<String> {
         return Vec::new();
     }
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let wanted = lines.filter(|line| line.level.eq_ignore_ascii_case(level));
-    wanted.map(|line| line.fields.map_or(line.msg, |fields| fields.message)).collect()
+    let mut wanted = lines.filter(|line| line.level.eq_ignore_ascii_case(level)).map(Line::said);
+    match wanted.next() {
+        Some((first, true)) => vec![first],
+        first => first.into_iter().chain(wanted).map(|(said, _)| said).collect(),
+    }
 }
 
 pub(crate) fn judge(said: String) -> NotStarted {
     let lower = said.to_lowercase();
     // crun: "executable file `x` not found in $PATH", "open executable: …", "exec container
     // process …"; runc: "exec: \"x\": executable file not found in $PATH", "exec /x: …"; runsc:
-    // "creating process: failed to load /x: …".
+    // "creating process: failed to load /x: …"; youki: "executable for container process not found in
+    // PATH", "executable does not have the correct permission set".
     let about_program =
         ["executable", "exec ", "exec:", "failed to load"].iter().any(|word| lower.contains(word));
     let about_directory = lower.contains("chdir")
@@ -117,6 +128,7 @@ pub(crate) fn judge(said: String) -> NotStarted {
         NOT_FOUND
     } else if [
         "permission denied",
+        "correct permission",
         "exec format",
         "is a directory",
         "too many levels",
@@ -163,9 +175,15 @@ mod tests {
         )
         .unwrap();
         assert_eq!((not_started(&log), signal(&log)), (None, Some(9)));
-        for said in [r#"{"level":"error","msg":"no"}"#, r#"{"level":"ERROR","fields":{"message":"no"}}"#] {
-            std::fs::write(&log, said).unwrap();
-            assert_eq!(not_started(&log), Some(NotStarted::Runtime("no".to_owned())), "{said}");
+        for (said, understood) in [
+            (r#"{"level":"error","msg":"no"} {"level":"error","msg":"way"}"#, "no; way"),
+            (
+                r#"{"level":"ERROR","message":"no","e":"EIO"} {"level":"ERROR","message":"no, said it"}"#,
+                "no: EIO",
+            ),
+        ] {
+            std::fs::write(&log, said.replace("} {", "}\n{")).unwrap();
+            assert_eq!(not_started(&log), Some(NotStarted::Runtime(understood.to_owned())), "{said}");
         }
     }
 

@@ -29,15 +29,20 @@ impl Family {
 
     /// What of the contract does not hold with it.
     pub(super) fn caveat(self) -> Option<&'static str> {
-        let told = "its own kernel decides what a step may do; a step that is asked to end is killed at once, one \
-                    that needs too much memory ends its whole sandbox, and one that fills its disk may hang until \
-                    the job's time is over";
-        (self == Self::Runsc).then_some(told)
+        match self {
+            Self::Crun | Self::Runc => None,
+            Self::Youki => Some("a step begins with the signal PIPE ignored"),
+            Self::Runsc => Some(
+                "its own kernel decides what a step may do; a step that is asked to end is killed at once, one \
+                 that needs too much memory ends its whole sandbox, and one that fills its disk may hang until \
+                 the job's time is over",
+            ),
+        }
     }
 
     /// Whether the contract's test suite passes with it, [`Self::caveat`] aside.
     pub(super) fn is_supported(self) -> bool {
-        matches!(self, Self::Crun | Self::Runc | Self::Runsc)
+        matches!(self, Self::Crun | Self::Runc | Self::Runsc | Self::Youki)
     }
 
     /// Whether it makes a control group of its own below ours; the others leave that to us.
@@ -50,6 +55,16 @@ impl Family {
     /// end of a step that is over soon.
     pub(super) fn leaves(self) -> bool {
         matches!(self, Self::Runc | Self::Youki)
+    }
+
+    /// Whether it makes a working directory that is missing.
+    pub(super) fn makes_cwd(self) -> bool {
+        self != Self::Youki
+    }
+
+    /// Whether it compares system calls' arguments under a mask as is meant.
+    pub(super) fn compares_masked(self) -> bool {
+        self != Self::Youki
     }
 
     /// What it promises.

@@ -141,6 +141,7 @@ impl OciSandbox {
             upper: writable.upper,
             work: writable.work,
             root: ROOT.to_owned(),
+            make_cwd: (!program.family.makes_cwd()).then(|| PathBuf::from(&step.cwd)),
             program: program.path.clone(),
             arguments: program.run_arguments(&state, &log, pid_file.as_deref(), (&slot.bundle, &id)),
             here,

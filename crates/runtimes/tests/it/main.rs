@@ -85,7 +85,7 @@ macro_rules! runtime_suites {
     };
 }
 
-runtime_suites! { crun runc }
+runtime_suites! { crun runc youki }
 
 // A kernel of its own in user space. Not here: what its caveat says, and what looks at the host's
 // kernel from inside, which a step does not reach.

@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_OCI_RUNTIME",
         Kind::Text,
         "",
-        "The OCI runtime to use, by name or path; else the first of crun, runc and runsc on PATH.",
+        "The OCI runtime to use, by name or path; else the first of crun, runc, youki and runsc on PATH.",
     )
     .effect(Effect::With(&[Oci])),
     ours(

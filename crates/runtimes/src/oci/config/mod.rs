@@ -7,6 +7,7 @@ mod seccomp;
 pub(super) use seccomp::profile as seccomp_profile;
 
 use super::filter::ANNOTATION;
+use super::program::Family;
 use super::user::User;
 use crate::Step;
 use images::ImageConfig;
@@ -60,6 +61,14 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new() -> Result<Self, OciSpecError> {
         Ok(Self { seccomp: seccomp::profile()? })
+    }
+
+    /// In the dialect of `family`.
+    pub(super) fn for_family(self, family: Family) -> Result<Self, OciSpecError> {
+        if family.compares_masked() {
+            return Ok(self);
+        }
+        Ok(Self { seccomp: seccomp::profile_without_masks()?, ..self })
     }
 
     /// `filter` is the compiled seccomp profile, where it is known; the profile is there in any case.

@@ -15,6 +15,9 @@ const ENOSYS: u32 = 38;
 /// `CLONE_NEW*`. In clone(2) the bit of `CLONE_NEWTIME` is part of the exit signal instead.
 const CLONE_NAMESPACES: u64 = 0x7E02_0000;
 
+/// The lowest of them but for `CLONE_NEWNS`, and above every other flag but `CLONE_IO`.
+const LOWEST_NAMESPACE: u64 = 0x0200_0000;
+
 /// Socket families: UNIX, IPv4, IPv6, netlink. Above all neither vsock, which no namespace
 /// confines, nor the kernel's crypto interface.
 const FAMILIES: [u64; 4] = [1, 2, 10, 16];
@@ -105,16 +108,26 @@ const FORBIDDEN: &[&str] = &[
 
 /// The profile.
 pub(in crate::oci) fn profile() -> Result<LinuxSeccomp, OciSpecError> {
+    let no_namespace =
+        argument(LinuxSeccompOperator::ScmpCmpMaskedEq, CLONE_NAMESPACES).value_two(0_u64).build()?;
+    with_clone(no_namespace)
+}
+
+/// The same for a runtime that takes a mask for the value and the value for the mask, as youki 0.7 does,
+/// which turns "none of these flags" into "whatever flags". clone(2) fails with `CLONE_IO` as well then;
+/// `CLONE_NEWNS` alone needs a capability that no step has.
+pub(super) fn profile_without_masks() -> Result<LinuxSeccomp, OciSpecError> {
+    with_clone(argument(LinuxSeccompOperator::ScmpCmpLt, LOWEST_NAMESPACE).build()?)
+}
+
+fn with_clone(flags: LinuxSeccompArg) -> Result<LinuxSeccomp, OciSpecError> {
     let mut rules = vec![
         rule(ALLOWED, LinuxSeccompAction::ScmpActAllow).build()?,
         rule(NATIVE, LinuxSeccompAction::ScmpActAllow).build()?,
         rule(FORBIDDEN, LinuxSeccompAction::ScmpActErrno).errno_ret(EPERM).build()?,
         // Its flags are in memory that no filter can read; libraries fall back to clone.
         rule(&["clone3"], LinuxSeccompAction::ScmpActErrno).errno_ret(ENOSYS).build()?,
-        allow_if(
-            "clone",
-            argument(LinuxSeccompOperator::ScmpCmpMaskedEq, CLONE_NAMESPACES).value_two(0_u64).build()?,
-        )?,
+        allow_if("clone", flags)?,
     ];
     for family in FAMILIES {
         rules.push(allow_if("socket", argument(LinuxSeccompOperator::ScmpCmpEq, family).build()?)?);
@@ -157,5 +170,22 @@ mod tests {
         assert!(
             !all.iter().any(|name| ["clone", "clone3", "socket", "personality", "socketcall"].contains(name))
         );
+    }
+
+    #[test]
+    fn without_masks_there_are_none() {
+        let operators = |profile: LinuxSeccomp| {
+            let calls = profile.syscalls().clone().unwrap();
+            calls
+                .iter()
+                .flat_map(|call| call.args().clone().unwrap_or_default())
+                .map(|test| test.op())
+                .collect()
+        };
+        let (with, without): (Vec<_>, Vec<_>) =
+            (operators(profile().unwrap()), operators(profile_without_masks().unwrap()));
+        assert!(with.contains(&LinuxSeccompOperator::ScmpCmpMaskedEq));
+        assert!(!without.contains(&LinuxSeccompOperator::ScmpCmpMaskedEq));
+        assert_eq!(with.len(), without.len());
     }
 }

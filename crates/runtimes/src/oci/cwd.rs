@@ -1,0 +1,72 @@
+//! The step's working directory, for a runtime that does not make one that is missing.
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use rustix::io::Errno;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Makes `cwd`, as it is seen inside, below `root`, or in the `workspace`. Links are followed as inside, and
+/// never out. Whatever is in the way is left for the runtime to meet.
+pub(super) fn make(root: &Path, workspace: &Path, cwd: &Path) -> io::Result<()> {
+    let (base, below) = match cwd.strip_prefix("/data") {
+        Ok(below) => (workspace, below),
+        Err(_) => (root, cwd),
+    };
+    let base = open(base, DIRECTORY, Mode::empty())?;
+    let resolve = |path: &Path| {
+        openat2(&base, path, DIRECTORY, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    };
+    let mut path = PathBuf::from(".");
+    let mut parent = resolve(&path)?;
+    for part in below.components() {
+        let Component::Normal(name) = part else { continue };
+        path.push(name);
+        let mut found = resolve(&path);
+        if matches!(found, Err(Errno::NOENT)) && mkdirat(&parent, name, Mode::from_raw_mode(0o755)).is_ok() {
+            found = resolve(&path);
+        }
+        let Ok(directory) = found else { return Ok(()) };
+        parent = directory;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn it_is_made_where_it_is_seen_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, workspace, outside) =
+            (dir.path().join("root"), dir.path().join("workspace"), dir.path().join("outside"));
+        for path in [&root, &workspace, &outside] {
+            fs::create_dir(path).unwrap();
+        }
+        fs::write(workspace.join("file"), "").unwrap();
+        symlink(&outside, workspace.join("away")).unwrap();
+        symlink("/a", root.join("link")).unwrap();
+        for cwd in [
+            "/",
+            "/data",
+            "/data/x/y",
+            "/data//x/./z",
+            "/a/b",
+            "/link/c",
+            "/data/file/d",
+            "/data/away/e",
+            "/data/up/..",
+        ] {
+            make(&root, &workspace, Path::new(cwd)).unwrap();
+        }
+        for made in ["workspace/x/y", "workspace/x/z", "root/a/b", "root/a/c"] {
+            assert!(dir.path().join(made).is_dir(), "{made}");
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(fs::read_link(workspace.join("away")).unwrap(), outside);
+    }
+}
