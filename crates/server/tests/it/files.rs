@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use testkit::MockClock;
+use testkit::{MockClock, SmallDisk};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use wire::Job;
@@ -299,4 +299,18 @@ async fn a_content_that_was_lost_is_our_fault_and_told_so() {
     std::fs::remove_file(harness.data().join("files").join(&id)).unwrap();
     let get = harness.with_job_token(Method::GET, &job, &file_path(&job, &id));
     assert_eq!(told(get).await.0, 500);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_a_file_and_takes_one_that_fits() {
+    let test = "a_full_disk_refuses_a_file_and_takes_one_that_fits";
+    let Some(disk) = SmallDisk::mount(test, 16 << 20) else { return };
+    let harness = Harness::start_with(|config| config.data_dir = disk.path().join("data")).await;
+    let files = disk.path().join("data/files");
+    let (status, code, detail) = problem(upload(&harness, vec![b'x'; 16 << 20])).await;
+    assert_eq!((status, code.as_str()), (507, "disk_full"), "{detail}");
+    assert_eq!(std::fs::read_dir(&files).unwrap().count(), 0);
+    uploaded(&harness, "small").await;
+    assert_eq!(std::fs::read_dir(&files).unwrap().count(), 1);
+    harness.stop().await;
 }
