@@ -13,6 +13,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const KEEPER: &str = include_str!("engine/keeper.sh");
+/// gVisor's own network does not begin in every virtual machine.
+const DOCKER_SETTINGS: &str =
+    r#"{"runtimes": {"runsc": {"path": "runsc", "runtimeArgs": ["--network=none"]}}}"#;
+const DOCKER_SETTINGS_FILE: &str = "daemon.json";
 /// Podman asks for more open files than root may have where it lacks `CAP_SYS_RESOURCE`.
 const FEW_FILES: &str = r#"#!/bin/sh
 for argument; do
@@ -183,9 +187,7 @@ impl EngineKind {
                     "--cgroup-parent",
                     &group,
                 ]));
-                if on_path("runsc") {
-                    command.extend(own(&["--add-runtime", "runsc=runsc"]));
-                }
+                command.extend(own(&["--config-file", &at(DOCKER_SETTINGS_FILE)]));
                 command
             }
             Self::Podman => {
@@ -213,6 +215,7 @@ fn start(kind: EngineKind, dir: &Path) {
     fs::create_dir_all(dir).expect("a directory");
     let script = dir.join("keeper.sh");
     fs::write(&script, KEEPER).expect("the script is written");
+    fs::write(dir.join(DOCKER_SETTINGS_FILE), DOCKER_SETTINGS).expect("the settings are written");
     let runtime = dir.join(FEW_FILES_RUNC);
     fs::write(&runtime, FEW_FILES).expect("the runtime is written");
     fs::set_permissions(runtime, fs::Permissions::from_mode(0o755)).expect("its mode is set");

@@ -48,6 +48,13 @@ impl Group {
         found.then_some(Self { directories })
     }
 
+    /// The groups of whatever process of this host is in one whose name holds `id`.
+    pub(crate) fn search(id: &str) -> Option<Self> {
+        let pids = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .find_map(|pid| Self::of_process(pid, id))
+    }
+
     fn create_once(host: &Hierarchies, parent: &str, name: &str) -> io::Result<Self> {
         let parent = host.base.join(parent);
         let directories = parent.join(name);

@@ -23,7 +23,7 @@ pub(crate) const ROLE: &str = "guard-docker";
 const WAIT_LIMIT: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The engine may still be making what the agent asked for when it died, so it is looked again.
+/// The engine may still be making what the agent asked for when it died, so one looks again.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// Keeps the guardian waiting.
@@ -98,9 +98,11 @@ async fn clean(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Resu
     if !incarnation::exists(state_dir, id) {
         return Ok(());
     }
-    if reap::remove_containers(client, owner, id).await? > 0 || dead.had_workspaces() {
-        tokio::time::sleep(SECOND_LOOK).await;
+    if !dead.had_jobs() {
+        return dead.bury().map(drop);
     }
+    reap::remove_containers(client, owner, id).await?;
+    tokio::time::sleep(SECOND_LOOK).await;
     reap::bury(client, owner, id, &dead).await.map(drop)
 }
 

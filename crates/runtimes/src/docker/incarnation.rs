@@ -99,8 +99,8 @@ impl Dead {
         }
     }
 
-    /// Whether it died with a job.
-    pub(super) fn had_workspaces(&self) -> bool {
+    /// Whether something of a job may be left.
+    pub(super) fn had_jobs(&self) -> bool {
         !entries(&self.dir.join(WORKSPACES)).is_empty()
     }
 

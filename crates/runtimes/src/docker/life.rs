@@ -4,7 +4,7 @@ use super::client::Client;
 use super::error::EngineError;
 use super::gauge::Gauge;
 use super::pump::{Cut, pump};
-use crate::cgroup::Reading;
+use crate::cgroup::{Group, Reading};
 use crate::{Output, RuntimeError};
 use rustix::process::Signal;
 use std::time::Duration;
@@ -77,7 +77,9 @@ impl<'a> Life<'a> {
 
     /// Kills its processes without the engine, if they are on this host.
     pub(super) async fn end_now(&self) {
-        if let Some(group) = self.gauge.group()
+        // The engine may have gone before it could be asked where they are.
+        let searched = if self.gauge.group().is_none() { Group::search(self.id) } else { None };
+        if let Some(group) = self.gauge.group().or(searched.as_ref())
             && let Err(error) = group.kill().await
         {
             tracing::warn!(container = self.id, %error, "failed to end a container without its engine");

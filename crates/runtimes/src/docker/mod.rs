@@ -5,6 +5,7 @@
 //! program. Whatever is made carries labels that say whose it is: an agent that is killed is followed by
 //! a [guardian](crate::helper_main) that removes it, and if that is killed too, the next start does.
 
+mod access;
 mod client;
 mod containers;
 mod demux;
@@ -16,6 +17,7 @@ mod incarnation;
 mod info;
 mod labels;
 mod life;
+mod messages;
 mod mount;
 mod options;
 mod preflight;
@@ -32,7 +34,7 @@ mod version;
 mod workspace;
 
 pub use endpoint::{BadEndpoint, Endpoint};
-pub use mount::{BindOptions, Mount, MountKind, TmpfsOptions, VolumeDriver, VolumeOptions};
+pub use mount::{BindOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use options::{DockerOptions, Rights};
 
 pub(crate) use guardian::{ROLE, main as guardian_main};

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Mount {
-    /// What is mounted.
+    /// What is mounted: `bind`, `volume`, `tmpfs`, or what newer engines know.
     #[serde(rename = "Type")]
-    pub kind: MountKind,
+    pub kind: String,
     /// A path on the engine's host, or a volume's name; empty for a temporary file system.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
@@ -21,28 +21,15 @@ pub struct Mount {
     /// `consistent`, `cached` or `delegated`; empty leaves it to the engine.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub consistency: String,
-    /// For [`MountKind::Bind`].
+    /// For a `bind`.
     #[serde(rename = "BindOptions", skip_serializing_if = "is_default")]
     pub bind: BindOptions,
-    /// For [`MountKind::Volume`].
+    /// For a `volume`.
     #[serde(rename = "VolumeOptions", skip_serializing_if = "is_default")]
     pub volume: VolumeOptions,
-    /// For [`MountKind::Tmpfs`].
+    /// For a `tmpfs`.
     #[serde(rename = "TmpfsOptions", skip_serializing_if = "is_default")]
     pub tmpfs: TmpfsOptions,
-}
-
-/// What can be mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MountKind {
-    /// A directory or file of the host.
-    Bind,
-    /// A volume of the engine's.
-    #[default]
-    Volume,
-    /// Memory.
-    Tmpfs,
 }
 
 /// How a host's directory is mounted.
@@ -103,7 +90,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl Mount {
     /// A directory of the engine's host.
     pub(super) fn bind(source: impl Into<String>, target: impl Into<String>) -> Self {
-        Self { kind: MountKind::Bind, source: source.into(), target: target.into(), ..Self::default() }
+        Self { kind: "bind".into(), source: source.into(), target: target.into(), ..Self::default() }
     }
 }
 
@@ -117,6 +104,7 @@ mod tests {
         let bind = serde_json::to_value(Mount::bind("/host", "/data")).unwrap();
         assert_eq!(bind, json!({ "Type": "bind", "Source": "/host", "Target": "/data" }));
         let volume = Mount {
+            kind: "volume".into(),
             source: "cache".into(),
             target: "/cache".into(),
             read_only: true,
@@ -141,7 +129,7 @@ mod tests {
             })
         );
         let tmpfs = Mount {
-            kind: MountKind::Tmpfs,
+            kind: "tmpfs".into(),
             target: "/fast".into(),
             tmpfs: TmpfsOptions { size_bytes: Some(1 << 20), mode: Some(0o1777) },
             ..Mount::default()

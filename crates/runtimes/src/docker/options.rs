@@ -3,6 +3,7 @@
 use super::{Endpoint, Mount};
 use crate::oci::{GRACE, Helper};
 use crate::{Limits, RuntimeError};
+use images::Mirror;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub struct DockerOptions {
     pub oci_runtime: Option<String>,
     /// What processes in a container may do.
     pub rights: Rights,
-    /// Registries that have what Docker Hub has, as `host[:port]`, asked first and in this order.
-    pub mirrors: Vec<String>,
+    /// Mirrors of Docker Hub, asked first and in this order.
+    pub mirrors: Vec<Mirror>,
     /// Refuse a job when a limit that it asks for can't be enforced.
     pub strict: bool,
     /// How long a step that was asked to end may take before it is killed.

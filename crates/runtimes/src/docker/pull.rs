@@ -1,43 +1,48 @@
 //! An image in the engine's own store, pulled when it is not there, and pinned: what was a name before
 //! is an id from here on, which nobody can move.
 
+use super::access::Access;
 use super::client::{Ask, Client};
 use super::error::{EngineError, told};
+use super::messages::Messages;
 use super::percent_encoded;
-use super::progress::{Event, Reporter};
+use super::progress::Reporter;
 use super::refusal::{self, Said};
 use crate::RuntimeError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::header::HeaderValue;
-use images::{Progress, Reference, RegistryCredentials};
+use images::{Mirror, Progress, Reference, RegistryCredentials};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::time::Instant;
 
 const DOCKER_HUB: &str = "docker.io";
-/// How long the engine may say nothing during a pull.
-const SILENCE_LIMIT: Duration = Duration::from_mins(5);
-/// Bytes of one message during a pull.
-const LONGEST_MESSAGE: usize = 256 << 10;
 
 /// Where images come from.
 pub(super) struct Source<'a> {
     pub(super) client: &'a Client,
-    pub(super) mirrors: &'a [String],
+    pub(super) mirrors: &'a [Mirror],
+    pub(super) access: &'a Access,
     pub(super) credentials: &'a RegistryCredentials,
+    /// Repositories that these credentials were good for.
+    pub(super) proven: &'a mut BTreeSet<String>,
 }
 
 impl Source<'_> {
     /// The id of the image that `name` means now.
-    pub(super) async fn resolve(&self, name: &str, progress: &dyn Progress) -> Result<String, RuntimeError> {
+    pub(super) async fn resolve(
+        &mut self,
+        name: &str,
+        progress: &dyn Progress,
+    ) -> Result<String, RuntimeError> {
         let reference: Reference = name.parse()?;
         let places = places(&reference, self.mirrors);
         for place in &places {
-            if let Some(id) = self.find(&place.name()).await? {
+            let repository = place.repository();
+            let open = self.proven.contains(&repository) || !self.access.is_private(&repository);
+            if open && let Some(id) = self.find(&place.name()).await? {
                 return Ok(id);
             }
         }
@@ -68,29 +73,64 @@ impl Source<'_> {
     }
 
     async fn pull(
-        &self,
+        &mut self,
         place: &Place<'_>,
         reference: &Reference,
         progress: &dyn Progress,
     ) -> Result<String, RuntimeError> {
-        const WHAT: &str = "pull an image";
-        let refused = |said: Said| RuntimeError::from(refusal::judge(reference, &place.registry, said));
-        let from = percent_encoded(&format!("{}/{}", place.registry, place.repository));
-        let path = format!("/images/create?fromImage={from}&tag={}", percent_encoded(place.version));
-        let mut ask = Ask::post(path, WHAT).without_limit();
-        if let Some(auth) = self.authorisation(place).await {
-            ask = ask.registry_auth(auth);
-        }
         progress.line(&format!("pulling {}", place.name()));
-        let begun = Instant::now();
+        let (begun, repository) = (Instant::now(), place.repository());
+        let login = self.authorisation(place).await;
+        let has_login = login.is_some();
+        if has_login {
+            let note = RuntimeError::io(format!("note that {repository} wants a login"));
+            self.access.make_private(&repository).map_err(note)?;
+        }
+        let digest = self.ask_for(place, reference, login, progress).await?;
+        // By digest, since the tag may point elsewhere already.
+        let pinned = digest.as_ref().map(|digest| format!("{repository}@{digest}"));
+        let name = pinned.unwrap_or_else(|| place.name());
+        let id = match self.find(&name).await? {
+            Some(id) => id,
+            None => self.find(&place.name()).await?.ok_or_else(|| {
+                RuntimeError::Host(format!(
+                    "the container engine pulled image {reference} and does not have it"
+                ))
+            })?,
+        };
+        let everyones = !has_login || self.ask_for(place, reference, None, &Silent).await.is_ok();
+        if everyones {
+            self.access.make_public(&repository);
+        }
+        let version = digest.as_deref().unwrap_or(&id);
+        progress.line(&format!("pulled {} as {version} in {:.1?}", place.name(), begun.elapsed()));
+        self.proven.insert(repository);
+        Ok(id)
+    }
+
+    /// Has the engine pull. Returns the digest of what it was given, if it says so.
+    async fn ask_for(
+        &self,
+        place: &Place<'_>,
+        reference: &Reference,
+        login: Option<HeaderValue>,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>, RuntimeError> {
+        let refused = |said: Said| RuntimeError::from(refusal::judge(reference, &place.registry, said));
+        let from = percent_encoded(&place.repository());
+        let path = format!("/images/create?fromImage={from}&tag={}", percent_encoded(place.version));
+        let mut ask = Ask::post(path, "pull an image").without_limit();
+        if let Some(login) = login {
+            ask = ask.registry_auth(login);
+        }
         let mut messages = match self.client.begin(ask).await {
-            Ok(response) => Messages { body: response.into_body(), buffer: Vec::new() },
+            Ok(response) => Messages::new(response.into_body()),
             Err(EngineError::Refused { status, said, .. }) => {
                 return Err(refused(Said { status: Some(status), text: said }));
             }
             Err(error) => return Err(error.into()),
         };
-        let (mut reporter, mut digest) = (Reporter::new(begun), None);
+        let (mut reporter, mut digest) = (Reporter::new(Instant::now()), None);
         while let Some(message) = messages.next().await? {
             if let Some(text) = message.error {
                 return Err(refused(Said { status: None, text }));
@@ -102,26 +142,12 @@ impl Source<'_> {
                 progress.line(&line);
             }
         }
-        // By digest, since the tag may point elsewhere already.
-        let pinned =
-            digest.as_ref().map(|digest| format!("{}/{}@{digest}", place.registry, place.repository));
-        let name = pinned.unwrap_or_else(|| place.name());
-        let id = match self.find(&name).await? {
-            Some(id) => id,
-            None => self.find(&place.name()).await?.ok_or_else(|| {
-                RuntimeError::Host(format!(
-                    "the container engine pulled image {reference} and does not have it"
-                ))
-            })?,
-        };
-        let version = digest.as_deref().unwrap_or(&id);
-        progress.line(&format!("pulled {} as {version} in {:.1?}", place.name(), begun.elapsed()));
-        Ok(id)
+        Ok(digest)
     }
 
     /// What the engine shall tell the registry, for `X-Registry-Auth`.
     async fn authorisation(&self, place: &Place<'_>) -> Option<HeaderValue> {
-        let login = self.credentials.login_at(&place.registry, place.repository).await;
+        let login = self.credentials.login_at(&place.registry, place.path).await;
         let login = login.unwrap_or_else(|error| {
             // The engine tells what comes of it, if anything does.
             tracing::warn!(%error, registry = place.registry, "no credentials could be looked up");
@@ -134,11 +160,18 @@ impl Source<'_> {
     }
 }
 
+/// For a question whose answer alone counts.
+struct Silent;
+
+impl Progress for Silent {
+    fn line(&self, _: &str) {}
+}
+
 /// One registry that may have the image.
 #[derive(Debug, PartialEq, Eq)]
 struct Place<'a> {
     registry: String,
-    repository: &'a str,
+    path: &'a str,
     /// A digest, or a tag.
     version: &'a str,
 }
@@ -146,79 +179,21 @@ struct Place<'a> {
 impl Place<'_> {
     fn name(&self) -> String {
         let separator = if self.version.contains(':') { '@' } else { ':' };
-        format!("{}/{}{separator}{}", self.registry, self.repository, self.version)
+        format!("{}{separator}{}", self.repository(), self.version)
+    }
+
+    fn repository(&self) -> String {
+        format!("{}/{}", self.registry, self.path)
     }
 }
 
 /// Where to look for an image, the place that it names itself last.
-fn places<'a>(reference: &'a Reference, mirrors: &[String]) -> Vec<Place<'a>> {
+fn places<'a>(reference: &'a Reference, mirrors: &[Mirror]) -> Vec<Place<'a>> {
     let version = reference.digest().or(reference.tag()).unwrap_or("latest");
     let place =
-        |registry: &str| Place { registry: registry.to_owned(), repository: reference.repository(), version };
+        |registry: &str| Place { registry: registry.to_owned(), path: reference.repository(), version };
     let mirrors = if reference.registry() == DOCKER_HUB { mirrors } else { &[] };
-    mirrors.iter().map(|mirror| place(mirror)).chain([place(reference.registry())]).collect()
-}
-
-/// What the engine says during a pull.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Message {
-    status: String,
-    id: String,
-    progress_detail: Option<Detail>,
-    error: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Detail {
-    current: u64,
-    total: u64,
-}
-
-impl From<Message> for Event {
-    fn from(message: Message) -> Self {
-        let detail = message.progress_detail.unwrap_or_default();
-        Self { layer: message.id, status: message.status, current: detail.current, total: detail.total }
-    }
-}
-
-/// Objects of JSON, one after the other.
-struct Messages {
-    body: Incoming,
-    buffer: Vec<u8>,
-}
-
-impl Messages {
-    async fn next(&mut self) -> Result<Option<Message>, EngineError> {
-        const WHAT: &str = "pull an image";
-        let odd = |why: String| EngineError::Odd { what: WHAT, why };
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                match line.trim_ascii() {
-                    [] => continue,
-                    line => {
-                        return serde_json::from_slice(line).map(Some).map_err(|why| odd(why.to_string()));
-                    }
-                }
-            }
-            if self.buffer.len() > LONGEST_MESSAGE {
-                return Err(odd("it says too much at once".to_owned()));
-            }
-            let frame = tokio::time::timeout(SILENCE_LIMIT, self.body.frame()).await;
-            let frame = frame.map_err(|_| EngineError::Late { what: WHAT, limit: SILENCE_LIMIT })?;
-            match frame {
-                Some(frame) => {
-                    let frame = frame.map_err(super::client::broken(WHAT))?;
-                    self.buffer.extend(frame.into_data().unwrap_or_else(|_| Bytes::new()));
-                }
-                None if self.buffer.trim_ascii().is_empty() => return Ok(None),
-                // The last one may have no newline.
-                None => self.buffer.push(b'\n'),
-            }
-        }
-    }
+    mirrors.iter().map(|mirror| place(&mirror.registry())).chain([place(reference.registry())]).collect()
 }
 
 #[cfg(test)]
@@ -227,7 +202,7 @@ mod tests {
 
     #[test]
     fn mirrors_are_asked_first_and_only_for_docker_hub() {
-        let mirrors = ["mirror:5000".to_owned()];
+        let mirrors = Mirror::list("http://mirror:5000").unwrap();
         let names = |text: &str| -> Vec<String> {
             let reference: Reference = text.parse().unwrap();
             places(&reference, &mirrors).iter().map(Place::name).collect()
@@ -244,9 +219,12 @@ mod tests {
         let credentials =
             RegistryCredentials::of_logins([login("https://index.docker.io/v1/"), login("r.example:5000")]);
         let client = Client::new(super::super::Endpoint::default());
-        let source = Source { client: &client, mirrors: &[], credentials: &credentials };
+        let state = tempfile::tempdir().unwrap();
+        let access = Access::open(state.path()).unwrap();
+        let (mirrors, proven) = (&[], &mut BTreeSet::new());
+        let source = Source { client: &client, mirrors, access: &access, credentials: &credentials, proven };
         let read = async |registry: &str| {
-            let place = Place { registry: registry.to_owned(), repository: "a/b", version: "1" };
+            let place = Place { registry: registry.to_owned(), path: "a/b", version: "1" };
             let value = source.authorisation(&place).await?;
             String::from_utf8(URL_SAFE.decode(value.as_bytes()).unwrap()).ok()
         };

@@ -13,14 +13,17 @@ use crate::{
 use async_trait::async_trait;
 use images::RegistryCredentials;
 use rustix::process::Signal;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How long a job waits for its containers to be removed. They are tried on after that.
+/// How long a job's end waits for its containers to be removed. They are tried on after that.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+/// The same of a step that failed for want of the engine.
+const FAILURE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct DockerSandbox {
     shared: Arc<Shared>,
@@ -29,8 +32,10 @@ pub(super) struct DockerSandbox {
     limits: Limits,
     credentials: RegistryCredentials,
     workspace: Option<Workspace>,
-    path: std::path::PathBuf,
+    path: PathBuf,
     steps: u32,
+    /// Repositories that the job's credentials were good for.
+    proven: BTreeSet<String>,
     /// Containers that are being removed.
     removals: Vec<JoinHandle<Result<(), EngineError>>>,
 }
@@ -48,6 +53,7 @@ impl DockerSandbox {
             path: workspace.path.clone(),
             workspace: Some(workspace),
             steps: 0,
+            proven: BTreeSet::new(),
             removals: Vec::new(),
         })
     }
@@ -69,7 +75,7 @@ impl DockerSandbox {
         self.removals.push(removal);
         if exit.is_err() {
             // Whatever failed, nothing of the step stays.
-            self.await_removals().await;
+            self.await_removals(FAILURE_LIMIT).await;
         }
         exit
     }
@@ -96,15 +102,18 @@ impl DockerSandbox {
     }
 
     /// Waits a while for containers to be gone. Returns what still stands in the way of one.
-    async fn await_removals(&mut self) -> Option<String> {
-        let limit = tokio::time::Instant::now() + CLOSE_LIMIT;
+    async fn await_removals(&mut self, limit: Duration) -> Option<String> {
+        let limit = tokio::time::Instant::now() + limit;
         let mut left = None;
-        for removal in self.removals.drain(..) {
-            left = match tokio::time::timeout_at(limit, removal).await {
+        for mut removal in std::mem::take(&mut self.removals) {
+            left = match tokio::time::timeout_at(limit, &mut removal).await {
                 Ok(Ok(Ok(()))) => continue,
                 Ok(Ok(Err(error))) => Some(told(&error)),
                 Ok(Err(panic)) => Some(panic.to_string()),
-                Err(_) => Some("the container engine does not answer; it is tried again".to_owned()),
+                Err(_) => {
+                    self.removals.push(removal);
+                    Some("the container engine does not answer; it is tried again".to_owned())
+                }
             };
         }
         left
@@ -125,10 +134,12 @@ impl Sandbox for DockerSandbox {
     ) -> Result<Exit, RuntimeError> {
         check(&step)?;
         let begun = Instant::now();
-        let source = Source {
+        let mut source = Source {
             client: &self.shared.client,
             mirrors: &self.shared.options.mirrors,
+            access: &self.shared.access,
             credentials: &self.credentials,
+            proven: &mut self.proven,
         };
         let image = tokio::select! {
             biased;
@@ -140,10 +151,16 @@ impl Sandbox for DockerSandbox {
 
     async fn close(mut self: Box<Self>) -> Result<(), RuntimeError> {
         let begun = Instant::now();
-        let left = self.await_removals().await;
+        let left = self.await_removals(CLOSE_LIMIT).await;
         let Some(workspace) = self.workspace.take() else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
-        let removed = tokio::task::spawn_blocking(move || workspace.remove(&shared)).await;
+        let forget = left.is_none();
+        let removed = tokio::task::spawn_blocking(move || {
+            workspace.remove()?;
+            // While it is remembered, whoever follows this agent asks the engine for its containers.
+            if forget { workspace.forget(&shared) } else { Ok(()) }
+        });
+        let removed = removed.await;
         tracing::debug!(sandbox = self.name, elapsed = ?begun.elapsed(), "closed a sandbox");
         removed.unwrap_or_else(|panic| Err(RuntimeError::Host(format!("removing a workspace: {panic}"))))?;
         match left {

@@ -1,5 +1,6 @@
 //! What all sandboxes of a runtime share.
 
+use super::access::Access;
 use super::client::Client;
 use super::error::{EngineError, told};
 use super::guardian::Guardian;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) origin: Origin,
     pub(super) incarnation: Incarnation,
     pub(super) guardian: Guardian,
+    pub(super) access: Access,
     /// The filter of system calls, and a file that has it.
     seccomp: String,
     seccomp_file: String,
@@ -55,6 +57,7 @@ impl Shared {
         let seccomp_file = dir.join(SECCOMP_FILE);
         fs::write(&seccomp_file, &seccomp).map_err(prepared())?;
         let seccomp_file = seccomp_file.to_string_lossy().into_owned();
+        let access = Access::open(dir).map_err(prepared())?;
         let program = &options.helper.program;
         let guardian = Guardian::spawn(&options.helper, &options.endpoint, dir, &origin)
             .map_err(RuntimeError::io(format!("start the guardian {}", program.display())))?;
@@ -64,6 +67,7 @@ impl Shared {
             origin,
             incarnation,
             guardian,
+            access,
             seccomp,
             seccomp_file,
             info: Mutex::new(None),

@@ -43,9 +43,15 @@ impl Workspace {
     }
 
     /// Removes it with all that is in it.
-    pub(super) fn remove(&self, shared: &Shared) -> Result<(), RuntimeError> {
-        let removed = remove_tree(&self.outer).and_then(|()| shared.incarnation.forget(self.number));
-        removed.map_err(RuntimeError::io(format!("remove the workspace {}", self.outer.display())))
+    pub(super) fn remove(&self) -> Result<(), RuntimeError> {
+        remove_tree(&self.outer)
+            .map_err(RuntimeError::io(format!("remove the workspace {}", self.outer.display())))
+    }
+
+    /// Nothing of its job is left, on this host or with the engine.
+    pub(super) fn forget(&self, shared: &Shared) -> Result<(), RuntimeError> {
+        let forgotten = shared.incarnation.forget(self.number);
+        forgotten.map_err(RuntimeError::io(format!("forget the workspace {}", self.outer.display())))
     }
 }
 

@@ -48,7 +48,7 @@ async fn work(options: OciOptions, dir: PathBuf, step: Step) -> Result<(), Runti
     sandbox.close().await
 }
 
-struct PassOn;
+pub(crate) struct PassOn;
 
 impl Progress for PassOn {
     fn line(&self, _: &str) {}

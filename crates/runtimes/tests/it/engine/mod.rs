@@ -1,5 +1,12 @@
 //! The runtime of container engines, besides what every runtime must do.
 
 mod bench;
+mod death;
+mod operator;
+mod outage;
+mod output;
+mod preflight;
+mod pull;
+mod registry;
 
 pub(crate) use bench::run;

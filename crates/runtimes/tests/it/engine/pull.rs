@@ -1,0 +1,242 @@
+//! Images that the engine pulls, from real registries.
+
+use super::bench::{run, run_on};
+use super::registry::{PASSWORD, Registry};
+use crate::harness::{Bench, Kept, TestSandbox, step};
+use images::{ImageError, Mirror, Progress, RegistryCredentials};
+use runtimes::{Cause, Exit, ExitStatus, Limits, Output, RuntimeError, SandboxSpec, Step, Stream};
+use std::io;
+use std::sync::Mutex;
+use testkit::image::{Archive, Layer};
+use testkit::{Engine, EngineKind};
+use tokio_util::sync::CancellationToken;
+
+/// Keeps what is said of a pull besides.
+#[derive(Default)]
+struct Heard(Kept, Lines);
+
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl Progress for Lines {
+    fn line(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
+#[async_trait::async_trait]
+impl Output for Heard {
+    async fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        self.0.write(stream, bytes).await
+    }
+
+    fn progress(&self) -> &dyn Progress {
+        &self.1
+    }
+}
+
+/// An image of its own that can tell which it is. Its layers are like no other's, so that no engine has them.
+fn image(mark: &str) -> Archive {
+    let busybox = std::fs::read("/bin/busybox").unwrap();
+    let layer = Layer::new()
+        .directory("bin")
+        .file_with_mode("bin/busybox", &busybox, 0o755)
+        .symlink("bin/sh", "busybox");
+    Archive::new().layer(layer).layer(Layer::new().file("mark", mark.as_bytes()))
+}
+
+async fn open(bench: &Bench, credentials: RegistryCredentials) -> TestSandbox {
+    let spec = SandboxSpec { name: "job-1".into(), limits: Limits::default(), credentials };
+    TestSandbox(bench.runtime.open(spec).await.unwrap())
+}
+
+/// What an image says it is, and what was said of getting it.
+async fn ask(sandbox: &mut TestSandbox, image: &str) -> Result<(Exit, String, Vec<String>), RuntimeError> {
+    let mut heard = Heard::default();
+    let step = Step { image: image.to_owned(), ..step(&["/bin/sh", "-c", "busybox cat /mark"]) };
+    let exit = sandbox.0.run(step, &mut heard, &CancellationToken::new()).await?;
+    Ok((exit, String::from_utf8(heard.0.stdout).unwrap(), heard.1.0.into_inner().unwrap()))
+}
+
+/// The same with credentials of its own, in a sandbox of its own.
+async fn ask_with(
+    bench: &Bench,
+    image: &str,
+    credentials: RegistryCredentials,
+) -> Result<String, RuntimeError> {
+    let mut sandbox = open(bench, credentials).await;
+    let asked = ask(&mut sandbox, image).await;
+    sandbox.close().await;
+    asked.map(|(_, mark, _)| mark)
+}
+
+#[test]
+fn an_image_is_pulled_once_and_stays_what_it_was() {
+    let name = "engine::pull::an_image_is_pulled_once_and_stays_what_it_was";
+    if !Registry::is_here(name) {
+        return;
+    }
+    run(name, EngineKind::Docker, async |bench| {
+        let registry = Registry::start(bench.engine(), false);
+        let image_name = registry.name("team/tool:1");
+        registry.push(bench.engine(), "team/tool:1", &image(&format!("first {}", registry.address)));
+        let mut sandbox = open(bench, RegistryCredentials::default()).await;
+        let (exit, mark, lines) = ask(&mut sandbox, &image_name).await.unwrap();
+        assert_eq!(
+            (exit.status, mark.as_str()),
+            (ExitStatus::Code(0), &*format!("first {}", registry.address))
+        );
+        assert_eq!(lines.first().unwrap(), &format!("pulling {image_name}"), "{lines:?}");
+        let last = lines.last().unwrap();
+        assert!(last.starts_with(&format!("pulled {image_name} as sha256:")) && lines.len() < 8, "{lines:?}");
+        // The tag moves; what is here already is what a job gets, without a question.
+        registry.push(bench.engine(), "team/tool:1", &image("second"));
+        let (_, mark, lines) = ask(&mut sandbox, &image_name).await.unwrap();
+        assert!(mark.starts_with("first") && lines.is_empty(), "{lines:?}");
+        sandbox.close().await;
+    });
+}
+
+#[test]
+fn what_can_not_be_had_is_told_apart() {
+    let name = "engine::pull::what_can_not_be_had_is_told_apart";
+    if !Registry::is_here(name) {
+        return;
+    }
+    run(name, EngineKind::Docker, async |bench| {
+        let registry = Registry::start(bench.engine(), false);
+        registry.push(bench.engine(), "team/there:1", &image("x"));
+        let refused = async |image: &str| {
+            let refused = ask_with(bench, image, RegistryCredentials::default()).await;
+            match refused {
+                Err(RuntimeError::Image(error)) => error,
+                other => panic!("{image}: {other:?}"),
+            }
+        };
+        for missing in ["team/there:2", "team/nowhere:1"] {
+            let error = refused(&registry.name(missing)).await;
+            assert!(matches!(error, ImageError::NotFound { .. }), "{error}");
+        }
+        let unreachable = refused("127.0.0.1:1/team/tool:1").await;
+        assert!(matches!(unreachable, ImageError::EnginePull { .. }), "{unreachable}");
+        assert!(unreachable.to_string().contains("127.0.0.1:1"), "{unreachable}");
+        assert!(matches!(refused("Not A Name").await, ImageError::BadReference { .. }));
+    });
+}
+
+#[test]
+fn a_private_image_is_for_those_who_may_pull_it() {
+    let name = "engine::pull::a_private_image_is_for_those_who_may_pull_it";
+    if !Registry::is_here(name) {
+        return;
+    }
+    run(name, EngineKind::Docker, async |bench| {
+        let registry = Registry::start(bench.engine(), true);
+        registry.push(bench.engine(), "team/secret:1", &image(&format!("secret {}", registry.address)));
+        let image_name = registry.name("team/secret:1");
+        let none = RegistryCredentials::default;
+        for credentials in [none(), registry.credentials("wrong")] {
+            let refused = ask_with(bench, &image_name, credentials).await;
+            assert!(
+                matches!(refused, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))),
+                "{refused:?}"
+            );
+        }
+        let good = || registry.credentials(PASSWORD);
+        assert!(ask_with(bench, &image_name, good()).await.unwrap().starts_with("secret"));
+        // The engine has it now, which is nothing to those who may not.
+        for credentials in [none(), registry.credentials("wrong")] {
+            let refused = ask_with(bench, &image_name, credentials).await;
+            assert!(
+                matches!(refused, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))),
+                "{refused:?}"
+            );
+        }
+        // Who has shown it once need not do so for each step.
+        let mut sandbox = open(bench, good()).await;
+        let (_, _, first) = ask(&mut sandbox, &image_name).await.unwrap();
+        let (_, _, second) = ask(&mut sandbox, &image_name).await.unwrap();
+        assert!(!first.is_empty() && second.is_empty(), "{first:?} {second:?}");
+        sandbox.close().await;
+    });
+}
+
+#[test]
+fn what_anyone_may_pull_is_everyones() {
+    let name = "engine::pull::what_anyone_may_pull_is_everyones";
+    if !Registry::is_here(name) {
+        return;
+    }
+    run(name, EngineKind::Docker, async |bench| {
+        let registry = Registry::start(bench.engine(), false);
+        registry.push(bench.engine(), "team/open:1", &image(&format!("open {}", registry.address)));
+        let image_name = registry.name("team/open:1");
+        ask_with(bench, &image_name, registry.credentials("anything")).await.unwrap();
+        drop(registry);
+        // Nobody is left to be asked.
+        ask_with(bench, &image_name, RegistryCredentials::default()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_mirror_is_asked_first_and_passed_over_when_it_fails() {
+    let name = "engine::pull::a_mirror_is_asked_first_and_passed_over_when_it_fails";
+    let there = Registry::is_here(name);
+    let Some(engine) = Engine::shared(name, EngineKind::Docker).filter(|_| there) else { return };
+    let mirror = Registry::start(&engine, false);
+    mirror.push(&engine, "library/mirrored-tool:1", &image(&format!("mirrored {}", mirror.address)));
+    let mirrors = format!("http://127.0.0.1:1,http://{}", mirror.address);
+    let change =
+        |options: &mut runtimes::docker::DockerOptions| options.mirrors = Mirror::list(&mirrors).unwrap();
+    run_on(engine, name, change, async |bench| {
+        let mut sandbox = open(bench, RegistryCredentials::default()).await;
+        let (_, mark, lines) = ask(&mut sandbox, "mirrored-tool:1").await.unwrap();
+        assert!(mark.starts_with("mirrored"), "{mark}");
+        assert!(lines.iter().any(|line| line.starts_with("mirror 127.0.0.1:1: ")), "{lines:?}");
+        let (_, _, lines) = ask(&mut sandbox, "mirrored-tool:1").await.unwrap();
+        assert!(lines.is_empty(), "{lines:?}");
+        sandbox.close().await;
+    });
+}
+
+#[test]
+fn a_pull_is_given_up_when_the_job_is_stopped() {
+    run("engine::pull::a_pull_is_given_up_when_the_job_is_stopped", EngineKind::Docker, async |bench| {
+        // Listens and says nothing.
+        let mut silent = bench
+            .engine()
+            .in_network("/bin/busybox")
+            .args(["nc", "-lk", "-p", "4999", "-e", "sleep", "60"])
+            .spawn()
+            .unwrap();
+        let stop = CancellationToken::new();
+        let mut sandbox = open(bench, RegistryCredentials::default()).await;
+        let mut out = StopWhenPulling(stop.clone());
+        let step = Step { image: "127.0.0.1:4999/silent:1".into(), ..step(&["true"]) };
+        let exit = sandbox.0.run(step, &mut out, &stop).await.unwrap();
+        assert_eq!(exit.cause, Some(Cause::Stopped));
+        sandbox.close().await;
+        silent.kill().unwrap();
+        silent.wait().unwrap();
+    });
+}
+
+/// Fires the token at the first word of a pull.
+struct StopWhenPulling(CancellationToken);
+
+impl Progress for StopWhenPulling {
+    fn line(&self, _: &str) {
+        self.0.cancel();
+    }
+}
+
+#[async_trait::async_trait]
+impl Output for StopWhenPulling {
+    async fn write(&mut self, _: Stream, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&self) -> &dyn Progress {
+        self
+    }
+}
