@@ -3,6 +3,7 @@
 
 use super::bench::Bench;
 use serde_json::json;
+use std::time::Duration;
 use testkit::stock_server::{Answer, Fault, State, StockJob, StockServer};
 
 #[test]
@@ -50,18 +51,46 @@ fn an_answer_without_an_end_is_not_read_to_its_end() {
     bench.end();
 }
 
+#[test]
+fn an_idle_executor_asks_as_often_as_it_was_told() {
+    let Some(mut bench) = Bench::new("an_idle_executor_asks_as_often_as_it_was_told") else { return };
+    bench.start_with(&[("EXECUTOR_QUEUE_NAME", "batches"), ("EXECUTOR_QUEUE_POLL_INTERVAL", "400ms")]);
+    for pair in bench.heard("dequeue", 4).windows(2) {
+        let pause = pair[1].at.duration_since(pair[0].at);
+        // A fleet does not march in step; and a busy host is late now with one and now with the other.
+        assert!(pause >= Duration::from_millis(250), "{pause:?}");
+    }
+    // With a job in hand there is no pause.
+    let before = bench.server.named("dequeue").len();
+    for id in 1..=3 {
+        bench.server.give(StockJob::new("batches", id).step("", &["true"]));
+    }
+    bench.completed(3);
+    assert!(bench.server.named("dequeue").len() <= before + 4);
+    bench.end();
+}
+
 /// A deliberate difference: credentials go nowhere but to the instance that was named.
 #[test]
 fn a_redirect_is_not_followed() {
     let Some(mut bench) = Bench::new("a_redirect_is_not_followed") else { return };
     let elsewhere = StockServer::start("another-secret");
-    let redirects = [301, 302, 307, 308].map(|status| {
+    let to = |status| {
         Fault::Instead(Answer::status(status).with("Location", &format!("{}/steal", elsewhere.url())))
-    });
-    bench.server.fault("dequeue", redirects);
-    bench.server.give(StockJob::new("batches", 1).step("", &["true"]));
+    };
+    bench.server.fault("dequeue", [301, 302, 307, 308].map(to));
+    bench.server.fault("file", [to(302)]);
+    bench.server.fault("info/refs", [to(301)]);
+    bench.server.fault("markComplete", [to(307)]);
+    let job = |id| StockJob::new("batches", id).step("", &["true"]);
+    bench.server.give(job(1).stored_file("x", "batch-changes", "a/b", "0001-01-01T00:00:00Z"));
+    bench.server.give(job(2).set("repositoryName", json!("acme/app")).set("commit", json!("c0ffee")));
+    bench.server.give(job(3));
+    bench.server.give(job(4));
     bench.start();
-    bench.completed(1);
+    bench.completed(4);
+    let states = [1, 2, 3].map(|id| bench.server.record("batches", id).unwrap().state);
+    assert_eq!(states, [State::Errored, State::Errored, State::Processing]);
     assert!(elsewhere.requests().is_empty(), "{:#?}", elsewhere.requests());
     bench.end();
 }

@@ -100,3 +100,19 @@ fn a_job_whose_files_cannot_be_had_or_written_fails() {
     assert!(!bench.server.requests().iter().any(|request| request.target.contains("auth")));
     bench.end();
 }
+
+#[test]
+fn a_workspace_that_is_to_be_kept_is_kept() {
+    let Some(mut bench) = Bench::new("a_workspace_that_is_to_be_kept_is_kept") else { return };
+    bench.server.give(StockJob::new("batches", 1).step("s", &["echo made by the job > made"]));
+    bench.start_with(&[("EXECUTOR_QUEUE_NAME", "batches"), ("EXECUTOR_KEEP_WORKSPACES", "true")]);
+    let record = bench.completed(1);
+    let told = record.entry("teardown.fs").unwrap();
+    let kept = told
+        .out
+        .strip_prefix("Preserving workspace (")
+        .and_then(|rest| rest.strip_suffix(") as per config\n"));
+    let kept = kept.unwrap_or_else(|| panic!("{told:?}"));
+    assert_eq!(std::fs::read_to_string(format!("{kept}/made")).unwrap(), "made by the job\n");
+    bench.end();
+}

@@ -14,6 +14,7 @@ fn beaten(test: &str, fault: Fault, after: impl FnOnce(&Bench, &Gate)) {
     let gate = Gate::new();
     bench.server.give(StockJob::new("batches", 1).step("a", &["echo begun", &gate.script(), "echo went-on"]));
     bench.server.fault("heartbeat", [Fault::None, fault]);
+    bench.server.fault("markFailed", [Fault::status(503)]);
     bench.start();
     gate.reached();
     let beat = &bench.heard("heartbeat", 2)[1];
@@ -82,6 +83,7 @@ fn a_job_that_is_to_be_canceled_is_stopped_and_marked_as_failed() {
     let cases = [
         ("numbers", json!({"knownIds": [1], "cancelIds": [1]})),
         ("keys in another case", json!({"knownIDs": ["1"], "CANCELIDS": ["1"]})),
+        ("nothing said of what is known", json!({"cancelIds": ["1"]})),
         ("a key that nobody knows", json!({"knownIds": ["1"], "cancelIds": ["9", "1"], "other": {"a": []}})),
     ];
     all_at_once(cases, |name, answer: Value| {
@@ -94,7 +96,7 @@ fn a_job_that_is_to_be_canceled_is_stopped_and_marked_as_failed() {
                 step.out.contains("stdout: begun\n") && step.exit_code.is_some_and(|code| code != 0),
                 "{step:?}"
             );
-            assert_eq!(bench.server.named("markFailed").len(), 1);
+            assert_eq!(bench.server.named("markFailed").len(), 2, "the first was refused");
         });
     });
 }

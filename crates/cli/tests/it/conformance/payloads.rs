@@ -89,3 +89,15 @@ fn ids_are_exact_and_a_job_without_a_token_uses_the_shared_secret() {
     assert_eq!(mark.header("authorization"), Some(&*format!("token-executor {SECRET}")));
     bench.end();
 }
+
+#[test]
+fn a_payload_may_be_large() {
+    let Some(mut bench) = Bench::new("a_payload_may_be_large") else { return };
+    let content = b"0123456789abcde\n".repeat(300_000);
+    let job = StockJob::new("batches", 1).file("big", &content);
+    bench.server.give(job.step("a", &["{ set +x; } 2>/dev/null", "wc -c < big; tail -n 1 big"]));
+    bench.start();
+    let record = bench.completed(1);
+    assert_eq!(record.entry("step.docker.a").unwrap().out, "stdout: 4800000\nstdout: 0123456789abcde\n");
+    bench.end();
+}
