@@ -48,6 +48,13 @@ impl Group {
         wait_for(REMOVE_LIMIT, || self.directories.all().try_for_each(remove_tree)).await
     }
 
+    /// Removes empty groups below, which some runtimes make. What is not empty stays.
+    pub(crate) fn remove_below(&self) {
+        for below in self.directories.all().flat_map(subgroups) {
+            let _ = remove_tree(&below);
+        }
+    }
+
     /// Removes a group that nothing has entered yet.
     pub(crate) fn remove_now(&self) {
         let _ = self.directories.all().try_for_each(remove_tree);

@@ -1,9 +1,11 @@
 //! One job's place to run.
 
 use super::check::check;
+use super::remove::remove_tree;
 use super::root;
 use super::shared::Shared;
 use super::slot::Slot;
+use super::step::container_id;
 use crate::{
     Cause, Exit, ExitStatus, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step, Timeline, Usage,
 };
@@ -77,6 +79,7 @@ impl Sandbox for OciSandbox {
             image = self.resolve(&step, out.progress()) => image?,
             () = stop.cancelled() => return Ok(stopped_before_start(begun)),
         };
+        let number = self.steps;
         let exit = self.run_image(&step, &image, out, stop, begun).await;
         let exit = exit.map_err(|error| self.shared.host_disk.explain(error));
         let shared = Arc::clone(&self.shared);
@@ -85,6 +88,7 @@ impl Sandbox for OciSandbox {
                 // Whatever failed, nothing of the step stays.
                 slot.group.kill().await.map_err(RuntimeError::io("end what a step has started"))?;
             }
+            forget(&shared, slot, number);
             slot.prepare_launcher(&shared);
         }
         exit
@@ -103,6 +107,15 @@ impl Sandbox for OciSandbox {
 fn prepare(shared: &Shared, slot: &Slot, spec: &SandboxSpec) -> Result<(), RuntimeError> {
     slot.group.limit(&spec.limits, shared.program.family.own_pids())?;
     root::make_skeleton(&slot.volume.path, &spec.name).map_err(RuntimeError::io("prepare a job's disk"))
+}
+
+/// Removes what a runtime that has left, or was killed, keeps of a step that is over.
+fn forget(shared: &Shared, slot: &Slot, step: u32) {
+    let state = shared.instance.runtime_state().join(container_id(&slot.id, step));
+    if let Err(error) = remove_tree(&state) {
+        tracing::warn!(%error, state = %state.display(), "failed to remove what a runtime knows of a step");
+    }
+    slot.group.remove_below();
 }
 
 fn stopped_before_start(begun: Instant) -> Exit {

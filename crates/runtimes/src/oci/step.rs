@@ -208,6 +208,7 @@ impl OciSandbox {
     }
 }
 
-fn container_id(slot: &str, step: u32) -> String {
+/// What a step is called towards the runtime.
+pub(super) fn container_id(slot: &str, step: u32) -> String {
     format!("{slot}.{step}")
 }

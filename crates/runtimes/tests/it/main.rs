@@ -37,6 +37,7 @@ macro_rules! runtime_suites {
                 steps_share_the_workspace_and_nothing_else,
                 names_of_the_host,
                 a_warm_sandbox_is_a_fresh_one,
+                a_step_that_is_over_leaves_nothing_but_its_workspace,
             }
             ends {
                 a_step_that_heeds_sigterm_ends_by_itself,
@@ -96,6 +97,7 @@ runtime_suite! { runsc:
         steps_share_the_workspace_and_nothing_else,
         names_of_the_host,
         a_warm_sandbox_is_a_fresh_one,
+        a_step_that_is_over_leaves_nothing_but_its_workspace,
     }
     ends { a_step_that_ignores_sigterm_is_killed, a_token_that_fired_before_starts_nothing, daemons_end_with_the_step }
     limits {

@@ -1,5 +1,8 @@
-use crate::harness::{Bench, SPARE_DISK, step};
-use runtimes::{ExitStatus, Limits, Step};
+use crate::harness::{Bench, Kept, SPARE_DISK, cgroups_of, names_in, step};
+use runtimes::{Cause, ExitStatus, Limits, Step};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn environment_directory_and_user(bench: &mut Bench) {
     let mut sandbox = bench.open(Limits::default()).await;
@@ -47,4 +50,28 @@ pub(crate) async fn a_warm_sandbox_is_a_fresh_one(bench: &mut Bench) {
         assert!(ran.exit.usage.cpu.is_some() && ran.exit.usage.peak_memory.is_some());
         sandbox.close().await;
     }
+}
+
+pub(crate) async fn a_step_that_is_over_leaves_nothing_but_its_workspace(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    let instance = names_in(&bench.dir.join("state/instances")).pop().unwrap();
+    let known = bench.dir.join("state/instances").join(instance).join("runtime");
+    let below = |group: PathBuf| names_in(&group).into_iter().map(move |name| group.join(name));
+    let groups_below = || -> Vec<_> {
+        let sandboxes = cgroups_of(&bench.owner).into_iter().map(PathBuf::from).flat_map(below);
+        sandboxes.flat_map(below).filter(|path| path.is_dir()).collect()
+    };
+    sandbox.sh("true").await;
+    assert_eq!((names_in(&known), groups_below()), (vec![], vec![]));
+    let stop = CancellationToken::new();
+    let mut out = Kept::default();
+    let (exit, ()) = tokio::join!(sandbox.0.run(step(&["sleep", "60"]), &mut out, &stop), async {
+        while names_in(&known).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    });
+    assert_eq!(exit.unwrap().cause, Some(Cause::Stopped));
+    assert_eq!((names_in(&known), groups_below()), (vec![], vec![]));
+    sandbox.close().await;
 }
