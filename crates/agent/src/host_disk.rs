@@ -92,7 +92,7 @@ impl Floor {
                 return true;
             }
         };
-        let floor = self.set.unwrap_or_else(|| fitting(room.total));
+        let floor = self.set.unwrap_or_else(|| fitting_disk_floor(room.total));
         let needed = if self.below { floor + floor / MARGIN_PART } else { floor };
         let below = room.free < needed;
         let (path, free) = (self.disk.dir.display(), room.free);
@@ -109,8 +109,8 @@ impl Floor {
     }
 }
 
-/// A floor for a disk of `total` bytes.
-fn fitting(total: u64) -> u64 {
+/// What must be free on a disk of `total` bytes before a job is taken, unless somebody said otherwise.
+pub fn fitting_disk_floor(total: u64) -> u64 {
     (total / PART).clamp(LEAST, MOST).min(total / SMALL_DISK_PART)
 }
 
@@ -135,7 +135,7 @@ mod tests {
             (400 * gib, 20 * gib),
             (4_000 * gib, 20 * gib),
         ] {
-            assert_eq!(fitting(total), floor, "{total}");
+            assert_eq!(fitting_disk_floor(total), floor, "{total}");
         }
     }
 

@@ -29,4 +29,5 @@ mod workspace;
 
 pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP};
 pub use error::{AgentError, Summary, chain};
+pub use host_disk::fitting_disk_floor;
 pub use run::run;

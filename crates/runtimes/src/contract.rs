@@ -23,6 +23,8 @@ pub enum Isolation {
 /// How much a [`Finding`] matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// As it should be; said only where somebody asks how all is.
+    Ok,
     /// Worth knowing.
     Info,
     /// A promise that can't be kept here: said at start, refused under strict operation.

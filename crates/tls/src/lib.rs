@@ -12,5 +12,5 @@ mod verifier;
 
 pub use cause::comes_of_tls;
 pub use error::CertificateError;
-pub use places::Places;
+pub use places::{Certificates, Places};
 pub use roots::Roots;

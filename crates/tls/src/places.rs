@@ -39,7 +39,7 @@ pub struct Places {
 }
 
 /// Distinct certificates; the same one is usually in a bundle and, by two names, in a directory.
-pub(crate) type Certificates = HashSet<CertificateDer<'static>>;
+pub type Certificates = HashSet<CertificateDer<'static>>;
 
 impl Default for Places {
     /// Those of this system.
@@ -73,8 +73,8 @@ impl Places {
         self.named().map(drop)
     }
 
-    /// Every certificate there is.
-    pub(crate) fn read(&self) -> Result<Certificates, CertificateError> {
+    /// Every certificate there is. Blocking.
+    pub fn read(&self) -> Result<Certificates, CertificateError> {
         let mut all = self.named()?;
         for file in &self.files {
             match bundle(file) {
@@ -89,7 +89,8 @@ impl Places {
         Ok(all)
     }
 
-    fn named(&self) -> Result<Certificates, CertificateError> {
+    /// Those in what was named. Blocking.
+    pub fn named(&self) -> Result<Certificates, CertificateError> {
         let mut all = Certificates::new();
         if let Some(path) = &self.named_file {
             all.extend(bundle(path)?);

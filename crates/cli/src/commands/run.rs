@@ -132,6 +132,7 @@ async fn look(runtime: &dyn Runtime, strict: bool) -> Result<(), Failure> {
         findings.iter().partition(|finding| stops(finding.severity));
     for Finding { severity, seen, remedy, .. } in told {
         match severity {
+            Severity::Ok => {}
             Severity::Info => print::line(&format!("runtime {}: {seen}", runtime.name()))?,
             Severity::Warning | Severity::Fatal => print::line(&format!("warning: {seen}; {remedy}"))?,
         }

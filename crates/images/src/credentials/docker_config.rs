@@ -66,6 +66,14 @@ impl DockerConfig {
         self.read().map(drop)
     }
 
+    /// The helper programs that the file names, and where each is found. Blocking; asks none of them.
+    pub fn helpers(&self) -> Result<BTreeMap<String, Option<PathBuf>>, CredentialsError> {
+        let (content, _) = self.read()?;
+        let named = content.helpers.iter().flatten().map(|(_, name)| name).chain(&content.store);
+        let programs = named.filter(|name| !name.is_empty()).map(|name| helper::program(name));
+        Ok(programs.map(|program| (program.clone(), helper::find(self, &program))).collect())
+    }
+
     pub(super) fn look_up(&self, registry: &str, repository: &str) -> Result<Found, CredentialsError> {
         let (content, logins) = self.read()?;
         let own = content.helpers.as_ref().and_then(|helpers| keys::find(helpers, registry, repository));
@@ -200,6 +208,24 @@ mod tests {
         assert_eq!(helper("b.test"), None);
         assert_eq!(helper("c.test").as_deref(), Some("pass"));
         assert_eq!(helper("docker.io").as_deref(), Some("hub"));
+    }
+
+    #[test]
+    fn helpers_are_programs_on_the_path() {
+        use std::os::unix::fs::PermissionsExt;
+        let (directory, mut config) = config(
+            r#"{"credsStore": "pass", "credHelpers": {"a.test": "ecr-login", "b.test": "", "c.test": "pass"}}"#,
+        );
+        let there = directory.path().join("docker-credential-pass");
+        fs::write(&there, "").expect("it is written");
+        fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).expect("its mode is set");
+        config.search_path = directory.path().into();
+        let helpers = config.helpers().expect("it can be read");
+        let expected = [
+            ("docker-credential-ecr-login".to_owned(), None),
+            ("docker-credential-pass".to_owned(), Some(there)),
+        ];
+        assert_eq!(helpers, BTreeMap::from(expected));
     }
 
     #[test]

@@ -45,13 +45,18 @@ pub(super) fn is_name(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
+/// The program of a helper.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
 /// Asks the helper of this name for a login; none when it knows none.
 pub(super) async fn get(
     config: &DockerConfig,
     name: &str,
     registry: &str,
 ) -> Result<Option<Login>, CredentialsError> {
-    let program = format!("docker-credential-{name}");
+    let program = program(name);
     let failed = |fault: String| CredentialsError::Helper {
         program: program.clone(),
         path: config.path.clone(),
@@ -80,7 +85,8 @@ pub(super) async fn get(
     }))
 }
 
-fn find(config: &DockerConfig, program: &str) -> Option<PathBuf> {
+/// Where a helper's program is.
+pub(super) fn find(config: &DockerConfig, program: &str) -> Option<PathBuf> {
     let is_program =
         |path: &PathBuf| path.metadata().is_ok_and(|at| at.is_file() && at.permissions().mode() & 0o111 != 0);
     std::env::split_paths(&config.search_path)

@@ -36,6 +36,7 @@ mod workspace;
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use mount::{BindOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use options::{DockerOptions, Rights};
+pub use preflight::look;
 
 pub(crate) use guardian::{ROLE, main as guardian_main};
 
@@ -84,7 +85,7 @@ impl Runtime for DockerRuntime {
     }
 
     async fn preflight(&self) -> Vec<Finding> {
-        preflight::findings(&self.shared).await
+        preflight::findings(&self.shared.client, &self.shared.options).await
     }
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, RuntimeError> {

@@ -1,13 +1,18 @@
 //! What is said of the engine before a job runs.
 
+use super::client::Client;
 use super::info::Info;
-use super::shared::Shared;
 use super::version::Engine;
 use super::{DockerOptions, Rights};
 use crate::{Finding, RuntimeError, Severity};
 
-pub(super) async fn findings(shared: &Shared) -> Vec<Finding> {
-    let client = &shared.client;
+/// Looks at the engine that `options` name, as [`super::DockerRuntime`] does, and makes nothing. Takes as
+/// long as an engine that does not answer.
+pub async fn look(options: &DockerOptions) -> Vec<Finding> {
+    findings(&Client::new(options.endpoint.clone()), options).await
+}
+
+pub(super) async fn findings(client: &Client, options: &DockerOptions) -> Vec<Finding> {
     let looked = async { Ok((client.engine().await?, client.info().await?)) };
     let (engine, info) = match looked.await {
         Ok(seen) => seen,
@@ -18,10 +23,10 @@ pub(super) async fn findings(shared: &Shared) -> Vec<Finding> {
             return vec![finding("engine.reachable", Severity::Fatal, seen, remedy)];
         }
     };
-    let mut findings = vec![about(&engine, &info, shared)];
-    findings.extend(limits(&info, &shared.options));
-    findings.extend(rights(&engine, &info, &shared.options));
-    findings.extend(surroundings(&info, shared));
+    let mut findings = vec![about(&engine, &info, client)];
+    findings.extend(limits(&info, options));
+    findings.extend(rights(&engine, &info, options));
+    findings.extend(surroundings(client, options));
     findings
 }
 
@@ -29,12 +34,12 @@ fn finding(id: &'static str, severity: Severity, seen: impl Into<String>, remedy
     Finding { id, severity, seen: seen.into(), remedy: remedy.to_owned() }
 }
 
-fn about(engine: &Engine, info: &Info, shared: &Shared) -> Finding {
+fn about(engine: &Engine, info: &Info, client: &Client) -> Finding {
     let seen = format!(
         "{} {} at {}, API {}, storage {}, control groups {} by {}",
         engine.name,
         engine.release,
-        shared.client.endpoint(),
+        client.endpoint(),
         engine.api,
         info.storage(),
         if info.cgroup_version.is_empty() { "of an unknown version" } else { &info.cgroup_version },
@@ -120,10 +125,8 @@ fn rights(engine: &Engine, info: &Info, options: &DockerOptions) -> Vec<Finding>
 }
 
 /// What is around a container.
-fn surroundings(info: &Info, shared: &Shared) -> Vec<Finding> {
-    let options = &shared.options;
+fn surroundings(client: &Client, options: &DockerOptions) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let _ = info;
     let seen = match options.network.as_deref() {
         Some("none") => "jobs have no network".to_owned(),
         Some(network) => {
@@ -132,8 +135,8 @@ fn surroundings(info: &Info, shared: &Shared) -> Vec<Finding> {
         None => "jobs reach what the engine's default network reaches: nothing is filtered".to_owned(),
     };
     findings.push(finding("engine.network", Severity::Info, seen, ""));
-    if shared.client.endpoint().is_exposed() {
-        let endpoint = shared.client.endpoint();
+    if client.endpoint().is_exposed() {
+        let endpoint = client.endpoint();
         let seen =
             format!("the engine at {endpoint} is reached without encryption, and so are secrets in jobs");
         let remedy = "reach it over a socket, over loopback, or through a network that nobody else is in";

@@ -33,6 +33,7 @@ mod volume;
 mod witness;
 
 pub use options::{GRACE, Helper, OciOptions, SPARE_DISK};
+pub use preflight::{Looked, look};
 
 use crate::{Finding, Isolation, Reaped, Runtime, RuntimeError, Sandbox, SandboxSpec};
 use async_trait::async_trait;

@@ -1,17 +1,67 @@
 //! What is said of the host before a job runs.
 
+use super::disks::Disks;
+use super::program::Program;
 use super::shared::Shared;
-use crate::cgroup::Controller;
-use crate::{Finding, Severity};
+use crate::cgroup::{Controller, Hierarchies};
+use crate::{Finding, PrivateMounts, RuntimeError, Severity};
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// What was seen of a host without becoming ready to run anything.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    /// What the OCI runtime says of its release.
+    pub version: Option<String>,
+    /// What an agent would say at its start.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at the host as [`super::OciRuntime`] does, and leaves nothing behind. `runtime` is the OCI
+/// runtime's name or path, if one was named. With a `trial`, a small disk is made in this directory and
+/// removed again; the mount is seen only by this process. Blocking.
+pub fn look(runtime: Option<&str>, search_path: &OsStr, trial: Option<(PrivateMounts, &Path)>) -> Looked {
+    let found = Program::find(runtime, search_path);
+    let version = found.as_ref().ok().map(|program| program.version.clone());
+    let mut findings = vec![found.map_or_else(|why| no_runtime(&why), |program| about(&program))];
+    match Hierarchies::detect() {
+        Ok(host) => findings.extend(groups(&host)),
+        Err(why) => findings.push(Finding {
+            id: "cgroup.layout",
+            severity: Severity::Fatal,
+            seen: format!("which control groups there are can't be read: {why}"),
+            remedy: "mount /proc".to_owned(),
+        }),
+    }
+    if let Some((_, scratch)) = trial {
+        findings.extend(disks(&Disks::probe(search_path, false, scratch)));
+    }
+    findings.extend(overlay());
+    Looked { version, findings }
+}
+
+fn no_runtime(why: &RuntimeError) -> Finding {
+    let told = why.to_string();
+    let (seen, remedy) = told.rsplit_once(": ").unwrap_or((&told, "name another by EXECUTOR_OCI_RUNTIME"));
+    Finding { id: "oci.runtime", severity: Severity::Fatal, seen: seen.to_owned(), remedy: remedy.to_owned() }
+}
 
 pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
-    let mut findings = vec![runtime(shared), layout(shared)];
+    let mut findings = vec![about(&shared.program)];
+    findings.extend(groups(&shared.host));
+    findings.extend(disks(&shared.disks));
+    findings.extend(overlay());
+    findings
+}
+
+fn groups(host: &Hierarchies) -> Vec<Finding> {
+    let mut findings = vec![layout(host)];
     for (id, controller) in [
         ("cgroup.memory", Controller::Memory),
         ("cgroup.pids", Controller::Pids),
         ("cgroup.cpu", Controller::Cpu),
     ] {
-        if !shared.host.has(controller) {
+        if !host.has(controller) {
             let name = controller.name();
             findings.push(Finding {
                 id,
@@ -23,27 +73,29 @@ pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
             });
         }
     }
-    if let Some(why) = shared.disks.why_not() {
-        findings.push(Finding {
-            id: "disk.limit",
-            severity: Severity::Warning,
-            seen: format!("disk limits can't be enforced: {why}"),
-            remedy: "install e2fsprogs and give the executor loop devices".to_owned(),
-        });
-    }
-    if !knows_overlay() {
-        findings.push(Finding {
-            id: "oci.overlay",
-            severity: Severity::Fatal,
-            seen: "the kernel does not know overlayfs".to_owned(),
-            remedy: "load the kernel module overlay".to_owned(),
-        });
-    }
     findings
 }
 
-fn runtime(shared: &Shared) -> Finding {
-    let program = &shared.program;
+fn disks(disks: &Disks) -> Option<Finding> {
+    let why = disks.why_not()?;
+    Some(Finding {
+        id: "disk.limit",
+        severity: Severity::Warning,
+        seen: format!("disk limits can't be enforced: {why}"),
+        remedy: "install e2fsprogs and give the executor loop devices".to_owned(),
+    })
+}
+
+fn overlay() -> Option<Finding> {
+    (!knows_overlay()).then(|| Finding {
+        id: "oci.overlay",
+        severity: Severity::Fatal,
+        seen: "the kernel does not know overlayfs".to_owned(),
+        remedy: "load the kernel module overlay".to_owned(),
+    })
+}
+
+fn about(program: &Program) -> Finding {
     let seen = format!("{} at {}", program.version, program.path.display());
     if let Some(caveat) = program.family.caveat() {
         let remedy = "use crun or runc where that matters".to_owned();
@@ -65,9 +117,9 @@ fn runtime(shared: &Shared) -> Finding {
     }
 }
 
-fn layout(shared: &Shared) -> Finding {
-    if shared.host.any() {
-        let seen = format!("control groups: {}", shared.host.layout());
+fn layout(host: &Hierarchies) -> Finding {
+    if host.any() {
+        let seen = format!("control groups: {}", host.layout());
         return Finding { id: "cgroup.layout", severity: Severity::Info, seen, remedy: String::new() };
     }
     Finding {
