@@ -33,9 +33,8 @@ impl Family {
             Self::Crun | Self::Runc => None,
             Self::Youki => Some("a step begins with the signal PIPE ignored"),
             Self::Runsc => Some(
-                "its own kernel decides what a step may do; a step that is asked to end is killed at once, one \
-                 that needs too much memory ends its whole sandbox, and one that fills its disk may hang until \
-                 the job's time is over",
+                "its own kernel decides what a step may do; a step that is asked to end is killed at once, and one \
+                 that needs too much memory ends its whole sandbox",
             ),
         }
     }
@@ -65,6 +64,11 @@ impl Family {
     /// Whether it compares system calls' arguments under a mask as is meant.
     pub(super) fn compares_masked(self) -> bool {
         self != Self::Youki
+    }
+
+    /// Whether an image's `/tmp` that is empty becomes a file system in memory.
+    pub(super) fn keeps_empty_tmp_in_memory(self) -> bool {
+        self == Self::Runsc
     }
 
     /// What it promises.

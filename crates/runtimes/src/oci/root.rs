@@ -15,6 +15,9 @@ pub(super) const WORKSPACE: &str = "workspace";
 /// Where the root file system is mounted.
 pub(super) const ROOT: &str = "root";
 const SKELETON: &str = "skeleton";
+/// In a `/tmp` that would be empty otherwise, for a runtime that keeps an empty one in memory, where
+/// nothing but memory limits it.
+const TMP_MARK: &str = "tmp/.on-the-disk-of-the-job";
 const MOUNT_POINTS: [&str; 5] = ["data", "dev", "etc", "proc", "sys"];
 
 /// The directories of one step's root file system, relative to the volume.
@@ -37,10 +40,14 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Makes the layer of our own.
-pub(super) fn make_skeleton(volume: &Path, hostname: &str) -> io::Result<()> {
+pub(super) fn make_skeleton(volume: &Path, hostname: &str, mark_tmp: bool) -> io::Result<()> {
     let skeleton = volume.join(SKELETON);
     make_dir(&skeleton, 0o755)?;
     MOUNT_POINTS.iter().try_for_each(|name| make_dir(&skeleton.join(name), 0o755))?;
+    if mark_tmp {
+        make_dir(&skeleton.join("tmp"), 0o1777)?;
+        write_file(&skeleton.join(TMP_MARK), "")?;
+    }
     let hosts =
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
     write_file(&skeleton.join("etc/hosts"), &hosts)?;

@@ -106,7 +106,9 @@ impl Sandbox for OciSandbox {
 /// What of a slot depends on its job.
 fn prepare(shared: &Shared, slot: &Slot, spec: &SandboxSpec) -> Result<(), RuntimeError> {
     slot.group.limit(&spec.limits, shared.program.family.own_pids())?;
-    root::make_skeleton(&slot.volume.path, &spec.name).map_err(RuntimeError::io("prepare a job's disk"))
+    let mark_tmp = shared.program.family.keeps_empty_tmp_in_memory();
+    root::make_skeleton(&slot.volume.path, &spec.name, mark_tmp)
+        .map_err(RuntimeError::io("prepare a job's disk"))
 }
 
 /// Removes what a runtime that has left, or was killed, keeps of a step that is over.

@@ -101,10 +101,16 @@ runtime_suite! { runsc:
     }
     ends { a_step_that_ignores_sigterm_is_killed, a_token_that_fired_before_starts_nothing, daemons_end_with_the_step }
     limits {
+        a_full_disk_is_named_and_stays_the_jobs_own,
         cpu_time_is_rationed,
         a_limit_that_can_not_be_enforced_is_said_or_refused,
         a_limit_that_can_not_be_set_leaves_nothing,
     }
+    room {
+        a_disk_that_was_full_is_named_when_the_step_has_cleaned_up,
+        a_full_disk_of_the_host_is_not_the_jobs_fault,
+    }
+    launch { a_launcher_that_is_stopped_is_replaced, a_step_whose_launcher_is_stopped_can_be_stopped }
     output { both_streams_are_exact, a_long_line_and_much_output_pass, an_output_that_fails_ends_the_step }
     security {
         only_the_three_streams_are_inherited,
