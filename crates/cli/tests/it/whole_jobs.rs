@@ -200,3 +200,18 @@ fn many_jobs_run_side_by_side() {
     let list = wait(SOON, "the list", || Some(system.ok(&["job", "list", "--state", "completed"])));
     assert_eq!(list.lines().count(), 17, "{list}");
 }
+
+#[test]
+fn an_idle_agent_keeps_little_memory() {
+    /// Of its own, code and what else is read from files aside, in bytes. A release build keeps a
+    /// quarter of it.
+    const MOST: u64 = 8 << 20;
+    let Some(mut system) = system("an_idle_agent_keeps_little_memory") else { return };
+    let agent = system.agent();
+    assert_eq!(system.job("true").status.code(), Some(0));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let kept = line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
+    assert!(kept < MOST, "{kept} bytes after one job");
+    agent.stop();
+}
