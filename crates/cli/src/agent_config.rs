@@ -19,6 +19,7 @@ use crate::certificates;
 use crate::env::conflicts::{self, Conflicts};
 use crate::env::runtime_choice::{self, Asked, Chosen};
 use crate::env::{EnvErrors, EnvReader, Reader, RuntimeName};
+use crate::exit::Failure;
 use agent::{AgentConfig, Announced};
 use images::DockerConfig;
 use runtimes::oci::{Helper, OciOptions};
@@ -59,18 +60,32 @@ pub(crate) struct RuntimeSettings {
     pub(crate) strict: bool,
     /// How images are had.
     pub(crate) images: images::Options,
+    /// Whether steps get the certificates that we trust.
+    gives_certificates: bool,
     oci_runtime: Option<String>,
     search_path: Option<String>,
     disk: Option<u64>,
 }
 
 impl RuntimeSettings {
-    /// The container runtime's options, with its state in `state_dir`.
-    pub(crate) fn oci_options(&self, state_dir: &Path, mounts: PrivateMounts) -> OciOptions {
+    /// Writes the bundle for steps, where they are to get one.
+    pub(crate) fn write_certificates(&self, path: &Path) -> Result<(), Failure> {
+        if self.gives_certificates { certificates::write(&self.images.roots, path) } else { Ok(()) }
+    }
+
+    /// The container runtime's options, with its state in `state_dir`. `certificates` is where a bundle
+    /// for steps may be.
+    pub(crate) fn oci_options(
+        &self,
+        state_dir: &Path,
+        certificates: PathBuf,
+        mounts: PrivateMounts,
+    ) -> OciOptions {
         let helper = Helper { program: "/proc/self/exe".into(), args: vec![crate::HELPER.into()] };
         let mut options = OciOptions::new(mounts, state_dir.to_owned(), owner(state_dir), helper);
         options.runtime.clone_from(&self.oci_runtime);
         options.strict = self.strict;
+        options.certificates = self.gives_certificates.then_some(certificates);
         if let Some(path) = &self.search_path {
             options.search_path = path.into();
         }
@@ -139,6 +154,7 @@ impl AgentSettings {
                 name: chosen.runtime,
                 strict,
                 images,
+                gives_certificates: env.bool("EXECUTOR_JOB_HOST_CERTIFICATES"),
                 oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
                 search_path: env.text("PATH"),
                 disk,

@@ -54,6 +54,11 @@ pub(crate) fn agent(data_dir: &Path) -> PathBuf {
     data_dir.join("agent")
 }
 
+/// The certificates that steps are given, where they are given any.
+pub(crate) fn certificates(data_dir: &Path) -> PathBuf {
+    data_dir.join("certificates.pem")
+}
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

@@ -118,17 +118,24 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = send(request).await.map_err(|fault| self.unreachable(&fault))?;
+        let response = send(request).await.map_err(|fault| self.unreachable(fault))?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 
-    fn unreachable(&self, fault: &reqwest::Error) -> Failure {
-        Failure::system(format!(
-            "no answer from the control plane at {}: {}; is `executor up` or `executor server` running there?",
-            self.base,
-            // The URL is already told.
-            chain(fault).split(" for url ").next().unwrap_or_default()
-        ))
+    fn unreachable(&self, fault: reqwest::Error) -> Failure {
+        // The URL is already told.
+        let fault = fault.without_url();
+        let (base, why) = (&self.base, chain(&fault));
+        Failure::system(if tls::comes_of_tls(&fault) {
+            format!(
+                "the control plane at {base} can't be trusted over TLS: {why}; if its certificate is of a private \
+                 authority, name that one's by SSL_CERT_FILE, or add it to the certificates of this machine"
+            )
+        } else {
+            format!(
+                "no answer from the control plane at {base}: {why}; is `executor up` or `executor server` running there?"
+            )
+        })
     }
 
     fn unreadable(&self, fault: &reqwest::Error) -> Failure {

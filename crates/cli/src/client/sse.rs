@@ -80,7 +80,7 @@ impl Follow {
         if let Some(cursor) = &self.cursor {
             request = request.header("Last-Event-ID", cursor);
         }
-        let response = request.send().await.map_err(|fault| Cut::Retry(self.client.unreachable(&fault)))?;
+        let response = request.send().await.map_err(|fault| Cut::Retry(self.client.unreachable(fault)))?;
         match response.status() {
             status if status.is_success() => Ok(response),
             status if status.is_server_error() => Err(Cut::Retry(refusal(response).await)),

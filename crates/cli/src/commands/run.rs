@@ -107,7 +107,9 @@ fn runtime(
         RuntimeName::Oci => {
             let images = ImageStore::open_with(paths::images(data_dir), settings.images.clone());
             let images = images.map_err(|fault| failed(&fault))?;
-            let options = settings.oci_options(&paths::agent(data_dir).join("oci"), mounts);
+            let certificates = paths::certificates(data_dir);
+            settings.write_certificates(&certificates)?;
+            let options = settings.oci_options(&paths::agent(data_dir).join("oci"), certificates, mounts);
             let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
             Ok(Arc::new(runtime))
         }

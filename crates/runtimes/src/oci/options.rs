@@ -33,6 +33,8 @@ pub struct OciOptions {
     pub spare_disk: u64,
     /// How long a step that was asked to end may take before it is killed.
     pub grace: Duration,
+    /// A bundle of certificates that every step is given, PEM; `None` leaves steps to their images.
+    pub certificates: Option<PathBuf>,
     /// How this program starts its own helpers.
     pub helper: Helper,
 }
@@ -63,6 +65,7 @@ impl OciOptions {
             strict: false,
             spare_disk: SPARE_DISK,
             grace: GRACE,
+            certificates: None,
             helper,
         }
     }

@@ -50,7 +50,9 @@ impl Shared {
         let state_dir = &options.state_dir;
         let program = Program::find(options.runtime.as_deref(), &options.search_path)?;
         let host = Hierarchies::detect().map_err(RuntimeError::io("read which control groups there are"))?;
-        let writer = Writer::new().and_then(|writer| writer.for_family(program.family)).map_err(|error| RuntimeError::Host(error.to_string()))?;
+        let writer = Writer::new(options.certificates.clone())
+            .and_then(|writer| writer.for_family(program.family))
+            .map_err(|error| RuntimeError::Host(error.to_string()))?;
         let instance = Instance::create(state_dir)
             .map_err(RuntimeError::io(format!("prepare the state directory {}", state_dir.display())))?;
         let guardian = Guardian::spawn(&options.helper, state_dir, &options.owner, &instance.id)

@@ -36,6 +36,13 @@ pub(super) const ROWS: &[Variable] = &[
     )
     .effect(Effect::With(&[Oci])),
     ours(
+        "EXECUTOR_JOB_HOST_CERTIFICATES",
+        Kind::Bool,
+        "false",
+        "Give every step the certificates that this executor trusts: a bundle at /etc/executor/certificates.pem, which SSL_CERT_FILE and its likes name.",
+    )
+    .effect(Effect::With(&[Oci])),
+    ours(
         "EXECUTOR_STRICT",
         Kind::Bool,
         "false",

@@ -1,5 +1,6 @@
 //! The container's description, `config.json`.
 
+mod certificates;
 mod environment;
 pub(super) mod paths;
 mod seccomp;
@@ -56,11 +57,13 @@ pub(super) struct Container<'a> {
 /// Writes descriptions. Made once, since the seccomp profile is long.
 pub(super) struct Writer {
     seccomp: LinuxSeccomp,
+    /// A bundle of certificates for every step.
+    certificates: Option<PathBuf>,
 }
 
 impl Writer {
-    pub(super) fn new() -> Result<Self, OciSpecError> {
-        Ok(Self { seccomp: seccomp::profile()? })
+    pub(super) fn new(certificates: Option<PathBuf>) -> Result<Self, OciSpecError> {
+        Ok(Self { seccomp: seccomp::profile()?, certificates })
     }
 
     /// In the dialect of `family`.
@@ -73,14 +76,17 @@ impl Writer {
 
     /// `filter` is the compiled seccomp profile, where it is known; the profile is there in any case.
     pub(super) fn spec(&self, container: &Container<'_>, filter: Option<&str>) -> Result<Spec, OciSpecError> {
+        let mut mounts = paths::mounts(container.workspace)?;
+        let bundle = self.certificates.as_deref();
+        mounts.extend(bundle.map(certificates::mount).transpose()?);
         let compiled = filter.map(|filter| (ANNOTATION.to_owned(), filter.to_owned()));
         SpecBuilder::default()
             .annotations(compiled.into_iter().collect::<HashMap<_, _>>())
             .version("1.0.2")
             .root(RootBuilder::default().path(container.root).readonly(false).build()?)
             .hostname(container.hostname)
-            .mounts(paths::mounts(container.workspace)?)
-            .process(process(container)?)
+            .mounts(mounts)
+            .process(process(container, bundle.is_some())?)
             .linux(self.linux(container)?)
             .build()
     }
@@ -118,7 +124,8 @@ impl Writer {
     }
 }
 
-fn process(container: &Container<'_>) -> Result<Process, OciSpecError> {
+fn process(container: &Container<'_>, has_certificates: bool) -> Result<Process, OciSpecError> {
+    let ours: Vec<_> = has_certificates.then(certificates::variables).into_iter().flatten().collect();
     let user = UserBuilder::default()
         .uid(container.user.uid)
         .gid(container.user.gid)
@@ -130,6 +137,7 @@ fn process(container: &Container<'_>) -> Result<Process, OciSpecError> {
         .args(container.step.argv.clone())
         .env(environment::merge(
             container.image,
+            &ours,
             &container.step.env,
             &container.user.home,
             container.hostname,
@@ -169,21 +177,45 @@ fn resource_limits() -> Result<Vec<PosixRlimit>, OciSpecError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_plain_user_holds_no_capability() {
+    fn written(step: &Step, image: &ImageConfig, certificates: Option<PathBuf>) -> serde_json::Value {
         let user = User { uid: 1000, gid: 1000, groups: vec![], home: "/".into() };
-        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
         let container = Container {
-            step: &step,
-            image: &ImageConfig::default(),
+            step,
+            image,
             user: &user,
             hostname: "job-1",
             root: Path::new("/r"),
             workspace: Path::new("/w"),
             group: None,
         };
-        let spec = Writer::new().unwrap().spec(&container, None).unwrap();
-        let json = serde_json::to_value(&spec).unwrap();
+        serde_json::to_value(Writer::new(certificates).unwrap().spec(&container, None).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn certificates_are_there_when_they_are_wanted() {
+        let env = vec!["GIT_SSL_CAINFO=/step".to_owned()];
+        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env };
+        let image = ImageConfig { env: vec!["SSL_CERT_FILE=/image".into()], ..ImageConfig::default() };
+        let (with, without) = (written(&step, &image, Some("/b".into())), written(&step, &image, None));
+        let bundle = with["mounts"].as_array().unwrap().last().unwrap();
+        assert_eq!(
+            (&bundle["source"], &bundle["destination"]),
+            (&"/b".into(), &"/etc/executor/certificates.pem".into())
+        );
+        assert!(bundle["options"].as_array().unwrap().contains(&"ro".into()));
+        let has = |spec: &serde_json::Value, pair: &str| {
+            spec["process"]["env"].as_array().unwrap().contains(&pair.into())
+        };
+        assert!(has(&with, "SSL_CERT_FILE=/etc/executor/certificates.pem"), "the image's own names fewer");
+        assert!(has(&with, "GIT_SSL_CAINFO=/step"), "the step knows best");
+        assert!(has(&without, "SSL_CERT_FILE=/image"));
+        assert!(!without.to_string().contains("certificates.pem"));
+    }
+
+    #[test]
+    fn a_plain_user_holds_no_capability() {
+        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
+        let json = written(&step, &ImageConfig::default(), None);
         assert_eq!(json["process"]["capabilities"]["effective"], serde_json::json!([]));
         assert_eq!(json["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len());
         assert_eq!(json["process"]["noNewPrivileges"], true);
