@@ -34,13 +34,19 @@ impl Paths {
 
     /// The data directory of `up` and `server`.
     pub(crate) fn server_data_dir(&self, given: Option<PathBuf>) -> PathBuf {
-        given.or_else(|| self.data_dir_from_env.clone()).unwrap_or_else(|| self.default_data_dir.clone())
+        self.named_data_dir(given).unwrap_or_else(|| self.default_data_dir.clone())
+    }
+
+    /// The data directory that an option or the environment names.
+    pub(crate) fn named_data_dir(&self, given: Option<PathBuf>) -> Option<PathBuf> {
+        given.or_else(|| self.data_dir_from_env.clone())
     }
 
     /// The data directory of the agent and of `executor image`: both must find the same one, so both
-    /// come here. `last_up` is the directory of the user's last `executor up`.
+    /// The data directory of the agent and of `executor image`, which must find the same one. `last_up` is the
+    /// directory of the user's last `executor up`.
     pub(crate) fn agent_data_dir(&self, given: Option<PathBuf>, last_up: Option<PathBuf>) -> PathBuf {
-        self.server_data_dir(given.or_else(|| self.data_dir_from_env.clone()).or(last_up))
+        self.server_data_dir(self.named_data_dir(given).or(last_up))
     }
 }
 

@@ -25,14 +25,28 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the file; `None` when there is none.
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Failure> {
+    /// Reads the file; `None` when there is none. `instead` is what a user can set who has no such file.
+    fn read(path: &Path, instead: &str) -> Result<Option<Self>, Failure> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(fault) => return Err(unusable(path, &fault)),
+            Err(fault) => return Err(unusable(path, &fault, instead)),
         };
-        serde_json::from_str(&text).map(Some).map_err(|fault| unusable(path, &fault))
+        // The parser's own words may hold a piece of the token.
+        let broken = |fault: serde_json::Error| {
+            format!("they break off or are not as we write them, at line {}", fault.line())
+        };
+        serde_json::from_str(&text).map(Some).map_err(|fault| unusable(path, &broken(fault), instead))
+    }
+
+    /// The data directory of an agent of this user and of its images: an option, the environment, the user's
+    /// last `executor up`, the default. The file is only read where it decides.
+    pub(crate) fn agent_data_dir(paths: &Paths, given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+        let last_up = match paths.named_data_dir(given) {
+            Some(named) => return Ok(named),
+            None => Self::read(&paths.settings, "EXECUTOR_DATA_DIR")?.and_then(|settings| settings.data_dir),
+        };
+        Ok(paths.agent_data_dir(None, last_up))
     }
 
     /// Writes the file whole or not at all.
@@ -50,7 +64,8 @@ impl Settings {
             api_token: self.api_token.expose_secret(),
             data_dir: self.data_dir.as_deref(),
         };
-        let text = serde_json::to_string_pretty(&written).map_err(|fault| unusable(path, &fault))?;
+        let text = serde_json::to_string_pretty(&written)
+            .map_err(|fault| Failure::system(format!("the client's settings can't be written: {fault}")))?;
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         let replace = || -> std::io::Result<()> {
             let dir = path.parent().unwrap_or(Path::new("/"));
@@ -58,7 +73,10 @@ impl Settings {
             let mut options = std::fs::OpenOptions::new();
             let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             writeln!(file, "{text}")?;
-            std::fs::rename(&temporary, path)
+            // Otherwise the new name may survive a crash of the host, and the content not.
+            file.sync_all()?;
+            std::fs::rename(&temporary, path)?;
+            std::fs::File::open(dir)?.sync_all()
         };
         replace().map_err(|fault| {
             let _ = std::fs::remove_file(&temporary);
@@ -68,30 +86,38 @@ impl Settings {
 
     /// The client that environment and settings describe; the environment wins.
     pub(crate) fn client(env: &mut EnvReader<'_>, paths: &Paths) -> Result<Client, Failure> {
-        let written = Self::read(&paths.settings)?;
-        let (url, token) = match (env.text("EXECUTOR_SERVER_URL"), env.text("EXECUTOR_API_TOKEN"), written) {
-            (Some(url), Some(token), _) => (url, SecretString::from(token)),
-            (None, Some(token), Some(settings)) => (settings.server_url, SecretString::from(token)),
-            (None, None, Some(settings)) => (settings.server_url, settings.api_token),
-            (Some(url), None, Some(settings)) if same_server(&url, &settings.server_url) => {
-                (url, settings.api_token)
-            }
-            (Some(url), None, _) => {
-                return Err(Failure::usage(format!(
-                    "EXECUTOR_SERVER_URL is {url}, but no API token is known for it: set EXECUTOR_API_TOKEN"
-                )));
-            }
-            (None, _, None) => {
-                return Err(Failure::usage(format!(
-                    "no control plane is known: start one with `executor up`, or set EXECUTOR_SERVER_URL and \
-                     EXECUTOR_API_TOKEN (no settings at {})",
-                    paths.settings.display()
-                )));
-            }
+        let (url, token) = match (env.text("EXECUTOR_SERVER_URL"), env.text("EXECUTOR_API_TOKEN")) {
+            (Some(url), Some(token)) => (url, SecretString::from(token)),
+            (url, token) => Self::complete(paths, url, token)?,
         };
         let base =
             url.parse().map_err(|fault| Failure::usage(format!("invalid server URL {url:?}: {fault}")))?;
         Client::new(base, token, &certificates::read(env))
+    }
+
+    /// Takes from the file what the environment lacks.
+    fn complete(
+        paths: &Paths,
+        url: Option<String>,
+        token: Option<String>,
+    ) -> Result<(String, SecretString), Failure> {
+        let written = Self::read(&paths.settings, "EXECUTOR_SERVER_URL and EXECUTOR_API_TOKEN")?;
+        match (url, written) {
+            (None, Some(settings)) => {
+                Ok((settings.server_url, token.map_or(settings.api_token, SecretString::from)))
+            }
+            (Some(url), Some(settings)) if same_server(&url, &settings.server_url) => {
+                Ok((url, settings.api_token))
+            }
+            (Some(url), _) => Err(Failure::usage(format!(
+                "EXECUTOR_SERVER_URL is {url}, but no API token is known for it: set EXECUTOR_API_TOKEN"
+            ))),
+            (None, None) => Err(Failure::usage(format!(
+                "no control plane is known: start one with `executor up`, or set EXECUTOR_SERVER_URL and \
+                 EXECUTOR_API_TOKEN (no settings at {})",
+                paths.settings.display()
+            ))),
+        }
     }
 }
 
@@ -100,10 +126,10 @@ fn same_server(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 
-fn unusable(path: &Path, fault: &dyn std::fmt::Display) -> Failure {
+fn unusable(path: &Path, fault: &dyn std::fmt::Display, instead: &str) -> Failure {
     Failure::usage(format!(
         "the client's settings at {} can't be used: {fault}; remove the file and start `executor up` again, or set \
-         EXECUTOR_SERVER_URL and EXECUTOR_API_TOKEN",
+         {instead}",
         path.display()
     ))
 }
@@ -117,7 +143,7 @@ mod tests {
     fn settings_round_trip_and_only_their_owner_reads_them() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/client.json");
-        assert!(Settings::read(&path).unwrap().is_none());
+        assert!(Settings::read(&path, "").unwrap().is_none());
         let settings = Settings {
             server_url: "http://127.0.0.1:1".into(),
             api_token: "token-value".into(),
@@ -126,7 +152,7 @@ mod tests {
         settings.write(&path).unwrap();
         settings.write(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let read = Settings::read(&path).unwrap().unwrap();
+        let read = Settings::read(&path, "").unwrap().unwrap();
         assert_eq!(read.api_token.expose_secret(), "token-value");
         assert_eq!(read.data_dir, Some("/d".into()));
         assert!(!format!("{read:?}").contains("token-value"));
@@ -141,8 +167,11 @@ mod tests {
     fn broken_settings_say_where_they_are_and_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("client.json");
-        std::fs::write(&path, "{").unwrap();
-        let failure = Settings::read(&path).unwrap_err();
-        assert!(failure.message.contains("client.json") && failure.message.contains("remove the file"));
+        for broken in ["{", "\"token-value\"", r#"{"serverUrl": "u", "apiToken": {"token-value": 1}}"#] {
+            std::fs::write(&path, broken).unwrap();
+            let message = Settings::read(&path, "THIS").unwrap_err().message;
+            assert!(message.contains("client.json") && message.ends_with("or set THIS"), "{message}");
+            assert!(!message.contains("token-value"), "{message}");
+        }
     }
 }

@@ -41,8 +41,7 @@ pub(crate) fn run(paths: &Paths, command: ImageCommand) -> Outcome {
 }
 
 fn open(paths: &Paths, args: &ImageStoreArgs) -> Result<ImageStore, Failure> {
-    let last_up = Settings::read(&paths.settings)?.and_then(|settings| settings.data_dir);
-    let data_dir = paths.agent_data_dir(args.data_dir.clone(), last_up);
+    let data_dir = Settings::agent_data_dir(paths, args.data_dir.clone())?;
     ImageStore::open(paths::images(&data_dir)).map_err(failure)
 }
 

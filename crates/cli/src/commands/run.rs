@@ -37,8 +37,7 @@ pub(crate) async fn run(
 
 /// Where an agent of this user keeps what it needs.
 pub(crate) fn data_dir(paths: &Paths) -> Result<PathBuf, Failure> {
-    let last_up = Settings::read(&paths.settings)?.and_then(|settings| settings.data_dir);
-    Ok(paths.agent_data_dir(None, last_up))
+    Settings::agent_data_dir(paths, None)
 }
 
 /// An agent whose host was looked at.

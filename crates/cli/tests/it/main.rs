@@ -4,8 +4,10 @@
 
 mod bad_input;
 mod certificates;
+mod client;
 mod conformance;
 mod deaths;
+mod doctor;
 mod files;
 mod hostile;
 mod leftovers;
