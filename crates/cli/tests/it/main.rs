@@ -7,7 +7,6 @@ mod certificates;
 mod client;
 mod conformance;
 mod deaths;
-mod doctor;
 mod files;
 mod hostile;
 mod leftovers;
