@@ -59,7 +59,7 @@ fn agent_and_client_believe_a_named_authority_and_jobs_where_they_are_to() {
     command.env("EXECUTOR_JOB_HOST_CERTIFICATES", "true");
     let agent = Process::start(command, "agent ");
     let script = "grep -c BEGIN $SSL_CERT_FILE; cat $GIT_SSL_CAINFO; echo x >> $SSL_CERT_FILE || echo kept";
-    let args = ["job", "run", "--image", "busybox", "--step", script];
+    let args = ["job", "run", "--image", "busybox", "--step", script, "--step", "test -s $SSL_CERT_FILE"];
     let output = secret.client(&args).env("SSL_CERT_FILE", &secret.bundle).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

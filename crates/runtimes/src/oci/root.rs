@@ -39,14 +39,23 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }
 
-/// Makes the layer of our own.
-pub(super) fn make_skeleton(volume: &Path, hostname: &str, mark_tmp: bool) -> io::Result<()> {
+/// Makes the layer of our own. `file`, below a directory in `/etc`, is where another is mounted.
+pub(super) fn make_skeleton(
+    volume: &Path,
+    hostname: &str,
+    mark_tmp: bool,
+    file: Option<&str>,
+) -> io::Result<()> {
     let skeleton = volume.join(SKELETON);
     make_dir(&skeleton, 0o755)?;
     MOUNT_POINTS.iter().try_for_each(|name| make_dir(&skeleton.join(name), 0o755))?;
     if mark_tmp {
         make_dir(&skeleton.join("tmp"), 0o1777)?;
         write_file(&skeleton.join(TMP_MARK), "")?;
+    }
+    if let Some(file) = file.map(|file| skeleton.join(file.trim_start_matches('/'))) {
+        file.parent().map_or(Ok(()), |directory| make_dir(directory, 0o755))?;
+        write_file(&file, "")?;
     }
     let hosts =
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");

@@ -5,7 +5,7 @@ use oci_spec::runtime::{Mount, MountBuilder};
 use std::path::Path;
 
 /// Where a step finds them: nothing of an image's own is covered.
-const PLACE: &str = "/etc/executor/certificates.pem";
+pub(super) const PLACE: &str = "/etc/executor/certificates.pem";
 /// What tells programs where their certificates are: OpenSSL, Go and Rust; curl; Python; Node; git;
 /// Cargo; the clients of AWS.
 const NAMES: [&str; 7] = [

@@ -62,6 +62,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// Where a step's certificates are, if it is given any.
+    pub(super) fn certificates(&self) -> Option<&'static str> {
+        self.certificates.is_some().then_some(certificates::PLACE)
+    }
+
     pub(super) fn new(certificates: Option<PathBuf>) -> Result<Self, OciSpecError> {
         Ok(Self { seccomp: seccomp::profile()?, certificates })
     }
