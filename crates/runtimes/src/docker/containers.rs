@@ -1,9 +1,10 @@
 //! The calls about containers.
 
 use super::client::{Ask, Client};
-use super::error::EngineError;
+use super::error::{EngineError, told};
 use super::labels;
 use super::percent_encoded;
+use super::pump::Paused;
 use super::spec::Container;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -109,6 +110,27 @@ impl Client {
                 Ok(())
             }
             told => told,
+        }
+    }
+
+    /// Keeps a container from running. It is told whether that worked.
+    pub(super) async fn pause(&self, id: &str) -> Paused {
+        let ask = Ask::post(format!("/containers/{id}/pause"), "pause a container");
+        match self.tell(ask).await {
+            Ok(()) => Paused::Yes,
+            Err(EngineError::Refused { said, .. }) if said.contains("not running") => Paused::Ended,
+            Err(error) => {
+                tracing::debug!(container = id, error = told(&error), "a container can't be paused");
+                Paused::No
+            }
+        }
+    }
+
+    /// Lets a container run again. One that does already hears nothing.
+    pub(super) async fn go_on(&self, id: &str) {
+        let ask = Ask::post(format!("/containers/{id}/unpause"), "let a container go on");
+        if let Err(error) = self.tell(ask).await {
+            tracing::debug!(container = id, error = told(&error), "a container was not paused");
         }
     }
 

@@ -3,19 +3,21 @@
 use super::client::Client;
 use super::error::EngineError;
 use super::gauge::Gauge;
-use super::pump::{Cut, pump};
+use super::pump::{Brake, Cut, Paused, pump};
 use crate::cgroup::{Group, Reading};
 use crate::{Output, RuntimeError};
+use async_trait::async_trait;
 use rustix::process::Signal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
 /// How long the rest of the output may take when nothing of the step is left: only a receiver that
 /// does not take it needs longer.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// How long the engine may take to kill.
+/// How long the engine may take to kill, and how long until it is told again.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
+const KILL_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy)]
@@ -35,11 +37,14 @@ pub(super) struct Life<'a> {
     /// Whether its processes are the host's, so that all of them can be asked to end.
     own_processes: bool,
     gauge: Gauge,
+    /// Fires when it shall end, and so may not be paused any more.
+    released: CancellationToken,
 }
 
 impl<'a> Life<'a> {
     pub(super) fn new(client: &'a Client, id: &'a str, grace: Duration, own_processes: bool) -> Self {
-        Self { client, id, grace, own_processes, gauge: Gauge::default() }
+        let (gauge, released) = (Gauge::default(), CancellationToken::new());
+        Self { client, id, grace, own_processes, gauge, released }
     }
 
     /// Finds out where its counters are, before it can end.
@@ -50,11 +55,11 @@ impl<'a> Life<'a> {
     /// Passes on the output until the container has ended; then nothing of it runs.
     pub(super) async fn watch(
         &self,
-        connection: impl AsyncRead + Unpin,
+        connection: impl AsyncRead + Unpin + Send,
         out: &mut dyn Output,
         stop: &CancellationToken,
     ) -> Result<Ended, RuntimeError> {
-        let output = pump(connection, out);
+        let output = pump(connection, out, self, &self.released);
         let life = self.live(stop);
         tokio::pin!(output, life);
         let (status, stopped) = tokio::select! {
@@ -107,20 +112,38 @@ impl<'a> Life<'a> {
         if let Ok(status) = tokio::time::timeout(self.grace, &mut wait).await {
             return Ok((status?, true));
         }
-        self.client.signal(self.id, "SIGKILL").await?;
-        let killed = tokio::time::timeout(KILL_LIMIT, wait).await;
-        let late = EngineError::Late { what: "kill a container", limit: KILL_LIMIT };
-        Ok((killed.map_err(|_| late)??, true))
+        let begun = Instant::now();
+        while begun.elapsed() < KILL_LIMIT {
+            self.client.signal(self.id, "SIGKILL").await?;
+            if let Ok(status) = tokio::time::timeout(KILL_PAUSE, &mut wait).await {
+                return Ok((status?, true));
+            }
+            // It was paused, and its engine kills none that is.
+            self.client.go_on(self.id).await;
+        }
+        Err(EngineError::Late { what: "kill a container", limit: KILL_LIMIT })
     }
 
     /// The first process of a PID namespace ignores this unless it handles it; its children do not, so
     /// they are asked too where they can be.
     async fn ask_to_end(&self) -> Result<(), EngineError> {
+        self.released.cancel();
         if let Some(group) = self.gauge.group().filter(|_| self.own_processes) {
             group.signal(Signal::TERM, None);
             return Ok(());
         }
         self.client.signal(self.id, "SIGTERM").await
+    }
+}
+
+#[async_trait]
+impl Brake for Life<'_> {
+    async fn pause(&self) -> Paused {
+        self.client.pause(self.id).await
+    }
+
+    async fn go_on(&self) {
+        self.client.go_on(self.id).await;
     }
 }
 

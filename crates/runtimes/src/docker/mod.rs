@@ -24,6 +24,7 @@ mod preflight;
 mod progress;
 mod pull;
 mod pump;
+mod queue;
 mod reap;
 mod refusal;
 mod sandbox;

@@ -144,7 +144,11 @@ impl Shared {
                         tracing::error!(container = id, error = told(&error), "failed to remove a container");
                         return Err(error);
                     }
-                    Err(_) => tokio::time::sleep(pause).await,
+                    Err(_) => {
+                        // One that is paused can't be killed.
+                        shared.client.go_on(&id).await;
+                        tokio::time::sleep(pause).await;
+                    }
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

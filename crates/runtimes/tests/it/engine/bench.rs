@@ -1,10 +1,10 @@
 //! A runtime of its own for each test, on an engine that they share.
 
-use crate::harness::{Bench, IMAGE, Images, helper, names_in, processes_with, wait_until_none};
+use crate::harness::{Bench, IMAGE, Images, helper, names_in, processes_with};
 use runtimes::docker::{DockerOptions, DockerRuntime};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::{Engine, EngineKind};
 
 /// Runs a test with a runtime whose sandboxes have no network, as those of the daemonless one.
@@ -68,6 +68,18 @@ pub(crate) fn containers_of(engine: &Engine, owner: &str) -> Vec<String> {
     let filter = format!("label=executor.owner={owner}");
     let listed = engine.told(&["ps", "--all", "--format", "{{.Names}}", "--filter", &filter]);
     listed.lines().map(str::to_owned).collect()
+}
+
+/// How long an engine may take to remove what is left: it has more to do than a kernel.
+const GONE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits until `found` finds nothing.
+pub(crate) fn wait_until_none(what: &str, found: impl Fn() -> Vec<String>) {
+    let begun = Instant::now();
+    while !found().is_empty() {
+        assert!(begun.elapsed() < GONE_LIMIT, "{what} left: {:#?}", found());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// No container, workspace, process or state file of the runtime in `dir`.

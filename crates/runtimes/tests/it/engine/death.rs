@@ -1,7 +1,7 @@
 //! An agent that is killed in the middle of a step.
 
-use super::bench::{containers_of, options, owner, run};
-use crate::harness::{Bench, IMAGE, helper, names_in, processes_with, wait_until_none};
+use super::bench::{containers_of, options, owner, run, wait_until_none};
+use crate::harness::{Bench, IMAGE, helper, names_in, processes_with};
 use runtimes::Runtime;
 use runtimes::docker::DockerRuntime;
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,7 +1,7 @@
 //! An engine that goes away in the middle of a step: our trouble, never the job's.
 
-use super::bench::{containers_of, run_on};
-use crate::harness::{Bench, Kept, processes_with, step, wait_until_none};
+use super::bench::{containers_of, run_on, wait_until_none};
+use crate::harness::{Bench, Kept, processes_with, step};
 use runtimes::{Limits, Output, RuntimeError, Stream};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;

@@ -34,17 +34,17 @@ impl Registry {
     pub(super) fn start(engine: &Engine, with_password: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().display();
-        let mut config = format!(
+        let mut config = vec![format!(
             "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\n\
              storage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n"
-        );
+        )];
         if with_password {
             let users = Command::new("htpasswd").args(["-Bbn", USER, PASSWORD]).output().unwrap();
             fs::write(dir.path().join("users"), users.stdout).unwrap();
-            config.push_str(&format!("auth: {{htpasswd: {{realm: test, path: {root}/users}}}}\n"));
+            config.push(format!("auth: {{htpasswd: {{realm: test, path: {root}/users}}}}\n"));
         }
         let file = dir.path().join("config.yml");
-        fs::write(&file, config).unwrap();
+        fs::write(&file, config.concat()).unwrap();
         let mut process = engine
             .in_network(PROGRAM)
             .arg("serve")
