@@ -9,11 +9,13 @@ mod json;
 mod kubernetes;
 mod limits;
 mod mounts;
+mod pieces;
 mod quantity;
 mod registries;
 mod virtual_machines;
 
 pub(crate) use connection::Connection;
+pub(crate) use pieces::Pieces;
 
 use crate::certificates;
 use crate::env::conflicts::{self, Conflicts};

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Check configuration, programs, host and shared secret as an agent would find them
     Validate,
+    /// Look at everything that can be known of this host before a job runs on it, and tell what to mend
+    Doctor(DoctorArgs),
     /// Install what jobs need; what the reference would fetch and this executor does not need is said
     #[command(subcommand)]
     Install(InstallCommand),
@@ -65,6 +67,19 @@ pub(crate) struct RunArgs {
     /// Check programs and host first, as `validate` does; the shared secret aside
     #[arg(long)]
     pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Count warnings as faults
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Print every check with what it is about, as Markdown, and leave
+    #[arg(long, conflicts_with_all = ["json", "strict"])]
+    pub(crate) list: bool,
 }
 
 #[derive(Debug, Subcommand)]

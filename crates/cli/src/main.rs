@@ -16,7 +16,7 @@ mod usage;
 
 use args::{Command, HelpFormat, RunArgs};
 use client::Settings;
-use commands::{image, install, job, repo, run, serve, up, validate};
+use commands::{doctor, image, install, job, repo, run, serve, up, validate};
 use env::{EnvReader, System, Variables};
 use exit::{Exit, Failure, Outcome};
 use paths::Paths;
@@ -69,6 +69,10 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             let (connection, settings) = run::read(env)?;
             let mounts = isolate_mounts();
             block_on(validate::run(&paths, &host, mounts, connection, settings))
+        }
+        Command::Doctor(args) => {
+            let mounts = isolate_mounts();
+            doctor::run(&args, (variables, &program), env, &paths, mounts)
         }
         Command::Install(command) => install::run(&command),
         Command::TestVm(args) => install::test_vm(&args),

@@ -1,6 +1,6 @@
 //! A private authority, and TLS in front of a server that speaks none.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -29,7 +29,17 @@ pub struct ServerCertificate {
 impl Authority {
     /// A new one of this name.
     pub fn new(name: &str) -> Self {
+        Self::of(name, CertificateParams::default())
+    }
+
+    /// One that was valid for the year 2000.
+    pub fn expired(name: &str) -> Self {
         let mut params = CertificateParams::default();
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
+        Self::of(name, params)
+    }
+
+    fn of(name: &str, mut params: CertificateParams) -> Self {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");

@@ -61,7 +61,8 @@ fn is_known(queue: &str) -> bool {
     jobs::name::check_queue(queue).is_ok()
 }
 
-fn frontend_url(env: &mut EnvReader<'_>) -> Option<Url> {
+/// The control plane's URL, without credentials.
+pub(super) fn frontend_url(env: &mut EnvReader<'_>) -> Option<Url> {
     let text = env.text("EXECUTOR_FRONTEND_URL").unwrap_or_default();
     let mut url = match Url::parse(&text) {
         Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,

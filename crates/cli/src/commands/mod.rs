@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod doctor;
 pub(crate) mod image;
 pub(crate) mod install;
 pub(crate) mod job;

@@ -13,7 +13,8 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::paths::Paths;
 use runtimes::PrivateMounts;
 
-pub(crate) use git::check as check_git;
+pub(crate) use git::{check as check_git, find as find_git};
+pub(crate) use token::{ask, below};
 
 /// Runs the checks that come after the configuration's.
 pub(crate) async fn run(

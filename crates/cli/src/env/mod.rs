@@ -11,14 +11,17 @@ pub(crate) mod never;
 mod reader;
 pub(crate) mod runtime_choice;
 mod runtime_name;
+mod shown;
 mod size;
 pub(crate) mod table;
+pub(crate) mod unknown;
 mod values;
 pub(crate) mod variable;
 mod variables;
 
 pub(crate) use reader::{EnvErrors, EnvReader};
 pub(crate) use runtime_name::RuntimeName;
+pub(crate) use shown::without_credentials;
 pub(crate) use size::parse_size;
 pub(crate) use values::parse_bool;
 pub(crate) use variable::Reader;

@@ -17,7 +17,7 @@ const NO_FAULT_TOLD: &str = "the environment can't be read, and no variable is k
 pub(crate) struct EnvErrors(Vec<String>);
 
 impl EnvErrors {
-    #[cfg(test)]
+    /// One text for each.
     pub(crate) fn into_texts(self) -> Vec<String> {
         self.0
     }
@@ -103,6 +103,16 @@ impl<'a> EnvReader<'a> {
     /// program of others' is to get.
     pub(crate) fn passed(&self, names: &[&str], beginnings: &[&str]) -> Vec<(String, String)> {
         self.variables.all_of(names, beginnings)
+    }
+
+    /// The names of all variables that are set, ours or not.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.variables.names()
+    }
+
+    /// A name without the ending that binds it to this program.
+    pub(crate) fn unbound<'n>(&self, name: &'n str) -> &'n str {
+        name.strip_suffix(&self.suffix).unwrap_or(name)
     }
 
     /// Whether a variable of exactly this name is there, whatever its value, and whether or not the

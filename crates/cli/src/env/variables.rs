@@ -36,6 +36,11 @@ impl Variables {
         meant.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
+    /// All names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// One variable, outside of the table: what a user names for a job.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

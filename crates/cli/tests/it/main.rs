@@ -7,6 +7,7 @@ mod certificates;
 mod client;
 mod conformance;
 mod deaths;
+mod doctor;
 mod files;
 mod hostile;
 mod leftovers;

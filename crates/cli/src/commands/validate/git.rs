@@ -13,21 +13,31 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Checks the git that jobs would be cloned with.
 pub(crate) async fn check(settings: &AgentSettings) -> Result<(), Failure> {
+    let found = find(settings.tool_env(), LIMIT).await;
+    found.map(drop).map_err(|message| Failure { exit: Exit::Failed, message })
+}
+
+/// The version of the git that programs with this environment find, or what is wrong with it.
+pub(crate) async fn find<'a>(
+    environment: impl Iterator<Item = (&'a str, &'a str)>,
+    limit: Duration,
+) -> Result<String, String> {
     let mut git = Command::new("git");
-    git.arg("version").env_clear().envs(settings.tool_env()).stdin(Stdio::null()).kill_on_drop(true);
-    let said = match tokio::time::timeout(LIMIT, git.output()).await {
+    git.arg("version").env_clear().envs(environment).stdin(Stdio::null()).kill_on_drop(true);
+    match tokio::time::timeout(limit, git.output()).await {
         Ok(Ok(output)) => judge_output(&output),
         Ok(Err(fault)) if fault.kind() == std::io::ErrorKind::NotFound => {
             Err("git not found in PATH, is it installed?\nUse your package manager, or build from source."
                 .to_owned())
         }
         Ok(Err(fault)) => Err(format!("getting git version: 'git version': {fault}")),
-        Err(_) => Err(format!("getting git version: 'git version': no answer within {} s", LIMIT.as_secs())),
-    };
-    said.map_err(|message| Failure { exit: Exit::Failed, message })
+        Err(_) => {
+            Err(format!("getting git version: 'git version': no answer within {} s", limit.as_secs_f64()))
+        }
+    }
 }
 
-fn judge_output(output: &Output) -> Result<(), String> {
+fn judge_output(output: &Output) -> Result<String, String> {
     let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     let said = String::from_utf8_lossy(&said);
     let said = said.trim();
@@ -35,7 +45,8 @@ fn judge_output(output: &Output) -> Result<(), String> {
         let code = output.status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
         return Err(format!("getting git version: 'git version': {said}: exit status {code}"));
     }
-    judge(said.strip_prefix("git version ").unwrap_or(said))
+    let version = said.strip_prefix("git version ").unwrap_or(said);
+    judge(version).map(|()| version.to_owned())
 }
 
 /// Judges `version`, whatever a vendor has added to its numbers.

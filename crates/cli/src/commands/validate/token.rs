@@ -2,8 +2,8 @@
 
 use crate::agent_config::Connection;
 use crate::exit::{Exit, Failure, chain};
-use reqwest::{StatusCode, Url, header, redirect};
-use secrecy::ExposeSecret;
+use reqwest::{Response, StatusCode, Url, header, redirect};
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use tls::Roots;
 use wire::headers::Credentials;
@@ -13,9 +13,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the call may take as a whole.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Asks the control plane.
+/// Checks that the control plane takes the secret of `connection`.
 pub(super) async fn check(connection: &Connection, roots: &Roots) -> Result<(), Failure> {
-    let fault = match ask(connection, roots).await {
+    let answer = ask(&connection.url, &connection.password, roots, TIMEOUT).await;
+    let fault = match answer.map(|answer| answer.status()) {
         Ok(StatusCode::OK | StatusCode::NO_CONTENT) => return Ok(()),
         Ok(StatusCode::UNAUTHORIZED) => {
             "failed to authorize with frontend, is executors.accessToken set correctly in the site-config?"
@@ -29,26 +30,30 @@ pub(super) async fn check(connection: &Connection, roots: &Roots) -> Result<(), 
     Err(Failure { exit: Exit::Failed, message: fault })
 }
 
-async fn ask(connection: &Connection, roots: &Roots) -> Result<StatusCode, reqwest::Error> {
+/// Asks the control plane at `url` whether it takes `secret`, within `limit`. Follows no redirect.
+pub(crate) async fn ask(
+    url: &Url,
+    secret: &SecretString,
+    roots: &Roots,
+    limit: Duration,
+) -> Result<Response, reqwest::Error> {
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
+        .timeout(limit)
         .redirect(redirect::Policy::none())
         .tls_backend_preconfigured(roots.client_config())
         .build()?;
-    let credentials = Credentials::Shared(connection.password.expose_secret()).to_header();
-    let answer = client
-        .get(below(&connection.url, TEST_AUTH))
-        .header(header::AUTHORIZATION, credentials)
+    client
+        .get(below(url, TEST_AUTH))
+        .header(header::AUTHORIZATION, Credentials::Shared(secret.expose_secret()).to_header())
         .header(header::CONTENT_TYPE, "application/json")
         .body("null")
         .send()
-        .await?;
-    Ok(answer.status())
+        .await
 }
 
 /// `path` below the base URL, whose own path is kept.
-fn below(base: &Url, path: &str) -> Url {
+pub(crate) fn below(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
     url

@@ -32,7 +32,7 @@ fn describe(section: &Section, row: &Variable, env: &EnvReader<'_>) -> Value {
         "origin": row.origin.name(),
         "doc": row.doc,
         "setBy": given.map(|(name, _)| name),
-        "value": given.filter(|_| !row.secret).map(|(_, value)| super::shown(value)),
+        "value": given.filter(|_| !row.secret).map(|(_, value)| crate::env::without_credentials(value)),
     })
 }
 

@@ -1,10 +1,10 @@
 //! For a terminal.
 
-use super::{effect, form, shown};
-use crate::env::EnvReader;
+use super::{effect, form};
 use crate::env::never::NEVER;
 use crate::env::table::SECTIONS;
 use crate::env::variable::Variable;
+use crate::env::{EnvReader, without_credentials};
 use std::fmt::Write;
 
 /// Every variable, with what it is set to here.
@@ -39,7 +39,7 @@ fn describe(out: &mut String, row: &Variable, env: &EnvReader<'_>) {
             let _ = writeln!(out, "      Set by {name}; its value is not shown");
         }
         Some((name, value)) => {
-            let _ = writeln!(out, "      Set by {name} to {:?}", shown(value));
+            let _ = writeln!(out, "      Set by {name} to {:?}", without_credentials(value));
         }
         None => {}
     }

@@ -1,0 +1,61 @@
+//! What can be known of a configuration whether or not an agent can run with it.
+
+use super::{asked, connection, limits, registries, tool_env};
+use crate::certificates;
+use crate::env::{EnvReader, Reader, RuntimeName};
+use images::{DockerConfig, Mirror};
+use runtimes::Limits;
+use secrecy::SecretString;
+use std::ffi::OsString;
+use tls::Roots;
+use url::Url;
+use wire::DockerAuthConfig;
+
+/// Each value by itself: one that is faulty is as if it had not been set.
+pub(crate) struct Pieces {
+    pub(crate) url: Option<Url>,
+    pub(crate) password: Option<SecretString>,
+    /// What would run the jobs; `oci` where nothing may.
+    pub(crate) runtime: RuntimeName,
+    /// What was asked for instead and is not done.
+    pub(crate) runtime_conflict: Option<String>,
+    pub(crate) oci_runtime: Option<String>,
+    pub(crate) search_path: OsString,
+    pub(crate) tool_env: Vec<(String, String)>,
+    pub(crate) max_jobs: usize,
+    pub(crate) limits: Limits,
+    pub(crate) disk_floor: Option<u64>,
+    pub(crate) roots: Roots,
+    pub(crate) mirrors: Vec<Mirror>,
+    pub(crate) docker_auth: DockerAuthConfig,
+    pub(crate) docker_config: Option<DockerConfig>,
+    /// Where an engine listens, if somebody said so.
+    pub(crate) docker_host: Option<String>,
+}
+
+impl Pieces {
+    /// Reads them. What is faulty is noted in `env`, in no order.
+    pub(crate) fn read(env: &mut EnvReader<'_>) -> Self {
+        env.load(&[Reader::Run, Reader::Agent, Reader::All]);
+        let chosen = asked(env).choose(RuntimeName::BUILT).ok();
+        let runtime = chosen.as_ref().map_or(RuntimeName::Oci, |chosen| chosen.runtime);
+        let disk = limits::disk(env, Some(runtime));
+        Self {
+            url: connection::frontend_url(env),
+            password: env.text("EXECUTOR_FRONTEND_PASSWORD").map(Into::into),
+            runtime,
+            runtime_conflict: chosen.and_then(|chosen| chosen.conflict),
+            oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
+            search_path: env.text("PATH").unwrap_or_default().into(),
+            tool_env: tool_env(env),
+            max_jobs: limits::at_least_one(env, "EXECUTOR_MAXIMUM_NUM_JOBS"),
+            limits: limits::read(env, disk),
+            disk_floor: limits::disk_floor(env),
+            roots: certificates::read(env),
+            mirrors: registries::mirrors(env),
+            docker_auth: registries::docker_auth(env),
+            docker_config: registries::docker_config(env),
+            docker_host: env.text("DOCKER_HOST"),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What runs the jobs: the daemonless runtime, and engines with a daemon.
+
+use super::catalog;
+use super::finding::{Finding, Severity, fatal, info, ok, warning};
+use super::known::Known;
+use super::versions;
+use crate::env::RuntimeName;
+use crate::exit::Failure;
+use runtimes::PrivateMounts;
+use runtimes::docker::{DockerOptions, Endpoint};
+use runtimes::oci::{Helper, Looked};
+use std::path::Path;
+
+/// Where an engine listens that was told nothing else.
+const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
+
+/// Looks at the host as an agent does when it starts. Blocking.
+pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<Finding> {
+    if known.agent.runtime != RuntimeName::Oci {
+        return Vec::new();
+    }
+    let scratch = tempfile::Builder::new().prefix("executor-doctor-").tempdir();
+    let trial = match (mounts, &scratch) {
+        (Ok(mounts), Ok(scratch)) => Ok((mounts, scratch.path())),
+        (Err(fault), _) => Err(fatal(
+            "oci.mounts",
+            fault.message,
+            "run executor as root, or in a container that is privileged or has CAP_SYS_ADMIN",
+        )),
+        (_, Err(fault)) => Err(warning(
+            "oci.mounts",
+            format!("no directory for a trial can be made: {fault}"),
+            "let TMPDIR name a directory that can be written to",
+        )),
+    };
+    let (trial, mounts) = match trial {
+        Ok(trial) => (Some(trial), ok("oci.mounts", "mounts of jobs are made in a namespace of their own")),
+        Err(finding) => (None, finding),
+    };
+    let agent = &known.agent;
+    let looked = runtimes::oci::look(agent.oci_runtime.as_deref(), &agent.search_path, trial);
+    let tried = trial.is_some();
+    if let Some((_, scratch)) = trial {
+        let _ = rustix::mount::unmount(scratch, rustix::mount::UnmountFlags::DETACH);
+    }
+    let mut findings = with_what_is_fine(looked, tried);
+    findings.push(mounts);
+    findings
+}
+
+/// Adds what the runtime is silent of because nothing is wrong with it.
+fn with_what_is_fine(looked: Looked, tried: bool) -> Vec<Finding> {
+    let Looked { version, mut findings } = looked;
+    findings.extend(version.as_deref().map(versions::judge));
+    let group = catalog::GROUPS.iter().find(|group| group.name == "runtime oci");
+    for check in group.iter().flat_map(|group| group.checks) {
+        let is_told = findings.iter().any(|finding| finding.id == check.id);
+        if let Some(fine) = check.when_fine.filter(|_| !is_told && (tried || check.id != "disk.limit")) {
+            findings.push(ok(check.id, fine));
+        }
+    }
+    findings
+}
+
+/// Looks at an engine, if one would run the jobs or is there anyway.
+pub(super) async fn engine(known: &Known) -> Vec<Finding> {
+    let runs_jobs = known.agent.runtime == RuntimeName::Docker;
+    let named = known.agent.docker_host.as_deref();
+    let socket = SOCKETS.iter().find(|socket| Path::new(socket).exists());
+    let endpoint = match (named, socket) {
+        (Some(named), _) => named.parse::<Endpoint>(),
+        (None, Some(socket)) => Ok(Endpoint::Unix(socket.into())),
+        (None, None) if runs_jobs => Ok(Endpoint::default()),
+        (None, None) => return Vec::new(),
+    };
+    let findings = match endpoint {
+        Ok(endpoint) => {
+            let helper = Helper { program: "/proc/self/exe".into(), args: Vec::new() };
+            let mut options = DockerOptions::new("/", "/", helper);
+            options.endpoint = endpoint;
+            options.limits = known.agent.limits;
+            runtimes::docker::look(&options).await
+        }
+        Err(fault) => {
+            let told = fault.to_string();
+            let (seen, remedy) = told.rsplit_once("; ").unwrap_or((&told, "correct DOCKER_HOST"));
+            vec![fatal("engine.reachable", seen, remedy)]
+        }
+    };
+    if runs_jobs { findings } else { findings.into_iter().map(beside).collect() }
+}
+
+/// What is said of an engine that runs no jobs is only worth knowing.
+fn beside(finding: Finding) -> Finding {
+    match finding.severity {
+        Severity::Ok | Severity::Info => finding,
+        Severity::Warning | Severity::Fatal => info(finding.id, format!("{}; it runs no jobs", finding.seen)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_runtime_is_silent_of_is_fine() {
+        let missing = warning("cgroup.pids", "there is no pids controller", "delegate it");
+        let looked =
+            Looked { version: Some("crun version 1.8.1".to_owned()), findings: vec![missing.clone()] };
+        let findings = with_what_is_fine(looked, false);
+        let of = |id: &str| findings.iter().filter(|finding| finding.id == id).collect::<Vec<_>>();
+        assert_eq!(of("cgroup.pids"), [&missing]);
+        assert_eq!(of("cgroup.memory")[0].severity, Severity::Ok);
+        assert_eq!(of("oci.version")[0].severity, Severity::Ok);
+        assert!(of("disk.limit").is_empty(), "what was not tried is not fine");
+    }
+
+    #[test]
+    fn an_engine_that_runs_no_jobs_is_no_fault() {
+        let finding = beside(fatal("engine.reachable", "nobody answers", "start it"));
+        assert_eq!((finding.severity, finding.remedy.as_str()), (Severity::Info, ""));
+    }
+}
