@@ -1,7 +1,7 @@
 //! Project automation: `cargo xtask demo`, `test`, `bench`, `dist`.
 //!
 //! Everything that is started here is ended here, by its pid; everything that is made is removed,
-//! but for two caches below `~/.cache/executor-xtask`: root file systems and tools.
+//! but for what is kept below `~/.cache/executor-xtask`: root file systems, tools, a kernel for guests.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 #![expect(clippy::disallowed_methods, reason = "a program for developers, which has no table of variables")]

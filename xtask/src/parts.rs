@@ -1,8 +1,8 @@
 //! The parts of the system that demo, tests and benchmarks need, from Debian's packages.
 
-use crate::command::{exists, program, run};
+use crate::command::{capture, exists, program, run};
 use crate::{product, rootfs};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::os::unix::fs::MetadataExt;
 
 /// A program, and the package it comes from.
@@ -38,6 +38,8 @@ pub(crate) const TEST: &[Part] = &[
     part("podman", "podman"),
     part("ip", "iproute2"),
     part("flock", "util-linux"),
+    part("qemu-system-x86_64", "qemu-system-x86"),
+    part("cpio", "cpio"),
 ];
 
 /// An OCI runtime that is no package of Debian's, and what it is built with.
@@ -85,4 +87,37 @@ pub(crate) fn youki() -> Result<()> {
     let with = ["--no-default-features", "--features", "v1,v2,seccomp"];
     let install = ["install", "--quiet", "--locked", "youki", "--version", YOUKI];
     run(product::cargo(install).args(with).arg("--root").arg(place))
+}
+
+/// A kernel for the tests' guests, and of its modules those that they need.
+const GUEST_KERNEL: &str = "linux-image-cloud-amd64";
+const GUEST_MODULES: [&str; 2] = ["drivers/block/loop.ko", "fs/overlayfs/overlay.ko"];
+
+/// Unpacks a kernel from Debian's packages, where tests look for it. Nothing is installed.
+pub(crate) fn guest_kernel() -> Result<()> {
+    let place = rootfs::cache()?.join("guest-kernel");
+    if place.join("vmlinuz").is_file() {
+        return Ok(());
+    }
+    println!("unpacking a kernel for guests (some seconds, kept for the next time)");
+    std::fs::create_dir_all(rootfs::cache()?)?;
+    let scratch = tempfile::tempdir_in(rootfs::cache()?)?;
+    let at = |name: &str| scratch.path().join(name);
+    let depends = capture(&mut program("apt-cache", ["depends", GUEST_KERNEL]))?;
+    let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
+    let package = package.with_context(|| format!("{GUEST_KERNEL} is no package: update apt's lists"))?;
+    run(&mut program("apt-get", ["update", "-qq"]))?;
+    let download = ["download", "-qq", "-o", "APT::Sandbox::User=root", package];
+    run(program("apt-get", download).current_dir(scratch.path()))?;
+    let archive = std::fs::read_dir(scratch.path())?.next().context("no package was downloaded")??.path();
+    run(program("dpkg-deb", ["--extract"]).arg(archive).arg(at("package")))?;
+    let release = package.trim_start_matches("linux-image-");
+    std::fs::create_dir(at("kernel"))?;
+    std::fs::copy(at("package/boot").join(format!("vmlinuz-{release}")), at("kernel/vmlinuz"))?;
+    for module in GUEST_MODULES {
+        let name = module.rsplit('/').next().unwrap_or(module);
+        let from = at("package/lib/modules").join(release).join("kernel").join(module);
+        std::fs::copy(from, at("kernel").join(name)).with_context(|| format!("no module {module}"))?;
+    }
+    std::fs::rename(at("kernel"), &place).with_context(|| format!("failed to make {}", place.display()))
 }

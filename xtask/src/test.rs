@@ -17,9 +17,11 @@ struct Count {
 pub(crate) fn run() -> Result<()> {
     parts::ensure(&[parts::DEMO, parts::TEST])?;
     tools()?;
-    if let Err(fault) = parts::youki() {
-        // Its tests say that they are skipped.
-        println!("there is no youki: {fault:#}");
+    for (part, made) in [("youki", parts::youki()), ("guests' kernel", parts::guest_kernel())] {
+        if let Err(fault) = made {
+            // Its tests say that they are skipped.
+            println!("there is no {part}: {fault:#}");
+        }
     }
     let debian = rootfs::debian()?;
     let skips = tempfile::NamedTempFile::new().context("failed to make a file for skipped tests")?;

@@ -66,17 +66,16 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .map(PathBuf::from)
-        .chain(built_youki())
+        .chain([cache().join("youki-0.7.0/bin")])
         .map(|directory| directory.join(program))
         .find(|path| path.exists())
 }
 
-/// Where `cargo xtask test` installs youki, which Debian does not have.
-#[expect(clippy::disallowed_methods, reason = "the same variables that `cargo xtask test` heeds")]
-fn built_youki() -> Option<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
-    Some(cache.join("executor-xtask/youki-0.7.0/bin"))
+/// Where `cargo xtask test` keeps what Debian does not install.
+#[expect(clippy::disallowed_methods, reason = "the same place as there, also for a single test by hand")]
+pub(crate) fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("executor-xtask")
 }
 
 /// The program of that family.

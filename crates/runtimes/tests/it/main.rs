@@ -6,6 +6,7 @@ mod harness;
 mod overhead;
 mod probe;
 mod suite;
+mod vm;
 
 /// One test per part of the contract, for the runtime of that name.
 macro_rules! runtime_suite {
@@ -49,6 +50,7 @@ macro_rules! runtime_suites {
                 a_fork_bomb_meets_the_limit_of_processes,
                 a_memory_hog_is_named,
                 a_full_disk_is_named_and_stays_the_jobs_own,
+                the_layout_of_control_groups_is_told,
                 cpu_time_is_rationed,
                 disks_made_side_by_side_are_each_limited,
                 a_limit_that_can_not_be_enforced_is_said_or_refused,

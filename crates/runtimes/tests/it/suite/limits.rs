@@ -6,6 +6,27 @@ use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Se
 const MEMORY: u64 = 48 << 20;
 const DISK: u64 = 32 << 20;
 
+/// `EXECUTOR_TEST_LAYOUT` says what a guest was given; elsewhere the mounts do.
+pub(crate) async fn the_layout_of_control_groups_is_told(bench: &mut Bench) {
+    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let expected = match (mounts.contains(" - cgroup "), mounts.contains(" - cgroup2 ")) {
+        _ if wanted_layout().is_some() => wanted_layout().unwrap(),
+        (true, true) => "hybrid".to_owned(),
+        (true, false) => "v1".to_owned(),
+        (false, _) => "v2".to_owned(),
+    };
+    let findings = bench.runtime.preflight().await;
+    let layout = findings.iter().find(|finding| finding.id == "cgroup.layout").unwrap();
+    assert_eq!(layout.seen, format!("control groups: {expected}"));
+    let missing = findings.iter().find(|finding| finding.id.starts_with("cgroup.") && finding != &layout);
+    assert_eq!(missing, None);
+}
+
+#[expect(clippy::disallowed_methods, reason = "set by whoever made the guest")]
+fn wanted_layout() -> Option<String> {
+    std::env::var("EXECUTOR_TEST_LAYOUT").ok()
+}
+
 pub(crate) async fn a_fork_bomb_meets_the_limit_of_processes(bench: &mut Bench) {
     let mut sandbox =
         bench.open(Limits { pids: Some(32), memory: Some(256 << 20), ..Limits::default() }).await;
