@@ -75,23 +75,23 @@ fn the_calls_of_one_queue_are_as_documented() {
     let Some(mut bench) = Bench::new("the_calls_of_one_queue_are_as_documented") else { return };
     let repository = Repository::served_by(&bench);
     bench.server.keep_file("batch-changes/c3BlYw/ZmlsZQ", b"a file");
-    let gate = Gate::new();
-    let commit = &repository.commits[1];
-    bench.server.give(
-        StockJob::new("batches", 1)
-            .token("1001")
-            .set("repositoryName", json!(NAME))
-            .set("commit", json!(commit))
-            .stored_file("x", "batch-changes", "c3BlYw/ZmlsZQ", "0001-01-01T00:00:00Z")
-            .step("a", &["true"]),
-    );
-    bench.server.give(StockJob::new("batches", 2).token("1002").step("a", &["exit 3"]));
-    bench.server.give(StockJob::new("batches", 3).token("1003").step("", &[&gate.script()]));
     bench.start();
     golden!(bench, "ping", bench.heard("ping", 1)[0]);
     golden!(bench, "heartbeat-idle", bench.heard("heartbeat", 1)[0]);
     golden!(bench, "dequeue", bench.heard("dequeue", 1)[0]);
 
+    let gate = Gate::new();
+    let commit = &repository.commits[1];
+    bench.server.give(
+        StockJob::new("batches", 1)
+            .token("token-of-job-1")
+            .set("repositoryName", json!(NAME))
+            .set("commit", json!(commit))
+            .stored_file("x", "batch-changes", "c3BlYw/ZmlsZQ", "0001-01-01T00:00:00Z")
+            .step("a", &["true"]),
+    );
+    bench.server.give(StockJob::new("batches", 2).token("token-of-job-2").step("a", &["exit 3"]));
+    bench.server.give(StockJob::new("batches", 3).token("token-of-job-3").step("", &[&gate.script()]));
     bench.completed(1);
     golden!(bench, "file", bench.heard("file", 1)[0]);
     golden!(bench, "info-refs", bench.heard("info/refs", 1)[0]);
@@ -117,7 +117,7 @@ fn a_log_entry_is_told_as_it_stands() {
     let [first, second] = gates.each_ref().map(Gate::script);
     bench.server.give(
         StockJob::new("batches", 1)
-            .token("1001")
+            .token("token-of-job-1")
             .set("repositoryName", json!(NAME))
             .set("commit", json!(repository.commits[1]))
             .step("a", &["{ set +x; } 2>/dev/null", &first, "echo begun", &second]),
@@ -148,18 +148,20 @@ fn a_log_entry_is_told_as_it_stands() {
 #[test]
 fn the_calls_of_several_queues_are_as_documented() {
     let Some(mut bench) = Bench::new("the_calls_of_several_queues_are_as_documented") else { return };
-    let gates = [Gate::new(), Gate::new()];
-    for (queue, gate) in ["batches", "codeintel"].into_iter().zip(&gates) {
-        bench
-            .server
-            .give(StockJob::new(queue, 7).token(&format!("1007-{queue}")).step("a", &[&gate.script()]));
-    }
     bench.start_with(&[("EXECUTOR_QUEUE_NAMES", "codeintel,batches"), ("EXECUTOR_MAXIMUM_NUM_JOBS", "2")]);
     golden!(bench, "ping-several", bench.heard("ping", 1)[0]);
     golden!(bench, "heartbeat-idle-several", bench.heard("heartbeat", 1)[0]);
     golden!(bench, "dequeue-several", bench.heard("dequeue", 1)[0]);
+    let gates = [Gate::new(), Gate::new()];
+    for (queue, gate) in ["batches", "codeintel"].into_iter().zip(&gates) {
+        bench
+            .server
+            .give(StockJob::new(queue, 7).token(&format!("token-of-{queue}")).step("a", &[&gate.script()]));
+    }
     gates.iter().for_each(Gate::reached);
-    golden!(bench, "heartbeat-several", bench.heard("heartbeat", 2)[1]);
+    let groups =
+        json!([{"queueName": "batches", "jobIds": ["7"]}, {"queueName": "codeintel", "jobIds": ["7"]}]);
+    golden!(bench, "heartbeat-several", saying(&bench, "heartbeat", "jobIdsByQueue", &groups));
     gates.iter().for_each(Gate::open);
     for queue in ["batches", "codeintel"] {
         assert_eq!(bench.ended(queue, 7).state, State::Completed);

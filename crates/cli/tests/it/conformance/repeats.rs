@@ -50,8 +50,10 @@ fn the_same_number_in_two_queues_is_two_jobs() {
     assert!(gates[0].is_reached(), "the other goes on");
     gates[0].open();
     bench.completed(3);
-    let beat = &bench.heard("heartbeat", 2)[1];
-    assert_eq!(beat.json()["jobIdsByQueue"].as_array().map(Vec::len), Some(2));
+    let beats = bench.server.named("heartbeat");
+    let both =
+        beats.iter().any(|beat| beat.json()["jobIdsByQueue"].as_array().is_some_and(|all| all.len() == 2));
+    assert!(both, "{beats:#?}");
     bench.end();
 }
 

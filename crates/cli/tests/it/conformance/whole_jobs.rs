@@ -6,7 +6,7 @@ use serde_json::json;
 use testkit::stock_server::{Record, State, StockJob};
 
 /// The job of one workspace with two steps. The second step's shell comes through `tee` twice, as it does there.
-const BATCHES: &str = r#"{"version":2,"id":42,"token":"5ad1","repositoryName":"github.com/acme/app","repositoryDirectory":"repository",
+const BATCHES: &str = r#"{"version":2,"id":42,"token":"token-of-the-batches-job","repositoryName":"github.com/acme/app","repositoryDirectory":"repository",
 "commit":"COMMIT","fetchTags":false,"shallowClone":true,"sparseCheckout":null,
 "files":{"input.json":{"content":"eyJzdGVwcyI6W119","modifiedAt":"0001-01-01T00:00:00Z"},
 "workspace-files/x.sh":{"bucket":"batch-changes","key":"c3BlYw/ZmlsZQ","modifiedAt":"2023-01-02T03:04:05Z"}},
@@ -23,9 +23,12 @@ fn a_batches_job_runs_from_its_clone_to_its_last_step() {
     let repository = Repository::served_by(&bench);
     bench.server.keep_file("batch-changes/c3BlYw/ZmlsZQ", b"the workspace file\n");
     let payload = BATCHES.replace("COMMIT", &repository.commits[1]);
-    bench
-        .server
-        .give(StockJob::new("batches", 42).token("5ad1").set("repositoryName", json!(NAME)).raw(&payload));
+    bench.server.give(
+        StockJob::new("batches", 42)
+            .token("token-of-the-batches-job")
+            .set("repositoryName", json!(NAME))
+            .raw(&payload),
+    );
     bench.start();
     let record = bench.completed(42);
     assert_eq!(
@@ -68,7 +71,7 @@ fn a_batches_job_runs_from_its_clone_to_its_last_step() {
 }
 
 /// The job of one index, as an instance writes it for an old executor.
-const CODEINTEL: &str = r#"{"id":7,"token":"1d3x","repositoryName":"github.com/acme/app","repositoryDirectory":"",
+const CODEINTEL: &str = r#"{"id":7,"token":"token-of-the-index-job","repositoryName":"github.com/acme/app","repositoryDirectory":"",
 "commit":"COMMIT","fetchTags":true,"shallowClone":true,"sparseCheckout":null,"files":{},
 "dockerSteps":[
 {"key":"pre-index.0","image":"busybox","commands":["echo $VM_MEM_MB on $VM_CPUS"],"dir":"src","env":["VM_CPUS=4","VM_MEM_MB=12288"]},
@@ -82,9 +85,12 @@ fn a_codeintel_job_runs_from_its_clone_to_its_upload() {
     let Some(mut bench) = Bench::new("a_codeintel_job_runs_from_its_clone_to_its_upload") else { return };
     let repository = Repository::served_by(&bench);
     let payload = CODEINTEL.replace("COMMIT", &repository.commits[0]).replace("SECRET", SECRET);
-    bench
-        .server
-        .give(StockJob::new("codeintel", 7).token("1d3x").set("repositoryName", json!(NAME)).raw(&payload));
+    bench.server.give(
+        StockJob::new("codeintel", 7)
+            .token("token-of-the-index-job")
+            .set("repositoryName", json!(NAME))
+            .raw(&payload),
+    );
     bench.start_with(&[("EXECUTOR_QUEUE_NAME", "codeintel")]);
     let record = bench.ended("codeintel", 7);
     assert_eq!(record.state, State::Completed, "{record:#?}");
