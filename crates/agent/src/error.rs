@@ -40,7 +40,8 @@ impl AgentError {
     }
 }
 
-/// An error and everything that caused it, outermost first, on one line.
+/// An error and everything that caused it, outermost first, on one line. Whatever a cause quotes: it holds no
+/// control characters, so it neither draws on a terminal nor passes for several lines of a log.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
@@ -53,5 +54,19 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    line
+    line.trim_end().replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_one_printable_line_whatever_its_causes_quote() {
+        let cause = std::io::Error::other("bad: \"root:x\n\u{1b}[31mred\u{9b}m\r\"\n");
+        let told = chain(&AgentError::io("read")(cause));
+        assert_eq!(told, "failed to read: bad: \"root:x  [31mred m \"");
+        let inner = std::io::Error::other("the cause\n");
+        assert_eq!(chain(&AgentError::Config(inner.to_string())), "the cause");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::limits::INDEX_DEPTH;
-use crate::{ImageConfig, ImageError, Limits, platform};
+use crate::{ImageConfig, ImageError, Limits, platform, words};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
 use serde::Deserialize;
 
@@ -19,15 +19,14 @@ impl Document {
         struct Shape {
             manifests: Option<serde::de::IgnoredAny>,
         }
-        let bad = |error: &dyn std::fmt::Display| {
-            ImageError::bad_image(image, format!("its manifest can't be read: {error}"))
-        };
-        let shape: Shape = serde_json::from_slice(bytes).map_err(|error| bad(&error))?;
-        match shape.manifests {
-            Some(_) => ImageIndex::from_reader(bytes).map(|index| Self::Index(Box::new(index))),
-            None => ImageManifest::from_reader(bytes).map(|manifest| Self::Manifest(Box::new(manifest))),
-        }
-        .map_err(|error| bad(&error))
+        let shape: Result<Shape, _> = serde_json::from_slice(bytes);
+        let document = shape.and_then(|shape| match shape.manifests {
+            Some(_) => serde_json::from_slice(bytes).map(Self::Index),
+            None => serde_json::from_slice(bytes).map(Self::Manifest),
+        });
+        document.map_err(|error| {
+            ImageError::bad_image(image, format!("its manifest can't be read: {}", words::of_json(&error)))
+        })
     }
 }
 
@@ -65,8 +64,11 @@ pub(crate) struct Configuration {
 
 impl Configuration {
     pub(crate) fn parse(bytes: &[u8], image: &str, limits: &Limits) -> Result<Self, ImageError> {
-        let parsed = ImageConfiguration::from_reader(bytes).map_err(|error| {
-            ImageError::bad_image(image, format!("its configuration can't be read: {error}"))
+        let parsed: ImageConfiguration = serde_json::from_slice(bytes).map_err(|error| {
+            ImageError::bad_image(
+                image,
+                format!("its configuration can't be read: {}", words::of_json(&error)),
+            )
         })?;
         platform::check(&parsed, image)?;
         check_layer_count(parsed.rootfs().diff_ids().len(), image, limits)?;

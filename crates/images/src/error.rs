@@ -1,5 +1,6 @@
 //! What can go wrong with an image.
 
+use crate::words;
 use std::error::Error as _;
 use std::io;
 use std::net::IpAddr;
@@ -167,12 +168,12 @@ pub enum ImageError {
         rule: &'static str,
     },
     /// Compressed or archived data can't be read.
-    #[error("{what} is damaged or cut off; fetch or make it again")]
+    #[error("{what} is damaged, cut off or no archive: {found}; fetch or make it again")]
     BrokenStream {
         /// The layer or file.
         what: String,
-        /// What the decoder found.
-        source: io::Error,
+        /// What was found, in our own words: decoders quote what they read.
+        found: String,
     },
     /// No room is left for the store.
     #[error("no room left on the disk of {path}; free some space or collect unused images")]
@@ -244,7 +245,7 @@ impl ImageError {
             line.push_str(&error.to_string());
             cause = error.source();
         }
-        line
+        words::shown(&line, usize::MAX)
     }
 
     /// For `map_err` on file operations.
@@ -262,7 +263,7 @@ impl ImageError {
         let what = what.to_owned();
         move |error| match error.downcast::<Self>() {
             Ok(own) => own,
-            Err(source) => Self::BrokenStream { what, source },
+            Err(error) => Self::BrokenStream { what, found: words::of_stream(&error) },
         }
     }
 

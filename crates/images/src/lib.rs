@@ -16,6 +16,7 @@ mod pull;
 mod reference;
 mod store;
 mod unpack;
+mod words;
 
 pub use credentials::{CredentialsError, DockerConfig, Login, RegistryCredentials};
 pub use error::ImageError;

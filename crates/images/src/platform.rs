@@ -1,6 +1,6 @@
 //! Which images run on this machine.
 
-use crate::ImageError;
+use crate::{ImageError, words};
 use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, Os, Platform};
 
 /// Chooses the manifest for this machine from an index.
@@ -35,7 +35,7 @@ fn runs_here(os: &Os, architecture: &Arch) -> bool {
 }
 
 fn shown(os: &Os, architecture: &Arch) -> String {
-    format!("{os}/{architecture}")
+    words::shown(&format!("{os}/{architecture}"), words::NAME)
 }
 
 fn wrong(image: &str, offered: String) -> ImageError {

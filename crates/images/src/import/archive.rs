@@ -1,9 +1,9 @@
 //! An archive of images whose members can be read in any order.
 
-use crate::ImageError;
 use crate::limits::ARCHIVE_MEMBERS;
 use crate::store::{Inner, Scratch};
 use crate::unpack::{Budget, Metered, decompress};
+use crate::{ImageError, words};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
@@ -36,7 +36,7 @@ pub(super) struct Member<'a> {
 impl Archive {
     /// Opens `path`; decompresses it into the store's temporary directory first if need be.
     pub(super) fn open(path: &Path, store: &Inner) -> Result<Self, ImageError> {
-        let what = path.display().to_string();
+        let what = words::shown(&path.display().to_string(), usize::MAX);
         let file = File::open(path).map_err(ImageError::io("open", path))?;
         let (file, copy) = match decompressed(&file, path, store)? {
             Some((file, scratch)) => (file, Some(scratch)),
@@ -60,7 +60,7 @@ impl Archive {
             Some(&Place::Content { offset, size }) => Ok(Member { file: &self.file, offset, size }),
             _ => Err(ImageError::bad_image(
                 &self.what,
-                format!("{name} is missing in it; make the archive again"),
+                format!("{} is missing in it; make the archive again", words::shown(name, words::NAME)),
             )),
         }
     }
@@ -69,7 +69,10 @@ impl Archive {
     pub(super) fn bytes(&self, name: &str, limit: u64) -> Result<Vec<u8>, ImageError> {
         let member = self.member(name)?;
         if member.size > limit {
-            return Err(ImageError::too_large(format!("{name} in {}", self.what), format!("{limit} bytes")));
+            return Err(ImageError::too_large(
+                format!("{} in {}", words::shown(name, words::NAME), self.what),
+                format!("{limit} bytes"),
+            ));
         }
         let mut bytes = Vec::new();
         member.reader().read_to_end(&mut bytes).map_err(ImageError::stream(&self.what))?;

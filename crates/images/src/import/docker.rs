@@ -4,11 +4,14 @@ use super::Import;
 use super::archive::Archive;
 use crate::digest::Digest;
 use crate::documents::check_digest;
-use crate::{ImageError, ImageInfo};
+use crate::{ImageError, ImageInfo, words};
 use serde::Deserialize;
 
 /// The file that makes an archive one of these.
 pub(super) const MARK: &str = "manifest.json";
+
+/// How many of its names a message about an archive names.
+const TAGS_SHOWN: usize = 10;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -23,12 +26,14 @@ pub(super) fn import(import: &Import<'_>, archive: &Archive) -> Result<ImageInfo
     let limits = &import.store.limits;
     let manifest = archive.bytes(MARK, limits.manifest_bytes)?;
     let saved: Vec<Saved> = serde_json::from_slice(&manifest).map_err(|error| {
-        import.bad(format!("its manifest.json can't be read: {error}; make it by `docker save`"))
+        let fault = words::of_json(&error);
+        import.bad(format!("its manifest.json can't be read: {fault}; make it by `docker save`"))
     })?;
     let saved = choose(import, saved)?;
     let config = archive.bytes(&saved.config, limits.config_bytes)?;
     if let Some(digest) = digest_in(&saved.config) {
-        check_digest(&format!("{} in {}", saved.config, import.what()), &digest, &Digest::of(&config))?;
+        let what = format!("{} in {}", words::shown(&saved.config, words::NAME), import.what());
+        check_digest(&what, &digest, &Digest::of(&config))?;
     }
     let configuration = import.configuration(&config)?;
     let members: Result<Vec<_>, _> =
@@ -48,8 +53,8 @@ fn choose(import: &Import<'_>, mut saved: Vec<Saved>) -> Result<Saved, ImageErro
         (1, _) => Ok(saved.remove(0)),
         (_, Some(named)) => Ok(saved.swap_remove(named)),
         (count, None) => {
-            let tags: Vec<_> =
-                saved.iter().flat_map(|image| image.repo_tags.iter().flatten()).cloned().collect();
+            let tags = saved.iter().flat_map(|image| image.repo_tags.iter().flatten());
+            let tags: Vec<_> = tags.take(TAGS_SHOWN).map(|tag| words::shown(tag, words::NAME)).collect();
             Err(import.bad(format!(
                 "it has {count} images and none is {}; import it by one of their names: {}",
                 import.name.familiar(),

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::documents::{Configuration, check_digest};
 use crate::store::{Access, Inner, LayerHold, LayerSource, Publication};
 use crate::unpack::Budget;
-use crate::{ImageError, ImageInfo, Reference};
+use crate::{ImageError, ImageInfo, Reference, words};
 use archive::{Archive, Member};
 use oci_spec::image::{DescriptorBuilder, ImageManifestBuilder, MediaType, Sha256Digest};
 use std::path::Path;
@@ -41,7 +41,7 @@ struct Import<'a> {
 impl Import<'_> {
     /// What messages call the archive.
     fn what(&self) -> String {
-        self.path.display().to_string()
+        words::shown(&self.path.display().to_string(), usize::MAX)
     }
 
     fn bad(&self, rule: impl Into<String>) -> ImageError {

@@ -2,6 +2,7 @@
 
 use super::addresses::forbidden_by;
 use crate::ImageError;
+use crate::words::shown;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -104,11 +105,6 @@ impl Refusal {
             }
         }
     }
-}
-
-/// Printable and short: it goes into logs.
-fn shown(text: &str, characters: usize) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(characters).collect()
 }
 
 /// For `map_err` on what the transport does.

@@ -12,7 +12,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use oci_spec::image::ImageManifest;
 use reqwest::Response;
 use std::collections::HashSet;
-use std::io;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -150,8 +149,7 @@ impl Fetch<'_> {
         // A download that failed is why unpacking did.
         sent?;
         unpacked.unwrap_or_else(|lost| {
-            let source = io::Error::other(lost);
-            Err(ImageError::BrokenStream { what: "a layer".to_owned(), source })
+            Err(ImageError::BrokenStream { what: "a layer".to_owned(), found: lost.to_string() })
         })
     }
 }

@@ -26,7 +26,6 @@ use crate::store::{Access, Inner, Publication};
 use crate::{Image, ImageError, Progress, Reference, RegistryCredentials};
 use proof::Proofs;
 use source::Source;
-use std::io;
 use std::sync::Arc;
 use tls::Roots;
 use tokio::task::JoinHandle;
@@ -97,7 +96,7 @@ async fn finished<T>(work: JoinHandle<Result<T, ImageError>>) -> Result<T, Image
             Ok(panic) => std::panic::resume_unwind(panic),
             // Only when the whole runtime stops.
             Err(error) => {
-                Err(ImageError::BrokenStream { what: "an image".to_owned(), source: io::Error::other(error) })
+                Err(ImageError::BrokenStream { what: "an image".to_owned(), found: error.to_string() })
             }
         },
     }

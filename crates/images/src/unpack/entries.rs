@@ -5,7 +5,7 @@ use super::meter::{Budget, Metered};
 use super::path::LayerPath;
 use super::tree::{Failure, Tree};
 use super::{LAYER, Unpacked};
-use crate::{ImageError, Limits};
+use crate::{ImageError, Limits, words};
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -130,12 +130,12 @@ fn whiteout_of(path: &LayerPath) -> Result<Option<Hides>, Failure> {
 }
 
 fn explain<R: Read>(failure: Failure, entry: &tar::Entry<'_, R>, at: &Path) -> ImageError {
-    let name = || String::from_utf8_lossy(&entry.path_bytes()).chars().take(200).collect::<String>();
+    let name = || String::from_utf8_lossy(&entry.path_bytes()).chars().take(words::NAME).collect::<String>();
     match failure {
         Failure::Rule(rule) => ImageError::BadEntry { entry: name(), rule },
         Failure::Limit(error) => error,
         Failure::Read(error) => ImageError::stream(LAYER)(error),
-        Failure::Write(error) => ImageError::io("write", &at.join(name()))(error),
+        Failure::Write(error) => ImageError::io("write", &at.join(words::shown(&name(), words::NAME)))(error),
     }
 }
 

@@ -194,3 +194,46 @@ async fn busybox_is_imported_both_ways() {
         Some("busybox")
     );
 }
+
+/// Something that must not be in a message, at the beginning of what no image begins with.
+const PRIVATE: &str = "root:$6$private\n\u{1b}[31mprivate:x:0:0\r\n";
+
+fn tells_nothing(error: &ImageError, what: &str) {
+    let told = told(error);
+    assert!(!told.contains("private") && !told.contains(char::is_control), "{what}: {told:?}");
+    assert!(told.contains("/archive "), "{what}: {told:?} names the file");
+}
+
+#[tokio::test]
+async fn nothing_of_a_file_that_is_no_image_is_told() {
+    let text = PRIVATE.repeat(40).into_bytes();
+    let header = |name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append_data(&mut header, name, content).expect("memory writes");
+        archive.into_inner().expect("memory writes")
+    };
+    let quoted = serde_json::to_string(PRIVATE).expect("a string is JSON");
+    let manifest = |json: &str| header("manifest.json", json.as_bytes());
+    let mut bad_size = header("x", b"");
+    bad_size[124..136].copy_from_slice(b"private\n\x1b[0m");
+    for (what, bytes) in [
+        ("text", text.clone()),
+        ("compressed text", gzip(&text)),
+        ("what begins like a compressed file", [&[0x1f, 0x8b][..], &text].concat()),
+        ("what begins like another compressed file", [&[0x28, 0xb5, 0x2f, 0xfd][..], &text].concat()),
+        ("a header without a size", bad_size),
+        ("a list of images that is a string", manifest(&quoted)),
+        ("an image that is a string", manifest(&format!("[{quoted}]"))),
+        ("an index", header("oci-layout", b"")),
+    ] {
+        let place = Place::new();
+        let error = place.imported("x:1", &bytes).await.expect_err(what);
+        tells_nothing(&error, what);
+    }
+    let missing = manifest(&format!(r#"[{{"Config": {quoted}, "Layers": []}}]"#));
+    let error = Place::new().imported("x:1", &missing).await.expect_err("a file that is missing");
+    assert!(told(&error).contains("is missing") && !told(&error).contains(char::is_control), "{error:?}");
+}
