@@ -23,7 +23,8 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Puts a job into its queue, and keeps the uploaded files it names. Durable when this returns. A
-    /// file that is not there is [`StoreError::UnknownFile`].
+    /// file that is not there is [`StoreError::UnknownFile`]; a queue that holds as many jobs as one may is
+    /// [`StoreError::QueueFull`].
     async fn submit(&self, job: NewJob) -> Result<JobId>;
 
     /// One job.
@@ -57,6 +58,10 @@ pub trait Store: Send + Sync {
 
     /// Takes back every job whose last heartbeat is before `cutoff`; returns those jobs.
     async fn reset_stalled(&self, cutoff: Timestamp) -> Result<Vec<JobRow>>;
+
+    /// Removes jobs that ended before `cutoff`, with all that is kept of them: tries, logs, what was asked
+    /// for. Says how many; a call may leave some to the next one: it is done when it says 0.
+    async fn forget_jobs(&self, cutoff: Timestamp) -> Result<u64>;
 
     /// The job that a token (not its hash) belongs to, while it is processing.
     async fn job_by_token(&self, token: &str) -> Result<Option<HeldJob>>;

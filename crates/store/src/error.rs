@@ -48,6 +48,17 @@ pub enum StoreError {
         /// The limit.
         limit: i64,
     },
+    /// The queue holds as many jobs as one may.
+    #[error(
+        "a queue may hold {limit} jobs, and {queue} does: submit it again when executors have taken some, \
+         or cancel what is not needed"
+    )]
+    QueueFull {
+        /// The queue.
+        queue: String,
+        /// The limit.
+        limit: u64,
+    },
     /// A repository of that name exists.
     #[error("a repository named {0:?} exists already: choose another name, or remove it first")]
     RepositoryExists(String),

@@ -154,10 +154,12 @@ fn migrations() -> Vec<Migration> {
     let jobs = include_str!("../../migrations/0001_jobs.sql").into_sql_str();
     let files = include_str!("../../migrations/0002_files.sql").into_sql_str();
     let specs = include_str!("../../migrations/0003_specs.sql").into_sql_str();
+    let retention = include_str!("../../migrations/0004_retention.sql").into_sql_str();
     vec![
         Migration::new(1, "jobs".into(), MigrationType::Simple, jobs, false),
         Migration::new(2, "files".into(), MigrationType::Simple, files, false),
         Migration::new(3, "specs".into(), MigrationType::Simple, specs, false),
+        Migration::new(4, "retention".into(), MigrationType::Simple, retention, false),
     ]
 }
 

@@ -16,6 +16,7 @@ mod directory;
 mod end;
 mod executors;
 mod files;
+mod forget;
 mod job_rows;
 mod lease;
 mod life;
@@ -51,6 +52,8 @@ pub struct SqliteOptions {
     pub retry: jobs::RetryPolicy,
     /// Bytes of log text of one job's try at most.
     pub max_log_bytes: u64,
+    /// Jobs that one queue holds at most.
+    pub max_queued: u64,
 }
 
 /// The store in one SQLite file. One process at a time may have it open.
@@ -60,6 +63,8 @@ pub struct SqliteStore {
     changes: broadcast::Sender<Change>,
     clock: Arc<dyn jobs::Clock>,
     retry: jobs::RetryPolicy,
+    /// Jobs that one queue holds at most.
+    max_queued: u64,
     /// Last, so that the directory is given up after everything in it.
     _dir: DataDir,
 }
@@ -71,7 +76,8 @@ impl SqliteStore {
         let database = Database::open(&dir.database()).await?;
         let logs = Logs::new(dir.logs(), options.max_log_bytes);
         let (changes, _) = broadcast::channel(CHANGES_CAPACITY);
-        Ok(Self { database, logs, changes, clock: options.clock, retry: options.retry, _dir: dir })
+        let SqliteOptions { clock, retry, max_queued, .. } = options;
+        Ok(Self { database, logs, changes, clock, retry, max_queued, _dir: dir })
     }
 
     /// Moves everything from the write-ahead log into the database file and empties the former.

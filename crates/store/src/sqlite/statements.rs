@@ -13,7 +13,8 @@ pub(super) use statements;
 #[cfg(test)]
 mod tests {
     use crate::sqlite::{
-        claim, database, end, executors, files, job_rows, lease, life, logs, repositories, secrets, submit,
+        claim, database, end, executors, files, forget, job_rows, lease, life, logs, repositories, secrets,
+        submit,
     };
     use sqlx::{Executor, SqlSafeStr, Statement};
 
@@ -28,6 +29,7 @@ mod tests {
             end::ALL,
             executors::ALL,
             files::ALL,
+            forget::ALL,
             job_rows::ALL,
             lease::ALL,
             life::ALL,

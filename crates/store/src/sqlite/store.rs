@@ -1,6 +1,6 @@
 //! [`Store`], method by method.
 
-use super::{SqliteStore, claim, end, executors, files, job_rows, lease, logs, repositories, submit};
+use super::{SqliteStore, claim, end, executors, files, forget, job_rows, lease, logs, repositories, submit};
 use crate::contract::Store;
 use crate::error::StoreError;
 use crate::model::{
@@ -55,6 +55,10 @@ impl Store for SqliteStore {
 
     async fn reset_stalled(&self, cutoff: Timestamp) -> Result<Vec<JobRow>> {
         end::reset_stalled(self, cutoff).await
+    }
+
+    async fn forget_jobs(&self, cutoff: Timestamp) -> Result<u64> {
+        forget::forget(self, cutoff).await
     }
 
     async fn job_by_token(&self, token: &str) -> Result<Option<HeldJob>> {

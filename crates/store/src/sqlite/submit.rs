@@ -8,11 +8,13 @@ use super::{files, secrets};
 use crate::error::StoreError;
 use crate::model::{Change, NewJob};
 use jobs::JobId;
+use sqlx::SqliteConnection;
 
 statements! {
     /// The schema's defaults are those of `Record::new()`.
     INSERT = "INSERT INTO jobs (queue, repository, rev, commit_id, queued_at) VALUES (?, ?, ?, ?, ?) \
               RETURNING id";
+    QUEUED = "SELECT queued FROM queue_lengths WHERE queue = ?";
     INSERT_SPEC = "INSERT INTO job_specs (job, spec) VALUES (?, ?)";
 }
 
@@ -21,6 +23,7 @@ pub(super) async fn submit(store: &SqliteStore, job: NewJob) -> Result<JobId, St
     let job_secrets = std::mem::take(&mut spec.secrets);
     let spec_json = to_json(&spec)?;
     let mut write = store.database.write(Durability::PowerLoss).await?;
+    check_room(store, &mut write, &spec.queue).await?;
     let insert = sqlx::query_scalar(INSERT)
         .bind(&spec.queue)
         .bind(spec.repo.as_deref().unwrap_or_default())
@@ -35,4 +38,16 @@ pub(super) async fn submit(store: &SqliteStore, job: NewJob) -> Result<JobId, St
     store.announce(Change::Queued(spec.queue));
     store.announce(Change::Job(id));
     Ok(id)
+}
+
+async fn check_room(
+    store: &SqliteStore,
+    connection: &mut SqliteConnection,
+    queue: &str,
+) -> Result<(), StoreError> {
+    let queued: Option<i64> = sqlx::query_scalar(QUEUED).bind(queue).fetch_optional(connection).await?;
+    if queued.is_some_and(|queued| queued.unsigned_abs() >= store.max_queued) {
+        return Err(StoreError::QueueFull { queue: queue.to_owned(), limit: store.max_queued });
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ mod lease;
 mod lengths;
 mod put;
 mod read;
+mod remove;
 
 pub(super) use add::add;
 pub(super) use append::{KnownEnd, append};

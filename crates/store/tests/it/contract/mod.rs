@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod claim;
 pub(crate) mod files;
+pub(crate) mod forget;
 pub(crate) mod heartbeat;
 pub(crate) mod life;
 pub(crate) mod logs;
@@ -56,6 +57,9 @@ macro_rules! each_test {
             files: an_uploaded_file_is_remembered, a_job_keeps_the_files_it_names,
                 a_job_that_names_an_unknown_file_is_not_submitted, a_job_sees_only_its_own_files,
                 files_that_nobody_needs_are_forgotten, a_file_shared_by_jobs_stays_until_the_last_has_ended;
+            forget: a_job_that_ended_long_ago_is_gone_with_its_log, however_it_ended_it_is_forgotten,
+                what_has_not_ended_is_not_forgotten, many_jobs_and_entries_are_forgotten_bit_by_bit,
+                a_full_queue_takes_no_more, whatever_leaves_a_queue_makes_room;
             registry: an_executor_is_remembered, an_executor_that_is_long_gone_is_forgotten, executors_come_latest_first,
                 repositories_have_names_of_their_own, a_removed_repository_leaves_its_id_unused,
                 changes_are_announced;
@@ -85,6 +89,7 @@ fn no_test_was_forgotten() {
         include_str!("cancel.rs"),
         include_str!("claim.rs"),
         include_str!("files.rs"),
+        include_str!("forget.rs"),
         include_str!("heartbeat.rs"),
         include_str!("life.rs"),
         include_str!("logs.rs"),

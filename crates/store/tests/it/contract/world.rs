@@ -15,11 +15,12 @@ pub(crate) const ALL_QUEUES: [&str; 2] = ["batches", "codeintel"];
 pub(crate) struct Setup {
     pub(crate) retry: RetryPolicy,
     pub(crate) max_log_bytes: u64,
+    pub(crate) max_queued: u64,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { retry: RetryPolicy::default(), max_log_bytes: 1 << 20 }
+        Self { retry: RetryPolicy::default(), max_log_bytes: 1 << 20, max_queued: 1_000 }
     }
 }
 

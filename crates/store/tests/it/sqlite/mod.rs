@@ -2,6 +2,7 @@
 
 mod damage;
 mod directory;
+mod forget;
 mod full_disk;
 mod kill;
 mod limits;
@@ -38,6 +39,7 @@ async fn open_store(dir: &Path, setup: Setup) -> Result<(Arc<MockClock>, SqliteS
         clock: Arc::clone(&clock) as _,
         retry: setup.retry,
         max_log_bytes: setup.max_log_bytes,
+        max_queued: setup.max_queued,
     };
     Ok((clock, SqliteStore::open(options).await?))
 }

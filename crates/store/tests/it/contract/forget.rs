@@ -1,0 +1,140 @@
+//! Jobs that ended long ago, and queues that are full.
+
+use super::world::{Setup, World, errored, failed, lease, new_job, repository_job};
+use jiff::SignedDuration;
+use jobs::{JobId, State};
+use store::{Finish, JobFilter, StoreError};
+
+const HOUR: i64 = 3_600;
+
+/// Removes what ended more than an hour ago; says how many.
+async fn forget(world: &World) -> u64 {
+    world.store.forget_jobs(world.now() - SignedDuration::from_secs(HOUR)).await.unwrap()
+}
+
+async fn all(world: &World) -> Vec<JobId> {
+    let jobs = world.store.jobs(JobFilter { limit: 500, ..JobFilter::default() }).await.unwrap();
+    jobs.into_iter().map(|job| job.id).collect()
+}
+
+async fn assert_gone(world: &World, id: JobId) {
+    let unknown = |told: Option<StoreError>| matches!(told, Some(StoreError::UnknownJob(of)) if of == id);
+    assert!(unknown(world.store.job(id).await.err()));
+    assert!(unknown(world.store.spec(id).await.err()));
+    assert!(unknown(world.store.log_entries(id, Some(1)).await.err()));
+    let text = world.store.read_log(id, 1, 1, 0, 99).await;
+    assert!(matches!(text, Err(StoreError::UnknownLogEntry { .. })), "{text:?}");
+}
+
+pub(crate) async fn a_job_that_ended_long_ago_is_gone_with_its_log(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    world.store.submit(repository_job()).await.unwrap();
+    let claimed = world.claim("exec-1").await.unwrap();
+    let (old, held) = (claimed.job.id, lease(&claimed));
+    world.open_entry(old, &held, "old").await;
+    world.store.finish(old, &held, Finish::Complete).await.unwrap();
+    world.advance(1);
+    let (young, held, _) = world.running().await;
+    world.open_entry(young, &held, "young").await;
+    world.store.finish(young, &held, Finish::Complete).await.unwrap();
+    world.advance(HOUR - 1);
+    assert_eq!(forget(&world).await, 0, "it ended an hour ago, and not before");
+    world.advance(1);
+    assert_eq!(forget(&world).await, 1);
+    assert_eq!(forget(&world).await, 0);
+    assert_gone(&world, old).await;
+    assert_eq!(all(&world).await, [young]);
+    assert_eq!(world.text(young, 1, 1).await, "young");
+    assert!(world.submit("batches").await > young, "no id is given twice");
+}
+
+pub(crate) async fn however_it_ended_it_is_forgotten(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::with_failures(0)).await;
+    let canceled = world.submit("batches").await;
+    world.store.cancel(canceled).await.unwrap();
+    for finish in [Finish::Complete, failed(), errored()] {
+        let (id, held, _) = world.running().await;
+        world.store.finish(id, &held, finish).await.unwrap();
+    }
+    let (stopped, ..) = world.running().await;
+    world.store.cancel(stopped).await.unwrap();
+    world.stall_all().await;
+    assert!(world.store.job(stopped).await.unwrap().record.state.is_terminal());
+    world.advance(HOUR + 1);
+    assert_eq!((forget(&world).await, all(&world).await), (5, Vec::new()));
+}
+
+pub(crate) async fn what_has_not_ended_is_not_forgotten(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::with_failures(3)).await;
+    let (again, held, _) = world.running().await;
+    world.store.finish(again, &held, errored()).await.unwrap();
+    let waits = world.submit("codeintel").await;
+    let runs = world.submit("batches").await;
+    let claimed = world.claim_of(&["batches"], "exec-1").await.unwrap();
+    assert_eq!(claimed.job.id, runs);
+    world.open_entry(runs, &lease(&claimed), "text").await;
+    world.advance(1_000 * HOUR);
+    assert_eq!(forget(&world).await, 0);
+    assert_eq!(world.store.job(again).await.unwrap().record.state, State::Errored);
+    assert_eq!(world.store.job(waits).await.unwrap().record.state, State::Queued);
+    assert_eq!(world.text(runs, 1, 1).await, "text");
+    world.store.finish(runs, &lease(&claimed), Finish::Complete).await.unwrap();
+}
+
+pub(crate) async fn many_jobs_and_entries_are_forgotten_bit_by_bit(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (wordy, held, _) = world.running().await;
+    for _ in 0..450 {
+        world.open_entry(wordy, &held, "").await;
+    }
+    world.store.finish(wordy, &held, Finish::Complete).await.unwrap();
+    for _ in 0..150 {
+        let id = world.submit("batches").await;
+        world.store.cancel(id).await.unwrap();
+    }
+    world.advance(HOUR + 1);
+    let mut turns = Vec::new();
+    loop {
+        match forget(&world).await {
+            0 => break,
+            some => turns.push(some),
+        }
+    }
+    assert_eq!(turns.iter().sum::<u64>(), 151);
+    assert!(turns.len() > 1, "one call does not do it all: {turns:?}");
+    assert_gone(&world, wordy).await;
+    assert!(all(&world).await.is_empty());
+}
+
+pub(crate) async fn a_full_queue_takes_no_more(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup { max_queued: 2, ..Setup::default() }).await;
+    for _ in 0..2 {
+        world.submit("batches").await;
+    }
+    let refused = world.store.submit(new_job("batches")).await.unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::QueueFull { queue, limit: 2 } if queue == "batches"),
+        "{refused:?}"
+    );
+    assert_eq!(all(&world).await.len(), 2);
+    world.submit("codeintel").await;
+}
+
+pub(crate) async fn whatever_leaves_a_queue_makes_room(open: impl AsyncFn(Setup) -> World) {
+    let retry = jobs::RetryPolicy { max_resets: 9, ..jobs::RetryPolicy::default() };
+    let world = open(Setup { max_queued: 1, retry, ..Setup::default() }).await;
+    let is_full = async || world.store.submit(new_job("batches")).await.is_err();
+    let canceled = world.submit("batches").await;
+    assert!(is_full().await);
+    world.store.cancel(canceled).await.unwrap();
+    let (id, held, _) = world.running().await;
+    world.store.release(id, &held).await.unwrap();
+    assert!(is_full().await, "a job that comes back counts");
+    world.claim("exec-1").await.unwrap();
+    world.stall_all().await;
+    assert!(is_full().await, "so does one whose executor fell silent");
+    let claimed = world.claim("exec-1").await.unwrap();
+    world.store.finish(id, &lease(&claimed), Finish::Complete).await.unwrap();
+    world.submit("batches").await;
+    assert!(is_full().await);
+}
