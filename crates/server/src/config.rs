@@ -83,6 +83,10 @@ pub struct Limits {
     pub git_lookup: Duration,
     /// The longest a dequeue is held open.
     pub long_poll: Duration,
+    /// Jobs that one queue holds.
+    pub queued_jobs: u64,
+    /// How often to look for ended jobs that were kept as long as the site configuration says.
+    pub forget_jobs_every: Duration,
     /// Bytes of log text of one job's try.
     pub log_text: u64,
     /// Bytes of one uploaded file.
@@ -123,6 +127,8 @@ impl Default for Limits {
             git_fetch: Duration::from_mins(10),
             git_lookup: Duration::from_secs(30),
             long_poll: Duration::from_mins(1),
+            queued_jobs: 1_000_000,
+            forget_jobs_every: Duration::from_mins(5),
             log_text: 512 << 20,
             file: MAX_FILE_BYTES,
             job_files: MAX_FILES_BYTES,

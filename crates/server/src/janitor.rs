@@ -76,6 +76,39 @@ pub(crate) async fn forget_executors(app: App) {
     }
 }
 
+/// Removes jobs that ended longer ago than the site configuration says they are kept, until the server
+/// stops.
+pub(crate) async fn forget_jobs(app: App) {
+    let mut ticks = interval(app.limits.forget_jobs_every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let Some(kept) = app.site.current().ended_jobs_kept else { continue };
+        let Ok(cutoff) = app.clock.now().checked_sub(kept) else { continue };
+        forget_ended(&app, cutoff).await;
+    }
+}
+
+async fn forget_ended(app: &App, cutoff: jiff::Timestamp) {
+    let mut jobs = 0;
+    while !app.stop.is_cancelled() {
+        match app.store.forget_jobs(cutoff).await {
+            Ok(0) => break,
+            Ok(some) => jobs += some,
+            Err(fault) => {
+                tracing::error!(error = &fault as &dyn std::error::Error, "can't remove jobs that ended");
+                break;
+            }
+        }
+    }
+    if jobs > 0 {
+        tracing::info!(jobs, "removed jobs that ended long ago, with their logs");
+    }
+}
+
 /// Removes uploaded files that no job has needed for as long as they are kept, until the server stops.
 pub(crate) async fn forget_files(app: App) {
     let kept = app.limits.files_kept;

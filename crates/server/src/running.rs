@@ -92,6 +92,7 @@ async fn open(
             clock: Arc::clone(&config.clock),
             retry: config.retry,
             max_log_bytes: config.limits.log_text,
+            max_queued: config.limits.queued_jobs,
         })
         .await?,
     );
@@ -120,6 +121,7 @@ async fn open(
 async fn run(app: App, store: Arc<SqliteStore>, config: ServerConfig, socket: TcpListener) {
     app.tasks.spawn(janitor::take_back_stalled(app.clone(), config.lease));
     app.tasks.spawn(janitor::forget_executors(app.clone()));
+    app.tasks.spawn(janitor::forget_jobs(app.clone()));
     app.tasks.spawn(janitor::forget_files(app.clone()));
     app.tasks.spawn(janitor::checkpoint(app.clone(), Arc::clone(&store)));
     listener::serve(socket, router(&app), &config.limits, app.stop.clone()).await;

@@ -62,6 +62,9 @@ impl From<StoreError> for Refusal {
             StoreError::UnknownFile(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_file", "There is no such file", told)
             }
+            StoreError::QueueFull { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", "The queue is full", told)
+            }
             StoreError::RepositoryExists(_) => {
                 Self::new(StatusCode::CONFLICT, "repository_exists", "The name is taken", told)
             }

@@ -19,7 +19,7 @@ fn content(token: &str) -> String {
   "executors.accessToken": "{token}",
 
   // The address under which executors reach this server. Accepted for compatibility, but not used
-  // yet: an executor reaches the server where its EXECUTOR_FRONTEND_URL says.
+  // (the log says so if it is set): an executor reaches the server where its EXECUTOR_FRONTEND_URL says.
   // "executors.frontendURL": "https://executors.example.com",
 
   // How executors that serve several queues share their time. While a queue has given fewer than
@@ -30,7 +30,11 @@ fn content(token: &str) -> String {
       "batches": {{ "limit": 50, "weight": 4 }},
       "codeintel": {{ "limit": 250, "weight": 1 }}
     }}
-  }}
+  }},
+
+  // For how many days jobs are kept after their end, with their logs; 0 is for ever. This key is
+  // particular to this server. What a smaller number lets go is gone within minutes.
+  "executors.endedJobsKeptDays": 30
 }}
 "#
     )
@@ -55,5 +59,6 @@ mod tests {
         for queue in wire::paths::QUEUES {
             assert_eq!(site.share(queue), QueueShare::default_for(queue));
         }
+        assert_eq!(site.ended_jobs_kept, parse("{}").unwrap().0.ended_jobs_kept);
     }
 }

@@ -1,5 +1,6 @@
 //! What the file may say.
 
+use jiff::SignedDuration;
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -14,12 +15,19 @@ const MIN_TOKEN: usize = 20;
 const ACCESS_TOKEN: &str = "executors.accessToken";
 const FRONTEND_URL: &str = "executors.frontendURL";
 const MULTIQUEUE: &str = "executors.multiqueue";
+const ENDED_JOBS_KEPT_DAYS: &str = "executors.endedJobsKeptDays";
+
+/// Days for which ended jobs are kept unless said otherwise, and at most.
+const DEFAULT_DAYS: u64 = 30;
+const MAX_DAYS: u64 = 36_500;
 
 /// A site configuration that can be used.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Site {
     /// What executors present; without it none can connect.
     pub(crate) access_token: Option<SecretString>,
+    /// How long jobs are kept after their end; `None`: for ever.
+    pub(crate) ended_jobs_kept: Option<SignedDuration>,
     shares: BTreeMap<String, QueueShare>,
 }
 
@@ -73,16 +81,18 @@ pub(super) enum BadSite {
     UnsendableToken,
 }
 
-/// What to do about a key that means nothing to this version.
+/// What to do about a key that has no effect in this version.
 pub(super) fn advice(key: &str) -> &'static str {
     if key.strip_prefix(MULTIQUEUE).is_some_and(|rest| rest.starts_with('.')) {
         r#"this key is not used: write "executors.multiqueue": {"dequeueCacheConfig": {"batches": {"limit": 50, "weight": 4}}}"#
+    } else if key == FRONTEND_URL {
+        "this key has no effect: executors reach this server where their EXECUTOR_FRONTEND_URL says"
     } else {
         "this version does not use this key"
     }
 }
 
-/// Reads the text; also tells the keys that mean nothing to this version.
+/// Reads the text; also tells the keys that have no effect in this version.
 pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
     let value: Option<Value> = parse_to_serde_value(text, &comments_and_trailing_commas())
         .map_err(|fault| BadSite::Syntax(fault.to_string()))?;
@@ -91,10 +101,11 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
         Some(Value::Object(object)) => object,
         Some(_) => return Err(BadSite::NotAnObject),
     };
-    check_frontend_url(object.remove(FRONTEND_URL))?;
+    check_frontend_url(object.get(FRONTEND_URL))?;
     let site = Site {
         access_token: access_token(object.remove(ACCESS_TOKEN))?,
         shares: shares(object.remove(MULTIQUEUE))?,
+        ended_jobs_kept: ended_jobs_kept(object.remove(ENDED_JOBS_KEPT_DAYS))?,
     };
     Ok((site, object.into_iter().map(|(key, _)| key).collect()))
 }
@@ -119,16 +130,28 @@ fn access_token(value: Option<Value>) -> Result<Option<SecretString>, BadSite> {
 
 /// The key belongs to the documented configuration, so it is taken, but nothing here needs it: our
 /// executors are told the address themselves.
-fn check_frontend_url(value: Option<Value>) -> Result<(), BadSite> {
+fn check_frontend_url(value: Option<&Value>) -> Result<(), BadSite> {
     let bad = || BadSite::Value { key: FRONTEND_URL, rule: "an http or https URL".to_owned() };
     match value {
         None | Some(Value::Null) => Ok(()),
-        Some(Value::String(text)) => match Url::parse(&text) {
+        Some(Value::String(text)) => match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
             _ => Err(bad()),
         },
         Some(_) => Err(bad()),
     }
+}
+
+fn ended_jobs_kept(value: Option<Value>) -> Result<Option<SignedDuration>, BadSite> {
+    let days = match value {
+        None | Some(Value::Null) => Some(DEFAULT_DAYS),
+        Some(value) => value.as_u64().filter(|days| *days <= MAX_DAYS),
+    };
+    let days = days.and_then(|days| i64::try_from(days).ok()).ok_or_else(|| BadSite::Value {
+        key: ENDED_JOBS_KEPT_DAYS,
+        rule: format!("a whole number of days from 0, which means for ever, to {MAX_DAYS}"),
+    })?;
+    Ok((days > 0).then(|| SignedDuration::from_hours(24 * days)))
 }
 
 fn shares(value: Option<Value>) -> Result<BTreeMap<String, QueueShare>, BadSite> {
@@ -197,6 +220,27 @@ mod tests {
         assert!(unknown.is_empty(), "{unknown:?}");
         for other in ["executors.multiqueueX", "somethingElse"] {
             assert_eq!(super::advice(other), "this version does not use this key");
+        }
+    }
+
+    #[test]
+    fn an_address_that_has_no_effect_is_told_so() {
+        let (_, without_effect) = parse(r#"{"executors.frontendURL": "https://x.example.com"}"#).unwrap();
+        assert_eq!(without_effect, ["executors.frontendURL"]);
+        let advice = advice(&without_effect[0]);
+        assert!(advice.contains("no effect") && advice.contains("EXECUTOR_FRONTEND_URL"), "{advice}");
+    }
+
+    #[test]
+    fn ended_jobs_are_kept_for_days_or_for_ever() {
+        let kept = |text: &str| parse(text).unwrap().0.ended_jobs_kept;
+        let days = |days: i64| Some(SignedDuration::from_hours(24 * days));
+        assert_eq!(kept("{}"), days(30));
+        assert_eq!(kept(r#"{"executors.endedJobsKeptDays": 7}"#), days(7));
+        assert_eq!(kept(r#"{"executors.endedJobsKeptDays": 0}"#), None);
+        for bad in ["-1", "1.5", "36501", "18446744073709551615", r#""7""#, "true"] {
+            let fault = parse(&format!(r#"{{"executors.endedJobsKeptDays": {bad}}}"#)).unwrap_err();
+            assert!(fault.to_string().starts_with("executors.endedJobsKeptDays must be a whole"), "{fault}");
         }
     }
 

@@ -15,6 +15,7 @@ mod logs;
 mod long_poll;
 mod marks;
 mod repositories_api;
+mod retention;
 mod secrecy;
 mod source;
 mod stream;
