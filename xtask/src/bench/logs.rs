@@ -6,20 +6,21 @@ use anyhow::Result;
 use serde_json::json;
 use std::time::Instant;
 
-/// Bytes of text that a step prints: just below what is kept of one entry.
-const BYTES: usize = 60 << 20;
+/// What the step prints, again and again.
+const LINE: &str = "a line of a log, about eighty bytes long, with nothing secret in it, really.";
+/// How often: together just below what is kept of one entry.
+const LINES: usize = (60 << 20) / LINE.len();
+/// Bytes of text that a step prints, line ends included.
+const BYTES: usize = LINES * (LINE.len() + 1);
 /// Secrets of the job; each is looked for in all of its forms.
 const SECRETS: usize = 20;
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
-    println!("log throughput ({} MB printed by one step, {SECRETS} secrets)", BYTES >> 20);
+    println!("log throughput ({:.1} MB printed by one step, {SECRETS} secrets)", BYTES as f64 / 1e6);
     let system = System::start(bench, &[], None)?;
     let secrets: serde_json::Map<_, _> =
         (0..SECRETS).map(|n| (format!("SECRET_{n}"), json!(format!("s3cret-value-number-{n:04}")))).collect();
-    let lines = BYTES / 80;
-    let script = format!(
-        "yes 'a line of a log, about eighty bytes long, with nothing secret in it, really.' | head -n {lines}"
-    );
+    let script = format!("yes '{LINE}' | head -n {LINES}");
     let mut throughput = Samples::default();
     for _ in 0..bench.runs {
         let begun = Instant::now();

@@ -32,7 +32,12 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     println!("  server: {:.1} MiB idle, {:.1} MiB with {count} jobs", mib(idle.0), mib(busy.0));
     println!("  agent:  {:.1} MiB idle, {:.1} MiB with {count} jobs", mib(idle.1), mib(busy.1));
     if count > 0 {
-        println!("  agent, per job: {:.2} MiB\n", mib(busy.1 - idle.1) / count as f64);
+        let per_job = |idle: f64, busy: f64| mib(busy - idle) / count as f64;
+        println!(
+            "  per job: server {:.2} MiB, agent {:.2} MiB\n",
+            per_job(idle.0, busy.0),
+            per_job(idle.1, busy.1)
+        );
     }
     Ok(())
 }

@@ -30,6 +30,8 @@ pub(crate) enum Measurement {
     Memory,
 }
 
+/// Medians of fewer runs are for a quick look only.
+const FEWEST_RUNS: usize = 20;
 /// How long one job may take.
 const JOB: Duration = Duration::from_mins(2);
 
@@ -41,6 +43,9 @@ struct Bench {
 }
 
 pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
+    if runs < FEWEST_RUNS {
+        eprintln!("{runs} runs are too few for figures that are told to others: at least {FEWEST_RUNS}");
+    }
     parts::ensure(&[parts::DEMO, parts::BENCH])?;
     let bench = Bench { binary: product::build()?, rootfs: rootfs::debian()?, runs };
     conditions(runs)?;

@@ -1,7 +1,7 @@
 //! Steps that misbehave end with the right reason, leave nothing, and the next job runs.
 
 use crate::leftovers::nothing_is_left;
-use crate::support::{System, system, text};
+use crate::support::{Process, System, system, text};
 use std::time::{Duration, Instant};
 
 /// The next job runs, and nothing of the last one is left.
@@ -74,8 +74,7 @@ fn two_hundred_megabytes_are_cut_and_told() {
     assert!(log.len() < 80 << 20, "{} bytes were kept", log.len());
     assert!(log.contains("left out"), "the gap is told");
     assert!(log.contains("the-very-end"), "the end is kept");
-    assert!(rss(agent.pid()) < 200 << 20, "the agent uses {} bytes", rss(agent.pid()));
-    assert!(rss(system.server.pid()) < 200 << 20, "the server uses {} bytes", rss(system.server.pid()));
+    uses_little_memory(&system, &agent);
     still_well(&system);
 }
 
@@ -88,7 +87,7 @@ fn one_line_of_64_megabytes_is_kept_without_taking_memory() {
     let log = system.ok(&["job", "logs", &id]);
     assert!(log.contains("after-it"));
     assert!(log.lines().any(|line| line.len() > 60_000_000), "the line was broken up");
-    assert!(rss(agent.pid()) < 200 << 20, "the agent uses {} bytes", rss(agent.pid()));
+    uses_little_memory(&system, &agent);
     still_well(&system);
 }
 
@@ -149,8 +148,16 @@ fn unique(word: &str) -> String {
     format!("{word}-{}-{}", std::process::id(), now.as_nanos())
 }
 
-fn rss(pid: u32) -> u64 {
+fn uses_little_memory(system: &System, agent: &Process) {
+    for (who, pid) in [("agent", agent.pid()), ("server", system.server.pid())] {
+        let peak = peak_memory(pid);
+        assert!(peak < 200 << 20, "the {who} used {peak} bytes");
+    }
+}
+
+/// The most memory that a process ever used.
+fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
