@@ -248,6 +248,9 @@ pub(crate) enum RepoCommand {
     Remove {
         /// Its name
         name: String,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -79,7 +79,12 @@ fn list(paths: &Paths, args: &ImageStoreArgs) -> Outcome {
 fn remove(paths: &Paths, name: &str, args: &ImageStoreArgs) -> Outcome {
     let reference: Reference = name.parse().map_err(failure)?;
     open(paths, args)?.remove(&reference).map_err(failure)?;
-    print::line(&format!("removed {}; `executor image gc` frees its space", reference.familiar()))?;
+    let name = reference.familiar();
+    if args.json {
+        print::json(&serde_json::json!({ "name": name }))?;
+    } else {
+        print::line(&format!("removed {name}; `executor image gc` frees its space"))?;
+    }
     Ok(Exit::Success)
 }
 

@@ -12,7 +12,7 @@ pub(crate) async fn run(client: &Client, command: RepoCommand) -> Outcome {
     match command {
         RepoCommand::Add { name, source, json } => add(client, name, source, json).await,
         RepoCommand::List { json } => list(client, json).await,
-        RepoCommand::Remove { name } => remove(client, &name).await,
+        RepoCommand::Remove { name, json } => remove(client, &name, json).await,
     }
 }
 
@@ -63,9 +63,13 @@ async fn list(client: &Client, json: bool) -> Outcome {
     Ok(Exit::Success)
 }
 
-async fn remove(client: &Client, name: &str) -> Outcome {
+async fn remove(client: &Client, name: &str, json: bool) -> Outcome {
     let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
     client.delete(&format!("/api/v1/repositories/{encoded}")).await?;
-    print::line(&format!("removed repository {name}"))?;
+    if json {
+        print::json(&serde_json::json!({ "name": name }))?;
+    } else {
+        print::line(&format!("removed repository {name}"))?;
+    }
     Ok(Exit::Success)
 }

@@ -1,6 +1,7 @@
 //! What the client needs, and what it does without.
 
 use crate::support::{Process, system, text};
+use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -56,4 +57,61 @@ fn an_agent_needs_no_settings_of_a_client() {
     let command = system.agent_command();
     std::fs::write(system.dir.path().join("config/executor/client.json"), "{").unwrap();
     Process::start(command, "agent ").stop();
+}
+
+/// Every line of `text` as JSON.
+fn json_lines(text: &str) -> Vec<Value> {
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|fault| panic!("{fault}: {line:?} in {text}"));
+    let lines: Vec<Value> = text.lines().map(parse).collect();
+    assert!(!lines.is_empty());
+    lines
+}
+
+#[test]
+fn every_verb_speaks_json() {
+    let Some(mut system) = system("every_verb_speaks_json") else { return };
+    let _agent = system.agent();
+    let (path, _) = system.git_repository();
+    let archive = system.dir.path().join("busybox.tar").to_string_lossy().into_owned();
+    let data_dir = system.agent_dir();
+    let json = |args: &[&str]| -> Value {
+        let text = system.ok(args);
+        serde_json::from_str(&text).unwrap_or_else(|fault| panic!("{args:?}: {fault}: {text}"))
+    };
+
+    assert_eq!(json(&["repo", "add", "app", &path, "--json"])["name"], "app");
+    assert_eq!(json(&["repo", "list", "--json"])[0]["source"], *path);
+
+    let image = |verb: &[&str]| json(&[&["image"], verb, &["--data-dir", &data_dir, "--json"]].concat());
+    assert_eq!(image(&["import", "other:1", &archive])["name"], "other:1");
+    assert_eq!(image(&["list"]).as_array().unwrap().len(), 2);
+    assert_eq!(image(&["remove", "other:1"])["name"], "other:1");
+    assert_eq!(image(&["gc"])["layers"], 0, "the other name still needs it");
+
+    let run = |more: &[&'static str]| -> Vec<&'static str> {
+        [&["job", "run", "--image", "busybox", "--repo", "app", "--json"], more].concat()
+    };
+    let job = json(&run(&["--detach", "--", "true"]));
+    let id = job["id"].to_string();
+    system.wait_for_state(&id, "completed");
+    let events = json_lines(&system.ok(&run(&["--", "echo", "hello"])));
+    let last = events.last().unwrap();
+    assert!(last.to_string().contains("completed"), "{last}");
+    assert!(events.iter().any(|event| event.to_string().contains("hello")), "{events:?}");
+    let failed = system.run(&run(&["--", "false"]));
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
+    json_lines(std::str::from_utf8(&failed.stdout).unwrap());
+    assert!(failed.stderr.is_empty(), "{}", text(&failed));
+
+    assert_eq!(json(&["job", "list", "--json"]).as_array().unwrap().len(), 3);
+    assert_eq!(json(&["job", "list", "--state", "queued", "--json"]), serde_json::json!([]));
+    assert_eq!(json(&["job", "show", &id, "--json"])["state"], "completed");
+    json_lines(&system.ok(&["job", "logs", &id, "--json"]));
+    json_lines(&system.ok(&["job", "logs", &id, "--follow", "--json"]));
+    let long = json(&run(&["--detach", "--", "sleep", "600"]))["id"].to_string();
+    assert_eq!(json(&["job", "cancel", &long, "--json"])["id"].to_string(), long);
+    system.wait_for_state(&long, "canceled");
+
+    assert_eq!(json(&["repo", "remove", "app", "--json"])["name"], "app");
+    assert_eq!(json(&["repo", "list", "--json"]), serde_json::json!([]));
 }
