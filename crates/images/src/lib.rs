@@ -24,4 +24,4 @@ pub use limits::Limits;
 pub use model::{Image, ImageConfig, ImageInfo, Progress};
 pub use pull::Mirror;
 pub use reference::Reference;
-pub use store::{Collected, ImageStore, Options};
+pub use store::{Collected, ImageStore, Keep, LetGo, Options};

@@ -80,7 +80,8 @@ impl Import<'_> {
     /// Records the image. `layers` keep their holds until it has its name.
     fn publish(&self, manifest: &[u8], config: &[u8], layers: &[LayerHold]) -> Result<ImageInfo, ImageError> {
         let access = Access::Everyone;
-        self.store.publish(&Publication { reference: self.name, manifest, config, layers, access })
+        let reference = self.name;
+        self.store.publish(&Publication { reference, manifest, config, layers, access, pulled: false })
     }
 
     /// A manifest for archives that come without one: always the same for the same content.

@@ -77,6 +77,7 @@ pub(crate) async fn pull(
             config: &config,
             layers: &held,
             access,
+            pulled: true,
         })?;
         let ready = inner.local(&reference);
         drop(held);

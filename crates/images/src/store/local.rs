@@ -98,6 +98,11 @@ impl Inner {
         diff_ids.iter().map(|diff_id| self.hold_layer(diff_id)).collect()
     }
 
+    /// The layers of a manifest, if it is here.
+    pub(super) fn diff_ids(&self, digest: &Digest) -> Result<Option<Arc<[Digest]>>, ImageError> {
+        Ok(self.parsed(digest)?.map(|parsed| parsed.diff_ids))
+    }
+
     fn parsed(&self, digest: &Digest) -> Result<Option<Parsed>, ImageError> {
         if let Some(known) = self.known.get(digest) {
             return Ok(Some(known));

@@ -8,7 +8,8 @@
 //!   counted.json            what it holds, in numbers
 //!   lock                    shared while the layer is in use, exclusive while it is collected
 //! access/<hex>.<whose>      whose the manifest or layer is; see `access.rs`
-//! names/<hex>               one name, digested, and the manifest it stands for, as JSON
+//! names/<hex>               one name, digested, and the manifest it stands for, as JSON; last changed when it
+//!                           was last used
 //! tmp/session-*/            unfinished work of one process, locked while that process lives
 //! ```
 //!
@@ -23,6 +24,7 @@ mod local;
 mod lock;
 mod names;
 mod session;
+mod unused;
 
 pub(crate) use access::Access;
 pub(crate) use layers::{Hold, LayerHold, LayerSource};
@@ -30,6 +32,7 @@ pub(crate) use names::Publication;
 pub(crate) use session::Scratch;
 
 pub use garbage::Collected;
+pub use unused::{Keep, LetGo};
 
 use crate::digest::Digest;
 use crate::pull::{Flights, Proof, Registries};
@@ -120,6 +123,9 @@ impl ImageStore {
         progress: &dyn Progress,
     ) -> Result<Image, ImageError> {
         let resolved = self.resolve_in(reference, credentials, progress).await;
+        if resolved.is_ok() {
+            self.inner.note_use(reference);
+        }
         // What failed was in a directory that is gone by now.
         resolved.map_err(|error| error.on_disk_of(self.inner.layout.root()))
     }
@@ -180,6 +186,12 @@ impl ImageStore {
             return Ok(());
         }
         Err(ImageError::NotFound { image: name.to_string(), place: "the store".to_owned() })
+    }
+
+    /// Takes the names of pulled images away that are not to be kept, and frees their room. One that is
+    /// in use, in any process, counts as used now. What was imported stays. Blocking.
+    pub fn let_go_of_unused(&self, keep: &Keep<'_>) -> Result<LetGo, ImageError> {
+        self.inner.let_go_of_unused(keep)
     }
 
     /// Removes layers and documents that no name leads to and no process uses. Blocking.

@@ -9,16 +9,19 @@ use crate::{ImageError, ImageInfo, Reference};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One name, as its file has it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    reference: String,
-    digest: Digest,
+pub(super) struct Record {
+    pub(super) reference: String,
+    pub(super) digest: Digest,
     size: u64,
     created_at: i64,
+    /// A registry has it. Names of older versions don't say so, and are kept as what was imported is.
+    #[serde(default)]
+    pub(super) pulled: bool,
 }
 
 /// An image that is about to get a name.
@@ -30,6 +33,8 @@ pub(crate) struct Publication<'a> {
     pub(crate) layers: &'a [LayerHold],
     /// Whose it is, with its layers.
     pub(crate) access: Access,
+    /// Whether a registry has it.
+    pub(crate) pulled: bool,
 }
 
 impl Inner {
@@ -42,6 +47,7 @@ impl Inner {
             digest: digest.clone(),
             size: image.layers.iter().map(|layer| layer.counted.bytes).sum(),
             created_at: now,
+            pulled: image.pulled,
         };
         let json = serde_json::to_vec(&record).map_err(io::Error::other);
         let path = self.layout.name(image.reference);
@@ -64,16 +70,26 @@ impl Inner {
 
     /// All names, sorted.
     pub(super) fn all_names(&self) -> Result<Vec<ImageInfo>, ImageError> {
+        let mut all = Vec::new();
+        for (_, record) in self.records()? {
+            let reference = record.reference.parse()?;
+            all.push(record.info(reference));
+        }
+        all.sort_by(|a, b| a.reference.cmp(&b.reference));
+        Ok(all)
+    }
+
+    /// All names with their files, in no order.
+    pub(super) fn records(&self) -> Result<Vec<(PathBuf, Record)>, ImageError> {
         let directory = self.layout.names();
         let mut all = Vec::new();
         for file in digests_in(&directory)? {
+            let path = directory.join(file.hex());
             // One that is gone was removed in the meantime.
-            if let Some(record) = read(&directory.join(file.hex()))? {
-                let reference = record.reference.parse()?;
-                all.push(record.info(reference));
+            if let Some(record) = read(&path)? {
+                all.push((path, record));
             }
         }
-        all.sort_by(|a, b| a.reference.cmp(&b.reference));
         Ok(all)
     }
 
@@ -99,12 +115,12 @@ impl Inner {
 }
 
 impl Record {
-    fn info(self, reference: Reference) -> ImageInfo {
+    pub(super) fn info(self, reference: Reference) -> ImageInfo {
         ImageInfo { reference, digest: self.digest.to_string(), size: self.size, created_at: self.created_at }
     }
 }
 
-fn read(path: &Path) -> Result<Option<Record>, ImageError> {
+pub(super) fn read(path: &Path) -> Result<Option<Record>, ImageError> {
     match fs::read(path) {
         Ok(json) => serde_json::from_slice(&json).map(Some).map_err(io::Error::from),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -13,3 +13,4 @@ mod real;
 mod registry;
 mod support;
 mod tokens;
+mod unused;
