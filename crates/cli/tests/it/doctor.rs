@@ -3,6 +3,7 @@
 mod broken;
 mod certificates;
 mod frontend;
+mod services;
 
 use crate::leftovers::nothing_is_left;
 use crate::support::{system, text};
@@ -45,9 +46,9 @@ impl Patient {
         Self { dir, env }
     }
 
-    fn with(mut self, name: &str, value: impl ToString) -> Self {
+    fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.retain(|(known, _)| known != name);
-        self.env.push((name.to_owned(), value.to_string()));
+        self.env.push((name.to_owned(), value.into()));
         self
     }
 

@@ -57,7 +57,7 @@ fn limits(info: &Info, options: &DockerOptions) -> Vec<Finding> {
             super::Limit::Pids => ("limit.pids", CONTROLLER),
             super::Limit::Cpu => ("limit.cpu", CONTROLLER),
             super::Limit::Disk => (
-                "disk.limit",
+                "limit.disk",
                 "put the workspaces on a file system of their own, use EXECUTOR_RUNTIME=oci, or ask for no limit \
                  (EXECUTOR_FIRECRACKER_DISK_SPACE=0)",
             ),

@@ -41,7 +41,12 @@ pub fn look(runtime: Option<&str>, search_path: &OsStr, trial: Option<(PrivateMo
 }
 
 fn no_runtime(why: &RuntimeError) -> Finding {
-    let told = why.to_string();
+    let told = match std::error::Error::source(why) {
+        Some(source) => {
+            format!("{why}, {source}: look at that program, or name another by EXECUTOR_OCI_RUNTIME")
+        }
+        None => why.to_string(),
+    };
     let (seen, remedy) = told.rsplit_once(": ").unwrap_or((&told, "name another by EXECUTOR_OCI_RUNTIME"));
     Finding { id: "oci.runtime", severity: Severity::Fatal, seen: seen.to_owned(), remedy: remedy.to_owned() }
 }

@@ -2,9 +2,18 @@
 
 use crate::{Isolation, RuntimeError};
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a program may take to say its version: some ms, but on a busy host.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// How often it is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// Bytes of what it says.
+const ANSWER_BYTES: usize = 4096;
 
 /// The families of runtimes, in the order in which they are taken when none is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +42,8 @@ impl Family {
             Self::Crun | Self::Runc => None,
             Self::Youki => Some("a step begins with the signal PIPE ignored"),
             Self::Runsc => Some(
-                "its own kernel decides what a step may do; a step that is asked to end is killed at once, and one \
-                 that needs too much memory ends its whole sandbox",
+                "its own kernel decides what a step may do, and a step that needs too much memory ends its whole \
+                 sandbox",
             ),
         }
     }
@@ -64,6 +73,12 @@ impl Family {
     /// Whether it compares system calls' arguments under a mask as is meant.
     pub(super) fn compares_masked(self) -> bool {
         self != Self::Youki
+    }
+
+    /// Whether only the runtime itself reaches a step's processes with a signal: to the host they are its
+    /// own.
+    pub(super) fn is_asked_by_command(self) -> bool {
+        self == Self::Runsc
     }
 
     /// Whether an image's `/tmp` that is empty becomes a file system in memory.
@@ -131,14 +146,8 @@ impl Program {
     }
 
     fn ask(path: PathBuf) -> Result<Self, RuntimeError> {
-        let said = Command::new(&path)
-            .arg("--version")
-            .env_clear()
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .map_err(RuntimeError::io(format!("run {} --version", path.display())))?;
-        let said = String::from_utf8_lossy(&said.stdout);
+        let said =
+            first_words(&path).map_err(RuntimeError::io(format!("run {} --version", path.display())))?;
         let version = said.lines().next().unwrap_or_default().trim().to_owned();
         let family = Family::ALL.into_iter().find(|family| version.starts_with(family.name()));
         match family {
@@ -173,6 +182,36 @@ impl Program {
     }
 }
 
+/// What a program says of its version. One that hangs is ended.
+fn first_words(path: &Path) -> io::Result<String> {
+    let mut asked = Command::new(path)
+        .arg("--version")
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let deadline = Instant::now() + ANSWER_LIMIT;
+    while asked.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            asked.kill()?;
+            asked.wait()?;
+            let told = format!("it did not end within {} s", ANSWER_LIMIT.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    let mut said = [0; ANSWER_BYTES];
+    let Some(mut stdout) = asked.stdout.take() else { return Ok(String::new()) };
+    // It has said all it had to say. What it may have left running still holds the pipe, and is not waited for.
+    rustix::io::ioctl_fionbio(&stdout, true)?;
+    let length = match stdout.read(&mut said) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        read => read?,
+    };
+    Ok(String::from_utf8_lossy(&said[..length]).into_owned())
+}
+
 fn missing(what: &str, search_path: &OsStr) -> RuntimeError {
     RuntimeError::Host(format!(
         "{what} in {}: install the package crun or runc, or set EXECUTOR_OCI_RUNTIME to a path",
@@ -197,6 +236,30 @@ mod tests {
     fn a_missing_runtime_is_named() {
         let error = Program::find(Some("nosuch"), OsStr::new("/bin")).unwrap_err().to_string();
         assert!(error.contains("\"nosuch\"") && error.contains("EXECUTOR_OCI_RUNTIME"), "{error}");
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("crun");
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let begun = Instant::now();
+        let error = Program::find(program.to_str(), OsStr::new("")).unwrap_err();
+        let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(why.contains("did not end within 3 s"), "{error}: {why}");
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_a_program_leaves_running_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("crun");
+        std::fs::write(&program, "#!/bin/sh\necho crun version 9\nsleep 5 &\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let begun = Instant::now();
+        assert_eq!(Program::find(program.to_str(), OsStr::new("")).unwrap().version, "crun version 9");
+        assert!(begun.elapsed() < Duration::from_secs(5), "its child still runs");
     }
 
     #[test]

@@ -186,6 +186,7 @@ const ENGINE: &[Check] = &[
     check("limit.memory", &[Info, Warning], "The engine can enforce memory limits."),
     check("limit.pids", &[Info, Warning], "The engine can enforce limits of processes."),
     check("limit.cpu", &[Info, Warning], "The engine can enforce CPU limits."),
+    check("limit.disk", &[Info, Warning], "The engine can enforce disk limits."),
     check("limit.swap", &[Info, Warning], "Memory limits count swap as well."),
     check("engine.storage", &[Info], "The storage driver does not copy whole images."),
     check("engine.warning", &[Info], "What the engine itself warns of."),

@@ -51,11 +51,12 @@ fn without_programs_nothing_runs() {
 fn a_runtime_that_hangs_is_waited_for_within_the_limit() {
     let patient = with_programs("a_runtime_that_hangs", &["git", "sleep"]).unwrap();
     let crun = patient.path("bin/crun");
-    // It ends by itself should nobody end it.
-    std::fs::write(&crun, "#!/bin/sh\nexec sleep 8\n").unwrap();
+    std::fs::write(&crun, "#!/bin/sh\nexec sleep 60\n").unwrap();
     std::fs::set_permissions(&crun, std::fs::Permissions::from_mode(0o755)).unwrap();
     let examined = patient.examined();
-    examined.one("oci.runtime", "fatal");
+    let finding = examined.one("oci.runtime", "fatal");
+    assert!(seen(finding).contains("did not end within"), "{finding}");
+    examined.one("oci.overlay", "ok");
     assert!(examined.took < LIMIT, "{:?}", examined.took);
 }
 
@@ -103,7 +104,7 @@ fn a_small_disk_is_below_its_floor() {
     let test = "a_small_disk_is_below_its_floor";
     let Some(disk) = SmallDisk::mount(test, 64 << 20) else { return };
     let data = disk.path().join("data");
-    let patient = Patient::new().with("EXECUTOR_DATA_DIR", data.display());
+    let patient = Patient::new().with("EXECUTOR_DATA_DIR", data.display().to_string());
     let examined = patient.examined();
     examined.one("disk.room", "ok");
     examined.one("disk.jobs", "warning");

@@ -45,7 +45,7 @@ fn an_authority_that_is_not_trusted_is_told_until_it_is_named() {
 
     let file = patient.path("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();
-    let examined = patient.with("SSL_CERT_FILE", file.display()).examined();
+    let examined = patient.with("SSL_CERT_FILE", file.display().to_string()).examined();
     examined.one("frontend.tls", "ok");
     examined.one("frontend.token", "ok");
     examined.one("certificates.named", "ok");
@@ -57,7 +57,7 @@ fn an_authority_that_expired_is_warned_of() {
     let patient = Patient::new();
     let file = patient.path("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();
-    let examined = patient.with("SSL_CERT_FILE", file.display()).examined();
+    let examined = patient.with("SSL_CERT_FILE", file.display().to_string()).examined();
     let finding = examined.one("certificates.named", "warning");
     assert!(
         seen(finding).contains("ours of old") && seen(finding).contains("expired on 2001-01-01"),

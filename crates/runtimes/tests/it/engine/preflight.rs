@@ -22,7 +22,7 @@ fn an_engine_is_introduced_with_what_it_can_not_do() {
         for word in ["Docker 20.10", "API 1.41", "overlay2", "cgroupfs", "unix://"] {
             assert!(about.seen.contains(word), "{}", about.seen);
         }
-        let disk = find(&findings, "disk.limit");
+        let disk = find(&findings, "limit.disk");
         assert!(disk.severity == Severity::Warning && disk.seen.contains("workspace"), "{disk:?}");
         assert!(!disk.remedy.is_empty());
         let warned = findings.iter().filter(|finding| finding.severity > Severity::Info).count();

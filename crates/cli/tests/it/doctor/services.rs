@@ -1,0 +1,108 @@
+//! Engines and registries beside the host.
+
+use super::{Examined, Patient, seen};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use testkit::{Engine, EngineKind};
+
+#[test]
+fn an_engine_is_told_and_is_no_fault_where_it_runs_no_jobs() {
+    let test = "an_engine_is_told_and_is_no_fault_where_it_runs_no_jobs";
+    let Some(engine) = Engine::shared(test, EngineKind::Docker) else { return };
+    let examined = Patient::new().with("DOCKER_HOST", engine.host()).examined();
+    let finding = examined.one("engine.reachable", "info");
+    for part in ["Docker ", "API ", "storage ", "control groups "] {
+        assert!(seen(finding).contains(part), "{finding}");
+    }
+    let dead = Patient::new().with("DOCKER_HOST", "unix:///nowhere/docker.sock").examined();
+    let finding = dead.one("engine.reachable", "info");
+    assert!(seen(finding).contains("/nowhere/docker.sock"), "{finding}");
+    let bad = Patient::new().with("DOCKER_HOST", "ssh://host").examined();
+    assert!(seen(bad.one("engine.reachable", "info")).contains("DOCKER_HOST"));
+}
+
+/// Debian's registry, ended when it is dropped.
+struct Registry(Child, String, #[expect(dead_code, reason = "its files")] tempfile::TempDir);
+
+impl Registry {
+    fn start(test: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (config, data) = (dir.path().join("config.yml"), dir.path().join("data"));
+        let text = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            data.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new("/usr/bin/docker-registry");
+        command.arg("serve").arg(&config).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
+        let Ok(mut process) = command.spawn() else {
+            testkit::missing_part(test, "docker-registry");
+            return None;
+        };
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("listening on")), "the registry starts");
+        // It must be able to go on writing.
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(Self(process, format!("http://127.0.0.1:{port}"), dir))
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn mirrors_are_asked_each() {
+    let Some(registry) = Registry::start("mirrors_are_asked_each") else { return };
+    let mirrors = format!("{},http://127.0.0.1:1", registry.1);
+    let examined = Patient::new().with("EXECUTOR_DOCKER_REGISTRY_MIRROR_URL", mirrors).examined();
+    let found = examined.found("registry.answer");
+    let severity = |address: &str| {
+        let finding = found.iter().find(|finding| seen(finding).contains(address)).unwrap();
+        finding["severity"].as_str().unwrap()
+    };
+    assert_eq!(found.len(), 2, "{}", examined.text());
+    assert_eq!(severity(&registry.1), "ok");
+    assert_eq!(severity("http://127.0.0.1:1 "), "warning");
+}
+
+#[test]
+fn who_is_no_registry_is_told() {
+    let url = super::frontend::server(Some("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
+    let examined = Patient::new().with("EXECUTOR_DOCKER_REGISTRY_MIRROR_URL", url).examined();
+    let finding = examined.one("registry.answer", "warning");
+    assert!(seen(finding).contains("does not answer as a registry does (404)"), "{finding}");
+}
+
+#[test]
+fn without_root_there_are_no_mounts_and_the_rest_is_looked_at() {
+    let test = "without_root_there_are_no_mounts_and_the_rest_is_looked_at";
+    if !testkit::have_root() {
+        testkit::missing_part(test, "root");
+        return;
+    }
+    let patient = Patient::new();
+    // Nobody may come in where the build is.
+    let program = patient.path("executor");
+    std::fs::copy(env!("CARGO_BIN_EXE_executor"), &program).unwrap();
+    let open = Command::new("chmod").args(["-R", "o+rwX"]).arg(patient.dir.path()).status().unwrap();
+    assert!(open.success());
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["doctor", "--json"]);
+    command.env_clear().envs(patient.env.iter().map(|(name, value)| (name, value)));
+    let examined = Examined::of(&mut command);
+    assert_eq!(examined.code(), Some(1));
+    let finding = examined.one("oci.mounts", "fatal");
+    assert!(finding["remedy"].as_str().unwrap().contains("root"), "{finding}");
+    assert_eq!(examined.found("disk.limit").len(), 0, "it was not tried");
+    examined.one("oci.runtime", "info");
+    examined.one("git.version", "ok");
+}
