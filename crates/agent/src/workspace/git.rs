@@ -3,7 +3,7 @@
 use super::command::{self, Ran};
 use super::confined::Confined;
 use super::paths::{check_commit, check_repository, repository_directory};
-use super::proxy::GitProxy;
+use super::proxy::{Fault, GitProxy};
 use super::script::SCRIPTS_DIR;
 use crate::api::{Api, Backoff, JobAuth};
 use crate::job::{Failure, JobStop};
@@ -100,7 +100,7 @@ struct Broken {
     failure: Failure,
     /// How the control plane failed while the command ran: then it is not the job's fault, and may
     /// pass.
-    fault: Option<String>,
+    fault: Option<Fault>,
 }
 
 impl From<Failure> for Broken {
@@ -117,10 +117,11 @@ impl Checkout<'_> {
         let mut over = None;
         loop {
             let Err(Broken { failure, fault }) = self.run(git).await else { return Ok(()) };
-            let (Failure::Broke { message, .. }, Some(fault)) = (&failure, fault) else {
+            let (Failure::Broke { message, .. }, Some(Fault { what: fault, pause })) = (&failure, fault)
+            else {
                 return Err(failure);
             };
-            let pause = backoff.pause();
+            let pause = backoff.pause().max(pause);
             if Instant::now() + pause >= *over.get_or_insert_with(|| Instant::now() + self.patience) {
                 let patience = go_duration(self.patience);
                 return Err(Failure::sandbox(format!(
@@ -148,7 +149,7 @@ impl Checkout<'_> {
                 let code = command::exit_code(status);
                 let fault = self.proxy.take_fault();
                 if let Some(fault) = &fault {
-                    entry.line(&format!("The control plane, which serves the repository, {fault}."));
+                    entry.line(&format!("The control plane, which serves the repository, {}.", fault.what));
                 }
                 entry.close(code);
                 let advice = advice(&last_words, self.job);

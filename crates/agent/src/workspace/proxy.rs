@@ -6,7 +6,7 @@
 //! To git a control plane that died looks like any other failure, so the proxy remembers it.
 
 use super::serve::{self, ProxyBody};
-use crate::api::{Api, ApiError, JobAuth, endpoint, retry};
+use crate::api::{Api, ApiError, Backoff, JobAuth, endpoint};
 use crate::error::chain;
 use crate::random;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 use wire::headers::{ACTOR_INTERNAL, ACTOR_UID};
@@ -50,7 +50,15 @@ struct Shared {
     repository: String,
     nonce: String,
     /// How the control plane failed to serve git, since somebody last asked.
-    fault: Mutex<Option<String>>,
+    fault: Mutex<Option<Fault>>,
+}
+
+/// How the control plane failed to serve git.
+pub(super) struct Fault {
+    /// What it did, to be read after "the control plane".
+    pub(super) what: String,
+    /// How long it asked to be left alone: zero if it did not.
+    pub(super) pause: Duration,
 }
 
 impl GitProxy {
@@ -74,8 +82,8 @@ impl GitProxy {
     }
 
     /// How the control plane failed since this was last asked: it could not be reached, had a fault
-    /// of its own, or cut an answer off.
-    pub(super) fn take_fault(&self) -> Option<String> {
+    /// of its own, had no time for us, or cut an answer off.
+    pub(super) fn take_fault(&self) -> Option<Fault> {
         self.shared.fault().take()
     }
 
@@ -91,9 +99,13 @@ impl Shared {
         match self.forward(request, &path, query).await {
             Ok(response) => response,
             Err(error) => {
-                warn!(job = %self.auth.id, error = chain(&error), "failed to reach the control plane for git");
-                self.note("could not be reached");
-                empty(StatusCode::BAD_GATEWAY)
+                warn!(job = %self.auth.id, error = chain(&error), "the control plane did not serve git");
+                let what = match error.code() {
+                    Some(status) => format!("answered with status {}", status.as_u16()),
+                    None => "could not be reached".to_owned(),
+                };
+                self.note(Fault { what, pause: error.retry_after().unwrap_or_default() });
+                empty(error.code().unwrap_or(StatusCode::BAD_GATEWAY))
             }
         }
     }
@@ -133,48 +145,56 @@ impl Shared {
         }
         let answer = send(upstream, self.api.config().clone_patience).await?;
         let mut response = Response::new(());
-        let status = answer.status();
-        if status.is_server_error() {
-            self.note(&format!("answered with status {}", status.as_u16()));
-        }
-        *response.status_mut() = status;
+        *response.status_mut() = answer.status();
         *response.headers_mut() = only(answer.headers(), &ANSWER_HEADERS);
         let noting = Arc::clone(self);
         let body = answer.bytes_stream().map_ok(Frame::data).map_err(move |fault| {
             warn!(job = %noting.auth.id, error = chain(&fault), "the control plane cut an answer to git off");
-            noting.note("cut its answer off");
+            noting.note(Fault { what: "cut its answer off".to_owned(), pause: Duration::ZERO });
             std::io::Error::other(fault)
         });
         Ok(response.map(|()| StreamBody::new(body).boxed_unsync()))
     }
 
-    fn note(&self, fault: &str) {
-        *self.fault() = Some(fault.to_owned());
+    fn note(&self, fault: Fault) {
+        *self.fault() = Some(fault);
     }
 
-    fn fault(&self) -> MutexGuard<'_, Option<String>> {
+    fn fault(&self) -> MutexGuard<'_, Option<Fault>> {
         // One assignment can't be left half done.
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Sends a request; one without a body that is streamed is sent again while the control plane is
-/// away for a moment.
+/// away for a moment, or asks to come later.
 async fn send(upstream: reqwest::RequestBuilder, patience: Duration) -> Result<reqwest::Response, ApiError> {
-    if upstream.try_clone().is_none() {
-        return upstream.send().await.map_err(ApiError::Transport);
-    }
-    let attempts = retry("ask for a repository's refs", || async {
-        let again = upstream.try_clone().ok_or_else(gave_up)?;
-        let answer = again.send().await.map_err(ApiError::Transport)?;
-        match answer.status() {
-            status if status.is_server_error() => {
-                Err(ApiError::status(status, answer.headers(), Bytes::new()))
-            }
-            _ => Ok(answer),
+    let Some(mut again) = upstream.try_clone() else {
+        return served(upstream.send().await.map_err(ApiError::Transport)?);
+    };
+    let over = Instant::now() + patience.min(UPSTREAM_PATIENCE);
+    let mut backoff = Backoff::default();
+    loop {
+        let next = again.try_clone().ok_or_else(gave_up)?;
+        let answer = match timeout_at(over, again.send()).await {
+            Ok(answer) => answer.map_err(ApiError::Transport).and_then(served),
+            Err(_) => Err(gave_up()),
+        };
+        let Err(error) = answer else { return answer };
+        let pause = backoff.pause().max(error.retry_after().unwrap_or_default());
+        if !error.may_pass() || Instant::now() + pause >= over {
+            return Err(error);
         }
-    });
-    timeout(patience.min(UPSTREAM_PATIENCE), attempts).await.unwrap_or_else(|_| Err(gave_up()))
+        sleep(pause).await;
+        again = next;
+    }
+}
+
+/// The answer, unless it says nothing of the repository: a fault of the control plane's own, or a
+/// plea to come later.
+fn served(answer: reqwest::Response) -> Result<reqwest::Response, ApiError> {
+    let error = ApiError::status(answer.status(), answer.headers(), Bytes::new());
+    if error.may_pass() || answer.status().is_server_error() { Err(error) } else { Ok(answer) }
 }
 
 fn gave_up() -> ApiError {
