@@ -21,6 +21,7 @@
 //! ```
 
 use super::files::LocalFile;
+use super::yaml;
 use crate::env::Variables;
 use crate::exit::Failure;
 use jobs::{FileSpec, JobSpec, StepSpec};
@@ -81,9 +82,8 @@ struct FileStep {
 /// Reads a job file into what the API takes, and the local files that the job brings along besides.
 pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<LocalFile>), Failure> {
     let text = read_text("job file", path)?;
-    let file: JobFile = serde_saphyr::from_str(&text).map_err(|fault| {
-        Failure::usage(format!("job file {}: {}", path.display(), one_line(&fault.to_string())))
-    })?;
+    let file: JobFile = serde_saphyr::from_str(&text)
+        .map_err(|fault| Failure::usage(format!("job file {}: {}", path.display(), yaml::fault(&fault))))?;
     let beside = path.parent().unwrap_or(Path::new(""));
     let (files, local) = brought(file.files, beside)?;
     let steps = file.steps.into_iter().enumerate();
@@ -151,11 +151,6 @@ fn read_text(what: &str, path: &Path) -> Result<String, Failure> {
     }
 }
 
-/// The YAML library draws a picture of the place; one line is enough, and its first tells the place.
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it can't be read").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +180,35 @@ mod tests {
         assert!(local[0].path == "b/c" && local[0].from.is_absolute() && local[0].from.ends_with("x.bin"));
         assert_eq!((job.steps[0].image.as_str(), job.steps[0].run.as_str()), ("debian:12", "make"));
         assert_eq!((job.steps[1].image.as_str(), job.steps[1].run.as_str()), ("gcc:13", "make all\n"));
+    }
+
+    #[test]
+    fn faults_of_the_yaml_are_told_in_our_own_words() {
+        let anchors = (0..9).map(|n| format!("k{n}: &a{n} [{}]\n", format!("*a{},", n.max(1) - 1).repeat(9)));
+        let laughs: String = anchors.collect();
+        for (text, part) in [
+            ("image: a\nimage: b\nsteps: []\n", "line 2 column 1: the key \"image\" is there twice"),
+            ("image: a\nsteps:\n  - run: x\n    run: y\n", "line 4 column 5: the key \"run\" is there twice"),
+            ("steps:\n  - run: x\n    imgae: y\n", "no key \"imgae\" here: use one of name, run, script"),
+            ("image: a\n", "the key steps is missing"),
+            ("image: a\nsteps: 5\n", "line 2"),
+            ("image: a\nenv: [x]\nsteps: []\n", "line 2"),
+            ("image: a\nsteps: [\n", "line"),
+            ("image: a\nsteps:\n\t- run: x\n", "line 3"),
+            ("image: *x\nsteps: []\n", "names no anchor"),
+            ("image: a\nsteps: []\n---\nimage: b\nsteps: []\n", "several documents"),
+            ("image: !!binary x\nsteps: []\n", "line 1"),
+            ("\"a\\e[31m\\nb\": 1\nsteps: []\n", "no key"),
+            (laughs.as_str(), "job.yaml"),
+            ("", "job.yaml"),
+        ] {
+            let message = read_job(text).expect_err(text);
+            assert!(message.contains(part), "{text:?}: {message}");
+            assert!(!message.contains(char::is_control), "{message}");
+            for foreign in ["Policy", "Options", "Option<", "struct", "serde", "enum", "_", "limits"] {
+                assert!(!message.contains(foreign), "{foreign} in {message}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod files;
 mod follow;
 mod sink;
 mod submit;
+mod yaml;
 
 use super::print;
 use crate::args::{JobArgs, JobCommand, JobListArgs, JobLogsArgs};
