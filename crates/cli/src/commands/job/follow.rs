@@ -81,6 +81,8 @@ struct Printer {
     /// The line that has not ended yet, per entry.
     partial: BTreeMap<(u32, i64), Line>,
     current: Option<(u32, i64)>,
+    /// The attempt that was told.
+    attempt: u32,
     /// The latest lines of an entry that is told only when it fails.
     held: VecDeque<String>,
     out: Sink,
@@ -135,6 +137,7 @@ impl Printer {
             keys: BTreeMap::new(),
             partial: BTreeMap::new(),
             current: None,
+            attempt: 0,
             held: VecDeque::new(),
             out,
             err,
@@ -154,7 +157,9 @@ impl Printer {
 
     fn render(&mut self, event: &LogEvent) -> Result<(), Failure> {
         match event {
-            LogEvent::State(job) if job.state == State::Processing => {
+            // The state is told again when a cancel is asked for.
+            LogEvent::State(job) if job.state == State::Processing && self.attempt != job.attempt => {
+                self.attempt = job.attempt;
                 let executor = job.executor.as_deref().unwrap_or("an executor");
                 self.note(&format!("attempt {} on {executor}", job.attempt))
             }
@@ -330,6 +335,24 @@ mod tests {
     fn print(printer: &mut Printer, text: &str) {
         let (attempt, entry) = STEP;
         printer.print(&LogEvent::Text { attempt, entry, offset: 0, text: text.to_owned() }).unwrap();
+    }
+
+    #[test]
+    fn an_attempt_is_told_once() {
+        let job = |attempt, cancel_requested| -> JobView {
+            serde_json::from_value(serde_json::json!({
+                "id": 1, "queue": "batches", "state": "processing", "reason": null, "end": null, "blame": null,
+                "message": null, "cancelRequested": cancel_requested, "attempt": attempt, "executor": "e",
+                "repository": null, "rev": null, "commit": null, "queuedAt": "2026-01-01T00:00:00Z",
+                "startedAt": null, "finishedAt": null, "steps": []
+            }))
+            .unwrap()
+        };
+        let (mut printer, _, err) = printer("step.docker.0");
+        for (attempt, cancel_requested) in [(1, false), (1, true), (2, true)] {
+            printer.print(&LogEvent::State(Box::new(job(attempt, cancel_requested)))).unwrap();
+        }
+        assert_eq!(err.text(), "attempt 1 on e\nattempt 2 on e\n");
     }
 
     #[test]
