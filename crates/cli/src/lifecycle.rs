@@ -4,8 +4,19 @@ use crate::commands::print;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-const DRAINING: &str = "draining: nothing new is taken, what runs is finished; a second signal stops it";
-const STOPPING: &str = "stopping: what runs is ended and removed";
+/// What is said of the first signal, and of the second.
+pub(crate) type Told = [&'static str; 2];
+
+/// Of a program that runs jobs.
+pub(crate) const OF_JOBS: Told = [
+    "draining: nothing new is taken, what runs is finished; a second signal stops it",
+    "stopping: what runs is ended and removed",
+];
+/// Of one that only answers requests: those are short, so there is nothing to hurry.
+pub(crate) const OF_REQUESTS: Told = [
+    "stopping: waits and streams are ended, requests under way are finished; jobs go on at their agents",
+    "already stopping: requests under way are finished",
+];
 
 /// What the program is asked to do about its work.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +29,7 @@ pub(crate) struct Lifecycle {
 
 impl Lifecycle {
     /// Listens for signals from now on.
-    pub(crate) fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen([first, second]: Told) -> std::io::Result<Self> {
         let lifecycle = Self::default();
         let mut signals = [
             signal(SignalKind::hangup())?,
@@ -28,7 +39,7 @@ impl Lifecycle {
         let heard = lifecycle.clone();
         tokio::spawn(async move {
             let [hangup, interrupt, terminate] = &mut signals;
-            for (token, told) in [(&heard.drain, DRAINING), (&heard.stop, STOPPING)] {
+            for (token, told) in [(&heard.drain, first), (&heard.stop, second)] {
                 tokio::select! {
                     _ = hangup.recv() => {}
                     _ = interrupt.recv() => {}

@@ -6,7 +6,7 @@ use crate::client::Settings;
 use crate::env::conflicts::Conflicts;
 use crate::env::{EnvReader, RuntimeName};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{self, Lifecycle};
 use crate::paths::{self, Paths};
 use agent::AgentConfig;
 use images::ImageStore;
@@ -29,7 +29,8 @@ pub(crate) async fn run(
     if verify {
         validate::check_git(&settings).await?;
     }
-    let lifecycle = Lifecycle::listen().map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    let lifecycle =
+        Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let agent = Agent::start(&data_dir, host, mounts, connection, settings).await?;
     agent.introduce()?;
     agent.run(&lifecycle).await

@@ -4,7 +4,7 @@ use super::print;
 use crate::args::ServerArgs;
 use crate::client::Settings;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{self, Lifecycle};
 use crate::paths::Paths;
 use server::{RunningServer, ServerConfig};
 use std::net::SocketAddr;
@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Serves until it is told to leave.
 pub(crate) async fn run(paths: &Paths, args: ServerArgs) -> Outcome {
-    let lifecycle = Lifecycle::listen().map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    let lifecycle =
+        Lifecycle::listen(lifecycle::OF_REQUESTS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let data_dir = paths.server_data_dir(args.data_dir.clone());
     let server = start(data_dir, &args, lifecycle.drain.clone()).await?;
     ready(paths, &server, None)?;

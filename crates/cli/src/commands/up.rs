@@ -5,7 +5,7 @@ use super::{print, serve};
 use crate::agent_config::{AgentSettings, Connection};
 use crate::args::ServerArgs;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{self, Lifecycle};
 use crate::paths::Paths;
 use runtimes::PrivateMounts;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,8 @@ pub(crate) async fn run(
     args: ServerArgs,
     settings: AgentSettings,
 ) -> Outcome {
-    let lifecycle = Lifecycle::listen().map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    let lifecycle =
+        Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let data_dir = paths.server_data_dir(args.data_dir.clone());
     let stop_server = CancellationToken::new();
     let server = serve::start(data_dir.clone(), &args, stop_server.clone()).await?;

@@ -61,7 +61,8 @@ fn an_agent_needs_no_settings_of_a_client() {
 
 /// Every line of `text` as JSON.
 fn json_lines(text: &str) -> Vec<Value> {
-    let parse = |line| serde_json::from_str(line).unwrap_or_else(|fault| panic!("{fault}: {line:?} in {text}"));
+    let parse =
+        |line| serde_json::from_str(line).unwrap_or_else(|fault| panic!("{fault}: {line:?} in {text}"));
     let lines: Vec<Value> = text.lines().map(parse).collect();
     assert!(!lines.is_empty());
     lines
@@ -114,4 +115,15 @@ fn every_verb_speaks_json() {
 
     assert_eq!(json(&["repo", "remove", "app", "--json"])["name"], "app");
     assert_eq!(json(&["repo", "list", "--json"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_server_says_what_a_server_does_when_it_is_told_to_leave() {
+    let Some(mut system) = system("a_server_says_what_a_server_does_when_it_is_told_to_leave") else {
+        return;
+    };
+    system.server.signal("TERM");
+    system.server.wait_for_line("stopping: ");
+    assert!(system.server.wait_exit().success());
+    assert!(!system.server.lines().iter().any(|line| line.starts_with("draining")));
 }
