@@ -39,11 +39,14 @@ pub(crate) enum AppendOutcome {
 }
 
 impl Api {
-    /// Opens an entry and learns its number.
+    /// Opens an entry and learns its number. An answer without one is final: it would be odd to ask a
+    /// control plane to open again what it says it has opened, and updates of a made-up number are
+    /// answered as if the job were somebody else's.
     pub(crate) async fn add_entry(&self, job: &JobAuth, entry: &LogEntry) -> Result<i64, ApiError> {
         let request = self.as_job(Method::POST, &QueueCall::AddLogEntry.path(&job.queue), job);
         let reply = self.call(request, entry, CALL_TIMEOUT).await?;
-        Ok(reply.json()?.unwrap_or_default())
+        let numberless = || io::Error::new(io::ErrorKind::InvalidData, "the answer has no entry number");
+        reply.json()?.ok_or_else(|| ApiError::Local { what: "open a log entry", source: numberless() })
     }
 
     /// Replaces an entry; its text is the first `length` bytes of `text`.

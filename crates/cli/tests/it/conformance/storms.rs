@@ -171,7 +171,6 @@ fn a_log_entry_that_is_refused_for_good_fails_no_job() {
 }
 
 #[test]
-#[ignore = "the agent takes it for entry 0, is told that there is none, and drops the job: see api/logs.rs of the agent"]
 fn a_log_entry_without_a_number_fails_no_job() {
     let Some(mut bench) = Bench::new("a_log_entry_without_a_number_fails_no_job") else { return };
     bench.server.fault("addExecutionLogEntry", [Fault::None, Fault::status(204)]);
