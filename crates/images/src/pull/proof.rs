@@ -56,10 +56,14 @@ impl Registries {
         digest: &Digest,
         credentials: &RegistryCredentials,
     ) -> Result<Proof, ImageError> {
-        let login = credentials.login(reference).await.unwrap_or_default();
-        let login = login.map(|login| login.fingerprint().to_string()).unwrap_or_default();
-        let key = Digest::of(format!("{login} {} {digest}", reference.whole_repository()).as_bytes());
-        if self.proofs.has(&key) {
+        // What is shown without a login is no login's, and whose it would be after a failed look-up may
+        // be another's a moment later: neither is remembered.
+        let login = credentials.login(reference).await.ok().flatten();
+        let key = login.map(|login| {
+            let (login, repository) = (login.fingerprint(), reference.whole_repository());
+            Digest::of(format!("{login} {repository} {digest}").as_bytes())
+        });
+        if key.as_ref().is_some_and(|key| self.proofs.has(key)) {
             return Ok(Proof::ThisLogin);
         }
         let asked = tokio::time::timeout(TIMEOUT, self.ask(reference, digest, credentials)).await;
@@ -68,7 +72,7 @@ impl Registries {
             Err(ImageError::BadRegistry { registry: reference.registry().to_owned(), answer })
         });
         match asked {
-            Ok(Proof::ThisLogin) => self.proofs.add(key),
+            Ok(Proof::ThisLogin) => key.into_iter().for_each(|key| self.proofs.add(key)),
             Err(error) if error.is_temporary() => {
                 return Err(ImageError::Unproved { image: reference.to_string(), source: Box::new(error) });
             }

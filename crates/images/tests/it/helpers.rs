@@ -178,3 +178,24 @@ async fn a_helper_that_fails_is_named_and_only_where_it_matters() {
         place.resolve(&fake.name(), &home.credentials()).await.expect("it is for everyone");
     }
 }
+
+/// What was proved with a login must not count for those who have none, though it could not be told at
+/// first whose proof it would be.
+#[tokio::test]
+async fn a_helper_that_fails_once_opens_nothing_for_others() {
+    let setup = Setup { password: true, ..Setup::default() };
+    let Some(registry) = Registry::start("a_helper_that_fails_once", &setup) else { return };
+    registry.push("team/tool:1", &example());
+    let home = Home::new(&serde_json::json!({ "credHelpers": { registry.address.clone(): "test" } }));
+    let script =
+        format!(r#"if rm "$HERE/broken" 2>/dev/null; then exit 1; fi; {}"#, answering(USER, PASSWORD));
+    home.helper("test", &script);
+    let (place, name) = (Place::new(), registry.name("team/tool:1"));
+    let pull = async || place.resolve(&name, &home.credentials()).await;
+    pull().await.unwrap_or_else(|error| panic!("{}", told(&error)));
+    fs::write(home.at("broken"), "").expect("it is written");
+    pull().await.unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert!(!home.at("broken").exists(), "the helper failed once");
+    let error = place.resolve(&name, &RegistryCredentials::default()).await.expect_err("there is no login");
+    assert!(matches!(error, ImageError::Unauthorised { .. }), "{}", told(&error));
+}
