@@ -31,7 +31,7 @@ const HELPER: &str = "internal-helper";
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
     if args.next_if(|first| first == HELPER).is_some() {
-        return runtimes::oci::helper_main(args);
+        return runtimes::helper_main(args);
     }
     // Every HTTP client needs it. Nobody else installs one, so this can't fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -62,7 +62,7 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         }
         Command::Run(RunArgs { help_env: None, verify, .. }) => {
             let (connection, settings) = run::read(env)?;
-            let mounts = isolate_mounts()?;
+            let mounts = isolate_mounts();
             block_on(run::run(&paths, &host, mounts, connection, settings, verify))
         }
         Command::Validate => {
@@ -78,7 +78,7 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         Command::TestVm(args) => install::test_vm(&args),
         Command::Up(args) => {
             let settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
-            let mounts = isolate_mounts()?;
+            let mounts = isolate_mounts();
             block_on(up::run(&paths, &host, mounts, args, settings))
         }
         Command::Server(args) => {
@@ -103,7 +103,7 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
 }
 
 /// Mounts that jobs need are made where only this process and its children see them, so that they
-/// are gone with it. Must happen while there is only one thread.
+/// are gone with it. Must happen while there is only one thread; whether it is needed shows later.
 fn isolate_mounts() -> Result<PrivateMounts, Failure> {
     runtimes::private_mounts().map_err(|fault| Failure::chain(Exit::System, &fault))
 }

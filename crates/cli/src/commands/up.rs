@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn run(
     paths: &Paths,
     host: &str,
-    mounts: PrivateMounts,
+    mounts: Result<PrivateMounts, Failure>,
     args: ServerArgs,
     settings: AgentSettings,
 ) -> Outcome {

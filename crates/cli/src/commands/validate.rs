@@ -26,7 +26,7 @@ pub(crate) async fn run(
 ) -> Outcome {
     let checked = async {
         check_git(&settings).await?;
-        let agent = Agent::start(&run::data_dir(paths)?, host, mounts?, connection.clone(), settings).await?;
+        let agent = Agent::start(&run::data_dir(paths)?, host, mounts, connection.clone(), settings).await?;
         token::check(&connection, agent.roots()).await
     };
     // Whatever it is, the documented code tells that something is wrong.

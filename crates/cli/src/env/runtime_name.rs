@@ -21,7 +21,7 @@ impl RuntimeName {
     pub(crate) const ALL: [Self; 5] =
         [Self::Oci, Self::Docker, Self::Firecracker, Self::Kubernetes, Self::Shell];
     /// What this build has. A runtime that is added is named here, and in `commands::run::runtime`.
-    pub(crate) const BUILT: &'static [Self] = &[Self::Oci];
+    pub(crate) const BUILT: &'static [Self] = &[Self::Oci, Self::Docker];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {

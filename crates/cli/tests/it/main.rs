@@ -8,6 +8,7 @@ mod client;
 mod conformance;
 mod deaths;
 mod doctor;
+mod engine;
 mod files;
 mod hostile;
 mod leftovers;

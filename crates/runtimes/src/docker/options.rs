@@ -34,6 +34,8 @@ pub struct DockerOptions {
     pub rights: Rights,
     /// Mirrors of Docker Hub, asked first and in this order.
     pub mirrors: Vec<Mirror>,
+    /// A bundle of certificates that every step is given, PEM; `None` leaves steps to their images.
+    pub certificates: Option<PathBuf>,
     /// Refuse a job when a limit that it asks for can't be enforced.
     pub strict: bool,
     /// How long a step that was asked to end may take before it is killed.
@@ -70,6 +72,7 @@ impl DockerOptions {
             oci_runtime: None,
             rights: Rights::default(),
             mirrors: Vec::new(),
+            certificates: None,
             strict: false,
             grace: GRACE,
             helper,

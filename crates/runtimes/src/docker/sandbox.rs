@@ -92,6 +92,7 @@ impl DockerSandbox {
             image,
             hostname: &self.name,
             workspace: &workspace.as_mounted,
+            certificates: workspace.certificates.as_deref(),
             limits: &self.limits,
             labels: shared.origin.labels(&self.name, number),
             limits_disk: false,

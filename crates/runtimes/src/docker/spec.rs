@@ -27,6 +27,8 @@ pub(super) struct Plan<'a> {
     pub(super) hostname: &'a str,
     /// The workspace as the engine's host has it.
     pub(super) workspace: &'a str,
+    /// The bundle of certificates for the step, as the engine's host has it.
+    pub(super) certificates: Option<&'a str>,
     pub(super) limits: &'a Limits,
     pub(super) labels: BTreeMap<&'static str, String>,
     /// Whether the engine can limit what is written outside the workspace.
@@ -52,7 +54,7 @@ pub(super) struct Container<'a> {
     entrypoint: &'a [String],
     cmd: &'a [String],
     working_dir: &'a str,
-    env: &'a [String],
+    env: Vec<String>,
     labels: BTreeMap<&'static str, String>,
     attach_stdout: bool,
     attach_stderr: bool,
@@ -134,7 +136,7 @@ impl<'a> Plan<'a> {
             entrypoint: &step.argv[..1],
             cmd: &step.argv[1..],
             working_dir: &step.cwd,
-            env: &step.env,
+            env: self.env(),
             attach_stdout: true,
             attach_stderr: true,
             healthcheck: Healthcheck { test: ["NONE"] },
@@ -167,7 +169,17 @@ impl<'a> Plan<'a> {
     fn mounts(&self) -> Vec<Mount> {
         let mut mounts = self.options.additional_mounts.clone();
         mounts.push(Mount::bind(self.workspace, WORKSPACE));
+        let bundle = self.certificates.map(|bundle| Mount::bind(bundle, profile::CERTIFICATES));
+        mounts.extend(bundle.map(|mount| Mount { read_only: true, ..mount }));
         mounts
+    }
+
+    /// The step's variables win over those of ours.
+    fn env(&self) -> Vec<String> {
+        let is_set = |name: &str| self.step.env.iter().any(|pair| pair.split('=').next() == Some(name));
+        let ours = self.certificates.into_iter().flat_map(|_| profile::certificate_variables());
+        let ours = ours.filter(|(name, _)| !is_set(name)).map(|(name, value)| format!("{name}={value}"));
+        ours.chain(self.step.env.iter().cloned()).collect()
     }
 
     fn storage(&self) -> Option<BTreeMap<&'static str, String>> {

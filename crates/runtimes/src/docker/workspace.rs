@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// open to whatever user an image runs as.
 const INNER: &str = "data";
 
+/// The bundle for steps, beside it: where the engine sees the one it sees the other.
+const CERTIFICATES: &str = "certificates.pem";
+
 /// A directory that is remembered where the next start of the agent looks.
 #[derive(Debug)]
 pub(super) struct Workspace {
@@ -19,6 +22,8 @@ pub(super) struct Workspace {
     pub(super) path: PathBuf,
     /// As the engine's host has it.
     pub(super) as_mounted: String,
+    /// The certificates for steps, as the engine's host has them.
+    pub(super) certificates: Option<String>,
     outer: PathBuf,
     number: u64,
 }
@@ -29,17 +34,24 @@ impl Workspace {
         let name = format!("workspace-{sandbox}-{}-{number}", shared.origin.incarnation);
         let outer = options.workspaces.join(&name);
         let path = outer.join(INNER);
-        let seen = match &options.host_mount_path {
-            Some(parent) => Path::new(parent).join(&name).join(INNER),
-            None => path.clone(),
+        let parent = options.host_mount_path.as_deref().map_or(options.workspaces.as_path(), Path::new);
+        let seen = parent.join(&name);
+        let told = |inner: &str| {
+            let path = seen.join(inner);
+            path.to_str().map(str::to_owned).ok_or_else(|| {
+                RuntimeError::Host(format!("the engine can't be told of {}: it is not UTF-8", path.display()))
+            })
         };
-        let as_mounted = seen.to_str().map(str::to_owned).ok_or_else(|| {
-            RuntimeError::Host(format!("the engine can't be told of {}: it is not UTF-8", seen.display()))
-        })?;
+        let certificates = options.certificates.as_ref();
+        let (as_mounted, as_certificates) =
+            (told(INNER)?, certificates.map(|_| told(CERTIFICATES)).transpose()?);
         let context = || RuntimeError::io(format!("make the workspace {}", outer.display()));
         shared.incarnation.remember(number, &outer).map_err(context())?;
         make_directories(&options.workspaces, &outer, &path).map_err(context())?;
-        Ok(Self { path, as_mounted, outer, number })
+        if let Some(bundle) = certificates {
+            fs::copy(bundle, outer.join(CERTIFICATES)).map_err(context())?;
+        }
+        Ok(Self { path, as_mounted, certificates: as_certificates, outer, number })
     }
 
     /// Removes it with all that is in it.

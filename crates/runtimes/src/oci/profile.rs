@@ -1,6 +1,6 @@
 //! What a step may do, in the words in which container engines are told.
 
-use super::config::{CAPABILITIES, paths, seccomp_profile};
+use super::config::{CAPABILITIES, certificates, paths, seccomp_profile};
 use crate::RuntimeError;
 
 /// The capabilities that a root of a step's has at most, such as `CAP_CHOWN`.
@@ -22,3 +22,11 @@ pub(crate) fn seccomp() -> Result<String, RuntimeError> {
 pub(crate) const MASKED: &[&str] = paths::MASKED;
 /// What of them it can't change.
 pub(crate) const READ_ONLY: &[&str] = paths::READ_ONLY;
+
+/// Where a step finds the host's certificates, where an operator wants them there.
+pub(crate) const CERTIFICATES: &str = certificates::PLACE;
+
+/// The variables that tell a step's programs so, and their values.
+pub(crate) fn certificate_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    certificates::variables()
+}

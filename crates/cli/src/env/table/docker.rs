@@ -1,7 +1,7 @@
 //! Docker engines, registries and their credentials.
 
 use crate::env::RuntimeName::{Docker, Oci};
-use crate::env::variable::{Effect, Kind, Variable, documented, system};
+use crate::env::variable::{Effect, Kind, Variable, documented, ours, system};
 
 pub(super) const ROWS: &[Variable] = &[
     documented(
@@ -10,21 +10,21 @@ pub(super) const ROWS: &[Variable] = &[
         "",
         "Where the parent directory of workspaces is on the Docker engine's host, if that is another.",
     )
-    .effect(Effect::NotYet(&[Docker])),
+    .effect(Effect::With(&[Docker])),
     documented(
         "EXECUTOR_DOCKER_REGISTRY_MIRROR_URL",
         Kind::List,
         "",
         "Registry mirrors, separated by commas; asked before Docker Hub, in this order.",
     )
-    .effect(Effect::With(&[Oci])),
+    .effect(Effect::With(&[Oci, Docker])),
     documented(
         "EXECUTOR_DOCKER_ADD_HOST_GATEWAY",
         Kind::Bool,
         "false",
         "Let containers reach their host as host.docker.internal.",
     )
-    .effect(Effect::NotYet(&[Docker])),
+    .effect(Effect::With(&[Docker])),
     documented(
         "EXECUTOR_DOCKER_AUTH_CONFIG",
         Kind::Json,
@@ -32,18 +32,36 @@ pub(super) const ROWS: &[Variable] = &[
         "Registry credentials, {\"auths\": {\"HOST\": {\"auth\": \"BASE64 OF USER:PASSWORD\"}}}. A job's own credentials come first.",
     )
     .secret()
-    .effect(Effect::With(&[Oci])),
+    .effect(Effect::With(&[Oci, Docker])),
     documented(
         "EXECUTOR_DOCKER_ADDITIONAL_MOUNTS",
         Kind::Text,
         "",
         "More mounts for every container, as `docker run --mount` takes them, separated by semicolons.",
     )
-    .effect(Effect::NotYet(&[Docker])),
+    .effect(Effect::With(&[Docker])),
+    ours(
+        "EXECUTOR_DOCKER_NETWORK",
+        Kind::Text,
+        "",
+        "The engine's network that containers join: none, or the name of one; the engine's default unless set.",
+    )
+    .effect(Effect::With(&[Docker])),
+    ours(
+        "EXECUTOR_DOCKER_RIGHTS",
+        Kind::Text,
+        "few",
+        "What processes in a container may do: few, the capabilities and system calls that the runtime oci grants; none, no capability at all; engine, what the engine grants by itself.",
+    )
+    .effect(Effect::With(&[Docker])),
     system(
         "DOCKER_CONFIG",
         "Directory of the executor's own Docker configuration, config.json, for jobs without other registry credentials; ~/.docker unless set.",
     )
-    .effect(Effect::With(&[Oci])),
-    system("DOCKER_HOST", "Where the Docker engine listens.").effect(Effect::NotYet(&[Docker])),
+    .effect(Effect::With(&[Oci, Docker])),
+    system(
+        "DOCKER_HOST",
+        "Where the Docker engine, or Podman's service, listens: unix:///path or tcp://host:port; /var/run/docker.sock unless set.",
+    )
+    .effect(Effect::With(&[Docker])),
 ];

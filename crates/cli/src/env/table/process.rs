@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Variable] = &[
     system("PATH", "Where git, the OCI runtime and mkfs.ext4 are looked for.").read_by(Reader::All),
     system("USER", "The user's name, which the reference hands to the programs it starts.")
         .effect(Effect::Nothing("programs that the agent starts get PATH and HOME")),
-    system("TMPDIR", "Where the reference keeps workspaces.").effect(Effect::NotYet(&[Docker])),
+    system("TMPDIR", "Where the runtime docker makes workspaces; /tmp unless set.").effect(Effect::With(&[Docker])),
     system("HTTP_PROXY", "Proxy for calls to http:// URLs; http_proxy and ALL_PROXY count as well. A registry on this host is called without.")
         .read_by(Reader::All)
         .effect(PROXY),

@@ -1,6 +1,6 @@
 //! What isolates jobs.
 
-use crate::env::RuntimeName::Oci;
+use crate::env::RuntimeName::{Docker, Oci};
 use crate::env::runtime_choice;
 use crate::env::variable::{Effect, Kind, Variable, documented, ours};
 
@@ -32,16 +32,16 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_OCI_RUNTIME",
         Kind::Text,
         "",
-        "The OCI runtime to use, by name or path; else the first of crun, runc, youki and runsc on PATH.",
+        "The OCI runtime to use, by name or path; else the first of crun, runc, youki and runsc on PATH. With the runtime docker, one that the engine knows by that name; else the engine's default.",
     )
-    .effect(Effect::With(&[Oci])),
+    .effect(Effect::With(&[Oci, Docker])),
     ours(
         "EXECUTOR_JOB_HOST_CERTIFICATES",
         Kind::Bool,
         "false",
         "Give every step the certificates that this executor trusts: a bundle at /etc/executor/certificates.pem, which SSL_CERT_FILE and its likes name.",
     )
-    .effect(Effect::With(&[Oci])),
+    .effect(Effect::With(&[Oci, Docker])),
     ours(
         "EXECUTOR_STRICT",
         Kind::Bool,

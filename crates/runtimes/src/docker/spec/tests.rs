@@ -26,6 +26,7 @@ fn made_for(filter: Filter<'_>, limits: Limits, limits_disk: bool, options: &Doc
         image: "sha256:abc",
         hostname: "job-7",
         workspace: "/host/workspace-7-91",
+        certificates: options.certificates.as_deref().and_then(|bundle| bundle.to_str()),
         limits: &limits,
         labels: [("executor.owner", "o".to_owned())].into(),
         limits_disk,
@@ -130,4 +131,22 @@ fn podman_is_told_the_same_in_its_own_words() {
     assert_eq!(podman(&options)["CapDrop"], json!(["ALL"]));
     options.rights = Rights::Engine;
     assert_eq!(podman(&options)["SecurityOpt"], json!(["no-new-privileges"]));
+}
+
+#[test]
+fn certificates_are_there_when_they_are_wanted() {
+    let mut options = options();
+    assert!(!made(Limits::default(), false, &options).to_string().contains("certificates.pem"));
+    options.certificates = Some("/host/workspace-7-91/certificates.pem".into());
+    let with = made(Limits::default(), false, &options);
+    let mounts = with["HostConfig"]["Mounts"].as_array().unwrap();
+    assert_eq!(
+        mounts[1],
+        json!({ "Type": "bind", "Source": "/host/workspace-7-91/certificates.pem",
+                "Target": "/etc/executor/certificates.pem", "ReadOnly": true })
+    );
+    let env = with["Env"].as_array().unwrap();
+    assert!(
+        env.contains(&json!("SSL_CERT_FILE=/etc/executor/certificates.pem")) && env.contains(&json!("A=b"))
+    );
 }

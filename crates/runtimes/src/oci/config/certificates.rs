@@ -5,7 +5,7 @@ use oci_spec::runtime::{Mount, MountBuilder};
 use std::path::Path;
 
 /// Where a step finds them: nothing of an image's own is covered.
-pub(super) const PLACE: &str = "/etc/executor/certificates.pem";
+pub(in crate::oci) const PLACE: &str = "/etc/executor/certificates.pem";
 /// What tells programs where their certificates are: OpenSSL, Go and Rust; curl; Python; Node; git;
 /// Cargo; the clients of AWS.
 const NAMES: [&str; 7] = [
@@ -25,6 +25,6 @@ pub(super) fn mount(bundle: &Path) -> Result<Mount, OciSpecError> {
 }
 
 /// Variables of an image's own would name fewer authorities; those of the step win.
-pub(super) fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(in crate::oci) fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
     NAMES.into_iter().map(|name| (name, PLACE))
 }

@@ -1,6 +1,6 @@
 //! The container's description, `config.json`.
 
-mod certificates;
+pub(super) mod certificates;
 mod environment;
 pub(super) mod paths;
 mod seccomp;

@@ -179,3 +179,24 @@ impl Output for LookWhenReady<'_> {
         &NoProgress
     }
 }
+
+#[test]
+fn certificates_are_seen_where_the_workspace_is() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (bundle, link) = (elsewhere.path().join("bundle.pem"), elsewhere.path().join("work"));
+    std::fs::write(&bundle, "authorities").unwrap();
+    let change = |options: &mut DockerOptions| {
+        std::fs::create_dir(&options.workspaces).unwrap();
+        std::os::unix::fs::symlink(&options.workspaces, &link).unwrap();
+        options.host_mount_path = Some(link.to_str().unwrap().to_owned());
+        options.certificates = Some(bundle);
+    };
+    with("engine::operator::certificates_are_seen_where_the_workspace_is", change, async |bench| {
+        let mut sandbox = bench.open(Limits::default()).await;
+        let seen = sandbox
+            .sh("cat $SSL_CERT_FILE; ls -A /data; echo x >> $SSL_CERT_FILE || echo; echo read only")
+            .await;
+        assert_eq!(seen, "authorities\nread only\n");
+        sandbox.close().await;
+    });
+}
