@@ -79,6 +79,7 @@ pub(super) async fn engine(known: &Known) -> Vec<Finding> {
             let mut options = DockerOptions::new("/", "/", helper);
             options.endpoint = endpoint;
             options.limits = known.agent.limits;
+            options.oci_runtime = known.agent.oci_runtime.clone().filter(|_| runs_jobs);
             runtimes::docker::look(&options).await
         }
         Err(fault) => {
