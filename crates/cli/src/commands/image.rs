@@ -47,7 +47,7 @@ fn open(paths: &Paths, args: &ImageStoreArgs) -> Result<ImageStore, Failure> {
 
 fn import(paths: &Paths, name: &str, file: &Path, args: &ImageStoreArgs) -> Outcome {
     let reference: Reference = name.parse().map_err(failure)?;
-    let imported = open(paths, args)?.import(&reference, file).map_err(failure)?;
+    let imported = open(paths, args)?.import(&reference, file).map_err(failure_of(file))?;
     if args.json {
         print::json(&ImageView::from(&imported))?;
     } else {
@@ -98,9 +98,19 @@ fn collect(paths: &Paths, args: &ImageStoreArgs) -> Outcome {
     Ok(Exit::Success)
 }
 
+/// What was asked for can't be done, or the store can't do it.
 #[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
 fn failure(error: ImageError) -> Failure {
-    Failure::chain(Exit::Usage, &error)
+    let exit = if error.is_temporary() { Exit::System } else { Exit::Usage };
+    Failure::chain(exit, &error)
+}
+
+/// The same, where `file` is what was asked for.
+fn failure_of(file: &Path) -> impl FnOnce(ImageError) -> Failure {
+    move |error| match &error {
+        ImageError::Io { path, .. } if path == file => Failure::chain(Exit::Usage, &error),
+        _ => failure(error),
+    }
 }
 
 fn bytes(count: u64) -> String {

@@ -6,7 +6,7 @@ use crate::client::Settings;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::paths::Paths;
-use server::{RunningServer, ServerConfig};
+use server::{RunningServer, ServerConfig, ServerError, SiteConfigError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,27 @@ pub(crate) async fn start(
 ) -> Result<RunningServer, Failure> {
     let mut config = ServerConfig::new(args.listen, data_dir);
     config.site_config.clone_from(&args.site_config);
-    server::start(config, stop).await.map_err(|fault| Failure::chain(Exit::System, &fault))
+    server::start(config, stop).await.map_err(|fault| Failure::chain(exit_of(&fault), &fault))
+}
+
+/// Whose a fault is: what was configured, or what the machine does. A data directory that can't be used is the
+/// machine's, for every command.
+fn exit_of(fault: &ServerError) -> Exit {
+    let named = |source: &std::io::Error| {
+        use std::io::ErrorKind as Kind;
+        match source.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::ReadOnlyFilesystem => Exit::System,
+            _ => Exit::Usage,
+        }
+    };
+    match fault {
+        ServerError::SiteConfig(SiteConfigError::Content { .. }) | ServerError::ApiToken { .. } => {
+            Exit::Usage
+        }
+        ServerError::SiteConfig(SiteConfigError::File { source, .. })
+        | ServerError::Listen { source, .. } => named(source),
+        _ => Exit::System,
+    }
 }
 
 /// Leaves the settings for the client and says that all is ready.

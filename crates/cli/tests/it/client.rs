@@ -118,6 +118,42 @@ fn every_verb_speaks_json() {
 }
 
 #[test]
+fn exit_codes_tell_what_was_asked_from_what_the_machine_can_not_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(at("site.jsonc"), r#"{"executors.accessToken": "short"}"#).unwrap();
+    std::fs::write(at("a-file"), "no image").unwrap();
+    for (args, code) in [
+        (
+            &[
+                "server",
+                "--listen",
+                "127.0.0.1:0",
+                "--data-dir",
+                &at("d"),
+                "--site-config",
+                &at("site.jsonc"),
+            ][..],
+            2,
+        ),
+        (&["server", "--listen", "192.0.2.1:1", "--data-dir", &at("d")], 2),
+        (&["image", "import", "x:1", &at("not-there"), "--data-dir", &at("d")], 2),
+        (&["image", "import", "x:1", &at("a-file"), "--data-dir", &at("d")], 2),
+        (&["image", "remove", "x:1", "--data-dir", &at("d")], 2),
+        (&["image", "list", "--data-dir", "/proc/nowhere"], 3),
+        (&["server", "--listen", "127.0.0.1:0", "--data-dir", "/proc/nowhere"], 3),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
+        command.args(args).env_remove("EXECUTOR_DATA_DIR");
+        let output = command.env("XDG_CONFIG_HOME", dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // What a server logs comes before.
+        assert!(said.lines().last().is_some_and(|line| line.starts_with("executor: ")), "{said}");
+    }
+}
+
+#[test]
 fn a_server_says_what_a_server_does_when_it_is_told_to_leave() {
     let Some(mut system) = system("a_server_says_what_a_server_does_when_it_is_told_to_leave") else {
         return;
