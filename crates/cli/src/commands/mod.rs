@@ -2,6 +2,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod image;
+pub(crate) mod images_kept;
 pub(crate) mod install;
 pub(crate) mod job;
 pub(crate) mod print;

@@ -1,6 +1,6 @@
 //! `executor run`: the agent.
 
-use super::{print, validate};
+use super::{images_kept, print, validate};
 use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
 use crate::client::Settings;
 use crate::env::conflicts::Conflicts;
@@ -10,7 +10,6 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::paths::{self, Paths};
 use agent::AgentConfig;
 use images::ImageStore;
-use runtimes::docker::DockerRuntime;
 use runtimes::oci::OciRuntime;
 use runtimes::{Finding, PrivateMounts, Runtime, Severity};
 use std::path::{Path, PathBuf};
@@ -21,7 +20,7 @@ use tls::Roots;
 pub(crate) async fn run(
     paths: &Paths,
     host: &str,
-    mounts: Result<PrivateMounts, Failure>,
+    mounts: PrivateMounts,
     connection: Connection,
     settings: AgentSettings,
     verify: bool,
@@ -53,17 +52,16 @@ impl Agent {
     pub(crate) async fn start(
         data_dir: &Path,
         host: &str,
-        mounts: Result<PrivateMounts, Failure>,
+        mounts: PrivateMounts,
         connection: Connection,
         settings: AgentSettings,
     ) -> Result<Self, Failure> {
         tell(&settings.conflicts)?;
         let data_dir = absolute(data_dir)?;
-        let name = agent_config::executor_name(host);
-        let runtime = runtime(&settings.runtime, &data_dir, mounts, &name)?;
+        let runtime = runtime(&settings.runtime, &data_dir, mounts)?;
         look(runtime.as_ref(), settings.runtime.strict).await?;
         let work_dir = paths::agent(&data_dir).join("work");
-        Ok(Self { config: settings.config(connection, &name, work_dir), runtime })
+        Ok(Self { config: settings.config(connection, host, work_dir), runtime })
     }
 
     /// Whom it believes over TLS.
@@ -102,29 +100,23 @@ fn tell(conflicts: &Conflicts) -> Result<(), Failure> {
 fn runtime(
     settings: &RuntimeSettings,
     data_dir: &Path,
-    mounts: Result<PrivateMounts, Failure>,
-    executor: &str,
+    mounts: PrivateMounts,
 ) -> Result<Arc<dyn Runtime>, Failure> {
     let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
-    let certificates = paths::certificates(data_dir);
     match settings.name {
         RuntimeName::Oci => {
             let images = ImageStore::open_with(paths::images(data_dir), settings.images.clone());
             let images = images.map_err(|fault| failed(&fault))?;
+            if let Some(rules) = &settings.images_kept {
+                images_kept::watch(images.clone(), paths::images(data_dir), rules.clone());
+            }
+            let certificates = paths::certificates(data_dir);
             settings.write_certificates(&certificates)?;
-            let options = settings.oci_options(&paths::agent(data_dir).join("oci"), certificates, mounts?);
+            let options = settings.oci_options(&paths::agent(data_dir).join("oci"), certificates, mounts);
             let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
             Ok(Arc::new(runtime))
         }
-        RuntimeName::Docker => {
-            settings.write_certificates(&certificates)?;
-            let options = settings.docker_options(&paths::agent(data_dir).join("docker"), certificates, executor);
-            Ok(Arc::new(DockerRuntime::new(options).map_err(|fault| failed(&fault))?))
-        }
-        other => Err(Failure::usage(format!(
-            "there is no runtime {other}: set EXECUTOR_RUNTIME to {}",
-            RuntimeName::list(RuntimeName::BUILT)
-        ))),
+        other => Err(Failure::usage(format!("there is no runtime {other}: set EXECUTOR_RUNTIME to oci"))),
     }
 }
 

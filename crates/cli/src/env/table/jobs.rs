@@ -1,5 +1,6 @@
 //! How many jobs, for how long, and what is told of them.
 
+use crate::env::RuntimeName::Oci;
 use crate::env::variable::{Effect, Kind, Variable, documented, ours};
 
 pub(super) const ROWS: &[Variable] = &[
@@ -32,6 +33,13 @@ pub(super) const ROWS: &[Variable] = &[
     )
     .unit("bytes")
     .derived("a twentieth of the disk, from 1G to 20G, never more than a tenth", |_| String::new()),
+    ours(
+        "EXECUTOR_IMAGE_KEEP",
+        Kind::Duration,
+        "168h",
+        "Remove images that were pulled and not used for this long, and sooner, the least recently used first, while less than twice EXECUTOR_DISK_FLOOR is free; what was imported stays. 0 means to keep all.",
+    )
+    .effect(Effect::With(&[Oci])),
     documented(
         "EXECUTOR_CLEANUP_TASK_INTERVAL",
         Kind::Duration,
