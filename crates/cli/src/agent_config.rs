@@ -5,6 +5,7 @@
 //! may look for are the documented ones.
 
 mod connection;
+mod docker;
 mod json;
 mod kubernetes;
 mod limits;
@@ -24,7 +25,9 @@ use crate::env::runtime_choice::{self, Asked, Chosen};
 use crate::env::{EnvErrors, EnvReader, Reader, RuntimeName};
 use crate::exit::Failure;
 use agent::{AgentConfig, Announced};
+use docker::DockerSettings;
 use images::DockerConfig;
+use runtimes::docker::DockerOptions;
 use runtimes::oci::{Helper, OciOptions};
 use runtimes::{Limits, PrivateMounts};
 use sha2::{Digest, Sha256};
@@ -70,6 +73,9 @@ pub(crate) struct RuntimeSettings {
     oci_runtime: Option<String>,
     search_path: Option<String>,
     disk: Option<u64>,
+    docker: DockerSettings,
+    /// What every job asks for.
+    limits: Limits,
 }
 
 impl RuntimeSettings {
@@ -86,8 +92,7 @@ impl RuntimeSettings {
         certificates: PathBuf,
         mounts: PrivateMounts,
     ) -> OciOptions {
-        let helper = Helper { program: "/proc/self/exe".into(), args: vec![crate::HELPER.into()] };
-        let mut options = OciOptions::new(mounts, state_dir.to_owned(), owner(state_dir), helper);
+        let mut options = OciOptions::new(mounts, state_dir.to_owned(), owner(state_dir), helper());
         options.runtime.clone_from(&self.oci_runtime);
         options.strict = self.strict;
         options.certificates = self.gives_certificates.then_some(certificates);
@@ -99,6 +104,35 @@ impl RuntimeSettings {
         }
         options
     }
+}
+
+impl RuntimeSettings {
+    /// The same for a container engine's, whose containers say that they are `executor`'s.
+    pub(crate) fn docker_options(
+        &self,
+        state_dir: &Path,
+        certificates: PathBuf,
+        executor: &str,
+    ) -> DockerOptions {
+        let mut options = self.docker.options(state_dir, helper());
+        executor.clone_into(&mut options.executor);
+        options.limits = self.limits;
+        options.oci_runtime.clone_from(&self.oci_runtime);
+        options.mirrors.clone_from(&self.images.mirrors);
+        options.strict = self.strict;
+        options.certificates = self.gives_certificates.then_some(certificates);
+        options
+    }
+}
+
+/// How this program starts its own helpers.
+fn helper() -> Helper {
+    Helper { program: "/proc/self/exe".into(), args: vec![crate::HELPER.into()] }
+}
+
+/// The name that an executor goes by, new at each start.
+pub(crate) fn executor_name(host: &str) -> String {
+    format!("{host}-{}", uuid::Uuid::new_v4())
 }
 
 /// Whose sandboxes they are, among all on this host: those of one state directory.
@@ -132,7 +166,7 @@ impl AgentSettings {
         let runtime = chosen.as_ref().ok().map(|chosen| chosen.runtime);
 
         let docker_auth = registries::docker_auth(env);
-        mounts::read(env);
+        let mounts = mounts::read(env);
         kubernetes::check(env);
         if asked.wants_virtual_machines() {
             virtual_machines::check(env);
@@ -150,6 +184,7 @@ impl AgentSettings {
             mirrors: registries::mirrors(env),
             ..images::Options::default()
         };
+        let docker = DockerSettings::read(env, mounts, runtime);
         let images_kept = non_zero(env.duration("EXECUTOR_IMAGE_KEEP"));
         let images_kept = images_kept.map(|used_within| Rules { used_within, disk_floor });
         let chosen = chosen_or_fault(env, chosen)?;
@@ -166,6 +201,8 @@ impl AgentSettings {
                 oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
                 search_path: env.text("PATH"),
                 disk,
+                docker,
+                limits,
             },
             max_jobs,
             poll_interval: env.duration("EXECUTOR_QUEUE_POLL_INTERVAL"),
@@ -188,9 +225,8 @@ impl AgentSettings {
     }
 
     /// The whole configuration.
-    pub(crate) fn config(self, connection: Connection, host: &str, work_dir: PathBuf) -> AgentConfig {
-        let name = format!("{host}-{}", uuid::Uuid::new_v4());
-        let mut config = AgentConfig::new(connection.url, connection.password, "", &name, work_dir);
+    pub(crate) fn config(self, connection: Connection, name: &str, work_dir: PathBuf) -> AgentConfig {
+        let mut config = AgentConfig::new(connection.url, connection.password, "", name, work_dir);
         config.queues = connection.queues;
         config.multi_queue = connection.multi_queue;
         config.max_jobs = self.max_jobs;

@@ -10,6 +10,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::paths::{self, Paths};
 use agent::AgentConfig;
 use images::ImageStore;
+use runtimes::docker::DockerRuntime;
 use runtimes::oci::OciRuntime;
 use runtimes::{Finding, PrivateMounts, Runtime, Severity};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use tls::Roots;
 pub(crate) async fn run(
     paths: &Paths,
     host: &str,
-    mounts: PrivateMounts,
+    mounts: Result<PrivateMounts, Failure>,
     connection: Connection,
     settings: AgentSettings,
     verify: bool,
@@ -52,16 +53,17 @@ impl Agent {
     pub(crate) async fn start(
         data_dir: &Path,
         host: &str,
-        mounts: PrivateMounts,
+        mounts: Result<PrivateMounts, Failure>,
         connection: Connection,
         settings: AgentSettings,
     ) -> Result<Self, Failure> {
         tell(&settings.conflicts)?;
         let data_dir = absolute(data_dir)?;
-        let runtime = runtime(&settings.runtime, &data_dir, mounts)?;
+        let name = agent_config::executor_name(host);
+        let runtime = runtime(&settings.runtime, &data_dir, mounts, &name)?;
         look(runtime.as_ref(), settings.runtime.strict).await?;
         let work_dir = paths::agent(&data_dir).join("work");
-        Ok(Self { config: settings.config(connection, host, work_dir), runtime })
+        Ok(Self { config: settings.config(connection, &name, work_dir), runtime })
     }
 
     /// Whom it believes over TLS.
@@ -100,9 +102,11 @@ fn tell(conflicts: &Conflicts) -> Result<(), Failure> {
 fn runtime(
     settings: &RuntimeSettings,
     data_dir: &Path,
-    mounts: PrivateMounts,
+    mounts: Result<PrivateMounts, Failure>,
+    executor: &str,
 ) -> Result<Arc<dyn Runtime>, Failure> {
     let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
+    let certificates = paths::certificates(data_dir);
     match settings.name {
         RuntimeName::Oci => {
             let images = ImageStore::open_with(paths::images(data_dir), settings.images.clone());
@@ -110,13 +114,21 @@ fn runtime(
             if let Some(rules) = &settings.images_kept {
                 images_kept::watch(images.clone(), paths::images(data_dir), rules.clone());
             }
-            let certificates = paths::certificates(data_dir);
             settings.write_certificates(&certificates)?;
-            let options = settings.oci_options(&paths::agent(data_dir).join("oci"), certificates, mounts);
+            let options = settings.oci_options(&paths::agent(data_dir).join("oci"), certificates, mounts?);
             let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
             Ok(Arc::new(runtime))
         }
-        other => Err(Failure::usage(format!("there is no runtime {other}: set EXECUTOR_RUNTIME to oci"))),
+        RuntimeName::Docker => {
+            settings.write_certificates(&certificates)?;
+            let options =
+                settings.docker_options(&paths::agent(data_dir).join("docker"), certificates, executor);
+            Ok(Arc::new(DockerRuntime::new(options).map_err(|fault| failed(&fault))?))
+        }
+        other => Err(Failure::usage(format!(
+            "there is no runtime {other}: set EXECUTOR_RUNTIME to {}",
+            RuntimeName::list(RuntimeName::BUILT)
+        ))),
     }
 }
 
