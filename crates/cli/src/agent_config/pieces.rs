@@ -1,12 +1,15 @@
 //! What can be known of a configuration whether or not an agent can run with it.
 
-use super::{asked, connection, limits, registries, tool_env};
+use super::docker::DockerSettings;
+use super::{asked, connection, helper, limits, mounts, registries, tool_env};
 use crate::certificates;
 use crate::env::{EnvReader, Reader, RuntimeName};
 use images::{DockerConfig, Mirror};
 use runtimes::Limits;
+use runtimes::docker::DockerOptions;
 use secrecy::SecretString;
 use std::ffi::OsString;
+use std::path::Path;
 use tls::Roots;
 use url::Url;
 use wire::DockerAuthConfig;
@@ -31,6 +34,7 @@ pub(crate) struct Pieces {
     pub(crate) docker_config: Option<DockerConfig>,
     /// Where an engine listens, if somebody said so.
     pub(crate) docker_host: Option<String>,
+    docker: DockerSettings,
 }
 
 impl Pieces {
@@ -40,6 +44,7 @@ impl Pieces {
         let chosen = asked(env).choose(RuntimeName::BUILT).ok();
         let runtime = chosen.as_ref().map_or(RuntimeName::Oci, |chosen| chosen.runtime);
         let disk = limits::disk(env, Some(runtime));
+        let mounts = mounts::read(env);
         Self {
             url: connection::frontend_url(env),
             password: env.text("EXECUTOR_FRONTEND_PASSWORD").map(Into::into),
@@ -56,6 +61,15 @@ impl Pieces {
             docker_auth: registries::docker_auth(env),
             docker_config: registries::docker_config(env),
             docker_host: env.text("DOCKER_HOST"),
+            docker: DockerSettings::read(env, mounts, Some(runtime)),
         }
+    }
+
+    /// What an engine would be asked for.
+    pub(crate) fn docker_options(&self) -> DockerOptions {
+        let mut options = self.docker.options(Path::new("/"), helper());
+        options.limits = self.limits;
+        options.oci_runtime.clone_from(&self.oci_runtime);
+        options
     }
 }

@@ -196,6 +196,12 @@ const ENGINE: &[Check] = &[
     check("engine.rootless", &[Info], "The engine runs without root."),
     check("engine.users", &[Info], "Whether root in a job is root on the engine's host."),
     check("engine.network", &[Info], "What jobs can reach."),
+    check(
+        "engine.workspaces",
+        &[Ok, Info, Fatal],
+        "Workspaces can be made, and are where the engine's host finds them: in a container, \
+         `EXECUTOR_DOCKER_HOST_MOUNT_PATH` says where. Looked at where the engine runs the jobs.",
+    ),
     check("engine.exposed", &[Info, Warning], "The engine is not reached in plain text from another host."),
 ];
 

@@ -21,7 +21,7 @@ struct Room {
 
 /// Of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     There,
     /// It can be made, below this one.
     Below(PathBuf),
@@ -57,7 +57,8 @@ fn existing(dir: &Path) -> &Path {
     dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))
 }
 
-fn look(dir: &Path) -> State {
+/// Whether a directory can be used. Blocking, for a moment.
+pub(super) fn look(dir: &Path) -> State {
     let there = existing(dir);
     let may = accessat(CWD, there, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
     match may {

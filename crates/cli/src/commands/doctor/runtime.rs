@@ -3,16 +3,20 @@
 use super::catalog;
 use super::finding::{Finding, Severity, fatal, info, ok, warning};
 use super::known::Known;
+use super::room::{self, State};
 use super::versions;
 use crate::env::RuntimeName;
 use crate::exit::Failure;
 use runtimes::PrivateMounts;
 use runtimes::docker::{DockerOptions, Endpoint};
-use runtimes::oci::{Helper, Looked};
+use runtimes::oci::Looked;
 use std::path::Path;
 
 /// Where an engine listens that was told nothing else.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
+
+/// What container engines leave in each container.
+const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 
 /// Looks at the host as an agent does when it starts. Blocking.
 pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<Finding> {
@@ -75,12 +79,17 @@ pub(super) async fn engine(known: &Known) -> Vec<Finding> {
     };
     let findings = match endpoint {
         Ok(endpoint) => {
-            let helper = Helper { program: "/proc/self/exe".into(), args: Vec::new() };
-            let mut options = DockerOptions::new("/", "/", helper);
+            let mut options = known.agent.docker_options();
             options.endpoint = endpoint;
-            options.limits = known.agent.limits;
-            options.oci_runtime = known.agent.oci_runtime.clone().filter(|_| runs_jobs);
-            runtimes::docker::look(&options).await
+            if !runs_jobs {
+                // It is meant for the other runtime.
+                options.oci_runtime = None;
+            }
+            let mut findings = runtimes::docker::look(&options).await;
+            let in_container = CONTAINER_MARKS.iter().any(|mark| Path::new(mark).exists());
+            let found = room::look(&options.workspaces);
+            findings.extend(runs_jobs.then(|| workspaces(&options, &found, in_container)));
+            findings
         }
         Err(fault) => {
             let told = fault.to_string();
@@ -89,6 +98,36 @@ pub(super) async fn engine(known: &Known) -> Vec<Finding> {
         }
     };
     if runs_jobs { findings } else { findings.into_iter().map(beside).collect() }
+}
+
+/// Whether what is made for a job is where the engine looks for it.
+fn workspaces(options: &DockerOptions, found: &State, in_container: bool) -> Finding {
+    const ID: &str = "engine.workspaces";
+    let dir = options.workspaces.display();
+    if let State::Bad(why) = found {
+        return fatal(
+            ID,
+            format!("workspaces can't be made in {dir}: {why}"),
+            "let TMPDIR name a directory that can be written to",
+        );
+    }
+    match options.host_mount_path.as_deref() {
+        Some(path) if !path.starts_with('/') => fatal(
+            ID,
+            format!("EXECUTOR_DOCKER_HOST_MOUNT_PATH is {path:?}, which is no absolute path"),
+            "let it name the directory of the engine's host that TMPDIR is here",
+        ),
+        Some(path) => ok(ID, format!("workspaces are made in {dir}, which the engine's host has at {path}")),
+        // A mark is no proof: the engine may be in the same container, or have the directory at the same path.
+        None if in_container => info(
+            ID,
+            format!(
+                "executor seems to run in a container, and workspaces are made in {dir}: an engine outside must have the \
+                 same directory at the same path, or EXECUTOR_DOCKER_HOST_MOUNT_PATH tell its own"
+            ),
+        ),
+        None => ok(ID, format!("workspaces are made in {dir}, where the engine finds them")),
+    }
 }
 
 /// What is said of an engine that runs no jobs is only worth knowing.
@@ -114,6 +153,22 @@ mod tests {
         assert_eq!(of("cgroup.memory")[0].severity, Severity::Ok);
         assert_eq!(of("oci.version")[0].severity, Severity::Ok);
         assert!(of("disk.limit").is_empty(), "what was not tried is not fine");
+    }
+
+    #[test]
+    fn workspaces_must_be_where_the_engine_looks() {
+        let helper = runtimes::oci::Helper { program: "/nowhere".into(), args: Vec::new() };
+        let mut options = DockerOptions::new("/", "/scratch", helper);
+        let severity = |options: &DockerOptions, found: &State, in_container: bool| {
+            workspaces(options, found, in_container).severity
+        };
+        assert_eq!(severity(&options, &State::There, false), Severity::Ok);
+        assert_eq!(severity(&options, &State::There, true), Severity::Info);
+        assert_eq!(severity(&options, &State::Bad("no".to_owned()), false), Severity::Fatal);
+        options.host_mount_path = Some("/mnt/scratch".to_owned());
+        assert_eq!(severity(&options, &State::There, true), Severity::Ok);
+        options.host_mount_path = Some("scratch".to_owned());
+        assert_eq!(severity(&options, &State::There, true), Severity::Fatal);
     }
 
     #[test]

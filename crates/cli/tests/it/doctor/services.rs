@@ -3,6 +3,7 @@
 use super::{Examined, Patient, seen};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use testkit::{Engine, EngineKind};
 
@@ -20,6 +21,29 @@ fn an_engine_is_told_and_is_no_fault_where_it_runs_no_jobs() {
     assert!(seen(finding).contains("/nowhere/docker.sock"), "{finding}");
     let bad = Patient::new().with("DOCKER_HOST", "ssh://host").examined();
     assert!(seen(bad.one("engine.reachable", "info")).contains("DOCKER_HOST"));
+}
+
+#[test]
+fn an_engine_that_is_to_run_the_jobs_must_be_there() {
+    let dead =
+        Patient::new().with("EXECUTOR_RUNTIME", "docker").with("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let examined = dead.examined();
+    examined.one("engine.reachable", "fatal");
+    assert_eq!(examined.found("oci.runtime").len(), 0, "nothing of it runs");
+}
+
+#[test]
+fn an_engine_that_runs_the_jobs_is_looked_at_as_an_agent_does() {
+    let test = "an_engine_that_runs_the_jobs_is_looked_at_as_an_agent_does";
+    let Some(engine) = Engine::shared(test, EngineKind::Docker) else { return };
+    let patient = Patient::new().with("EXECUTOR_RUNTIME", "docker").with("DOCKER_HOST", engine.host());
+    let examined = patient.examined();
+    examined.one("engine.reachable", "info");
+    examined.one("engine.runtime", "info");
+    let marked = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists());
+    examined.one("engine.workspaces", if marked { "info" } else { "ok" });
+    let examined = patient.with("EXECUTOR_OCI_RUNTIME", "nosuch").examined();
+    assert!(seen(examined.one("engine.runtime", "fatal")).contains("nosuch"));
 }
 
 /// Debian's registry, ended when it is dropped.
