@@ -1,11 +1,14 @@
 //! Text from a job, made safe for a terminal.
 
 /// Removes every control sequence but colours: a job's output must not move the cursor, set the
-/// window's title or reach the clipboard.
+/// window's title or reach the clipboard. Whatever a line begins ends with it: colours that hide text,
+/// and sequences without an end, must not reach what others say.
 #[derive(Debug, Default)]
 pub(crate) struct Sanitizer {
     state: State,
     sequence: String,
+    /// Whether a colour was set and not taken back.
+    coloured: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,8 @@ enum State {
 
 /// A colour sequence longer than this is none.
 const LONGEST_SEQUENCE: usize = 64;
+/// Takes every colour back.
+const RESET: &str = "\u{1b}[0m";
 
 impl Sanitizer {
     /// What of `text` may be shown. Sequences may be split over calls.
@@ -37,8 +42,15 @@ impl Sanitizer {
 
     fn step(&mut self, c: char, out: &mut String) -> State {
         match (self.state, c) {
+            (_, '\n') => {
+                if std::mem::take(&mut self.coloured) {
+                    out.push_str(RESET);
+                }
+                out.push(c);
+                State::Text
+            }
             (State::Text | State::Escape, '\u{1b}') => State::Escape,
-            (State::Text, '\n' | '\t') => {
+            (State::Text, '\t') => {
                 out.push(c);
                 State::Text
             }
@@ -56,6 +68,7 @@ impl Sanitizer {
                 out.push_str("\u{1b}[");
                 out.push_str(&self.sequence);
                 out.push('m');
+                self.coloured = !matches!(self.sequence.as_str(), "" | "0");
                 State::Text
             }
             (State::Csi, '0'..='9' | ';' | ':') if self.sequence.len() < LONGEST_SEQUENCE => {
@@ -94,6 +107,10 @@ mod tests {
             ("user\u{202e}txt.exe", "usertxt.exe"),
             ("\u{1b}[?25lhidden", "hidden"),
             ("\u{1b}cgone", "gone"),
+            ("a\u{1b}]no end\nb", "a\nb"),
+            ("a\u{1b}[3\nb", "a\nb"),
+            ("\u{1b}[8mhidden\nb\n", "\u{1b}[8mhidden\u{1b}[0m\nb\n"),
+            ("\u{1b}[31mred\u{1b}[0m\nb", "\u{1b}[31mred\u{1b}[0m\nb"),
         ] {
             assert_eq!(Sanitizer::default().clean(text), shown, "{text:?}");
             let mut pieces = Sanitizer::default();
