@@ -44,7 +44,7 @@ struct Bench {
 
 pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
     if runs < FEWEST_RUNS {
-        eprintln!("{runs} runs are too few for figures that are told to others: at least {FEWEST_RUNS}");
+        println!("{runs} runs are too few for figures that are told to others: at least {FEWEST_RUNS}");
     }
     parts::ensure(&[parts::DEMO, parts::BENCH])?;
     let bench = Bench { binary: product::build()?, rootfs: rootfs::debian()?, runs };

@@ -27,7 +27,9 @@ fn write(system: &System, name: &str, content: &[u8]) -> PathBuf {
 
 /// What `sha256sum` prints of these files.
 fn sums(files: &[(&str, &[u8])]) -> String {
-    files.iter().map(|(path, content)| format!("{}  {path}\n", sha256(content))).collect()
+    let lines: Vec<String> =
+        files.iter().map(|(path, content)| format!("{}  {path}\n", sha256(content))).collect();
+    lines.concat()
 }
 
 fn uploads(system: &System) -> usize {
