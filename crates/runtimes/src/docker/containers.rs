@@ -5,8 +5,7 @@ use super::error::{EngineError, told};
 use super::labels;
 use super::percent_encoded;
 use super::pump::Paused;
-use super::spec::Container;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -59,8 +58,14 @@ struct WaitError {
 }
 
 impl Client {
-    pub(super) async fn create(&self, name: &str, container: &Container<'_>) -> Result<Created, EngineError> {
-        let path = format!("/containers/create?name={}", percent_encoded(name));
+    /// Makes a container, under a name of the engine's if it is given none.
+    pub(super) async fn create(
+        &self,
+        name: Option<&str>,
+        container: &impl Serialize,
+    ) -> Result<Created, EngineError> {
+        let name = name.map(|name| format!("?name={}", percent_encoded(name))).unwrap_or_default();
+        let path = format!("/containers/create{name}");
         self.read(Ask::post(path, "create a container").json(container)?).await
     }
 

@@ -3,6 +3,7 @@
 //! Each start has a directory with a locked file: the kernel drops the lock with the process, whoever
 //! killed it. Containers carry its name; workspaces are linked from it.
 
+use super::cleaner::Cleaner;
 use crate::RuntimeError;
 use crate::oci::remove::remove_tree;
 use rustix::fs::{FlockOperation, flock};
@@ -15,6 +16,7 @@ const INCARNATIONS: &str = "incarnations";
 const OWNER: &str = "owner";
 const LOCK: &str = "lock";
 const WORKSPACES: &str = "workspaces";
+const CLEANERS: &str = "cleaners";
 /// Bytes of randomness in a name.
 const NAME_BYTES: usize = 4;
 const OWNER_BYTES: usize = 8;
@@ -35,6 +37,7 @@ impl Incarnation {
         let dir = state_dir.join(INCARNATIONS).join(&id);
         fs::create_dir(&dir)?;
         fs::create_dir(dir.join(WORKSPACES))?;
+        fs::create_dir(dir.join(CLEANERS))?;
         let lock = File::create(dir.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { id, dir, _lock: lock })
@@ -45,8 +48,14 @@ impl Incarnation {
         std::os::unix::fs::symlink(workspace, self.link(number))
     }
 
+    /// Remembers what a workspace can be emptied with.
+    pub(super) fn remember_cleaner(&self, number: u64, cleaner: &Cleaner) -> io::Result<()> {
+        fs::write(self.dir.join(CLEANERS).join(number.to_string()), serde_json::to_vec(cleaner)?)
+    }
+
     /// Forgets a workspace that is gone.
     pub(super) fn forget(&self, number: u64) -> io::Result<()> {
+        let _ = fs::remove_file(self.dir.join(CLEANERS).join(number.to_string()));
         fs::remove_file(self.link(number))
     }
 
@@ -104,17 +113,20 @@ impl Dead {
         !entries(&self.dir.join(WORKSPACES)).is_empty()
     }
 
-    /// Removes its workspaces, and then what remembers it. Returns how many there were.
-    pub(super) fn bury(&self) -> Result<usize, RuntimeError> {
-        let mut workspaces = 0;
-        for link in entries(&self.dir.join(WORKSPACES)) {
-            let Ok(workspace) = fs::read_link(&link) else { continue };
-            remove_tree(&workspace).map_err(RuntimeError::io(format!("remove {}", workspace.display())))?;
-            let _ = fs::remove_file(link);
-            workspaces += 1;
-        }
-        remove_tree(&self.dir).map_err(RuntimeError::io(format!("remove {}", self.dir.display())))?;
-        Ok(workspaces)
+    /// Its workspaces, and what each can be emptied with if that is known.
+    pub(super) fn workspaces(&self) -> Vec<(PathBuf, Option<Cleaner>)> {
+        let links = entries(&self.dir.join(WORKSPACES)).into_iter();
+        let known = links.filter_map(|link| {
+            let cleaner = fs::read(self.dir.join(CLEANERS).join(link.file_name()?));
+            let cleaner = cleaner.ok().and_then(|json| serde_json::from_slice(&json).ok());
+            Some((fs::read_link(&link).ok()?, cleaner))
+        });
+        known.collect()
+    }
+
+    /// Removes what remembers it.
+    pub(super) fn bury(&self) -> Result<(), RuntimeError> {
+        remove_tree(&self.dir).map_err(RuntimeError::io(format!("remove {}", self.dir.display())))
     }
 }
 
@@ -169,17 +181,21 @@ mod tests {
         let living = Incarnation::create(state.path()).unwrap();
         let workspace = work.path().join("workspace-1");
         living.remember(1, &workspace).unwrap();
-        fs::create_dir_all(workspace.join("deep/er")).unwrap();
+        let cleaner = Cleaner { image: "sha256:1".into(), directory: "/w".into() };
+        living.remember_cleaner(1, &cleaner).unwrap();
         assert!(Dead::find(state.path(), &living.id).unwrap().is_none());
         let id = living.id.clone();
         drop(living);
         assert_eq!(all(state.path()), [id.as_str()]);
         let dead = Dead::find(state.path(), &id).unwrap().unwrap();
         assert!(Dead::find(state.path(), &id).unwrap().is_none(), "it is being buried");
-        assert_eq!(dead.bury().unwrap(), 1);
-        assert!(!workspace.exists() && !exists(state.path(), &id));
+        assert!(dead.had_jobs());
+        assert_eq!(dead.workspaces(), [(workspace, Some(cleaner))]);
+        dead.bury().unwrap();
+        assert!(!exists(state.path(), &id));
         drop(dead);
         let again = Dead::find(state.path(), &id).unwrap().unwrap();
-        assert_eq!(again.bury().unwrap(), 0, "it can be buried twice");
+        assert!(!again.had_jobs());
+        again.bury().unwrap();
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Life<'a> {
     client: &'a Client,
     id: &'a str,
     grace: Duration,
-    /// Whether its processes are the host's, so that all of them can be asked to end.
+    /// Whether its processes are the host's and we may signal them, so that all of them can be asked to end.
     own_processes: bool,
     gauge: Gauge,
     /// Fires when it shall end, and so may not be paused any more.

@@ -6,6 +6,7 @@
 //! a [guardian](crate::helper_main) that removes it, and if that is killed too, the next start does.
 
 mod access;
+mod cleaner;
 mod client;
 mod containers;
 mod demux;

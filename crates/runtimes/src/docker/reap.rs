@@ -3,7 +3,8 @@
 use super::client::Client;
 use super::error::EngineError;
 use super::incarnation::{self, Dead};
-use super::labels::{INCARNATION, OWNER};
+use super::labels::{INCARNATION, OWNER, Origin};
+use super::workspace;
 use crate::{Reaped, RuntimeError};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,8 +34,13 @@ pub(super) async fn reap(
 /// Removes everything of one dead start. Returns how many sandboxes there were.
 pub(super) async fn bury(client: &Client, owner: &str, id: &str, dead: &Dead) -> Result<usize, RuntimeError> {
     let containers = remove_containers(client, owner, id).await?;
-    let workspaces = dead.bury()?;
-    Ok(workspaces.max(containers))
+    let origin = Origin { owner: owner.to_owned(), incarnation: id.to_owned(), executor: String::new() };
+    let workspaces = dead.workspaces();
+    for (workspace, cleaner) in &workspaces {
+        workspace::remove(workspace, cleaner.as_ref(), client, &origin).await?;
+    }
+    dead.bury()?;
+    Ok(workspaces.len().max(containers))
 }
 
 /// Removes a start's containers. Returns how many there were.

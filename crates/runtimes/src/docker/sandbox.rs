@@ -85,7 +85,8 @@ impl DockerSandbox {
         self.steps += 1;
         let shared = &*self.shared;
         let workspace =
-            self.workspace.as_ref().ok_or_else(|| RuntimeError::Host("the sandbox was closed".to_owned()))?;
+            self.workspace.as_mut().ok_or_else(|| RuntimeError::Host("the sandbox was closed".to_owned()))?;
+        workspace.note_image(shared, image)?;
         let engine = shared.client.engine().await?;
         let plan = Plan {
             step,
@@ -154,16 +155,13 @@ impl Sandbox for DockerSandbox {
         let begun = Instant::now();
         let left = self.await_removals(CLOSE_LIMIT).await;
         let Some(workspace) = self.workspace.take() else { return Ok(()) };
-        let shared = Arc::clone(&self.shared);
-        let forget = left.is_none();
-        let removed = tokio::task::spawn_blocking(move || {
-            workspace.remove()?;
-            // While it is remembered, whoever follows this agent asks the engine for its containers.
-            if forget { workspace.forget(&shared) } else { Ok(()) }
-        });
-        let removed = removed.await;
+        let removed = workspace.remove(&self.shared).await;
         tracing::debug!(sandbox = self.name, elapsed = ?begun.elapsed(), "closed a sandbox");
-        removed.unwrap_or_else(|panic| Err(RuntimeError::Host(format!("removing a workspace: {panic}"))))?;
+        removed?;
+        // While it is remembered, whoever follows this agent asks the engine for its containers.
+        if left.is_none() {
+            workspace.forget(&self.shared)?;
+        }
         match left {
             None => Ok(()),
             Some(why) => {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Where a step sees its workspace.
-const WORKSPACE: &str = "/data";
+pub(super) const WORKSPACE: &str = "/data";
 const HOST_GATEWAY: &str = "host.docker.internal:host-gateway";
 /// What engines grant besides ours. Podman gives what is added by name to users other than root too, so
 /// that it is told what to leave out instead.

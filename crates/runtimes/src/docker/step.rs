@@ -8,6 +8,7 @@ use super::spec::Plan;
 use crate::oci::outcome::{NotStarted, judge};
 use crate::{Cause, Exit, ExitStatus, Limits, Output, RuntimeError, Step, Stream, Timeline, Usage};
 use images::ImageError;
+use rustix::process::geteuid;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +35,7 @@ pub(super) async fn create(shared: &Shared, name: &str, mut plan: Plan<'_>) -> R
     plan.limits_disk = limits.disk.is_some() && shared.limits_disk().await?;
     let limited = plan.limits_disk;
     let mut container = plan.container();
-    let mut created = shared.client.create(name, &container).await;
+    let mut created = shared.client.create(Some(name), &container).await;
     if let Err(EngineError::Refused { said, .. }) = &created
         && limited
         && said.contains("storage-opt")
@@ -42,7 +43,7 @@ pub(super) async fn create(shared: &Shared, name: &str, mut plan: Plan<'_>) -> R
         tracing::debug!(said, "the engine can't limit what a container writes");
         shared.note_no_disk_limits();
         container.leave_disk_unlimited();
-        created = shared.client.create(name, &container).await;
+        created = shared.client.create(Some(name), &container).await;
     }
     let Created { id, warnings } = created.map_err(|error| not_created(error, &image, workspace))?;
     for warning in warnings.iter().flatten() {
@@ -75,7 +76,7 @@ impl Made<'_> {
         stop: &CancellationToken,
     ) -> Result<Exit, RuntimeError> {
         let client = &self.shared.client;
-        let own_processes = self.shared.options.oci_runtime.is_none();
+        let own_processes = self.shared.options.oci_runtime.is_none() && geteuid().is_root();
         let life = Life::new(client, self.id, self.shared.options.grace, own_processes);
         let attached = client.attach(self.id).await;
         if client.engine().await?.is_podman() {

@@ -1,8 +1,12 @@
 //! A job's workspace: a plain directory that the engine mounts.
 
+use super::cleaner::Cleaner;
+use super::client::Client;
+use super::labels::Origin;
 use super::shared::Shared;
 use crate::RuntimeError;
 use crate::oci::remove::remove_tree;
+use rustix::process::geteuid;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -24,6 +28,7 @@ pub(super) struct Workspace {
     pub(super) as_mounted: String,
     /// The certificates for steps, as the engine's host has them.
     pub(super) certificates: Option<String>,
+    cleaner: Option<Cleaner>,
     outer: PathBuf,
     number: u64,
 }
@@ -51,13 +56,23 @@ impl Workspace {
         if let Some(bundle) = certificates {
             fs::copy(bundle, outer.join(CERTIFICATES)).map_err(context())?;
         }
-        Ok(Self { path, as_mounted, certificates: as_certificates, outer, number })
+        Ok(Self { path, as_mounted, certificates: as_certificates, cleaner: None, outer, number })
+    }
+
+    /// Remembers an image that can empty it, where the agent itself may not be able to.
+    pub(super) fn note_image(&mut self, shared: &Shared, image: &str) -> Result<(), RuntimeError> {
+        if geteuid().is_root() || self.cleaner.as_ref().is_some_and(|cleaner| cleaner.image == image) {
+            return Ok(());
+        }
+        let cleaner = Cleaner { image: image.to_owned(), directory: self.as_mounted.clone() };
+        let noted = shared.incarnation.remember_cleaner(self.number, &cleaner);
+        self.cleaner = Some(cleaner);
+        noted.map_err(RuntimeError::io(format!("note what empties {}", self.outer.display())))
     }
 
     /// Removes it with all that is in it.
-    pub(super) fn remove(&self) -> Result<(), RuntimeError> {
-        remove_tree(&self.outer)
-            .map_err(RuntimeError::io(format!("remove the workspace {}", self.outer.display())))
+    pub(super) async fn remove(&self, shared: &Shared) -> Result<(), RuntimeError> {
+        remove(&self.outer, self.cleaner.as_ref(), &shared.client, &shared.origin).await
     }
 
     /// Nothing of its job is left, on this host or with the engine.
@@ -65,6 +80,30 @@ impl Workspace {
         let forgotten = shared.incarnation.forget(self.number);
         forgotten.map_err(RuntimeError::io(format!("forget the workspace {}", self.outer.display())))
     }
+}
+
+/// Removes a workspace; what this process has no right to, by a container.
+pub(super) async fn remove(
+    outer: &Path,
+    cleaner: Option<&Cleaner>,
+    client: &Client,
+    origin: &Origin,
+) -> Result<(), RuntimeError> {
+    // First, since what can't be removed is moved meanwhile. What was moved before needs it no more.
+    let cleaned = match cleaner {
+        Some(cleaner) if outer.join(INNER).exists() => cleaner.run(client, origin).await,
+        _ => Ok(()),
+    };
+    let removed = remove_off_thread(outer).await;
+    let removed = removed.map_err(RuntimeError::io(format!("remove the workspace {}", outer.display())));
+    removed.map_err(|error| cleaned.err().unwrap_or(error))
+}
+
+async fn remove_off_thread(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || remove_tree(&path))
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 fn make_directories(parent: &Path, outer: &Path, inner: &Path) -> io::Result<()> {
