@@ -36,6 +36,7 @@ pub(crate) const TEST: &[Part] = &[
     part("dockerd", "docker.io"),
     part("docker", "docker.io"),
     part("podman", "podman"),
+    part("mkfs.xfs", "xfsprogs"),
     part("ip", "iproute2"),
     part("flock", "util-linux"),
     part("qemu-system-x86_64", "qemu-system-x86"),

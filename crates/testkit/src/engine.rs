@@ -28,6 +28,8 @@ done
 exec runc "$@"
 "#;
 const FEW_FILES_RUNC: &str = "few-files-runc";
+/// Bytes of a disk of an engine's own; XFS takes no less than 300 MiB.
+const XFS_DISK: u64 = 1 << 30;
 /// How long an engine may take to be ready.
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
@@ -52,17 +54,36 @@ impl Engine {
     pub fn shared(test: &str, kind: EngineKind) -> Option<Self> {
         let program = std::env::current_exe().expect("this program has a path");
         let key = hex::encode(&Sha256::digest(program.as_os_str().as_encoded_bytes())[..4]);
-        Self::at(test, kind, &format!("{}-{key}", kind.name()))
+        Self::at(test, kind, &format!("{}-{key}", kind.name()), |_| {})
     }
 
     /// One that nobody else uses.
     pub fn own(test: &str, kind: EngineKind) -> Option<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self::at(test, kind, &format!("{}-own-{}-{number}", kind.name(), std::process::id()))
+        Self::own_prepared(test, kind, |_| {})
     }
 
-    fn at(test: &str, kind: EngineKind, name: &str) -> Option<Self> {
+    /// The same, keeping its images and containers on a disk of XFS.
+    pub fn on_xfs(test: &str, kind: EngineKind) -> Option<Self> {
+        if !on_path("mkfs.xfs") {
+            missing_part(test, "mkfs.xfs");
+            return None;
+        }
+        Self::own_prepared(test, kind, |dir| {
+            let image = dir.join("data.img");
+            let file = File::create(&image).expect("a file");
+            file.set_len(XFS_DISK).expect("its length is set");
+            let made = Command::new("mkfs.xfs").arg("-q").arg(image).status().expect("mkfs.xfs runs");
+            assert!(made.success(), "{made}");
+        })
+    }
+
+    fn own_prepared(test: &str, kind: EngineKind, prepare: impl FnOnce(&Path)) -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self::at(test, kind, &format!("{}-own-{}-{number}", kind.name(), std::process::id()), prepare)
+    }
+
+    fn at(test: &str, kind: EngineKind, name: &str, prepare: impl FnOnce(&Path)) -> Option<Self> {
         let programs = [kind.program(), "docker", "unshare", "flock", "ip"];
         for (there, part) in
             programs.map(|part| (on_path(part), part)).into_iter().chain([(have_root(), "root")])
@@ -75,7 +96,7 @@ impl Engine {
         let dir = std::env::temp_dir().join(format!("executor-engine-{name}"));
         let gate = lock_gate(&dir.with_extension("gate"));
         if !is_running(&dir) {
-            start(kind, &dir);
+            start(kind, &dir, prepare);
         }
         let user = users(&dir);
         user.lock_shared().expect("a lock");
@@ -209,10 +230,11 @@ impl EngineKind {
 }
 
 #[expect(clippy::zombie_processes, reason = "it outlives this program")]
-fn start(kind: EngineKind, dir: &Path) {
+fn start(kind: EngineKind, dir: &Path, prepare: impl FnOnce(&Path)) {
     // One whose keeper was killed.
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir).expect("a directory");
+    prepare(dir);
     let script = dir.join("keeper.sh");
     fs::write(&script, KEEPER).expect("the script is written");
     fs::write(dir.join(DOCKER_SETTINGS_FILE), DOCKER_SETTINGS).expect("the settings are written");

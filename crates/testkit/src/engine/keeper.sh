@@ -9,6 +9,7 @@ shift
 cd "$dir"
 exec 8>>"$dir.gate" 9>>"$dir/users" </dev/null >>"$dir/keeper.log" 2>&1
 ip link set lo up
+if [ -e data.img ]; then mkdir data && mount -o loop data.img data; fi
 cgroups=/sys/fs/cgroup
 
 start() {
