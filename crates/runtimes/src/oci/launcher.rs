@@ -12,6 +12,7 @@ use crate::private_mounts::sealed_mounts;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::ioctl_fionread;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
+use tokio_util::sync::CancellationToken;
 
 /// What [`super::helper_main`] calls this.
 pub(super) const ROLE: &str = "launch";
@@ -118,12 +120,17 @@ impl Started {
         has_read(&self.pipe)
     }
 
-    /// The process, and what ends if it has not read its plan in time.
-    pub(super) fn parts(&mut self) -> (&mut Child, impl Future<Output = ()>) {
-        let pipe = &self.pipe;
+    /// The process, and what ends if it has not read its plan in time and nobody wants it to `stop`.
+    pub(super) fn parts(&mut self, stop: &CancellationToken) -> (&mut Child, impl Future<Output = ()>) {
+        let (pipe, process) = (&self.pipe, self.child.id());
         let deaf = async move {
             tokio::time::sleep(PATIENCE).await;
-            if has_read(pipe) {
+            let wanted = !stop.is_cancelled();
+            if wanted && has_read(pipe) {
+                // It may have begun and can't be replaced any more. If somebody stopped it, it goes on.
+                process.into_iter().for_each(continue_stopped);
+            }
+            if !wanted || has_read(pipe) {
                 std::future::pending::<()>().await;
             }
         };
@@ -134,6 +141,16 @@ impl Started {
 /// Whether nothing is left in the pipe.
 fn has_read(pipe: &ChildStdin) -> bool {
     ioctl_fionread(pipe).is_ok_and(|unread| unread == 0)
+}
+
+/// Lets a child that was stopped go on.
+fn continue_stopped(child: u32) {
+    let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    let is_stopped = stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+    if let Some(pid) = Pid::from_raw(child.cast_signed()).filter(|_| is_stopped) {
+        tracing::warn!(process = child, "a process that starts a step was stopped; it is told to go on");
+        let _ = kill_process(pid, Signal::CONT);
+    }
 }
 
 /// The launcher's own life. Returns only when it did not become the runtime.

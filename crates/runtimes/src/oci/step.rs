@@ -177,7 +177,7 @@ impl OciSandbox {
         stop: &CancellationToken,
     ) -> Result<Ended, RuntimeError> {
         let (group, grace) = (&self.slot()?.group, self.shared.grace);
-        let (child, deaf) = started.parts();
+        let (child, deaf) = started.parts(stop);
         tokio::select! {
             ended = supervise(child, group, out, stop, grace) => return ended,
             () = deaf => {}
