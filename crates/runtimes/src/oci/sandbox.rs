@@ -12,6 +12,7 @@ use crate::{
 use async_trait::async_trait;
 use images::{Image, Progress, Reference, RegistryCredentials};
 use rustix::process::Signal;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -113,9 +114,18 @@ fn prepare(shared: &Shared, slot: &Slot, spec: &SandboxSpec) -> Result<(), Runti
 
 /// Removes what a runtime that has left, or was killed, keeps of a step that is over.
 fn forget(shared: &Shared, slot: &Slot, step: u32) {
-    let state = shared.instance.runtime_state().join(container_id(&slot.id, step));
-    if let Err(error) = remove_tree(&state) {
-        tracing::warn!(%error, state = %state.display(), "failed to remove what a runtime knows of a step");
+    let id = container_id(&slot.id, step);
+    // runsc has files, whose names go on with what they are of.
+    let is_of_step =
+        |name: &str| name.strip_prefix(&id).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+    let known = fs::read_dir(shared.instance.runtime_state()).into_iter().flatten().filter_map(Result::ok);
+    for entry in known.filter(|entry| entry.file_name().to_str().is_some_and(is_of_step)) {
+        let path = entry.path();
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_directory { remove_tree(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %path.display(), "failed to remove what a runtime knows of a step");
+        }
     }
     slot.group.remove_below();
 }

@@ -7,7 +7,8 @@ use super::program::Family;
 use super::room::Seen;
 use super::root::{self, ROOT, WORKSPACE};
 use super::sandbox::OciSandbox;
-use super::supervise::{Ended, supervise};
+use super::slot::Slot;
+use super::supervise::{Asking, Ended, supervise};
 use super::user;
 use super::witness::Witness;
 use crate::{Cause, Exit, ExitStatus, Output, RuntimeError, Step, Stream, Timeline, Usage};
@@ -50,9 +51,10 @@ impl OciSandbox {
 
         let slot = self.slot()?;
         let (volume, host_disk) = (&slot.volume, &self.shared.host_disk);
+        let asking = self.asking(slot, number);
         let mut seen = Seen::default();
         let ended = tokio::select! {
-            ended = self.wait(launched, &plan, out, stop) => ended?,
+            ended = self.wait(launched, &plan, out, stop, &asking) => ended?,
             never = seen.watch(volume, host_disk) => match never {},
         };
         let after = slot.group.read();
@@ -175,14 +177,15 @@ impl OciSandbox {
         plan: &Plan,
         out: &mut dyn Output,
         stop: &CancellationToken,
+        asking: &Asking,
     ) -> Result<Ended, RuntimeError> {
-        let (group, grace) = (&self.slot()?.group, self.shared.grace);
+        let group = &self.slot()?.group;
         let (child, deaf) = started.parts(stop);
         tokio::select! {
-            ended = supervise(child, group, out, stop, grace) => return ended,
+            ended = supervise(child, group, out, stop, asking) => return ended,
             () = deaf => {}
         }
-        tracing::warn!(sandbox = self.hostname, "a launcher does not answer; another one takes its place");
+        tracing::warn!(sandbox = self.hostname, "a launcher does not answer");
         started.child.kill().await.map_err(RuntimeError::io("end a launcher"))?;
         group.kill().await.map_err(RuntimeError::io("end a launcher"))?;
         if started.has_plan() {
@@ -192,7 +195,16 @@ impl OciSandbox {
             ));
         }
         let mut fresh = self.start_afresh(plan).await?;
-        supervise(&mut fresh.child, group, out, stop, grace).await
+        supervise(&mut fresh.child, group, out, stop, asking).await
+    }
+
+    fn asking(&self, slot: &Slot, number: u32) -> Asking {
+        let (program, state) = (&self.shared.program, self.shared.instance.runtime_state());
+        let arguments = program.family.is_asked_by_command().then(|| {
+            let id = container_id(&slot.id, number);
+            ["--root".into(), state.into(), "kill".into(), id.into(), "TERM".into()].to_vec()
+        });
+        Asking { grace: self.shared.grace, by: arguments.map(|arguments| (program.path.clone(), arguments)) }
     }
 
     /// Where a runtime stays and tells a signal as a code, somebody who knows.

@@ -4,9 +4,11 @@ use super::pump::pump;
 use crate::cgroup::Group;
 use crate::{Output, RuntimeError};
 use rustix::process::Signal;
-use std::process::ExitStatus;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 /// How long the rest of the output may take when nothing of the step is left. The pipes hold at
@@ -21,19 +23,28 @@ pub(super) struct Ended {
     pub(super) stopped: bool,
 }
 
+/// How a step is asked to end.
+#[derive(Debug, Clone)]
+pub(super) struct Asking {
+    /// How long it may take then.
+    pub(super) grace: Duration,
+    /// The program and arguments that reach the step where signals to its processes do not.
+    pub(super) by: Option<(PathBuf, Vec<OsString>)>,
+}
+
 /// Passes on the output of `child` until it has ended; then nothing of its group is left.
 pub(super) async fn supervise(
     child: &mut Child,
     group: &Group,
     out: &mut dyn Output,
     stop: &CancellationToken,
-    grace: Duration,
+    asking: &Asking,
 ) -> Result<Ended, RuntimeError> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(RuntimeError::Host("a step was started without pipes for its output".to_owned()));
     };
     let output = pump(stdout, stderr, out);
-    let life = live(child, group, stop, grace);
+    let life = live(child, group, stop, asking);
     tokio::pin!(output, life);
     let passed_on = RuntimeError::io("pass on the output of a step");
     tokio::select! {
@@ -58,16 +69,15 @@ async fn live(
     child: &mut Child,
     group: &Group,
     stop: &CancellationToken,
-    grace: Duration,
+    asking: &Asking,
 ) -> Result<Ended, RuntimeError> {
     let waited = RuntimeError::io("wait for a step");
     let ended = tokio::select! {
         status = child.wait() => Ended { status: status.map_err(waited)?, stopped: false },
         () = stop.cancelled() => {
-            // The first process of a PID namespace ignores this unless it handles it; its
-            // children do not. The runtime must live on to report the step's exit.
-            group.signal(Signal::TERM, child.id());
-            let in_time = tokio::time::timeout(grace, child.wait()).await;
+            let asked = ask(group, asking, child.id());
+            let in_time = tokio::time::timeout(asking.grace, child.wait()).await;
+            drop(asked);
             if in_time.is_err() {
                 // One that has not come as far as its group is not reached through it.
                 child.start_kill().map_err(RuntimeError::io("end a step"))?;
@@ -80,6 +90,20 @@ async fn live(
     // for all of it when the runtime itself was killed.
     end(group).await?;
     Ok(ended)
+}
+
+/// Asks the step to end; what asks lives as long as what is returned.
+fn ask(group: &Group, asking: &Asking, runtime: Option<u32>) -> Option<Child> {
+    let Some((program, arguments)) = &asking.by else {
+        // The first process of a PID namespace ignores this unless it handles it; its children do
+        // not. The runtime must live on to report the step's exit.
+        group.signal(Signal::TERM, runtime);
+        return None;
+    };
+    let null = Stdio::null;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().stdin(null()).stdout(null()).stderr(null()).kill_on_drop(true);
+    command.spawn().inspect_err(|error| tracing::warn!(%error, "failed to ask a step to end")).ok()
 }
 
 async fn end(group: &Group) -> Result<(), RuntimeError> {

@@ -101,7 +101,12 @@ runtime_suite! { runsc:
         a_warm_sandbox_is_a_fresh_one,
         a_step_that_is_over_leaves_nothing_but_its_workspace,
     }
-    ends { a_step_that_ignores_sigterm_is_killed, a_token_that_fired_before_starts_nothing, daemons_end_with_the_step }
+    ends {
+        a_step_that_heeds_sigterm_ends_by_itself,
+        a_step_that_ignores_sigterm_is_killed,
+        a_token_that_fired_before_starts_nothing,
+        daemons_end_with_the_step,
+    }
     limits {
         a_full_disk_is_named_and_stays_the_jobs_own,
         cpu_time_is_rationed,

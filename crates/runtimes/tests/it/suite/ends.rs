@@ -46,9 +46,7 @@ pub(crate) async fn a_step_that_ignores_sigterm_is_killed(bench: &mut Bench) {
     let deaf =
         "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & echo ready; while :; do sleep 1; done";
     let (exit, took) = stop_when_ready(bench, deaf).await;
-    // runsc can only tell it as a code.
-    let killed = if bench.family == "runsc" { ExitStatus::Code(137) } else { ExitStatus::Signal(9) };
-    assert_eq!((exit.status, exit.cause), (killed, Some(Cause::Stopped)));
+    assert_eq!((exit.status, exit.cause), (ExitStatus::Signal(9), Some(Cause::Stopped)));
     assert!(took < BOUND, "{took:?}");
 }
 
