@@ -23,8 +23,8 @@ use std::time::Duration;
 const CALL_LIMIT: Duration = Duration::from_mins(1);
 /// Bytes of an answer that is read as a whole.
 const LONGEST_ANSWER: usize = 16 << 20;
-/// Bytes of a refusal's text.
-const LONGEST_REFUSAL: usize = 4 << 10;
+/// Bytes of a refusal's text; of a longer one nothing is told but its status.
+const LONGEST_REFUSAL: usize = 64 << 10;
 const REGISTRY_AUTH: HeaderName = HeaderName::from_static("x-registry-auth");
 
 /// Talks to one engine.

@@ -36,6 +36,8 @@ pub(super) struct DockerSandbox {
     steps: u32,
     /// Repositories that the job's credentials were good for.
     proven: BTreeSet<String>,
+    /// A container that runs a step: left behind only when that was given up in the middle.
+    current: Option<String>,
     /// Containers that are being removed.
     removals: Vec<JoinHandle<Result<(), EngineError>>>,
 }
@@ -54,6 +56,7 @@ impl DockerSandbox {
             workspace: Some(workspace),
             steps: 0,
             proven: BTreeSet::new(),
+            current: None,
             removals: Vec::new(),
         })
     }
@@ -67,17 +70,24 @@ impl DockerSandbox {
         begun: Instant,
     ) -> Result<Exit, RuntimeError> {
         let resolved = begun.elapsed();
+        self.remove_current();
         let id = self.create(step, image).await?;
+        self.current = Some(id.clone());
         let made = Made { shared: &self.shared, id: &id, step, limits: &self.limits, begun, image: resolved };
         let exit = made.run(out, stop).await;
         // Its processes are gone with its end; the rest of it need not be waited for.
-        let removal = self.shared.remove(id);
-        self.removals.push(removal);
+        self.remove_current();
         if exit.is_err() {
             // Whatever failed, nothing of the step stays.
             self.await_removals(FAILURE_LIMIT).await;
         }
         exit
+    }
+
+    fn remove_current(&mut self) {
+        if let Some(id) = self.current.take() {
+            self.removals.push(self.shared.remove(id));
+        }
     }
 
     async fn create(&mut self, step: &Step, image: &str) -> Result<String, RuntimeError> {
@@ -153,6 +163,7 @@ impl Sandbox for DockerSandbox {
 
     async fn close(mut self: Box<Self>) -> Result<(), RuntimeError> {
         let begun = Instant::now();
+        self.remove_current();
         let left = self.await_removals(CLOSE_LIMIT).await;
         let Some(workspace) = self.workspace.take() else { return Ok(()) };
         let removed = workspace.remove(&self.shared).await;

@@ -46,7 +46,8 @@ pub(super) enum Filter<'a> {
     Podman(&'a str),
 }
 
-#[derive(Debug, Serialize)]
+/// Has no `Debug`: secrets are among the variables.
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Container<'a> {
     hostname: &'a str,

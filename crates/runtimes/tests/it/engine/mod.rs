@@ -5,6 +5,7 @@ mod death;
 mod operator;
 mod outage;
 mod output;
+mod overhead;
 mod plain_user;
 mod preflight;
 mod pull;

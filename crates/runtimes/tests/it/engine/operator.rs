@@ -1,11 +1,12 @@
 //! What an operator decides of containers.
 
-use super::bench::{run, run_on};
-use crate::harness::{Bench, NoProgress, SPARE_DISK, step};
+use super::bench::{containers_of, run, run_on};
+use crate::harness::{Bench, Kept, NoProgress, SPARE_DISK, step};
 use runtimes::docker::{DockerOptions, Mount, Rights};
 use runtimes::{ExitStatus, Limits, Output, RuntimeError, Stream};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 use testkit::{Engine, EngineKind};
 use tokio_util::sync::CancellationToken;
 
@@ -106,6 +107,52 @@ fn workspaces_that_the_engine_does_not_see_are_told_with_the_remedy() {
 }
 
 #[test]
+fn an_engine_is_reached_over_a_network_too() {
+    let name = "engine::operator::an_engine_is_reached_over_a_network_too";
+    let Some(engine) = Engine::shared(name, EngineKind::Docker) else { return };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let socket = engine.host().strip_prefix("unix://").unwrap().to_owned();
+    let change = |options: &mut DockerOptions| options.endpoint = format!("tcp://{address}").parse().unwrap();
+    run_on(engine, name, change, async |bench| {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let passing_on = tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut far = tokio::net::UnixStream::connect(&socket).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+            }
+        });
+        let mut sandbox = bench.open(Limits::default()).await;
+        assert_eq!(sandbox.sh("head -c 1000000 /dev/zero | tr '\\0' x").await.len(), 1_000_000);
+        sandbox.close().await;
+        // For the guardian, which leaves without asking: nothing of a job is left.
+        passing_on.abort();
+    });
+}
+
+#[test]
+fn a_step_that_is_given_up_in_the_middle_goes_with_its_sandbox() {
+    let name = "engine::operator::a_step_that_is_given_up_in_the_middle_goes_with_its_sandbox";
+    run(name, EngineKind::Docker, async |bench| {
+        let mut sandbox = bench.open(Limits::default()).await;
+        let mark = sandbox.workspace().join("begun");
+        let endless = step(&["sh", "-c", "touch /data/begun; exec sleep 600"]);
+        let (mut out, stop) = (Kept::default(), CancellationToken::new());
+        tokio::select! {
+            ended = sandbox.0.run(endless, &mut out, &stop) => panic!("{ended:?}"),
+            () = async {
+                while !mark.exists() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            } => {}
+        }
+        sandbox.close().await;
+        assert_eq!(containers_of(bench.engine(), &bench.owner), [""; 0]);
+    });
+}
+
+#[test]
 fn rights_are_the_engines_own_if_the_operator_says_so() {
     let change = |options: &mut DockerOptions| options.rights = Rights::Engine;
     with("engine::operator::rights_are_the_engines_own_if_the_operator_says_so", change, async |bench| {
@@ -144,13 +191,18 @@ fn a_disk_limit_that_storage_can_not_keep_is_left_out() {
     });
     // Whether XFS has project quotas, only trying tells.
     let Some(engine) = Engine::on_xfs(name, EngineKind::Docker) else { return };
-    run_on(engine, name, |_| {}, async |bench| {
-        let mut sandbox = bench.open(disk).await;
-        for _ in 0..2 {
-            sandbox.sh("true").await;
-        }
-        sandbox.close().await;
-    });
+    run_on(
+        engine,
+        name,
+        |_| {},
+        async |bench| {
+            let mut sandbox = bench.open(disk).await;
+            for _ in 0..2 {
+                sandbox.sh("true").await;
+            }
+            sandbox.close().await;
+        },
+    );
 }
 
 #[test]
