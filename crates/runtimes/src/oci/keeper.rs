@@ -10,6 +10,7 @@ use super::outcome::{ENDED_BY_SIGNAL, not_started};
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use std::fs;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -18,7 +19,9 @@ use std::process::{Command, ExitCode};
 pub(super) fn keep(runtime: &mut Command, pid_file: &Path, log: &Path) -> io::Result<ExitCode> {
     set_child_subreaper(Some(getpid()))?;
     let started = runtime.status()?;
-    if !started.success() {
+    // A step that is asked to end as soon as it says something may meet a runtime that was about to leave.
+    let was_leaving = started.signal().is_some() && pid_file.exists();
+    if !started.success() && !was_leaving {
         if not_started(log).is_none() {
             report(log, "error", &format!("it ended with {started}"));
         }
