@@ -79,7 +79,7 @@ pub(crate) async fn a_full_disk_is_named_and_stays_the_jobs_own(bench: &mut Benc
         sandbox.close().await;
     }
     let mut sandbox = bench.open(limits).await;
-    let ran = sandbox.try_sh("i=0; while mkdir $i; do i=$((i+1)); done 2>/dev/null; exit 1").await;
+    let ran = sandbox.try_sh("i=0; while true > $i; do i=$((i+1)); done 2>/dev/null; exit 1").await;
     assert_eq!(ran.exit.cause, Some(Cause::DiskFull { limit: DISK }), "files run out as well");
     sandbox.close().await;
     let mut next = bench.open(limits).await;
