@@ -32,10 +32,15 @@ fn with_open_engine(name: &str, test: impl AsyncFnOnce(&mut Bench)) {
     // As for the members of its group.
     let open = |path: &str| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
     open(engine.host().strip_prefix("unix://").unwrap());
-    run_on(engine, name, |_| {}, async |bench| {
-        open(bench.dir.to_str().unwrap());
-        test(bench).await;
-    });
+    run_on(
+        engine,
+        name,
+        |_| {},
+        async |bench| {
+            open(bench.dir.to_str().unwrap());
+            test(bench).await;
+        },
+    );
 }
 
 #[test]
