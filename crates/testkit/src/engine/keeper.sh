@@ -31,13 +31,17 @@ done
 kill "$engine" 2>/dev/null
 wait "$engine"
 # Whatever a killed engine has left running.
+for process in /proc/[0-9]*; do
+    grep -qs "$dir/exec/" "$process/cmdline" && kill -9 "${process#/proc/}"
+done
 own=$(basename "$dir")
 find $cgroups -depth -type d -path "*/$own/*" 2>/dev/null | while read -r group; do
     for pid in $(cat "$group/cgroup.procs" 2>/dev/null); do kill -9 "$pid"; done
 done
 grep -o " $dir/[^ ]*" /proc/self/mounts | sort -r | while read -r mount; do umount -l "$mount"; done
 for attempt in 1 2 3 4 5; do
-    find $cgroups -depth -type d \( -path "*/$own/*" -o -name "$own" \) -exec rmdir {} \; 2>/dev/null
+    # Podman makes those of its own name; what is not empty stays.
+    find $cgroups -depth -type d \( -path "*/$own/*" -o -name "$own" -o -name 'libpod*' \) -exec rmdir {} \; 2>/dev/null
     rm -rf "$dir" && break
     sleep 0.2
 done
