@@ -39,10 +39,12 @@ find $cgroups -depth -type d -path "*/$own/*" 2>/dev/null | while read -r group;
     for pid in $(cat "$group/cgroup.procs" 2>/dev/null); do kill -9 "$pid"; done
 done
 grep -o " $dir/[^ ]*" /proc/self/mounts | sort -r | while read -r mount; do umount -l "$mount"; done
-for attempt in 1 2 3 4 5; do
-    # Podman makes those of its own name; what is not empty stays.
-    find $cgroups -depth -type d \( -path "*/$own/*" -o -name "$own" -o -name 'libpod*' \) -exec rmdir {} \; 2>/dev/null
-    rm -rf "$dir" && break
+# Podman makes groups of its own name; what is not empty stays.
+groups() { find $cgroups -depth -type d \( -path "*/$own/*" -o -name "$own" -o -path '*/libpod*' \) "$@" 2>/dev/null; }
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    groups -exec rmdir {} \;
+    rm -rf "$dir"
+    [ -z "$(groups)" ] && [ ! -e "$dir" ] && break
     sleep 0.2
 done
 rm -f "$dir.gate"
