@@ -149,6 +149,12 @@ impl Client {
         within(what, limit, async { read_body(what, self.send(ask).await?).await.map(drop) }).await
     }
 
+    /// An answer as it is.
+    pub(super) async fn bytes(&self, ask: Ask) -> Result<Bytes, EngineError> {
+        let (what, limit) = (ask.what, ask.limit);
+        within(what, limit, async { read_body(what, self.send(ask).await?).await }).await
+    }
+
     /// An answer that comes piece by piece; the limit holds until it begins.
     pub(super) async fn begin(&self, ask: Ask) -> Result<Response<Incoming>, EngineError> {
         let (what, limit) = (ask.what, ask.limit);

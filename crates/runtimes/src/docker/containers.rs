@@ -7,7 +7,7 @@ use super::percent_encoded;
 use super::pump::Paused;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How long starting may take: networks and slow disks are part of it.
@@ -104,6 +104,17 @@ impl Client {
         }
         let ask = Ask::get(format!("/containers/{id}/json"), "look at a container");
         Ok(self.read::<Inspected>(ask).await?.state)
+    }
+
+    /// Whether the engine heard that the container's memory ran out. Its [`State`] tells that only if the
+    /// engine heard so before it heard of the container's end.
+    pub(super) async fn ran_out_of_memory(&self, id: &str) -> Result<bool, EngineError> {
+        let filters = serde_json::json!({ "container": [id], "event": ["oom"] }).to_string();
+        // With an end that has passed, the engine sends what it knows and no more.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
+        let path = format!("/events?since=1&until={until}&filters={}", percent_encoded(&filters));
+        Ok(!self.bytes(Ask::get(path, "read the engine's events")).await?.trim_ascii().is_empty())
     }
 
     /// Sends a signal to a container's first process. One that has ended hears nothing.

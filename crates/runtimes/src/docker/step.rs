@@ -15,6 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 /// What stands for the highest signal's number.
 const LAST_SIGNALED: i32 = 128 + 64;
+/// What an engine says of a container that got SIGKILL.
+const KILLED: i64 = 128 + 9;
+/// How often, and how long apart, it is asked for the reason.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// What the engine says when it can't see a directory of ours.
 const NO_SUCH_SOURCE: &str = "bind source path does not exist";
 
@@ -115,17 +120,41 @@ impl Made<'_> {
         } else {
             // Also tells whether the engine is still there: one that is going takes containers along.
             let state = self.shared.client.state(self.id).await?;
-            let killed = state.oom_killed || reading.oom_kills > 0;
+            let seen = reading.oom_kills > 0;
+            let killed = seen || state.oom_killed || self.was_killed_late(&ended).await;
             let limit = self.limits.memory.filter(|_| killed);
-            limit.map(|limit| Cause::OutOfMemory {
-                limit,
-                peak: reading.peak_memory.unwrap_or(limit).min(limit),
-            })
+            // A reading that missed the kill missed the peak as well.
+            let peak = reading.peak_memory.filter(|_| seen);
+            limit.map(|limit| Cause::OutOfMemory { limit, peak: peak.unwrap_or(limit).min(limit) })
         };
         let status = status(ended.status, cause.is_some());
         let usage = Usage { wall, cpu: reading.cpu, peak_memory: reading.peak_memory };
         tracing::debug!(container = self.id, ?status, ?cause, ?usage, "a step ended");
         Ok(Exit { status, cause, usage, timeline })
+    }
+
+    /// Whether a container failed for want of memory although nobody has told so yet: it may have lived
+    /// too briefly for its control group to be read, and the engine may hear of the reason after the
+    /// end. One that was killed has had a reason, so that is waited for.
+    async fn was_killed_late(&self, ended: &Ended) -> bool {
+        if self.limits.memory.is_none() {
+            return false;
+        }
+        let looks = if ended.status == KILLED { LOOKS } else { 1 };
+        for look in 0..looks {
+            if look > 0 {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            match self.shared.client.ran_out_of_memory(self.id).await {
+                Ok(false) => {}
+                Ok(true) => return true,
+                Err(error) => {
+                    tracing::debug!(container = self.id, %error, "the engine does not tell its events");
+                    return false;
+                }
+            }
+        }
+        false
     }
 
     /// A program that is not there is the job's failure; most else is not.
