@@ -3,6 +3,7 @@
 mod file;
 mod files;
 mod follow;
+mod printer;
 mod sink;
 mod submit;
 mod yaml;
