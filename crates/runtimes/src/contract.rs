@@ -4,7 +4,7 @@ use crate::{Limits, RuntimeError};
 use async_trait::async_trait;
 use images::{Progress, RegistryCredentials};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What a runtime can honestly promise, weakest first.
@@ -141,6 +141,15 @@ pub struct Exit {
     pub usage: Usage,
     /// Where the time before its first instruction went.
     pub timeline: Timeline,
+}
+
+impl Exit {
+    /// Of a step that was stopped before anything of it ran, while its image was looked for since `begun`.
+    pub(crate) fn stopped_before_start(begun: Instant) -> Self {
+        let timeline = Timeline { image: begun.elapsed(), ..Timeline::default() };
+        let status = ExitStatus::Signal(rustix::process::Signal::TERM.as_raw());
+        Self { status, cause: Some(Cause::Stopped), usage: Usage::default(), timeline }
+    }
 }
 
 /// How long each stage took before the step's first instruction.

@@ -7,12 +7,9 @@ use super::spec::Plan;
 use super::step::{Made, create};
 use super::workspace::Workspace;
 use crate::oci::check::check;
-use crate::{
-    Cause, Exit, ExitStatus, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step, Timeline, Usage,
-};
+use crate::{Exit, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
 use async_trait::async_trait;
 use images::RegistryCredentials;
-use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -155,7 +152,7 @@ impl Sandbox for DockerSandbox {
         };
         let image = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(stopped_before_start(begun)),
+            () = stop.cancelled() => return Ok(Exit::stopped_before_start(begun)),
             image = source.resolve(&step.image, out.progress()) => image?,
         };
         self.run_image(&step, &image, out, stop, begun).await
@@ -180,12 +177,6 @@ impl Sandbox for DockerSandbox {
             }
         }
     }
-}
-
-fn stopped_before_start(begun: Instant) -> Exit {
-    let timeline = Timeline { image: begun.elapsed(), ..Timeline::default() };
-    let status = ExitStatus::Signal(Signal::TERM.as_raw());
-    Exit { status, cause: Some(Cause::Stopped), usage: Usage::default(), timeline }
 }
 
 impl Drop for DockerSandbox {

@@ -6,12 +6,9 @@ use super::root;
 use super::shared::Shared;
 use super::slot::Slot;
 use super::step::container_id;
-use crate::{
-    Cause, Exit, ExitStatus, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step, Timeline, Usage,
-};
+use crate::{Exit, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
 use async_trait::async_trait;
 use images::{Image, Progress, Reference, RegistryCredentials};
-use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,7 +75,7 @@ impl Sandbox for OciSandbox {
         let begun = Instant::now();
         let image = tokio::select! {
             image = self.resolve(&step, out.progress()) => image?,
-            () = stop.cancelled() => return Ok(stopped_before_start(begun)),
+            () = stop.cancelled() => return Ok(Exit::stopped_before_start(begun)),
         };
         let number = self.steps;
         let exit = self.run_image(&step, &image, out, stop, begun).await;
@@ -128,12 +125,6 @@ fn forget(shared: &Shared, slot: &Slot, step: u32) {
         }
     }
     slot.group.remove_below();
-}
-
-fn stopped_before_start(begun: Instant) -> Exit {
-    let timeline = Timeline { image: begun.elapsed(), ..Timeline::default() };
-    let status = ExitStatus::Signal(Signal::TERM.as_raw());
-    Exit { status, cause: Some(Cause::Stopped), usage: Usage::default(), timeline }
 }
 
 impl Drop for OciSandbox {
