@@ -8,12 +8,11 @@ use super::incarnation::{self, Dead};
 use super::reap;
 use super::{Endpoint, Origin};
 use crate::RuntimeError;
-use crate::oci::Helper;
+use crate::oci::{Helper, wait_for_end_of_file};
 use std::ffi::OsString;
-use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,19 +38,10 @@ impl Guardian {
         state_dir: &Path,
         origin: &Origin,
     ) -> io::Result<Self> {
-        let child = Command::new(&helper.program)
-            .args(&helper.args)
-            .args([ROLE, &endpoint.to_string(), &origin.owner, &origin.incarnation])
-            .arg(state_dir)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // What a terminal sends to the agent's group does not reach it.
-            .process_group(0)
-            .spawn()?;
-        Ok(Self { child })
+        let endpoint = endpoint.to_string();
+        let (owner, incarnation) = (origin.owner.as_ref(), origin.incarnation.as_ref());
+        let args = [endpoint.as_ref(), owner, incarnation, state_dir.as_os_str()];
+        Ok(Self { child: helper.guardian(ROLE, &args)? })
     }
 
     /// Its process.
@@ -104,11 +94,4 @@ async fn clean(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Resu
     reap::remove_containers(client, owner, id).await?;
     tokio::time::sleep(SECOND_LOOK).await;
     reap::bury(client, owner, id, &dead).await.map(drop)
-}
-
-fn wait_for_end_of_file() -> io::Result<()> {
-    let mut byte = [0];
-    let mut stdin = io::stdin().lock();
-    while stdin.read(&mut byte)? > 0 {}
-    Ok(())
 }

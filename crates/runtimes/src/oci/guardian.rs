@@ -8,9 +8,8 @@ use crate::RuntimeError;
 use crate::cgroup::Hierarchies;
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,19 +27,8 @@ pub(super) struct Guardian {
 
 impl Guardian {
     pub(super) fn spawn(helper: &Helper, state_dir: &Path, owner: &str, id: &str) -> io::Result<Self> {
-        let child = Command::new(&helper.program)
-            .args(&helper.args)
-            .arg(ROLE)
-            .args([state_dir.as_os_str(), owner.as_ref(), id.as_ref()])
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // What a terminal sends to the agent's group does not reach it.
-            .process_group(0)
-            .spawn()?;
-        Ok(Self { child })
+        let args = [state_dir.as_os_str(), owner.as_ref(), id.as_ref()];
+        Ok(Self { child: helper.guardian(ROLE, &args)? })
     }
 
     /// Its process.
@@ -81,7 +69,8 @@ async fn guard(state_dir: &Path, owner: &str, id: &str) -> io::Result<()> {
     result.map_err(io::Error::other)
 }
 
-fn wait_for_end_of_file() -> io::Result<()> {
+/// Waits until the agent is gone.
+pub(crate) fn wait_for_end_of_file() -> io::Result<()> {
     let mut byte = [0];
     let mut stdin = io::stdin().lock();
     while stdin.read(&mut byte)? > 0 {}
