@@ -185,6 +185,47 @@ impl Database {
 mod tests {
     use super::*;
 
+    /// What all connections of a pool say to some pragmas, `None` if they don't agree.
+    async fn pragmas(pool: &SqlitePool, connections: u32) -> Option<[String; 5]> {
+        const ASKED: &str = "SELECT CAST(synchronous AS TEXT), journal_mode, CAST(foreign_keys AS TEXT), \
+                             CAST(timeout AS TEXT), CAST(secure_delete AS TEXT) \
+                             FROM pragma_synchronous, pragma_journal_mode, pragma_foreign_keys, \
+                             pragma_busy_timeout, pragma_secure_delete";
+        let mut held = Vec::new();
+        let mut said = Vec::new();
+        for _ in 0..connections {
+            let mut connection = pool.acquire().await.unwrap();
+            let row: (String, String, String, String, String) =
+                sqlx::query_as(ASKED).fetch_one(&mut *connection).await.unwrap();
+            said.push(<[String; 5]>::from(row));
+            held.push(connection);
+        }
+        let first = said.pop()?;
+        said.iter().all(|other| *other == first).then_some(first)
+    }
+
+    /// That a submit survives a loss of power hangs on these alone: no other test would see one go.
+    #[tokio::test]
+    async fn every_connection_is_as_durability_and_references_need_it() {
+        const NORMAL: &str = "1";
+        const FULL: &str = "2";
+        let (_dir, database) = Database::temporary().await;
+        let expected = |synchronous: &str| [synchronous, "wal", "1", "10000", "1"].map(str::to_owned);
+        assert_eq!(pragmas(&database.synced, 1).await, Some(expected(FULL)));
+        assert_eq!(pragmas(&database.relaxed, 1).await, Some(expected(NORMAL)));
+        let [_, journal, references, patience, _] = pragmas(&database.readers, READERS).await.unwrap();
+        assert_eq!([journal.as_str(), &references, &patience], ["wal", "1", "10000"]);
+        // Which of the two a transaction is given.
+        for (durability, synchronous) in [(Durability::PowerLoss, 2_i64), (Durability::Crash, 1)] {
+            let mut write = database.write(durability).await.unwrap();
+            let told: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *write).await.unwrap();
+            assert_eq!(told, synchronous, "{durability:?}");
+        }
+        let limit: i64 =
+            sqlx::query_scalar("PRAGMA journal_size_limit").fetch_one(&database.synced).await.unwrap();
+        assert_eq!(limit.to_string(), WAL_SIZE_LIMIT);
+    }
+
     #[tokio::test]
     async fn an_older_database_is_brought_up_to_date() {
         let dir = tempfile::tempdir().unwrap();
