@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 pub(super) const WORKSPACE: &str = "workspace";
 /// Where the root file system is mounted.
 pub(super) const ROOT: &str = "root";
-const SKELETON: &str = "skeleton";
+/// The layer of our own.
+pub(super) const SKELETON: &str = "skeleton";
 /// In a `/tmp` that would be empty otherwise, for a runtime that keeps an empty one in memory, where
 /// nothing but memory limits it.
 const TMP_MARK: &str = "tmp/.on-the-disk-of-the-job";
@@ -28,6 +29,21 @@ pub(super) struct Writable {
     pub(super) skeleton: &'static str,
 }
 
+/// A file of the host that a step is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Given<'a> {
+    pub(super) file: &'a Path,
+    /// Where in the step, below a directory in `/etc` that is ours.
+    pub(super) place: &'static str,
+}
+
+impl Given<'_> {
+    /// Its place, with `root` in the place of `/`.
+    pub(super) fn below(&self, root: &Path) -> PathBuf {
+        root.join(self.place.trim_start_matches('/'))
+    }
+}
+
 /// Makes a directory with exactly these rights, whatever the agent's umask.
 pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::create_dir(path)?;
@@ -39,12 +55,12 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }
 
-/// Makes the layer of our own. `file`, below a directory in `/etc`, is where another is mounted.
+/// Makes the layer of our own, with a copy of what is given.
 pub(super) fn make_skeleton(
     volume: &Path,
     hostname: &str,
     mark_tmp: bool,
-    file: Option<&str>,
+    given: Option<Given<'_>>,
 ) -> io::Result<()> {
     let skeleton = volume.join(SKELETON);
     make_dir(&skeleton, 0o755)?;
@@ -53,9 +69,11 @@ pub(super) fn make_skeleton(
         make_dir(&skeleton.join("tmp"), 0o1777)?;
         write_file(&skeleton.join(TMP_MARK), "")?;
     }
-    if let Some(file) = file.map(|file| skeleton.join(file.trim_start_matches('/'))) {
-        file.parent().map_or(Ok(()), |directory| make_dir(directory, 0o755))?;
-        write_file(&file, "")?;
+    if let Some(given) = given {
+        let copy = given.below(&skeleton);
+        copy.parent().map_or(Ok(()), |directory| make_dir(directory, 0o755))?;
+        fs::copy(given.file, &copy)?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o644))?;
     }
     let hosts =
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");

@@ -5,7 +5,7 @@ use super::launcher::{Plan, Started};
 use super::outcome::{self, NotStarted};
 use super::program::Family;
 use super::room::Seen;
-use super::root::{self, ROOT, WORKSPACE};
+use super::root::{self, ROOT, SKELETON, WORKSPACE};
 use super::sandbox::OciSandbox;
 use super::slot::Slot;
 use super::supervise::{Asking, Ended, supervise};
@@ -123,6 +123,7 @@ impl OciSandbox {
             hostname: &self.hostname,
             root: &here.join(ROOT),
             workspace: &here.join(WORKSPACE),
+            skeleton: &here.join(SKELETON),
             group: program.family.makes_groups().then(|| self.shared.group_for_runtime(&slot.id)),
         };
         let spec = self

@@ -99,6 +99,7 @@ contract! { crun runc youki runsc docker podman: {
         an_image_can_not_redirect_what_is_mounted,
         users_are_those_of_the_image,
     }
+    mounts { nothing_of_the_host_is_told [not runsc engines], }
     death {
         the_guardian_removes_all_of_a_killed_agent [not engines],
         reaping_removes_all_when_the_guardian_is_killed_too [not engines],

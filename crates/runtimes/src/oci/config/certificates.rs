@@ -2,7 +2,7 @@
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Mount, MountBuilder};
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Where a step finds them: nothing of an image's own is covered.
 pub(in crate::oci) const PLACE: &str = "/etc/executor/certificates.pem";
@@ -18,10 +18,11 @@ const NAMES: [&str; 7] = [
     "AWS_CA_BUNDLE",
 ];
 
-/// The bundle at its place, not to be changed.
-pub(super) fn mount(bundle: &Path) -> Result<Mount, OciSpecError> {
+/// `copy`, on the job's own disk, at its place, not to be changed. A step's table of mounts tells where what is
+/// mounted lies in its file system: the bundle itself would tell of the host.
+pub(super) fn mount(copy: PathBuf) -> Result<Mount, OciSpecError> {
     let options = ["bind", "ro", "nosuid", "nodev", "noexec"].map(str::to_owned);
-    MountBuilder::default().destination(PLACE).typ("bind").source(bundle).options(options).build()
+    MountBuilder::default().destination(PLACE).typ("bind").source(copy).options(options).build()
 }
 
 /// Variables of an image's own would name fewer authorities; those of the step win.

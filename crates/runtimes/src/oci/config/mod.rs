@@ -9,6 +9,7 @@ pub(super) use seccomp::profile as seccomp_profile;
 
 use super::filter::ANNOTATION;
 use super::program::Family;
+use super::root::Given;
 use super::user::User;
 use crate::Step;
 use images::ImageConfig;
@@ -49,6 +50,8 @@ pub(super) struct Container<'a> {
     pub(super) hostname: &'a str,
     pub(super) root: &'a Path,
     pub(super) workspace: &'a Path,
+    /// The layer of our own, with a copy of the certificates where a step is given them.
+    pub(super) skeleton: &'a Path,
     /// The control group that the runtime shall make for the step, below ours; `None` when it
     /// makes none.
     pub(super) group: Option<PathBuf>,
@@ -62,9 +65,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Where a step's certificates are, if it is given any.
-    pub(super) fn certificates(&self) -> Option<&'static str> {
-        self.certificates.is_some().then_some(certificates::PLACE)
+    /// A step's certificates and where it finds them, if it is given any.
+    pub(super) fn certificates(&self) -> Option<Given<'_>> {
+        self.certificates.as_deref().map(|bundle| Given { file: bundle, place: certificates::PLACE })
     }
 
     pub(super) fn new(certificates: Option<PathBuf>) -> Result<Self, OciSpecError> {
@@ -82,8 +85,9 @@ impl Writer {
     /// `filter` is the compiled seccomp profile, where it is known; the profile is there in any case.
     pub(super) fn spec(&self, container: &Container<'_>, filter: Option<&str>) -> Result<Spec, OciSpecError> {
         let mut mounts = paths::mounts(container.workspace)?;
-        let bundle = self.certificates.as_deref();
-        mounts.extend(bundle.map(certificates::mount).transpose()?);
+        let certificates = self.certificates().map(|given| given.below(container.skeleton));
+        let has_certificates = certificates.is_some();
+        mounts.extend(certificates.map(certificates::mount).transpose()?);
         let compiled = filter.map(|filter| (ANNOTATION.to_owned(), filter.to_owned()));
         SpecBuilder::default()
             .annotations(compiled.into_iter().collect::<HashMap<_, _>>())
@@ -91,7 +95,7 @@ impl Writer {
             .root(RootBuilder::default().path(container.root).readonly(false).build()?)
             .hostname(container.hostname)
             .mounts(mounts)
-            .process(process(container, bundle.is_some())?)
+            .process(process(container, has_certificates)?)
             .linux(self.linux(container)?)
             .build()
     }
@@ -191,6 +195,7 @@ mod tests {
             hostname: "job-1",
             root: Path::new("/r"),
             workspace: Path::new("/w"),
+            skeleton: Path::new("/s"),
             group: None,
         };
         serde_json::to_value(Writer::new(certificates).unwrap().spec(&container, None).unwrap()).unwrap()
@@ -205,7 +210,7 @@ mod tests {
         let bundle = with["mounts"].as_array().unwrap().last().unwrap();
         assert_eq!(
             (&bundle["source"], &bundle["destination"]),
-            (&"/b".into(), &"/etc/executor/certificates.pem".into())
+            (&"/s/etc/executor/certificates.pem".into(), &"/etc/executor/certificates.pem".into())
         );
         assert!(bundle["options"].as_array().unwrap().contains(&"ro".into()));
         let has = |spec: &serde_json::Value, pair: &str| {

@@ -6,6 +6,7 @@ pub(crate) mod ends;
 pub(crate) mod exits;
 pub(crate) mod launch;
 pub(crate) mod limits;
+pub(crate) mod mounts;
 pub(crate) mod output;
 pub(crate) mod room;
 pub(crate) mod security;
