@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-/// No head is longer.
-pub(super) const LONGEST_HEAD: usize = 8;
+/// A head of hexadecimal digits, which are in much that is none.
+const HEX_HEAD: usize = 8;
 /// A longer encoding is not compared at every place that begins like it: that could take long.
 const LONGEST: usize = 256;
 /// A line may be indented by up to this many blanks.
@@ -43,12 +43,12 @@ impl Encoding {
 
     /// The same, of hexadecimal digits.
     pub(super) fn hex(text: &[u8]) -> Option<Self> {
-        Self::new(text, LONGEST_HEAD, 8)
+        Self::new(text, HEX_HEAD, 8)
     }
 
     /// The same, with something between any two bytes.
     pub(super) fn hex_apart(text: &[u8]) -> Option<Self> {
-        Self::new(text, LONGEST_HEAD, 1)
+        Self::new(text, HEX_HEAD, 1)
     }
 
     fn new(text: &[u8], head: usize, heads: usize) -> Option<Self> {
@@ -64,33 +64,46 @@ impl Encoding {
 
     /// Looks whether `text` begins with what is encoded, from character `from` on.
     pub(super) fn look(&self, from: usize, text: &[u8]) -> Look {
-        let (mut at, mut of_line) = (0, 0);
+        let mut at = 0;
         let mut wanted = &self.text[from..];
-        while let Some((next, later)) = wanted.split_first() {
-            match text.get(at) {
-                None => return Look::Begun,
-                Some(byte) if byte == next => {
-                    at += 1;
-                    of_line += 1;
-                    wanted = later;
-                }
-                Some(_) if of_line >= self.head => {
-                    let Some(passed) = line_end(&text[at..]) else { return Look::Other };
-                    at += passed;
-                    of_line = 0;
-                    // A blank between two bytes is not needed between two lines.
-                    wanted = wanted.strip_prefix(b" ").unwrap_or(wanted);
-                }
-                Some(_) => return Look::Other,
+        loop {
+            let of_line = common(wanted, &text[at..]);
+            at += of_line;
+            wanted = &wanted[of_line..];
+            if wanted.is_empty() {
+                return Look::Whole(at);
             }
+            if at == text.len() {
+                return Look::Begun;
+            }
+            let passed = line_end(&text[at..]);
+            let Some(passed) = passed.filter(|_| of_line >= self.head) else { return Look::Other };
+            at += passed;
+            // A blank between two bytes is not needed between two lines.
+            wanted = wanted.strip_prefix(b" ").unwrap_or(wanted);
         }
-        Look::Whole(at)
     }
 
     #[cfg(test)]
     pub(super) fn text(&self) -> &[u8] {
         &self.text
     }
+}
+
+/// How many bytes two texts begin with in common.
+fn common(one: &[u8], other: &[u8]) -> usize {
+    let (mut same, mut limit) = (0, one.len().min(other.len()));
+    // Most differ soon, and those that do not are long.
+    let mut step = 8.min(limit);
+    while same < limit {
+        if one[same..same + step] == other[same..same + step] {
+            same += step;
+        } else {
+            limit = same + step - 1;
+        }
+        step = (limit - same).div_ceil(2);
+    }
+    same
 }
 
 /// How long the end of a line is that `text` begins with, the next one's indent included.

@@ -1,6 +1,7 @@
 //! The forms in which programs print a secret.
 
 use super::encoding::Encoding;
+use super::quotes;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -27,6 +28,26 @@ const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.
 const COMPONENT: &AsciiSet = &STRICT.remove(b'!').remove(b'\'').remove(b'(').remove(b')').remove(b'*');
 /// What Python's `quote` does.
 const PATH: &AsciiSet = &STRICT.remove(b'/');
+/// What Go's `PathEscape` does.
+const SEGMENT: &AsciiSet =
+    &STRICT.remove(b'$').remove(b'&').remove(b'+').remove(b':').remove(b'=').remove(b'@');
+/// What Go does to user and password of a URL.
+const USER: &AsciiSet = &STRICT.remove(b'$').remove(b'&').remove(b'+').remove(b',').remove(b';').remove(b'=');
+/// What JavaScript's `encodeURI` does.
+const WHOLE: &AsciiSet = &COMPONENT
+    .remove(b';')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b'?')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'&')
+    .remove(b'=')
+    .remove(b'+')
+    .remove(b'$')
+    .remove(b'#');
+/// What a form does.
+const FORM: &AsciiSet = &STRICT.remove(b'*').add(b'~');
 
 /// All forms of one secret.
 #[derive(Default)]
@@ -51,7 +72,7 @@ pub(super) fn of(secret: &str) -> Forms {
     forms.url(secret);
     forms.base64(secret.as_bytes());
     forms.hex(secret.as_bytes());
-    forms.quoted(secret);
+    forms.exact.extend(quotes::of(secret).into_iter().map(String::into_bytes));
     forms.mirrored(secret);
     forms.wide(secret);
     forms
@@ -65,7 +86,7 @@ impl Forms {
     }
 
     fn url(&mut self, secret: &str) {
-        for set in [STRICT, COMPONENT, PATH] {
+        for set in [STRICT, COMPONENT, PATH, SEGMENT, USER, WHOLE, FORM] {
             let upper = percent_encode(secret.as_bytes(), set).to_string();
             let lower = lower_case_escapes(&upper);
             for encoded in [upper, lower] {
@@ -129,24 +150,6 @@ impl Forms {
         self.exact.insert(text.as_bytes().to_vec());
     }
 
-    /// As JSON, XML and shells quote it, without the outer quotes.
-    fn quoted(&mut self, secret: &str) {
-        if let Ok(json) = serde_json::to_string(secret) {
-            let inner = &json[1..json.len() - 1];
-            self.exact.insert(inner.as_bytes().to_vec());
-            self.exact.insert(inner.replace('/', "\\/").into_bytes());
-            let html_safe = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-            self.exact.insert(html_safe.into_bytes());
-        }
-        let text = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        for (double, single) in [("\"", "'"), ("&quot;", "'"), ("&quot;", "&apos;"), ("&quot;", "&#39;")] {
-            self.exact.insert(text.replace('"', double).replace('\'', single).into_bytes());
-        }
-        self.exact.insert(secret.replace('\'', r"'\''").into_bytes());
-        self.exact.insert(secret.replace('\'', r#"'"'"'"#).into_bytes());
-        self.exact.insert(backslashed(secret).into_bytes());
-    }
-
     /// Back to front, as a curious step prints it that was told that secrets are removed.
     fn mirrored(&mut self, secret: &str) {
         let lines = secret.lines().filter(|line| line.len() >= SHORTEST_FRAGMENT);
@@ -176,16 +179,4 @@ fn lower_case_escapes(encoded: &str) -> String {
 fn wrapped(encoded: &str, line: usize) -> Vec<u8> {
     let lines: Vec<&[u8]> = encoded.as_bytes().chunks(line).collect();
     lines.join(&b'\n')
-}
-
-/// As `printf %q` writes it.
-fn backslashed(secret: &str) -> String {
-    let mut out = String::with_capacity(secret.len());
-    for c in secret.chars() {
-        if c.is_ascii() && !c.is_ascii_alphanumeric() && !"%+-./:=@_".contains(c) && !c.is_control() {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }

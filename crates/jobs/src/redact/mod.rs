@@ -2,13 +2,14 @@
 //!
 //! A secret is found in every form that programs commonly print it in (see [`forms`]), wherever the
 //! stream happens to be cut into writes, and an encoded one wherever a line ends in it (see
-//! [`encoding`]). Where two secrets overlap the one that begins first wins, and of those that begin
-//! together the longest.
+//! [`encoding`]). Secrets that overlap are replaced as one, so that no part of either is left, with what
+//! replaces the one that begins first, and of those that begin together the longest.
 
 mod encoding;
 mod forms;
 mod needles;
 mod prefix;
+mod quotes;
 mod stream;
 
 pub use stream::RedactStream;
@@ -59,5 +60,7 @@ impl Redactor {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

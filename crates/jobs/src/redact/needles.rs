@@ -1,10 +1,13 @@
-//! What is looked for in a text, all at once, and what a place where something was found has.
+//! What is looked for in a text, all at once, and what of it a text has.
 
-use super::encoding::{Encoding, LONGEST_HEAD, Look};
+use super::encoding::{Encoding, Look};
 use super::forms;
 use super::prefix::LongNeedle;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
-use std::collections::{BTreeMap, BTreeSet};
+use aho_corasick::automaton::OverlappingState;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Match, MatchKind};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Forms up to this length, in bytes, are compared at every place that begins like them.
@@ -12,6 +15,7 @@ const LONGEST_SHORT: usize = 256;
 
 /// The needles of some secrets: their exact forms, and the heads of their encodings.
 pub(super) struct Needles {
+    /// Finds every needle, those inside others as well, in one pass whatever they have in common.
     automaton: AhoCorasick,
     /// What each needle means.
     meanings: Vec<Meaning>,
@@ -22,10 +26,10 @@ pub(super) struct Needles {
     long: Vec<LongNeedle>,
 }
 
-/// What may be where a needle was found and no longer one.
+/// What is where a needle was found, or may be.
 struct Meaning {
-    /// The longest exact form: its length and what replaces it.
-    exact: Option<(usize, Arc<str>)>,
+    /// What replaces it, if it is an exact form.
+    exact: Option<Arc<str>>,
     heads: Vec<Head>,
 }
 
@@ -43,16 +47,20 @@ pub(super) enum Rest {
     Nothing,
 }
 
-/// What a place has.
-pub(super) enum Verdict<'a> {
-    Other,
-    /// A secret of so many bytes, and what replaces it.
-    Secret {
-        len: usize,
-        replacement: &'a str,
-    },
-    /// Perhaps a secret that goes on beyond the end of the text.
-    Begun,
+/// A secret in a text.
+pub(super) struct Found<'a> {
+    pub(super) place: Range<usize>,
+    pub(super) replacement: &'a str,
+    /// Of two secrets at one place the one that is there as it is gives the replacement.
+    encoded: bool,
+}
+
+/// What a text has of secrets.
+pub(super) struct Seen<'a> {
+    /// By where they begin, and of those that begin together the longest first.
+    pub(super) found: Vec<Found<'a>>,
+    /// What begins before this place is known, whatever follows the text.
+    pub(super) settled: usize,
 }
 
 impl Needles {
@@ -60,32 +68,59 @@ impl Needles {
         self.meanings.len()
     }
 
-    /// Where the next needle begins, and which it is.
-    pub(super) fn next(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
-        let found = self.automaton.find(Input::new(text).range(from..))?;
-        Some((found.start(), found.pattern().as_usize()))
-    }
-
-    /// What `text` begins with, which begins with the given needle. Nothing has begun that can't go on.
-    pub(super) fn judge(&self, needle: usize, text: &[u8], rest: Rest) -> Verdict<'_> {
-        let meaning = &self.meanings[needle];
-        let mut longest = meaning.exact.as_ref().map(|(len, replacement)| (*len, replacement));
-        for head in &meaning.heads {
-            let (encoding, replacement) = &self.encodings[head.encoding];
-            match encoding.look(head.from, text) {
-                Look::Begun if rest == Rest::MayCome => return Verdict::Begun,
-                Look::Begun | Look::Other => {}
-                Look::Whole(len) if longest.is_some_and(|(other, _)| other >= len) => {}
-                Look::Whole(len) => longest = Some((len, replacement)),
+    /// Looks for all secrets in `text`.
+    pub(super) fn look_through(&self, text: &[u8], rest: Rest) -> Seen<'_> {
+        let mut found: Vec<Found<'_>> = Vec::new();
+        let mut settled = match rest {
+            Rest::MayCome => text.len() - self.unfinished_tail(text),
+            Rest::Nothing => text.len(),
+        };
+        let mut state = OverlappingState::start();
+        while let Some(needle) = self.next(text, &mut state) {
+            let meaning = &self.meanings[needle.pattern().as_usize()];
+            let start = needle.start();
+            if let Some(replacement) = &meaning.exact
+                && !found.last().is_some_and(|last| last.has_inside(&needle.range()))
+            {
+                found.push(Found { place: needle.range(), replacement, encoded: false });
+            }
+            let mut whole = None;
+            for head in &meaning.heads {
+                // What is settled later is looked for later, and of one encoding the rest is in the whole.
+                if start >= settled || whole == Some(head.encoding) {
+                    continue;
+                }
+                let (encoding, replacement) = &self.encodings[head.encoding];
+                match encoding.look(head.from, &text[start..]) {
+                    Look::Whole(len) => {
+                        found.push(Found { place: start..start + len, replacement, encoded: true });
+                        whole = Some(head.encoding);
+                    }
+                    Look::Begun if rest == Rest::MayCome => settled = start,
+                    Look::Begun | Look::Other => {}
+                }
             }
         }
-        longest.map_or(Verdict::Other, |(len, replacement)| Verdict::Secret { len, replacement })
+        found.sort_by_key(|one| (one.place.start, Reverse(one.place.end), one.encoded));
+        Seen { found, settled }
+    }
+
+    fn next(&self, text: &[u8], state: &mut OverlappingState) -> Option<Match> {
+        self.automaton.find_overlapping(text, state);
+        state.get_match()
     }
 
     /// How many bytes at the end of `text` may be the beginning of a needle that goes on.
-    pub(super) fn unfinished_tail(&self, text: &[u8]) -> usize {
+    fn unfinished_tail(&self, text: &[u8]) -> usize {
         let long = self.long.iter().map(|needle| needle.begun_at_end_of(text)).max();
         long.unwrap_or(0).max(self.exact.begun_at_end_of(text)).max(self.heads.begun_at_end_of(text))
+    }
+}
+
+impl Found<'_> {
+    /// Whether `place` begins later and ends no later: of no account beside this one.
+    fn has_inside(&self, place: &Range<usize>) -> bool {
+        self.place.start < place.start && place.end <= self.place.end
     }
 }
 
@@ -175,14 +210,14 @@ impl Making {
         let mut needles: Vec<&Vec<u8>> = self.exact.keys().chain(heads.keys()).collect();
         needles.sort_unstable();
         needles.dedup();
-        // A needle that is longer than any head is an exact form, and then the longest there.
-        let lengths = self.exact.keys().map(Vec::len).filter(|len| *len <= LONGEST_HEAD);
-        let lengths = lengths.chain(heads.keys().map(Vec::len)).collect();
-        let meaning = |needle: &&Vec<u8>| meaning(needle, &self.exact, &heads, &lengths);
+        let meaning = |needle: &&Vec<u8>| Meaning {
+            exact: self.exact.get(*needle).map(Arc::clone),
+            heads: heads.get(*needle).cloned().unwrap_or_default(),
+        };
         let meanings = needles.iter().map(meaning).collect();
         // Fails only beyond about 2 GiB of needles; a job's specification is far below that.
         let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
+            .match_kind(MatchKind::Standard)
             // The quickest kind takes kilobytes for each byte of a secret.
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&needles)
@@ -197,20 +232,5 @@ impl Making {
             heads: Tails::new(heads.keys()),
             long: long.into_iter().map(|needle| LongNeedle::new(needle)).collect(),
         })
-    }
-}
-
-/// What may be where `needle` is the longest that was found: everything that it begins with.
-fn meaning(
-    needle: &[u8],
-    exact: &BTreeMap<Vec<u8>, Arc<str>>,
-    heads: &BTreeMap<Vec<u8>, Vec<Head>>,
-    lengths: &BTreeSet<usize>,
-) -> Meaning {
-    let beginnings = || lengths.range(..needle.len()).map(|len| &needle[..*len]).chain([needle]);
-    let form = beginnings().filter_map(|form| Some((form.len(), exact.get(form)?))).next_back();
-    Meaning {
-        exact: form.map(|(len, replacement)| (len, Arc::clone(replacement))),
-        heads: beginnings().filter_map(|head| heads.get(head)).flatten().copied().collect(),
     }
 }
