@@ -12,6 +12,7 @@ use crate::private_mounts::sealed_mounts;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::ioctl_fionread;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -209,8 +210,9 @@ fn prepare(plan: &Plan) -> io::Result<()> {
     if let Some(directory) = &plan.make_cwd {
         context("make the directory", directory, cwd::make(&root, &plan.here.join(WORKSPACE), directory))?;
     }
-    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
+    // A runtime gives its streams to the step's user. The host's /dev/null is not ours to give away.
+    let (nothing, _) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::stdio::dup2_stdin(&nothing)?;
     Ok(())
 }
 
