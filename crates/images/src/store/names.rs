@@ -19,9 +19,8 @@ pub(super) struct Record {
     pub(super) digest: Digest,
     size: u64,
     created_at: i64,
-    /// A registry has it. Names of older versions don't say so, and are kept as what was imported is.
-    #[serde(default)]
-    pub(super) pulled: bool,
+    /// Whether a registry has it. Names of older versions don't say.
+    pub(super) pulled: Option<bool>,
 }
 
 /// An image that is about to get a name.
@@ -47,11 +46,9 @@ impl Inner {
             digest: digest.clone(),
             size: image.layers.iter().map(|layer| layer.counted.bytes).sum(),
             created_at: now,
-            pulled: image.pulled,
+            pulled: Some(image.pulled),
         };
-        let json = serde_json::to_vec(&record).map_err(io::Error::other);
         let path = self.layout.name(image.reference);
-        let json = json.map_err(ImageError::io("write", &path))?;
         // Shared with other writers, so that no collection comes between blobs and name.
         let _no_collection = Lock::shared(&self.layout.lock())?;
         for content in image.layers.iter().map(|layer| &layer.diff_id).chain([&digest]) {
@@ -59,7 +56,7 @@ impl Inner {
         }
         self.write_whole(&self.layout.blob(&Digest::of(image.config)), image.config)?;
         self.write_whole(&self.layout.blob(&digest), image.manifest)?;
-        self.write_whole(&path, &json)?;
+        self.write_record(&path, &record)?;
         Ok(record.info(image.reference.clone()))
     }
 
@@ -101,6 +98,11 @@ impl Inner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(ImageError::io("remove", &path)(error)),
         }
+    }
+
+    pub(super) fn write_record(&self, path: &Path, record: &Record) -> Result<(), ImageError> {
+        let json = serde_json::to_vec(record).map_err(io::Error::other);
+        self.write_whole(path, &json.map_err(ImageError::io("write", path))?)
     }
 
     /// Writes a file that others see whole or not at all, also after a power cut.

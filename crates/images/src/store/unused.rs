@@ -5,7 +5,7 @@
 
 use super::layers::LOCK;
 use super::lock::Lock;
-use super::{Collected, Inner};
+use super::{Access, Collected, Inner};
 use crate::digest::Digest;
 use crate::{ImageError, ImageInfo, Reference};
 use std::fs::{self, OpenOptions};
@@ -58,7 +58,7 @@ impl Inner {
             // Left by a pull that failed, perhaps.
             gone.add(self.collect_garbage()?);
         }
-        for pulled in self.pulled_by_last_use()? {
+        for pulled in self.pulled_by_last_use(keep.now)? {
             let idle = keep.now.duration_since(pulled.used).unwrap_or_default();
             let is_wanted = idle < keep.used_within;
             if is_wanted && (idle < keep.always_within || !(keep.is_short)()) {
@@ -73,10 +73,14 @@ impl Inner {
         Ok(gone)
     }
 
-    fn pulled_by_last_use(&self) -> Result<Vec<Pulled>, ImageError> {
+    fn pulled_by_last_use(&self, now: SystemTime) -> Result<Vec<Pulled>, ImageError> {
         let mut all = Vec::new();
         for (path, record) in self.records()? {
-            if let (true, Some(used)) = (record.pulled, last_use(&path)) {
+            let is_pulled = match record.pulled {
+                Some(known) => known,
+                None => self.judge_older(&path, now)?,
+            };
+            if let (true, Some(used)) = (is_pulled, last_use(&path)) {
                 all.push(Pulled { path, used });
             }
         }
@@ -84,11 +88,23 @@ impl Inner {
         Ok(all)
     }
 
+    /// Notes whether a name of an older version was pulled, and that it was used now: when it really was, nobody
+    /// knows. What everyone may use could have been imported; what only some may, or nobody, is fetched anew.
+    fn judge_older(&self, path: &Path, now: SystemTime) -> Result<bool, ImageError> {
+        let _nobody_publishes = Lock::exclusive(&self.layout.lock())?;
+        let Some(mut record) = super::names::read(path)? else { return Ok(false) };
+        let is_pulled = record.pulled.unwrap_or_else(|| !self.is_granted(&record.digest, &Access::Everyone));
+        record.pulled = Some(is_pulled);
+        self.write_record(path, &record)?;
+        touch(path, now);
+        Ok(is_pulled)
+    }
+
     /// Takes the name away, unless the image is in use, or the name was given anew or used since.
     fn let_go(&self, pulled: &Pulled, now: SystemTime) -> Result<Option<ImageInfo>, ImageError> {
         let _nobody_publishes = Lock::exclusive(&self.layout.lock())?;
         let Some(record) = super::names::read(&pulled.path)? else { return Ok(None) };
-        if !record.pulled || last_use(&pulled.path) != Some(pulled.used) {
+        if record.pulled != Some(true) || last_use(&pulled.path) != Some(pulled.used) {
             return Ok(None);
         }
         if self.is_in_use(&record.digest)? {

@@ -86,6 +86,45 @@ async fn what_is_in_use_stays_and_counts_as_used() {
     assert_eq!(place.content(), Vec::<PathBuf>::new());
 }
 
+/// The records and marks of a version that noted neither uses nor where an image came from.
+fn as_an_older_version_left_it(place: &Place, with_marks: bool) {
+    for name in std::fs::read_dir(place.root().join("names")).expect("there are names") {
+        let path = name.expect("it is listed").path();
+        let text = std::fs::read(&path).expect("it is read");
+        let mut record: serde_json::Value = serde_json::from_slice(&text).expect("it is JSON");
+        record.as_object_mut().expect("it is a record").remove("pulled").expect("it says so now");
+        std::fs::write(&path, record.to_string()).expect("the test may write");
+    }
+    if !with_marks {
+        let access = place.root().join("access");
+        std::fs::remove_dir_all(&access).and_then(|()| std::fs::create_dir(&access)).expect("the test may");
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_version_pulled_counts_as_used_when_it_is_first_seen() {
+    let place = Place::new();
+    let (fake, image) = pulled(&place, b"theirs").await;
+    drop(image);
+    as_an_older_version_left_it(&place, false);
+    used(&place, &fake.name(), SystemTime::now() - 30 * DAY);
+    assert_eq!(after(8 * DAY, &place.store), LetGo::default());
+    assert_eq!(after(14 * DAY, &place.store), LetGo::default());
+    assert_eq!(after(16 * DAY, &place.store).images.len(), 1);
+    assert_eq!(place.content(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_an_older_version_may_have_imported_stays() {
+    let place = Place::new();
+    drop(place.imported_image("mine", &image(b"mine")).await.expect("it is imported"));
+    as_an_older_version_left_it(&place, true);
+    for later in [8 * DAY, 900 * DAY] {
+        assert_eq!(after(later, &place.store), LetGo::default());
+    }
+    place.local("mine").await.expect("it is whole");
+}
+
 #[tokio::test]
 async fn a_use_is_noted() {
     let place = Place::new();
