@@ -62,6 +62,12 @@ impl SmallDisk {
         fs::remove_file(self.filler()).expect("it was filled");
     }
 
+    /// What root may still write to it, in bytes.
+    pub fn free(&self) -> u64 {
+        let stat = rustix::fs::statvfs(self.path()).expect("it is mounted");
+        stat.f_bfree * stat.f_frsize
+    }
+
     fn filler(&self) -> PathBuf {
         self.path().join("filler")
     }

@@ -9,6 +9,7 @@ use super::volume::Volume;
 use crate::RuntimeError;
 use rustix::fs::statvfs;
 use std::convert::Infallible;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,10 @@ impl HostDisk {
     pub(super) fn explain(&self, error: RuntimeError) -> RuntimeError {
         match (&error, self.full()) {
             (RuntimeError::Image(_) | RuntimeError::Refused(_), _) | (_, None) => error,
-            (_, Some(free)) => self.fault(free),
+            (_, Some(free)) => {
+                tracing::warn!(%error, source = error.source(), free, "failed for want of room on the host");
+                self.fault(free)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::remove::remove_tree;
 use super::room::Room;
 use super::root::{ROOT, WORKSPACE, make_dir};
 use crate::RuntimeError;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs;
 use std::io;
@@ -46,6 +46,8 @@ pub(super) struct Volume {
     pub(super) size: Option<u64>,
     /// Hears of writes that failed since it was opened.
     root: Option<Arc<OwnedFd>>,
+    /// What it lies in.
+    image: Option<fs::File>,
 }
 
 impl Volume {
@@ -54,10 +56,9 @@ impl Volume {
         let size = size.max(SMALLEST);
         let image = image_beside(&path);
         let made = Self::mount_new(&path, &image, size, mkfs);
-        // The loop device keeps the file alive as long as it is needed, and no longer.
+        // The loop device, and we, keep the file alive as long as it is needed, and no longer.
         let _ = fs::remove_file(&image);
-        made?;
-        let mut volume = Self { path, size: Some(size), root: None };
+        let mut volume = Self { path, size: Some(size), root: None, image: Some(made?) };
         let ready = volume.lay_out().and_then(|()| volume.hold());
         if let Err(error) = ready {
             volume.remove()?;
@@ -66,7 +67,7 @@ impl Volume {
         Ok(volume)
     }
 
-    fn mount_new(path: &Path, image: &Path, size: u64, mkfs: &Path) -> Result<(), RuntimeError> {
+    fn mount_new(path: &Path, image: &Path, size: u64, mkfs: &Path) -> Result<fs::File, RuntimeError> {
         let io = |what: &str| RuntimeError::io(format!("{what} for a job's disk of {size} bytes"));
         let file = fs::File::options()
             .read(true)
@@ -80,13 +81,14 @@ impl Volume {
         fs::create_dir(path).map_err(io("make a mount point"))?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
         mount(&device.path, path, c"ext4", flags, c"noinit_itable")
-            .map_err(|error| io("mount ext4")(error.into()))
+            .map_err(|error| io("mount ext4")(error.into()))?;
+        Ok(file)
     }
 
     /// A plain directory, in which nothing is enforced.
     pub(super) fn plain(path: PathBuf) -> Result<Self, RuntimeError> {
         fs::create_dir(&path).map_err(RuntimeError::io("make a job's directory"))?;
-        let volume = Self { path, size: None, root: None };
+        let volume = Self { path, size: None, root: None, image: None };
         volume.lay_out().map_err(RuntimeError::io("lay out a job's directory"))?;
         Ok(volume)
     }
@@ -136,9 +138,20 @@ impl Volume {
             Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(io("unmount")(error.into())),
         }
+        self.give_back();
         match fs::remove_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result.map_err(io("remove")),
+        }
+    }
+
+    /// Frees the host's disk at once. The kernel would once the last user is gone, and what was killed may
+    /// take a moment to let go of it.
+    fn give_back(&self) {
+        let (Some(image), Some(size)) = (&self.image, self.size) else { return };
+        let all = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if let Err(error) = fallocate(image, all, 0, size) {
+            tracing::debug!(%error, path = %self.path.display(), "a job's disk is freed with its last user");
         }
     }
 }

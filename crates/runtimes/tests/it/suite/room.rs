@@ -2,6 +2,7 @@ use crate::harness::{Bench, TestSandbox, options};
 use images::RegistryCredentials;
 use runtimes::oci::OciRuntime;
 use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, private_mounts};
+use std::fs::File;
 use testkit::SmallDisk;
 
 /// Large enough that filling it takes longer than a look at it may be late.
@@ -79,4 +80,20 @@ pub(crate) async fn a_full_disk_of_the_host_is_not_the_jobs_fault(bench: &mut Be
     crate::harness::wait_until_none("state files", || {
         crate::harness::names_in(&disk.path().join("state/instances"))
     });
+}
+
+pub(crate) async fn the_room_of_a_closed_sandbox_is_free_at_once(bench: &mut Bench) {
+    let Some(disk) = SmallDisk::mount("the_room_of_a_closed_sandbox_is_free_at_once", HOST_DISK) else {
+        return;
+    };
+    let runtime = on_small_disk(bench, &disk);
+    let mut sandbox = open(&runtime).await.unwrap();
+    sandbox.sh("head -c 33554432 /dev/zero > big; sync").await;
+    let filled = disk.free();
+    // As a process does that is on its way out.
+    let user = File::open(sandbox.workspace().join("big")).unwrap();
+    sandbox.close().await;
+    let freed = disk.free() - filled;
+    assert!(freed >= 32 << 20, "{freed} bytes");
+    drop(user);
 }
