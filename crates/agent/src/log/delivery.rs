@@ -3,8 +3,9 @@
 //! A control plane of ours gets each byte once, at its offset. A stock one gets the whole text with
 //! every update, so updates come at most once a second and less often as the text grows.
 
+use super::calls::LogCalls;
 use super::entry::{Entry, View};
-use crate::api::{Api, ApiError, AppendOutcome, Backoff, JobAuth, LogText, retry};
+use crate::api::{ApiError, AppendOutcome, Backoff, JobAuth, LogText, retry};
 use crate::error::chain;
 use crate::text;
 use http::StatusCode;
@@ -29,7 +30,7 @@ const MAX_REWINDS: u32 = 20;
 const REFUSED: &str = "\n[executor: the control plane takes no more output of this entry]\n";
 
 pub(super) struct Delivery {
-    api: Api,
+    api: Arc<dyn LogCalls>,
     job: JobAuth,
     entry: Arc<Entry>,
     id: i64,
@@ -45,7 +46,11 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Opens the entry, with the text there is by now. A command that has ended already needs no
     /// other call.
-    pub(super) async fn open(api: Api, job: JobAuth, entry: Arc<Entry>) -> Result<Self, ApiError> {
+    pub(super) async fn open(
+        api: Arc<dyn LogCalls>,
+        job: JobAuth,
+        entry: Arc<Entry>,
+    ) -> Result<Self, ApiError> {
         let mut backoff = Backoff::default();
         loop {
             let view = entry.view();
@@ -56,7 +61,7 @@ impl Delivery {
                 exit_code: end.map(|end| end.exit_code),
                 duration_ms: end.map(|end| end.duration_ms),
                 out,
-                ..describe(&api, &job, &entry)
+                ..describe(&*api, &job, &entry)
             };
             match api.add_entry(&job, &log_entry).await {
                 Ok(id) => {
@@ -216,14 +221,14 @@ impl Delivery {
             entry: LogEntry {
                 exit_code: view.end.map(|end| end.exit_code),
                 duration_ms: view.end.map(|end| end.duration_ms),
-                ..describe(&self.api, &self.job, &self.entry)
+                ..describe(&*self.api, &self.job, &self.entry)
             },
         }
     }
 
     fn append_of(&self, offset: u64, chunk: String, view: View) -> AppendLog {
         AppendLog {
-            executor_name: self.api.config().name.clone(),
+            executor_name: self.api.executor_name().to_owned(),
             job_id: self.job.id,
             entry_id: self.id,
             offset,
@@ -268,9 +273,9 @@ fn has_no_such_call(error: &ApiError) -> bool {
     matches!(error.code(), Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED))
 }
 
-fn describe(api: &Api, job: &JobAuth, entry: &Entry) -> LogEntry {
+fn describe(api: &dyn LogCalls, job: &JobAuth, entry: &Entry) -> LogEntry {
     LogEntry {
-        executor_name: api.config().name.clone(),
+        executor_name: api.executor_name().to_owned(),
         job_id: job.id,
         key: entry.key.clone(),
         command: entry.command.clone(),

@@ -17,8 +17,9 @@ use jobs::{RedactStream, Redactor};
 use runtimes::{Output, Stream};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// An unfinished line is shown after this time: a prompt, a progress bar.
 const UNFINISHED_LINE: Duration = Duration::from_millis(100);

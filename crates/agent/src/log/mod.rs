@@ -3,9 +3,12 @@
 //! Nothing here fails a job or makes one wait, however long the control plane is away: text waits
 //! on disk, up to a limit per entry. What can't be delivered is told once, in the agent's own log.
 
+mod calls;
 mod delivery;
 mod entry;
 mod lines;
+#[cfg(test)]
+mod outages;
 mod shipper;
 mod spool;
 mod tail;
@@ -15,6 +18,7 @@ pub(crate) use entry::{EntryWriter, NO_EXIT_CODE};
 
 use crate::api::{Api, JobAuth, Patience};
 use crate::job::JobStop;
+use calls::LogCalls;
 use entry::Entry;
 use jobs::Redactor;
 use spool::Spool;
@@ -42,8 +46,18 @@ impl JobLog {
     /// Begins to deliver what will be written. When the control plane says that the job is not ours
     /// any more, `stop` hears of it.
     pub(crate) fn start(api: Api, job: JobAuth, redactor: Redactor, stop: Arc<JobStop>) -> Self {
+        Self::with_calls(Arc::new(api.clone()), api, job, redactor, stop)
+    }
+
+    fn with_calls(
+        calls: Arc<dyn LogCalls>,
+        api: Api,
+        job: JobAuth,
+        redactor: Redactor,
+        stop: Arc<JobStop>,
+    ) -> Self {
         let (entries, queue) = mpsc::channel(MOST_WAITING);
-        let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(api.clone(), job, queue, stop)));
+        let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(calls, job, queue, stop)));
         Self { api, redactor, entries, left_out: AtomicBool::new(false), shipper }
     }
 

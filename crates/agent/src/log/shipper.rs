@@ -1,8 +1,9 @@
 //! Delivers the entries of one job, in the order in which they were opened.
 
+use super::calls::LogCalls;
 use super::delivery::Delivery;
 use super::entry::Entry;
-use crate::api::{Api, ApiError, JobAuth};
+use crate::api::{ApiError, JobAuth};
 use crate::error::chain;
 use crate::job::{JobStop, StopCause};
 use std::sync::Arc;
@@ -17,13 +18,22 @@ const MOST_AT_A_TIME: usize = 1_000;
 struct Lost;
 
 /// Runs until every entry is delivered, or none can be any more: then the job is stopped.
-pub(super) async fn ship(api: Api, job: JobAuth, entries: Receiver<Arc<Entry>>, stop: Arc<JobStop>) {
+pub(super) async fn ship(
+    api: Arc<dyn LogCalls>,
+    job: JobAuth,
+    entries: Receiver<Arc<Entry>>,
+    stop: Arc<JobStop>,
+) {
     if let Err(Lost) = deliver(api, job, entries).await {
         stop.fire(StopCause::Abandoned);
     }
 }
 
-async fn deliver(api: Api, job: JobAuth, mut entries: Receiver<Arc<Entry>>) -> Result<(), Lost> {
+async fn deliver(
+    api: Arc<dyn LogCalls>,
+    job: JobAuth,
+    mut entries: Receiver<Arc<Entry>>,
+) -> Result<(), Lost> {
     // Entries are opened one after the other; the text of several may be under way. Dropping the
     // set ends them all.
     let mut deliveries: JoinSet<(Result<(), ApiError>, String)> = JoinSet::new();
@@ -41,7 +51,7 @@ async fn deliver(api: Api, job: JobAuth, mut entries: Receiver<Arc<Entry>>) -> R
                     continue;
                 };
                 let key = entry.key.clone();
-                match Delivery::open(api.clone(), job.clone(), entry).await {
+                match Delivery::open(Arc::clone(&api), job.clone(), entry).await {
                     Ok(delivery) => {
                         deliveries.spawn(async move { (delivery.run().await, key) });
                     }
