@@ -10,6 +10,7 @@ pub mod name;
 pub mod policy;
 pub mod reason;
 pub mod redact;
+mod revision;
 pub mod spec;
 pub mod state;
 mod unique;

@@ -2,6 +2,7 @@
 
 use crate::files::{self, BadFile, FileSpec, MAX_PATH, MAX_PATH_PART};
 use crate::name::{self, BadName};
+use crate::revision::{self, MAX_BACK, MAX_LENGTH};
 use crate::unique;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -171,10 +172,10 @@ pub enum BadSpec {
     /// A revision without a repository.
     #[error("revision {0:?} is given without a repository")]
     RevWithoutRepo(String),
-    /// A revision that git would read as an option, or that is no name at all.
+    /// A revision that git would read as an option or a search, or that is no name at all.
     #[error(
-        "invalid revision {0:?}: it must be a branch, tag or commit, up to 250 characters, without blanks, \
-             and not begin with '-'"
+        "invalid revision {0:?}: name a branch, a tag or a commit in up to {MAX_LENGTH} characters, as git allows \
+             them; after it only ~, ^, ~N and ^N may stand, which go back {MAX_BACK} commits at most"
     )]
     Rev(String),
     /// It is all too large.
@@ -193,8 +194,8 @@ impl JobSpec {
         }
         match (&self.rev, &self.repo) {
             (Some(rev), None) => return Err(BadSpec::RevWithoutRepo(rev.clone())),
-            (Some(rev), Some(_)) => check_rev(rev)?,
-            (None, _) => {}
+            (Some(rev), Some(_)) if !revision::is_allowed(rev) => return Err(BadSpec::Rev(rev.clone())),
+            _ => {}
         }
         if self.steps.is_empty() {
             return Err(BadSpec::NoSteps);
@@ -292,12 +293,4 @@ fn check_env(env: &BTreeMap<String, String>) -> Result<(), BadSpec> {
         }
     }
     Ok(())
-}
-
-fn check_rev(rev: &str) -> Result<(), BadSpec> {
-    let ok = !rev.is_empty()
-        && rev.len() <= 250
-        && !rev.starts_with('-')
-        && !rev.chars().any(|c| c.is_whitespace() || c.is_control());
-    if ok { Ok(()) } else { Err(BadSpec::Rev(rev.to_owned())) }
 }
