@@ -6,12 +6,13 @@ use crate::files::Files;
 use crate::git::Repositories;
 use crate::janitor::SecretJobs;
 use crate::site_config::SiteConfig;
+use crate::slots::Slots;
 use jobs::Clock;
 use secrecy::SecretString;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
-use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,10 +31,12 @@ pub(crate) struct Parts {
     pub(crate) secret_jobs: SecretJobs,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    /// How long a job stays its executor's, as that one is told.
+    pub(crate) lease_term: Duration,
     pub(crate) version: String,
     pub(crate) api_token: SecretString,
-    /// One permit per git transfer to an executor.
-    pub(crate) git_transfers: Arc<Semaphore>,
+    /// One per git transfer to an executor.
+    pub(crate) git_transfers: Slots,
     /// Fires when the server begins to stop: waits and streams end at once.
     pub(crate) stop: CancellationToken,
     /// Work that outlives the request it came with.

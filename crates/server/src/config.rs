@@ -53,6 +53,9 @@ pub struct Limits {
     /// Connections at one time. With all taken, one that has no request under way gives way to the next;
     /// if there is none, that waits in the kernel's queue.
     pub connections: usize,
+    /// Requests under way of one client, that is of one address, at one time; one more is refused. Never
+    /// more than three quarters of the connections, so that somebody else is always heard.
+    pub requests_per_client: usize,
     /// How long a new connection may take until the head of its first request is there.
     pub first_head: Duration,
     /// How long a connection is kept until the head of its next request is there. Clients must give up
@@ -73,6 +76,8 @@ pub struct Limits {
     pub git_body: usize,
     /// Git transfers to executors at one time; more wait.
     pub git_transfers: usize,
+    /// Those to one host.
+    pub git_transfers_per_client: usize,
     /// How long a git request waits for one of those.
     pub git_queue: Duration,
     /// Fetches from repositories' sources at one time; more wait.
@@ -93,16 +98,20 @@ pub struct Limits {
     pub file: u64,
     /// Bytes of all uploaded files of one job.
     pub job_files: u64,
-    /// Bytes of all uploaded files.
+    /// Bytes of all uploaded files, each counted as [`store::FILE_CHARGE`] at least.
     pub files_total: u64,
     /// How long a file is kept after its upload, and after the end of the last job that names it.
     pub files_kept: Duration,
     /// Uploads at one time; more wait.
     pub uploads: usize,
+    /// Those of one client, that is of one address.
+    pub uploads_per_client: usize,
     /// How long an upload waits for one of those.
     pub upload_queue: Duration,
     /// How long an upload may take.
     pub upload: Duration,
+    /// Bytes a second that an upload must have on average, once it has lasted for `body_read`.
+    pub upload_rate: u64,
     /// How long requests under way may take to finish when the server stops.
     pub shutdown_grace: Duration,
 }
@@ -111,6 +120,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
+            requests_per_client: 3_072,
             first_head: Duration::from_secs(10),
             keep_alive: Duration::from_mins(1),
             body_read: Duration::from_mins(1),
@@ -122,6 +132,7 @@ impl Default for Limits {
             api_body: 16 * MIB,
             git_body: 64 * MIB,
             git_transfers: 32,
+            git_transfers_per_client: 24,
             git_queue: Duration::from_secs(30),
             git_fetches: 8,
             git_fetch: Duration::from_mins(10),
@@ -135,8 +146,10 @@ impl Default for Limits {
             files_total: 32 << 30,
             files_kept: Duration::from_hours(1),
             uploads: 16,
+            uploads_per_client: 12,
             upload_queue: Duration::from_secs(30),
             upload: Duration::from_mins(30),
+            upload_rate: 16 << 10,
             shutdown_grace: Duration::from_secs(20),
         }
     }

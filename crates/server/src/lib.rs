@@ -21,11 +21,13 @@ mod files;
 mod git;
 mod janitor;
 mod listener;
+mod peer;
 mod private_files;
 mod public_api;
 mod requests;
 mod running;
 mod site_config;
+mod slots;
 
 pub use config::{Limits, ServerConfig};
 pub use error::ServerError;

@@ -9,6 +9,7 @@ use crate::files::Files;
 use crate::git::{self, Repositories};
 use crate::janitor::SecretJobs;
 use crate::site_config::SiteConfig;
+use crate::slots::Slots;
 use crate::{executor_api, janitor, listener, private_files, public_api, requests};
 use axum::{Router, middleware};
 use secrecy::SecretString;
@@ -17,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{SqliteOptions, SqliteStore, Store};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -110,8 +110,9 @@ async fn open(
         clock: Arc::clone(&config.clock),
         version: config.version.clone(),
         api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,
-        git_transfers: Arc::new(Semaphore::new(config.limits.git_transfers)),
+        git_transfers: Slots::new(config.limits.git_transfers, config.limits.git_transfers_per_client),
         limits: config.limits.clone(),
+        lease_term: config.lease.stalled_after,
         stop: stop.clone(),
         tasks: TaskTracker::new(),
     };

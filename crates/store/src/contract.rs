@@ -107,7 +107,7 @@ pub trait Store: Send + Sync {
     /// The uploaded file `id`, if `job` names it.
     async fn job_file(&self, job: JobId, id: &str) -> Result<Option<FileRow>>;
 
-    /// Bytes of all uploaded files together.
+    /// Bytes of all uploaded files together, each counted as [`FILE_CHARGE`](crate::FILE_CHARGE) at least.
     async fn files_size(&self) -> Result<u64>;
 
     /// Forgets files that were uploaded before `cutoff` and that no job names which has not ended, or

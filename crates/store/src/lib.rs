@@ -17,7 +17,7 @@ pub use clock::SystemClock;
 pub use contract::Store;
 pub use error::StoreError;
 pub use model::{
-    Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
-    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow,
+    Change, Claimed, ExecutorRow, FILE_CHARGE, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
+    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};

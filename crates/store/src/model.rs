@@ -152,6 +152,10 @@ pub struct LogEntryRow {
     pub length: u64,
 }
 
+/// Bytes that the smallest file counts for: its row, its inode and its place in a directory are not free
+/// either, and thus the number of files is bounded by their size.
+pub const FILE_CHARGE: u64 = 64 << 10;
+
 /// An uploaded file to note, after its content was put in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFile {

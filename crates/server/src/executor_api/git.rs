@@ -4,15 +4,15 @@ use super::Failure;
 use crate::app::App;
 use crate::auth::job::{Scope, authenticate};
 use crate::git::upload_pack::{self, Transfer};
+use crate::peer::Peer;
+use crate::slots::Slot;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use std::sync::Arc;
 use store::RepositoryRow;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 
 /// The only service there is.
 const UPLOAD_PACK: &str = "git-upload-pack";
@@ -31,6 +31,7 @@ enum Call {
 /// Answers everything under the git prefix.
 pub(super) async fn serve(
     State(app): State<App>,
+    Extension(from): Extension<Peer>,
     Path(path): Path<String>,
     RawQuery(query): RawQuery,
     method: Method,
@@ -49,8 +50,8 @@ pub(super) async fn serve(
     };
     let found = app.store.repository(name).await.map_err(|fault| Failure::store("git", &fault))?;
     let row = found.ok_or_else(|| Failure::text(StatusCode::NOT_FOUND, "repository not found"))?;
-    let permit = permit(&app).await?;
-    let transfer = transfer(&app, &row, call, &headers, body, permit);
+    let slot = slot(&app, from).await?;
+    let transfer = transfer(&app, &row, call, &headers, body, slot);
     let answer = upload_pack::serve(transfer, &app.tasks).map_err(|fault| {
         tracing::error!(error = %fault, "can't run git upload-pack");
         Failure::internal("git can't be run: see the server's log")
@@ -88,12 +89,9 @@ fn check_service(asked: Asked, query: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-async fn permit(app: &App) -> Result<OwnedSemaphorePermit, Failure> {
-    let wait = app.limits.git_queue;
-    match timeout(wait, Arc::clone(&app.git_transfers).acquire_owned()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(Failure::text(StatusCode::SERVICE_UNAVAILABLE, "too many git transfers: try again")),
-    }
+async fn slot(app: &App, client: Peer) -> Result<Slot, Failure> {
+    let busy = || Failure::text(StatusCode::SERVICE_UNAVAILABLE, "too many git transfers: try again");
+    app.git_transfers.take(client, app.limits.git_queue).await.ok_or_else(busy)
 }
 
 fn transfer(
@@ -102,7 +100,7 @@ fn transfer(
     call: Call,
     headers: &HeaderMap,
     body: Body,
-    permit: OwnedSemaphorePermit,
+    slot: Slot,
 ) -> Transfer {
     let mut command = app.repositories.upload_pack(row);
     if let Some(protocol) = git_protocol(headers) {
@@ -116,14 +114,7 @@ fn transfer(
         Call::UploadPack => (&[][..], body),
     };
     command.arg("--").arg(app.repositories.mirror_dir(row));
-    Transfer {
-        command,
-        preamble,
-        request,
-        max_request: app.limits.git_body,
-        idle: app.limits.git_idle,
-        permit,
-    }
+    Transfer { command, preamble, request, max_request: app.limits.git_body, idle: app.limits.git_idle, slot }
 }
 
 /// The protocol version the client asks for, if it is one: the value ends up in an environment.

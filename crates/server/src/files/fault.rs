@@ -2,7 +2,7 @@
 
 use std::io;
 use std::time::Duration;
-use store::StoreError;
+use store::{FILE_CHARGE, StoreError};
 
 /// A file was not received, kept or removed.
 #[derive(Debug, thiserror::Error)]
@@ -14,10 +14,17 @@ pub(crate) enum FileFault {
         limit: u64,
     },
     /// It comes too slowly, or not at all.
-    #[error("the file did not arrive in time: some of it every {} seconds, all of it within {}", .idle.as_secs(), .whole.as_secs())]
+    #[error(
+        "the file did not arrive in time: some of it every {} seconds, after that {rate} bytes a second, all of it \
+             within {} seconds",
+        .idle.as_secs(),
+        .whole.as_secs()
+    )]
     TooSlow {
         /// How long nothing may come.
         idle: Duration,
+        /// Bytes a second that must have come on average once that time is over.
+        rate: u64,
         /// How long all of it may take.
         whole: Duration,
     },
@@ -27,10 +34,10 @@ pub(crate) enum FileFault {
     /// Too many come at once.
     #[error("too many files are being uploaded: try again")]
     Busy,
-    /// There are too many already.
+    /// There are too many already, or will be when those that are arriving are there.
     #[error(
-        "all uploaded files together may take {limit} bytes, and that is reached: files of jobs that ended are \
-             removed in time"
+        "all uploaded files together may take {limit} bytes, each at least {FILE_CHARGE}, and that is reached: files \
+             of jobs that ended are removed in time"
     )]
     Full {
         /// Bytes that all files may have together.

@@ -10,17 +10,19 @@
 
 mod fault;
 mod receive;
+mod room;
 
 pub(crate) use fault::FileFault;
 
 use crate::config::Limits;
+use crate::slots::Slots;
 use jiff::Timestamp;
 use jobs::files::is_file_id;
+use room::Promised;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::Store;
-use tokio::sync::Semaphore;
 
 /// Contents that are arriving. Whatever is left of them at a start goes.
 const UNFINISHED: &str = "unfinished-";
@@ -30,8 +32,10 @@ pub(crate) struct Files {
     dir: PathBuf,
     store: Arc<dyn Store>,
     limits: Limits,
-    /// One permit per upload under way.
-    uploads: Semaphore,
+    /// One per upload under way.
+    uploads: Slots,
+    /// Bytes that uploads under way may take.
+    promised: Promised,
 }
 
 impl Files {
@@ -47,8 +51,8 @@ impl Files {
                 std::fs::remove_file(entry.path())?;
             }
         }
-        let uploads = Semaphore::new(limits.uploads);
-        Ok(Self { dir, store, limits, uploads })
+        let uploads = Slots::new(limits.uploads, limits.uploads_per_client);
+        Ok(Self { dir, store, limits, uploads, promised: Promised::default() })
     }
 
     /// The content of a file that the store knows, and its length.

@@ -1,6 +1,9 @@
 //! Taking a file in: hashed and written as it comes, whole or not at all.
 
+use super::room::Room;
 use super::{FileFault, Files, UNFINISHED};
+use crate::config::Limits;
+use crate::peer::Peer;
 use axum::body::{Body, HttpBody};
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -9,11 +12,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 use store::{FileRow, NewFile};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncWriteExt, BufWriter};
-use tokio::sync::SemaphorePermit;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 1 << 20;
@@ -25,24 +28,23 @@ pub(crate) struct Arrived {
     content: NamedTempFile,
     size: u64,
     sha256: String,
+    /// After the content, so that it outlasts that.
+    room: Room,
 }
 
 impl Files {
     /// Writes `body` to the disk. If the client hangs up meanwhile, nothing is left of it.
-    pub(crate) async fn receive(&self, body: Body) -> Result<Arrived, FileFault> {
-        let _permit = self.permit().await?;
-        let taken = self.store.files_size().await?;
-        let room = self.limits.files_total.saturating_sub(taken);
-        let limit = self.limits.file.min(room);
-        if body.size_hint().lower() > limit {
-            return Err(self.too_large(limit));
-        }
+    pub(crate) async fn receive(&self, body: Body, from: Peer) -> Result<Arrived, FileFault> {
+        let slot = self.uploads.take(from, self.limits.upload_queue).await;
+        let _slot = slot.ok_or(FileFault::Busy)?;
+        let mut room = self.room(body.size_hint().exact()).await?;
         let private = PermissionsExt::from_mode(0o600);
         let content =
             tempfile::Builder::new().prefix(UNFINISHED).permissions(private).tempfile_in(&self.dir)?;
         let file = tokio::fs::File::from_std(content.as_file().try_clone()?);
-        let (size, sha256) = self.write(body, file, limit).await?;
-        Ok(Arrived { content, size, sha256 })
+        let (size, sha256) = self.write(body, file, room.bytes()).await?;
+        room.shrink_to(size);
+        Ok(Arrived { content, size, sha256, room })
     }
 
     /// Makes an arrived file one that jobs may name: all of it, or nothing.
@@ -52,7 +54,7 @@ impl Files {
         name: String,
         modified_at: Timestamp,
     ) -> Result<FileRow, FileFault> {
-        let Arrived { content, size, sha256 } = arrived;
+        let Arrived { content, size, sha256, room: _room } = arrived;
         let id = new_id()?;
         let (path, dir) = (self.path(&id), self.dir.clone());
         let target = path.clone();
@@ -68,21 +70,20 @@ impl Files {
         }
     }
 
-    async fn permit(&self) -> Result<SemaphorePermit<'_>, FileFault> {
-        let permit = timeout(self.limits.upload_queue, self.uploads.acquire()).await;
-        permit.ok().and_then(Result::ok).ok_or(FileFault::Busy)
-    }
-
-    async fn write(&self, body: Body, file: tokio::fs::File, limit: u64) -> Result<(u64, String), FileFault> {
-        let slow = || FileFault::TooSlow { idle: self.limits.body_read, whole: self.limits.upload };
-        let end = Instant::now() + self.limits.upload;
+    async fn write(&self, body: Body, file: tokio::fs::File, room: u64) -> Result<(u64, String), FileFault> {
+        let Limits { body_read: idle, upload: whole, upload_rate: rate, .. } = self.limits;
+        let begun = Instant::now();
+        // Each byte buys time, so that nobody keeps a slot for a trickle.
+        let late = |size: u64| begun + whole.min(idle + Duration::from_secs(size / rate.max(1)));
+        let limit = room.min(self.limits.file);
         let mut file = BufWriter::with_capacity(BUFFER, file);
         let mut hash = Sha256::new();
         let mut size = 0;
         let mut body = body.into_data_stream();
         loop {
-            let soon = end.min(Instant::now() + self.limits.body_read);
-            let Some(chunk) = timeout_at(soon, body.next()).await.map_err(|_| slow())? else { break };
+            let soon = late(size).min(Instant::now() + idle);
+            let next = timeout_at(soon, body.next()).await;
+            let Some(chunk) = next.map_err(|_| FileFault::TooSlow { idle, rate, whole })? else { break };
             let chunk = chunk.map_err(|_| FileFault::Broken)?;
             size += chunk.len() as u64;
             if size > limit {

@@ -3,6 +3,7 @@
 use super::command::read_capped;
 use super::inflight::Group;
 use crate::body::{self, Chunk};
+use crate::slots::Slot;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -12,7 +13,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,7 @@ pub(crate) struct Transfer {
     /// How long either side may stand still.
     pub(crate) idle: Duration,
     /// Held as long as git runs.
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) slot: Slot,
 }
 
 /// Starts git and gives the body of its answer. Git is ended when the client goes away, stands still
@@ -58,12 +59,12 @@ async fn pump(
     transfer: Transfer,
     chunks: &mpsc::Sender<Chunk>,
 ) -> io::Result<()> {
-    let Transfer { request, max_request, idle, permit, .. } = transfer;
+    let Transfer { request, max_request, idle, slot, .. } = transfer;
     let complaints = read_capped(child.stderr.take());
     let ((), (), complaints) =
         tokio::try_join!(feed(stdin, request, max_request, idle), drain(stdout, idle, chunks), complaints)?;
     let status = child.wait().await?;
-    drop(permit);
+    drop(slot);
     if !status.success() {
         // Git has told the client already, in its own protocol.
         tracing::debug!(%status, said = super::command::cause(&complaints), "git upload-pack refused");

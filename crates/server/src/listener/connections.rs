@@ -4,30 +4,34 @@
 //! request to the end of its answer, and *idle* between two requests. Busy ones are left alone; of the
 //! others one gives way to each that comes when all places are taken. It is one of whoever holds most
 //! of them, so that nobody is crowded out by somebody else; of these a silent one rather than an idle
-//! one, and the oldest.
+//! one, and the oldest. As busy ones give no way, no host may have all places with those.
 
+use crate::peer::Peer;
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+/// One of so many places is kept free of one host's busy connections.
+const KEPT_FOR_OTHERS: usize = 4;
+
 /// All connections.
 pub(super) struct Connections {
     entries: Mutex<BTreeMap<u64, Entry>>,
     places: Arc<Semaphore>,
+    /// Busy ones of one host at most.
+    busy_per_peer: usize,
     /// A connection that could not give way before may be able to now.
     look_again: Notify,
 }
 
 struct Entry {
-    /// Where it comes from.
-    network: IpAddr,
+    peer: Peer,
     activity: Activity,
     /// It is asked to give way.
     asked: bool,
@@ -42,10 +46,11 @@ enum Activity {
 }
 
 impl Connections {
-    /// Room for so many.
-    pub(super) fn new(places: usize) -> Arc<Self> {
+    /// Room for so many, of which one host may have so many busy ones, but never all.
+    pub(super) fn new(places: usize, busy_per_peer: usize) -> Arc<Self> {
+        let busy_per_peer = busy_per_peer.min(places - places / KEPT_FOR_OTHERS);
         let (entries, look_again) = (Mutex::default(), Notify::new());
-        Arc::new(Self { entries, places: Arc::new(Semaphore::new(places)), look_again })
+        Arc::new(Self { entries, places: Arc::new(Semaphore::new(places)), busy_per_peer, look_again })
     }
 
     /// Makes room for another connection, or waits for it when all are busy.
@@ -63,10 +68,10 @@ impl Connections {
     }
 
     /// Another connection, which takes up its place until it is dropped.
-    pub(super) fn join(self: &Arc<Self>, peer: IpAddr, place: OwnedSemaphorePermit) -> Arc<Connection> {
+    pub(super) fn join(self: &Arc<Self>, peer: Peer, place: OwnedSemaphorePermit) -> Arc<Connection> {
         let leave = Arc::new(Notify::new());
         let entry = Entry {
-            network: network(peer),
+            peer,
             activity: Activity::Silent(Instant::now()),
             asked: false,
             leave: Arc::clone(&leave),
@@ -96,9 +101,9 @@ impl Connections {
 
 fn who_gives_way(entries: &BTreeMap<u64, Entry>) -> Option<u64> {
     let candidates = || entries.iter().filter(|(_, entry)| entry.activity != Activity::Busy);
-    let mut of_network: HashMap<IpAddr, u32> = HashMap::new();
+    let mut of_peer: HashMap<Peer, u32> = HashMap::new();
     for (_, entry) in candidates() {
-        *of_network.entry(entry.network).or_default() += 1;
+        *of_peer.entry(entry.peer).or_default() += 1;
     }
     let rank = |entry: &Entry| {
         let (silent, since) = match entry.activity {
@@ -106,17 +111,9 @@ fn who_gives_way(entries: &BTreeMap<u64, Entry>) -> Option<u64> {
             Activity::Idle(since) => (false, since),
             Activity::Busy => (false, Instant::now()),
         };
-        (of_network.get(&entry.network).copied(), silent, Reverse(since))
+        (of_peer.get(&entry.peer).copied(), silent, Reverse(since))
     };
     candidates().max_by_key(|(_, entry)| rank(entry)).map(|(id, _)| *id)
-}
-
-/// Whom an address belongs to: with version 6 a host has as many as it likes below one prefix.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 /// One connection.
@@ -128,10 +125,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A request has come. The connection is busy with it until the result is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
-        self.now(Activity::Busy);
-        Busy(Arc::clone(self))
+    /// A request has come. The connection is busy with it until the result is dropped. There is none if
+    /// its host has as many requests under way as one may.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<Busy> {
+        let mut entries = self.all.entries();
+        let peer = entries.get(&self.id)?.peer;
+        let busy = entries.values().filter(|entry| entry.peer == peer && entry.activity == Activity::Busy);
+        if busy.count() >= self.all.busy_per_peer {
+            return None;
+        }
+        entries.get_mut(&self.id)?.activity = Activity::Busy;
+        Some(Busy(Arc::clone(self)))
     }
 
     /// No request has ever come.
@@ -153,12 +157,6 @@ impl Connection {
             self.all.look_again.notify_one();
         }
     }
-
-    fn now(&self, activity: Activity) {
-        if let Some(entry) = self.all.entries().get_mut(&self.id) {
-            entry.activity = activity;
-        }
-    }
 }
 
 impl Drop for Connection {
@@ -173,13 +171,15 @@ pub(super) struct Busy(Arc<Connection>);
 impl Busy {
     /// Keeps the connection busy until all of the body was sent.
     pub(super) const fn with(self, body: Body) -> BusyBody {
-        BusyBody { body, _busy: self }
+        BusyBody { body, _busy: Some(self) }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.now(Activity::Idle(Instant::now()));
+        if let Some(entry) = self.0.all.entries().get_mut(&self.0.id) {
+            entry.activity = Activity::Idle(Instant::now());
+        }
         self.0.all.look_again.notify_one();
     }
 }
@@ -187,7 +187,14 @@ impl Drop for Busy {
 /// The body of an answer.
 pub(super) struct BusyBody {
     body: Body,
-    _busy: Busy,
+    _busy: Option<Busy>,
+}
+
+impl BusyBody {
+    /// The body of a refusal. Whoever does not take it is as good as silent.
+    pub(super) fn of_refusal(text: &'static str) -> Self {
+        Self { body: Body::from(text), _busy: None }
+    }
 }
 
 impl HttpBody for BusyBody {
@@ -217,7 +224,7 @@ mod tests {
 
     async fn join(all: &Arc<Connections>, peer: &str) -> Arc<Connection> {
         let place = all.place().await.unwrap();
-        all.join(peer.parse().unwrap(), place)
+        all.join(Peer::of(peer.parse().unwrap()), place)
     }
 
     fn chosen(all: &Connections) -> Option<u64> {
@@ -226,19 +233,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_holds_most_gives_way_first_silent_before_idle_and_oldest_first() {
-        let all = Connections::new(9);
+        let all = Connections::new(9, 9);
         let step = || tokio::time::advance(Duration::from_secs(1));
         let other = join(&all, "10.0.0.2").await;
         step().await;
         let idle = join(&all, "10.0.0.1").await;
-        drop(idle.begin());
+        drop(idle.begin().unwrap());
         step().await;
         let silent = join(&all, "10.0.0.1").await;
         step().await;
         let younger = join(&all, "10.0.0.1").await;
         step().await;
         let busy = join(&all, "10.0.0.1").await;
-        let request = busy.begin();
+        let request = busy.begin().unwrap();
         assert_eq!(chosen(&all), Some(silent.id));
         drop(silent);
         assert_eq!(chosen(&all), Some(younger.id));
@@ -253,15 +260,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn no_host_is_busy_on_all_places() {
+        for (places, limit, share) in [(8, 100, 6), (8, 2, 2), (2, 100, 2), (1, 100, 1)] {
+            let all = Connections::new(places, limit);
+            let mut connections = Vec::new();
+            for _ in 0..places {
+                connections.push(join(&all, "10.0.0.1").await);
+            }
+            let mut requests: Vec<_> = connections.iter().filter_map(Connection::begin).collect();
+            assert_eq!(requests.len(), share, "of {places}");
+            requests.pop();
+            assert!(connections[0].begin().is_some(), "another one has ended");
+        }
+        let all = Connections::new(2, 1);
+        let (one, other) = (join(&all, "10.0.0.1").await, join(&all, "10.0.0.2").await);
+        let requests = (one.begin(), other.begin());
+        assert!(requests.0.is_some() && requests.1.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_was_asked_and_became_busy_stays_and_another_goes() {
-        let all = Connections::new(2);
+        let all = Connections::new(2, 2);
         let (one, two) = (join(&all, "10.0.0.1").await, join(&all, "10.0.0.1").await);
         let coming = {
             let all = Arc::clone(&all);
             tokio::spawn(async move { join(&all, "10.0.0.3").await })
         };
         tokio::task::yield_now().await;
-        let request = one.begin();
+        let request = one.begin().unwrap();
         // It was asked, but its next request was faster.
         let stays = tokio::time::timeout(Duration::from_secs(1), one.gives_way()).await;
         assert!(stays.is_err(), "a busy connection gave way");
@@ -269,14 +295,5 @@ mod tests {
         drop(two);
         coming.await.unwrap();
         drop(request);
-    }
-
-    #[test]
-    fn all_addresses_of_a_prefix_are_one_host() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2:ffff::1"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
-        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
     }
 }

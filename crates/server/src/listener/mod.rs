@@ -5,11 +5,13 @@ mod files;
 
 use crate::config::Limits;
 use crate::delivery::{Flushing, Unflushed};
+use crate::peer::Peer;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use connections::{BusyBody, Connection, Connections};
-use http::Uri;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `stop`, then lets requests under way finish within the grace period.
 pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits, stop: CancellationToken) {
-    let connections = Connections::new(files::affordable(limits.connections));
+    let connections = Connections::new(files::affordable(limits.connections), limits.requests_per_client);
     let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
     // The implementation counts the time between two requests as part of the second one's head.
@@ -51,10 +53,11 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
             }
         };
         let Some(place) = place else { continue };
-        let connection = connections.join(peer.ip(), place);
+        let peer = Peer::of(peer.ip());
+        let connection = connections.join(peer, place);
         let unflushed = Unflushed::default();
         let socket = TokioIo::new(Flushing::new(prepare(stream), unflushed.clone()));
-        let service = service(router.clone(), Arc::clone(&connection), unflushed);
+        let service = service(router.clone(), peer, Arc::clone(&connection), unflushed);
         let served = graceful.watch(http.serve_connection(socket, service));
         tokio::spawn(attend(served, connection, limits.first_head));
     }
@@ -98,16 +101,32 @@ fn prepare(stream: TcpStream) -> TcpStream {
 
 fn service(
     router: Router,
+    peer: Peer,
     connection: Arc<Connection>,
     unflushed: Unflushed,
 ) -> impl HttpService<Incoming, ResBody = BusyBody, Error = Infallible, Future: Send> {
     service_fn(move |request: http::Request<Incoming>| {
         let busy = connection.begin();
         let mut request = without_trailing_slash(request.map(Body::new));
+        request.extensions_mut().insert(peer);
         request.extensions_mut().insert(unflushed.clone());
         let answer = router.clone().oneshot(request);
-        async move { Ok::<_, Infallible>(answer.await?.map(|body| busy.with(body))) }
+        async move {
+            match busy {
+                Some(busy) => Ok::<_, Infallible>(answer.await?.map(|body| busy.with(body))),
+                None => Ok(too_busy()),
+            }
+        }
     })
+}
+
+/// The refusal of one request too many. The connection ends with it, unread body and all.
+fn too_busy() -> http::Response<BusyBody> {
+    let mut answer =
+        http::Response::new(BusyBody::of_refusal("too many requests of this client at one time\n"));
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// Stock peers may end a path with a slash; to the router that is another path.

@@ -5,9 +5,10 @@ use super::problem::Refusal;
 use super::views;
 use crate::api::FileView;
 use crate::app::App;
-use axum::Json;
+use crate::peer::Peer;
 use axum::body::Body;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -28,6 +29,7 @@ pub(super) struct About {
 /// `POST /files`: the body is the file. If the client hangs up meanwhile, nothing is kept.
 pub(super) async fn upload(
     State(app): State<App>,
+    Extension(from): Extension<Peer>,
     Parameters(About { name, modified_at }): Parameters<About>,
     headers: HeaderMap,
     body: Body,
@@ -42,7 +44,7 @@ pub(super) async fn upload(
         let detail = "a file is kept as it comes: send it without Content-Encoding";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded_file", title, detail));
     }
-    let arrived = app.files.receive(body).await?;
+    let arrived = app.files.receive(body, from).await?;
     let modified_at = modified_at.unwrap_or_else(|| app.clock.now());
     let running = app.clone();
     let row = app.see_through(async move { running.files.keep(arrived, name, modified_at).await }).await??;

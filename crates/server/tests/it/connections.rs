@@ -160,3 +160,31 @@ async fn nobody_is_crowded_out_by_another_host() {
     ask(&mut modest).await.expect("the oldest of all, but the only one of its host");
     assert!(is_closed(&mut greedy[0]).await);
 }
+
+#[tokio::test]
+async fn a_host_that_is_busy_on_all_it_gets_keeps_nobody_out() {
+    let harness = Harness::start_with(|config| config.limits.connections = 8).await;
+    let id = harness.submit(&job()).await;
+    // Each of these is busy for as long as it likes.
+    let mut followers = Vec::new();
+    let mut refused = 0;
+    for _ in 0..8 {
+        let request = harness.api(Method::GET, &format!("/jobs/{id}/logs/stream")).send();
+        let answer = tokio::time::timeout(PROMPT, request).await.expect("an answer").unwrap();
+        match answer.status().as_u16() {
+            200 => followers.push(answer),
+            status => {
+                assert_eq!(status, 503, "{}", answer.text().await.unwrap());
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((followers.len(), refused), (6, 2));
+    let mut other = connect_from(&harness, "127.0.0.2").await;
+    tokio::time::timeout(PROMPT, ask(&mut other)).await.expect("an answer").unwrap();
+    drop(followers.pop());
+    let begun = Instant::now();
+    while told(harness.client.get(harness.url("/healthz"))).await.0 != 200 {
+        assert!(begun.elapsed() < PROMPT, "one of its requests has ended");
+    }
+}

@@ -14,6 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use wire::Job;
 
+const KIB: u64 = 1 << 10;
 const LAST_CHANGE: &str = "2001-02-03T04:05:06.789Z";
 
 fn upload(harness: &Harness, body: impl Into<reqwest::Body>) -> RequestBuilder {
@@ -140,29 +141,30 @@ async fn a_job_reads_its_own_files_and_no_others() {
 #[tokio::test]
 async fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let harness = Harness::start_with(|config| {
-        (config.limits.file, config.limits.files_total, config.limits.job_files) = (100, 150, 120);
+        (config.limits.file, config.limits.files_total, config.limits.job_files) =
+            (100 * KIB, 170 * KIB, 120 * KIB);
     })
     .await;
-    let chunked =
-        || reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, String>("x".repeat(101))]));
-    for body in [reqwest::Body::from("x".repeat(101)), chunked()] {
+    let large = || "x".repeat(101 << 10);
+    let chunked = || reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, String>(large())]));
+    for body in [reqwest::Body::from(large()), chunked()] {
         let (status, code, detail) = problem(upload(&harness, body)).await;
         assert_eq!((status, code.as_str()), (413, "file_too_large"), "{detail}");
-        assert!(detail.contains("100 bytes"), "{detail}");
+        assert!(detail.contains("102400 bytes"), "{detail}");
     }
     assert_eq!(kept(&harness), [""; 0]);
-    let first = uploaded(&harness, "x".repeat(100)).await["id"].as_str().unwrap().to_owned();
-    for body in [reqwest::Body::from("x".repeat(51)), chunked()] {
+    let first = uploaded(&harness, "x".repeat(100 << 10)).await["id"].as_str().unwrap().to_owned();
+    for body in [reqwest::Body::from("x".repeat(71 << 10)), chunked()] {
         let (status, code, detail) = problem(upload(&harness, body)).await;
         assert_eq!((status, code.as_str()), (507, "files_full"), "{detail}");
     }
-    let second = uploaded(&harness, "x".repeat(50)).await["id"].as_str().unwrap().to_owned();
+    let second = uploaded(&harness, "x".repeat(50 << 10)).await["id"].as_str().unwrap().to_owned();
     assert_eq!(kept(&harness).len(), 2);
 
     let both = with_upload(with_upload(job(), "a", &first), "b", &second);
     let (status, code, detail) = problem(harness.api(Method::POST, "/jobs").json(&both)).await;
     assert_eq!((status, code.as_str()), (422, "invalid_job"));
-    assert!(detail.contains("150 bytes") && detail.contains("120"), "{detail}");
+    assert!(detail.contains("153600 bytes") && detail.contains("122880"), "{detail}");
     let unknown = with_upload(job(), "a", &"0".repeat(32));
     let (status, code, detail) = problem(harness.api(Method::POST, "/jobs").json(&unknown)).await;
     assert_eq!((status, code.as_str()), (422, "unknown_file"), "{detail}");
@@ -247,6 +249,75 @@ async fn more_uploads_than_allowed_wait_and_are_told() {
     drop(first);
     until_nothing_is_kept(&harness).await;
     uploaded(&harness, "x").await;
+}
+
+/// Another client: the same token, from another host of the loopback network.
+fn from_elsewhere() -> reqwest::Client {
+    let builder = reqwest::Client::builder().no_proxy();
+    builder.local_address(std::net::IpAddr::from([127, 0, 0, 2])).build().unwrap()
+}
+
+#[tokio::test]
+async fn one_client_leaves_room_for_the_uploads_of_another() {
+    use secrecy::ExposeSecret;
+    let harness = Harness::start_with(|config| {
+        (config.limits.uploads, config.limits.uploads_per_client) = (2, 1);
+        config.limits.upload_queue = Duration::from_millis(50);
+    })
+    .await;
+    let _first = half_an_upload(&harness).await;
+    let (status, code, _) = problem(upload(&harness, "x")).await;
+    assert_eq!((status, code.as_str()), (503, "too_many_uploads"));
+    let other = from_elsewhere().post(harness.url("/api/v1/files?name=x"));
+    let token = harness.server.api_token().expose_secret();
+    assert_eq!(told(other.bearer_auth(token).body("x")).await.0, 201);
+}
+
+#[tokio::test]
+async fn an_upload_that_trickles_gives_up_its_slot() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.body_read, config.limits.upload_rate) = (Duration::from_secs(1), 1 << 20);
+    })
+    .await;
+    let drops = futures_util::stream::unfold((), async |()| {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Some((Ok::<_, String>("x"), ()))
+    });
+    let refused = problem(upload(&harness, reqwest::Body::wrap_stream(drops)));
+    let (status, code, detail) = tokio::time::timeout(Duration::from_secs(20), refused).await.unwrap();
+    assert_eq!((status, code.as_str()), (408, "body_too_slow"));
+    assert!(detail.contains("1048576 bytes a second"), "{detail}");
+    assert_eq!(kept(&harness), [""; 0]);
+}
+
+#[tokio::test]
+async fn files_of_no_size_are_bounded_in_number() {
+    let room = 3 * store::FILE_CHARGE;
+    let harness = Harness::start_with(|config| config.limits.files_total = room).await;
+    for _ in 0..3 {
+        uploaded(&harness, "").await;
+    }
+    let (status, code, detail) = problem(upload(&harness, "")).await;
+    assert_eq!((status, code.as_str()), (507, "files_full"));
+    assert!(detail.contains("196608 bytes, each at least 65536"), "{detail}");
+}
+
+#[tokio::test]
+async fn uploads_under_way_can_not_outgrow_all_room_together() {
+    let room = 2 * store::FILE_CHARGE - 1;
+    let harness = Harness::start_with(|config| config.limits.files_total = room).await;
+    let under_way = half_an_upload(&harness).await;
+    for body in [
+        reqwest::Body::from("x"),
+        reqwest::Body::wrap_stream(futures_util::stream::pending::<Result<&str, String>>()),
+    ] {
+        let (status, code, _) = problem(upload(&harness, body)).await;
+        assert_eq!((status, code.as_str()), (507, "files_full"));
+    }
+    drop(under_way);
+    until_nothing_is_kept(&harness).await;
+    uploaded(&harness, "x").await;
+    assert_eq!(problem(upload(&harness, "x")).await.0, 507, "it is kept, and counts once");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::database::Durability;
 use super::statements::statements;
 use super::values::{micros, timestamp};
 use crate::error::StoreError;
-use crate::model::{FileRow, NewFile};
+use crate::model::{FILE_CHARGE, FileRow, NewFile};
 use jiff::Timestamp;
 use jobs::{FileSpec, JobId};
 use sqlx::SqliteConnection;
@@ -19,7 +19,7 @@ statements! {
     BY_ID = "SELECT id, name, size, sha256, modified_at, uploaded_at FROM files WHERE id = ?";
     OF_JOB = "SELECT id, name, size, sha256, modified_at, uploaded_at FROM files \
               JOIN job_files ON job_files.file = files.id WHERE job_files.job = ? AND files.id = ?";
-    SIZE = "SELECT COALESCE(SUM(size), 0) FROM files";
+    SIZE = "SELECT COALESCE(SUM(MAX(size, ?)), 0) FROM files";
     KEEP = "INSERT INTO job_files (job, file) SELECT ?1, id FROM files WHERE id = ?2";
     UNUSED = "SELECT id FROM files WHERE uploaded_at < ?1 AND NOT EXISTS ( \
                   SELECT 1 FROM job_files JOIN jobs ON jobs.id = job_files.job \
@@ -60,7 +60,8 @@ pub(super) async fn of_job(store: &SqliteStore, job: JobId, id: &str) -> Result<
 }
 
 pub(super) async fn size(store: &SqliteStore) -> Result<u64, StoreError> {
-    let size: i64 = sqlx::query_scalar(SIZE).fetch_one(store.database.readers()).await?;
+    let size: i64 =
+        sqlx::query_scalar(SIZE).bind(FILE_CHARGE.cast_signed()).fetch_one(store.database.readers()).await?;
     Ok(size.unsigned_abs())
 }
 

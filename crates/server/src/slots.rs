@@ -1,0 +1,87 @@
+//! Work of which only so much may go on at one time, and of that only a part for any one client.
+
+use crate::peer::Peer;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Slots for one kind of work.
+pub(crate) struct Slots {
+    all: Arc<Semaphore>,
+    per_client: usize,
+    /// The shares of those who have a slot or wait for one.
+    shares: Mutex<HashMap<Peer, Weak<Semaphore>>>,
+}
+
+/// A slot, held until it is dropped.
+pub(crate) struct Slot {
+    _of_all: OwnedSemaphorePermit,
+    /// It also keeps the share that it is from.
+    _of_client: OwnedSemaphorePermit,
+}
+
+impl Slots {
+    /// So many slots for all clients together, and for each of them.
+    pub(crate) fn new(all: usize, per_client: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), per_client, shares: Mutex::default() }
+    }
+
+    /// A slot for `client`, or none if there is none within `wait`. Whoever waits for one of its own
+    /// keeps nobody else waiting.
+    pub(crate) async fn take(&self, client: Peer, wait: Duration) -> Option<Slot> {
+        let share = self.share(client);
+        let slot = async {
+            let of_client = share.acquire_owned().await.ok()?;
+            let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+            Some(Slot { _of_all: of_all, _of_client: of_client })
+        };
+        timeout(wait, slot).await.ok().flatten()
+    }
+
+    fn share(&self, client: Peer) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.retain(|_, share| share.strong_count() > 0);
+        if let Some(share) = shares.get(&client).and_then(Weak::upgrade) {
+            return share;
+        }
+        let share = Arc::new(Semaphore::new(self.per_client));
+        shares.insert(client, Arc::downgrade(&share));
+        share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(5);
+
+    fn client(last: u8) -> Peer {
+        Peer::of([10, 0, 0, last].into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_gets_all_slots_and_nothing_is_kept_of_who_left() {
+        let slots = Slots::new(3, 2);
+        let first = slots.take(client(1), WAIT).await.expect("a first one");
+        let second = slots.take(client(1), WAIT).await.expect("a second one");
+        assert!(slots.take(client(1), WAIT).await.is_none(), "one client took all");
+        let other = slots.take(client(2), WAIT).await.expect("one is left for somebody else");
+        assert!(slots.take(client(2), WAIT).await.is_none(), "there are three");
+        drop(first);
+        assert!(slots.take(client(2), WAIT).await.is_some());
+        drop((second, other));
+        assert!(slots.take(client(3), WAIT).await.is_some());
+        assert_eq!(slots.shares.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_its_own_share_stands_in_nobodys_way() {
+        let slots = Slots::new(2, 1);
+        let _first = slots.take(client(1), WAIT).await.expect("a slot");
+        let (greedy, other) = tokio::join!(slots.take(client(1), WAIT), slots.take(client(2), WAIT));
+        assert!(greedy.is_none() && other.is_some());
+    }
+}
