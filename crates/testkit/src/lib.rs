@@ -1,5 +1,5 @@
-//! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a private authority, a
-//! scripted stock instance, loud skips.
+//! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a registry, a private
+//! authority, a scripted stock instance, loud skips.
 //!
 //! Invariant: a development dependency only.
 
@@ -7,6 +7,7 @@ mod clock;
 mod disk;
 mod engine;
 pub mod image;
+pub mod registry;
 mod skip;
 pub mod stock_server;
 pub mod tls;

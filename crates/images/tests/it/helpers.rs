@@ -1,7 +1,7 @@
 //! The Docker configuration of the executor's own user, with real helper programs.
 
 use crate::fake::Fake;
-use crate::real::{PASSWORD, Registry, Setup, USER, example};
+use crate::real::example;
 use crate::support::{Place, told};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use testkit::registry::{PASSWORD, Registry, Setup, USER};
 
 /// A home with a Docker configuration and helpers.
 struct Home(TempDir);

@@ -1,12 +1,13 @@
 //! Mirrors of Docker Hub, which here is a registry of the test's own.
 
 use crate::fake::Fake;
-use crate::real::{PASSWORD, Registry, Setup, USER, example};
+use crate::real::{Known as _, example};
 use crate::support::{Place, Told, reference, told};
 use axum::http::{HeaderMap, StatusCode};
 use images::{Image, ImageError, Login, Mirror, Options, RegistryCredentials};
 use std::net::TcpListener;
 use testkit::image::{Archive, Layer, digest};
+use testkit::registry::{PASSWORD, Registry, Setup, USER};
 
 const IMAGE: &str = "team/tool:1";
 /// What a Docker configuration calls Docker Hub.

@@ -1,12 +1,13 @@
 //! Nobody gets a stranger's image from the store without showing that they may pull it.
 
 use crate::fake::Fake;
-use crate::real::{PASSWORD, Registry, Setup, example};
+use crate::real::{Known as _, example};
 use crate::support::{Place, Told, reference, told};
 use crate::tokens::TokenServer;
 use axum::http::{HeaderMap, StatusCode};
 use images::{Image, ImageError, Login, RegistryCredentials};
 use testkit::image::{Archive, Layer, digest};
+use testkit::registry::{PASSWORD, Registry, Setup};
 
 fn nobody() -> RegistryCredentials {
     RegistryCredentials::default()
@@ -59,7 +60,7 @@ async fn a_private_image_in_the_store_is_for_those_who_may_pull_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_tenant_has_its_own_repository() {
     let tokens = TokenServer::start(&[("john:secret", "john/tool"), ("mary:secret", "mary/tool")]).await;
-    let setup = Setup { tokens: Some(&tokens), ..Setup::default() };
+    let setup = Setup { tokens: Some(tokens.for_registry()), ..Setup::default() };
     let Some(registry) = Registry::start("each_tenant_has_its_own_repository", &setup) else { return };
     registry.push("john/tool:1", &example());
     registry.push("mary/tool:1", &example());

@@ -1,10 +1,11 @@
 //! Pulling from a real registry.
 
-use crate::real::{PASSWORD, Registry, Setup, example};
+use crate::real::{Known as _, example};
 use crate::support::{Place, reference, told};
 use crate::tokens::TokenServer;
 use images::{ImageError, Login, Options, RegistryCredentials};
 use std::fs;
+use testkit::registry::{PASSWORD, Registry, Setup};
 use testkit::tls::Authority;
 use tls::{Places, Roots};
 
@@ -69,7 +70,7 @@ async fn user_and_password() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_that_open_one_repository() {
     let tokens = TokenServer::start(&[("john:secret", "team/a")]).await;
-    let setup = Setup { tokens: Some(&tokens), ..Setup::default() };
+    let setup = Setup { tokens: Some(tokens.for_registry()), ..Setup::default() };
     let Some(registry) = Registry::start("tokens_that_open_one_repository", &setup) else { return };
     registry.push("team/a:1", &example());
     registry.push("team/b:1", &example());

@@ -1,6 +1,5 @@
 //! A fake token server for the real registry, which has none of its own: who may pull what.
 
-use crate::real::{PASSWORD, USER};
 use axum::Json;
 use axum::Router;
 use axum::extract::{Query, State};
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use testkit::registry::{PASSWORD, Tokens, USER};
 
 /// Gives tokens on loopback. The usual user may do all; others may pull what they are said to.
 pub(crate) struct TokenServer {
@@ -55,14 +55,9 @@ impl TokenServer {
         Self { realm: format!("http://{address}/token"), certificate: certificate.pem() }
     }
 
-    /// Where tokens are.
-    pub(crate) fn realm(&self) -> &str {
-        &self.realm
-    }
-
-    /// What they are checked by.
-    pub(crate) fn certificate(&self) -> &str {
-        &self.certificate
+    /// What a registry must know of it.
+    pub(crate) fn for_registry(&self) -> Tokens<'_> {
+        Tokens { realm: &self.realm, certificate: &self.certificate }
     }
 }
 

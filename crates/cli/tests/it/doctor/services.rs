@@ -1,10 +1,9 @@
 //! Engines and registries beside the host.
 
 use super::{Examined, Patient, seen};
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use testkit::registry::{Registry, Setup};
 use testkit::{Engine, EngineKind};
 
 #[test]
@@ -46,44 +45,11 @@ fn an_engine_that_runs_the_jobs_is_looked_at_as_an_agent_does() {
     assert!(seen(examined.one("engine.runtime", "fatal")).contains("nosuch"));
 }
 
-/// Debian's registry, ended when it is dropped.
-struct Registry(Child, String, #[expect(dead_code, reason = "its files")] tempfile::TempDir);
-
-impl Registry {
-    fn start(test: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (config, data) = (dir.path().join("config.yml"), dir.path().join("data"));
-        let text = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
-            data.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("/usr/bin/docker-registry");
-        command.arg("serve").arg(&config).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
-        let Ok(mut process) = command.spawn() else {
-            testkit::missing_part(test, "docker-registry");
-            return None;
-        };
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.contains("listening on")), "the registry starts");
-        // It must be able to go on writing.
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self(process, format!("http://127.0.0.1:{port}"), dir))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn mirrors_are_asked_each() {
-    let Some(registry) = Registry::start("mirrors_are_asked_each") else { return };
-    let mirrors = format!("{},http://127.0.0.1:1", registry.1);
+    let Some(registry) = Registry::start("mirrors_are_asked_each", &Setup::default()) else { return };
+    let address = format!("http://{}", registry.address);
+    let mirrors = format!("{address},http://127.0.0.1:1");
     let examined = Patient::new().with("EXECUTOR_DOCKER_REGISTRY_MIRROR_URL", mirrors).examined();
     let found = examined.found("registry.answer");
     let severity = |address: &str| {
@@ -91,7 +57,7 @@ fn mirrors_are_asked_each() {
         finding["severity"].as_str().unwrap()
     };
     assert_eq!(found.len(), 2, "{}", examined.text());
-    assert_eq!(severity(&registry.1), "ok");
+    assert_eq!(severity(&address), "ok");
     assert_eq!(severity("http://127.0.0.1:1 "), "warning");
 }
 

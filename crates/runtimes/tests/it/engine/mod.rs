@@ -9,6 +9,5 @@ mod overhead;
 mod plain_user;
 mod preflight;
 mod pull;
-mod registry;
 
 pub(crate) use bench::run;

@@ -1,15 +1,25 @@
 //! Images that the engine pulls, from real registries.
 
 use super::bench::{run, run_on};
-use super::registry::{PASSWORD, Registry};
 use crate::harness::{Bench, Kept, TestSandbox, step};
-use images::{ImageError, Mirror, Progress, RegistryCredentials};
+use images::{ImageError, Login, Mirror, Progress, RegistryCredentials};
 use runtimes::{Cause, Exit, ExitStatus, Limits, Output, RuntimeError, SandboxSpec, Step, Stream};
 use std::io;
 use std::sync::Mutex;
 use testkit::image::{Archive, Layer};
+use testkit::registry::{PASSWORD, Registry, Setup, USER};
 use testkit::{Engine, EngineKind};
 use tokio_util::sync::CancellationToken;
+
+/// A registry that the engine reaches; `None` when a part is missing.
+fn registry(test: &str, engine: &Engine, password: bool) -> Option<Registry> {
+    Registry::start(test, &Setup { password, network_of: Some(engine), ..Setup::default() })
+}
+
+/// Credentials for it with this password.
+fn login(registry: &Registry, password: &str) -> RegistryCredentials {
+    RegistryCredentials::of_logins([(registry.address.clone(), Login::password(USER, password))])
+}
 
 /// Keeps what is said of a pull besides.
 #[derive(Default)]
@@ -73,13 +83,10 @@ async fn ask_with(
 #[test]
 fn an_image_is_pulled_once_and_stays_what_it_was() {
     let name = "engine::pull::an_image_is_pulled_once_and_stays_what_it_was";
-    if !Registry::is_here(name) {
-        return;
-    }
     run(name, EngineKind::Docker, async |bench| {
-        let registry = Registry::start(bench.engine(), false);
+        let Some(registry) = registry(name, bench.engine(), false) else { return };
         let image_name = registry.name("team/tool:1");
-        registry.push(bench.engine(), "team/tool:1", &image(&format!("first {}", registry.address)));
+        registry.push("team/tool:1", &image(&format!("first {}", registry.address)));
         let mut sandbox = open(bench, RegistryCredentials::default()).await;
         let (exit, mark, lines) = ask(&mut sandbox, &image_name).await.unwrap();
         assert_eq!(
@@ -90,7 +97,7 @@ fn an_image_is_pulled_once_and_stays_what_it_was() {
         let last = lines.last().unwrap();
         assert!(last.starts_with(&format!("pulled {image_name} as sha256:")) && lines.len() < 8, "{lines:?}");
         // The tag moves; what is here already is what a job gets, without a question.
-        registry.push(bench.engine(), "team/tool:1", &image("second"));
+        registry.push("team/tool:1", &image("second"));
         let (_, mark, lines) = ask(&mut sandbox, &image_name).await.unwrap();
         assert!(mark.starts_with("first") && lines.is_empty(), "{lines:?}");
         sandbox.close().await;
@@ -100,12 +107,9 @@ fn an_image_is_pulled_once_and_stays_what_it_was() {
 #[test]
 fn what_can_not_be_had_is_told_apart() {
     let name = "engine::pull::what_can_not_be_had_is_told_apart";
-    if !Registry::is_here(name) {
-        return;
-    }
     run(name, EngineKind::Docker, async |bench| {
-        let registry = Registry::start(bench.engine(), false);
-        registry.push(bench.engine(), "team/there:1", &image("x"));
+        let Some(registry) = registry(name, bench.engine(), false) else { return };
+        registry.push("team/there:1", &image("x"));
         let refused = async |image: &str| {
             let refused = ask_with(bench, image, RegistryCredentials::default()).await;
             match refused {
@@ -127,25 +131,22 @@ fn what_can_not_be_had_is_told_apart() {
 #[test]
 fn a_private_image_is_for_those_who_may_pull_it() {
     let name = "engine::pull::a_private_image_is_for_those_who_may_pull_it";
-    if !Registry::is_here(name) {
-        return;
-    }
     run(name, EngineKind::Docker, async |bench| {
-        let registry = Registry::start(bench.engine(), true);
-        registry.push(bench.engine(), "team/secret:1", &image(&format!("secret {}", registry.address)));
+        let Some(registry) = registry(name, bench.engine(), true) else { return };
+        registry.push("team/secret:1", &image(&format!("secret {}", registry.address)));
         let image_name = registry.name("team/secret:1");
         let none = RegistryCredentials::default;
-        for credentials in [none(), registry.credentials("wrong")] {
+        for credentials in [none(), login(&registry, "wrong")] {
             let refused = ask_with(bench, &image_name, credentials).await;
             assert!(
                 matches!(refused, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))),
                 "{refused:?}"
             );
         }
-        let good = || registry.credentials(PASSWORD);
+        let good = || login(&registry, PASSWORD);
         assert!(ask_with(bench, &image_name, good()).await.unwrap().starts_with("secret"));
         // The engine has it now, which is nothing to those who may not.
-        for credentials in [none(), registry.credentials("wrong")] {
+        for credentials in [none(), login(&registry, "wrong")] {
             let refused = ask_with(bench, &image_name, credentials).await;
             assert!(
                 matches!(refused, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))),
@@ -164,14 +165,11 @@ fn a_private_image_is_for_those_who_may_pull_it() {
 #[test]
 fn what_anyone_may_pull_is_everyones() {
     let name = "engine::pull::what_anyone_may_pull_is_everyones";
-    if !Registry::is_here(name) {
-        return;
-    }
     run(name, EngineKind::Docker, async |bench| {
-        let registry = Registry::start(bench.engine(), false);
-        registry.push(bench.engine(), "team/open:1", &image(&format!("open {}", registry.address)));
+        let Some(registry) = registry(name, bench.engine(), false) else { return };
+        registry.push("team/open:1", &image(&format!("open {}", registry.address)));
         let image_name = registry.name("team/open:1");
-        ask_with(bench, &image_name, registry.credentials("anything")).await.unwrap();
+        ask_with(bench, &image_name, login(&registry, "anything")).await.unwrap();
         drop(registry);
         // Nobody is left to be asked.
         ask_with(bench, &image_name, RegistryCredentials::default()).await.unwrap();
@@ -181,10 +179,9 @@ fn what_anyone_may_pull_is_everyones() {
 #[test]
 fn a_mirror_is_asked_first_and_passed_over_when_it_fails() {
     let name = "engine::pull::a_mirror_is_asked_first_and_passed_over_when_it_fails";
-    let there = Registry::is_here(name);
-    let Some(engine) = Engine::shared(name, EngineKind::Docker).filter(|_| there) else { return };
-    let mirror = Registry::start(&engine, false);
-    mirror.push(&engine, "library/mirrored-tool:1", &image(&format!("mirrored {}", mirror.address)));
+    let Some(engine) = Engine::shared(name, EngineKind::Docker) else { return };
+    let Some(mirror) = registry(name, &engine, false) else { return };
+    mirror.push("library/mirrored-tool:1", &image(&format!("mirrored {}", mirror.address)));
     let mirrors = format!("http://127.0.0.1:1,http://{}", mirror.address);
     let change =
         |options: &mut runtimes::docker::DockerOptions| options.mirrors = Mirror::list(&mirrors).unwrap();
