@@ -11,6 +11,7 @@ mod doctor;
 mod engine;
 mod files;
 mod hostile;
+mod images_kept;
 mod leftovers;
 mod links;
 mod secrets;
