@@ -1,7 +1,9 @@
 //! What an agent is told. Whoever reads the environment fills this in.
 
+use crate::monitor::Monitor;
 use images::DockerConfig;
 use secrecy::SecretString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tls::Roots;
@@ -26,6 +28,15 @@ pub struct Announced {
     pub memory: String,
     /// Disk, such as `20G`; empty is left out.
     pub disk: String,
+}
+
+/// Who tells metrics that heartbeats carry besides our own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exporters {
+    /// The base URL of a node exporter, without `/metrics`.
+    pub node: Option<Url>,
+    /// The base URL of the exporter proxy on the registry's machine.
+    pub registry: Option<Url>,
 }
 
 /// Everything an agent needs to know.
@@ -75,6 +86,12 @@ pub struct AgentConfig {
     pub keep_workspaces: bool,
     /// What heartbeats tell of this host.
     pub telemetry: Telemetry,
+    /// Where to answer questions about health and to tell metrics; `None` for nowhere.
+    pub health: Option<SocketAddr>,
+    /// Whose metrics heartbeats carry besides our own.
+    pub exporters: Exporters,
+    /// What the agent shows of itself. Keep a clone to look at it.
+    pub monitor: Monitor,
     /// How long the control plane is asked to hold a dequeue that would find nothing.
     pub long_poll: Duration,
     /// The most bytes of text of one log entry.
@@ -118,12 +135,20 @@ impl AgentConfig {
             docker_config: None,
             keep_workspaces: false,
             telemetry: Telemetry::default(),
+            health: None,
+            exporters: Exporters::default(),
+            monitor: Monitor::default(),
             long_poll: Duration::from_secs(20),
             log_cap: DEFAULT_LOG_CAP,
             heartbeat_interval: Duration::from_secs(5),
             clone_patience: Duration::from_mins(5),
             patience: Duration::from_mins(10),
         }
+    }
+
+    /// The documented name of all queues together, for metrics.
+    pub(crate) fn all_queues(&self) -> String {
+        self.queues.join("_")
     }
 
     /// The queue that calls about a job go to. A job of a multi-queue dequeue names its own; `None`

@@ -5,9 +5,11 @@ use crate::config::AgentConfig;
 use crate::error::{Summary, chain};
 use crate::host_disk::{Floor, HostDisk};
 use crate::job::{self, Assigned, JobStop, StopCause, Surroundings};
+use crate::monitor::Monitor;
 use crate::random;
 use crate::running::{RunningJob, RunningSet};
 use crate::timeline::Timeline;
+use crate::watched::Watched;
 use jobs::EndReason;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub(crate) async fn take_jobs(
     let closing = close_in_time(around.api.config(), &drain);
     let mut taker = Taker::new(around, running);
     taker.take_until(&closing.token).await;
+    taker.monitor().health().drains();
     info!(running = taker.running.snapshot().len(), "no more jobs are taken");
     taker.finish().await
 }
@@ -109,11 +112,14 @@ impl Taker {
 
     /// Asks once, and starts what comes.
     async fn turn(&mut self, slot: OwnedSemaphorePermit, closing: &CancellationToken) -> Turn {
-        if !self.floor.lets_in() {
+        let room = self.floor.lets_in();
+        self.monitor().health().has_room(room);
+        if !room {
             return Turn::After(LOOK_FOR_ROOM);
         }
         let asked = Instant::now();
         let Some(answer) = self.ask(closing).await else { return Turn::AtOnce };
+        self.note_answer(&answer);
         let config = self.around.api.config();
         match answer {
             Ok(Answer { dequeued: Dequeued::Nothing, held, at }) => {
@@ -166,6 +172,7 @@ impl Taker {
         }
         self.summary.taken += 1;
         let timeline = Timeline::begin(IdText::new(job.id, job.queue.as_deref()), at);
+        let watched = Watched::begin(self.around.api.config(), &auth, timeline.ledger());
         let around = self.around.clone();
         self.jobs.spawn(async move {
             if let Some(old) = old {
@@ -174,6 +181,7 @@ impl Taker {
             }
             let completed = job::run(around.clone(), Assigned { job, auth, stop, at, timeline }).await;
             drop((registered, slot));
+            watched.end(completed);
             around.runtime.warm().await;
             completed
         });
@@ -207,6 +215,21 @@ impl Taker {
             return None;
         };
         Some(JobAuth { id, queue: queue.to_owned(), token: SecretString::from(token) })
+    }
+
+    fn monitor(&self) -> &Monitor {
+        &self.around.api.config().monitor
+    }
+
+    fn note_answer(&self, answer: &Result<Answer, ApiError>) {
+        let what = match answer {
+            Ok(Answer { dequeued: Dequeued::Nothing, .. }) => "nothing",
+            Ok(Answer { dequeued: Dequeued::Job(_), .. }) => "job",
+            Ok(Answer { dequeued: Dequeued::Undecodable(_), .. }) => "unreadable",
+            Err(_) => "failed",
+        };
+        self.monitor().metrics().dequeues.count(&[what]);
+        self.monitor().health().dequeued(answer.is_ok());
     }
 
     /// Takes note of jobs that have ended.

@@ -8,6 +8,7 @@ use crate::config::AgentConfig;
 use crate::error::{AgentError, chain};
 use crate::job::StopCause;
 use crate::running::{RunningJob, RunningSet};
+use http::StatusCode;
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -68,14 +69,25 @@ async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
 async fn once(api: &Api, jobs: &RunningSet) {
     let mut sent = jobs.snapshot();
     let running = if api.config().multi_queue { grouped(api.config(), &mut sent) } else { numbered(&sent) };
-    match api.heartbeat(running).await {
+    let answered = api.heartbeat(running).await;
+    let monitor = &api.config().monitor;
+    monitor.health().beat(answered.is_ok());
+    match answered {
         Ok(answer) => {
             // The control plane may have heard of a job's end before it looked at the heartbeat. Whatever
             // else it thinks of such a job, it says so to the final call.
             sent.retain(|(_, job)| !job.stop.end_is_told());
             obey(&answer, &sent);
         }
-        Err(error) => warn!(error = chain(&error), "heartbeat failed"),
+        Err(error) => {
+            monitor.metrics().heartbeat_failed();
+            if error.code() == Some(StatusCode::PAYLOAD_TOO_LARGE) && monitor.too_large() {
+                warn!(
+                    "the control plane takes no heartbeat of this size: they go without metrics from now on"
+                );
+            }
+            warn!(error = chain(&error), "heartbeat failed");
+        }
     }
 }
 

@@ -45,6 +45,12 @@ impl HostDisk {
         full_at(&self.dir)
     }
 
+    /// Bytes that are free, and how many of them are to stay so.
+    pub(crate) fn free_and_floor(&self, set: Option<u64>) -> Option<(u64, u64)> {
+        let room = room(&self.dir).ok()?;
+        Some((room.free, set.unwrap_or_else(|| fitting_disk_floor(room.total))))
+    }
+
     /// Whether there is next to no room left.
     pub(crate) fn is_full(&self) -> bool {
         room(&self.dir).is_ok_and(|room| room.free < FULL_BELOW)

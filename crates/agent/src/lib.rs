@@ -12,22 +12,28 @@
 //! opened is closed, whatever happens. A job never waits for its log to be delivered, and a failing
 //! delivery never fails a job. A failing heartbeat never stops a job; only an explicit answer does.
 
+mod account;
 mod api;
 mod config;
 mod dequeue_loop;
 mod error;
+mod health;
 mod heartbeat;
 mod host_disk;
 mod job;
 mod log;
+mod metrics;
+mod monitor;
 mod random;
 mod run;
 mod running;
 mod text;
 mod timeline;
+mod watched;
 mod workspace;
 
-pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP};
+pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP, Exporters};
 pub use error::{AgentError, Summary, chain};
 pub use host_disk::fitting_disk_floor;
+pub use monitor::Monitor;
 pub use run::run;

@@ -4,8 +4,10 @@ use crate::api::Api;
 use crate::config::AgentConfig;
 use crate::dequeue_loop::take_jobs;
 use crate::error::{AgentError, Summary, chain};
+use crate::health;
 use crate::heartbeat::Heartbeat;
 use crate::job::{self, Surroundings};
+use crate::metrics::Forwarder;
 use crate::running::RunningSet;
 use runtimes::Runtime;
 use std::os::unix::fs::DirBuilderExt;
@@ -37,12 +39,14 @@ pub async fn run(
         .mode(0o700)
         .create(&config.work_dir)
         .map_err(AgentError::io(format!("make the directory {}", config.work_dir.display())))?;
+    let _health = health::listen(&config).await?;
     let drain = drain_on_either(&drain, &stop);
     let api = Api::new(Arc::clone(&config)).map_err(AgentError::Client)?;
     reach(&api, &drain).await?;
     info!(name = config.name, queues = ?config.queues, runtime = runtime.name(), "executor begins");
     clean_up(&*runtime).await;
 
+    let _forwarder = Forwarder::start(Arc::clone(&config))?;
     let running = RunningSet::default();
     let heartbeat = Heartbeat::start(&api, running.clone())?;
     let warming = Arc::clone(&runtime);
@@ -86,6 +90,7 @@ async fn reach(api: &Api, drain: &CancellationToken) -> Result<(), AgentError> {
     let began = Instant::now();
     let pings = async {
         while let Err(error) = api.ping().await {
+            api.config().monitor.health().beat(false);
             let text = chain(&error);
             if error.is_connect() && began.elapsed() < QUIET_START {
                 debug!(error = text, "the control plane can't be reached yet");
@@ -101,7 +106,9 @@ async fn reach(api: &Api, drain: &CancellationToken) -> Result<(), AgentError> {
             sleep(PING_INTERVAL).await;
         }
     };
-    drain.run_until_cancelled(pings).await.ok_or(AgentError::NeverReached)
+    drain.run_until_cancelled(pings).await.ok_or(AgentError::NeverReached)?;
+    api.config().monitor.health().beat(true);
+    Ok(())
 }
 
 /// Removes what an agent that died left behind. What can't be removed now is tried again at the

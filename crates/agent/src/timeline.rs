@@ -1,5 +1,6 @@
 //! Where a job's time goes: one debug event per stage under one target, for benchmarks.
 
+use crate::account::Ledger;
 use std::time::Instant;
 use tracing::debug;
 use wire::IdText;
@@ -9,13 +10,19 @@ use wire::IdText;
 pub(crate) struct Timeline {
     job: IdText,
     began: Instant,
+    ledger: Ledger,
 }
 
 impl Timeline {
     pub(crate) fn begin(job: IdText, answered: Instant) -> Self {
-        let timeline = Self { job, began: answered };
+        let timeline = Self { job, began: answered, ledger: Ledger::default() };
         timeline.reached("dequeue answered");
         timeline
+    }
+
+    /// What the job did, for those who count.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The job got to `stage`.

@@ -14,9 +14,11 @@ mod pieces;
 mod quantity;
 mod registries;
 mod virtual_machines;
+mod watching;
 
 pub(crate) use connection::Connection;
 pub(crate) use pieces::Pieces;
+pub(crate) use watching::Watching;
 
 use crate::certificates;
 use crate::commands::images_kept::Rules;
@@ -45,6 +47,7 @@ pub(crate) struct AgentSettings {
     pub(crate) runtime: RuntimeSettings,
     /// What is set and does not do what it says; nothing to warn of under strict operation.
     pub(crate) conflicts: Conflicts,
+    pub(crate) watching: Watching,
     max_jobs: usize,
     poll_interval: Duration,
     max_runtime: Option<Duration>,
@@ -187,11 +190,15 @@ impl AgentSettings {
         let docker = DockerSettings::read(env, mounts, runtime);
         let images_kept = non_zero(env.duration("EXECUTOR_IMAGE_KEEP"));
         let images_kept = images_kept.map(|used_within| Rules { used_within, disk_floor });
+        let mut warnings = Vec::new();
+        let watching = watching::read(env, &mut warnings);
         let chosen = chosen_or_fault(env, chosen)?;
         let strict = env.bool("EXECUTOR_STRICT");
-        let conflicts = conflicts_or_faults(env, &chosen, strict);
+        warnings.extend(chosen.conflict.clone());
+        let conflicts = conflicts_or_faults(env, &chosen, strict, warnings);
         Some(Self {
             conflicts,
+            watching,
             runtime: RuntimeSettings {
                 name: chosen.runtime,
                 strict,
@@ -238,6 +245,8 @@ impl AgentSettings {
         config.disk_floor = self.disk_floor;
         config.limits = self.limits;
         config.announced = self.announced;
+        config.health = self.watching.health;
+        config.exporters = self.watching.exporters;
         config.docker_auth = self.docker_auth;
         config.docker_config = self.docker_config;
         config.roots = self.runtime.images.roots;
@@ -276,9 +285,14 @@ fn chosen_or_fault(env: &mut EnvReader<'_>, chosen: Result<Chosen, String>) -> O
 }
 
 /// What is set and does not do what it says. Strict operation refuses to live with it.
-fn conflicts_or_faults(env: &mut EnvReader<'_>, chosen: &Chosen, strict: bool) -> Conflicts {
+fn conflicts_or_faults(
+    env: &mut EnvReader<'_>,
+    chosen: &Chosen,
+    strict: bool,
+    warnings: Vec<String>,
+) -> Conflicts {
     let mut found = conflicts::find(env, chosen.runtime);
-    found.warnings.extend(chosen.conflict.clone());
+    found.warnings.extend(warnings);
     if strict {
         for warning in std::mem::take(&mut found.warnings) {
             env.fault(format!("refused under EXECUTOR_STRICT: {warning}"));

@@ -11,6 +11,7 @@ mod exit;
 mod lifecycle;
 mod logging;
 mod paths;
+mod systemd;
 mod terminal;
 mod usage;
 
@@ -24,6 +25,7 @@ use runtimes::PrivateMounts;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use systemd::Notifier;
 
 /// What the program is called with to be one of its own helpers.
 const HELPER: &str = "internal-helper";
@@ -82,8 +84,9 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             block_on(up::run(&paths, &host, mounts, args, settings))
         }
         Command::Server(args) => {
+            let systemd = Notifier::read(&env);
             env.finish().map_err(Failure::usage)?;
-            block_on(serve::run(&paths, args))
+            block_on(serve::run(&paths, args, &systemd))
         }
         Command::Job(command) => {
             let client = Settings::client(&mut env, &paths)?;

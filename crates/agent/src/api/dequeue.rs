@@ -53,7 +53,7 @@ impl Api {
         };
         let request =
             self.as_agent(Method::POST, &path).header(PREFER, prefer_wait(config.long_poll.as_secs()));
-        let reply = self.call(request, &body, config.long_poll + MARGIN).await?;
+        let reply = self.call(QueueCall::Dequeue, request, &body, config.long_poll + MARGIN).await?;
         self.learn(&reply, true);
         Ok(Answer {
             at: Instant::now(),

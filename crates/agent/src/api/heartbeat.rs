@@ -25,7 +25,7 @@ impl Api {
     pub(crate) async fn ping(&self) -> Result<(), ApiError> {
         let config = self.config();
         let queues = if config.multi_queue { config.queues.clone() } else { Vec::new() };
-        self.beat(Running::Ping { queues }, Telemetry::default()).await.map(drop)
+        self.beat(Running::Ping { queues }, Telemetry::default(), String::new()).await.map(drop)
     }
 
     /// Says which jobs run.
@@ -35,26 +35,28 @@ impl Api {
             // It would compare our number to its own and warn of a difference that means nothing.
             telemetry.executor_version.clone_from(&self.config().version);
         }
-        let reply = self.beat(running, telemetry).await?;
+        let reply = self.beat(running, telemetry, self.config().monitor.for_heartbeat()).await?;
         let Some(value) = reply.json::<serde_json::Value>()? else {
             return Ok(HeartbeatAnswer::default());
         };
         read(value)
     }
 
-    async fn beat(&self, running: Running, telemetry: Telemetry) -> Result<super::Reply, ApiError> {
+    async fn beat(
+        &self,
+        running: Running,
+        telemetry: Telemetry,
+        prometheus_metrics: String,
+    ) -> Result<super::Reply, ApiError> {
         let config = self.config();
         let path = match config.queues.as_slice() {
             [queue] if !config.multi_queue => QueueCall::Heartbeat.path(queue),
             _ => MULTI_HEARTBEAT.to_owned(),
         };
-        let body = HeartbeatRequest {
-            executor_name: config.name.clone(),
-            running,
-            telemetry,
-            prometheus_metrics: String::new(),
-        };
-        let reply = self.call(self.as_agent(Method::POST, &path), &body, HEARTBEAT_TIMEOUT).await?;
+        let body =
+            HeartbeatRequest { executor_name: config.name.clone(), running, telemetry, prometheus_metrics };
+        let request = self.as_agent(Method::POST, &path);
+        let reply = self.call(QueueCall::Heartbeat, request, &body, HEARTBEAT_TIMEOUT).await?;
         self.learn(&reply, false);
         Ok(reply)
     }

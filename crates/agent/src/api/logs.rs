@@ -44,7 +44,7 @@ impl Api {
     /// answered as if the job were somebody else's.
     pub(crate) async fn add_entry(&self, job: &JobAuth, entry: &LogEntry) -> Result<i64, ApiError> {
         let request = self.as_job(Method::POST, &QueueCall::AddLogEntry.path(&job.queue), job);
-        let reply = self.call(request, entry, CALL_TIMEOUT).await?;
+        let reply = self.call(QueueCall::AddLogEntry, request, entry, CALL_TIMEOUT).await?;
         let numberless = || io::Error::new(io::ErrorKind::InvalidData, "the answer has no entry number");
         reply.json()?.ok_or_else(|| ApiError::Local { what: "open a log entry", source: numberless() })
     }
@@ -67,18 +67,20 @@ impl Api {
                 }
                 update.entry.out.push_str(&piece);
             }
-            return self.call(request, &update, CALL_TIMEOUT).await.map(drop);
+            return self.call(QueueCall::UpdateLogEntry, request, &update, CALL_TIMEOUT).await.map(drop);
         }
         let head = serde_json::to_string(&update).map_err(ApiError::Encode)?;
         let timeout = CALL_TIMEOUT + Duration::from_secs(length / SLOWEST_UPLOAD);
-        self.send(request.body(with_out(&head, text, length)), timeout).await.map(drop)
+        self.send(QueueCall::UpdateLogEntry, request.body(with_out(&head, text, length)), timeout)
+            .await
+            .map(drop)
     }
 
     /// Adds text to an entry.
     pub(crate) async fn append(&self, job: &JobAuth, append: &AppendLog) -> Result<AppendOutcome, ApiError> {
         let end = append.offset + append.chunk.len() as u64;
         let request = self.as_job(Method::POST, &QueueCall::AppendLog.path(&job.queue), job);
-        match self.call(request, append, CALL_TIMEOUT).await {
+        match self.call(QueueCall::AppendLog, request, append, CALL_TIMEOUT).await {
             Ok(reply) => {
                 // An answer without a length says that all went well.
                 let length = reply.json::<AppendedLog>().ok().flatten().map_or(end, |log| log.length);

@@ -37,13 +37,25 @@ impl Api {
         match last {
             Final::Complete => {
                 let body = Mark { executor_name, job_id };
-                self.call(post(QueueCall::MarkComplete), &body, CALL_TIMEOUT).await
+                self.call(QueueCall::MarkComplete, post(QueueCall::MarkComplete), &body, CALL_TIMEOUT).await
             }
             Final::Errored { message, end } => {
-                self.call(post(QueueCall::MarkErrored), &with_error(message, end), CALL_TIMEOUT).await
+                self.call(
+                    QueueCall::MarkErrored,
+                    post(QueueCall::MarkErrored),
+                    &with_error(message, end),
+                    CALL_TIMEOUT,
+                )
+                .await
             }
             Final::Failed { message, end } => {
-                self.call(post(QueueCall::MarkFailed), &with_error(message, end), CALL_TIMEOUT).await
+                self.call(
+                    QueueCall::MarkFailed,
+                    post(QueueCall::MarkFailed),
+                    &with_error(message, end),
+                    CALL_TIMEOUT,
+                )
+                .await
             }
         }
         .map(drop)

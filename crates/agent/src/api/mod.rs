@@ -30,8 +30,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::headers::Credentials;
+use wire::paths::QueueCall;
 use wire::{JobId, additions, headers};
 
 /// How long a TCP and TLS connection may take.
@@ -103,7 +104,7 @@ impl Api {
         &self.0.http
     }
 
-    pub(crate) fn config(&self) -> &AgentConfig {
+    pub(crate) fn config(&self) -> &Arc<AgentConfig> {
         &self.0.config
     }
 
@@ -140,18 +141,32 @@ impl Api {
         self.0.http.request(method, url).headers(all).header(CONTENT_TYPE, "application/json")
     }
 
-    /// Sends `body` and reads the answer, 200 or 204, to its end.
+    /// Makes `call`: sends `body` and reads the answer, 200 or 204, to its end.
     async fn call<T: Serialize>(
         &self,
+        call: QueueCall,
         request: RequestBuilder,
         body: &T,
         timeout: Duration,
     ) -> Result<Reply, ApiError> {
         let body = serde_json::to_vec(body).map_err(ApiError::Encode)?;
-        self.send(request.body(body), timeout).await
+        self.send(call, request.body(body), timeout).await
     }
 
-    async fn send(&self, request: RequestBuilder, timeout: Duration) -> Result<Reply, ApiError> {
+    async fn send(
+        &self,
+        call: QueueCall,
+        request: RequestBuilder,
+        timeout: Duration,
+    ) -> Result<Reply, ApiError> {
+        let began = Instant::now();
+        let reply = self.exchange(request, timeout).await;
+        let calls = &self.config().monitor.metrics().queue_calls;
+        calls.done(&[operation(call)], began.elapsed(), reply.is_ok());
+        reply
+    }
+
+    async fn exchange(&self, request: RequestBuilder, timeout: Duration) -> Result<Reply, ApiError> {
         let response = request.timeout(timeout).send().await.map_err(ApiError::Transport)?;
         let (status, all) = (response.status(), response.headers().clone());
         let body = read_to_end(response).await;
@@ -190,6 +205,20 @@ impl Reply {
             return Ok(None);
         }
         serde_json::from_slice(&self.body).map(Some).map_err(ApiError::Decode)
+    }
+}
+
+/// A call's documented name in metrics.
+const fn operation(call: QueueCall) -> &'static str {
+    match call {
+        QueueCall::Dequeue => "Dequeue",
+        QueueCall::Heartbeat => "Heartbeat",
+        QueueCall::AddLogEntry => "AddExecutionLogEntry",
+        QueueCall::UpdateLogEntry => "UpdateExecutionLogEntry",
+        QueueCall::AppendLog => "AppendExecutionLog",
+        QueueCall::MarkComplete => "MarkComplete",
+        QueueCall::MarkErrored => "MarkErrored",
+        QueueCall::MarkFailed => "MarkFailed",
     }
 }
 

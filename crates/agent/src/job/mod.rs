@@ -70,6 +70,7 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
     drop(watch);
 
     let Some((reason, mut last)) = final_call(&result, &stop, config.max_runtime) else {
+        timeline.ledger().dropped();
         warn!(job = %job.id, "the job was dropped without a final call: the control plane gave it to somebody else");
         return false;
     };
@@ -88,9 +89,11 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
     };
     // What is told of a job that is not ours any more is refused; another copy may wait for our end.
     if stop.abandoned().run_until_cancelled(telling).await.is_none() {
+        timeline.ledger().dropped();
         warn!(job = %job.id, %reason, "the job's end was not told: the control plane took it back");
         return false;
     }
+    timeline.ledger().ended(reason.detail());
     let seconds = at.elapsed().as_secs_f64();
     match &last {
         Final::Complete => info!(job = %job.id, seconds, "job completed"),

@@ -49,8 +49,11 @@ impl Prepared<'_, '_> {
         claimed.timeline.reached("step begins");
         let ran = self.opened.sandbox.run(prepared, &mut entry, claimed.stop.token()).await;
         claimed.timeline.reached("step ended");
+        let metrics = claimed.around.api.config().monitor.metrics();
         match ran {
             Ok(exit) => {
+                metrics.image_came(exit.timeline.image);
+                claimed.timeline.ledger().step_ran(&exit.usage);
                 entry.close(shown(exit.status));
                 Failure::of_exit(name, &exit)
             }
@@ -61,7 +64,10 @@ impl Prepared<'_, '_> {
                     }
                     _ => Failure::of_runtime(&fault),
                 };
-                if let Failure::Broke { message, .. } = &failure {
+                if let Failure::Broke { message, reason } = &failure {
+                    if matches!(fault, RuntimeError::Image(_)) {
+                        metrics.image_failed(reason.name());
+                    }
                     entry.line(message);
                 }
                 entry.close(NO_EXIT_CODE);

@@ -67,6 +67,7 @@ impl Delivery {
                 Ok(id) => {
                     let (sent_at, end_acked) = (Some(Instant::now()), end.is_some());
                     let sent_at = sent_at.filter(|_| !api.can_append());
+                    entry.backlog.delivered_to(acked);
                     return Ok(Self {
                         api,
                         job,
@@ -140,6 +141,7 @@ impl Delivery {
     async fn send(&mut self) -> Result<(), ApiError> {
         let view = self.entry.view();
         if self.appends() { self.append(view).await } else { self.replace(view).await }?;
+        self.entry.backlog.delivered_to(self.acked);
         self.sent_at = Some(Instant::now());
         Ok(())
     }

@@ -6,10 +6,12 @@
 //!
 //! Redaction comes first, so that neither a prefix nor a line's end can hide a secret.
 
+use super::backlog::Backlog;
 use super::lines::Lines;
 use super::spool::Spool;
 use super::utf8::Utf8Stream;
 use crate::api::LogText;
+use crate::monitor::Monitor;
 use async_trait::async_trait;
 use images::Progress;
 use jiff::Timestamp;
@@ -56,6 +58,8 @@ pub(super) struct Entry {
     core: Mutex<Core>,
     /// There is news for the delivery.
     pub(super) changed: Notify,
+    pub(super) backlog: Backlog,
+    monitor: Monitor,
 }
 
 struct Core {
@@ -75,7 +79,13 @@ struct Pipe {
 }
 
 impl Entry {
-    pub(super) fn new(key: &str, command: Option<&[String]>, redactor: &Redactor, spool: Spool) -> Self {
+    pub(super) fn new(
+        key: &str,
+        command: Option<&[String]>,
+        redactor: &Redactor,
+        spool: Spool,
+        monitor: Monitor,
+    ) -> Self {
         let pipe = || Pipe { redact: redactor.stream(), utf8: Utf8Stream::default() };
         Self {
             key: key.to_owned(),
@@ -92,6 +102,8 @@ impl Entry {
             }),
             redactor: redactor.clone(),
             changed: Notify::new(),
+            backlog: Backlog::new(monitor.clone()),
+            monitor,
         }
     }
 
@@ -112,6 +124,7 @@ impl Entry {
         for piece in bytes.chunks(PIECE) {
             self.lock().write(stream, piece);
         }
+        self.grew();
         self.changed.notify_one();
     }
 
@@ -122,13 +135,23 @@ impl Entry {
         core.lines.own_line(&line, &mut text);
         core.spool.push(&text);
         drop(core);
+        self.grew();
         self.changed.notify_one();
     }
 
     fn close(&self, exit_code: i32) {
-        let duration_ms = self.began.elapsed().as_millis() as i64;
-        self.lock().close(End { exit_code, duration_ms });
+        let took = self.began.elapsed();
+        let first = self.lock().close(End { exit_code, duration_ms: took.as_millis() as i64 });
+        if first && self.command.is_some() {
+            self.monitor.metrics().command_done(&self.key, took, exit_code == 0);
+        }
+        self.grew();
         self.changed.notify_one();
+    }
+
+    fn grew(&self) {
+        let len = self.lock().spool.len();
+        self.backlog.grown_to(len);
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -161,9 +184,10 @@ impl Core {
         self.note_unfinished();
     }
 
-    fn close(&mut self, end: End) {
+    /// Tells whether it was open.
+    fn close(&mut self, end: End) -> bool {
         if self.end.is_some() {
-            return;
+            return false;
         }
         let mut shown = String::new();
         for stream in [Stream::Stdout, Stream::Stderr] {
@@ -179,6 +203,7 @@ impl Core {
         self.spool.finish();
         self.note_unfinished();
         self.end = Some(end);
+        true
     }
 
     fn note_unfinished(&mut self) {

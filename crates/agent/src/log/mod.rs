@@ -3,6 +3,7 @@
 //! Nothing here fails a job or makes one wait, however long the control plane is away: text waits
 //! on disk, up to a limit per entry. What can't be delivered is told once, in the agent's own log.
 
+mod backlog;
 mod calls;
 mod delivery;
 mod entry;
@@ -65,7 +66,7 @@ impl JobLog {
     pub(crate) fn entry(&self, key: &str, command: Option<&[String]>) -> EntryWriter {
         let config = self.api.config();
         let spool = Spool::new(config.work_dir.clone(), config.log_cap);
-        let entry = Arc::new(Entry::new(key, command, &self.redactor, spool));
+        let entry = Arc::new(Entry::new(key, command, &self.redactor, spool, config.monitor.clone()));
         // The shipper is gone when the job turned out not to be ours any more.
         if let Err(TrySendError::Full(entry)) = self.entries.try_send(Arc::clone(&entry))
             && !self.left_out.swap(true, Ordering::Relaxed)

@@ -8,11 +8,13 @@ use crate::env::{EnvReader, RuntimeName};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::paths::{self, Paths};
+use crate::systemd::{self, Notifier, Watched};
 use agent::AgentConfig;
 use images::ImageStore;
 use runtimes::docker::DockerRuntime;
 use runtimes::oci::OciRuntime;
 use runtimes::{Finding, PrivateMounts, Runtime, Severity};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tls::Roots;
@@ -34,7 +36,7 @@ pub(crate) async fn run(
         Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let agent = Agent::start(&data_dir, host, mounts, connection, settings).await?;
     agent.introduce()?;
-    agent.run(&lifecycle).await
+    agent.run(&lifecycle, None).await
 }
 
 /// Where an agent of this user keeps what it needs.
@@ -45,6 +47,7 @@ pub(crate) fn data_dir(paths: &Paths) -> Result<PathBuf, Failure> {
 /// An agent whose host was looked at.
 pub(crate) struct Agent {
     config: AgentConfig,
+    systemd: Notifier,
     runtime: Arc<dyn Runtime>,
 }
 
@@ -63,7 +66,8 @@ impl Agent {
         let runtime = runtime(&settings.runtime, &data_dir, mounts, &name)?;
         look(runtime.as_ref(), settings.runtime.strict).await?;
         let work_dir = paths::agent(&data_dir).join("work");
-        Ok(Self { config: settings.config(connection, &name, work_dir), runtime })
+        let systemd = settings.watching.systemd.clone();
+        Ok(Self { config: settings.config(connection, &name, work_dir), systemd, runtime })
     }
 
     /// Whom it believes over TLS.
@@ -77,8 +81,11 @@ impl Agent {
         print::line(&format!("agent {name} takes jobs of {} from {url}", queues.join(", ")))
     }
 
-    /// Takes and runs jobs until `lifecycle` says otherwise.
-    pub(crate) async fn run(self, lifecycle: &Lifecycle) -> Outcome {
+    /// Takes and runs jobs until `lifecycle` says otherwise. `beside` is the address of a control plane in this
+    /// process.
+    pub(crate) async fn run(self, lifecycle: &Lifecycle, beside: Option<SocketAddr>) -> Outcome {
+        let watched = Watched { agent: Some(self.config.monitor.clone()), server: beside };
+        let _told = systemd::attend(&self.systemd, watched, lifecycle.drain.clone());
         let done =
             agent::run(self.config, self.runtime, lifecycle.drain.clone(), lifecycle.stop.clone()).await;
         match done {

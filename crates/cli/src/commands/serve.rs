@@ -6,18 +6,21 @@ use crate::client::Settings;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::paths::Paths;
+use crate::systemd::{self, Notifier, Watched};
 use server::{RunningServer, ServerConfig, ServerError, SiteConfigError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 /// Serves until it is told to leave.
-pub(crate) async fn run(paths: &Paths, args: ServerArgs) -> Outcome {
+pub(crate) async fn run(paths: &Paths, args: ServerArgs, systemd: &Notifier) -> Outcome {
     let lifecycle =
         Lifecycle::listen(lifecycle::OF_REQUESTS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let data_dir = paths.server_data_dir(args.data_dir.clone());
     let server = start(data_dir, &args, lifecycle.drain.clone()).await?;
     ready(paths, &server, None)?;
+    let watched = Watched { server: Some(server.addr()), agent: None };
+    let _told = systemd::attend(systemd, watched, lifecycle.drain.clone());
     join(server).await
 }
 

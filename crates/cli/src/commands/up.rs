@@ -50,7 +50,7 @@ pub(crate) async fn run(
     let absolute = std::fs::canonicalize(&data_dir).unwrap_or(data_dir);
     serve::ready(paths, &server, Some(absolute))?;
 
-    let ended = agent.run(&lifecycle).await;
+    let ended = agent.run(&lifecycle, Some(server.addr())).await;
     stop_server.cancel();
     let served = serve::join(server).await;
     if ended.is_ok() && served.is_ok() {

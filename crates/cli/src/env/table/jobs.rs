@@ -67,20 +67,17 @@ pub(super) const ROWS: &[Variable] = &[
         Kind::Text,
         "",
         "Base URL of a node exporter, without /metrics; its metrics travel with heartbeats.",
-    )
-    .effect(Effect::NotYet(&[])),
+    ),
     documented(
         "DOCKER_REGISTRY_NODE_EXPORTER_URL",
         Kind::Text,
         "",
         "Base URL of the exporter proxy on the registry's machine; its metrics travel with heartbeats.",
-    )
-    .effect(Effect::NotYet(&[])),
+    ),
     documented(
         "EXECUTOR_HEALTH_SERVER_ADDR",
         Kind::Text,
         "",
-        "Address to answer questions about health on, HOST:PORT or :PORT.",
-    )
-    .effect(Effect::NotYet(&[])),
+        "Address to answer questions about health on, and to tell metrics, HOST:PORT or :PORT: /healthz, /readyz, /metrics. Unset, nobody is answered.",
+    ),
 ];

@@ -91,5 +91,10 @@ pub(super) const ROWS: &[Variable] = &[
     system("SSL_CERT_FILE", "A file of certificates to trust besides the system's, PEM.").read_by(Reader::All),
     system("SSL_CERT_DIR", "Directories of certificates to trust besides the system's, separated by colons.")
         .read_by(Reader::All),
+    system("NOTIFY_SOCKET", "Where systemd hears that a service is ready, stops, and is not stuck; systemd sets it.")
+        .read_by(Reader::All),
+    system("WATCHDOG_USEC", "How long systemd waits for a sign of life, in microseconds; systemd sets it.")
+        .read_by(Reader::All),
+    system("WATCHDOG_PID", "Which process that is meant for; systemd sets it.").read_by(Reader::All),
     system("NO_COLOR", "Any value: no colours on a terminal.").read_by(Reader::All),
 ];

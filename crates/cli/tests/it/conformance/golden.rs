@@ -34,7 +34,7 @@ fn shown(request: &Request, bench: &Bench) -> String {
         ("\"dockerVersion\":\"", "\"", "<version or nothing>", telemetry),
         ("\"gitVersion\":\"", "\"", "<version>", telemetry),
         ("\"srcCliVersion\":\"", "\"", "<version or nothing>", telemetry),
-        ("\"prometheusMetrics\":\"", "\"}", "<metrics or nothing>", telemetry),
+        ("\"prometheusMetrics\":\"", "\"}\n", "<metrics or nothing>", telemetry),
     ] {
         if applies {
             text = between(&text, before, after, stands_for);

@@ -1,0 +1,129 @@
+//! Answers questions about health, and tells the metrics, on an address of its own.
+//!
+//! Whoever can reach the address may ask: nothing here is secret, nothing can be changed, and one who
+//! asks slowly or often costs no more than the limits below.
+
+use crate::config::AgentConfig;
+use crate::error::{AgentError, chain};
+use crate::metrics::CONTENT_TYPE as METRICS;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+/// Connections at a time. Others wait in the kernel's queue, for no longer than [`LIMIT`].
+const MOST_CONNECTIONS: usize = 64;
+/// How long a connection may take as a whole: it is for one question.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How long the head of the question may take.
+const HEAD: Duration = Duration::from_secs(5);
+/// How much of it is read.
+const MOST_HEAD: usize = 8 << 10;
+/// How long to wait after the kernel refused a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Listens on the address of the configuration, if there is one, until the result is dropped.
+pub(crate) async fn listen(config: &Arc<AgentConfig>) -> Result<Option<AbortOnDropHandle<()>>, AgentError> {
+    let Some(address) = config.health else { return Ok(None) };
+    let failed = AgentError::io(format!("listen on {address}, where health and metrics are to be told"));
+    let listener = bind(address).await.map_err(failed)?;
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "health and metrics are told");
+        config.monitor.listens(address);
+    }
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(serve(listener, Arc::clone(config))))))
+}
+
+/// A host without IPv6 has no address that means all of both kinds.
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(fault) if address.is_ipv6() && address.ip().is_unspecified() => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await.map_err(|_| fault)
+        }
+        bound => bound,
+    }
+}
+
+async fn serve(listener: TcpListener, config: Arc<AgentConfig>) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        // It is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(attend(stream, Arc::clone(&config), place))),
+            Err(fault) => {
+                warn!(error = chain(&fault), "can't accept a question about health");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn attend(stream: TcpStream, config: Arc<AgentConfig>, _place: OwnedSemaphorePermit) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MOST_HEAD).keep_alive(false);
+    let service = service_fn(move |request| {
+        let config = Arc::clone(&config);
+        async move { Ok::<_, Infallible>(answer(&request, &config).await) }
+    });
+    // Whoever breaks off or asks too slowly is not answered.
+    if let Ok(Err(fault)) = timeout(LIMIT, http.serve_connection(TokioIo::new(stream), service)).await {
+        debug!(error = chain(&fault), "a question about health ended badly");
+    }
+}
+
+async fn answer(request: &Request<Incoming>, config: &Arc<AgentConfig>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n".to_owned());
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        return refusal;
+    }
+    let health = config.monitor.health();
+    match request.uri().path() {
+        "/healthz" => match health.dead() {
+            None => text(StatusCode::OK, "ok\n".to_owned()),
+            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        },
+        // The older name stands in manifests.
+        "/readyz" | "/ready" => match health.not_ready(config.heartbeat_interval).as_slice() {
+            [] => text(StatusCode::OK, "ok\n".to_owned()),
+            why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
+        },
+        "/metrics" => metrics(Arc::clone(config)).await,
+        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".to_owned()),
+    }
+}
+
+/// Our own; those of exporters can be had from them.
+async fn metrics(config: Arc<AgentConfig>) -> Response<Full<Bytes>> {
+    // It looks at files of the system.
+    match tokio::task::spawn_blocking(move || config.monitor.own_metrics(&config)).await {
+        Ok(all) => with_type(StatusCode::OK, all, METRICS),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be told\n".to_owned()),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    with_type(status, body, TEXT)
+}
+
+fn with_type(status: StatusCode, body: String, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,176 @@
+//! Gathers what heartbeats carry besides: our own metrics and those of exporters nearby, as documented.
+//!
+//! All of it happens here, at its own pace. A heartbeat takes what was gathered last and waits for nobody:
+//! an exporter that is slow or gone costs its own metrics only.
+
+use super::merge::Families;
+use crate::config::{AgentConfig, Exporters};
+use crate::error::{AgentError, chain};
+use futures_util::future::join_all;
+use reqwest::Client;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+use url::{Host, Url};
+
+/// How long an exporter may take, as documented.
+const LIMIT: Duration = Duration::from_secs(2);
+/// The most text of one exporter. Three of these fit into a heartbeat that our server takes.
+const MOST_TEXT: usize = 512 << 10;
+/// What the samples of a registry's machine are marked with.
+const OF_REGISTRY: &str = "sg_instance=\"docker-registry\"";
+
+/// Gathers while it lives.
+pub(crate) struct Forwarder {
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Forwarder {
+    pub(crate) fn start(config: Arc<AgentConfig>) -> Result<Self, AgentError> {
+        let mut sources = sources(&config)?;
+        let task = tokio::spawn(async move {
+            loop {
+                gather(&config, &mut sources).await;
+                sleep(config.heartbeat_interval).await;
+            }
+        });
+        Ok(Self { _task: AbortOnDropHandle::new(task) })
+    }
+}
+
+async fn gather(config: &Arc<AgentConfig>, sources: &mut [Source]) {
+    let texts = join_all(sources.iter_mut().map(Source::ask)).await;
+    let mut families = Families::default();
+    for (text, source) in texts.iter().zip(&*sources) {
+        families.add_exported(text, source.label);
+    }
+    let forwarded = families.into_text();
+    let told = Arc::clone(config);
+    // It looks at files of the system.
+    let own = tokio::task::spawn_blocking(move || told.monitor.own_metrics(&told)).await;
+    if let Ok(own) = own {
+        config.monitor.gathered(own + &forwarded);
+    }
+}
+
+/// Somebody who tells metrics.
+struct Source {
+    name: &'static str,
+    url: Url,
+    client: Client,
+    label: Option<&'static str>,
+    /// Whether the last answer was none.
+    fails: bool,
+}
+
+fn sources(config: &AgentConfig) -> Result<Vec<Source>, AgentError> {
+    let Exporters { node, registry } = &config.exporters;
+    let source = |name, url: Url, label| {
+        let client = client(config, &url).map_err(AgentError::Client)?;
+        Ok(Source { name, url, client, label, fails: false })
+    };
+    let mut all = Vec::new();
+    if let Some(base) = node {
+        all.push(source("node exporter", below(base, "metrics", None), None)?);
+    }
+    if let Some(base) = registry {
+        for (name, module) in [("exporter of the registry", "registry"), ("exporter of its machine", "node")]
+        {
+            let url = below(base, "proxy", Some(&format!("module={module}")));
+            all.push(source(name, url, Some(OF_REGISTRY))?);
+        }
+    }
+    Ok(all)
+}
+
+fn client(config: &AgentConfig, url: &Url) -> reqwest::Result<Client> {
+    let client = Client::builder()
+        .timeout(LIMIT)
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_backend_preconfigured(config.roots.client_config());
+    // A proxy would not reach what listens on this machine only.
+    if is_loopback(url) { client.no_proxy().build() } else { client.build() }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn below(base: &Url, path: &str, query: Option<&str>) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url.set_query(query);
+    url
+}
+
+impl Source {
+    /// What it says; nothing when it fails, which is told once.
+    async fn ask(&mut self) -> String {
+        // Its address may hold a password.
+        let source = self.name;
+        let asked = fetch(&self.client, &self.url).await;
+        let failed_before = std::mem::replace(&mut self.fails, asked.is_err());
+        match asked {
+            Ok(text) => {
+                if failed_before {
+                    info!(source, "an exporter answers again");
+                }
+                return text;
+            }
+            Err(error) if failed_before => debug!(source, error, "an exporter does not answer"),
+            Err(error) => {
+                warn!(source, error, "an exporter does not answer: heartbeats go without its metrics");
+            }
+        }
+        String::new()
+    }
+}
+
+async fn fetch(client: &Client, url: &Url) -> Result<String, String> {
+    let failed = |error: reqwest::Error| chain(&error.without_url());
+    let mut answer = client.get(url.clone()).send().await.map_err(failed)?;
+    if answer.status() != http::StatusCode::OK {
+        return Err(format!("it answers {}", answer.status().as_u16()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > MOST_TEXT {
+            return Err(format!("its answer is longer than {MOST_TEXT} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    String::from_utf8(body).map_err(|_| "its answer is no text".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_paths_are_asked() {
+        let base: Url = "http://jane:pw@registry:9999/x/".parse().unwrap();
+        assert_eq!(below(&base, "metrics", None).as_str(), "http://jane:pw@registry:9999/x/metrics");
+        let proxied = below(&base, "proxy", Some("module=node"));
+        assert_eq!(proxied.as_str(), "http://jane:pw@registry:9999/x/proxy?module=node");
+    }
+
+    #[test]
+    fn this_machine_is_known() {
+        for (url, expect) in [
+            ("http://127.0.0.1:9100", true),
+            ("http://localhost:9100", true),
+            ("http://[::1]:9100", true),
+            ("http://10.0.0.1:9100", false),
+            ("http://localhost.example:9100", false),
+        ] {
+            assert_eq!(is_loopback(&url.parse().unwrap()), expect, "{url}");
+        }
+    }
+}

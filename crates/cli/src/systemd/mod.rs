@@ -1,0 +1,80 @@
+//! What a service of systemd tells its manager: that it is ready, that it stops, how it is, and that it
+//! is not stuck. Without such a manager all of this does nothing.
+
+mod notify;
+mod watched;
+
+pub(crate) use notify::Notifier;
+pub(crate) use watched::Watched;
+
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How often a service that starts is looked at.
+const STARTING: Duration = Duration::from_millis(100);
+/// How often one that runs is.
+const RUNNING: Duration = Duration::from_secs(1);
+/// So many beats fit into the time after which the manager takes the service for stuck.
+const BEATS: u32 = 3;
+
+/// Tells the manager of `watched` until the result is dropped; that it stops when `drain` fires.
+pub(crate) fn attend(
+    notifier: &Notifier,
+    watched: Watched,
+    drain: CancellationToken,
+) -> Option<AbortOnDropHandle<()>> {
+    let notifier = notifier.clone();
+    notifier.is_heard().then(|| AbortOnDropHandle::new(tokio::spawn(tell(notifier, watched, drain))))
+}
+
+async fn tell(notifier: Notifier, watched: Watched, drain: CancellationToken) {
+    let mut told = Told::default();
+    loop {
+        if !told.ready && watched.is_ready() {
+            notifier.send("READY=1");
+            told.ready = true;
+        }
+        if !told.stopping && drain.is_cancelled() {
+            notifier.send("STOPPING=1");
+            told.stopping = true;
+        }
+        let status = watched.status(drain.is_cancelled());
+        if told.status != status {
+            notifier.send(&format!("STATUS={status}"));
+            told.status = status;
+        }
+        if let Some(limit) = notifier.watchdog()
+            && told.beat.is_none_or(|at| at.elapsed() >= limit / BEATS)
+            && watched.moves().await
+        {
+            notifier.send("WATCHDOG=1");
+            told.beat = Some(Instant::now());
+        }
+        pause(&told, &drain, notifier.watchdog()).await;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    ready: bool,
+    stopping: bool,
+    status: String,
+    beat: Option<Instant>,
+}
+
+async fn pause(told: &Told, drain: &CancellationToken, watchdog: Option<Duration>) {
+    let pause = if told.ready { RUNNING } else { STARTING };
+    let pause = watchdog.map_or(pause, |limit| pause.min(limit / (2 * BEATS)));
+    let stops = async {
+        if told.stopping {
+            std::future::pending::<()>().await;
+        }
+        drain.cancelled().await;
+    };
+    tokio::select! {
+        () = sleep(pause) => {}
+        () = stops => {}
+    }
+}
