@@ -104,6 +104,11 @@ impl ImageStore {
         })
     }
 
+    /// The directory that holds every image's layers.
+    pub fn layers(&self) -> PathBuf {
+        self.inner.layout.layers()
+    }
+
     /// Imports an archive under `name`: what `docker save` writes, an OCI image layout, or the tar of
     /// a root file system, each also compressed by gzip or zstd. Replaces what had the name; leaves
     /// the store as it was when it fails. Blocking.

@@ -1,6 +1,6 @@
 //! The step's working directory, for a runtime that does not make one that is missing.
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, open, openat2};
 use rustix::io::Errno;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -8,8 +8,8 @@ use std::path::{Component, Path, PathBuf};
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Makes `cwd`, as it is seen inside, below `root`, or in the `workspace`. Links are followed as inside, and
-/// never out. Whatever is in the way is left for the runtime to meet.
-pub(super) fn make(root: &Path, workspace: &Path, cwd: &Path) -> io::Result<()> {
+/// never out. Whatever is in the way is left for the runtime to meet. What is made is `owner`'s.
+pub(super) fn make(root: &Path, workspace: &Path, cwd: &Path, owner: u32) -> io::Result<()> {
     let (base, below) = match cwd.strip_prefix("/data") {
         Ok(below) => (workspace, below),
         Err(_) => (root, cwd),
@@ -26,6 +26,10 @@ pub(super) fn make(root: &Path, workspace: &Path, cwd: &Path) -> io::Result<()> 
         let mut found = resolve(&path);
         if matches!(found, Err(Errno::NOENT)) && mkdirat(&parent, name, Mode::from_raw_mode(0o755)).is_ok() {
             found = resolve(&path);
+            if let Ok(made) = &found {
+                let (user, group) = (Uid::from_raw(owner), Gid::from_raw(owner));
+                chownat(made, "", Some(user), Some(group), AtFlags::EMPTY_PATH)?;
+            }
         }
         let Ok(directory) = found else { return Ok(()) };
         parent = directory;
@@ -61,7 +65,7 @@ mod tests {
             "/data/away/e",
             "/data/up/..",
         ] {
-            make(&root, &workspace, Path::new(cwd)).unwrap();
+            make(&root, &workspace, Path::new(cwd), 0).unwrap();
         }
         for made in ["workspace/x/y", "workspace/x/z", "root/a/b", "root/a/c"] {
             assert!(dir.path().join(made).is_dir(), "{made}");

@@ -1,6 +1,7 @@
 //! Whether jobs can have disks of their own here, and making them.
 
 use super::program::find_program;
+use super::users::Range;
 use super::volume::Volume;
 use crate::RuntimeError;
 use std::ffi::OsStr;
@@ -39,27 +40,33 @@ impl Disks {
         self.mkfs.as_ref().err().map(String::as_str)
     }
 
-    /// Makes a volume of `size` bytes; without a size, or where there are no disks, a directory.
+    /// Makes a volume of `size` bytes, for a job with such users; without a size, or where there are no
+    /// disks, a directory.
     ///
     /// # Errors
     /// When it can't be made although it could before: a limit that was promised at start is kept, or
     /// the job does not run.
-    pub(super) fn make(&self, path: PathBuf, size: Option<u64>) -> Result<Volume, RuntimeError> {
-        let Some(size) = size else { return Volume::plain(path) };
+    pub(super) fn make(
+        &self,
+        path: PathBuf,
+        size: Option<u64>,
+        users: Option<&Range>,
+    ) -> Result<Volume, RuntimeError> {
+        let Some(size) = size else { return Volume::plain(path, users) };
         match &self.mkfs {
-            Ok(mkfs) => Volume::create(path, size, mkfs),
+            Ok(mkfs) => Volume::create(path, size, mkfs, users),
             Err(why) if self.strict => Err(RuntimeError::Refused(format!(
                 "the disk limit of {size} bytes can't be enforced: {why}; mend that, or run without strict \
                  isolation"
             ))),
-            Err(_) => Volume::plain(path),
+            Err(_) => Volume::plain(path, users),
         }
     }
 }
 
 /// Makes a small disk and removes it again: what is there may still not be allowed.
 fn try_out(mkfs: &Path, scratch: &Path) -> Result<(), RuntimeError> {
-    Volume::create(scratch.join("probe"), TRIAL_SIZE, mkfs)?.remove()
+    Volume::create(scratch.join("probe"), TRIAL_SIZE, mkfs, None)?.remove()
 }
 
 fn describe(error: &RuntimeError) -> String {

@@ -51,6 +51,11 @@ impl Instance {
         Ok(made)
     }
 
+    /// Gone when nothing of it runs any more.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where volumes are mounted.
     pub(super) fn volumes(&self) -> PathBuf {
         self.dir.join(VOLUMES)

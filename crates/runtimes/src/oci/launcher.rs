@@ -6,6 +6,7 @@
 //! standard input. Then it mounts the step's root file system and becomes the OCI runtime, or
 //! [keeps](super::keeper) a step whose runtime leaves. Its standard output and error are the step's.
 
+use super::idmap::mount_mapped;
 use super::root::WORKSPACE;
 use super::{Helper, cwd, keeper};
 use crate::private_mounts::sealed_mounts;
@@ -17,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -45,8 +46,19 @@ pub(super) struct Place {
     pub(super) volume: PathBuf,
     /// Where it is to be seen.
     pub(super) here: PathBuf,
+    /// The layers that all jobs share, if this one has users of its own.
+    pub(super) layers: Option<Shown>,
     /// Show the runtime the version 2 hierarchy only.
     pub(super) unify_cgroups: bool,
+}
+
+/// A directory that a job sees with its own users as owners.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Shown {
+    pub(super) from: PathBuf,
+    pub(super) at: PathBuf,
+    /// The user namespace that translates.
+    pub(super) users: PathBuf,
 }
 
 /// What is to be mounted and run.
@@ -61,6 +73,8 @@ pub(super) struct Plan {
     pub(super) upper: String,
     pub(super) work: String,
     pub(super) root: String,
+    /// What the job's root is on the host.
+    pub(super) owner: u32,
     /// The working directory, if the runtime does not make one that is missing.
     pub(super) make_cwd: Option<PathBuf>,
     pub(super) program: PathBuf,
@@ -175,17 +189,25 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 /// Goes where the step will run.
 #[expect(clippy::needless_pass_by_value, reason = "used as a function in and_then")]
 fn arrive(place: Place) -> io::Result<()> {
-    let Place { groups, volumes, volume, here, unify_cgroups } = &place;
+    let Place { groups, volumes, volume, here, layers, unify_cgroups } = &place;
     groups.iter().try_for_each(|group| enter(group))?;
     context("leave the host's mounts", Path::new("/"), sealed_mounts())?;
     context("bind the job's disk at", here, mount_bind(volume, here))?;
     context("let go of other jobs' disks at", volumes, unmount(volumes, UnmountFlags::DETACH))?;
+    if let Some(layers) = layers {
+        context("show layers at", &layers.at, show(layers))?;
+    }
     if *unify_cgroups {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let at = Path::new("/sys/fs/cgroup");
         context("mount control groups at", at, mount(c"cgroup2", at, c"cgroup2", flags, None))?;
     }
     Ok(())
+}
+
+fn show(layers: &Shown) -> io::Result<()> {
+    let users = std::fs::File::open(&layers.users)?;
+    mount_mapped(&layers.from, &layers.at, users.as_fd())
 }
 
 fn enter(group: &Path) -> io::Result<()> {
@@ -208,7 +230,11 @@ fn prepare(plan: &Plan) -> io::Result<()> {
     let root = plan.here.join(&plan.root);
     context("mount the root file system at", &root, mount_root(plan, &root))?;
     if let Some(directory) = &plan.make_cwd {
-        context("make the directory", directory, cwd::make(&root, &plan.here.join(WORKSPACE), directory))?;
+        context(
+            "make the directory",
+            directory,
+            cwd::make(&root, &plan.here.join(WORKSPACE), directory, plan.owner),
+        )?;
     }
     // A runtime gives its streams to the step's user. The host's /dev/null is not ours to give away.
     let (nothing, _) = pipe_with(PipeFlags::CLOEXEC)?;

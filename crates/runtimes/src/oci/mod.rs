@@ -10,6 +10,7 @@ mod cwd;
 mod disks;
 mod filter;
 mod guardian;
+mod idmap;
 mod instance;
 mod keeper;
 mod launcher;
@@ -29,6 +30,7 @@ mod slot;
 mod step;
 mod supervise;
 mod user;
+mod users;
 mod volume;
 mod witness;
 
@@ -123,6 +125,7 @@ impl Runtime for OciRuntime {
 pub fn helper_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     match args.next() {
         Some(role) if role == launcher::ROLE => launcher::main(args),
+        Some(role) if role == users::namespace::ROLE => users::namespace::main(args),
         Some(role) if role == guardian::ROLE => guardian::main(args),
         _ => ExitCode::FAILURE,
     }

@@ -32,6 +32,8 @@ pub struct OciOptions {
     pub search_path: OsString,
     /// Refuse a job when a limit that it asks for can't be enforced.
     pub strict: bool,
+    /// Give each job users of its own, so that its root is nobody on the host.
+    pub user_namespaces: bool,
     /// The size of disks that are made ahead, in bytes: that of most jobs' limit.
     pub spare_disk: u64,
     /// How long a step that was asked to end may take before it is killed.
@@ -85,6 +87,7 @@ impl OciOptions {
             runtime: None,
             search_path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             strict: false,
+            user_namespaces: false,
             spare_disk: SPARE_DISK,
             grace: GRACE,
             certificates: None,

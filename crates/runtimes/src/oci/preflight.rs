@@ -3,6 +3,7 @@
 use super::disks::Disks;
 use super::program::Program;
 use super::shared::Shared;
+use super::users::{Lack, Users};
 use crate::cgroup::{Controller, Hierarchies};
 use crate::{Finding, PrivateMounts, RuntimeError, Severity};
 use std::ffi::OsStr;
@@ -55,6 +56,7 @@ pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
     let mut findings = vec![about(&shared.program)];
     findings.extend(groups(&shared.host));
     findings.extend(disks(&shared.disks));
+    findings.extend(users(&shared.users));
     findings.extend(overlay());
     findings
 }
@@ -89,6 +91,18 @@ fn disks(disks: &Disks) -> Option<Finding> {
         seen: format!("disk limits can't be enforced: {why}"),
         remedy: "install e2fsprogs and give the executor loop devices".to_owned(),
     })
+}
+
+fn users(users: &Users) -> Option<Finding> {
+    let (severity, seen, remedy) = match users.lack()? {
+        Lack::Unwanted => (Severity::Info, "root in a job is root on the host".to_owned(), ""),
+        Lack::Impossible(why) => (
+            Severity::Warning,
+            format!("root in a job is root on the host, since jobs can't have users of their own: {why}"),
+            "mend that, or set EXECUTOR_USER_NAMESPACE=false if that is as it shall be",
+        ),
+    };
+    Some(Finding { id: "oci.users", severity, seen, remedy: remedy.to_owned() })
 }
 
 fn overlay() -> Option<Finding> {

@@ -7,7 +7,7 @@
 use super::remove::remove_tree;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 /// The job's own files.
@@ -50,14 +50,28 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
+/// Makes everything at `path`, links themselves and not what they lead to, the user's and group's of that number.
+pub(super) fn give(path: &Path, owner: u32) -> io::Result<()> {
+    if owner == 0 {
+        // It is ours, who made it.
+        return Ok(());
+    }
+    lchown(path, Some(owner), Some(owner))?;
+    if fs::symlink_metadata(path)?.is_dir() {
+        fs::read_dir(path)?.try_for_each(|entry| give(&entry?.path(), owner))?;
+    }
+    Ok(())
+}
+
 fn write_file(path: &Path, text: &str) -> io::Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }
 
-/// Makes the layer of our own, with a copy of what is given.
+/// Makes the layer of our own, with a copy of what is given, owned by `root`.
 pub(super) fn make_skeleton(
     volume: &Path,
+    root: u32,
     hostname: &str,
     mark_tmp: bool,
     given: Option<Given<'_>>,
@@ -78,11 +92,12 @@ pub(super) fn make_skeleton(
     let hosts =
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
     write_file(&skeleton.join("etc/hosts"), &hosts)?;
-    write_file(&skeleton.join("etc/hostname"), &format!("{hostname}\n"))
+    write_file(&skeleton.join("etc/hostname"), &format!("{hostname}\n"))?;
+    give(&skeleton, root)
 }
 
-/// Makes the writable directories of step number `step`, and removes those of the step before.
-pub(super) fn make_writable(volume: &Path, step: u32) -> io::Result<Writable> {
+/// Makes the writable directories of step number `step`, owned by `root`, and removes those of the step before.
+pub(super) fn make_writable(volume: &Path, root: u32, step: u32) -> io::Result<Writable> {
     if let Some(before) = step.checked_sub(1) {
         for old in [upper(before), work(before)] {
             // What stays counts against the job's own disk only.
@@ -95,6 +110,7 @@ pub(super) fn make_writable(volume: &Path, step: u32) -> io::Result<Writable> {
     for name in [&writable.upper, &writable.work] {
         make_dir(&volume.join(name), 0o755)?;
     }
+    give(&volume.join(&writable.upper), root)?;
     Ok(writable)
 }
 

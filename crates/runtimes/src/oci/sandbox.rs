@@ -105,7 +105,7 @@ impl Sandbox for OciSandbox {
 fn prepare(shared: &Shared, slot: &Slot, spec: &SandboxSpec) -> Result<(), RuntimeError> {
     slot.group.limit(&spec.limits, shared.program.family.own_pids())?;
     let mark_tmp = shared.program.family.keeps_empty_tmp_in_memory();
-    root::make_skeleton(&slot.volume.path, &spec.name, mark_tmp, shared.writer.certificates())
+    root::make_skeleton(&slot.volume.path, slot.root(), &spec.name, mark_tmp, shared.writer.certificates())
         .map_err(RuntimeError::io("prepare a job's disk"))
 }
 

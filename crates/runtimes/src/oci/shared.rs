@@ -8,6 +8,7 @@ use super::instance::{Instance, parent_group};
 use super::program::Program;
 use super::room::HostDisk;
 use super::slot::Slot;
+use super::users::{self, Users};
 use super::{Helper, OciOptions};
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::{Limits, RuntimeError};
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) host: Hierarchies,
     pub(super) disks: Disks,
     pub(super) host_disk: HostDisk,
+    pub(super) users: Users,
     pub(super) writer: Writer,
     pub(super) filter: Filter,
     pub(super) helper: Helper,
@@ -58,8 +60,14 @@ impl Shared {
         let guardian = Guardian::spawn(&options.helper, state_dir, &options.owner, &instance.id)
             .map_err(RuntimeError::io(format!("start the guardian {}", options.helper.program.display())))?;
         let disks = Disks::probe(&options.search_path, options.strict, &instance.volumes());
+        let users = if options.user_namespaces {
+            Users::probe(&options.helper, &instance, &images.layers(), options.strict)
+        } else {
+            Users::unwanted()
+        };
         Ok(Self {
             images,
+            users,
             instance,
             host,
             disks,
@@ -77,6 +85,11 @@ impl Shared {
             spare: Mutex::new(None),
             making_spare: AtomicBool::new(false),
         })
+    }
+
+    /// Where each step sees its volume, in its own mount namespace.
+    pub(super) fn here(&self) -> PathBuf {
+        if self.users.lack().is_none() { users::here() } else { self.instance.here() }
     }
 
     pub(super) fn next_id(&self) -> String {

@@ -1,7 +1,8 @@
 //! A place for a job, made ahead: its disk, its control group, and a launcher that waits in it.
 
-use super::launcher::{Launcher, Place};
+use super::launcher::{Launcher, Place, Shown};
 use super::shared::Shared;
+use super::users::{self, Lent, Range};
 use super::volume::Volume;
 use crate::RuntimeError;
 use crate::cgroup::Group;
@@ -16,6 +17,7 @@ pub(super) struct Slot {
     pub(super) id: String,
     pub(super) volume: Volume,
     pub(super) group: Group,
+    pub(super) users: Option<Lent>,
     pub(super) launcher: Option<Launcher>,
     /// The bundle: `config.json`, and the runtime's log.
     pub(super) bundle: PathBuf,
@@ -38,15 +40,30 @@ impl Slot {
         let id = shared.next_id();
         let group = shared.make_group(&id).map_err(RuntimeError::io("make a control group"))?;
         let bundle = shared.instance.sandboxes().join(&id);
-        let made = fs::create_dir(&bundle).map_err(RuntimeError::io("make a bundle")).and_then(|()| {
-            let path = shared.instance.volumes().join(&id);
-            shared.disks.make(path, disk)
-        });
+        let made = fs::create_dir(&bundle)
+            .map_err(RuntimeError::io("make a bundle"))
+            .and_then(|()| Self::make_volume(shared, &id, disk));
         match made {
-            Ok(volume) => Ok(Self { id, volume, group, launcher: None, bundle }),
+            Ok((volume, users)) => Ok(Self { id, volume, group, users, launcher: None, bundle }),
             Err(error) => {
                 let _ = fs::remove_dir(&bundle);
                 group.remove_now();
+                Err(error)
+            }
+        }
+    }
+
+    fn make_volume(
+        shared: &Shared,
+        id: &str,
+        disk: Option<u64>,
+    ) -> Result<(Volume, Option<Lent>), RuntimeError> {
+        let users = shared.users.lend()?;
+        let path = shared.instance.volumes().join(id);
+        match shared.disks.make(path, disk, users.as_ref().and_then(Lent::range)) {
+            Ok(volume) => Ok((volume, users)),
+            Err(error) => {
+                users.into_iter().for_each(Lent::give_back);
                 Err(error)
             }
         }
@@ -60,13 +77,28 @@ impl Slot {
         }
     }
 
+    /// What the job's users are on the host, if they are others than they seem.
+    pub(super) fn range(&self) -> Option<&Range> {
+        self.users.as_ref().and_then(Lent::range)
+    }
+
+    /// What the job's root is on the host.
+    pub(super) fn root(&self) -> u32 {
+        self.range().map_or(0, Range::root)
+    }
+
     /// A launcher that is on its way to this place.
     pub(super) fn launcher(&self, shared: &Shared) -> std::io::Result<Launcher> {
         let place = Place {
             groups: self.group.directories(),
             volumes: shared.instance.volumes(),
             volume: self.volume.path.clone(),
-            here: shared.instance.here(),
+            here: shared.here(),
+            layers: self.range().map(|range| Shown {
+                from: shared.images.layers(),
+                at: users::layers(),
+                users: range.namespace(),
+            }),
             unify_cgroups: shared.host.layout() != "v2",
         };
         Launcher::spawn(&shared.helper, &place)
@@ -86,6 +118,10 @@ impl Slot {
             .await
             .unwrap_or_else(|panic| Err(RuntimeError::Host(format!("removing a sandbox: {panic}"))));
         let group = self.group.remove().await.map_err(RuntimeError::io("remove a control group"));
-        killed.and(removed).and(group)
+        let done = killed.and(removed).and(group);
+        if done.is_ok() {
+            self.users.into_iter().for_each(Lent::give_back);
+        }
+        done
     }
 }

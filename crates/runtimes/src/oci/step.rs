@@ -10,6 +10,7 @@ use super::sandbox::OciSandbox;
 use super::slot::Slot;
 use super::supervise::{Asking, Ended, supervise};
 use super::user;
+use super::users::{self, Range};
 use super::witness::Witness;
 use crate::{Cause, Exit, ExitStatus, Output, RuntimeError, Step, Stream, Timeline, Usage};
 use images::Image;
@@ -114,12 +115,17 @@ impl OciSandbox {
     fn plan(&self, step: &Step, image: &Image, number: u32) -> Result<Plan, RuntimeError> {
         let (slot, instance, program) = (self.slot()?, &self.shared.instance, &self.shared.program);
         let disk = RuntimeError::io("prepare the root file system of a step");
-        let writable = root::make_writable(&slot.volume.path, number).map_err(disk)?;
-        let here = instance.here();
+        let writable = root::make_writable(&slot.volume.path, slot.root(), number).map_err(disk)?;
+        let user = user::resolve(&image.config.user, &image.layers)?;
+        if slot.range().is_some() {
+            user.check_range()?;
+        }
+        let here = self.shared.here();
         let container = Container {
             step,
             image: &image.config,
-            user: &user::resolve(&image.config.user, &image.layers)?,
+            user: &user,
+            users: slot.range().map(Range::root),
             hostname: &self.hostname,
             root: &here.join(ROOT),
             workspace: &here.join(WORKSPACE),
@@ -139,11 +145,12 @@ impl OciSandbox {
         let pid_file = program.family.leaves().then(|| slot.bundle.join(format!("pid-{number}")));
         let state = instance.runtime_state();
         Ok(Plan {
-            layers: root::topmost_first(&image.layers),
+            layers: self.layers(slot, image)?,
             skeleton: writable.skeleton.to_owned(),
             upper: writable.upper,
             work: writable.work,
             root: ROOT.to_owned(),
+            owner: slot.root(),
             make_cwd: (!program.family.makes_cwd()).then(|| PathBuf::from(&step.cwd)),
             program: program.path.clone(),
             arguments: program.run_arguments(&state, &log, pid_file.as_deref(), (&slot.bundle, &id)),
@@ -151,6 +158,22 @@ impl OciSandbox {
             log,
             pid_file,
         })
+    }
+
+    /// Where the launcher finds the image's layers, the topmost first.
+    fn layers(&self, slot: &Slot, image: &Image) -> Result<Vec<PathBuf>, RuntimeError> {
+        let layers = root::topmost_first(&image.layers);
+        if slot.range().is_none() {
+            return Ok(layers);
+        }
+        let all = self.shared.images.layers();
+        let shown = |layer: PathBuf| match layer.strip_prefix(&all) {
+            Ok(name) => Ok(users::layers().join(name)),
+            Err(_) => {
+                Err(RuntimeError::Host(format!("the layer {} is not among the others", layer.display())))
+            }
+        };
+        layers.into_iter().map(shown).collect()
     }
 
     /// Starts the step by the launcher that waits, or by a new one.

@@ -3,6 +3,7 @@
 //! `/etc/passwd` and `/etc/group` are the image's and not to be trusted: they are read layer by
 //! layer, only as plain files of a bounded size, and without following any link.
 
+use super::users;
 use crate::RuntimeError;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, getxattr, open, openat2};
 use rustix::io::Errno;
@@ -22,6 +23,20 @@ pub(super) struct User {
     pub(super) groups: Vec<u32>,
     /// What `HOME` becomes, unless the image or the step sets it.
     pub(super) home: String,
+}
+
+impl User {
+    /// Refuses ids that a job with users of its own does not have.
+    pub(super) fn check_range(&self) -> Result<(), RuntimeError> {
+        match [self.uid, self.gid].iter().chain(&self.groups).find(|id| **id >= users::SIZE) {
+            None => Ok(()),
+            Some(id) => Err(RuntimeError::Refused(format!(
+                "the image wants to run as user or group {id}, and a job's own end with {}: set \
+                 EXECUTOR_USER_NAMESPACE=false to run it with the host's",
+                users::SIZE - 1
+            ))),
+        }
+    }
 }
 
 /// Resolves `user[:group]` of an image; `layers` are its layers, lowest first.

@@ -7,6 +7,7 @@ use super::loop_device::{LoopDevice, shut_down};
 use super::remove::remove_tree;
 use super::room::Room;
 use super::root::{ROOT, WORKSPACE, make_dir};
+use super::users::Range;
 use crate::RuntimeError;
 use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -52,14 +53,19 @@ pub(super) struct Volume {
 
 impl Volume {
     /// A file system of `size` bytes, mounted at `path`. Takes some 20 ms.
-    pub(super) fn create(path: PathBuf, size: u64, mkfs: &Path) -> Result<Self, RuntimeError> {
+    pub(super) fn create(
+        path: PathBuf,
+        size: u64,
+        mkfs: &Path,
+        users: Option<&Range>,
+    ) -> Result<Self, RuntimeError> {
         let size = size.max(SMALLEST);
         let image = image_beside(&path);
         let made = Self::mount_new(&path, &image, size, mkfs);
         // The loop device, and we, keep the file alive as long as it is needed, and no longer.
         let _ = fs::remove_file(&image);
         let mut volume = Self { path, size: Some(size), root: None, image: Some(made?) };
-        let ready = volume.lay_out().and_then(|()| volume.hold());
+        let ready = volume.lay_out(users).and_then(|()| volume.hold());
         if let Err(error) = ready {
             volume.remove()?;
             return Err(RuntimeError::io("lay out a job's disk")(error));
@@ -86,17 +92,21 @@ impl Volume {
     }
 
     /// A plain directory, in which nothing is enforced.
-    pub(super) fn plain(path: PathBuf) -> Result<Self, RuntimeError> {
-        fs::create_dir(&path).map_err(RuntimeError::io("make a job's directory"))?;
+    pub(super) fn plain(path: PathBuf, users: Option<&Range>) -> Result<Self, RuntimeError> {
+        make_dir(&path, 0o755).map_err(RuntimeError::io("make a job's directory"))?;
         let volume = Self { path, size: None, root: None, image: None };
-        volume.lay_out().map_err(RuntimeError::io("lay out a job's directory"))?;
+        if let Err(error) = volume.lay_out(users) {
+            volume.remove()?;
+            return Err(RuntimeError::io("lay out a job's directory")(error));
+        }
         Ok(volume)
     }
 
-    fn lay_out(&self) -> io::Result<()> {
+    fn lay_out(&self, users: Option<&Range>) -> io::Result<()> {
+        make_dir(&self.path.join(ROOT), 0o755)?;
         // Images that run as a user of their own must be able to write here too.
         make_dir(&self.workspace(), 0o777)?;
-        make_dir(&self.path.join(ROOT), 0o755)
+        users.map_or(Ok(()), |users| users.hand_over(&self.workspace()))
     }
 
     pub(super) fn workspace(&self) -> PathBuf {
@@ -127,6 +137,8 @@ impl Volume {
     pub(super) fn remove(&self) -> Result<(), RuntimeError> {
         let io = |what: &str| RuntimeError::io(format!("{what} {}", self.path.display()));
         if self.size.is_none() {
+            // As it is shown to us, with users of its own; else it is no mount.
+            let _ = unmount(self.workspace(), UnmountFlags::DETACH);
             return remove_tree(&self.path).map_err(io("remove"));
         }
         if fs::symlink_metadata(self.workspace()).is_ok() {

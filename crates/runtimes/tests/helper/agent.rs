@@ -22,6 +22,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut options = OciOptions::new(mounts, dir.join("state"), owner, Helper { program, args: Vec::new() });
     options.runtime = Some(family.clone());
     options.spare_disk = 64 << 20;
+    options.user_namespaces = true;
     let step = Step {
         image: image.clone(),
         argv: vec!["sh".into(), "-c".into(), script.clone()],

@@ -145,6 +145,7 @@ pub(crate) fn options(mounts: PrivateMounts, dir: &Path, owner: &str, family: &s
     let mut options = OciOptions::new(mounts, dir.join("state"), owner, helper());
     options.runtime = Some(path_of(family));
     options.spare_disk = SPARE_DISK;
+    options.user_namespaces = true;
     // What asks a step to end there is a program of some size.
     options.grace = Duration::from_millis(if family == "runsc" { 2_000 } else { 300 });
     options

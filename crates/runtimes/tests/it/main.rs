@@ -101,6 +101,13 @@ contract! { crun runc youki runsc docker podman: {
         users_are_those_of_the_image,
     }
     mounts { nothing_of_the_host_is_told [not runsc engines], }
+    users {
+        root_in_a_job_is_nobody_on_the_host [not runsc engines],
+        files_have_the_owners_that_they_seem_to_have [not engines],
+        two_jobs_share_layers_and_no_users [not runsc engines],
+        a_job_has_no_users_beyond_its_own [not engines],
+        an_operator_may_want_the_hosts_users [not runsc engines],
+    }
     death {
         the_guardian_removes_all_of_a_killed_agent [not engines],
         reaping_removes_all_when_the_guardian_is_killed_too [not engines],

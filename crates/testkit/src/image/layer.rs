@@ -7,6 +7,7 @@ use tar::{EntryType, Header};
 #[must_use = "a builder does nothing until it is asked for bytes"]
 pub struct Layer {
     tar: tar::Builder<Vec<u8>>,
+    owner: (u64, u64),
 }
 
 impl Default for Layer {
@@ -18,7 +19,7 @@ impl Default for Layer {
 impl Layer {
     /// A layer without entries.
     pub fn new() -> Self {
-        Self { tar: tar::Builder::new(Vec::new()) }
+        Self { tar: tar::Builder::new(Vec::new()), owner: (0, 0) }
     }
 
     /// A file with mode 0644.
@@ -63,6 +64,12 @@ impl Layer {
         self.file(path, b"")
     }
 
+    /// Whose the entries are that follow; root's else.
+    pub fn owned_by(mut self, user: u64, group: u64) -> Self {
+        self.owner = (user, group);
+        self
+    }
+
     /// Any entry. Paths longer than the header's field get an entry of their own before it.
     pub fn entry(mut self, kind: EntryType, path: &[u8], target: &[u8], mode: u32, content: &[u8]) -> Self {
         self.long(EntryType::GNULongName, path);
@@ -70,8 +77,8 @@ impl Layer {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
-        header.set_uid(0);
-        header.set_gid(0);
+        header.set_uid(self.owner.0);
+        header.set_gid(self.owner.1);
         header.set_mtime(1_700_000_000);
         header.set_size(content.len() as u64);
         // The library's own setters refuse what a test may want.

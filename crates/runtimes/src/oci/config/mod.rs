@@ -11,14 +11,15 @@ use super::filter::ANNOTATION;
 use super::program::Family;
 use super::root::Given;
 use super::user::User;
+use super::users;
 use crate::Step;
 use images::ImageConfig;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     Capability, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroupBuilder,
-    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, LinuxSeccomp, PosixRlimit,
-    PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
-    UserBuilder,
+    LinuxIdMappingBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, LinuxSeccomp,
+    PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec,
+    SpecBuilder, UserBuilder,
 };
 use rustix::process::{Resource, getrlimit};
 use std::collections::HashMap;
@@ -47,6 +48,8 @@ pub(super) struct Container<'a> {
     pub(super) step: &'a Step,
     pub(super) image: &'a ImageConfig,
     pub(super) user: &'a User,
+    /// What its root is on the host, if it has users of its own.
+    pub(super) users: Option<u32>,
     pub(super) hostname: &'a str,
     pub(super) root: &'a Path,
     pub(super) workspace: &'a Path,
@@ -113,6 +116,14 @@ impl Writer {
         .into_iter()
         .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
         .collect::<Result<Vec<_>, _>>()?;
+        let mut namespaces = namespaces;
+        let users = container.users.map(|root| {
+            LinuxIdMappingBuilder::default().container_id(0_u32).host_id(root).size(users::SIZE).build()
+        });
+        let users = users.transpose()?;
+        if users.is_some() {
+            namespaces.push(LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::User).build()?);
+        }
         let mut linux = LinuxBuilder::default()
             .namespaces(namespaces)
             .seccomp(self.seccomp.clone())
@@ -124,6 +135,9 @@ impl Writer {
             linux = linux
                 .cgroups_path(group.as_path())
                 .resources(LinuxResourcesBuilder::default().devices([deny]).build()?);
+        }
+        if let Some(users) = users {
+            linux = linux.uid_mappings([users]).gid_mappings([users]);
         }
         let mut linux = linux.build()?;
         if container.group.is_none() {
@@ -192,6 +206,7 @@ mod tests {
             step,
             image,
             user: &user,
+            users: None,
             hostname: "job-1",
             root: Path::new("/r"),
             workspace: Path::new("/w"),

@@ -10,3 +10,4 @@ pub(crate) mod mounts;
 pub(crate) mod output;
 pub(crate) mod room;
 pub(crate) mod security;
+pub(crate) mod users;

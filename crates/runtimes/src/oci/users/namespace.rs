@@ -1,0 +1,146 @@
+//! User namespaces without anybody in them: translations of owners, held open by a descriptor.
+//!
+//! A process with threads can't enter a user namespace, and needn't: a process of ours makes one and
+//! leaves once it is held.
+#![expect(
+    unsafe_code,
+    reason = "unshare(2) has no safe wrapper, and what a child does before its program is unchecked"
+)]
+
+use crate::oci::Helper;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{UnshareFlags, set_thread_gid, set_thread_uid, unshare_unsafe};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+
+/// What [`crate::oci::helper_main`] calls this.
+pub(in crate::oci) const ROLE: &str = "namespace";
+/// How long a process of ours may take to answer, in seconds: a millisecond, but on a busy host.
+const ANSWER_LIMIT: i64 = 10;
+/// Bytes of an answer.
+const LONGEST_ANSWER: usize = 512;
+const READY: &str = "ready";
+/// What the trial's child fails with once it has come through.
+const CAME_THROUGH: i32 = libc::ECANCELED;
+
+/// Makes a namespace in which `size` ids from `inside` on are those from `outside` on.
+pub(super) fn make(helper: &Helper, inside: u32, outside: u32, size: u32) -> io::Result<OwnedFd> {
+    let mut maker = Maker::start(helper, &[])?;
+    let held = maker.hold(inside, outside, size)?;
+    drop(maker.child.stdin.take());
+    maker.child.wait()?;
+    Ok(held)
+}
+
+/// Whether processes in a user namespace can have a `/proc` and a `/sys` of their own, as every container
+/// has. The kernel refuses them to hosts' containers from which parts of these are hidden.
+pub(super) fn try_out(helper: &Helper, outside: u32, size: u32) -> io::Result<()> {
+    let mut maker = Maker::start(helper, &["trial"])?;
+    maker.hold(0, outside, size)?;
+    drop(maker.child.stdin.take());
+    maker.hear()
+}
+
+/// The process that makes a namespace.
+struct Maker {
+    child: Child,
+    says: ChildStdout,
+}
+
+impl Maker {
+    fn start(helper: &Helper, args: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(&helper.program)
+            .args(&helper.args)
+            .arg(ROLE)
+            .args(args)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let says = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Self { child, says })
+    }
+
+    /// Waits for its namespace, gives that its ids, and takes hold of it.
+    fn hold(&mut self, inside: u32, outside: u32, size: u32) -> io::Result<OwnedFd> {
+        self.hear()?;
+        let process = format!("/proc/{}", self.child.id());
+        let map = format!("{inside} {outside} {size}\n");
+        fs::write(format!("{process}/uid_map"), &map)?;
+        fs::write(format!("{process}/gid_map"), &map)?;
+        Ok(File::open(format!("{process}/ns/user"))?.into())
+    }
+
+    /// Hears that it is done, or why not.
+    fn hear(&mut self) -> io::Result<()> {
+        let limit = Timespec { tv_sec: ANSWER_LIMIT, tv_nsec: 0 };
+        if poll(&mut [PollFd::new(&self.says, PollFlags::IN)], Some(&limit))? == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {ANSWER_LIMIT} s"),
+            ));
+        }
+        // An answer is written at once and fits the pipe.
+        let mut said = [0; LONGEST_ANSWER];
+        let length = self.says.read(&mut said)?;
+        let said = String::from_utf8_lossy(&said[..length]);
+        if said == READY { Ok(()) } else { Err(io::Error::other(said.into_owned())) }
+    }
+}
+
+impl Drop for Maker {
+    fn drop(&mut self) {
+        // It may be stopped, or not be asked any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The life of the process that makes a namespace.
+pub(in crate::oci) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut stdin = io::stdin().lock();
+    let lived = say(&split(UnshareFlags::NEWUSER))
+        .and_then(|()| stdin.read_to_end(&mut Vec::new()))
+        .and_then(|_| if args.next().is_some() { say(&mount_own()) } else { Ok(()) });
+    if lived.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn say(done: &io::Result<()>) -> io::Result<()> {
+    let said = done.as_ref().err().map_or_else(|| READY.to_owned(), ToString::to_string);
+    let mut stdout = io::stdout();
+    stdout.write_all(said.as_bytes()).and_then(|()| stdout.flush())
+}
+
+fn split(what: UnshareFlags) -> io::Result<()> {
+    // SAFETY: only `FILES` can break another thread's view of its descriptors, and it is not set.
+    Ok(unsafe { unshare_unsafe(what) }?)
+}
+
+/// Mounts what depends on namespaces in new ones.
+fn mount_own() -> io::Result<()> {
+    set_thread_gid(Gid::ROOT)?;
+    set_thread_uid(Uid::ROOT)?;
+    split(UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWIPC)?;
+    let mut first = Command::new("/proc/self/exe");
+    let mounts = || -> io::Result<()> {
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount(c"proc", c"/proc", c"proc", flags, None)?;
+        mount(c"sysfs", c"/sys", c"sysfs", flags | MountFlags::RDONLY, None)?;
+        Err(io::Error::from_raw_os_error(CAME_THROUGH))
+    };
+    // SAFETY: between fork and the end of the child, which has no other thread, these are system calls only.
+    match unsafe { first.pre_exec(mounts) }.spawn() {
+        Err(error) if error.raw_os_error() == Some(CAME_THROUGH) => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::other("the trial ran a program")),
+    }
+}

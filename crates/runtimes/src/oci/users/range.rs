@@ -1,0 +1,171 @@
+//! The ids that a job's users have on the host.
+
+use super::namespace;
+use crate::oci::Helper;
+use crate::oci::idmap::mount_mapped;
+use crate::oci::root::give;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// What all agents of this host share: who has which ids, and empty directories to mount on.
+const PLACE: &str = "/run/executor-users";
+/// Ids of one job. Images know users up to 65534, nobody.
+pub(in crate::oci) const SIZE: u32 = 1 << 16;
+/// The first that jobs have. From here on neither distributions nor systemd nor container engines give any
+/// away by themselves.
+const FIRST: u32 = 0x7000_0000;
+/// Ranges to choose from, which end before what systemd keeps for itself.
+const RANGES: u32 = 2_048;
+/// Bytes of the name of an agent's start.
+const LONGEST_NAME: u64 = 4_096;
+/// Where the host says which ids are given to whom.
+const GIVEN: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
+
+/// Ids that no other job has, and what shows files to them.
+#[derive(Debug)]
+pub(in crate::oci) struct Range {
+    first: u32,
+    /// Shows what root has on disk as the job's.
+    to_job: OwnedFd,
+    /// Shows what the job's root has on disk as ours.
+    from_job: OwnedFd,
+    lock: File,
+}
+
+impl Range {
+    /// Takes a range for the agent's start that has `dir`, which is gone when nothing of it runs any more.
+    pub(super) fn take(helper: &Helper, dir: &Path) -> io::Result<Self> {
+        make_place()?;
+        let given = GIVEN.map(|file| fs::read_to_string(file).unwrap_or_default()).join("\n");
+        let given: Vec<(u64, u64)> = given_away(&given).collect();
+        for number in 0..RANGES {
+            let first = FIRST + number * SIZE;
+            if given.iter().any(|range| overlaps(*range, first)) {
+                continue;
+            }
+            if let Some(lock) = lock(&Path::new(PLACE).join(number.to_string()), dir)? {
+                let to_job = namespace::make(helper, 0, first, SIZE)?;
+                let from_job = namespace::make(helper, first, 0, SIZE)?;
+                return Ok(Self { first, to_job, from_job, lock });
+            }
+        }
+        Err(io::Error::other(format!(
+            "all {RANGES} ranges of ids from {FIRST} on are taken: see {PLACE} for whose they are"
+        )))
+    }
+
+    /// What the job's root is on the host.
+    pub(in crate::oci) fn root(&self) -> u32 {
+        self.first
+    }
+
+    /// The namespace that shows layers to the job, for our own processes while this one lives.
+    pub(in crate::oci) fn namespace(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.to_job.as_raw_fd()).into()
+    }
+
+    /// Shows `from` at `at` as a job sees it.
+    pub(super) fn show(&self, from: &Path, at: &Path) -> io::Result<()> {
+        mount_mapped(from, at, self.to_job.as_fd())
+    }
+
+    /// Makes the empty directory `dir` the job's; what is made there by this process is the job's as well.
+    pub(in crate::oci) fn hand_over(&self, dir: &Path) -> io::Result<()> {
+        give(dir, self.first)?;
+        mount_mapped(dir, dir, self.from_job.as_fd())
+    }
+}
+
+impl Drop for Range {
+    fn drop(&mut self) {
+        let _ = self.lock.set_len(0);
+    }
+}
+
+/// An empty directory, reachable by anybody, which processes of ours mount on in namespaces of their own:
+/// those above a job's disk are closed to the job's users.
+pub(in crate::oci) fn here() -> PathBuf {
+    Path::new(PLACE).join("here")
+}
+
+/// Another, for layers.
+pub(in crate::oci) fn layers() -> PathBuf {
+    Path::new(PLACE).join("layers")
+}
+
+fn make_place() -> io::Result<()> {
+    for (dir, mode) in [(PLACE.into(), 0o711), (here(), 0o755), (layers(), 0o711)] {
+        fs::create_dir_all(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// Locks what stands for a range, unless somebody has it, or had it and was killed, and not all that used
+/// it is gone.
+fn lock(path: &Path, dir: &Path) -> io::Result<Option<File>> {
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(None);
+    }
+    let mut before = Vec::new();
+    (&file).take(LONGEST_NAME).read_to_end(&mut before)?;
+    if !before.is_empty() && PathBuf::from(std::ffi::OsString::from_vec(before)).exists() {
+        return Ok(None);
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(dir.as_os_str().as_bytes())?;
+    Ok(Some(file))
+}
+
+/// First and last of what `/etc/subuid` or its like gives away.
+fn given_away(text: &str) -> impl Iterator<Item = (u64, u64)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.split(':').skip(1).map(str::trim);
+        let (first, count): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some((first, first.saturating_add(count.checked_sub(1)?)))
+    })
+}
+
+fn overlaps(given: (u64, u64), first: u32) -> bool {
+    let (first, last) = (u64::from(first), u64::from(first) + u64::from(SIZE) - 1);
+    given.0 <= last && first <= given.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_gives_away_is_left_out() {
+        let text = "# comment\nuser:100000:65536\nroot:1879048192:1\nodd:x:1\nnone:5:0\n\n";
+        let given: Vec<_> = given_away(text).collect();
+        assert_eq!(given, [(100_000, 165_535), (u64::from(FIRST), u64::from(FIRST))]);
+        assert!(overlaps(given[1], FIRST) && !overlaps(given[1], FIRST + SIZE) && !overlaps(given[0], FIRST));
+        assert!(overlaps((0, u64::MAX), FIRST));
+    }
+
+    #[test]
+    fn a_range_is_one_agents_until_all_that_used_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, instance) = (dir.path().join("0"), dir.path().join("instance"));
+        fs::create_dir(&instance).unwrap();
+        let held = lock(&path, &instance).unwrap().unwrap();
+        assert!(lock(&path, &instance).unwrap().is_none(), "it is locked");
+        drop(held);
+        assert!(lock(&path, &instance).unwrap().is_none(), "its agent was killed, and its jobs may be there");
+        fs::remove_dir(&instance).unwrap();
+        assert!(lock(&path, &instance).unwrap().is_some());
+    }
+
+    #[test]
+    fn all_ranges_are_numbers_that_ids_may_have() {
+        assert!(FIRST.checked_add(RANGES * SIZE).is_some_and(|end| end < 0x7FFF_0000));
+    }
+}
