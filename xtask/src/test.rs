@@ -1,10 +1,13 @@
 //! `cargo xtask test`: every check and every test, and one line that counts them.
 
-use crate::command::{exists, output, run as run_command};
+use crate::command::{exists, output, program, run as run_command};
 use crate::{demo, parts, product, rootfs};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+
+/// How long the database of known faults may take to fetch.
+const FETCH_LIMIT: &str = "60s";
 
 /// What was counted.
 #[derive(Debug, Default, Clone, Copy)]
@@ -33,6 +36,7 @@ pub(crate) fn run() -> Result<()> {
     check("lints", product::cargo(clippy), &mut count)?;
     let deny = ["deny", "--all-features", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
     check("dependencies", product::cargo(deny), &mut count)?;
+    let unchecked = advisories(fetch_advisories(), &mut count)?;
 
     let mut nextest = product::cargo(["nextest", "run", "--workspace", "--profile", "ci", "--no-fail-fast"]);
     nextest.env("EXECUTOR_TEST_SKIPS", skips.path());
@@ -44,7 +48,7 @@ pub(crate) fn run() -> Result<()> {
     let said = skipped.lines().count();
     count.passed -= said.min(count.passed);
     count.skipped += said;
-    for line in skipped.lines() {
+    for line in skipped.lines().chain(unchecked.as_deref()) {
         println!("{line}");
     }
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
@@ -63,6 +67,36 @@ fn tools() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The database is on GitHub, which answers late or never where a network is closed.
+fn fetch_advisories() -> Command {
+    let mut command = program(
+        "timeout",
+        ["--kill-after=5s", FETCH_LIMIT, "cargo", "deny", "--all-features", "fetch", "db"],
+    );
+    // Nobody is there to be asked for a password.
+    command.env("GIT_TERMINAL_PROMPT", "0");
+    command
+}
+
+/// Known faults of dependencies, where `fetch` gets the database of them. Machines that check a change need not
+/// reach more than the registries of packages: there it is skipped, and the line that says so is returned.
+fn advisories(mut fetch: Command, count: &mut Count) -> Result<Option<String>> {
+    let fetched = output(fetch.current_dir(product::checkout()))?;
+    if fetched.status.success() {
+        let deny =
+            ["deny", "--all-features", "check", "--disable-fetch", "--hide-inclusion-graph", "advisories"];
+        check("known faults of dependencies", product::cargo(deny), count)?;
+        return Ok(None);
+    }
+    count.skipped += 1;
+    let said = String::from_utf8_lossy(&fetched.stderr);
+    let why = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let why = why.map_or_else(|| format!("it took longer than {FETCH_LIMIT}"), str::to_owned);
+    let line = format!("SKIPPED known faults of dependencies: their database can't be fetched: {why}");
+    println!("{line}");
+    Ok(Some(line))
 }
 
 /// One check is one test.
@@ -131,6 +165,18 @@ fn demo_twice(count: &mut Count) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_that_can_not_be_fetched_is_told_and_counted_as_skipped() {
+        for (script, why) in
+            [("echo no such host >&2; exit 1", "no such host"), ("exit 124", "longer than 60s")]
+        {
+            let mut count = Count::default();
+            let line = advisories(program("sh", ["-c", script]), &mut count).unwrap().unwrap();
+            assert!(line.starts_with("SKIPPED known faults of dependencies") && line.contains(why), "{line}");
+            assert_eq!((count.passed, count.failed, count.skipped), (0, 0, 1));
+        }
+    }
 
     #[test]
     fn the_closing_line_is_read() {
