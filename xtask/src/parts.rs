@@ -41,6 +41,7 @@ pub(crate) const TEST: &[Part] = &[
     part("flock", "util-linux"),
     part("qemu-system-x86_64", "qemu-system-x86"),
     part("cpio", "cpio"),
+    part("systemd-analyze", "systemd"),
 ];
 
 /// An OCI runtime that is no package of Debian's, and what it is built with.

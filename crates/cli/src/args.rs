@@ -106,12 +106,25 @@ pub(crate) enum InstallCommand {
         #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
         bin_dir: PathBuf,
     },
+    /// Print a unit file for systemd, with a comment on each line that is not plain
+    SystemdUnit {
+        /// Which: executor (the agent) or executor-server (the control plane)
+        #[arg(value_name = "NAME", default_value = "executor")]
+        name: UnitName,
+    },
     /// Firewall rules around the reference's virtual machines
     IptablesRules {
         /// Make the chain anew
         #[arg(long)]
         recreate_chain: bool,
     },
+}
+
+/// The units there are.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum UnitName {
+    Executor,
+    ExecutorServer,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 //! Scripts call them; what this executor does not need it says, and all is well.
 
 use super::print;
-use crate::args::{InstallCommand, TestVmArgs};
+use crate::args::{InstallCommand, TestVmArgs, UnitName};
 use crate::exit::{Exit, Failure, Outcome};
 
 /// The names that `install image` takes.
@@ -23,6 +23,10 @@ pub(crate) fn run(command: &InstallCommand) -> Outcome {
         InstallCommand::Cni => say(&[CNI])?,
         InstallCommand::SrcCli { .. } => say(&[SRC_CLI])?,
         InstallCommand::IptablesRules { .. } => say(&[IPTABLES_RULES])?,
+        InstallCommand::SystemdUnit { name } => {
+            print::line(unit(*name).trim_end())?;
+            return Ok(Exit::Success);
+        }
         InstallCommand::Image { names } => {
             let name = image(names).map_err(|message| Failure { exit: Exit::Failed, message })?;
             say(&[&no_image(name)])?;
@@ -46,6 +50,14 @@ pub(crate) fn test_vm(args: &TestVmArgs) -> Outcome {
          (`executor job run`)"
     };
     Err(Failure { exit: Exit::Failed, message: message.to_owned() })
+}
+
+/// The units that are shipped as files as well.
+const fn unit(name: UnitName) -> &'static str {
+    match name {
+        UnitName::Executor => include_str!("../../../../dist/systemd/executor.service"),
+        UnitName::ExecutorServer => include_str!("../../../../dist/systemd/executor-server.service"),
+    }
 }
 
 fn say(lines: &[&str]) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ mod links;
 mod secrets;
 mod start;
 mod support;
+mod systemd;
 mod usage;
 mod validate;
 mod whole_jobs;
