@@ -85,8 +85,7 @@ fn fetch_advisories() -> Command {
 fn advisories(mut fetch: Command, count: &mut Count) -> Result<Option<String>> {
     let fetched = output(fetch.current_dir(product::checkout()))?;
     if fetched.status.success() {
-        let deny =
-            ["deny", "--all-features", "check", "--disable-fetch", "--hide-inclusion-graph", "advisories"];
+        let deny = ["deny", "--all-features", "--offline", "check", "--hide-inclusion-graph", "advisories"];
         check("known faults of dependencies", product::cargo(deny), count)?;
         return Ok(None);
     }
