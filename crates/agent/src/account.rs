@@ -62,6 +62,11 @@ impl Ledger {
         });
     }
 
+    /// What somebody else wrote down of the job.
+    pub(crate) fn take_over(&self, account: Account) {
+        *self.lock() = account;
+    }
+
     /// All of it.
     pub(crate) fn account(&self) -> Account {
         self.lock().clone()

@@ -3,6 +3,8 @@
 use crate::monitor::Monitor;
 use images::DockerConfig;
 use secrecy::SecretString;
+use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +41,30 @@ pub struct Exporters {
     pub registry: Option<Url>,
 }
 
+/// What starts the supervisor of a job: a process that ends up in [`crate::supervise`] with the path that
+/// is added to `args`, and gets the environment of this one besides.
+#[derive(Clone)]
+pub struct SupervisorCommand {
+    /// The program; `/proc/self/exe` stays right when the file is replaced by an upgrade.
+    pub program: PathBuf,
+    /// What it is called.
+    pub arg0: OsString,
+    /// Everybody on this host can read these.
+    pub args: Vec<OsString>,
+    /// Variables to set, or to unset; they may hold secrets.
+    pub env: Vec<(String, Option<OsString>)>,
+}
+
+impl fmt::Debug for SupervisorCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, args, .. } = self;
+        f.debug_struct("SupervisorCommand")
+            .field("program", program)
+            .field("args", args)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Everything an agent needs to know.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
@@ -73,6 +99,10 @@ pub struct AgentConfig {
     pub announced: Announced,
     /// A directory of our own for what running jobs need on this host.
     pub work_dir: PathBuf,
+    /// Where it is kept which jobs run under supervisors.
+    pub jobs_dir: PathBuf,
+    /// How supervisors are started, so that jobs outlive this process; without it, jobs end with it.
+    pub supervisor: Option<SupervisorCommand>,
     /// Bytes that must be free on the disk of `work_dir` for a job to be taken; 0 is no floor, `None`
     /// one that fits the size of the disk.
     pub disk_floor: Option<u64>,
@@ -128,6 +158,8 @@ impl AgentConfig {
             max_active_time: None,
             limits: runtimes::Limits::default(),
             announced: Announced::default(),
+            jobs_dir: work_dir.join("jobs"),
+            supervisor: None,
             work_dir,
             disk_floor: None,
             tool_env: vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())],

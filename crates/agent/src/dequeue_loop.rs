@@ -1,10 +1,13 @@
 //! Takes jobs while there is room for them and starts each in the background.
 
 use crate::api::{Answer, ApiError, Backoff, Dequeued, Final, JobAuth, Patience, Undecodable};
+use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
 use crate::error::{Summary, chain};
+use crate::host::{Adoptions, JobHost};
 use crate::host_disk::{Floor, HostDisk};
 use crate::job::{self, Assigned, JobStop, StopCause, Surroundings};
+use crate::lease::Lease;
 use crate::monitor::Monitor;
 use crate::random;
 use crate::running::{RunningJob, RunningSet};
@@ -40,15 +43,26 @@ enum Turn {
 /// Takes jobs until it is told to leave or has taken enough, then waits for those that run.
 pub(crate) async fn take_jobs(
     around: Surroundings,
+    host: Arc<dyn JobHost>,
     running: RunningSet,
-    drain: CancellationToken,
+    adopted: Adoptions,
+    leaving: Leaving,
 ) -> Summary {
-    let closing = close_in_time(around.api.config(), &drain);
-    let mut taker = Taker::new(around, running);
+    let closing = close_in_time(around.api.config(), &leaving.drain);
+    let mut taker = Taker::new(around, host, running);
+    taker.adopt(adopted);
     taker.take_until(&closing.token).await;
     taker.monitor().health().drains();
     info!(running = taker.running.snapshot().len(), "no more jobs are taken");
-    taker.finish().await
+    taker.finish(&leaving.leave).await
+}
+
+/// How the loop is told to end.
+pub(crate) struct Leaving {
+    /// Take no more jobs.
+    pub(crate) drain: CancellationToken,
+    /// Wait for none that goes on without us.
+    pub(crate) leave: CancellationToken,
 }
 
 /// Fires when no more jobs are to be taken.
@@ -72,6 +86,7 @@ fn close_in_time(config: &AgentConfig, drain: &CancellationToken) -> Closing {
 
 struct Taker {
     around: Surroundings,
+    host: Arc<dyn JobHost>,
     running: RunningSet,
     slots: Arc<Semaphore>,
     jobs: JoinSet<bool>,
@@ -81,13 +96,28 @@ struct Taker {
 }
 
 impl Taker {
-    fn new(around: Surroundings, running: RunningSet) -> Self {
+    fn new(around: Surroundings, host: Arc<dyn JobHost>, running: RunningSet) -> Self {
         let config = around.api.config();
         let slots = Arc::new(Semaphore::new(config.max_jobs));
         let backoff = Backoff::new(config.poll_interval, LONGEST_PAUSE);
         let floor = Floor::new(HostDisk::of(&config.work_dir), config.disk_floor);
         let (jobs, summary) = (JoinSet::new(), Summary::default());
-        Self { around, running, slots, jobs, backoff, floor, summary }
+        Self { around, host, running, slots, jobs, backoff, floor, summary }
+    }
+
+    /// Takes care of the jobs of an earlier agent; those that run take the place of new ones.
+    fn adopt(&mut self, adopted: Adoptions) {
+        for adoption in adopted {
+            let place = adoption.registered.as_ref().map(|_| Arc::clone(&self.slots).try_acquire_owned());
+            self.jobs.spawn(async move {
+                // There may have been more places then.
+                let _place = place.and_then(Result::ok);
+                adoption.end.await;
+                drop(adoption.registered);
+                // It was taken by somebody else.
+                false
+            });
+        }
     }
 
     async fn take_until(&mut self, closing: &CancellationToken) {
@@ -164,8 +194,9 @@ impl Taker {
     fn start(&mut self, job: Job, at: Instant, slot: OwnedSemaphorePermit) {
         let Some(auth) = self.auth(job.id, &job.token, job.queue.as_deref()) else { return };
         let stop = Arc::new(JobStop::default());
-        let (registered, old) =
-            self.running.register(RunningJob::new(job.id, job.queue.clone(), Arc::clone(&stop)));
+        let lease = Arc::new(Lease::new(BootTime::of(at), self.around.api.lease_term()));
+        let running = RunningJob::new(job.id, job.queue.clone(), Arc::clone(&stop), Arc::clone(&lease));
+        let (registered, old) = self.running.register(running);
         if let Some(old) = &old {
             warn!(job = %job.id, "the control plane gave us a job that runs here: its lease ran out, and it begins anew");
             old.stop(StopCause::Abandoned);
@@ -173,16 +204,16 @@ impl Taker {
         self.summary.taken += 1;
         let timeline = Timeline::begin(IdText::new(job.id, job.queue.as_deref()), at);
         let watched = Watched::begin(self.around.api.config(), &auth, timeline.ledger());
-        let around = self.around.clone();
+        let host = Arc::clone(&self.host);
         self.jobs.spawn(async move {
             if let Some(old) = old {
                 // Two copies of a job never run beside each other.
                 old.ended().await;
             }
-            let completed = job::run(around.clone(), Assigned { job, auth, stop, at, timeline }).await;
+            let completed = host.run(Assigned { job, auth, stop, lease, at, timeline }).await;
             drop((registered, slot));
             watched.end(completed);
-            around.runtime.warm().await;
+            host.warm().await;
             completed
         });
     }
@@ -239,11 +270,21 @@ impl Taker {
         }
     }
 
-    async fn finish(mut self) -> Summary {
-        while let Some(ended) = self.jobs.join_next().await {
-            self.note(ended);
+    async fn finish(mut self, leave: &CancellationToken) -> Summary {
+        loop {
+            let ended = tokio::select! {
+                ended = self.jobs.join_next() => ended,
+                () = leave.cancelled(), if self.host.outlives() => {
+                    self.host.settle().await;
+                    info!(running = self.running.snapshot().len(), "the agent leaves; jobs that run go on without it");
+                    return self.summary;
+                }
+            };
+            match ended {
+                Some(ended) => self.note(ended),
+                None => return self.summary,
+            }
         }
-        self.summary
     }
 
     fn note(&mut self, ended: Result<bool, tokio::task::JoinError>) {

@@ -4,6 +4,7 @@
 //! agent busy, the lease of its jobs is kept.
 
 use crate::api::{Api, HeartbeatAnswer};
+use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
 use crate::error::{AgentError, chain};
 use crate::job::StopCause;
@@ -11,6 +12,7 @@ use crate::running::{RunningJob, RunningSet};
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use wire::heartbeat::Running;
@@ -69,17 +71,25 @@ async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
 async fn once(api: &Api, jobs: &RunningSet) {
     let mut sent = jobs.snapshot();
     let running = if api.config().multi_queue { grouped(api.config(), &mut sent) } else { numbered(&sent) };
+    let asked = BootTime::now();
     let answered = api.heartbeat(running).await;
     let monitor = &api.config().monitor;
     monitor.health().beat(answered.is_ok());
     match answered {
         Ok(answer) => {
+            renew(&answer, &sent, asked, api.lease_term());
             // The control plane may have heard of a job's end before it looked at the heartbeat. Whatever
             // else it thinks of such a job, it says so to the final call.
             sent.retain(|(_, job)| !job.stop.end_is_told());
             obey(&answer, &sent);
         }
         Err(error) => {
+            if error.is_refused() {
+                // Who is not there gives no job away, and once back waits for one whole lease.
+                for (_, job) in &sent {
+                    job.lease.renew(asked, None);
+                }
+            }
             monitor.metrics().heartbeat_failed();
             if error.code() == Some(StatusCode::PAYLOAD_TOO_LARGE) && monitor.too_large() {
                 warn!(
@@ -89,6 +99,18 @@ async fn once(api: &Api, jobs: &RunningSet) {
             warn!(error = chain(&error), "heartbeat failed");
         }
     }
+}
+
+/// A job that is known had its lease renewed after `asked`.
+fn renew(answer: &HeartbeatAnswer, sent: &Snapshot, asked: BootTime, term: Option<Duration>) {
+    let Some(known) = &answer.known else { return };
+    for (_, job) in sent.iter().filter(|(key, job)| is_known(known, key, job)) {
+        job.lease.renew(asked, term);
+    }
+}
+
+fn is_known(known: &[IdText], key: &IdText, job: &RunningJob) -> bool {
+    known.contains(key) || known.iter().any(|id| job.is_meant_by(id))
 }
 
 fn numbered(sent: &Snapshot) -> Running {
@@ -120,8 +142,7 @@ fn grouped(config: &AgentConfig, sent: &mut Snapshot) -> Running {
 fn obey(answer: &HeartbeatAnswer, sent: &Snapshot) {
     if let Some(known) = &answer.known {
         for (key, job) in sent {
-            let ours = known.contains(key) || known.iter().any(|id| job.is_meant_by(id));
-            if !ours && job.stop(StopCause::Abandoned) {
+            if !is_known(known, key, job) && job.stop(StopCause::Abandoned) {
                 error!(job = %key, "the control plane does not know the job as ours: it is dropped");
             }
         }
@@ -147,12 +168,18 @@ fn meant<'a>(id: &IdText, sent: &'a Snapshot) -> Option<&'a (IdText, RunningJob)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::Lease;
     use std::sync::Arc;
     use wire::JobId;
 
     fn snapshot(jobs: &[(i64, Option<&str>)]) -> Snapshot {
         let job = |(id, queue): &(i64, Option<&str>)| {
-            let job = RunningJob::new(JobId(*id), queue.map(str::to_owned), Arc::default());
+            let job = RunningJob::new(
+                JobId(*id),
+                queue.map(str::to_owned),
+                Arc::default(),
+                Arc::new(Lease::new(BootTime::now(), None)),
+            );
             (IdText::new(job.id, *queue), job)
         };
         jobs.iter().map(job).collect()

@@ -14,26 +14,33 @@
 
 mod account;
 mod api;
+mod boot_time;
 mod config;
 mod dequeue_loop;
 mod error;
 mod health;
 mod heartbeat;
+mod host;
 mod host_disk;
 mod job;
+mod lease;
 mod log;
 mod metrics;
 mod monitor;
 mod random;
 mod run;
 mod running;
+mod state_dir;
+mod supervisor;
 mod text;
 mod timeline;
 mod watched;
 mod workspace;
 
-pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP, Exporters};
+pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP, Exporters, SupervisorCommand};
 pub use error::{AgentError, Summary, chain};
 pub use host_disk::fitting_disk_floor;
 pub use monitor::Monitor;
-pub use run::run;
+pub use run::{Orders, run};
+pub use state_dir::StateDir;
+pub use supervisor::supervise;

@@ -2,12 +2,14 @@
 
 use crate::api::Api;
 use crate::config::AgentConfig;
-use crate::dequeue_loop::take_jobs;
+use crate::dequeue_loop::{Leaving, take_jobs};
 use crate::error::{AgentError, Summary, chain};
 use crate::health;
 use crate::heartbeat::Heartbeat;
+use crate::host::{Adoptions, InProcess, JobHost, Supervised};
 use crate::job::{self, Surroundings};
 use crate::metrics::Forwarder;
+use crate::random;
 use crate::running::RunningSet;
 use runtimes::Runtime;
 use std::os::unix::fs::DirBuilderExt;
@@ -22,15 +24,23 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// A control plane that starts together with us may take this long before anybody is told.
 const QUIET_START: Duration = Duration::from_mins(1);
 
+/// How an agent is told to leave.
+#[derive(Debug, Clone, Default)]
+pub struct Orders {
+    /// Take no more jobs, wait for those that run, and leave.
+    pub drain: CancellationToken,
+    /// Stop what runs, report it, and leave.
+    pub stop: CancellationToken,
+    /// Leave at once. Jobs that run under supervisors go on, and the next agent takes care of them; others
+    /// are waited for.
+    pub leave: CancellationToken,
+}
+
 /// Runs an agent until it is told to leave, or has taken all the jobs it may.
-///
-/// When `drain` fires, it takes no more jobs and waits for those that run. When `stop` fires, it
-/// stops those, reports them and leaves.
 pub async fn run(
     config: AgentConfig,
     runtime: Arc<dyn Runtime>,
-    drain: CancellationToken,
-    stop: CancellationToken,
+    orders: Orders,
 ) -> Result<Summary, AgentError> {
     check(&config)?;
     let config = Arc::new(config);
@@ -40,20 +50,32 @@ pub async fn run(
         .create(&config.work_dir)
         .map_err(AgentError::io(format!("make the directory {}", config.work_dir.display())))?;
     let _health = health::listen(&config).await?;
-    let drain = drain_on_either(&drain, &stop);
+    let drain = drain_on_any(&orders);
     let api = Api::new(Arc::clone(&config)).map_err(AgentError::Client)?;
-    reach(&api, &drain).await?;
+    let around = Surroundings { api: api.clone(), runtime: Arc::clone(&runtime), hurry: orders.stop };
+    let host = host(&around);
+    let running = RunningSet::default();
+    let adopted = Adoptions::register(host.adopt().await, &running);
+    // The jobs that go on here need it before the control plane has answered anything.
+    let early = if adopted.none_runs() { None } else { Some(Heartbeat::start(&api, running.clone())?) };
+    match reach(&api, &drain).await {
+        Err(_) if early.is_some() => {}
+        reached => reached?,
+    }
     info!(name = config.name, queues = ?config.queues, runtime = runtime.name(), "executor begins");
     clean_up(&*runtime).await;
 
     let _forwarder = Forwarder::start(Arc::clone(&config))?;
-    let running = RunningSet::default();
-    let heartbeat = Heartbeat::start(&api, running.clone())?;
-    let warming = Arc::clone(&runtime);
+    let heartbeat = match early {
+        Some(heartbeat) => heartbeat,
+        None => Heartbeat::start(&api, running.clone())?,
+    };
+    let warming = Arc::clone(&host);
     tokio::spawn(async move { warming.warm().await });
-    let around = Surroundings { api, runtime, hurry: stop };
-    let summary = take_jobs(around, running, drain).await;
+    let leaving = Leaving { drain, leave: orders.leave };
+    let summary = take_jobs(around, Arc::clone(&host), running, adopted, leaving).await;
     drop(heartbeat);
+    host.close().await;
     info!(taken = summary.taken, completed = summary.completed, "executor ends");
     Ok(summary)
 }
@@ -72,17 +94,30 @@ fn check(config: &AgentConfig) -> Result<(), AgentError> {
     Err(AgentError::Config(fault.to_owned()))
 }
 
-/// Somebody who only says "stop" means "drain" as well.
-fn drain_on_either(drain: &CancellationToken, stop: &CancellationToken) -> CancellationToken {
-    let either = drain.child_token();
-    let (fire, stop) = (either.clone(), stop.clone());
+/// Who runs the jobs.
+fn host(around: &Surroundings) -> Arc<dyn JobHost> {
+    let config = around.api.config();
+    match config.supervisor.clone() {
+        None => Arc::new(InProcess::new(around.clone())),
+        Some(command) => {
+            let incarnation = hex::encode(random::bytes::<8>());
+            Arc::new(Supervised::new(around.clone(), command, config.jobs_dir.clone(), incarnation))
+        }
+    }
+}
+
+/// Somebody who only says "stop" or "leave" means "take no more jobs" as well.
+fn drain_on_any(orders: &Orders) -> CancellationToken {
+    let any = orders.drain.child_token();
+    let (fire, stop, leave) = (any.clone(), orders.stop.clone(), orders.leave.clone());
     tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => fire.cancel(),
+            () = leave.cancelled() => fire.cancel(),
             () = fire.cancelled() => {}
         }
     });
-    either
+    any
 }
 
 /// Pings until the control plane answers.

@@ -1,6 +1,7 @@
 //! The jobs that run right now, and how to stop each.
 
 use crate::job::{JobStop, StopCause};
+use crate::lease::Lease;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ pub(crate) struct RunningJob {
     /// The queue its payload named.
     pub(crate) queue: Option<String>,
     pub(crate) stop: Arc<JobStop>,
+    pub(crate) lease: Arc<Lease>,
     /// Fires when nothing of the job runs here any more.
     ended: CancellationToken,
 }
@@ -62,8 +64,8 @@ impl Drop for Registered {
 }
 
 impl RunningJob {
-    pub(crate) fn new(id: JobId, queue: Option<String>, stop: Arc<JobStop>) -> Self {
-        Self { id, queue, stop, ended: CancellationToken::new() }
+    pub(crate) fn new(id: JobId, queue: Option<String>, stop: Arc<JobStop>, lease: Arc<Lease>) -> Self {
+        Self { id, queue, stop, lease, ended: CancellationToken::new() }
     }
 
     /// Waits until nothing of it runs here any more.
@@ -88,9 +90,11 @@ impl RunningJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_time::BootTime;
 
     fn job(id: i64, queue: Option<&str>) -> RunningJob {
-        RunningJob::new(JobId(id), queue.map(str::to_owned), Arc::default())
+        let lease = Arc::new(Lease::new(BootTime::now(), None));
+        RunningJob::new(JobId(id), queue.map(str::to_owned), Arc::default(), lease)
     }
 
     #[test]

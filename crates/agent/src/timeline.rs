@@ -20,6 +20,11 @@ impl Timeline {
         timeline
     }
 
+    /// The same where somebody else has seen the job come.
+    pub(crate) fn resume(job: IdText, answered: Instant) -> Self {
+        Self { job, began: answered, ledger: Ledger::default() }
+    }
+
     /// What the job did, for those who count.
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger

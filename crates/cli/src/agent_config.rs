@@ -55,6 +55,8 @@ pub(crate) struct AgentSettings {
     max_active_time: Option<Duration>,
     keep_workspaces: bool,
     disk_floor: Option<u64>,
+    /// Whether jobs run under supervisors, and so outlive the agent.
+    pub(crate) supervised: bool,
     limits: Limits,
     announced: Announced,
     docker_auth: DockerAuthConfig,
@@ -133,7 +135,7 @@ fn helper() -> Helper {
     Helper { program: "/proc/self/exe".into(), args: vec![crate::HELPER.into()] }
 }
 
-/// The name that an executor goes by, new at each start.
+/// A new name for an executor on `host`.
 pub(crate) fn executor_name(host: &str) -> String {
     format!("{host}-{}", uuid::Uuid::new_v4())
 }
@@ -218,6 +220,7 @@ impl AgentSettings {
             max_active_time: non_zero(env.duration("EXECUTOR_MAX_ACTIVE_TIME")),
             keep_workspaces: env.bool("EXECUTOR_KEEP_WORKSPACES"),
             disk_floor,
+            supervised: env.bool("EXECUTOR_JOB_SUPERVISORS"),
             limits,
             announced: limits::announced(env),
             docker_auth,
@@ -253,15 +256,24 @@ impl AgentSettings {
         if !self.tool_env.is_empty() {
             config.tool_env = self.tool_env;
         }
-        config.telemetry = Telemetry {
-            os: std::env::consts::OS.to_owned(),
-            architecture: go_architecture().to_owned(),
-            executor_version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_version: git_version().unwrap_or_default(),
-            ..Telemetry::default()
-        };
         config
     }
+}
+
+/// What the control plane is told of this host.
+pub(crate) fn telemetry() -> Telemetry {
+    Telemetry {
+        os: std::env::consts::OS.to_owned(),
+        architecture: go_architecture().to_owned(),
+        executor_version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_version: git_version().unwrap_or_default(),
+        ..Telemetry::default()
+    }
+}
+
+/// Where jobs' logs and the like wait, below an agent's state directory.
+pub(crate) fn work_dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("work")
 }
 
 fn asked(env: &mut EnvReader<'_>) -> Asked {

@@ -18,6 +18,9 @@ pub(crate) const OF_REQUESTS: Told = [
     "already stopping: requests under way are finished",
 ];
 
+/// What is said of the signal to leave.
+const LEAVING: &str = "leaving: nothing new is taken, jobs under supervisors go on and are the next agent's";
+
 /// What the program is asked to do about its work.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lifecycle {
@@ -25,6 +28,8 @@ pub(crate) struct Lifecycle {
     pub(crate) drain: CancellationToken,
     /// Stop what runs, clean up and leave. The second.
     pub(crate) stop: CancellationToken,
+    /// Leave at once; what runs goes on without us. `USR2`, if it is listened to.
+    pub(crate) leave: CancellationToken,
 }
 
 impl Lifecycle {
@@ -51,5 +56,17 @@ impl Lifecycle {
             }
         });
         Ok(lifecycle)
+    }
+
+    /// Listens for the signal to leave jobs to their supervisors as well.
+    pub(crate) fn listen_to_leave(&self) -> std::io::Result<()> {
+        let mut signal = signal(SignalKind::user_defined2())?;
+        let leave = self.leave.clone();
+        tokio::spawn(async move {
+            signal.recv().await;
+            leave.cancel();
+            let _ = print::line(LEAVING);
+        });
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ mod usage;
 
 use args::{Command, HelpFormat, RunArgs};
 use client::Settings;
-use commands::{doctor, image, install, job, repo, run, serve, up, validate};
+use commands::{doctor, image, install, job, repo, run, serve, supervise, up, validate};
 use env::{EnvReader, System, Variables};
 use exit::{Exit, Failure, Outcome};
 use paths::Paths;
@@ -32,11 +32,16 @@ const HELPER: &str = "internal-helper";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
-    if args.next_if(|first| first == HELPER).is_some() {
-        return runtimes::helper_main(args);
-    }
     // Every HTTP client needs it. Nobody else installs one, so this can't fail.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let provide_tls = || rustls::crypto::ring::default_provider().install_default();
+    if args.next_if(|first| first == HELPER).is_some() {
+        if args.next_if(|role| role == supervise::ROLE).is_none() {
+            return runtimes::helper_main(args);
+        }
+        let _ = provide_tls();
+        return supervise::main(args);
+    }
+    let _ = provide_tls();
     let variables = System::variables();
     let done = match usage::read(std::env::args_os()) {
         Ok(cli) => run_command(&variables, cli.command.unwrap_or(Command::Run(RunArgs::default()))),

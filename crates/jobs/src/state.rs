@@ -207,7 +207,11 @@ pub fn transition(record: &Record, event: Event, retry: RetryPolicy) -> Result<O
         }
         Event::Error(lease, reason) => {
             held(record, &lease)?;
-            Ok(error(record, reason, retry))
+            match reason {
+                // Told by whoever found what was left: the same as silence, only sooner.
+                EndReason::ExecutorLost => stall(record, lease.epoch, retry),
+                reason => Ok(error(record, reason, retry)),
+            }
         }
         Event::Fail(lease, reason) => {
             held(record, &lease)?;

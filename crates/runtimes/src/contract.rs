@@ -64,6 +64,17 @@ pub trait Runtime: Send + Sync {
     /// Makes a sandbox with an empty workspace. Nothing runs in it yet.
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, RuntimeError>;
 
+    /// The name of what this start of it has on this host, if that can outlive a process that is killed.
+    fn instance(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether something is left of the start of that name. What is, [`Runtime::reap`] or a guardian
+    /// removes.
+    fn is_left(&self, _instance: &str) -> bool {
+        false
+    }
+
     /// Removes whatever sandboxes of dead agents of this owner left behind. Can be run twice.
     async fn reap(&self) -> Result<Reaped, RuntimeError>;
 }

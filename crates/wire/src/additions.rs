@@ -6,11 +6,15 @@
 
 use crate::JobId;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Response header of dequeue and heartbeat: comma-separated capability names.
 pub const CAPABILITIES: &str = "Executors-Capabilities";
 /// Capability: [`crate::paths::QueueCall::AppendLog`] exists.
 pub const LOG_APPEND: &str = "log-append";
+/// Response header of dequeue and heartbeat: for how many milliseconds a job stays the executor's after
+/// it was given out or a heartbeat named it. Until then nobody else gets it. See [`lease_term`].
+pub const LEASE_TERM: &str = "Executors-Lease-Term";
 /// Request header (RFC 7240): `wait=N` asks the control plane to hold a dequeue that would find
 /// nothing for up to N seconds. The answer then carries [`PREFERENCE_APPLIED`].
 pub const PREFER: &str = "Prefer";
@@ -26,6 +30,16 @@ pub fn prefer_wait(seconds: u64) -> String {
 /// Reads the seconds out of a `Prefer` header value, among other preferences.
 pub fn parse_prefer_wait(value: &str) -> Option<u64> {
     value.split([',', ';']).find_map(|item| item.trim().strip_prefix("wait=")?.trim().parse().ok())
+}
+
+/// The value of [`LEASE_TERM`].
+pub fn lease_term(term: Duration) -> String {
+    term.as_millis().to_string()
+}
+
+/// Reads a value of [`LEASE_TERM`]; a term of nothing is none.
+pub fn parse_lease_term(value: &str) -> Option<Duration> {
+    value.trim().parse().ok().filter(|millis| *millis > 0).map(Duration::from_millis)
 }
 
 /// Adds bytes to a log entry at a byte offset.
@@ -86,6 +100,15 @@ pub struct EndDetail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_s_term_is_in_milliseconds() {
+        let term = Duration::from_secs(25);
+        assert_eq!((lease_term(term).as_str(), parse_lease_term("25000")), ("25000", Some(term)));
+        for none in ["", "0", "-1", "25s"] {
+            assert_eq!(parse_lease_term(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn a_wait_is_found_among_other_preferences() {

@@ -61,6 +61,22 @@ impl ApiError {
         matches!(self, Self::Transport(error) if error.is_connect()) && !self.is_tls()
     }
 
+    /// Nobody listens where the control plane should: it is not running.
+    pub(crate) fn is_refused(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = match self {
+            Self::Transport(error) if error.is_connect() => Some(error),
+            _ => None,
+        };
+        while let Some(error) = cause {
+            let io = error.downcast_ref::<std::io::Error>();
+            if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// The control plane showed no certificate that is trusted here, or speaks another TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Transport(error) if tls::comes_of_tls(error))

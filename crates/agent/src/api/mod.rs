@@ -29,7 +29,7 @@ use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wire::headers::Credentials;
 use wire::paths::QueueCall;
@@ -54,7 +54,15 @@ struct Inner {
     http: reqwest::Client,
     config: Arc<AgentConfig>,
     /// Shared by every client of this agent.
-    log_append: Arc<AtomicBool>,
+    told: Arc<Told>,
+}
+
+/// What the control plane has told of itself.
+#[derive(Default)]
+struct Told {
+    log_append: AtomicBool,
+    /// In milliseconds; 0 when it was not told.
+    lease_term: AtomicU64,
 }
 
 /// Which job a call is about, and the token that proves it.
@@ -75,10 +83,10 @@ impl Api {
     /// The same control plane with a client of its own, for another tokio runtime: connections
     /// belong to the runtime that drives them.
     pub(crate) fn with_own_client(&self) -> Result<Self, reqwest::Error> {
-        Self::build(Arc::clone(&self.0.config), Arc::clone(&self.0.log_append))
+        Self::build(Arc::clone(&self.0.config), Arc::clone(&self.0.told))
     }
 
-    fn build(config: Arc<AgentConfig>, log_append: Arc<AtomicBool>) -> Result<Self, reqwest::Error> {
+    fn build(config: Arc<AgentConfig>, told: Arc<Told>) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -87,7 +95,7 @@ impl Api {
             .pool_idle_timeout(IDLE)
             .tls_backend_preconfigured(config.roots.client_config())
             .build()?;
-        Ok(Self(Arc::new(Inner { http, config, log_append })))
+        Ok(Self(Arc::new(Inner { http, config, told })))
     }
 
     /// Whether the control plane has shown that it knows our additions to the protocol.
@@ -97,7 +105,18 @@ impl Api {
 
     /// Whether the control plane has said that it takes log text at an offset.
     pub(crate) fn can_append(&self) -> bool {
-        self.0.log_append.load(Ordering::Relaxed)
+        self.0.told.log_append.load(Ordering::Relaxed)
+    }
+
+    /// Takes it from somebody who has seen the control plane say so.
+    pub(crate) fn assume_append(&self, append: bool) {
+        self.0.told.log_append.store(append, Ordering::Relaxed);
+    }
+
+    /// How long a lease lasts after it was renewed, if the control plane tells.
+    pub(crate) fn lease_term(&self) -> Option<Duration> {
+        let millis = self.0.told.lease_term.load(Ordering::Relaxed);
+        (millis > 0).then(|| Duration::from_millis(millis))
     }
 
     pub(crate) fn http(&self) -> &reqwest::Client {
@@ -186,7 +205,13 @@ impl Api {
             .flat_map(|list| list.split(','))
             .any(|name| name.trim() == additions::LOG_APPEND);
         if append || tells_all {
-            self.0.log_append.store(append, Ordering::Relaxed);
+            self.0.told.log_append.store(append, Ordering::Relaxed);
+        }
+        let term = reply.headers.get(additions::LEASE_TERM).and_then(|value| value.to_str().ok());
+        let term = term.and_then(additions::parse_lease_term);
+        if term.is_some() || tells_all {
+            let millis = term.map_or(0, |term| u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
+            self.0.told.lease_term.store(millis, Ordering::Relaxed);
         }
     }
 }

@@ -9,10 +9,11 @@ mod stop;
 
 pub(crate) use credentials::check as check_credentials;
 pub(crate) use ending::Failure;
-pub(crate) use stop::{JobStop, StopCause};
+pub(crate) use stop::{EndTold, JobStop, StopCause};
 
 use crate::api::{Api, Final, JobAuth, Patience, retry};
 use crate::error::chain;
+use crate::lease::Lease;
 use crate::log::JobLog;
 use crate::text::begin;
 use crate::timeline::Timeline;
@@ -48,6 +49,7 @@ pub(crate) struct Assigned {
     pub(crate) job: Job,
     pub(crate) auth: JobAuth,
     pub(crate) stop: Arc<JobStop>,
+    pub(crate) lease: Arc<Lease>,
     /// When its dequeue was answered.
     pub(crate) at: Instant,
     pub(crate) timeline: Timeline,
@@ -55,14 +57,14 @@ pub(crate) struct Assigned {
 
 /// Runs a job and makes its final call; tells whether it completed.
 pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
-    let Assigned { job, auth, stop, at, timeline } = assigned;
+    let Assigned { job, auth, stop, lease, at, timeline } = assigned;
     let config = around.api.config();
     let patience = Patience { limit: config.patience, hurry: around.hurry.clone() };
     let redactor = redactor(&job, &auth, &config.password);
     let log = JobLog::start(around.api.clone(), auth.clone(), redactor, Arc::clone(&stop));
     info!(job = %job.id, queue = auth.queue, repository = job.repository_name, steps = job.docker_steps.len(), "job begins");
 
-    let watch = AbortOnDropHandle::new(tokio::spawn(watch(around.clone(), Arc::clone(&stop), at)));
+    let watch = AbortOnDropHandle::new(tokio::spawn(watch(around.clone(), Arc::clone(&stop), lease, at)));
     let claimed =
         Claimed { around: &around, job: &job, auth: &auth, stop: &stop, log: &log, timeline: &timeline };
     let result = claimed.run_to_the_end().await;
@@ -82,7 +84,7 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
         log.flush(&patience).await;
         timeline.reached("log delivered");
         if stop.cause() != Some(StopCause::Abandoned) {
-            stop.tell_end();
+            stop.tell_end().await;
             mark(&around.api, &auth, &last, &patience).await;
         }
         timeline.reached("marked");
@@ -118,8 +120,8 @@ pub(crate) async fn mark(api: &Api, auth: &JobAuth, last: &Final, patience: &Pat
     }
 }
 
-/// Stops the job when its time is over, or when the agent has to leave.
-async fn watch(around: Surroundings, stop: Arc<JobStop>, at: Instant) {
+/// Stops the job when its time is over, when it is not ours for longer, or when the agent has to leave.
+async fn watch(around: Surroundings, stop: Arc<JobStop>, lease: Arc<Lease>, at: Instant) {
     let deadline = async {
         match around.api.config().max_runtime {
             Some(limit) => sleep(limit.saturating_sub(at.elapsed())).await,
@@ -129,6 +131,10 @@ async fn watch(around: Surroundings, stop: Arc<JobStop>, at: Instant) {
     let cause = tokio::select! {
         () = deadline => StopCause::Timeout,
         () = around.hurry.cancelled() => StopCause::ExecutorStopped,
+        () = lease.lost() => {
+            warn!("no heartbeat has renewed the job's lease for too long: it is ended before it is given to somebody else");
+            StopCause::Abandoned
+        }
     };
     stop.fire(cause);
 }

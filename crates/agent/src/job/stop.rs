@@ -2,7 +2,16 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+/// How long the final call waits until whoever sends the heartbeats knows of it.
+const HEARD: Duration = Duration::from_secs(1);
+
+/// Hears, once, that a job's end is about to be told, and lets that go on by dropping what it gets.
+pub(crate) type EndTold = mpsc::Receiver<oneshot::Sender<()>>;
 
 /// Who stopped a job. The first one counts, unless the job is not ours any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +33,17 @@ pub(crate) struct JobStop {
     token: CancellationToken,
     abandoned: CancellationToken,
     end_told: AtomicBool,
+    /// Who has to know of that in another process.
+    listener: Option<mpsc::Sender<oneshot::Sender<()>>>,
 }
 
 impl JobStop {
+    /// One whose end somebody in another process has to know of.
+    pub(crate) fn with_listener() -> (Self, EndTold) {
+        let (listener, end_told) = mpsc::channel(1);
+        (Self { listener: Some(listener), ..Self::default() }, end_told)
+    }
+
     /// Stops the job; `false` when this is no news.
     pub(crate) fn fire(&self, cause: StopCause) -> bool {
         let before = self.cause();
@@ -48,7 +65,18 @@ impl JobStop {
     }
 
     /// From now on the control plane may know how the job ended, and so not know it as ours.
-    pub(crate) fn tell_end(&self) {
+    pub(crate) async fn tell_end(&self) {
+        self.note_end_told();
+        if let Some(listener) = &self.listener {
+            let (waiting, heard) = oneshot::channel();
+            if listener.send(waiting).await.is_ok() {
+                let _ = timeout(HEARD, heard).await;
+            }
+        }
+    }
+
+    /// The same, where somebody else makes the final call.
+    pub(crate) fn note_end_told(&self) {
         self.end_told.store(true, Ordering::Release);
     }
 

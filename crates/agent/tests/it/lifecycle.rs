@@ -1,7 +1,7 @@
 //! Beginning, limits, draining and stopping.
 
 use crate::support::{Act, FakeRuntime, Harness, Plan, eventually, job, step};
-use agent::{AgentConfig, AgentError};
+use agent::{AgentConfig, AgentError, Orders};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
@@ -255,9 +255,8 @@ async fn bad_registry_credentials_of_its_own_keep_it_from_beginning() {
         AgentConfig::new(url, "hunter2hunter2".into(), "batches", "agent-1", dir.path().to_owned());
     config.docker_auth =
         serde_json::from_value(json!({"auths": {"registry.example": {"auth": "not-base64-%"}}})).unwrap();
-    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     let runtime = Arc::new(FakeRuntime::new(Vec::new(), &std::env::temp_dir()));
-    let Err(AgentError::Config(fault)) = agent::run(config, runtime, drain, stop).await else {
+    let Err(AgentError::Config(fault)) = agent::run(config, runtime, Orders::default()).await else {
         panic!("it began");
     };
     assert!(fault.contains("\"registry.example\"") && !fault.contains("not-base64"), "{fault}");

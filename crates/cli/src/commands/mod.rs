@@ -9,5 +9,6 @@ pub(crate) mod print;
 pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod supervise;
 pub(crate) mod up;
 pub(crate) mod validate;

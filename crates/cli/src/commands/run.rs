@@ -1,6 +1,6 @@
 //! `executor run`: the agent.
 
-use super::{images_kept, print, validate};
+use super::{images_kept, print, supervise, validate};
 use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
 use crate::client::Settings;
 use crate::env::conflicts::Conflicts;
@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::paths::{self, Paths};
 use crate::systemd::{self, Notifier, Watched};
-use agent::AgentConfig;
+use agent::{AgentConfig, Orders, StateDir};
 use images::ImageStore;
 use runtimes::docker::DockerRuntime;
 use runtimes::oci::OciRuntime;
@@ -17,7 +17,6 @@ use runtimes::{Finding, PrivateMounts, Runtime, Severity};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tls::Roots;
 
 /// Runs the agent until it is told to leave.
 pub(crate) async fn run(
@@ -34,7 +33,8 @@ pub(crate) async fn run(
     }
     let lifecycle =
         Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
-    let agent = Agent::start(&data_dir, host, mounts, connection, settings).await?;
+    lifecycle.listen_to_leave().map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    let agent = Agent::start(&data_dir, host, mounts, connection, settings, Vec::new()).await?;
     agent.introduce()?;
     agent.run(&lifecycle, None).await
 }
@@ -49,35 +49,56 @@ pub(crate) struct Agent {
     config: AgentConfig,
     systemd: Notifier,
     runtime: Arc<dyn Runtime>,
+    /// Held for its end.
+    _state: StateDir,
+}
+
+/// What a runtime is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Any number of jobs, one after the other or side by side.
+    ForJobs,
+    /// One job, while an agent looks after everything that jobs share.
+    ForOneJob,
+    /// None: it only looks at the host.
+    ToLook,
 }
 
 impl Agent {
     /// Looks at the host; says what can't be promised, and refuses to start when nothing can run.
+    /// Supervisors get the variables in `handed_on` besides those of this process.
     pub(crate) async fn start(
         data_dir: &Path,
         host: &str,
         mounts: Result<PrivateMounts, Failure>,
         connection: Connection,
         settings: AgentSettings,
+        handed_on: supervise::HandedOn,
     ) -> Result<Self, Failure> {
         tell(&settings.conflicts)?;
         let data_dir = absolute(data_dir)?;
-        let name = agent_config::executor_name(host);
-        let runtime = runtime(&settings.runtime, &data_dir, mounts, &name)?;
+        let state = StateDir::hold(&paths::agent(&data_dir));
+        let state = state.map_err(|fault| Failure::chain(Exit::System, &fault))?;
+        let name = state.executor_name(&format!("{host}-"), || agent_config::executor_name(host));
+        let name = name.map_err(|fault| Failure::chain(Exit::System, &fault))?;
+        let runtime = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
         look(runtime.as_ref(), settings.runtime.strict).await?;
-        let work_dir = paths::agent(&data_dir).join("work");
+        let supervisor = settings.supervised.then(|| supervise::command(&data_dir, &name, handed_on));
+        let work_dir = agent_config::work_dir(&paths::agent(&data_dir));
         let systemd = settings.watching.systemd.clone();
-        Ok(Self { config: settings.config(connection, &name, work_dir), systemd, runtime })
-    }
-
-    /// Whom it believes over TLS.
-    pub(crate) fn roots(&self) -> &Roots {
-        &self.config.roots
+        let mut config = settings.config(connection, &name, work_dir);
+        config.telemetry = agent_config::telemetry();
+        config.jobs_dir = state.jobs();
+        config.supervisor = supervisor;
+        Ok(Self { config, systemd, runtime, _state: state })
     }
 
     /// Says who takes which jobs.
     pub(crate) fn introduce(&self) -> Result<(), Failure> {
-        let AgentConfig { name, queues, frontend_url: url, .. } = &self.config;
+        let AgentConfig { name, queues, frontend_url, .. } = &self.config;
+        let mut url = frontend_url.clone();
+        // It goes with each call, and is nobody else's business.
+        url.set_query(None);
         print::line(&format!("agent {name} takes jobs of {} from {url}", queues.join(", ")))
     }
 
@@ -86,8 +107,12 @@ impl Agent {
     pub(crate) async fn run(self, lifecycle: &Lifecycle, beside: Option<SocketAddr>) -> Outcome {
         let watched = Watched { agent: Some(self.config.monitor.clone()), server: beside };
         let _told = systemd::attend(&self.systemd, watched, lifecycle.drain.clone());
-        let done =
-            agent::run(self.config, self.runtime, lifecycle.drain.clone(), lifecycle.stop.clone()).await;
+        let orders = Orders {
+            drain: lifecycle.drain.clone(),
+            stop: lifecycle.stop.clone(),
+            leave: lifecycle.leave.clone(),
+        };
+        let done = agent::run(self.config, self.runtime, orders).await;
         match done {
             Ok(summary) => {
                 tracing::info!(taken = summary.taken, completed = summary.completed, "the agent is done");
@@ -99,6 +124,19 @@ impl Agent {
     }
 }
 
+/// Looks at the host as an agent does when it starts, and says what it says.
+pub(crate) async fn look_at_host(
+    data_dir: &Path,
+    host: &str,
+    mounts: Result<PrivateMounts, Failure>,
+    settings: &AgentSettings,
+) -> Result<(), Failure> {
+    tell(&settings.conflicts)?;
+    let name = agent_config::executor_name(host);
+    let runtime = runtime(&settings.runtime, &absolute(data_dir)?, mounts, &name, Use::ToLook)?;
+    look(runtime.as_ref(), settings.runtime.strict).await
+}
+
 /// Says what is set and does not do what it says.
 fn tell(conflicts: &Conflicts) -> Result<(), Failure> {
     conflicts.warnings.iter().try_for_each(|warning| print::line(&format!("warning: {warning}")))?;
@@ -106,28 +144,32 @@ fn tell(conflicts: &Conflicts) -> Result<(), Failure> {
 }
 
 /// The one place that knows which runtimes there are.
-fn runtime(
+pub(crate) fn runtime(
     settings: &RuntimeSettings,
     data_dir: &Path,
     mounts: Result<PrivateMounts, Failure>,
     executor: &str,
+    used: Use,
 ) -> Result<Arc<dyn Runtime>, Failure> {
     let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
     let certificates = paths::certificates(data_dir);
+    if used != Use::ForOneJob {
+        settings.write_certificates(&certificates)?;
+    }
     match settings.name {
         RuntimeName::Oci => {
             let images = ImageStore::open_with(paths::images(data_dir), settings.images.clone());
             let images = images.map_err(|fault| failed(&fault))?;
-            if let Some(rules) = &settings.images_kept {
+            if let (Some(rules), Use::ForJobs) = (&settings.images_kept, used) {
                 images_kept::watch(images.clone(), paths::images(data_dir), rules.clone());
             }
-            settings.write_certificates(&certificates)?;
-            let options = settings.oci_options(&paths::agent(data_dir).join("oci"), certificates, mounts?);
+            let mut options =
+                settings.oci_options(&paths::agent(data_dir).join("oci"), certificates, mounts?);
+            options.one_job = used == Use::ForOneJob;
             let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
             Ok(Arc::new(runtime))
         }
         RuntimeName::Docker => {
-            settings.write_certificates(&certificates)?;
             let options =
                 settings.docker_options(&paths::agent(data_dir).join("docker"), certificates, executor);
             Ok(Arc::new(DockerRuntime::new(options).map_err(|fault| failed(&fault))?))

@@ -1,6 +1,7 @@
 //! `executor up`: control plane and agent in one process.
 
 use super::run::Agent;
+use super::supervise::HandedOn;
 use super::{print, serve};
 use crate::agent_config::{AgentSettings, Connection};
 use crate::args::ServerArgs;
@@ -8,6 +9,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::paths::Paths;
 use runtimes::PrivateMounts;
+use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 /// Runs both until they are told to leave: first the agent, which still has to tell how its jobs
@@ -21,6 +23,7 @@ pub(crate) async fn run(
 ) -> Outcome {
     let lifecycle =
         Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    lifecycle.listen_to_leave().map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let data_dir = paths.server_data_dir(args.data_dir.clone());
     let stop_server = CancellationToken::new();
     let server = serve::start(data_dir.clone(), &args, stop_server.clone()).await?;
@@ -37,7 +40,8 @@ pub(crate) async fn run(
         queues: wire::paths::QUEUES.map(str::to_owned).to_vec(),
         multi_queue: true,
     };
-    let agent = match Agent::start(&data_dir, host, mounts, connection, settings).await {
+    let handed_on = handed_on(&connection);
+    let agent = match Agent::start(&data_dir, host, mounts, connection, settings, handed_on).await {
         Ok(agent) => agent,
         Err(failure) => {
             stop_server.cancel();
@@ -57,4 +61,18 @@ pub(crate) async fn run(
         print::line("all jobs are done; goodbye")?;
     }
     ended.and(served).map(|_| Exit::Success)
+}
+
+/// What the supervisors of its jobs can't read in the environment of this process: as variables, since
+/// everybody can read arguments.
+fn handed_on(connection: &Connection) -> HandedOn {
+    let Connection { url, password, queues, .. } = connection;
+    [
+        ("EXECUTOR_FRONTEND_URL", Some(url.to_string())),
+        ("EXECUTOR_FRONTEND_PASSWORD", Some(password.expose_secret().to_owned())),
+        ("EXECUTOR_QUEUE_NAME", None),
+        ("EXECUTOR_QUEUE_NAMES", Some(queues.join(","))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.map(Into::into)))
+    .to_vec()
 }

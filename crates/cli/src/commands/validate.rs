@@ -7,7 +7,7 @@ mod git;
 mod token;
 
 use super::print;
-use super::run::{self, Agent};
+use super::run;
 use crate::agent_config::{AgentSettings, Connection};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::paths::Paths;
@@ -26,8 +26,8 @@ pub(crate) async fn run(
 ) -> Outcome {
     let checked = async {
         check_git(&settings).await?;
-        let agent = Agent::start(&run::data_dir(paths)?, host, mounts, connection.clone(), settings).await?;
-        token::check(&connection, agent.roots()).await
+        run::look_at_host(&run::data_dir(paths)?, host, mounts, &settings).await?;
+        token::check(&connection, &settings.runtime.images.roots).await
     };
     // Whatever it is, the documented code tells that something is wrong.
     checked.await.map_err(|failure| Failure { exit: Exit::Failed, ..failure })?;

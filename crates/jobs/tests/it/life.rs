@@ -153,6 +153,20 @@ fn a_cancelled_job_ends_cancelled_whoever_died() {
     assert_eq!(finished.record.state, State::Completed, "it was done before the cancel reached it");
 }
 
+/// Its executor has found what is left of it, and says so before anybody would notice.
+#[test]
+fn a_job_that_is_handed_back_is_queued_at_once_as_often_as_one_that_fell_silent() {
+    let policy = RetryPolicy { max_resets: 1, ..RetryPolicy::default() };
+    let (record, lease) = claimed();
+    let back = transition(&record, Event::Error(lease, EndReason::ExecutorLost), policy).unwrap();
+    assert_eq!((back.record.state, back.record.resets, back.record.failures), (State::Queued, 1, 0));
+    assert_eq!(back.reason, None);
+    let again = transition(&back.record, Event::Claim { executor: "a".into() }, policy).unwrap().record;
+    let lease = Lease { epoch: 2, executor: "a".into() };
+    let ended = transition(&again, Event::Error(lease, EndReason::ExecutorLost), policy).unwrap();
+    assert_eq!((ended.record.state, ended.reason), (State::Failed, Some(EndReason::ExecutorLost)));
+}
+
 #[test]
 fn an_old_lease_is_refused_after_a_reset() {
     let policy = RetryPolicy::default();

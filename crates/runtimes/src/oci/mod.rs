@@ -115,6 +115,14 @@ impl Runtime for OciRuntime {
         Ok(Box::new(sandbox))
     }
 
+    fn instance(&self) -> Option<String> {
+        Some(self.shared.instance.id.clone())
+    }
+
+    fn is_left(&self, instance: &str) -> bool {
+        instance::exists(&self.state_dir, instance)
+    }
+
     async fn reap(&self) -> Result<Reaped, RuntimeError> {
         instance::reap(&self.state_dir, &self.owner, &self.shared.host, Some(&self.shared.instance.id)).await
     }

@@ -36,6 +36,8 @@ pub struct OciOptions {
     pub user_namespaces: bool,
     /// The size of disks that are made ahead, in bytes: that of most jobs' limit.
     pub spare_disk: u64,
+    /// It is made for one job: what was made ahead for that one is not made again.
+    pub one_job: bool,
     /// How long a step that was asked to end may take before it is killed.
     pub grace: Duration,
     /// A bundle of certificates that every step is given, PEM; `None` leaves steps to their images.
@@ -89,6 +91,7 @@ impl OciOptions {
             strict: false,
             user_namespaces: false,
             spare_disk: SPARE_DISK,
+            one_job: false,
             grace: GRACE,
             certificates: None,
             helper,

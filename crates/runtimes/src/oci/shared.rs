@@ -40,6 +40,7 @@ pub(super) struct Shared {
     pub(super) guardian: Guardian,
     group_parent: String,
     spare_disk: u64,
+    one_job: bool,
     strict: bool,
     numbers: AtomicU64,
     spare: Mutex<Option<Slot>>,
@@ -80,6 +81,7 @@ impl Shared {
             guardian,
             group_parent: parent_group(&options.owner),
             spare_disk: options.spare_disk,
+            one_job: options.one_job,
             strict: options.strict,
             numbers: AtomicU64::new(0),
             spare: Mutex::new(None),
@@ -146,7 +148,7 @@ impl Shared {
             return None;
         }
         let taken = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if taken.is_some() {
+        if taken.is_some() && !self.one_job {
             let shared = Arc::clone(self);
             tokio::spawn(async move {
                 tokio::time::sleep(SPARE_PAUSE).await;

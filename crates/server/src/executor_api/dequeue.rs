@@ -15,7 +15,7 @@ use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use jobs::EndReason;
 use store::{Claimed, Finish};
-use wire::additions::{CAPABILITIES, LOG_APPEND};
+use wire::additions::{CAPABILITIES, LEASE_TERM, LOG_APPEND, lease_term};
 use wire::paths::QUEUES;
 use wire::{DequeueRequest, PayloadVersion};
 
@@ -93,6 +93,9 @@ async fn answer(
         Some(given) => job_answer(app, asked, given, unflushed).await?,
     };
     response.headers_mut().insert(CAPABILITIES, http::HeaderValue::from_static(LOG_APPEND));
+    if let Ok(term) = http::HeaderValue::from_str(&lease_term(app.lease_term)) {
+        response.headers_mut().insert(LEASE_TERM, term);
+    }
     long_poll::acknowledge(&mut response, waited);
     Ok(response)
 }

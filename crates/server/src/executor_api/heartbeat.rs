@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use jobs::JobId;
 use std::collections::BTreeMap;
-use wire::additions::{CAPABILITIES, LOG_APPEND};
+use wire::additions::{CAPABILITIES, LEASE_TERM, LOG_APPEND, lease_term};
 use wire::heartbeat::HeartbeatReceived;
 use wire::{HeartbeatResponse, IdText};
 
@@ -110,5 +110,6 @@ async fn renew(
         .map_err(|fault| Failure::store(operation, &fault))?;
     let named = |found: Vec<JobId>| found.iter().filter_map(|id| ids.get(id).cloned()).collect();
     let answer = HeartbeatResponse { known_ids: named(answer.known), cancel_ids: named(answer.cancel) };
-    Ok(([(CAPABILITIES, LOG_APPEND)], Json(answer)).into_response())
+    let told = [(CAPABILITIES, LOG_APPEND.to_owned()), (LEASE_TERM, lease_term(app.lease_term))];
+    Ok((told, Json(answer)).into_response())
 }

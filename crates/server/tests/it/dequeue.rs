@@ -114,6 +114,7 @@ async fn a_multi_queue_answer_tells_the_queue_and_falls_through_empty_ones() {
     for _ in 0..3 {
         let response = harness.executor(MULTI).json(&body).send().await.unwrap();
         assert_eq!(response.headers()["executors-capabilities"], "log-append");
+        assert_eq!(response.headers()["executors-lease-term"], "25000");
         queues.push(job_in(response).await.unwrap().queue.unwrap());
     }
     queues.sort();

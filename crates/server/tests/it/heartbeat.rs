@@ -10,6 +10,7 @@ async fn beat(harness: &Harness, path: &str, body: Value) -> Value {
     let response = harness.executor(path).json(&body).send().await.unwrap();
     assert_eq!(response.status(), 200, "{body}");
     assert_eq!(response.headers()["executors-capabilities"], "log-append");
+    assert_eq!(response.headers()["executors-lease-term"], "25000");
     response.json().await.unwrap()
 }
 

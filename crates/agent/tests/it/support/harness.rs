@@ -1,7 +1,7 @@
 //! An agent between a control plane and a runtime, both scripted.
 
 use super::{Act, ControlPlane, FakeRuntime, Plan, eventually};
-use agent::{AgentConfig, AgentError, Summary};
+use agent::{AgentConfig, AgentError, Orders, Summary};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -55,7 +55,8 @@ impl Harness {
         config.heartbeat_interval = Duration::from_millis(20);
         configure(&mut config);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let agent = tokio::spawn(agent::run(config, Arc::new(runtime.clone()), drain.clone(), stop.clone()));
+        let orders = Orders { drain: drain.clone(), stop: stop.clone(), ..Orders::default() };
+        let agent = tokio::spawn(agent::run(config, Arc::new(runtime.clone()), orders));
         Self { plane, runtime, drain, stop, _work_dir: work_dir, agent }
     }
 

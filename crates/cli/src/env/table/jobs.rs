@@ -49,6 +49,12 @@ pub(super) const ROWS: &[Variable] = &[
     .effect(Effect::Nothing(
         "a dead agent's guardian removes it at once, and the next start removes the rest",
     )),
+    ours(
+        "EXECUTOR_JOB_SUPERVISORS",
+        Kind::Bool,
+        "false",
+        "Run each job under a supervisor, a process of its own that outlives the agent: jobs go on while the agent is killed, restarted or upgraded.",
+    ),
     documented(
         "EXECUTOR_KEEP_WORKSPACES",
         Kind::Bool,

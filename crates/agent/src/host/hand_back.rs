@@ -1,0 +1,63 @@
+//! Telling the control plane at once of a job whose supervisor died, rather than letting its lease run
+//! out.
+
+use crate::api::{Final, JobAuth, Patience};
+use crate::boot_time::BootTime;
+use crate::error::chain;
+use crate::job::{self, JobStop, StopCause, Surroundings};
+use crate::supervisor::{JobDir, Record};
+use jobs::EndReason;
+use secrecy::SecretString;
+use std::time::Duration;
+use tokio::time::sleep;
+use tracing::{error, warn};
+
+/// How often what is left of a sandbox is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long what is left may take to go. A job that may still run somewhere is not handed back: its lease
+/// runs out.
+const REMOVE_LIMIT: Duration = Duration::from_secs(15);
+
+/// Removes what the supervisor left of the job's sandbox, and then says that the job is lost.
+pub(super) async fn hand_back(
+    around: &Surroundings,
+    dir: &JobDir,
+    record: &Record,
+    stop: &JobStop,
+    patience: &Patience,
+) {
+    let job = record.job;
+    warn!(%job, supervisor = record.pid, "the supervisor of a job died: the job is handed back");
+    if !is_removed(around, record).await {
+        error!(%job, "what a supervisor left of a job can't be removed: the job is not handed back");
+        return;
+    }
+    if stop.cause() == Some(StopCause::Abandoned) {
+        return;
+    }
+    let token = match dir.token() {
+        Ok(token) => SecretString::from(token),
+        Err(fault) => return warn!(%job, %fault, "a job can't be handed back without its token"),
+    };
+    let auth = JobAuth { id: job, queue: record.queue.clone(), token };
+    let message = "the process that ran the job was killed on its executor".to_owned();
+    let last = Final::Errored { message, end: EndReason::ExecutorLost.detail() };
+    stop.note_end_told();
+    job::mark(&around.api, &auth, &last, patience).await;
+}
+
+async fn is_removed(around: &Surroundings, record: &Record) -> bool {
+    let Some(instance) = &record.instance else { return true };
+    let deadline = BootTime::now() + REMOVE_LIMIT;
+    while around.runtime.is_left(instance) {
+        if BootTime::now() > deadline {
+            return false;
+        }
+        // Its guardian may be at it as well.
+        if let Err(fault) = around.runtime.reap().await {
+            warn!(fault = chain(&fault), "failed to remove what a supervisor left");
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    true
+}

@@ -1,0 +1,407 @@
+//! Jobs under supervisors: processes of their own that outlive this one.
+
+use super::{Adopted, JobHost, hand_back};
+use crate::account::{Account, Ledger};
+use crate::api::{Final, Patience};
+use crate::boot_time::BootTime;
+use crate::config::SupervisorCommand;
+use crate::error::chain;
+use crate::job::{self, Assigned, JobStop, Surroundings};
+use crate::lease::Lease;
+use crate::running::RunningJob;
+use crate::supervisor::{Assignment, Cause, JobDir, LINE, Link, Order, Record, Report, Standing, millis};
+use async_trait::async_trait;
+use jobs::EndReason;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+/// Another spare is made so much later than one was taken: the job that took it is just starting, and
+/// needs the processor more.
+const SPARE_PAUSE: Duration = Duration::from_millis(100);
+/// How long a supervisor may take to get ready and to write down a job.
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// How many supervisors are tried before a job is given up.
+const ATTEMPTS: u32 = 3;
+/// How often a supervisor is looked for that was lost sight of.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN_LATER: Duration = Duration::from_millis(500);
+/// How long supervisors that are done may take to leave, or a predecessor's spares to see that it is gone.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Starts supervisors, and stays in touch with them.
+#[derive(Clone)]
+pub(crate) struct Supervised(Arc<Inner>);
+
+struct Inner {
+    around: Surroundings,
+    command: SupervisorCommand,
+    jobs: PathBuf,
+    /// Which start of the agent this is.
+    incarnation: String,
+    spare: Mutex<Option<Spare>>,
+    making_spare: AtomicBool,
+    /// Supervisors that have to leave by themselves.
+    leaving: Mutex<JoinSet<()>>,
+    /// Jobs that are being handed over right now.
+    in_hand: watch::Sender<usize>,
+}
+
+/// A supervisor that waits for a job.
+struct Spare {
+    dir: JobDir,
+    process: Child,
+    link: Link,
+}
+
+/// What came of a connection to a supervisor.
+enum Followed {
+    Ended {
+        completed: bool,
+        account: Account,
+    },
+    /// The connection broke.
+    Lost,
+}
+
+impl Supervised {
+    pub(crate) fn new(
+        around: Surroundings,
+        command: SupervisorCommand,
+        jobs: PathBuf,
+        incarnation: String,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            around,
+            command,
+            jobs,
+            incarnation,
+            spare: Mutex::default(),
+            making_spare: AtomicBool::new(false),
+            leaving: Mutex::default(),
+            in_hand: watch::Sender::new(0),
+        }))
+    }
+}
+
+#[async_trait]
+impl JobHost for Supervised {
+    async fn warm(&self) {
+        let inner = &self.0;
+        if inner.making_spare.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut spare = inner.spare.lock().await;
+        if spare.is_none() {
+            match inner.start() {
+                Ok(made) => *spare = Some(made),
+                Err(fault) => warn!(%fault, "failed to start a supervisor ahead"),
+            }
+        }
+        inner.making_spare.store(false, Ordering::Release);
+    }
+
+    async fn run(&self, assigned: Assigned) -> bool {
+        let inner = &self.0;
+        inner.in_hand.send_modify(|count| *count += 1);
+        let handed = inner.hand_over(&assigned).await;
+        inner.in_hand.send_modify(|count| *count -= 1);
+        let later = self.clone();
+        tokio::spawn(async move {
+            sleep(SPARE_PAUSE).await;
+            later.warm().await;
+        });
+        let Assigned { job, auth, stop, lease, timeline, .. } = assigned;
+        let ledger = timeline.ledger();
+        match handed {
+            Ok((dir, link)) => {
+                let record = dir.record();
+                // Its files are with the supervisor now.
+                drop(job);
+                inner.see_to_its_end(&dir, record, Some(link), (&stop, &lease, ledger)).await
+            }
+            Err(fault) => {
+                let message = format!("the executor could not start the supervisor of the job: {fault}");
+                warn!(job = %auth.id, message);
+                let last = Final::Errored { message, end: EndReason::Sandbox.detail() };
+                ledger.ended(EndReason::Sandbox.detail());
+                stop.note_end_told();
+                job::mark(&inner.around.api, &auth, &last, &inner.patience()).await;
+                false
+            }
+        }
+    }
+
+    async fn adopt(&self) -> Vec<Adopted> {
+        let inner = &self.0;
+        let dirs = match JobDir::all(&inner.jobs) {
+            Ok(dirs) => dirs,
+            Err(fault) => {
+                warn!(%fault, path = %inner.jobs.display(), "failed to look for jobs of an earlier agent");
+                return Vec::new();
+            }
+        };
+        let looking = dirs.into_iter().map(|dir| self.adopt_one(dir));
+        futures_util::future::join_all(looking).await.into_iter().flatten().collect()
+    }
+
+    fn outlives(&self) -> bool {
+        true
+    }
+
+    async fn settle(&self) {
+        let mut in_hand = self.0.in_hand.subscribe();
+        if timeout(LEAVE_LIMIT, in_hand.wait_for(|count| *count == 0)).await.is_err() {
+            warn!("a job is still being handed over to its supervisor");
+        }
+    }
+
+    async fn close(&self) {
+        // A spare leaves when it hears that nobody is there.
+        let spare = self.0.spare.lock().await.take();
+        let mut leaving = self.0.leaving.lock().await;
+        if let Some(Spare { mut process, link, .. }) = spare {
+            drop(link);
+            leaving.spawn(async move { drop(process.wait().await) });
+        }
+        let all = async { while leaving.join_next().await.is_some() {} };
+        if timeout(LEAVE_LIMIT, all).await.is_err() {
+            warn!("a supervisor without a job takes long to leave");
+        }
+    }
+}
+
+impl Supervised {
+    async fn adopt_one(&self, dir: JobDir) -> Option<Adopted> {
+        let (record, lives) = settled(&dir).await?;
+        if lives {
+            info!(job = %record.job, supervisor = record.pid, "a job of an earlier agent goes on here");
+        }
+        let (stop, lease) = (Arc::new(JobStop::default()), Arc::new(Lease::new(BootTime::now(), None)));
+        let running =
+            RunningJob::new(record.job, record.named_queue.clone(), Arc::clone(&stop), Arc::clone(&lease));
+        let inner = Arc::clone(&self.0);
+        let ledger = Ledger::default();
+        let end =
+            async move { inner.see_to_its_end(&dir, Some(record), None, (&stop, &lease, &ledger)).await };
+        Some(Adopted { running: lives.then_some(running), end: Box::pin(end) })
+    }
+}
+
+/// Waits until it is clear what `dir` is: of a job, whose supervisor lives or died, or nobody's. The last
+/// is removed.
+async fn settled(dir: &JobDir) -> Option<(Record, bool)> {
+    let deadline = BootTime::now() + LEAVE_LIMIT;
+    loop {
+        match dir.standing() {
+            Standing::Lives(Some(record)) => return Some((record, true)),
+            Standing::Died(record) => return Some((record, false)),
+            Standing::Over => {
+                dir.remove();
+                return None;
+            }
+            // A spare of an agent that is gone, which leaves, or was just given a job.
+            Standing::Lives(None) if BootTime::now() < deadline => sleep(LOOK_AGAIN).await,
+            Standing::Lives(None) => {
+                warn!(dir = %dir.path().display(), "a supervisor of an earlier agent has no job and does not leave");
+                return None;
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn start(&self) -> io::Result<Spare> {
+        let dir = JobDir::create(&self.jobs)?;
+        let started = self.start_in(&dir);
+        if started.is_err() {
+            dir.remove();
+        }
+        let (process, link) = started?;
+        debug!(pid = process.id(), "started a supervisor");
+        Ok(Spare { dir, process, link })
+    }
+
+    fn start_in(&self, dir: &JobDir) -> io::Result<(Child, Link)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let SupervisorCommand { program, arg0, args, env } = &self.command;
+        let mut command = Command::new(program);
+        command
+            .arg0(arg0)
+            .args(args)
+            .arg(dir.path())
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            // What a terminal sends to the agent's group does not reach it.
+            .process_group(0);
+        for (name, value) in env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Ok((command.spawn()?, Link::new(UnixStream::from_std(ours)?)))
+    }
+
+    /// Gives the job to a supervisor. When this returns without a fault, the job is written down and
+    /// needs us no more; with one, nothing of it has begun.
+    async fn hand_over(&self, assigned: &Assigned) -> io::Result<(JobDir, Link)> {
+        let Assigned { job, auth, at, lease, .. } = assigned;
+        let order = Order::Job(Box::new(Assignment {
+            job: job.clone(),
+            queue: auth.queue.clone(),
+            at: BootTime::of(*at),
+            term_ms: millis(lease.subscribe().borrow().term),
+            append: self.around.api.can_append(),
+            incarnation: self.incarnation.clone(),
+        }));
+        let mut last = io::Error::other("none was tried");
+        for _ in 0..ATTEMPTS {
+            let spare = self.spare.lock().await.take();
+            let mut spare = match spare.map_or_else(|| self.start(), Ok) {
+                Ok(spare) => spare,
+                Err(fault) => {
+                    last = fault;
+                    continue;
+                }
+            };
+            let taken = timeout(START_LIMIT, give(&mut spare.link, &order)).await;
+            let Spare { dir, mut process, link } = spare;
+            match taken.unwrap_or_else(|late| Err(late.into())) {
+                Ok(()) => {
+                    let left = async move { drop(process.wait().await) };
+                    self.leaving.lock().await.spawn(left);
+                    return Ok((dir, link));
+                }
+                Err(fault) => {
+                    warn!(job = %job.id, %fault, "a supervisor did not take a job; another is tried");
+                    // One that is only late must not begin it after all.
+                    let _ = process.kill().await;
+                    dir.remove();
+                    last = fault;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Stays in touch with the supervisor of a job until the job has ended; if the supervisor dies over it,
+    /// hands the job back.
+    async fn see_to_its_end(
+        &self,
+        dir: &JobDir,
+        record: Option<Record>,
+        mut link: Option<Link>,
+        (stop, lease, ledger): (&JobStop, &Lease, &Ledger),
+    ) -> bool {
+        let mut pause = LOOK_AGAIN;
+        loop {
+            if let Some(link) = link.take()
+                && let Followed::Ended { completed, account } = self.follow(link, stop, lease).await
+            {
+                ledger.take_over(account);
+                return completed;
+            }
+            match dir.standing() {
+                Standing::Lives(_) => match dir.connect().await {
+                    Ok(stream) => {
+                        link = Some(Link::new(stream));
+                        pause = LOOK_AGAIN;
+                    }
+                    Err(fault) => {
+                        debug!(%fault, "failed to connect to the supervisor of a job");
+                        sleep(pause).await;
+                        pause = (pause * 2).min(LOOK_AGAIN_LATER);
+                    }
+                },
+                Standing::Died(_) => break,
+                // It has ended while nobody looked.
+                Standing::Over => {
+                    dir.remove();
+                    return false;
+                }
+            }
+        }
+        ledger.ended(EndReason::ExecutorLost.detail());
+        if let Some(record) = record.or_else(|| dir.record()) {
+            hand_back::hand_back(&self.around, dir, &record, stop, &self.patience()).await;
+        }
+        dir.remove();
+        false
+    }
+
+    /// Passes on what there is to say while the connection lasts.
+    async fn follow(&self, mut link: Link, stop: &JobStop, lease: &Lease) -> Followed {
+        let mut renewals = lease.subscribe();
+        // What was renewed before is of no use to who was told so.
+        renewals.borrow_and_update();
+        let (mut stopped, mut abandoned, mut hurried, mut deaf) = (false, false, false, false);
+        loop {
+            let order = tokio::select! {
+                heard = link.next::<Report>(LINE) => match heard {
+                    Ok(Some(Report::Ended { completed, account })) => {
+                        return Followed::Ended { completed, account };
+                    }
+                    Ok(Some(Report::Ending)) => {
+                        stop.note_end_told();
+                        Order::Heard
+                    }
+                    Ok(Some(Report::Taken | Report::Unknown)) => continue,
+                    Ok(None) => return Followed::Lost,
+                    Err(fault) => {
+                        debug!(fault = chain(&fault), "lost a supervisor");
+                        return Followed::Lost;
+                    }
+                },
+                () = stop.token().cancelled(), if !stopped => {
+                    stopped = true;
+                    match stop.cause().and_then(Cause::of) {
+                        Some(cause) => Order::Stop { cause },
+                        None => continue,
+                    }
+                }
+                () = stop.abandoned().cancelled(), if !abandoned => {
+                    abandoned = true;
+                    Order::Stop { cause: Cause::Abandoned }
+                }
+                () = self.around.hurry.cancelled(), if !hurried => {
+                    hurried = true;
+                    Order::Hurry
+                }
+                Ok(()) = renewals.changed() => {
+                    let state = *renewals.borrow_and_update();
+                    Order::Renewed { sent: state.renewed, term_ms: millis(state.term) }
+                }
+            };
+            // What it still had to say can be read even when it does not listen any more.
+            deaf = deaf || link.send(&order).await.is_err();
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { limit: self.around.api.config().patience, hurry: self.around.hurry.clone() }
+    }
+}
+
+/// Gives a job, and waits until it is written down.
+async fn give(link: &mut Link, order: &Order) -> io::Result<()> {
+    link.send(order).await?;
+    loop {
+        match link.next::<Report>(LINE).await? {
+            Some(Report::Taken) => return Ok(()),
+            Some(_) => {}
+            None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before it had begun")),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What is kept of a job while its supervisor runs it, for an agent that comes later.
+//!
+//! Its lock is the proof that the supervisor lives: the kernel drops it with the process, however
+//! that ended, and no other process can be taken for it.
+
+use crate::random;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use tokio::net::{UnixListener, UnixStream};
+use wire::JobId;
+
+const LOCK: &str = "lock";
+const RECORD: &str = "job.json";
+const TOKEN: &str = "token";
+const SOCKET: &str = "socket";
+
+/// Which job it is. Nothing of it is secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) job: JobId,
+    /// The queue that its payload named.
+    pub(crate) named_queue: Option<String>,
+    /// The queue that its calls go to.
+    pub(crate) queue: String,
+    /// Whose job it is to the control plane.
+    pub(crate) executor: String,
+    /// The start of the agent that took it.
+    pub(crate) incarnation: String,
+    /// The supervisor's process, for people.
+    pub(crate) pid: u32,
+    /// The runtime's name for what the supervisor has on this host.
+    pub(crate) instance: Option<String>,
+}
+
+/// The directory of one supervisor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobDir(PathBuf);
+
+/// Held by a supervisor for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _lock: File,
+}
+
+/// How things stand in a directory.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// Its supervisor lives; the job, once there is one.
+    Lives(Option<Record>),
+    /// Its supervisor died over this job.
+    Died(Record),
+    /// No supervisor, and no job that is not over.
+    Over,
+}
+
+impl JobDir {
+    /// Makes one below `jobs`.
+    pub(crate) fn create(jobs: &Path) -> io::Result<Self> {
+        private().recursive(true).create(jobs)?;
+        let dir = jobs.join(hex::encode(random::bytes::<8>()));
+        private().create(&dir)?;
+        Ok(Self(dir))
+    }
+
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// All that are below `jobs`.
+    pub(crate) fn all(jobs: &Path) -> io::Result<Vec<Self>> {
+        match fs::read_dir(jobs) {
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.map(|entry| entry.map(|entry| Self(entry.path()))).collect(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Takes the lock, for the rest of this process's life.
+    pub(crate) fn hold(&self) -> io::Result<Held> {
+        let lock = File::create(self.0.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Held { _lock: lock })
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        // The lock first: a supervisor that ends takes its record away before it lets go.
+        let lives = self.is_held();
+        match (lives, self.record()) {
+            (true, record) => Standing::Lives(record),
+            (false, Some(record)) => Standing::Died(record),
+            (false, None) => Standing::Over,
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        File::open(self.0.join(LOCK))
+            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+    }
+
+    /// Writes down which job it is, and what proves that it is ours.
+    pub(crate) fn note(&self, record: &Record, token: &str) -> io::Result<()> {
+        self.write(TOKEN, token.as_bytes())?;
+        self.write(RECORD, &serde_json::to_vec(record)?)
+    }
+
+    /// The job, if there is one and it is not over.
+    pub(crate) fn record(&self) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.0.join(RECORD)).ok()?).ok()
+    }
+
+    pub(crate) fn token(&self) -> io::Result<String> {
+        fs::read_to_string(self.0.join(TOKEN))
+    }
+
+    /// The job is over: nobody has to do anything for it any more.
+    pub(crate) fn forget_job(&self) {
+        for file in [RECORD, TOKEN] {
+            let _ = fs::remove_file(self.0.join(file));
+        }
+    }
+
+    /// Removes everything.
+    pub(crate) fn remove(&self) {
+        self.forget_job();
+        if let Err(fault) = fs::remove_dir_all(&self.0)
+            && fault.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%fault, dir = %self.0.display(), "failed to remove what was kept of a job");
+        }
+    }
+
+    pub(crate) fn listen(&self) -> io::Result<UnixListener> {
+        self.by_short_path(|path| UnixListener::bind(path))
+    }
+
+    pub(crate) async fn connect(&self) -> io::Result<UnixStream> {
+        let dir = File::open(&self.0)?;
+        UnixStream::connect(short_path(&dir)).await
+    }
+
+    /// Paths of sockets are short, and ours need not be.
+    fn by_short_path<T>(&self, with: impl FnOnce(PathBuf) -> io::Result<T>) -> io::Result<T> {
+        let dir = File::open(&self.0)?;
+        with(short_path(&dir))
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let new = self.0.join(format!("{name}.new"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(content)?;
+        fs::rename(new, self.0.join(name))
+    }
+}
+
+fn short_path(dir: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()))
+}
+
+fn private() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn record() -> Record {
+        Record {
+            job: JobId(7),
+            named_queue: None,
+            queue: "batches".to_owned(),
+            executor: "host-1".to_owned(),
+            incarnation: "i".to_owned(),
+            pid: 1,
+            instance: None,
+        }
+    }
+
+    #[test]
+    fn the_lock_and_the_record_tell_how_things_stand() {
+        let jobs = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(&jobs.path().join("jobs")).unwrap();
+        assert!(matches!(dir.standing(), Standing::Over));
+        let held = dir.hold().unwrap();
+        assert!(matches!(dir.standing(), Standing::Lives(None)));
+        dir.note(&record(), "t0ken").unwrap();
+        assert!(matches!(dir.standing(), Standing::Lives(Some(_))));
+        drop(held);
+        let Standing::Died(left) = dir.standing() else { panic!("its job is not over") };
+        assert_eq!((left.job, dir.token().unwrap().as_str()), (JobId(7), "t0ken"));
+        dir.forget_job();
+        assert!(matches!(dir.standing(), Standing::Over));
+        dir.remove();
+        assert!(JobDir::all(&jobs.path().join("jobs")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn only_its_owner_reads_it_and_the_record_has_no_token() {
+        let jobs = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(jobs.path()).unwrap();
+        dir.note(&record(), "t0ken").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(dir.path()), mode(&dir.path().join(TOKEN))), (0o700, 0o600));
+        assert!(!fs::read_to_string(dir.path().join(RECORD)).unwrap().contains("t0ken"));
+    }
+
+    #[tokio::test]
+    async fn a_socket_may_lie_deep() {
+        let jobs = tempfile::tempdir().unwrap();
+        let deep = jobs.path().join("d".repeat(120));
+        let dir = JobDir::create(&deep).unwrap();
+        let listener = dir.listen().unwrap();
+        let (connected, accepted) = tokio::join!(dir.connect(), listener.accept());
+        connected.unwrap();
+        let (stream, _) = accepted.unwrap();
+        assert_eq!(stream.peer_cred().unwrap().uid(), rustix::process::geteuid().as_raw());
+    }
+}
