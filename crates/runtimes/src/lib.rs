@@ -7,6 +7,7 @@
 mod cgroup;
 mod contract;
 mod error;
+mod guardian;
 mod helper;
 mod limits;
 mod private_mounts;

@@ -1,26 +1,25 @@
 //! Who cleans up when the agent is killed.
 //!
-//! One small process per agent, holding the end of a pipe whose other end only the agent has. When the
-//! pipe closes, however that came about, the agent is gone and its containers go too.
+//! One small process per agent. When the agent is gone its containers go too.
 
 use super::client::Client;
 use super::incarnation::{self, Dead};
 use super::reap;
 use super::{Endpoint, Origin};
 use crate::RuntimeError;
-use crate::oci::{Helper, wait_for_end_of_file};
+use crate::guardian::{stand_by, wait_for_end_of_file};
+use crate::oci::Helper;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What [`crate::helper_main`] calls this.
 pub(crate) const ROLE: &str = "guard-docker";
 /// How long an engine that is out of reach is waited for. After that the agent's next start cleans up.
 const WAIT_LIMIT: Duration = Duration::from_mins(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The engine may still be making what the agent asked for when it died, so one looks again.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -66,32 +65,57 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 async fn guard(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<(), RuntimeError> {
-    // A supervisor signals all processes of a service; this one ends when the agent has.
-    let _ignored = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    stand_by().map_err(RuntimeError::io("get ready"))?;
     wait_for_end_of_file().map_err(RuntimeError::io("wait for the agent"))?;
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         match clean(client, owner, id, state_dir).await {
-            Ok(()) => return Ok(()),
+            Ok(true) => return Ok(()),
             Err(error) if begun.elapsed() > WAIT_LIMIT => return Err(error),
-            Err(_) => tokio::time::sleep(pause).await,
+            Ok(false) if begun.elapsed() > WAIT_LIMIT => return Ok(()),
+            Ok(false) | Err(_) => tokio::time::sleep(pause).await,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-async fn clean(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<(), RuntimeError> {
+/// Whether nothing is left.
+async fn clean(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<bool, RuntimeError> {
     let locked = RuntimeError::io(format!("lock {}", state_dir.display()));
-    // The agent's next start has taken over.
-    let Some(dead) = Dead::find(state_dir, id).map_err(locked)? else { return Ok(()) };
+    let Some(dead) = Dead::find(state_dir, id).map_err(locked)? else {
+        // The kernel closes an agent's pipes and locks one after the other, so it may still be about to die.
+        // Or its next start is cleaning up.
+        return Ok(!incarnation::exists(state_dir, id));
+    };
     if !incarnation::exists(state_dir, id) {
-        return Ok(());
+        return Ok(true);
     }
-    if !dead.had_jobs() {
-        return dead.bury().map(drop);
+    if dead.had_jobs() {
+        reap::remove_containers(client, owner, id).await?;
+        tokio::time::sleep(SECOND_LOOK).await;
+        reap::bury(client, owner, id, &dead).await?;
+    } else {
+        dead.bury()?;
     }
-    reap::remove_containers(client, owner, id).await?;
-    tokio::time::sleep(SECOND_LOOK).await;
-    reap::bury(client, owner, id, &dead).await.map(drop)
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::incarnation::Incarnation;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_agent_that_is_about_to_die_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = Client::new("unix:///nowhere".parse().unwrap());
+        let dying = Incarnation::create(dir.path()).unwrap();
+        let id = dying.id.clone();
+        assert!(!clean(&nobody, "owner", &id, dir.path()).await.unwrap());
+        drop(dying);
+        assert!(clean(&nobody, "owner", &id, dir.path()).await.unwrap());
+        assert!(!incarnation::exists(dir.path(), &id));
+        assert!(clean(&nobody, "owner", &id, dir.path()).await.unwrap(), "somebody else has done it");
+    }
 }

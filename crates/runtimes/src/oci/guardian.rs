@@ -1,17 +1,16 @@
 //! Who cleans up when the agent is killed.
 //!
-//! One small process per agent, holding the end of a pipe whose other end only the agent has.
-//! When the pipe closes, however that came about, the agent is gone and its sandboxes go too.
+//! One small process per agent. When the agent is gone its sandboxes go too.
 
 use super::{Helper, instance};
 use crate::RuntimeError;
 use crate::cgroup::Hierarchies;
+use crate::guardian::{stand_by, wait_for_end_of_file};
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What [`super::helper_main`] calls this.
 pub(super) const ROLE: &str = "guard";
@@ -53,10 +52,9 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 async fn guard(state_dir: &Path, owner: &str, id: &str) -> io::Result<()> {
-    // A supervisor signals all processes of a service; this one ends when the agent has.
-    let _ignored = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
     // As the agent sees them, whatever is mounted later.
     let host = Hierarchies::detect()?;
+    stand_by()?;
     wait_for_end_of_file()?;
     let mut result: Result<(), RuntimeError> = Ok(());
     for _ in 0..ATTEMPTS {
@@ -67,12 +65,4 @@ async fn guard(state_dir: &Path, owner: &str, id: &str) -> io::Result<()> {
         tokio::time::sleep(PAUSE).await;
     }
     result.map_err(io::Error::other)
-}
-
-/// Waits until the agent is gone.
-pub(crate) fn wait_for_end_of_file() -> io::Result<()> {
-    let mut byte = [0];
-    let mut stdin = io::stdin().lock();
-    while stdin.read(&mut byte)? > 0 {}
-    Ok(())
 }

@@ -34,7 +34,6 @@ mod users;
 mod volume;
 mod witness;
 
-pub(crate) use guardian::wait_for_end_of_file;
 pub use options::{GRACE, Helper, OciOptions, SPARE_DISK};
 pub use preflight::{Looked, look};
 

@@ -1,11 +1,8 @@
 //! What an operator decides.
 
 use crate::{PrivateMounts, RuntimeError};
-use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::unix::process::CommandExt;
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long a step that was asked to end may take, unless options say otherwise.
@@ -53,25 +50,6 @@ pub struct Helper {
     pub program: PathBuf,
     /// What leads to `helper_main`, such as a hidden subcommand.
     pub args: Vec<OsString>,
-}
-
-impl Helper {
-    /// Starts a guardian in `role`: a process that sees its standard input end when this one has,
-    /// however that came about.
-    pub(crate) fn guardian<S: AsRef<OsStr>>(&self, role: &str, args: &[S]) -> io::Result<Child> {
-        Command::new(&self.program)
-            .args(&self.args)
-            .arg(role)
-            .args(args)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // What a terminal sends to the agent's group does not reach it.
-            .process_group(0)
-            .spawn()
-    }
 }
 
 impl OciOptions {

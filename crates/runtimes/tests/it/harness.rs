@@ -6,6 +6,7 @@ use runtimes::{
     Exit, ExitStatus, Limits, Output, PrivateMounts, Runtime, RuntimeError, Sandbox, SandboxSpec, Step,
     Stream, private_mounts,
 };
+use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -306,4 +307,12 @@ fn group_directories() -> Vec<PathBuf> {
     points
         .flat_map(|point| paths.iter().map(move |path| Path::new(point).join(path.trim_start_matches('/'))))
         .collect()
+}
+
+/// Whether none of the signals that ask a process to end would end this one.
+pub(crate) fn outlasts_requests_to_end(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+    [Signal::HUP, Signal::INT, Signal::TERM].iter().all(|signal| caught & 1 << (signal.as_raw() - 1) != 0)
 }

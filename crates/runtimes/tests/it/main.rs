@@ -109,6 +109,7 @@ contract! { crun runc youki runsc docker podman: {
         an_operator_may_want_the_hosts_users [not runsc engines],
     }
     death {
+        a_guardian_is_ready_when_its_agent_is [not runsc engines],
         the_guardian_removes_all_of_a_killed_agent [not engines],
         reaping_removes_all_when_the_guardian_is_killed_too [not engines],
         an_agent_that_lives_is_left_alone [not engines],

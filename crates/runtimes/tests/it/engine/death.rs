@@ -1,7 +1,7 @@
 //! An agent that is killed in the middle of a step.
 
 use super::bench::{containers_of, options, owner, run, wait_until_none};
-use crate::harness::{Bench, IMAGE, helper, names_in, processes_with};
+use crate::harness::{Bench, IMAGE, helper, names_in, outlasts_requests_to_end, processes_with};
 use runtimes::Runtime;
 use runtimes::docker::DockerRuntime;
 use rustix::process::{Pid, Signal, kill_process};
@@ -50,6 +50,14 @@ fn assert_gone(bench: &Bench, dir: &Path) {
     wait_until_none("containers", || containers_of(bench.engine(), &owner));
     wait_until_none("workspaces", || names_in(&dir.join("work")));
     wait_until_none("state files", || names_in(&dir.join("state/incarnations")));
+}
+
+#[test]
+fn a_guardian_is_ready_when_its_agent_is() {
+    run("engine::death::a_guardian_is_ready_when_its_agent_is", EngineKind::Docker, async |bench| {
+        let runtime = DockerRuntime::new(options(bench.engine(), &bench.dir.join("ready"))).unwrap();
+        assert!(outlasts_requests_to_end(runtime.guardian_pid()));
+    });
 }
 
 #[test]

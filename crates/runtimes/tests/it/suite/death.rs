@@ -1,5 +1,6 @@
 use crate::harness::{
-    Bench, GONE_LIMIT, IMAGE, cgroups_of, helper, loops_with, names_in, path_of, processes_with,
+    Bench, GONE_LIMIT, IMAGE, cgroups_of, helper, loops_with, names_in, options, outlasts_requests_to_end,
+    path_of, processes_with,
 };
 use runtimes::oci::OciRuntime;
 use runtimes::{Runtime, private_mounts};
@@ -39,6 +40,15 @@ fn kill(pid: u32) {
 
 fn state(agent: &Agent) -> String {
     agent.dir.join("state").display().to_string()
+}
+
+pub(crate) async fn a_guardian_is_ready_when_its_agent_is(bench: &mut Bench) {
+    let runtime = OciRuntime::new(
+        options(private_mounts().unwrap(), &bench.dir, &bench.owner, bench.family),
+        bench.store(),
+    )
+    .unwrap();
+    assert!(outlasts_requests_to_end(runtime.guardian_pid()));
 }
 
 pub(crate) async fn the_guardian_removes_all_of_a_killed_agent(bench: &mut Bench) {
