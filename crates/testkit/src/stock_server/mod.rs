@@ -30,6 +30,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// The keys of the log entries that come before those of the steps, of a job with a clone that goes well.
+pub const CLONED: [&str; 7] = [
+    "setup.git.init",
+    "setup.git.add-remote",
+    "setup.git.disable-gc",
+    "setup.git.fetch",
+    "setup.git.checkout",
+    "setup.git.set-remote",
+    "setup.fs.extras",
+];
+
 /// A running stock instance. It ends when it is dropped.
 pub struct StockServer {
     instance: Arc<Mutex<Instance>>,
