@@ -7,16 +7,21 @@ use super::values::{from_json, micros, timestamp, to_json};
 use crate::error::StoreError;
 use crate::model::ExecutorRow;
 use jiff::Timestamp;
+use sqlx::SqliteConnection;
 use wire::heartbeat::Telemetry;
 
-/// Executors in the listing at most: names that have not been heard of for long fall off its end.
-const MAX_LISTED: i64 = 10_000;
+/// Executors that are remembered at most. Each new one beyond takes the place of the one that was not
+/// heard of for longest.
+const MAX_EXECUTORS: i64 = 10_000;
 
 statements! {
     UPSERT = "INSERT INTO executors (name, queues, telemetry, first_seen_at, last_seen_at) \
               VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (name) DO UPDATE \
               SET queues = excluded.queues, telemetry = excluded.telemetry, \
-              last_seen_at = excluded.last_seen_at";
+              last_seen_at = excluded.last_seen_at RETURNING first_seen_at = last_seen_at";
+    COUNT = "SELECT COUNT(*) FROM executors";
+    DISPLACE = "DELETE FROM executors WHERE name IN \
+                (SELECT name FROM executors ORDER BY last_seen_at, name LIMIT ?)";
     FORGET = "DELETE FROM executors WHERE last_seen_at < ?";
     LIST = "SELECT name, queues, telemetry, first_seen_at, last_seen_at FROM executors \
             ORDER BY last_seen_at DESC, name LIMIT ?";
@@ -29,14 +34,25 @@ pub(super) async fn upsert(
     telemetry: &Telemetry,
 ) -> Result<(), StoreError> {
     let mut write = store.database.write(Durability::Crash).await?;
-    sqlx::query(UPSERT)
+    let is_new: bool = sqlx::query_scalar(UPSERT)
         .bind(name)
         .bind(to_json(queues)?)
         .bind(to_json(telemetry)?)
         .bind(micros(store.clock.now()))
-        .execute(&mut *write)
+        .fetch_one(&mut *write)
         .await?;
+    if is_new {
+        make_room(&mut write).await?;
+    }
     write.commit().await
+}
+
+async fn make_room(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut *connection).await?;
+    if count > MAX_EXECUTORS {
+        sqlx::query(DISPLACE).bind(count - MAX_EXECUTORS).execute(connection).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn forget(store: &SqliteStore, cutoff: Timestamp) -> Result<u64, StoreError> {
@@ -48,7 +64,7 @@ pub(super) async fn forget(store: &SqliteStore, cutoff: Timestamp) -> Result<u64
 
 pub(super) async fn list(store: &SqliteStore) -> Result<Vec<ExecutorRow>, StoreError> {
     let rows: Vec<(String, String, String, i64, i64)> =
-        sqlx::query_as(LIST).bind(MAX_LISTED).fetch_all(store.database.readers()).await?;
+        sqlx::query_as(LIST).bind(MAX_EXECUTORS).fetch_all(store.database.readers()).await?;
     rows.into_iter()
         .map(|(name, queues, telemetry, first_seen, last_seen)| {
             let row = || format!("executor {name:?}");

@@ -4,6 +4,7 @@ use super::{intruder, open_in};
 use crate::contract::world::Setup;
 use jobs::JobId;
 use store::StoreError;
+use wire::heartbeat::Telemetry;
 
 #[tokio::test]
 async fn one_try_has_a_number_of_entries() {
@@ -31,4 +32,27 @@ async fn any_number_of_jobs_can_stall_at_once() {
     let reset = world.stall_all().await;
     let expect: Vec<_> = (first.0..=450).map(JobId).collect();
     assert_eq!(reset.into_iter().map(|job| job.id).collect::<Vec<_>>(), expect);
+}
+
+#[tokio::test]
+async fn a_new_executor_takes_the_place_of_the_one_that_is_silent_for_longest() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
+                INSERT INTO executors (name, queues, telemetry, first_seen_at, last_seen_at) \
+                SELECT 'old-' || i, '[]', '{}', i, i FROM n";
+    sqlx::query(many).execute(&mut intruder(&dir).await).await.unwrap();
+    for name in ["new", "old-2", "new"] {
+        world.advance(1);
+        world.store.upsert_executor(name, &[], &Telemetry::default()).await.unwrap();
+    }
+    world.store.upsert_executor("newer", &[], &Telemetry::default()).await.unwrap();
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM executors")
+        .fetch_one(&mut intruder(&dir).await)
+        .await
+        .unwrap();
+    assert_eq!(count, 10_000);
+    let names: Vec<_> = world.store.executors().await.unwrap().into_iter().map(|row| row.name).collect();
+    assert_eq!(names[..3], ["new", "newer", "old-2"]);
+    assert_eq!(names.last().unwrap(), "old-4", "the silent ones went, oldest first");
 }
