@@ -35,6 +35,10 @@ pub(crate) struct Parts {
     pub(crate) lease_term: Duration,
     pub(crate) version: String,
     pub(crate) api_token: SecretString,
+    /// One per call about a job with a large body.
+    pub(crate) large_calls: Slots,
+    /// One per submit under way: it may wait for a fetch, with a whole specification in memory.
+    pub(crate) submits: Slots,
     /// One per git transfer to an executor.
     pub(crate) git_transfers: Slots,
     /// Fires when the server begins to stop: waits and streams end at once.

@@ -70,6 +70,12 @@ pub struct Limits {
     pub call_body: usize,
     /// Bytes in the body of a log call.
     pub log_body: usize,
+    /// Calls about jobs with a body of more than 256 KiB at one time; more wait.
+    pub large_calls: usize,
+    /// Those of one client, that is of one address.
+    pub large_calls_per_client: usize,
+    /// How long such a call waits for its turn.
+    pub large_call_queue: Duration,
     /// Bytes in the body of a public API call.
     pub api_body: usize,
     /// Bytes in the body of a git request, after it was inflated.
@@ -112,6 +118,14 @@ pub struct Limits {
     pub upload: Duration,
     /// Bytes a second that an upload must have on average, once it has lasted for `body_read`.
     pub upload_rate: u64,
+    /// Submits under way at one time, those of clients that went away included; more wait.
+    pub submits: usize,
+    /// Those of one client, that is of one address.
+    pub submits_per_client: usize,
+    /// How long a submit waits for its turn.
+    pub submit_queue: Duration,
+    /// Repositories.
+    pub repositories: usize,
     /// How long requests under way may take to finish when the server stops.
     pub shutdown_grace: Duration,
 }
@@ -130,6 +144,9 @@ impl Default for Limits {
             log_body: 110 * MIB,
             // Escaped as JSON, a specification of 4 MiB may take several times that.
             api_body: 16 * MIB,
+            large_calls: 16,
+            large_calls_per_client: 12,
+            large_call_queue: Duration::from_secs(30),
             git_body: 64 * MIB,
             git_transfers: 32,
             git_transfers_per_client: 24,
@@ -150,6 +167,10 @@ impl Default for Limits {
             upload_queue: Duration::from_secs(30),
             upload: Duration::from_mins(30),
             upload_rate: 16 << 10,
+            submits: 128,
+            submits_per_client: 96,
+            submit_queue: Duration::from_secs(30),
+            repositories: 10_000,
             shutdown_grace: Duration::from_secs(20),
         }
     }

@@ -110,6 +110,8 @@ async fn open(
         clock: Arc::clone(&config.clock),
         version: config.version.clone(),
         api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,
+        large_calls: Slots::new(config.limits.large_calls, config.limits.large_calls_per_client),
+        submits: Slots::new(config.limits.submits, config.limits.submits_per_client),
         git_transfers: Slots::new(config.limits.git_transfers, config.limits.git_transfers_per_client),
         limits: config.limits.clone(),
         lease_term: config.lease.stalled_after,

@@ -14,33 +14,39 @@ use wire::{LogEntry, LogEntryUpdate};
 /// Opens an entry; the answer is its number, bare.
 pub(super) async fn add(
     State(app): State<App>,
-    JobCall { id, lease, body: entry }: JobCall<LogEntry>,
+    JobCall { id, lease, body: entry, slot }: JobCall<LogEntry>,
 ) -> Result<Response, Failure> {
     let (store, entry) = (app.store.clone(), stored(entry)?);
-    let added = app.see_through(async move { store.add_log_entry(id, &lease, entry).await }).await?;
-    let number = added.map_err(|fault| failure("dbworkerstore.AddExecutionLogEntry", &fault))?;
+    let added = app.see_through(async move {
+        let _slot = slot;
+        store.add_log_entry(id, &lease, entry).await
+    });
+    let number = added.await?.map_err(|fault| failure("dbworkerstore.AddExecutionLogEntry", &fault))?;
     Ok(Json(number).into_response())
 }
 
 /// Replaces an entry as a whole.
 pub(super) async fn update(
     State(app): State<App>,
-    JobCall { id, lease, body: LogEntryUpdate { entry_id, entry } }: JobCall<LogEntryUpdate>,
+    JobCall { id, lease, body: LogEntryUpdate { entry_id, entry }, slot }: JobCall<LogEntryUpdate>,
 ) -> Result<StatusCode, Failure> {
     let (store, entry) = (app.store.clone(), stored(entry)?);
-    app.see_through(async move { store.put_log_entry(id, &lease, entry_id, entry).await })
-        .await?
-        .map_err(|fault| failure("dbworkerstore.UpdateExecutionLogEntry", &fault))?;
+    let put = app.see_through(async move {
+        let _slot = slot;
+        store.put_log_entry(id, &lease, entry_id, entry).await
+    });
+    put.await?.map_err(|fault| failure("dbworkerstore.UpdateExecutionLogEntry", &fault))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Adds text to an entry at an offset; the answer tells where the entry ends.
 pub(super) async fn append(
     State(app): State<App>,
-    JobCall { id, lease, body: append }: JobCall<AppendLog>,
+    JobCall { id, lease, body: append, slot }: JobCall<AppendLog>,
 ) -> Result<Response, Failure> {
     let store = app.store.clone();
     let appended = app.see_through(async move {
+        let _slot = slot;
         let AppendLog { entry_id, offset, chunk, exit_code, duration_ms, .. } = append;
         store.append_log(id, &lease, entry_id, offset, &chunk, exit_code, duration_ms).await
     });

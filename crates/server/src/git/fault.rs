@@ -1,5 +1,6 @@
 //! What can go wrong with git and with repositories.
 
+use std::net::IpAddr;
 use store::StoreError;
 
 /// Git did not do what was asked, or was not asked for good reason.
@@ -23,9 +24,26 @@ pub(crate) enum GitFault {
     /// The store failed, or knows better.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There are as many repositories as there may be.
+    #[error("there may be {limit} repositories, and there are: remove one that no job needs")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
     /// There is no such repository.
     #[error("there is no repository {0:?}")]
     UnknownRepository(String),
+    /// The repository's source leads where nobody may send us.
+    #[error(
+        "{host} has the address {address}, which is link-local or a metadata service's: no repository is fetched \
+             from there"
+    )]
+    Forbidden {
+        /// The source's host, or one that it redirects to.
+        host: String,
+        /// What it has.
+        address: IpAddr,
+    },
     /// The repository's source can't be read now.
     #[error("the source {source_shown} of repository {repository:?} can't be fetched: {cause}")]
     Unreachable {

@@ -7,6 +7,7 @@ use super::command::{git, run};
 use super::fault::GitFault;
 use super::repositories::is_full_id;
 use super::source::Source;
+use super::way::Way;
 use crate::config::Limits;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -43,28 +44,34 @@ impl<'a> Mirror<'a> {
         let config = self.dir.join("config");
         let settings = std::fs::read_to_string(&config)? + &remote_settings(source);
         std::fs::write(config, settings)?;
-        self.update().await
+        self.update(source.shown()).await
     }
 
-    /// Takes over every ref of the source, and what its HEAD points at.
-    pub(super) async fn update(&self) -> Result<(), GitFault> {
-        let mut fetch = self.git();
-        fetch.args(["fetch", "--quiet", "--prune", "--force", "--no-write-fetch-head"]);
-        fetch.args(["--no-recurse-submodules", "--no-auto-maintenance", "--", "origin"]);
-        run(fetch, self.limits.git_fetch).await?;
-        self.follow_head().await
+    /// Takes over every ref of the source, which is the one it was made for, and what its HEAD points at.
+    pub(super) async fn update(&self, source: &str) -> Result<(), GitFault> {
+        let way = Way::to(source).await?;
+        let fetch = ["fetch", "--quiet", "--prune", "--force", "--no-write-fetch-head"];
+        let origin = ["--no-recurse-submodules", "--no-auto-maintenance", "--", "origin"];
+        self.ask_source(&way, [&fetch[..], &origin].concat()).await?;
+        self.follow_head(&way).await
+    }
+
+    /// Runs a command that speaks to the source.
+    async fn ask_source(&self, way: &Way, args: Vec<&str>) -> Result<Vec<u8>, GitFault> {
+        let mut command = self.git();
+        way.settings(&mut command);
+        command.args(args);
+        run(command, self.limits.git_fetch).await.map_err(|fault| way.explained(fault))
     }
 
     /// Points our HEAD where the source's HEAD points: at a branch, or at a commit alone.
-    async fn follow_head(&self) -> Result<(), GitFault> {
-        let mut ask = self.git();
-        ask.args(["ls-remote", "--symref", "--", "origin", "HEAD"]);
-        let answer = run(ask, self.limits.git_fetch).await?;
+    async fn follow_head(&self, way: &Way) -> Result<(), GitFault> {
+        let answer = self.ask_source(way, vec!["ls-remote", "--symref", "--", "origin", "HEAD"]).await?;
         let answer = String::from_utf8_lossy(&answer);
         let mut lines = answer.lines().filter_map(|line| line.strip_suffix("\tHEAD"));
         match lines.next().map(|target| target.strip_prefix(SYMREF_PREFIX).ok_or(target)) {
             Some(Ok(branch)) if branch.starts_with("refs/heads/") => self.point_head_at(branch).await,
-            Some(Err(commit)) => self.detach_head_at(commit).await,
+            Some(Err(commit)) => self.detach_head_at(way, commit).await,
             // An empty repository has no HEAD yet.
             _ => Ok(()),
         }
@@ -77,11 +84,9 @@ impl<'a> Mirror<'a> {
     }
 
     /// No ref may lead to this commit, so it is fetched by its id.
-    async fn detach_head_at(&self, commit: &str) -> Result<(), GitFault> {
-        let mut fetch = self.git();
-        fetch.args(["fetch", "--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap="]);
-        fetch.args(["--", "origin", commit]);
-        run(fetch, self.limits.git_fetch).await?;
+    async fn detach_head_at(&self, way: &Way, commit: &str) -> Result<(), GitFault> {
+        let fetch = ["fetch", "--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap="];
+        self.ask_source(way, [&fetch[..], &["--", "origin", commit]].concat()).await?;
         let mut detach = self.git();
         detach.args(["update-ref", "--no-deref", "HEAD", commit]);
         run(detach, self.limits.git_lookup).await.map(drop)

@@ -5,8 +5,10 @@ mod fault;
 mod inflight;
 mod mirror;
 mod repositories;
+mod socks;
 mod source;
 pub(crate) mod upload_pack;
+mod way;
 
 pub(crate) use command::check_installed;
 pub(crate) use fault::GitFault;

@@ -52,15 +52,14 @@ impl Repositories {
         if self.store.repository(name).await?.is_some() {
             return Err(store::StoreError::RepositoryExists(name.to_owned()).into());
         }
+        let limit = self.limits.repositories;
+        if self.store.repositories().await?.len() >= limit {
+            return Err(GitFault::TooMany { limit });
+        }
         let _permit = self.fetches.acquire().await;
         let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.dir)?;
-        Mirror::at(unfinished.path().to_owned(), &self.limits).create(source).await.map_err(|cause| {
-            GitFault::Unreachable {
-                repository: name.to_owned(),
-                source_shown: source.shown().to_owned(),
-                cause: Box::new(cause),
-            }
-        })?;
+        let created = Mirror::at(unfinished.path().to_owned(), &self.limits).create(source).await;
+        created.map_err(|cause| unreachable(name, source.shown(), cause))?;
         Ok(unfinished)
     }
 
@@ -114,11 +113,8 @@ impl Repositories {
         {
             return Ok(commit);
         }
-        self.update(&row, &mirror).await.map_err(|cause| GitFault::Unreachable {
-            repository: row.name.clone(),
-            source_shown: row.source.clone(),
-            cause: Box::new(cause),
-        })?;
+        let updated = self.update(&row, &mirror).await;
+        updated.map_err(|cause| unreachable(&row.name, &row.source, cause))?;
         let unknown = || GitFault::UnknownRevision { repository: name.to_owned(), rev: rev.to_owned() };
         mirror.commit(rev).await?.ok_or_else(unknown)
     }
@@ -146,7 +142,7 @@ impl Repositories {
         }
         let _permit = self.fetches.acquire().await;
         let began = Instant::now();
-        mirror.update().await?;
+        mirror.update(&row.source).await?;
         *latest = Some(began);
         Ok(())
     }
@@ -158,6 +154,11 @@ impl Repositories {
     pub(crate) fn mirror_dir(&self, row: &RepositoryRow) -> PathBuf {
         self.dir.join(dir_name(row.id))
     }
+}
+
+fn unreachable(repository: &str, source: &str, cause: GitFault) -> GitFault {
+    let (repository, source_shown) = (repository.to_owned(), source.to_owned());
+    GitFault::Unreachable { repository, source_shown, cause: Box::new(cause) }
 }
 
 fn dir_name(id: i64) -> String {

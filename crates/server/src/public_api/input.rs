@@ -10,9 +10,14 @@ use http::request::Parts;
 use jobs::JobId;
 use serde::de::DeserializeOwned;
 
-/// Reads a JSON body. What is not JSON is a 400; JSON that is not what the call wants is a 422.
-pub(super) async fn json<T: DeserializeOwned>(app: &App, body: Body, code: &str) -> Result<T, Refusal> {
-    let bytes = body::read(body, app.limits.api_body, app.limits.body_read).await?;
+/// Reads a JSON body of up to `limit` bytes. What is not JSON is a 400; JSON that is not what the call wants is a 422.
+pub(super) async fn json<T: DeserializeOwned>(
+    app: &App,
+    body: Body,
+    limit: usize,
+    code: &str,
+) -> Result<T, Refusal> {
+    let bytes = body::read(body, limit, app.limits.body_read).await?;
     serde_json::from_slice(&bytes).map_err(|fault| {
         if fault.is_data() {
             let title = "The request is not understood";

@@ -6,9 +6,10 @@ use super::problem::Refusal;
 use super::views;
 use crate::api::{JobView, Page};
 use crate::app::App;
-use axum::Json;
+use crate::peer::Peer;
 use axum::body::Body;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jobs::{JobId, JobSpec, State as JobState};
@@ -25,15 +26,25 @@ const DEFAULT_REV: &str = "HEAD";
 /// `POST /jobs`
 pub(super) async fn submit(
     State(app): State<App>,
+    Extension(from): Extension<Peer>,
     body: Body,
 ) -> Result<(StatusCode, HeaderMap, Json<JobView>), Refusal> {
-    let spec: JobSpec = json(&app, body, "invalid_job").await?;
+    let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(|| {
+        let detail = "too many jobs are being submitted at one time: try again";
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_submits", "The server is busy", detail)
+    })?;
+    let spec: JobSpec = json(&app, body, app.limits.api_body, "invalid_job").await?;
     spec.check().map_err(|fault| {
         let title = "The job can't be run as it is";
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())
     })?;
     let running = app.clone();
-    let job = app.see_through(async move { enqueue(&running, spec).await }).await??;
+    let submitted = async move {
+        let job = enqueue(&running, spec).await;
+        drop(slot);
+        job
+    };
+    let job = app.see_through(submitted).await??;
     tracing::info!(job = %job.id, queue = job.queue, "a job was submitted");
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", job.id)) {

@@ -10,19 +10,23 @@ use std::io::ErrorKind;
 use store::StoreError;
 use tokio::task::JoinError;
 
+/// Bytes of a detail at most.
+const MAX_DETAIL: usize = 2_000;
+
 /// A request of the public API that was not done.
 #[derive(Debug)]
 pub(crate) struct Refusal(Problem);
 
 impl Refusal {
-    /// `detail` tells which value broke which rule, and what to do.
+    /// `detail` tells which value broke which rule, and what to do. Of a value that is longer than any
+    /// person would read it tells the beginning.
     pub(crate) fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
-        Self(Problem {
-            code: code.to_owned(),
-            status: status.as_u16(),
-            title: title.to_owned(),
-            detail: detail.into(),
-        })
+        let mut detail = detail.into();
+        if detail.len() > MAX_DETAIL {
+            detail.truncate(detail.floor_char_boundary(MAX_DETAIL));
+            detail.push('…');
+        }
+        Self(Problem { code: code.to_owned(), status: status.as_u16(), title: title.to_owned(), detail })
     }
 
     /// The same under another status.
@@ -78,6 +82,12 @@ impl From<GitFault> for Refusal {
         let told = fault.to_string();
         match fault {
             GitFault::Store(fault) => fault.into(),
+            GitFault::TooMany { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "too_many_repositories",
+                "There is no room for another repository",
+                told,
+            ),
             GitFault::UnknownRepository(_) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "unknown_repository",
@@ -90,13 +100,24 @@ impl From<GitFault> for Refusal {
                 "There is no such revision",
                 format!("{told}: name a branch, a tag or a commit that its source has"),
             ),
+            GitFault::Unreachable { ref cause, .. } if matches!(**cause, GitFault::Forbidden { .. }) => {
+                Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "forbidden_source",
+                    "The repository's source must not be connected to",
+                    told,
+                )
+            }
             GitFault::Unreachable { .. } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "source_unreachable",
                 "The repository's source can't be fetched",
                 format!("{told}. Check that the server's user can read it: git ls-remote SOURCE"),
             ),
-            GitFault::Io(_) | GitFault::Refused { .. } | GitFault::TooSlow { .. } => Self::internal(&fault),
+            GitFault::Io(_)
+            | GitFault::Refused { .. }
+            | GitFault::TooSlow { .. }
+            | GitFault::Forbidden { .. } => Self::internal(&fault),
         }
     }
 }

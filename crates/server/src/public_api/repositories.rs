@@ -11,6 +11,9 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use http::StatusCode;
 
+/// Bytes of what tells about a repository at most.
+const MAX_BODY: usize = 64 << 10;
+
 /// `GET /repositories`
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<RepositoryView>>, Refusal> {
     let rows = app.store.repositories().await?;
@@ -23,7 +26,7 @@ pub(super) async fn add(
     State(app): State<App>,
     body: Body,
 ) -> Result<(StatusCode, Json<RepositoryView>), Refusal> {
-    let AddRepository { name, source } = json(&app, body, "invalid_repository").await?;
+    let AddRepository { name, source } = json(&app, body, MAX_BODY, "invalid_repository").await?;
     let invalid = |detail: String| {
         let title = "The repository can't be added as it is";
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_repository", title, detail)

@@ -9,7 +9,9 @@ use jobs::JobSpec;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use wire::Job;
 
 const MIB: usize = 1 << 20;
@@ -206,4 +208,34 @@ async fn a_log_entry_can_not_fill_the_database_with_what_it_is_about() {
     let listed = harness.get(&format!("/jobs/{}/logs", job.id)).await;
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert!(listed.to_string().len() < MIB, "{} bytes are kept", listed.to_string().len());
+}
+
+#[tokio::test]
+async fn large_bodies_come_a_few_at_a_time_and_small_ones_pass_them() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.large_calls, config.limits.large_call_queue) = (1, Duration::from_millis(50));
+    })
+    .await;
+    let job = harness.running_job().await;
+    let entry = harness.add_log(&job, "step.docker.0").await;
+    let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
+    let head = format!(
+        "POST /.executors/queue/batches/appendExecutionLog HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         X-Sourcegraph-Job-ID: {}\r\nX-Sourcegraph-Executor-Name: {EXECUTOR}\r\nContent-Length: {MIB}\r\n\
+         Expect: 100-continue\r\n\r\n",
+        job.token, job.id
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    // The body is asked for by whoever has a slot for it.
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    let large = "x".repeat(MIB);
+    assert_eq!(harness.append(&job, entry, 0, &large).await.status(), 503);
+    assert_eq!(harness.append(&job, entry, 0, "small").await.status(), 200);
+    drop(slow);
+    let begun = Instant::now();
+    while harness.append(&job, entry, 0, &large).await.status() != 200 {
+        assert!(begun.elapsed().as_secs() < 10, "the slot is free again");
+    }
 }

@@ -5,6 +5,7 @@ mod heads;
 mod jobs;
 mod paths;
 mod sources;
+mod ways;
 
 use crate::harness::{Harness, told};
 use secrecy::ExposeSecret;

@@ -1,6 +1,6 @@
 //! Repositories that are not what they say.
 
-use crate::harness::{Harness, job, problem};
+use crate::harness::{Harness, job, problem, told};
 use crate::source::{SourceRepo, git};
 use axum::response::IntoResponse;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tokio::task::JoinHandle;
 
-fn add(harness: &Harness, source: &str) -> RequestBuilder {
+pub(super) fn add(harness: &Harness, source: &str) -> RequestBuilder {
     harness.api(Method::POST, "/repositories").json(&json!({"name": "demo", "source": source}))
 }
 
@@ -139,18 +139,18 @@ async fn credentials_in_a_source_are_told_to_nobody() {
     }
 }
 
-/// Serves a repository's files to whoever shows any credentials, as plain web servers do.
-async fn serve(source: &SourceRepo) -> (String, JoinHandle<()>) {
+/// Serves a repository's files, if need be to whoever shows any credentials, as plain web servers do.
+pub(super) async fn serve(source: &SourceRepo, private: bool) -> (String, JoinHandle<()>) {
     source.git(&["update-server-info"]);
     let root = source.path().join(".git");
     let files = move |headers: HeaderMap, uri: Uri| async move {
         let file = root.join(uri.path().trim_start_matches('/'));
         match (headers.contains_key(AUTHORIZATION), std::fs::read(file)) {
-            (false, _) => {
+            (false, _) if private => {
                 (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic realm=\"x\"")]).into_response()
             }
-            (true, Ok(content)) => content.into_response(),
-            (true, Err(_)) => StatusCode::NOT_FOUND.into_response(),
+            (_, Ok(content)) => content.into_response(),
+            (_, Err(_)) => StatusCode::NOT_FOUND.into_response(),
         }
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -163,7 +163,7 @@ async fn serve(source: &SourceRepo) -> (String, JoinHandle<()>) {
 async fn credentials_of_a_repository_are_in_one_private_file() {
     let harness = Harness::start().await;
     let source = SourceRepo::new();
-    let (url, serving) = serve(&source).await;
+    let (url, serving) = serve(&source, true).await;
     let secret = url.replace("http://", "http://ann:hunter2@");
     assert_eq!(add(&harness, &secret).send().await.unwrap().status(), 201);
     let listed = harness.get("/repositories").await.to_string();
@@ -263,6 +263,10 @@ async fn a_name_of_a_ref_is_only_a_name() {
         "a;touch${IFS}evil",
         "HEAD:README",
         "HEAD^{/x}",
+        "HEAD^{/(((((((((((((a+)+)+)+)+)+)+)+)+)+)+)+)+)$}",
+        "HEAD@{2001-01-01}",
+        "HEAD~99999999",
+        "HEAD~5000~5001",
         ":/hello",
         "@{u}",
         "../../../api-token",
@@ -270,12 +274,19 @@ async fn a_name_of_a_ref_is_only_a_name() {
         "HEAD..HEAD",
         "^HEAD",
         &"x".repeat(251),
+        &"x".repeat(1 << 20),
     ] {
         let spec = JobSpec { repo: Some("demo".to_owned()), rev: Some(rev.to_owned()), ..job() };
         let response = harness.api(Method::POST, "/jobs").json(&spec).send().await.unwrap();
         let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
         // A branch of that very name is one; all else is refused.
         assert!(status == 422 || status == 201 && rev.contains("touch"), "{rev:?}: {status} {text}");
+        assert!(text.len() < 3_000, "{} bytes are answered", text.len());
+    }
+    for (rev, answered) in [("HEAD~0", 201), ("main^0", 201), ("HEAD~1", 422)] {
+        let spec = JobSpec { repo: Some("demo".to_owned()), rev: Some(rev.to_owned()), ..job() };
+        let told = told(harness.api(Method::POST, "/jobs").json(&spec)).await;
+        assert_eq!(told.0, answered, "{rev}: {}", told.1);
     }
     assert!(!evil.exists());
 }
