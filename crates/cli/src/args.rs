@@ -4,10 +4,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+const AFTER: &str = "Without a command it is `executor run`. What an agent can be told is in its environment: see \
+                     `executor run --help-env`.";
+
 /// Runs code that nobody should have to trust: isolated, limited, observable, with logs and results
 /// that are not lost.
 #[derive(Debug, Parser)]
-#[command(name = "executor", version, max_term_width = 100)]
+#[command(name = "executor", version, max_term_width = 100, after_help = AFTER)]
 pub(crate) struct Cli {
     /// What to do; without it, `run`.
     #[command(subcommand)]
@@ -26,7 +29,8 @@ pub(crate) enum Command {
     Validate,
     /// Look at everything that can be known of this host before a job runs on it, and tell what to mend
     Doctor(DoctorArgs),
-    /// Install what jobs need; what the reference would fetch and this executor does not need is said
+    /// Print units for systemd. The other verbs are those of Sourcegraph's executor, for scripts that call them:
+    /// they install nothing, and say what is not needed here
     #[command(subcommand)]
     Install(InstallCommand),
     /// Start a virtual machine to try it
@@ -45,7 +49,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Where everything is kept [default: /var/lib/executor for root, ~/.local/share/executor for others]
+    /// Where everything is kept [default: EXECUTOR_DATA_DIR, else /var/lib/executor for root and ~/.local/share/executor
+    /// for others]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Address to listen on; port 0 takes a free one
@@ -84,25 +89,25 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum InstallCommand {
-    /// Everything
+    /// Say of all below that it is not needed, and which packages are
     All,
-    /// What starts the reference's virtual machines
+    /// Say that ignite, which that executor starts virtual machines with, is not needed
     Ignite {
-        /// Where to put it
+        /// Without effect
         #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
         bin_dir: PathBuf,
     },
-    /// An image of the reference's virtual machines: executor-vm, sandbox or kernel
+    /// Say that an image for such virtual machines is not needed
     Image {
-        /// Exactly one
+        /// Which one: executor-vm, sandbox or kernel
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Network plugins of the reference's virtual machines
+    /// Say that network plugins for such virtual machines are not needed
     Cni,
-    /// The reference's command line client
+    /// Say that `src`, Sourcegraph's command line client, is not needed
     SrcCli {
-        /// Where to put it
+        /// Without effect
         #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
         bin_dir: PathBuf,
     },
@@ -112,9 +117,9 @@ pub(crate) enum InstallCommand {
         #[arg(value_name = "NAME", default_value = "executor")]
         name: UnitName,
     },
-    /// Firewall rules around the reference's virtual machines
+    /// Say that firewall rules around such virtual machines are not needed
     IptablesRules {
-        /// Make the chain anew
+        /// Without effect
         #[arg(long)]
         recreate_chain: bool,
     },
@@ -299,7 +304,8 @@ pub(crate) enum ImageCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImageStoreArgs {
-    /// The data directory whose images are meant [default: see `EXECUTOR_DATA_DIR`]
+    /// The data directory whose images are meant [default: EXECUTOR_DATA_DIR, else that of the last `executor up`, else as
+    /// for `executor up`]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// JSON instead of text
