@@ -1,5 +1,6 @@
 //! What an agent is told. Whoever reads the environment fills this in.
 
+use crate::audit::Audit;
 use crate::monitor::Monitor;
 use images::DockerConfig;
 use secrecy::SecretString;
@@ -120,6 +121,8 @@ pub struct AgentConfig {
     pub health: Option<SocketAddr>,
     /// Whose metrics heartbeats carry besides our own.
     pub exporters: Exporters,
+    /// Which jobs ran here, written down.
+    pub audit: Audit,
     /// What the agent shows of itself. Keep a clone to look at it.
     pub monitor: Monitor,
     /// How long the control plane is asked to hold a dequeue that would find nothing.
@@ -169,6 +172,7 @@ impl AgentConfig {
             telemetry: Telemetry::default(),
             health: None,
             exporters: Exporters::default(),
+            audit: Audit::default(),
             monitor: Monitor::default(),
             long_poll: Duration::from_secs(20),
             log_cap: DEFAULT_LOG_CAP,

@@ -203,7 +203,7 @@ impl Taker {
         }
         self.summary.taken += 1;
         let timeline = Timeline::begin(IdText::new(job.id, job.queue.as_deref()), at);
-        let watched = Watched::begin(self.around.api.config(), &auth, timeline.ledger());
+        let watched = Watched::begin(self.around.api.config(), &job, &auth, timeline.ledger());
         let host = Arc::clone(&self.host);
         self.jobs.spawn(async move {
             if let Some(old) = old {

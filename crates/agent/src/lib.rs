@@ -14,6 +14,7 @@
 
 mod account;
 mod api;
+mod audit;
 mod boot_time;
 mod config;
 mod dequeue_loop;
@@ -37,6 +38,7 @@ mod timeline;
 mod watched;
 mod workspace;
 
+pub use audit::Audit;
 pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP, Exporters, SupervisorCommand};
 pub use error::{AgentError, Summary, chain};
 pub use host_disk::fitting_disk_floor;

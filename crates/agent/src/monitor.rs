@@ -1,5 +1,6 @@
 //! What an agent shows of itself while it works: to whoever started it, on its own address, in heartbeats.
 
+use crate::audit::AuditLog;
 use crate::config::AgentConfig;
 use crate::health::Health;
 use crate::host_disk::HostDisk;
@@ -22,6 +23,7 @@ struct Inner {
     metrics: Metrics,
     health: Health,
     address: OnceLock<SocketAddr>,
+    audit: OnceLock<AuditLog>,
     /// What heartbeats carry, and since when it is known.
     gathered: Mutex<Option<(Instant, String)>>,
     /// The control plane does not take heartbeats with it.
@@ -60,6 +62,16 @@ impl Monitor {
 
     pub(crate) fn health(&self) -> &Health {
         &self.0.health
+    }
+
+    /// Where jobs are written down; `None` before the agent has begun.
+    pub(crate) fn audit(&self) -> Option<&AuditLog> {
+        self.0.audit.get()
+    }
+
+    pub(crate) fn audits(&self, log: AuditLog) {
+        // An agent begins once.
+        let _ = self.0.audit.set(log);
     }
 
     pub(crate) fn listens(&self, address: SocketAddr) {

@@ -1,6 +1,7 @@
 //! An agent's life: reach the control plane, clean up, take jobs, leave.
 
 use crate::api::Api;
+use crate::audit::AuditLog;
 use crate::config::AgentConfig;
 use crate::dequeue_loop::{Leaving, take_jobs};
 use crate::error::{AgentError, Summary, chain};
@@ -49,6 +50,7 @@ pub async fn run(
         .mode(0o700)
         .create(&config.work_dir)
         .map_err(AgentError::io(format!("make the directory {}", config.work_dir.display())))?;
+    config.monitor.audits(AuditLog::open(&config)?);
     let _health = health::listen(&config).await?;
     let drain = drain_on_any(&orders);
     let api = Api::new(Arc::clone(&config)).map_err(AgentError::Client)?;

@@ -250,6 +250,7 @@ impl AgentSettings {
         config.announced = self.announced;
         config.health = self.watching.health;
         config.exporters = self.watching.exporters;
+        config.audit = self.watching.audit;
         config.docker_auth = self.docker_auth;
         config.docker_config = self.docker_config;
         config.roots = self.runtime.images.roots;

@@ -140,7 +140,7 @@ async fn watch(around: Surroundings, stop: Arc<JobStop>, lease: Arc<Lease>, at: 
 }
 
 /// Everything that may not be shown; the job's own words for a secret win over ours.
-fn redactor(job: &Job, auth: &JobAuth, password: &SecretString) -> Redactor {
+pub(crate) fn redactor(job: &Job, auth: &JobAuth, password: &SecretString) -> Redactor {
     let ours = [password.expose_secret(), auth.token.expose_secret()];
     let ours = ours.into_iter().filter(|secret| !job.redacted_values.contains_key(*secret));
     let theirs = job.redacted_values.iter().map(|(secret, word)| (secret.as_str(), word.as_str()));

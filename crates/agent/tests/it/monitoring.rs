@@ -1,7 +1,7 @@
 //! What an agent shows of itself: health, metrics, and the metrics that heartbeats carry.
 
 use crate::support::{Act, Harness, LIMIT, Plan, eventually, job, step};
-use agent::{Exporters, Monitor};
+use agent::{Audit, Exporters, Monitor};
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
@@ -97,6 +97,30 @@ async fn a_disk_below_its_floor_is_a_reason_not_to_be_ready() {
     let floor = format!("executor_disk_floor_bytes {}\n", (u64::MAX / 2) as f64);
     answered(address, "/metrics", |_, body| body.contains(&floor)).await;
     harness.end().await;
+}
+
+#[tokio::test]
+async fn each_job_is_written_down_when_it_begins_and_when_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("audit.jsonl");
+    let mut payload = job(1, &[step("hunter2hunter2"), step("b")]);
+    payload["commit"] = json!("job-token-0123");
+    let plan = Plan { jobs: [payload.to_string()].into(), ..Plan::default() };
+    let harness = Harness::start_with(plan, vec![vec![Act::Exit(0), Act::Exit(3)]], |config| {
+        config.audit = Audit { in_log: false, file: Some(file.clone()) };
+    });
+    harness.marked().await;
+    harness.end().await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (lines.len(), &lines[0]["event"], &lines[1]["event"]),
+        (2, &json!("begun"), &json!("ended")),
+        "{text}"
+    );
+    assert_eq!((&lines[1]["job"], &lines[1]["executor"]), (&json!(1), &json!("agent-1")), "{text}");
+    assert!(!text.contains("hunter2") && !text.contains("job-token"), "{text}");
 }
 
 #[tokio::test]

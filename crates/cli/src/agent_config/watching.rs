@@ -1,9 +1,10 @@
-//! How an agent is watched: where it tells its health, whose metrics it carries.
+//! How an agent is watched: where it tells its health, whose metrics it carries, where it writes down its jobs.
 
 use crate::env::EnvReader;
 use crate::systemd::Notifier;
-use agent::Exporters;
+use agent::{Audit, Exporters};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use url::Url;
 
 /// All of it.
@@ -11,6 +12,7 @@ use url::Url;
 pub(crate) struct Watching {
     pub(crate) health: Option<SocketAddr>,
     pub(crate) exporters: Exporters,
+    pub(crate) audit: Audit,
     pub(crate) systemd: Notifier,
 }
 
@@ -40,7 +42,11 @@ pub(super) fn read(env: &mut EnvReader<'_>, warnings: &mut Vec<String>) -> Watch
         node: exporter("NODE_EXPORTER_URL"),
         registry: exporter("DOCKER_REGISTRY_NODE_EXPORTER_URL"),
     };
-    Watching { health, exporters, systemd: Notifier::read(env) }
+    let audit = Audit {
+        in_log: env.bool("EXECUTOR_ENABLE_JOB_AUDIT_LOGGING"),
+        file: env.text("EXECUTOR_JOB_AUDIT_FILE").map(PathBuf::from),
+    };
+    Watching { health, exporters, audit, systemd: Notifier::read(env) }
 }
 
 /// `HOST:PORT`, or `:PORT` for every address of this host.

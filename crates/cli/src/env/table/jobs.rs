@@ -65,9 +65,14 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_ENABLE_JOB_AUDIT_LOGGING",
         Kind::Bool,
         "false",
-        "Write each job that is taken, redacted, to the agent's own log.",
-    )
-    .effect(Effect::NotYet(&[])),
+        "Write each job that is taken, redacted, to the agent's own log, at the level warn.",
+    ),
+    ours(
+        "EXECUTOR_JOB_AUDIT_FILE",
+        Kind::Text,
+        "",
+        "Add a line of JSON to this file for each job that begins and for each that ended, without secrets. Beyond 64 MiB its predecessor is FILE.1.",
+    ),
     documented(
         "NODE_EXPORTER_URL",
         Kind::Text,
