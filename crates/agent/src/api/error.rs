@@ -36,6 +36,15 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
+    /// A call without an answer. Its URL is shown up to the query: that is the operator's, and may hold
+    /// what others must not read.
+    pub(crate) fn transport(mut error: reqwest::Error) -> Self {
+        if let Some(url) = error.url_mut() {
+            url.set_query(None);
+        }
+        Self::Transport(error)
+    }
+
     pub(crate) fn status(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
         let said = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = said.and_then(|said| pause(said.trim(), Timestamp::now()));
@@ -138,6 +147,16 @@ fn said(body: &Bytes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_query_of_a_call_that_failed_is_not_shown() {
+        let tls = tls::Roots::default().client_config();
+        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap();
+        let failed = client.get("http://127.0.0.1:1/base?key=hunter2").send().await.unwrap_err();
+        let ApiError::Transport(error) = ApiError::transport(failed) else { panic!("another error") };
+        let told = error.to_string();
+        assert!(told.contains("http://127.0.0.1:1/base") && !told.contains("hunter2"), "{told}");
+    }
 
     fn status(code: u16, body: &'static str) -> ApiError {
         let status = StatusCode::from_u16(code).unwrap();

@@ -19,7 +19,7 @@ impl Api {
                 what: "get an answer within the time for a call",
                 source: std::io::ErrorKind::TimedOut.into(),
             })?
-            .map_err(ApiError::Transport)?;
+            .map_err(ApiError::transport)?;
         match response.status() {
             StatusCode::OK | StatusCode::NO_CONTENT => Ok(response),
             status => Err(ApiError::status(status, response.headers(), bytes::Bytes::new())),

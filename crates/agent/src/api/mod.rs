@@ -186,7 +186,7 @@ impl Api {
     }
 
     async fn exchange(&self, request: RequestBuilder, timeout: Duration) -> Result<Reply, ApiError> {
-        let response = request.timeout(timeout).send().await.map_err(ApiError::Transport)?;
+        let response = request.timeout(timeout).send().await.map_err(ApiError::transport)?;
         let (status, all) = (response.status(), response.headers().clone());
         let body = read_to_end(response).await;
         match status {
@@ -249,7 +249,7 @@ const fn operation(call: QueueCall) -> &'static str {
 
 async fn read_to_end(mut response: Response) -> Result<Bytes, ApiError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(ApiError::Transport)? {
+    while let Some(chunk) = response.chunk().await.map_err(ApiError::transport)? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(ApiError::TooLarge { limit: MAX_ANSWER });
         }

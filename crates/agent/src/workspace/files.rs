@@ -132,7 +132,7 @@ async fn fetch(
             what: "get the rest of a file in time",
             source: std::io::ErrorKind::TimedOut.into(),
         })?;
-        match chunk.map_err(ApiError::Transport)? {
+        match chunk.map_err(ApiError::transport)? {
             Some(bytes) => target.write_all(&bytes).map_err(local)?,
             None => return Ok(()),
         }

@@ -170,14 +170,14 @@ impl Shared {
 /// away for a moment, or asks to come later.
 async fn send(upstream: reqwest::RequestBuilder, patience: Duration) -> Result<reqwest::Response, ApiError> {
     let Some(mut again) = upstream.try_clone() else {
-        return served(upstream.send().await.map_err(ApiError::Transport)?);
+        return served(upstream.send().await.map_err(ApiError::transport)?);
     };
     let over = Instant::now() + patience.min(UPSTREAM_PATIENCE);
     let mut backoff = Backoff::default();
     loop {
         let next = again.try_clone().ok_or_else(gave_up)?;
         let answer = match timeout_at(over, again.send()).await {
-            Ok(answer) => answer.map_err(ApiError::Transport).and_then(served),
+            Ok(answer) => answer.map_err(ApiError::transport).and_then(served),
             Err(_) => Err(gave_up()),
         };
         let Err(error) = answer else { return answer };

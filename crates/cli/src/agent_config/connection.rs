@@ -61,7 +61,8 @@ fn is_known(queue: &str) -> bool {
     jobs::name::check_queue(queue).is_ok()
 }
 
-/// The control plane's URL, without credentials.
+/// The control plane's URL, without credentials and fragment. Its query goes with each call, as it always did;
+/// whoever shows the URL leaves it out.
 pub(super) fn frontend_url(env: &mut EnvReader<'_>) -> Option<Url> {
     let text = env.text("EXECUTOR_FRONTEND_URL").unwrap_or_default();
     let mut url = match Url::parse(&text) {
@@ -81,6 +82,8 @@ pub(super) fn frontend_url(env: &mut EnvReader<'_>) -> Option<Url> {
              EXECUTOR_DOCKER_ADD_HOST_GATEWAY can cause connectivity problems",
         );
     }
+    // No call has it.
+    url.set_fragment(None);
     // Ours are other credentials, and a URL is shown.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     Some(url)
@@ -152,15 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_the_url_are_left_out() {
+    fn credentials_and_fragment_of_the_url_are_left_out() {
         let (connection, _) =
-            read(&[("EXECUTOR_FRONTEND_URL", "https://me:hunter2@sg.example.com/")]).unwrap();
+            read(&[("EXECUTOR_FRONTEND_URL", "https://me:hunter2@sg.example.com/#hunter2")]).unwrap();
         assert_eq!(connection.url.as_str(), "https://sg.example.com/");
     }
 
     #[test]
-    fn the_path_of_the_url_is_kept() {
-        let (connection, _) = read(&[("EXECUTOR_FRONTEND_URL", "https://sg.example.com/base")]).unwrap();
-        assert_eq!(connection.url.as_str(), "https://sg.example.com/base");
+    fn the_path_and_the_query_of_the_url_are_kept() {
+        let (connection, _) = read(&[("EXECUTOR_FRONTEND_URL", "https://sg.example.com/base?a=b")]).unwrap();
+        assert_eq!(connection.url.as_str(), "https://sg.example.com/base?a=b");
     }
 }

@@ -43,13 +43,20 @@ pub(crate) async fn ask(
         .redirect(redirect::Policy::none())
         .tls_backend_preconfigured(roots.client_config())
         .build()?;
-    client
+    let answer = client
         .get(below(url, TEST_AUTH))
         .header(header::AUTHORIZATION, Credentials::Shared(secret.expose_secret()).to_header())
         .header(header::CONTENT_TYPE, "application/json")
         .body("null")
         .send()
-        .await
+        .await;
+    // Errors are shown, and a query is the operator's own business.
+    answer.map_err(|mut fault| {
+        if let Some(url) = fault.url_mut() {
+            url.set_query(None);
+        }
+        fault
+    })
 }
 
 /// `path` below the base URL, whose own path is kept.

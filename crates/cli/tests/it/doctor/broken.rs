@@ -137,7 +137,7 @@ fn a_malformed_docker_configuration_keeps_an_agent_from_starting() {
 #[test]
 fn credentials_in_urls_are_not_shown() {
     let patient = Patient::new()
-        .with("EXECUTOR_FRONTEND_URL", "http://jane:hunter2@127.0.0.1:1/base")
+        .with("EXECUTOR_FRONTEND_URL", "http://jane:hunter2@127.0.0.1:1/base?key=hunter2#hunter2")
         .with("HTTPS_PROXY", "http://jane:hunter2@127.0.0.1:1")
         .with("NODE_EXPORTER_URL", "http://jane:hunter2@127.0.0.1:1/metrics");
     let examined = patient.examined();

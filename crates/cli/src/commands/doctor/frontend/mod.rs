@@ -33,19 +33,25 @@ pub(super) async fn findings(known: &Known) -> Vec<Finding> {
         version::look(url, &known.agent.roots),
         proxy::findings(&proxies, url, &known.no_proxy),
     );
+    // As it is shown: a query goes with each call, and is nobody else's business.
+    let shown = &{
+        let mut shown = url.clone();
+        shown.set_query(None);
+        shown
+    };
     let mut findings = network.judge(matches!(called, Ok(_) | Err(trust::Fault::Tls(_))));
-    findings.extend(trust::judge(url, &called, network.leaves_the_private_network()));
+    findings.extend(trust::judge(shown, &called, network.leaves_the_private_network()));
     match &called {
         Ok(answer) => {
-            findings.extend(answer::judge(url, answer, known.agent.password.is_some()));
+            findings.extend(answer::judge(shown, answer, known.agent.password.is_some()));
             findings.push(clock::judge(answer.date.as_deref(), answer.at));
             findings.push(version::judge(&version));
         }
         // Told by then.
         Err(trust::Fault::Tls(_)) => {}
         Err(_) if !network.is_reached() => {}
-        Err(trust::Fault::Silent) => findings.push(answer::silent(url, CALL_LIMIT)),
-        Err(trust::Fault::Other(why)) => findings.push(answer::none(url, why)),
+        Err(trust::Fault::Silent) => findings.push(answer::silent(shown, CALL_LIMIT)),
+        Err(trust::Fault::Other(why)) => findings.push(answer::none(shown, why)),
     }
     findings.extend(proxy);
     findings
