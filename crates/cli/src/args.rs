@@ -49,7 +49,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Where everything is kept [default: EXECUTOR_DATA_DIR, else /var/lib/executor for root and ~/.local/share/executor
+    /// Where everything is kept [default: `EXECUTOR_DATA_DIR`, else /var/lib/executor for root and ~/.local/share/executor
     /// for others]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -304,7 +304,7 @@ pub(crate) enum ImageCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImageStoreArgs {
-    /// The data directory whose images are meant [default: EXECUTOR_DATA_DIR, else that of the last `executor up`, else as
+    /// The data directory whose images are meant [default: `EXECUTOR_DATA_DIR`, else that of the last `executor up`, else as
     /// for `executor up`]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
