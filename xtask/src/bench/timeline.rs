@@ -59,15 +59,19 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
 fn events(log: &str) -> Vec<(String, f64)> {
     let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let told = events.filter_map(|event| {
-        let fields = &event["fields"];
-        let stage = match (event["target"].as_str()?, fields["message"].as_str()) {
-            ("executor::timeline", _) => fields["stage"].as_str()?.to_owned(),
+        let (fields, stage) = (&event["fields"], event["fields"]["stage"].as_str());
+        let told_at = time_of_day(event["timestamp"].as_str()?)?;
+        let (stage, at) = match (event["target"].as_str()?, fields["message"].as_str()) {
+            ("executor::timeline", _) => (stage?, told_at),
             (target, Some("started a step")) if target.starts_with("runtimes::") => {
-                "runtime started".to_owned()
+                ("launcher told its plan", told_at)
+            }
+            (target, Some("a launcher's stage")) if target.starts_with("runtimes::") => {
+                (stage?, fields["at_us"].as_f64()? / 1_000.0 % DAY)
             }
             _ => return None,
         };
-        Some((stage, time_of_day(event["timestamp"].as_str()?)?))
+        Some((stage.to_owned(), at))
     });
     told.collect()
 }
@@ -87,6 +91,18 @@ pub(super) fn time_of_day(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stages_are_found_in_the_log() {
+        let log = [
+            r#"{"timestamp":"1970-01-01T00:00:01Z","target":"executor::timeline","fields":{"stage":"workspace"}}"#,
+            r#"{"timestamp":"1970-01-01T00:00:02Z","target":"runtimes::oci::step","fields":{"message":"started a step"}}"#,
+            r#"{"timestamp":"1970-01-01T00:00:09Z","target":"runtimes::oci::stages","fields":{"message":"a launcher's stage","stage":"plan read","at_us":86402500000}}"#,
+            r#"{"timestamp":"1970-01-01T00:00:04Z","target":"agent::job","fields":{"message":"begun"}}"#,
+        ];
+        let expected = [("workspace", 1_000.0), ("launcher told its plan", 2_000.0), ("plan read", 2_500.0)];
+        assert_eq!(events(&log.join("\n")), expected.map(|(stage, at)| (stage.to_owned(), at)));
+    }
 
     #[test]
     fn times_of_day_are_read() {

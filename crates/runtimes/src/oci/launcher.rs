@@ -8,7 +8,7 @@
 
 use super::idmap::mount_mapped;
 use super::root::WORKSPACE;
-use super::{Helper, cwd, keeper};
+use super::{Helper, cwd, keeper, stages};
 use crate::private_mounts::sealed_mounts;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::ioctl_fionread;
@@ -81,6 +81,8 @@ pub(super) struct Plan {
     pub(super) arguments: Vec<OsString>,
     /// Where failures are written, as the runtime writes its own.
     pub(super) log: PathBuf,
+    /// Where it is noted when what was done, if anybody wants to know.
+    pub(super) stages: Option<PathBuf>,
     /// Where a runtime that leaves once the step runs writes the number of the step's first process.
     pub(super) pid_file: Option<PathBuf>,
 }
@@ -179,6 +181,7 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         // The agent is gone, or does not need this launcher.
         return ExitCode::from(FAILED);
     };
+    stages::note(plan.stages.as_deref(), stages::PLAN_READ);
     let ended = arrived.and(read).and_then(|_| launch(&plan));
     ended.unwrap_or_else(|why| {
         report(&plan.log, "error", &why.to_string());
@@ -217,6 +220,7 @@ fn enter(group: &Path) -> io::Result<()> {
 /// Becomes the runtime, or keeps the step when the runtime leaves.
 fn launch(plan: &Plan) -> io::Result<ExitCode> {
     prepare(plan)?;
+    stages::note(plan.stages.as_deref(), stages::ROOT_MOUNTED);
     let mut command = std::process::Command::new(&plan.program);
     command.args(&plan.arguments).env_clear();
     let ended = match &plan.pid_file {

@@ -27,6 +27,7 @@ mod root;
 mod sandbox;
 mod shared;
 mod slot;
+mod stages;
 mod step;
 mod supervise;
 mod user;

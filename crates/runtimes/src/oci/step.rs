@@ -8,6 +8,7 @@ use super::room::Seen;
 use super::root::{self, ROOT, SKELETON, WORKSPACE};
 use super::sandbox::OciSandbox;
 use super::slot::Slot;
+use super::stages;
 use super::supervise::{Asking, Ended, supervise};
 use super::user;
 use super::users::{self, Range};
@@ -58,6 +59,7 @@ impl OciSandbox {
             ended = self.wait(launched, &plan, out, stop, &asking) => ended?,
             never = seen.watch(volume, host_disk) => match never {},
         };
+        stages::tell(plan.stages.as_deref(), &self.hostname);
         let after = slot.group.read();
         let signal = match (outcome::maybe_signal(ended.status), witness) {
             (None, _) => None,
@@ -155,6 +157,7 @@ impl OciSandbox {
             program: program.path.clone(),
             arguments: program.run_arguments(&state, &log, pid_file.as_deref(), (&slot.bundle, &id)),
             here,
+            stages: stages::file_beside(&log),
             log,
             pid_file,
         })
