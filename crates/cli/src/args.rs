@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const AFTER: &str = "Without a command it is `executor run`. What an agent can be told is in its environment: see \
                      `executor run --help-env`.";
@@ -59,6 +60,10 @@ pub(crate) struct ServerArgs {
     /// Site configuration, JSON with comments [default: DATA_DIR/site-config.jsonc, made on first start]
     #[arg(long, value_name = "FILE")]
     pub(crate) site_config: Option<PathBuf>,
+    /// How long an executor may be silent before its jobs are given to others: 10s to 1h. A longer network
+    /// outage than this costs the jobs that run their try
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = crate::commands::serve::lease)]
+    pub(crate) lease: Duration,
 }
 
 #[derive(Debug, Default, Args)]

@@ -10,7 +10,19 @@ use crate::systemd::{self, Notifier, Watched};
 use server::{RunningServer, ServerConfig, ServerError, SiteConfigError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// Two heartbeats of an executor with the usual settings.
+const SHORTEST_LEASE: Duration = Duration::from_secs(10);
+const LONGEST_LEASE: Duration = Duration::from_hours(1);
+
+/// Reads the length of a lease.
+pub(crate) fn lease(text: &str) -> Result<Duration, String> {
+    let lease = crate::env::duration(text)?;
+    let fits = (SHORTEST_LEASE..=LONGEST_LEASE).contains(&lease);
+    fits.then_some(lease).ok_or_else(|| "it must be from 10s, which is two heartbeats, to 1h".to_owned())
+}
 
 /// Serves until it is told to leave.
 pub(crate) async fn run(paths: &Paths, args: ServerArgs, systemd: &Notifier) -> Outcome {
@@ -32,6 +44,7 @@ pub(crate) async fn start(
 ) -> Result<RunningServer, Failure> {
     let mut config = ServerConfig::new(args.listen, data_dir);
     config.site_config.clone_from(&args.site_config);
+    config.lease.stalled_after = args.lease;
     server::start(config, stop).await.map_err(|fault| Failure::chain(exit_of(&fault), &fault))
 }
 

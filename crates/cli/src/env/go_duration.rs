@@ -17,7 +17,7 @@ const UNITS: [(&str, f64); 8] = [
 const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// `300ms`, `1.5h`, `2h45m`, or plain `0`. A unit is needed otherwise. None may be negative.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

@@ -19,6 +19,7 @@ mod values;
 pub(crate) mod variable;
 mod variables;
 
+pub(crate) use go_duration::parse as duration;
 pub(crate) use reader::{EnvErrors, EnvReader};
 pub(crate) use runtime_name::RuntimeName;
 pub(crate) use shown::without_credentials;

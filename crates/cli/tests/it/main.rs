@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bad_input;
+mod cable;
 mod certificates;
 mod client;
 mod conformance;
+mod cut_network;
 mod deaths;
 mod doctor;
 mod engine;

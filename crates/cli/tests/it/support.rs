@@ -31,6 +31,11 @@ pub(crate) struct System {
 impl System {
     /// A system whose agents get `agent_env` besides.
     pub(crate) fn with(test: &str, agent_env: &[(&str, &str)]) -> Option<Self> {
+        Self::serving(test, &[], agent_env)
+    }
+
+    /// The same, with a server that gets `server_args` besides.
+    pub(crate) fn serving(test: &str, server_args: &[&str], agent_env: &[(&str, &str)]) -> Option<Self> {
         if !testkit::have_root() {
             testkit::missing_part(test, "root");
             return None;
@@ -41,7 +46,7 @@ impl System {
             testkit::missing_part(test, "a static busybox");
             return None;
         }
-        let server = start_server(dir.path(), "127.0.0.1:0");
+        let server = start_server(dir.path(), "127.0.0.1:0", server_args);
         let agent_env = agent_env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let system = Self { server, dir, agent_env, agents: 0 };
         let archive = archive.to_string_lossy().into_owned();
@@ -113,7 +118,7 @@ impl System {
     pub(crate) fn restart_server(&mut self) {
         let address = self.url().strip_prefix("http://").unwrap().to_owned();
         self.server.kill();
-        self.server = start_server(self.dir.path(), &address);
+        self.server = start_server(self.dir.path(), &address, &[]);
     }
 
     /// `executor` with this system's settings.
@@ -245,9 +250,13 @@ fn executor(dir: &Path) -> Command {
     command
 }
 
-fn start_server(dir: &Path, listen: &str) -> Process {
+/// An address among `more` counts instead of `listen`.
+fn start_server(dir: &Path, listen: &str, more: &[&str]) -> Process {
     let mut command = executor(dir);
-    command.args(["server", "--listen", listen, "--data-dir"]).arg(dir.join("server-data"));
+    command.args(["server", "--data-dir"]).arg(dir.join("server-data")).args(more);
+    if !more.contains(&"--listen") {
+        command.args(["--listen", listen]);
+    }
     Process::start(command, "listening on ")
 }
 

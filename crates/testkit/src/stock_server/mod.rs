@@ -26,7 +26,7 @@ pub use request::Request;
 
 use front::Front;
 use instance::Instance;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -57,13 +57,14 @@ impl StockServer {
 
     /// The same, below a path such as `/base`.
     pub fn start_below(secret: &str, base: &str) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST, secret, base)
+    }
+
+    /// The same, on another address of this host.
+    pub fn start_at(host: Ipv4Addr, secret: &str, base: &str) -> Self {
         let instance = Arc::new(Mutex::new(Instance::new(secret, base)));
-        let mut server = Self {
-            instance,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            front: None,
-            base: base.to_owned(),
-        };
+        let mut server =
+            Self { instance, address: SocketAddr::from((host, 0)), front: None, base: base.to_owned() };
         server.come_back();
         server
     }

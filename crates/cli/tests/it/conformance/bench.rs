@@ -3,6 +3,7 @@
 use crate::leftovers::{leftovers, nothing_is_left};
 use crate::support::{Process, SOON, text, wait};
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,11 @@ impl Bench {
 
     /// The same, with an instance whose URL has a path.
     pub(crate) fn below(test: &str, base: &str) -> Option<Self> {
+        Self::at(Ipv4Addr::LOCALHOST, test, base)
+    }
+
+    /// The same, with an instance at another address of this host.
+    pub(crate) fn at(host: Ipv4Addr, test: &str, base: &str) -> Option<Self> {
         if !testkit::have_root() {
             testkit::missing_part(test, "root");
             return None;
@@ -48,7 +54,7 @@ impl Bench {
             .output()
             .unwrap();
         assert!(imported.status.success(), "{}", text(&imported));
-        Some(Self { agent: None, server: StockServer::start_below(SECRET, base), dir })
+        Some(Self { agent: None, server: StockServer::start_at(host, SECRET, base), dir })
     }
 
     /// Starts the executor for one queue, `batches`.
@@ -59,7 +65,13 @@ impl Bench {
     /// Starts the executor with these variables besides; they name its queues.
     pub(crate) fn start_with(&mut self, env: &[(&str, &str)]) {
         let mut command = self.command("run");
-        command.envs(env.iter().copied()).stderr(File::create(self.log_path()).unwrap());
+        command.envs(env.iter().copied());
+        self.start_command(command);
+    }
+
+    /// Starts the executor by this command, which another may be around.
+    pub(crate) fn start_command(&mut self, mut command: Command) {
+        command.stderr(File::create(self.log_path()).unwrap());
         self.agent = Some(Process::start(command, "agent "));
     }
 

@@ -3,12 +3,12 @@
 //!
 //! `docs/conformance.md` lists what is checked here.
 
-mod bench;
+pub(crate) mod bench;
 mod checks;
 mod clones;
 mod dequeues;
 mod files;
-mod gate;
+pub(crate) mod gate;
 mod golden;
 mod heartbeats;
 mod leaving;
