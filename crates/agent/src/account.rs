@@ -52,14 +52,7 @@ impl Ledger {
     /// The job is over, and its end is not ours to tell.
     pub(crate) fn dropped(&self) {
         let reason = DROPPED.to_owned();
-        self.ended(EndDetail {
-            reason,
-            step: None,
-            exit_code: None,
-            limit: None,
-            observed: None,
-            path: None,
-        });
+        self.ended(EndDetail { reason, ..EndDetail::default() });
     }
 
     /// What somebody else wrote down of the job.

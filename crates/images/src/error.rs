@@ -211,6 +211,31 @@ impl ImageError {
         )
     }
 
+    /// The kind of fault, for programs: lower case with underscores, stable.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::BadReference { .. } => "bad_reference",
+            Self::NotFound { .. } => "not_found",
+            Self::Unauthorised { .. } => "unauthorised",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Credentials { .. } => "credentials",
+            Self::Unproved { .. } => "unproved",
+            Self::Tls { .. } => "tls",
+            Self::ForbiddenAddress { .. } => "forbidden_address",
+            Self::Network { .. } => "network",
+            Self::EnginePull { .. } => "engine_pull",
+            Self::BadRegistry { .. } => "bad_registry",
+            Self::WrongPlatform { .. } => "wrong_platform",
+            Self::DigestMismatch { .. } => "digest_mismatch",
+            Self::TooLarge { .. } => "too_large",
+            Self::BadImage { .. } => "bad_image",
+            Self::BadEntry { .. } => "bad_entry",
+            Self::BrokenStream { .. } => "broken_stream",
+            Self::DiskFull { .. } => "disk_full",
+            Self::Io { .. } => "io",
+        }
+    }
+
     /// Whether it is the doing of whoever was asked, so that another may do better.
     pub(crate) fn is_of_registry(&self) -> bool {
         matches!(

@@ -18,7 +18,7 @@ mod unique;
 pub use clock::Clock;
 pub use files::FileSpec;
 pub use policy::{LeasePolicy, RetryPolicy};
-pub use reason::{Blame, EndReason};
+pub use reason::{Blame, EndReason, FinalCall};
 pub use redact::{RedactStream, Redactor};
 pub use spec::{JobSpec, StepSpec};
 pub use state::{Event, Lease, Outcome, Record, Rejected, State, transition};

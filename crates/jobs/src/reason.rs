@@ -1,5 +1,7 @@
 //! Why a job ended: a closed set, each with the evidence that shows it.
 
+mod words;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +18,33 @@ pub enum Blame {
     /// The machinery's.
     System,
 }
+
+/// How an executor tells a job's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinalCall {
+    /// `markComplete`
+    Complete,
+    /// `markErrored`: it may be tried again.
+    Errored,
+    /// `markFailed`: for good.
+    Failed,
+}
+
+impl FinalCall {
+    /// The call's name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "markComplete",
+            Self::Errored => "markErrored",
+            Self::Failed => "markFailed",
+        }
+    }
+}
+
+/// Who cancels jobs: whoever has the token of the control plane's API.
+const BY_API: &str = "api";
+/// Who stops an executor while it has jobs: whoever signals it twice.
+const BY_OPERATOR: &str = "operator";
 
 /// Why a job ended. `name()` is what is stored and shown; [`EndReason::detail`] travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +96,16 @@ pub enum EndReason {
     /// Somebody asked for it to stop.
     Canceled,
     /// An image does not exist, may not be had, or can't be used.
-    Image,
+    Image {
+        /// The kind of fault; empty where it was not told.
+        class: String,
+    },
     /// An image could not be had for now: its registry can't be reached, is out of order or wants us
     /// to wait, or there is no room for it.
-    ImageUnavailable,
+    ImageUnavailable {
+        /// The kind of fault; empty where it was not told.
+        class: String,
+    },
     /// The repository could not be cloned or the commit not be checked out.
     Checkout,
     /// The job asks for something that can't be done, such as a path outside of its workspace.
@@ -97,8 +132,8 @@ impl EndReason {
             Self::HostDiskFull { .. } => "host_disk_full",
             Self::Timeout { .. } => "timeout",
             Self::Canceled => "canceled",
-            Self::Image => "image",
-            Self::ImageUnavailable => "image_unavailable",
+            Self::Image { .. } => "image",
+            Self::ImageUnavailable { .. } => "image_unavailable",
             Self::Checkout => "checkout",
             Self::BadJob => "bad_job",
             Self::ExecutorLost => "executor_lost",
@@ -117,28 +152,32 @@ impl EndReason {
             | Self::OutOfMemory { .. }
             | Self::DiskFull { .. }
             | Self::Timeout { .. }
-            | Self::Image
+            | Self::Image { .. }
             | Self::Checkout
             | Self::BadJob
             | Self::Unspecified => Blame::Job,
             Self::HostDiskFull { .. }
-            | Self::ImageUnavailable
+            | Self::ImageUnavailable { .. }
             | Self::ExecutorLost
             | Self::ExecutorStopped
             | Self::Sandbox => Blame::System,
         }
     }
 
+    /// The final call by which an executor tells it, stock control planes included. Only what somebody asked for
+    /// is final there; everything else a control plane may try again. `None` where no executor tells it.
+    pub const fn call(&self) -> Option<FinalCall> {
+        match self {
+            Self::Succeeded => Some(FinalCall::Complete),
+            Self::Canceled => Some(FinalCall::Failed),
+            Self::Unspecified => None,
+            _ => Some(FinalCall::Errored),
+        }
+    }
+
     /// The reason with its evidence, for the wire and the store.
     pub fn detail(&self) -> EndDetail {
-        let mut detail = EndDetail {
-            reason: self.name().to_owned(),
-            step: None,
-            exit_code: None,
-            limit: None,
-            observed: None,
-            path: None,
-        };
+        let mut detail = EndDetail { reason: self.name().to_owned(), ..EndDetail::default() };
         match self {
             Self::ExitCode { step, code } => {
                 detail.step = Some(step.clone());
@@ -162,6 +201,11 @@ impl EndReason {
                 detail.observed = Some(*free);
             }
             Self::Timeout { limit } => detail.limit = u64::try_from(limit.as_millis()).ok(),
+            Self::Image { class } | Self::ImageUnavailable { class } => {
+                detail.class = (!class.is_empty()).then(|| class.clone());
+            }
+            Self::Canceled => detail.by = Some(BY_API.to_owned()),
+            Self::ExecutorStopped => detail.by = Some(BY_OPERATOR.to_owned()),
             _ => {}
         }
         detail
@@ -170,6 +214,7 @@ impl EndReason {
     /// Reads a reason off the wire. A name we don't know becomes [`EndReason::Unspecified`].
     pub fn from_detail(detail: &EndDetail) -> Self {
         let step = || detail.step.clone().unwrap_or_default();
+        let class = || detail.class.clone().unwrap_or_default();
         match detail.reason.as_str() {
             "succeeded" => Self::Succeeded,
             "exit_code" => Self::ExitCode { step: step(), code: detail.exit_code.unwrap_or(1) },
@@ -188,8 +233,8 @@ impl EndReason {
             },
             "timeout" => Self::Timeout { limit: Duration::from_millis(detail.limit.unwrap_or(0)) },
             "canceled" => Self::Canceled,
-            "image" => Self::Image,
-            "image_unavailable" => Self::ImageUnavailable,
+            "image" => Self::Image { class: class() },
+            "image_unavailable" => Self::ImageUnavailable { class: class() },
             "checkout" => Self::Checkout,
             "bad_job" => Self::BadJob,
             "executor_lost" => Self::ExecutorLost,
@@ -207,48 +252,4 @@ impl fmt::Display for EndReason {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_survives_the_wire_with_its_evidence() {
-        let step = || "build".to_owned();
-        for reason in [
-            EndReason::Succeeded,
-            EndReason::ExitCode { step: step(), code: 3 },
-            EndReason::Signal { step: step(), signal: 9 },
-            EndReason::OutOfMemory { step: step(), limit: 1 << 20, peak: (1 << 20) - 1 },
-            EndReason::DiskFull { step: step(), limit: 5 },
-            EndReason::DiskFull { step: String::new(), limit: 5 },
-            EndReason::HostDiskFull { path: "/var/lib/executor/agent".to_owned(), free: 4_096 },
-            EndReason::Timeout { limit: Duration::from_millis(1_500) },
-            EndReason::Canceled,
-            EndReason::Image,
-            EndReason::ImageUnavailable,
-            EndReason::Checkout,
-            EndReason::BadJob,
-            EndReason::ExecutorLost,
-            EndReason::ExecutorStopped,
-            EndReason::Sandbox,
-            EndReason::Unspecified,
-        ] {
-            assert_eq!(EndReason::from_detail(&reason.detail()), reason);
-        }
-    }
-
-    #[test]
-    fn an_image_that_is_wrong_is_the_jobs_fault_and_one_that_is_out_of_reach_is_not() {
-        assert_eq!((EndReason::Image.name(), EndReason::Image.blame()), ("image", Blame::Job));
-        let unavailable = EndReason::ImageUnavailable;
-        assert_eq!((unavailable.name(), unavailable.blame()), ("image_unavailable", Blame::System));
-    }
-
-    #[test]
-    fn a_full_disk_is_the_jobs_fault_when_it_is_the_jobs_own() {
-        let own = EndReason::DiskFull { step: "build".to_owned(), limit: 5 };
-        let hosts = EndReason::HostDiskFull { path: "/state".to_owned(), free: 0 };
-        assert_eq!((own.name(), own.blame()), ("disk_full", Blame::Job));
-        assert_eq!((hosts.name(), hosts.blame()), ("host_disk_full", Blame::System));
-        assert_eq!(hosts.detail().path.as_deref(), Some("/state"));
-    }
-}
+mod tests;

@@ -75,7 +75,7 @@ pub struct AppendedLog {
 }
 
 /// Why a job ended, for programs. `reason` is one of the names in `jobs::reason`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndDetail {
     /// The reason's name.
@@ -95,6 +95,12 @@ pub struct EndDetail {
     /// The place on the executor's host that the reason is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// What kind of fault it was, where the reason has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Who wanted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::error::chain;
 use crate::host_disk::{HostDisk, full_at, has_no_room};
 use crate::text;
 use images::ImageError;
-use jobs::EndReason;
+use jobs::{EndReason, FinalCall};
 use runtimes::{Cause, Exit, ExitStatus, RuntimeError};
 use std::io;
 use std::path::Path;
@@ -80,8 +80,8 @@ impl Failure {
             Self::Broke {
                 reason: EndReason::ExitCode { .. }
                     | EndReason::Signal { .. }
-                    | EndReason::Image
-                    | EndReason::ImageUnavailable
+                    | EndReason::Image { .. }
+                    | EndReason::ImageUnavailable { .. }
                     | EndReason::Checkout
                     | EndReason::Sandbox,
                 ..
@@ -133,8 +133,8 @@ impl Failure {
 fn of_image(error: &ImageError) -> EndReason {
     match error {
         ImageError::DiskFull { path } => full_at(path),
-        error if error.is_temporary() => EndReason::ImageUnavailable,
-        _ => EndReason::Image,
+        error if error.is_temporary() => EndReason::ImageUnavailable { class: error.class().to_owned() },
+        error => EndReason::Image { class: error.class().to_owned() },
     }
 }
 
@@ -159,8 +159,8 @@ pub(crate) fn final_call(
         },
     };
     let end = reason.detail();
-    let last = match reason {
-        EndReason::Canceled => Final::Failed { message, end },
+    let last = match reason.call() {
+        Some(FinalCall::Failed) => Final::Failed { message, end },
         _ => Final::Errored { message, end },
     };
     Some((reason, last))
@@ -211,13 +211,15 @@ mod tests {
             ImageError::Credentials { image: image(), registry: registry(), fault: "no helper".to_owned() };
         let unproved = ImageError::Unproved { image: image(), source: Box::new(broken()) };
         let full = ImageError::DiskFull { path: "/nowhere".into() };
+        let is_wrong = |class: &str| EndReason::Image { class: class.to_owned() };
+        let is_unavailable = |class: &str| EndReason::ImageUnavailable { class: class.to_owned() };
         for (error, expected) in [
-            (wrong, EndReason::Image),
-            (refused, EndReason::Image),
-            (limited, EndReason::ImageUnavailable),
-            (broken(), EndReason::ImageUnavailable),
-            (helpless, EndReason::ImageUnavailable),
-            (unproved, EndReason::ImageUnavailable),
+            (wrong, is_wrong("not_found")),
+            (refused, is_wrong("unauthorised")),
+            (limited, is_unavailable("rate_limited")),
+            (broken(), is_unavailable("bad_registry")),
+            (helpless, is_unavailable("credentials")),
+            (unproved, is_unavailable("unproved")),
             (full, EndReason::HostDiskFull { path: "/nowhere".to_owned(), free: 0 }),
         ] {
             let Failure::Broke { reason, message } = Failure::of_runtime(&error.into()) else { panic!() };

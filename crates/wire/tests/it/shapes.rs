@@ -261,19 +261,16 @@ fn marks() {
     let end = EndDetail {
         reason: text("out_of_memory"),
         step: Some(text("build")),
-        exit_code: None,
         limit: Some(1_073_741_824),
         observed: Some(1_073_741_800),
-        path: None,
+        ..EndDetail::default()
     };
     round_trip("mark_errored_with_end.json", &MarkWithError { end: Some(end), ..plain.clone() });
     let end = EndDetail {
         reason: text("host_disk_full"),
-        step: None,
-        exit_code: None,
-        limit: None,
         observed: Some(4_096),
         path: Some(text("/var/lib/executor/agent")),
+        ..EndDetail::default()
     };
     round_trip("mark_errored_host_disk_full.json", &MarkWithError { end: Some(end), ..plain });
 }

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
 use jiff::Timestamp;
-use jobs::{Blame, State};
+use jobs::{Blame, EndReason, State};
 use server::api::{JobView, Page};
 use std::fmt::Write;
 
@@ -35,6 +35,15 @@ pub(super) fn exit_of(job: &JobView) -> Exit {
         (State::Canceled, _) => Exit::Canceled,
         (State::Failed | State::Errored, Some(Blame::System)) => Exit::System,
         _ => Exit::Failed,
+    }
+}
+
+/// Who has to act.
+const fn blamed(blame: Blame) -> Option<&'static str> {
+    match blame {
+        Blame::Nobody => None,
+        Blame::Job => Some("the job"),
+        Blame::System => Some("the system"),
     }
 }
 
@@ -92,6 +101,8 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
     ];
     let optional = [
         ("reason", job.reason.clone()),
+        ("evidence", job.end.as_ref().and_then(|end| EndReason::from_detail(end).evidence())),
+        ("blame", job.blame.and_then(blamed).map(str::to_owned)),
         ("message", job.message.clone()),
         ("executor", job.executor.clone()),
         ("repository", job.repository.clone()),
