@@ -109,7 +109,7 @@ fn what_is_announced_is_no_release_and_what_is_told_to_ours_is() {
     let (connection, settings) = read(&[]).unwrap();
     let config = settings.config(connection, "host", PathBuf::from("/work"));
     assert_eq!(config.version, "0.0.0+dev");
-    assert_eq!(config.telemetry.executor_version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(telemetry().executor_version, env!("CARGO_PKG_VERSION"));
 }
 
 #[test]
