@@ -73,10 +73,12 @@ impl Cable {
         Some(cable)
     }
 
+    #[expect(clippy::unused_self, reason = "there is none to pull without one")]
     pub(crate) fn pull(&self) {
         ip(&["link", "set", "near", "down"]);
     }
 
+    #[expect(clippy::unused_self, reason = "there is none to plug without one")]
     pub(crate) fn plug(&self) {
         ip(&["link", "set", "near", "up"]);
     }

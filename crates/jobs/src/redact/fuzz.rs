@@ -184,7 +184,7 @@ proptest! {
                 let most = text.len() - (secret.len() * 8 / 6 - 1);
                 prop_assert!(shown.len() <= most, "{}: {:?} of {:?}", name, out, text);
             } else {
-                let of_secret = shown.trim_matches('"').trim_matches(&[' ', '.', ',', ';', '\n']);
+                let of_secret = shown.trim_matches('"').trim_matches([' ', '.', ',', ';', '\n']);
                 prop_assert_eq!(of_secret, "", "{}: {:?} of {:?}", name, out, text);
             }
         }
