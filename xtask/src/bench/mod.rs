@@ -2,6 +2,7 @@
 
 mod clone;
 mod containers;
+mod load;
 mod logs;
 mod memory;
 mod start;
@@ -28,6 +29,8 @@ pub(crate) enum Measurement {
     Logs,
     /// Memory of server and agent
     Memory,
+    /// A hundred jobs at once that print a lot: memory and processor time of agent and server
+    Load,
 }
 
 /// Medians of fewer runs are for a quick look only.
@@ -61,6 +64,9 @@ pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
     }
     if wanted(Measurement::Memory) {
         memory::run(&bench)?;
+    }
+    if wanted(Measurement::Load) {
+        load::run(&bench)?;
     }
     Ok(())
 }
