@@ -75,6 +75,8 @@ pub(crate) struct RuntimeSettings {
     pub(crate) images_kept: Option<Rules>,
     /// Whether steps get the certificates that we trust.
     gives_certificates: bool,
+    /// Whether jobs have users of their own.
+    user_namespaces: bool,
     oci_runtime: Option<String>,
     search_path: Option<String>,
     disk: Option<u64>,
@@ -100,6 +102,7 @@ impl RuntimeSettings {
         let mut options = OciOptions::new(mounts, state_dir.to_owned(), owner(state_dir), helper());
         options.runtime.clone_from(&self.oci_runtime);
         options.strict = self.strict;
+        options.user_namespaces = self.user_namespaces;
         options.certificates = self.gives_certificates.then_some(certificates);
         if let Some(path) = &self.search_path {
             options.search_path = path.into();
@@ -207,6 +210,7 @@ impl AgentSettings {
                 images,
                 images_kept,
                 gives_certificates: env.bool("EXECUTOR_JOB_HOST_CERTIFICATES"),
+                user_namespaces: env.bool("EXECUTOR_USER_NAMESPACE"),
                 oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
                 search_path: env.text("PATH"),
                 disk,

@@ -27,6 +27,8 @@ pub(crate) struct Bench {
     pub(crate) dir: PathBuf,
     pub(crate) owner: String,
     pub(crate) family: &'static str,
+    /// None for an engine, which mounts by itself.
+    pub(crate) mounts: Option<PrivateMounts>,
 }
 
 /// Where images are kept.
@@ -98,7 +100,19 @@ impl Bench {
         let owner = format!("test-{unique}");
         let options = options(mounts, dir, &owner, family);
         let runtime = Box::new(OciRuntime::new(options, Arc::clone(&images)).unwrap());
-        Self { runtime, images: Images::Store(images), dir: dir.to_owned(), owner, family }
+        Self {
+            runtime,
+            images: Images::Store(images),
+            dir: dir.to_owned(),
+            owner,
+            family,
+            mounts: Some(mounts),
+        }
+    }
+
+    /// Of another runtime of the same agent.
+    pub(crate) fn options(&self) -> OciOptions {
+        options(self.mounts.unwrap(), &self.dir, &self.owner, self.family)
     }
 
     /// The store of a runtime that has no engine.

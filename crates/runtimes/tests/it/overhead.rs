@@ -2,8 +2,10 @@
 //! `cargo test --release -p runtimes --test it -- --ignored --nocapture overhead`.
 #![expect(clippy::print_stderr, reason = "figures are what this is for")]
 
-use crate::harness::{self, Bench, SPARE_DISK};
-use runtimes::Limits;
+use crate::harness::{self, Bench, SPARE_DISK, TestSandbox};
+use images::RegistryCredentials;
+use runtimes::oci::OciRuntime;
+use runtimes::{Limits, Runtime, SandboxSpec};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,39 +25,48 @@ fn overhead_of_runc() {
     harness::run("overhead_of_runc", "runc", measure);
 }
 
+/// What is measured of a job, in turn.
+const STAGES: [&str; 6] =
+    ["open and run", "  open", "  prepare and start", "  runtime and step", "the step after", "close"];
+
 async fn measure(bench: &mut Bench) {
-    let limits = Limits { disk: Some(SPARE_DISK), memory: Some(256 << 20), pids: Some(256), cpus: Some(2.0) };
-    let mut stages: [Vec<Duration>; 5] = Default::default();
-    let mut again = Vec::new();
+    let mut options = bench.options();
+    options.user_namespaces = false;
+    let plain = OciRuntime::new(options, bench.store()).unwrap();
+    let mut taken: [[Vec<Duration>; STAGES.len()]; 2] = Default::default();
     for _ in 0..ROUNDS {
-        bench.runtime.warm().await;
-        // As between two jobs: what was just made has settled.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let begun = Instant::now();
-        let mut sandbox = bench.open(limits).await;
-        let opened = begun.elapsed();
-        let ran = sandbox.run(&["true"]).await.unwrap();
-        let whole = begun.elapsed();
-        let second = Instant::now();
-        sandbox.run(&["true"]).await.unwrap();
-        again.push(second.elapsed());
-        let closing = Instant::now();
-        sandbox.close().await;
-        let prepared = ran.exit.timeline.image + ran.exit.timeline.prepare + ran.exit.timeline.start;
-        for (stage, took) in
-            stages.iter_mut().zip([whole, opened, prepared, ran.exit.usage.wall, closing.elapsed()])
-        {
-            stage.push(took);
+        // Taken in turn, so that a busy moment of the machine hits both.
+        for (runtime, taken) in [bench.runtime.as_ref(), &plain].into_iter().zip(&mut taken) {
+            taken.iter_mut().zip(once(runtime).await).for_each(|(all, one)| all.push(one));
         }
     }
-    let bare = bare(bench);
-    for (name, times) in
-        ["open and run", "  open", "  prepare and start", "  runtime and step", "close"].iter().zip(stages)
-    {
-        eprintln!("{name:<20} {}", summary(times));
+    for (whose, taken) in ["users of its own", "the host's users"].iter().zip(taken) {
+        eprintln!("{whose}");
+        for (stage, times) in STAGES.iter().zip(taken) {
+            eprintln!("  {stage:<20} {}", summary(times));
+        }
     }
-    eprintln!("{:<20} {}", "the step after", summary(again));
-    eprintln!("{:<20} {}", "bare", summary(bare));
+    eprintln!("{:<22} {}", "bare", summary(bare(bench)));
+}
+
+async fn once(runtime: &dyn Runtime) -> [Duration; STAGES.len()] {
+    let limits = Limits { disk: Some(SPARE_DISK), memory: Some(256 << 20), pids: Some(256), cpus: Some(2.0) };
+    runtime.warm().await;
+    // As between two jobs: what was just made has settled.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    let spec = SandboxSpec { name: "job-1".into(), limits, credentials: RegistryCredentials::default() };
+    let mut sandbox = TestSandbox(runtime.open(spec).await.unwrap());
+    let opened = begun.elapsed();
+    let ran = sandbox.run(&["true"]).await.unwrap();
+    let whole = begun.elapsed();
+    let second = Instant::now();
+    sandbox.run(&["true"]).await.unwrap();
+    let again = second.elapsed();
+    let closing = Instant::now();
+    sandbox.close().await;
+    let prepared = ran.exit.timeline.image + ran.exit.timeline.prepare + ran.exit.timeline.start;
+    [whole, opened, prepared, ran.exit.usage.wall, again, closing.elapsed()]
 }
 
 /// The runtime alone, with its own idea of a configuration, from an unpacked root file system.

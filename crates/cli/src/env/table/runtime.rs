@@ -43,6 +43,13 @@ pub(super) const ROWS: &[Variable] = &[
     )
     .effect(Effect::With(&[Oci, Docker])),
     ours(
+        "EXECUTOR_USER_NAMESPACE",
+        Kind::Bool,
+        "false",
+        "Give each job users of its own: its root is then nobody on the host. Where that can't be, it is said at start, and jobs run with the host's users.",
+    )
+    .effect(Effect::With(&[Oci])),
+    ours(
         "EXECUTOR_STRICT",
         Kind::Bool,
         "false",

@@ -9,6 +9,7 @@
 
 use crate::oci::Helper;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{UnshareFlags, set_thread_gid, set_thread_uid, unshare_unsafe};
@@ -82,7 +83,9 @@ impl Maker {
     /// Hears that it is done, or why not.
     fn hear(&mut self) -> io::Result<()> {
         let limit = Timespec { tv_sec: ANSWER_LIMIT, tv_nsec: 0 };
-        if poll(&mut [PollFd::new(&self.says, PollFlags::IN)], Some(&limit))? == 0 {
+        // The agent hears of its children's ends by signals, and any thread may be the one that is told.
+        let answers = || poll(&mut [PollFd::new(&self.says, PollFlags::IN)], Some(&limit));
+        if retry_on_intr(answers)? == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("no answer within {ANSWER_LIMIT} s"),
@@ -90,7 +93,7 @@ impl Maker {
         }
         // An answer is written at once and fits the pipe.
         let mut said = [0; LONGEST_ANSWER];
-        let length = self.says.read(&mut said)?;
+        let length = retry_on_intr(|| rustix::io::read(&self.says, &mut said[..]))?;
         let said = String::from_utf8_lossy(&said[..length]);
         if said == READY { Ok(()) } else { Err(io::Error::other(said.into_owned())) }
     }
@@ -142,5 +145,36 @@ fn mount_own() -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(CAME_THROUGH) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Err(io::Error::other("the trial ran a program")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+    use tokio::signal::unix::{SignalKind, signal};
+
+    #[test]
+    fn signals_of_other_things_do_not_end_the_wait_for_an_answer() {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _handler = tokio.block_on(async { signal(SignalKind::user_defined1()) }).unwrap();
+        let args = ["-c", "sleep 0.2; printf ready"].map(OsString::from).to_vec();
+        let mut maker = Maker::start(&Helper { program: "/bin/sh".into(), args }, &[]).unwrap();
+        // SAFETY: it takes nothing and can't fail.
+        let waiting = unsafe { libc::pthread_self() };
+        let heard = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !heard.load(Ordering::Relaxed) {
+                    // SAFETY: the thread lives as long as this scope, and has a handler for the signal.
+                    assert_eq!(unsafe { libc::pthread_kill(waiting, libc::SIGUSR1) }, 0);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let answer = maker.hear();
+            heard.store(true, Ordering::Relaxed);
+            answer.unwrap();
+        });
     }
 }

@@ -1,7 +1,7 @@
-use crate::harness::{Bench, SPARE_DISK, TestSandbox, options};
+use crate::harness::{Bench, SPARE_DISK, TestSandbox};
 use images::RegistryCredentials;
 use runtimes::oci::OciRuntime;
-use runtimes::{Limits, Runtime, SandboxSpec, private_mounts};
+use runtimes::{Limits, Runtime, SandboxSpec};
 
 /// What no file of the host's can be in.
 const MADE_BY_THE_KERNEL: [&str; 6] = ["proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "mqueue"];
@@ -9,7 +9,7 @@ const MADE_BY_THE_KERNEL: [&str; 6] = ["proc", "sysfs", "tmpfs", "devtmpfs", "de
 /// A step's table of mounts names where in its file system lies what is mounted: for a directory of the host,
 /// its path there.
 pub(crate) async fn nothing_of_the_host_is_told(bench: &mut Bench) {
-    let mut options = options(private_mounts().unwrap(), &bench.dir, &bench.owner, bench.family);
+    let mut options = bench.options();
     let bundle = bench.dir.join("bundle.pem");
     std::fs::write(&bundle, "authorities").unwrap();
     options.certificates = Some(bundle);

@@ -1,7 +1,7 @@
-use crate::harness::{Bench, SPARE_DISK, TestSandbox, options, processes_with, step};
+use crate::harness::{Bench, SPARE_DISK, TestSandbox, processes_with, step};
 use images::RegistryCredentials;
 use runtimes::oci::OciRuntime;
-use runtimes::{ExitStatus, Limits, Runtime, SandboxSpec, Severity, Step, private_mounts};
+use runtimes::{ExitStatus, Limits, Runtime, SandboxSpec, Severity, Step};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -131,7 +131,7 @@ pub(crate) async fn files_have_the_owners_that_they_seem_to_have(bench: &mut Ben
         }
         let new = fs::metadata(from_host.join("new")).unwrap();
         assert_eq!((new.uid(), new.gid()), (1_000, 99));
-        fs::set_permissions(from_host.join("new"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(from_host.join("new"), fs::Permissions::from_mode(0o000)).unwrap();
         assert_eq!(fs::read_to_string(from_host.join("new")).unwrap(), "x\n");
         sandbox.close().await;
     }
@@ -191,7 +191,7 @@ pub(crate) async fn a_job_has_no_users_beyond_its_own(bench: &mut Bench) {
 }
 
 pub(crate) async fn an_operator_may_want_the_hosts_users(bench: &mut Bench) {
-    let mut options = options(private_mounts().unwrap(), &bench.dir, &bench.owner, bench.family);
+    let mut options = bench.options();
     options.user_namespaces = false;
     options.strict = true;
     let runtime = OciRuntime::new(options, bench.store()).unwrap();
