@@ -1,5 +1,6 @@
 //! What is told of a job once it is over: to metrics and to the audit log.
 
+use crate::metrics::Counts;
 use runtimes::Usage;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ pub(crate) const DROPPED: &str = "dropped";
 const UNKNOWN: &str = "unknown";
 
 /// How a job went. Plain data: whoever runs a job elsewhere can send it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Account {
     /// Why it ended, with the evidence.
@@ -22,6 +23,8 @@ pub(crate) struct Account {
     pub(crate) cpu_ms: u64,
     /// The most memory of any step, in bytes, as far as it could be read.
     pub(crate) peak_memory: u64,
+    /// What the process counted that ran it, if it was another one.
+    pub(crate) counts: Box<Counts>,
 }
 
 impl Account {

@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::monitor::Monitor;
+use crate::trace::Tracing;
 use images::DockerConfig;
 use secrecy::SecretString;
 use std::ffi::OsString;
@@ -123,6 +124,8 @@ pub struct AgentConfig {
     pub exporters: Exporters,
     /// Which jobs ran here, written down.
     pub audit: Audit,
+    /// Where traces of jobs are sent, if anywhere.
+    pub tracing: Option<Tracing>,
     /// What the agent shows of itself. Keep a clone to look at it.
     pub monitor: Monitor,
     /// How long the control plane is asked to hold a dequeue that would find nothing.
@@ -173,6 +176,7 @@ impl AgentConfig {
             health: None,
             exporters: Exporters::default(),
             audit: Audit::default(),
+            tracing: None,
             monitor: Monitor::default(),
             long_poll: Duration::from_secs(20),
             log_cap: DEFAULT_LOG_CAP,

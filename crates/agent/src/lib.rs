@@ -35,6 +35,7 @@ mod state_dir;
 mod supervisor;
 mod text;
 mod timeline;
+mod trace;
 mod watched;
 mod workspace;
 
@@ -46,3 +47,4 @@ pub use monitor::Monitor;
 pub use run::{Orders, run};
 pub use state_dir::StateDir;
 pub use supervisor::supervise;
+pub use trace::Tracing;

@@ -5,6 +5,7 @@ use crate::config::AgentConfig;
 use crate::health::Health;
 use crate::host_disk::HostDisk;
 use crate::metrics::{Metrics, Now};
+use crate::trace::Tracer;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ struct Inner {
     health: Health,
     address: OnceLock<SocketAddr>,
     audit: OnceLock<AuditLog>,
+    tracer: OnceLock<Option<Tracer>>,
     /// What heartbeats carry, and since when it is known.
     gathered: Mutex<Option<(Instant, String)>>,
     /// The control plane does not take heartbeats with it.
@@ -62,6 +64,18 @@ impl Monitor {
 
     pub(crate) fn health(&self) -> &Health {
         &self.0.health
+    }
+
+    /// Who sends traces, if they are to be sent.
+    pub(crate) fn tracer(&self, config: &AgentConfig) -> Option<&Tracer> {
+        self.0.tracer.get_or_init(|| Tracer::new(config)).as_ref()
+    }
+
+    /// Waits a moment for traces that are under way.
+    pub(crate) async fn flush(&self) {
+        if let Some(Some(tracer)) = self.0.tracer.get() {
+            tracer.flush().await;
+        }
     }
 
     /// Where jobs are written down; `None` before the agent has begun.

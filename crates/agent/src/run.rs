@@ -78,6 +78,7 @@ pub async fn run(
     let summary = take_jobs(around, Arc::clone(&host), running, adopted, leaving).await;
     drop(heartbeat);
     host.close().await;
+    config.monitor.flush().await;
     info!(taken = summary.taken, completed = summary.completed, "executor ends");
     Ok(summary)
 }

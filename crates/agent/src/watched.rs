@@ -23,15 +23,24 @@ pub(crate) struct Watched {
 impl Watched {
     /// The job begins; what it does comes into `ledger`.
     pub(crate) fn begin(config: &Arc<AgentConfig>, job: &Job, auth: &JobAuth, ledger: &Ledger) -> Self {
-        let known = config.queues.contains(&auth.queue);
-        let queue = if known { auth.queue.as_str() } else { OTHER_QUEUE };
+        let queue = known(config, &auth.queue);
         config.monitor.metrics().job_begins(queue);
         if let Some(audit) = config.monitor.audit().filter(|audit| audit.is_on()) {
             audit.begins(config, job, &auth.queue, &redactor(job, auth, &config.password));
         }
+        Self::of(config, job.id, queue, ledger)
+    }
+
+    /// A job that an earlier agent has begun goes on under this one.
+    pub(crate) fn adopt(config: &Arc<AgentConfig>, job: JobId, queue: &str, ledger: &Ledger) -> Self {
+        config.monitor.metrics().job_goes_on();
+        Self::of(config, job, known(config, queue), ledger)
+    }
+
+    fn of(config: &Arc<AgentConfig>, job: JobId, queue: &str, ledger: &Ledger) -> Self {
         Self {
             config: Arc::clone(config),
-            job: job.id,
+            job,
             queue: queue.to_owned(),
             ledger: ledger.clone(),
             began: Instant::now(),
@@ -40,13 +49,19 @@ impl Watched {
 
     /// Nothing of it runs any more.
     pub(crate) fn end(self, completed: bool) {
-        let account = self.ledger.account();
+        let mut account = self.ledger.account();
         let queues = self.config.all_queues();
         let took = self.began.elapsed();
         let monitor = &self.config.monitor;
         monitor.metrics().job_ended(&queues, &self.queue, account.reason(), took, completed);
+        monitor.metrics().add(*std::mem::take(&mut account.counts));
         if let Some(audit) = monitor.audit() {
             audit.ended(&self.config, self.job, &self.queue, &account, completed, took);
         }
     }
+}
+
+/// What `queue` is counted under.
+fn known<'a>(config: &AgentConfig, queue: &'a str) -> &'a str {
+    if config.queues.iter().any(|known| known == queue) { queue } else { OTHER_QUEUE }
 }

@@ -13,6 +13,7 @@ mod mounts;
 mod pieces;
 mod quantity;
 mod registries;
+mod tracing;
 mod virtual_machines;
 mod watching;
 
@@ -255,6 +256,7 @@ impl AgentSettings {
         config.health = self.watching.health;
         config.exporters = self.watching.exporters;
         config.audit = self.watching.audit;
+        config.tracing = self.watching.tracing;
         config.docker_auth = self.docker_auth;
         config.docker_config = self.docker_config;
         config.roots = self.runtime.images.roots;

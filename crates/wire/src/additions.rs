@@ -22,6 +22,10 @@ pub const PREFER: &str = "Prefer";
 /// the next dequeue.
 pub const PREFERENCE_APPLIED: &str = "Preference-Applied";
 
+/// Request header (W3C Trace Context) of calls about a job: the span that the job is, where somebody collects
+/// traces.
+pub const TRACE_PARENT: &str = "traceparent";
+
 /// The value of [`PREFER`] that asks for a wait of `seconds`.
 pub fn prefer_wait(seconds: u64) -> String {
     format!("wait={seconds}")

@@ -149,10 +149,19 @@ impl Api {
         let mut all = HeaderMap::new();
         all.insert(AUTHORIZATION, secret_header(credentials));
         all.insert(headers::JOB_ID, HeaderValue::from(job.id.0));
+        if let Some(parent) = self.trace_parent(job) {
+            all.insert(additions::TRACE_PARENT, parent);
+        }
         if let Ok(name) = HeaderValue::from_str(&config.name) {
             all.insert(headers::EXECUTOR_NAME, name);
         }
         all
+    }
+
+    /// Which trace a call belongs to; told to control planes of ours only.
+    fn trace_parent(&self, job: &JobAuth) -> Option<HeaderValue> {
+        let tracer = self.config().monitor.tracer(self.config()).filter(|_| self.is_ours())?;
+        HeaderValue::from_str(&tracer.context_of(job.id)?.traceparent()).ok()
     }
 
     fn request(&self, method: Method, path: &str, all: HeaderMap) -> RequestBuilder {

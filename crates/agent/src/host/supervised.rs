@@ -10,6 +10,7 @@ use crate::job::{self, Assigned, JobStop, Surroundings};
 use crate::lease::Lease;
 use crate::running::RunningJob;
 use crate::supervisor::{Assignment, Cause, JobDir, LINE, Link, Order, Record, Report, Standing, millis};
+use crate::watched::Watched;
 use async_trait::async_trait;
 use jobs::EndReason;
 use std::io;
@@ -192,8 +193,12 @@ impl Supervised {
             RunningJob::new(record.job, record.named_queue.clone(), Arc::clone(&stop), Arc::clone(&lease));
         let inner = Arc::clone(&self.0);
         let ledger = Ledger::default();
-        let end =
-            async move { inner.see_to_its_end(&dir, Some(record), None, (&stop, &lease, &ledger)).await };
+        let watched = Watched::adopt(inner.around.api.config(), record.job, &record.queue, &ledger);
+        let end = async move {
+            let completed = inner.see_to_its_end(&dir, Some(record), None, (&stop, &lease, &ledger)).await;
+            watched.end(completed);
+            completed
+        };
         Some(Adopted { running: lives.then_some(running), end: Box::pin(end) })
     }
 }

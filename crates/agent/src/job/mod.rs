@@ -17,6 +17,7 @@ use crate::lease::Lease;
 use crate::log::JobLog;
 use crate::text::begin;
 use crate::timeline::Timeline;
+use crate::trace;
 use ending::final_call;
 use jobs::Redactor;
 use phases::Claimed;
@@ -57,6 +58,15 @@ pub(crate) struct Assigned {
 
 /// Runs a job and makes its final call; tells whether it completed.
 pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
+    let followed = trace::follow(around.api.config(), &assigned);
+    let completed = Box::pin(run_to_its_end(around, assigned)).await;
+    if let Some(followed) = followed {
+        followed.end();
+    }
+    completed
+}
+
+async fn run_to_its_end(around: Surroundings, assigned: Assigned) -> bool {
     let Assigned { job, auth, stop, lease, at, timeline } = assigned;
     let config = around.api.config();
     let patience = Patience { limit: config.patience, hurry: around.hurry.clone() };

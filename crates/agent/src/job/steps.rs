@@ -54,6 +54,11 @@ impl Prepared<'_, '_> {
             Ok(exit) => {
                 metrics.image_came(exit.timeline.image);
                 claimed.timeline.ledger().step_ran(&exit.usage);
+                claimed.timeline.step_was(
+                    || claimed.log.redact(name),
+                    exit.timeline.image,
+                    shown(exit.status),
+                );
                 entry.close(shown(exit.status));
                 Failure::of_exit(name, &exit)
             }

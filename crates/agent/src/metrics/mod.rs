@@ -4,6 +4,7 @@
 //! them. Those that begin with `executor_` are ours. Labels hold names out of closed sets, queues of the
 //! configuration and documented keys: never what a job chose, and never a secret.
 
+mod counts;
 mod exporters;
 mod handlers;
 mod merge;
@@ -13,6 +14,7 @@ mod sample;
 mod series;
 mod text;
 
+pub(crate) use counts::Counts;
 pub(crate) use exporters::Forwarder;
 pub(crate) use text::CONTENT_TYPE;
 
@@ -141,6 +143,11 @@ impl Metrics {
         self.started.count(&[queue]);
     }
 
+    /// A job goes on that was begun by an earlier agent.
+    pub(crate) fn job_goes_on(&self) {
+        self.handlers.begins();
+    }
+
     /// It ended, for `reason`. `all_queues` is the documented name of the agent's queues together.
     pub(crate) fn job_ended(
         &self,
@@ -182,6 +189,28 @@ impl Metrics {
 
     pub(crate) fn heartbeat_failed(&self) {
         self.heartbeats_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted of jobs in this process, which begins anew.
+    pub(crate) fn take(&self) -> Counts {
+        Counts {
+            commands: self.commands.take(),
+            queue_calls: self.queue_calls.take(),
+            file_calls: self.file_calls.take(),
+            images: self.images.take(),
+            image_failures: self.image_failures.take(),
+            log_delivered: self.log_delivered.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// What was counted of jobs in another process.
+    pub(crate) fn add(&self, counts: Counts) {
+        self.commands.add(counts.commands);
+        self.queue_calls.add(counts.queue_calls);
+        self.file_calls.add(counts.file_calls);
+        self.images.add(counts.images);
+        self.image_failures.add(counts.image_failures);
+        self.log_delivered.fetch_add(counts.log_delivered, Ordering::Relaxed);
     }
 
     /// All of it as text, with `now` and what this process uses.

@@ -2,8 +2,9 @@
 //!
 //! The names and the meaning are documented: what failed counts as an error and nowhere else.
 
-use super::series::{Counter, Histogram, Named};
+use super::series::{Counted, Counter, Histogram, Named, Took};
 use super::text::Text;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The bounds that calls and commands are documented with, in seconds.
@@ -18,6 +19,15 @@ pub(crate) struct Operation {
     total: Counter,
     errors: Counter,
     duration: Histogram,
+}
+
+/// What was counted of an operation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct OperationCounts {
+    total: Counted<u64>,
+    errors: Counted<u64>,
+    duration: Counted<Took>,
 }
 
 /// The three names of an operation.
@@ -49,6 +59,20 @@ impl Operation {
         } else {
             self.errors.count(values);
         }
+    }
+
+    pub(super) fn take(&self) -> OperationCounts {
+        OperationCounts {
+            total: self.total.take(),
+            errors: self.errors.take(),
+            duration: self.duration.take(),
+        }
+    }
+
+    pub(super) fn add(&self, counts: OperationCounts) {
+        self.total.add(counts.total);
+        self.errors.add(counts.errors);
+        self.duration.add(counts.duration);
     }
 
     pub(super) fn write(&self, text: &mut Text) {

@@ -1,6 +1,7 @@
 //! Numbers with labels: counters, and how long things took.
 
 use super::text::{Kind, Text};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub(super) struct Named {
     pub(super) labels: &'static [&'static str],
 }
 
+/// All series of one metric, by label values.
+pub(crate) type Counted<T> = Vec<(Key, T)>;
+
 /// The series of one metric.
 #[derive(Debug)]
 struct Cells<T>(Mutex<BTreeMap<Key, T>>);
@@ -33,6 +37,11 @@ impl<T: Default> Cells<T> {
             key.fill(OTHER.to_owned());
         }
         change(cells.entry(key).or_default());
+    }
+
+    /// All of it, which begins anew.
+    fn take(&self) -> Counted<T> {
+        std::mem::take(&mut *self.lock()).into_iter().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, T>> {
@@ -65,6 +74,19 @@ impl Counter {
         self.cells.change(values, |count| *count += 1);
     }
 
+    /// All that was counted, which begins anew.
+    pub(super) fn take(&self) -> Counted<u64> {
+        self.cells.take()
+    }
+
+    /// What was counted elsewhere.
+    pub(super) fn add(&self, counted: Counted<u64>) {
+        for (key, more) in counted {
+            let values: Vec<&str> = key.iter().map(String::as_str).collect();
+            self.cells.change(&values, |count| *count += more);
+        }
+    }
+
     /// A series that is there from the start, so that its first change can be seen.
     pub(super) fn begin(&self, values: &[&str]) {
         self.cells.change(values, |_| {});
@@ -91,8 +113,9 @@ pub(crate) struct Histogram {
     cells: Cells<Took>,
 }
 
-#[derive(Debug, Default)]
-struct Took {
+/// How long those of one series took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Took {
     /// How many lay below each bound and above the one before it.
     below: Vec<u64>,
     count: u64,
@@ -102,6 +125,24 @@ struct Took {
 impl Histogram {
     pub(super) const fn new(named: Named, bounds: &'static [f64]) -> Self {
         Self { named, bounds, cells: Cells(Mutex::new(BTreeMap::new())) }
+    }
+
+    /// All that was observed, which begins anew.
+    pub(super) fn take(&self) -> Counted<Took> {
+        self.cells.take()
+    }
+
+    /// What was observed elsewhere, against the same bounds.
+    pub(super) fn add(&self, counted: Counted<Took>) {
+        for (key, more) in counted {
+            let values: Vec<&str> = key.iter().map(String::as_str).collect();
+            self.cells.change(&values, |cell| {
+                cell.below.resize(self.bounds.len(), 0);
+                cell.below.iter_mut().zip(&more.below).for_each(|(below, more)| *below += more);
+                cell.count += more.count;
+                cell.sum += more.sum;
+            });
+        }
     }
 
     pub(crate) fn observe(&self, values: &[&str], took: Duration) {

@@ -56,3 +56,30 @@ fn the_text_is_one_that_a_reader_takes() {
     }
     assert!(families.len() > 20, "{families:?}");
 }
+
+#[test]
+fn what_another_process_counted_is_added_once() {
+    let (agent, supervisor) = (Metrics::default(), Metrics::default());
+    for metrics in [&agent, &supervisor] {
+        metrics.command_done("step.docker.a", Duration::from_millis(20), true);
+        metrics.command_done("step.docker.b", Duration::from_millis(1), false);
+        metrics.image_came(Duration::from_secs(3));
+        metrics.image_failed("image");
+        metrics.log_delivered.fetch_add(10, Ordering::Relaxed);
+    }
+    let sent = serde_json::to_string(&supervisor.take()).unwrap();
+    agent.add(serde_json::from_str(&sent).unwrap());
+    agent.add(supervisor.take());
+    agent.add(serde_json::from_str("{\"later\":1}").unwrap());
+    let text = text(&agent);
+    for line in [
+        "src_apiworker_command_total{op=\"exec\"} 2",
+        "src_apiworker_command_errors_total{op=\"exec\"} 2",
+        "src_apiworker_command_duration_seconds_bucket{op=\"exec\",le=\"0.025\"} 2",
+        "executor_image_seconds_sum 6",
+        "executor_image_failures_total{reason=\"image\"} 2",
+        "executor_log_delivered_bytes_total 20",
+    ] {
+        assert!(text.lines().any(|seen| seen == line), "{line} in\n{text}");
+    }
+}

@@ -11,6 +11,7 @@ mod protocol;
 pub(crate) use job_dir::{JobDir, Record, Standing};
 pub(crate) use protocol::{Assignment, Cause, JOB_LINE, LINE, Link, Order, Report, millis};
 
+use crate::account::Account;
 use crate::api::{Api, JobAuth};
 use crate::config::AgentConfig;
 use crate::error::AgentError;
@@ -124,6 +125,7 @@ impl Ready {
         let stop = Arc::new(stop);
         let lease = Arc::new(Lease::new(at, term_ms.map(Duration::from_millis)));
         let hub = Hub::new(agent, listener, Arc::clone(&stop), Arc::clone(&lease), hurry, end_told);
+        let monitor = around.api.config().monitor.clone();
         let timeline = Timeline::resume(IdText::new(job.id, job.queue.as_deref()), at.instant());
         let ledger = timeline.ledger().clone();
         let auth = JobAuth { id: job.id, queue, token: SecretString::from(job.token.as_str()) };
@@ -131,9 +133,10 @@ impl Ready {
         hub.serve_during(async {
             let completed = job::run(around, assigned).await;
             dir.forget_job();
-            (completed, ledger.account())
+            (completed, Account { counts: Box::new(monitor.metrics().take()), ..ledger.account() })
         })
         .await;
+        monitor.flush().await;
         Ok(())
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct Assignment {
 }
 
 /// From a supervisor.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Report {
     /// The job was written down, and begins.

@@ -14,6 +14,7 @@ mod monitoring;
 mod outages;
 mod support;
 mod timeline;
+mod traces;
 
 /// Every file here is a module above.
 #[test]

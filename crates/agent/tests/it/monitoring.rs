@@ -106,7 +106,7 @@ async fn each_job_is_written_down_when_it_begins_and_when_it_ended() {
     let mut payload = job(1, &[step("hunter2hunter2"), step("b")]);
     payload["commit"] = json!("job-token-0123");
     let plan = Plan { jobs: [payload.to_string()].into(), ..Plan::default() };
-    let harness = Harness::start_with(plan, vec![vec![Act::Exit(0), Act::Exit(3)]], |config| {
+    let harness = Harness::start_with(plan, vec![vec![Act::Exit(0)], vec![Act::Exit(3)]], |config| {
         config.audit = Audit { in_log: false, file: Some(file.clone()) };
     });
     harness.marked().await;

@@ -2,7 +2,7 @@
 
 use crate::env::EnvReader;
 use crate::systemd::Notifier;
-use agent::{Audit, Exporters};
+use agent::{Audit, Exporters, Tracing};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use url::Url;
@@ -13,6 +13,7 @@ pub(crate) struct Watching {
     pub(crate) health: Option<SocketAddr>,
     pub(crate) exporters: Exporters,
     pub(crate) audit: Audit,
+    pub(crate) tracing: Option<Tracing>,
     pub(crate) systemd: Notifier,
 }
 
@@ -46,7 +47,8 @@ pub(super) fn read(env: &mut EnvReader<'_>, warnings: &mut Vec<String>) -> Watch
         in_log: env.bool("EXECUTOR_ENABLE_JOB_AUDIT_LOGGING"),
         file: env.text("EXECUTOR_JOB_AUDIT_FILE").map(PathBuf::from),
     };
-    Watching { health, exporters, audit, systemd: Notifier::read(env) }
+    let tracing = super::tracing::read(env, warnings);
+    Watching { health, exporters, audit, tracing, systemd: Notifier::read(env) }
 }
 
 /// `HOST:PORT`, or `:PORT` for every address of this host.

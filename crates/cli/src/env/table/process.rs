@@ -96,5 +96,13 @@ pub(super) const ROWS: &[Variable] = &[
     system("WATCHDOG_USEC", "How long systemd waits for a sign of life, in microseconds; systemd sets it.")
         .read_by(Reader::All),
     system("WATCHDOG_PID", "Which process that is meant for; systemd sets it.").read_by(Reader::All),
+    system("OTEL_EXPORTER_OTLP_ENDPOINT", "The collector of OpenTelemetry that gets traces of jobs, below /v1/traces, as http/json. Unset, none are sent."),
+    system("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "The same with its path, where traces have an address of their own."),
+    system("OTEL_EXPORTER_OTLP_HEADERS", "Headers for the collector, NAME=VALUE, separated by commas.").secret(),
+    system("OTEL_EXPORTER_OTLP_TIMEOUT", "How long one request to the collector may take, in milliseconds; 10000 unless set."),
+    system("OTEL_EXPORTER_OTLP_PROTOCOL", "How to speak to the collector; anything but http/json is told to be passed over."),
+    system("OTEL_SERVICE_NAME", "The name of this service in traces; executor unless set."),
+    system("OTEL_RESOURCE_ATTRIBUTES", "What else traces tell of this service, NAME=VALUE, separated by commas."),
+    system("OTEL_SDK_DISABLED", "With true no traces are sent."),
     system("NO_COLOR", "Any value: no colours on a terminal.").read_by(Reader::All),
 ];
