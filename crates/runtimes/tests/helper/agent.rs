@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Takes a directory with `images` and `state`, an owner, an OCI runtime, an image and a script.
+/// Takes a directory with `images` and `state`, an owner, an OCI runtime, an image, a script, and whether jobs have users of their own.
 /// Writes its guardian's number, and then what the script writes.
 pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<String> = args.filter_map(|argument| argument.into_string().ok()).collect();
-    let [dir, owner, family, image, script] = args.as_slice() else { return ExitCode::FAILURE };
+    let [dir, owner, family, image, script, users] = args.as_slice() else { return ExitCode::FAILURE };
     let tokio = private_mounts().map(|mounts| (mounts, tokio::runtime::Runtime::new()));
     let Ok((mounts, Ok(tokio))) = tokio else { return ExitCode::FAILURE };
     let dir = PathBuf::from(dir);
@@ -22,7 +22,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut options = OciOptions::new(mounts, dir.join("state"), owner, Helper { program, args: Vec::new() });
     options.runtime = Some(family.clone());
     options.spare_disk = 64 << 20;
-    options.user_namespaces = true;
+    options.user_namespaces = users == "true";
     let step = Step {
         image: image.clone(),
         argv: vec!["sh".into(), "-c".into(), script.clone()],

@@ -27,6 +27,8 @@ pub(crate) struct Bench {
     pub(crate) dir: PathBuf,
     pub(crate) owner: String,
     pub(crate) family: &'static str,
+    /// Whether jobs have users of their own.
+    pub(crate) users: bool,
     /// None for an engine, which mounts by itself.
     pub(crate) mounts: Option<PrivateMounts>,
 }
@@ -37,6 +39,9 @@ pub(crate) enum Images {
     Engine(Engine),
 }
 
+/// What follows a family's name where jobs have users of their own.
+const WITH_USERS: &str = "_users";
+
 /// Runs a test on a thread whose mounts are its own, as those of the executor are.
 pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut Bench)) {
     match family {
@@ -44,6 +49,8 @@ pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut 
         "podman" => return crate::engine::run(name, EngineKind::Podman, test),
         _ => {}
     }
+    let users = family.ends_with(WITH_USERS);
+    let family = family.strip_suffix(WITH_USERS).unwrap_or(family);
     for (there, part) in [
         (testkit::have_root(), "root"),
         (find(family).is_some(), family),
@@ -57,7 +64,7 @@ pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut 
     let mounts = private_mounts().unwrap();
     let tokio = tokio::runtime::Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let mut bench = tokio.block_on(async { Bench::new(mounts, dir.path(), family) });
+    let mut bench = tokio.block_on(async { Bench::new(mounts, dir.path(), family, users) });
     tokio.block_on(test(&mut bench));
     let Bench { runtime, dir: state, owner, .. } = bench;
     drop(runtime);
@@ -91,14 +98,14 @@ pub(crate) fn helper() -> Helper {
 }
 
 impl Bench {
-    fn new(mounts: PrivateMounts, dir: &Path, family: &'static str) -> Self {
+    fn new(mounts: PrivateMounts, dir: &Path, family: &'static str, users: bool) -> Self {
         let images = Arc::new(ImageStore::open(dir.join("images")).unwrap());
         let archive = testkit::image::busybox_archive(&dir.join("image.tar")).unwrap();
         images.import(&IMAGE.parse::<Reference>().unwrap(), &archive).unwrap();
         // The directory's name is random; numbers of processes come again.
         let unique = dir.file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_lowercase();
         let owner = format!("test-{unique}");
-        let options = options(mounts, dir, &owner, family);
+        let options = options(mounts, dir, &owner, family, users);
         let runtime = Box::new(OciRuntime::new(options, Arc::clone(&images)).unwrap());
         Self {
             runtime,
@@ -106,13 +113,14 @@ impl Bench {
             dir: dir.to_owned(),
             owner,
             family,
+            users,
             mounts: Some(mounts),
         }
     }
 
     /// Of another runtime of the same agent.
     pub(crate) fn options(&self) -> OciOptions {
-        options(self.mounts.unwrap(), &self.dir, &self.owner, self.family)
+        options(self.mounts.unwrap(), &self.dir, &self.owner, self.family, self.users)
     }
 
     /// The store of a runtime that has no engine.
@@ -156,11 +164,11 @@ impl Bench {
     }
 }
 
-pub(crate) fn options(mounts: PrivateMounts, dir: &Path, owner: &str, family: &str) -> OciOptions {
+fn options(mounts: PrivateMounts, dir: &Path, owner: &str, family: &str, users: bool) -> OciOptions {
     let mut options = OciOptions::new(mounts, dir.join("state"), owner, helper());
     options.runtime = Some(path_of(family));
     options.spare_disk = SPARE_DISK;
-    options.user_namespaces = true;
+    options.user_namespaces = users;
     // What asks a step to end there is a program of some size.
     options.grace = Duration::from_millis(if family == "runsc" { 2_000 } else { 300 });
     options

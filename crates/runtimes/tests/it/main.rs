@@ -33,6 +33,7 @@ macro_rules! holds {
         }
     };
     (runsc $module:ident $test:ident: runsc $($others:ident)*) => {};
+    (runsc_users $module:ident $test:ident: runsc_users $($others:ident)*) => {};
     (podman $module:ident $test:ident: podman $($others:ident)*) => {};
     (docker $module:ident $test:ident: engines $($others:ident)*) => {};
     (podman $module:ident $test:ident: engines $($others:ident)*) => {};
@@ -45,7 +46,7 @@ macro_rules! holds {
 // host's kernel from inside, which a step does not reach. Not for the engines: what is about disks, which
 // they do not limit, and what is about the daemonless runtime's own state; `engine` has that of their own.
 // Not for podman: what is worded as crun and Docker word it.
-contract! { crun runc youki runsc docker podman: {
+contract! { crun crun_users runc youki runsc docker podman: {
     exits {
         exit_codes_and_signals,
         a_signal_is_told_from_a_code [not runsc engines],
@@ -101,13 +102,6 @@ contract! { crun runc youki runsc docker podman: {
         users_are_those_of_the_image,
     }
     mounts { nothing_of_the_host_is_told [not runsc engines], }
-    users {
-        root_in_a_job_is_nobody_on_the_host [not runsc engines],
-        files_have_the_owners_that_they_seem_to_have [not engines],
-        two_jobs_share_layers_and_no_users [not runsc engines],
-        a_job_has_no_users_beyond_its_own [not engines],
-        an_operator_may_want_the_hosts_users [not runsc engines],
-    }
     death {
         a_guardian_is_ready_when_its_agent_is [not runsc engines],
         the_guardian_removes_all_of_a_killed_agent [not engines],
@@ -115,3 +109,16 @@ contract! { crun runc youki runsc docker podman: {
         an_agent_that_lives_is_left_alone [not engines],
     }
 } }
+
+/// What holds besides where jobs have users of their own.
+mod own {
+    contract! { crun_users runc_users youki_users runsc_users: {
+        users {
+            root_in_a_job_is_nobody_on_the_host [not runsc_users],
+            files_have_the_owners_that_they_seem_to_have,
+            two_jobs_share_layers_and_no_users [not runsc_users],
+            a_job_has_no_users_beyond_its_own,
+            an_operator_may_want_the_hosts_users [not runsc_users],
+        }
+    } }
+}

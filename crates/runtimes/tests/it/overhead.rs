@@ -16,13 +16,13 @@ const ROUNDS: usize = 40;
 #[test]
 #[ignore = "measures; judges nothing"]
 fn overhead_of_crun() {
-    harness::run("overhead_of_crun", "crun", measure);
+    harness::run("overhead_of_crun", "crun_users", measure);
 }
 
 #[test]
 #[ignore = "measures; judges nothing"]
 fn overhead_of_runc() {
-    harness::run("overhead_of_runc", "runc", measure);
+    harness::run("overhead_of_runc", "runc_users", measure);
 }
 
 /// What is measured of a job, in turn.

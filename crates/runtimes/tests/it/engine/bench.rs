@@ -37,6 +37,7 @@ pub(crate) fn run_on(
         dir: dir.path().to_owned(),
         owner: owner(dir.path()),
         family: "docker",
+        users: false,
         mounts: None,
     };
     tokio.block_on(test(&mut bench));

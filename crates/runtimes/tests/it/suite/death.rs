@@ -1,9 +1,9 @@
 use crate::harness::{
-    Bench, GONE_LIMIT, IMAGE, cgroups_of, helper, loops_with, names_in, options, outlasts_requests_to_end,
-    path_of, processes_with,
+    Bench, GONE_LIMIT, IMAGE, cgroups_of, helper, loops_with, names_in, outlasts_requests_to_end, path_of,
+    processes_with,
 };
-use runtimes::oci::OciRuntime;
-use runtimes::{Runtime, private_mounts};
+use runtimes::Runtime;
+use runtimes::oci::{OciOptions, OciRuntime};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn start(bench: &Bench, name: &str, family: &str) -> Agent {
     let mut child = Command::new(helper().program)
         .arg("agent")
         .arg(&dir)
-        .args([&owner, &path_of(family), IMAGE, script])
+        .args([&owner, &path_of(family), IMAGE, script, &bench.users.to_string()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -43,11 +43,7 @@ fn state(agent: &Agent) -> String {
 }
 
 pub(crate) async fn a_guardian_is_ready_when_its_agent_is(bench: &mut Bench) {
-    let runtime = OciRuntime::new(
-        options(private_mounts().unwrap(), &bench.dir, &bench.owner, bench.family),
-        bench.store(),
-    )
-    .unwrap();
+    let runtime = OciRuntime::new(bench.options(), bench.store()).unwrap();
     assert!(outlasts_requests_to_end(runtime.guardian_pid()));
 }
 
@@ -73,8 +69,7 @@ pub(crate) async fn reaping_removes_all_when_the_guardian_is_killed_too(bench: &
     kill(agent.child.id());
     agent.child.wait().unwrap();
     assert!(!cgroups_of(&agent.owner).is_empty() && !processes_with(&state(&agent)).is_empty());
-    let mounts = private_mounts().unwrap();
-    let options = crate::harness::options(mounts, &agent.dir, &agent.owner, bench.family);
+    let options = OciOptions { owner: agent.owner.clone(), ..bench.options() };
     let successor = OciRuntime::new(options, bench.store()).unwrap();
     // The sandbox with the step, and the spare one if it was made already.
     let reaped = successor.reap().await.unwrap().sandboxes;
@@ -86,7 +81,7 @@ pub(crate) async fn reaping_removes_all_when_the_guardian_is_killed_too(bench: &
 
 pub(crate) async fn an_agent_that_lives_is_left_alone(bench: &mut Bench) {
     let mut agent = start(bench, "c", bench.family);
-    let options = crate::harness::options(private_mounts().unwrap(), &agent.dir, &agent.owner, bench.family);
+    let options = OciOptions { owner: agent.owner.clone(), ..bench.options() };
     let other = OciRuntime::new(options, bench.store()).unwrap();
     assert_eq!(other.reap().await.unwrap().sandboxes, 0);
     assert!(agent.child.try_wait().unwrap().is_none() && !cgroups_of(&agent.owner).is_empty());

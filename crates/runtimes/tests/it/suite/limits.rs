@@ -1,7 +1,7 @@
-use crate::harness::{Bench, loops_with, options};
+use crate::harness::{Bench, loops_with};
 use images::RegistryCredentials;
 use runtimes::oci::OciRuntime;
-use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Severity, private_mounts};
+use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Severity};
 
 const MEMORY: u64 = 48 << 20;
 const DISK: u64 = 32 << 20;
@@ -97,7 +97,7 @@ pub(crate) async fn cpu_time_is_rationed(bench: &mut Bench) {
 
 pub(crate) async fn a_limit_that_can_not_be_enforced_is_said_or_refused(bench: &mut Bench) {
     for strict in [false, true] {
-        let mut options = options(private_mounts().unwrap(), &bench.dir, &bench.owner, bench.family);
+        let mut options = bench.options();
         options.search_path = "/nowhere".into();
         options.strict = strict;
         let without_disks = OciRuntime::new(options, bench.store()).unwrap();

@@ -1,7 +1,7 @@
-use crate::harness::{Bench, TestSandbox, options};
+use crate::harness::{Bench, TestSandbox};
 use images::RegistryCredentials;
 use runtimes::oci::OciRuntime;
-use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, private_mounts};
+use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec};
 use std::fs::File;
 use testkit::SmallDisk;
 
@@ -27,7 +27,7 @@ pub(crate) async fn a_disk_that_was_full_is_named_when_the_step_has_cleaned_up(b
 
 /// A runtime whose jobs' disks lie on a small disk.
 fn on_small_disk(bench: &Bench, disk: &SmallDisk) -> OciRuntime {
-    let mut options = options(private_mounts().unwrap(), &bench.dir, &bench.owner, bench.family);
+    let mut options = bench.options();
     options.state_dir = disk.path().join("state");
     OciRuntime::new(options, bench.store()).unwrap()
 }
