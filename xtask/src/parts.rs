@@ -42,6 +42,7 @@ pub(crate) const TEST: &[Part] = &[
     part("qemu-system-x86_64", "qemu-system-x86"),
     part("cpio", "cpio"),
     part("systemd-analyze", "systemd"),
+    part("prometheus-node-exporter", "prometheus-node-exporter"),
 ];
 
 /// An OCI runtime that is no package of Debian's, and what it is built with.

@@ -219,6 +219,60 @@ async fn heartbeats_carry_our_metrics_and_those_of_exporters() {
     harness.end().await;
 }
 
+/// Ends a program with the test.
+struct Started(std::process::Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Debian's node exporter on a free port, if it is installed.
+fn node_exporter() -> Option<(Started, url::Url)> {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = std::process::Command::new("prometheus-node-exporter");
+    command.arg(format!("--web.listen-address={free}"));
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let started = Started(command.spawn().ok()?);
+    Some((started, format!("http://{free}").parse().unwrap()))
+}
+
+#[tokio::test]
+async fn a_real_node_exporter_is_carried_whole() {
+    let Some((_exporter, url)) = node_exporter() else {
+        return testkit::missing_part("a_real_node_exporter_is_carried_whole", "prometheus-node-exporter");
+    };
+    let harness = Harness::start_with(Plan::default(), Vec::new(), |config| {
+        config.exporters = Exporters { node: Some(url.clone()), registry: None };
+    });
+    let families = |text: &str| -> Vec<String> {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let mut families: Vec<String> =
+            types.filter(|family| family.starts_with("node_")).map(str::to_owned).collect();
+        families.sort();
+        families
+    };
+    let began = std::time::Instant::now();
+    let told = loop {
+        let told = carried(&harness, |told| told.contains("\nnode_memory_MemTotal_bytes ")).await;
+        let said = reqwest::get(url.join("metrics").unwrap()).await.unwrap().text().await.unwrap();
+        let (expected, carried) = (families(&said), families(&told));
+        assert!(expected.len() > 50, "{expected:?}");
+        if carried == expected {
+            break told;
+        }
+        // Something on this machine came or went between the two.
+        assert!(began.elapsed() < LIMIT, "{carried:?}\n--- and not\n{expected:?}");
+    };
+    for start in ["go_", "promhttp_"] {
+        assert!(!told.lines().any(|line| line.starts_with(start)), "{start} in\n{told}");
+    }
+    assert_eq!(told.matches("# TYPE process_cpu_seconds_total ").count(), 1, "{told}");
+    harness.end().await;
+}
+
 #[tokio::test]
 async fn an_exporter_that_says_nothing_delays_no_heartbeat() {
     // Connections to it are made, and nobody takes them.
