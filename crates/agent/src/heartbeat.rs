@@ -215,4 +215,20 @@ mod tests {
         obey(&HeartbeatAnswer { known: None, cancel: ids(&["3-codeintel"]) }, &sent);
         assert_eq!(causes(&sent), [None, Some(StopCause::Canceled)]);
     }
+
+    #[tokio::test]
+    async fn leases_are_kept_while_nobody_is_there_to_give_jobs_away() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = "http://127.0.0.1:1".parse().unwrap();
+        let config = AgentConfig::new(url, "hunter2hunter2".into(), "batches", "a", std::env::temp_dir());
+        let api = Api::new(Arc::new(config)).unwrap();
+        let jobs = RunningSet::default();
+        let lease = Arc::new(Lease::new(BootTime::now(), Some(Duration::from_secs(25))));
+        let job = RunningJob::new(JobId(1), None, Arc::default(), Arc::clone(&lease));
+        let (_registered, _) = jobs.register(job);
+        let before = BootTime::now();
+        once(&api, &jobs).await;
+        let state = *lease.subscribe().borrow();
+        assert!(state.renewed >= before && state.term == Some(Duration::from_secs(25)), "{state:?}");
+    }
 }

@@ -125,11 +125,16 @@ impl JobHost for Supervised {
         let Assigned { job, auth, stop, lease, timeline, .. } = assigned;
         let ledger = timeline.ledger();
         match handed {
-            Ok((dir, link)) => {
+            Ok(Spare { dir, mut process, link }) => {
                 let record = dir.record();
                 // Its files are with the supervisor now.
                 drop(job);
-                inner.see_to_its_end(&dir, record, Some(link), (&stop, &lease, ledger)).await
+                let completed = inner.see_to_its_end(&dir, record, Some(link), (&stop, &lease, ledger)).await;
+                let mut leaving = inner.leaving.lock().await;
+                while leaving.try_join_next().is_some() {}
+                leaving.spawn(async move { drop(process.wait().await) });
+                drop(leaving);
+                completed
             }
             Err(fault) => {
                 let message = format!("the executor could not start the supervisor of the job: {fault}");
@@ -170,7 +175,7 @@ impl JobHost for Supervised {
     async fn close(&self) {
         // A spare leaves when it hears that nobody is there.
         let spare = self.0.spare.lock().await.take();
-        let mut leaving = self.0.leaving.lock().await;
+        let mut leaving = std::mem::take(&mut *self.0.leaving.lock().await);
         if let Some(Spare { mut process, link, .. }) = spare {
             drop(link);
             leaving.spawn(async move { drop(process.wait().await) });
@@ -261,7 +266,7 @@ impl Inner {
 
     /// Gives the job to a supervisor. When this returns without a fault, the job is written down and
     /// needs us no more; with one, nothing of it has begun.
-    async fn hand_over(&self, assigned: &Assigned) -> io::Result<(JobDir, Link)> {
+    async fn hand_over(&self, assigned: &Assigned) -> io::Result<Spare> {
         let Assigned { job, auth, at, lease, .. } = assigned;
         let order = Order::Job(Box::new(Assignment {
             job: job.clone(),
@@ -282,18 +287,13 @@ impl Inner {
                 }
             };
             let taken = timeout(START_LIMIT, give(&mut spare.link, &order)).await;
-            let Spare { dir, mut process, link } = spare;
             match taken.unwrap_or_else(|late| Err(late.into())) {
-                Ok(()) => {
-                    let left = async move { drop(process.wait().await) };
-                    self.leaving.lock().await.spawn(left);
-                    return Ok((dir, link));
-                }
+                Ok(()) => return Ok(spare),
                 Err(fault) => {
                     warn!(job = %job.id, %fault, "a supervisor did not take a job; another is tried");
                     // One that is only late must not begin it after all.
-                    let _ = process.kill().await;
-                    dir.remove();
+                    let _ = spare.process.kill().await;
+                    spare.dir.remove();
                     last = fault;
                 }
             }

@@ -24,8 +24,15 @@ pub(crate) fn nothing_is_left(dir: &Path) {
 
 /// Agents, and the processes, mounts, loop devices, control groups and state files of their jobs.
 pub(crate) fn leftovers(dir: &Path) -> Vec<String> {
-    let dir = dir.to_string_lossy().into_owned();
-    let instances = Path::new(&dir).join("agent-data/agent/oci/instances");
+    ["agent-data", "agent-data-elsewhere"].iter().flat_map(|data| leftovers_of(&dir.join(data))).collect()
+}
+
+/// Those of one data directory.
+pub(crate) fn leftovers_of(dir: &Path) -> Vec<String> {
+    let instances = dir.join("agent/oci/instances");
+    let jobs = dir.join("agent/jobs");
+    // One may begin as the other does.
+    let dir = format!("{}/", dir.display());
     let group = format!("executor-{}", owner(&instances));
     let mut found = Vec::new();
     let mut namespaces = BTreeSet::new();
@@ -38,7 +45,7 @@ pub(crate) fn leftovers(dir: &Path) -> Vec<String> {
             found.extend(ours.map(|line| format!("mount seen by process {}: {line}", process.id())));
         }
     }
-    for entry in std::fs::read_dir(&instances).into_iter().flatten().flatten() {
+    for entry in [&instances, &jobs].into_iter().flat_map(std::fs::read_dir).flatten().flatten() {
         found.push(format!("state of an agent: {}", entry.path().display()));
     }
     found.extend(control_groups(Path::new("/sys/fs/cgroup"), &group, 0));

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod adoption;
 mod bad_input;
 mod cable;
 mod certificates;
+mod chaos;
 mod client;
 mod conformance;
 mod cut_network;

@@ -1,6 +1,6 @@
 //! A secret's value reaches no log and no disk of ours, in whatever form it is printed.
 
-use crate::support::{GATE, Process, SOON, files_below, system, text, wait};
+use crate::support::{GATE, SOON, files_below, system, text, wait};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -102,7 +102,8 @@ fn a_secret_is_in_no_spool_while_the_job_runs() {
     assert!(output.status.success(), "{}", text(&output));
     let id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
     system.wait_for_log(&id, "begun");
-    let open = open_files(&agent, &system.agent_dir());
+    let processes = system.supervisor_of(&id).into_iter().chain([agent.pid()]);
+    let open: Vec<_> = processes.flat_map(|pid| open_files(pid, &system.agent_dir())).collect();
     let holding = |needle: &str| -> Vec<&String> {
         let held = open.iter().filter(|(_, bytes)| contains(bytes, needle.as_bytes()));
         held.map(|(path, _)| path).collect()
@@ -114,9 +115,10 @@ fn a_secret_is_in_no_spool_while_the_job_runs() {
     system.wait_for_state(&id, "completed");
 }
 
-/// The regular files below `dir` that a process has open, deleted ones too, with what is in them.
-fn open_files(process: &Process, dir: &str) -> Vec<(String, Vec<u8>)> {
-    let open = std::fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().flatten();
+/// The regular files below `dir` that a process has open, deleted ones too, with what is in them. One that
+/// is gone has none.
+fn open_files(pid: u32, dir: &str) -> Vec<(String, Vec<u8>)> {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let read = |entry: std::fs::DirEntry| {
         let name = std::fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
         let is_file = std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_file());

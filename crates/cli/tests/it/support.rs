@@ -78,15 +78,51 @@ impl System {
 
     /// Lets all steps of `agent` go on that wait at a [`GATE`]; at least one must.
     pub(crate) fn open_gates(&self, agent: &Process) {
-        let seen_by_agent = PathBuf::from(format!("/proc/{}/root{}", agent.pid(), self.agent_dir()));
         wait(SOON, "a step at its gate", || {
-            let gates = files_below(&seen_by_agent.join("agent/oci"), &|path| path.ends_with("gate"));
+            let seers = self.supervisors().into_iter().chain([agent.pid()]);
+            let gates: Vec<PathBuf> = seers.flat_map(|pid| self.gates_seen_by(pid)).collect();
             for gate in &gates {
                 // The same file may be seen at two places.
                 let _ = std::fs::remove_file(gate);
             }
             (!gates.is_empty()).then_some(())
         });
+    }
+
+    fn gates_seen_by(&self, pid: u32) -> Vec<PathBuf> {
+        let state = PathBuf::from(format!("/proc/{pid}/root{}/agent/oci", self.agent_dir()));
+        files_below(&state, &|path| path.ends_with("gate"))
+    }
+
+    /// The processes of all supervisors, whether or not they have a job.
+    pub(crate) fn supervisors(&self) -> Vec<u32> {
+        let of_ours = format!("supervise {}", self.agent_dir());
+        let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| String::from_utf8_lossy(&line(pid)).replace('\0', " ").contains(&of_ours)).collect()
+    }
+
+    /// The process of the supervisor that runs this job.
+    pub(crate) fn supervisor_of(&self, job: &str) -> Option<u32> {
+        let jobs = PathBuf::from(self.agent_dir()).join("agent/jobs");
+        let records = files_below(&jobs, &|path| path.ends_with("job.json"));
+        let read = |path: &PathBuf| -> Option<serde_json::Value> {
+            serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+        };
+        let is_of = |record: &serde_json::Value| record["job"].as_i64() == job.parse().ok();
+        let record = records.iter().filter_map(read).find(is_of)?;
+        record["pid"].as_u64()?.try_into().ok()
+    }
+
+    /// An agent as if it were on another machine: nothing of the others' state is there.
+    pub(crate) fn agent_elsewhere(&mut self) -> Process {
+        let dir = self.dir.path().join("agent-data-elsewhere").to_string_lossy().into_owned();
+        let archive = self.dir.path().join("busybox.tar").to_string_lossy().into_owned();
+        self.ok(&["image", "import", "--data-dir", &dir, "busybox", &archive]);
+        let mut command = self.agent_command();
+        command.env("EXECUTOR_DATA_DIR", dir);
+        Process::start(command, "agent ")
     }
 
     /// The data directory of all agents: they share the images.
@@ -292,6 +328,13 @@ impl Process {
         wait(SOON, &format!("a line that begins with {start:?}"), || {
             self.said.lock().unwrap().iter().any(|line| line.starts_with(start)).then_some(())
         });
+    }
+
+    /// What an agent says that it is called.
+    pub(crate) fn executor_name(&self) -> String {
+        let lines = self.lines();
+        let line = lines.iter().find_map(|line| line.strip_prefix("agent ")).unwrap();
+        line.split_once(' ').unwrap().0.to_owned()
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -100,6 +100,14 @@ impl Runtime for DockerRuntime {
         Ok(Box::new(sandbox))
     }
 
+    fn instance(&self) -> Option<String> {
+        Some(self.shared.incarnation.id.clone())
+    }
+
+    fn is_left(&self, instance: &str) -> bool {
+        incarnation::exists(&self.shared.options.state_dir, instance)
+    }
+
     async fn reap(&self) -> Result<Reaped, RuntimeError> {
         let Shared { client, options, origin, .. } = &*self.shared;
         reap::reap(client, &options.state_dir, &origin.owner, &origin.incarnation).await

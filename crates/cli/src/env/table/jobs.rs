@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Variable] = &[
     ours(
         "EXECUTOR_JOB_SUPERVISORS",
         Kind::Bool,
-        "false",
+        "true",
         "Run each job under a supervisor, a process of its own that outlives the agent: jobs go on while the agent is killed, restarted or upgraded.",
     ),
     documented(

@@ -19,6 +19,7 @@ mod payloads;
 mod registries;
 mod repeats;
 mod repository;
+mod restarts;
 mod skipping;
 mod storms;
 mod waiting;

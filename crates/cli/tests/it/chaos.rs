@@ -1,0 +1,185 @@
+//! `kill -9` of agents, and now and then of supervisors, at random moments, again and again.
+
+use crate::adoption::is_whole;
+use crate::leftovers::nothing_is_left;
+use crate::support::{Process, System, files_below, wait};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Rounds, unless `EXECUTOR_CHAOS_ROUNDS` says otherwise.
+const ROUNDS: u64 = 50;
+/// How long a job may take whose every try is killed.
+const LIMIT: Duration = Duration::from_mins(3);
+/// The lines of each job's log, and how far apart they are, in microseconds.
+const LINES: u32 = 30;
+const APART: u32 = 30_000;
+/// Jobs that are under way at a time.
+const AT_A_TIME: usize = 4;
+
+/// Random numbers that are the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    fn pause(&mut self, most_ms: u64) {
+        std::thread::sleep(Duration::from_millis(self.below(most_ms)));
+    }
+}
+
+/// Looks all the time how many steps of each job run.
+struct Watch {
+    done: Arc<AtomicBool>,
+    /// The jobs of which two ran at the same time.
+    doubled: Arc<Mutex<Vec<String>>>,
+    thread: JoinHandle<()>,
+}
+
+/// What the step of a job is called on this host.
+fn mark(run: u64, job: u64) -> String {
+    format!("chaos-{run:x}-{job}-")
+}
+
+impl Watch {
+    fn begin(run: u64) -> Self {
+        let (done, doubled) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (until, found) = (Arc::clone(&done), Arc::clone(&doubled));
+        let thread = std::thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                let twice = steps(run).into_iter().filter(|(_, running)| running.len() > 1);
+                found.lock().unwrap().extend(twice.map(|(job, running)| format!("{job}: {running:?}")));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Self { done, doubled, thread }
+    }
+
+    fn end(self) {
+        self.done.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        assert_eq!(
+            *self.doubled.lock().unwrap(),
+            Vec::<String>::new(),
+            "jobs that ran twice at the same time"
+        );
+    }
+}
+
+/// The process namespaces in which the step of a job runs, by job.
+fn steps(run: u64) -> BTreeMap<String, BTreeSet<PathBuf>> {
+    let mut found = BTreeMap::<String, BTreeSet<PathBuf>>::new();
+    let begin = format!("chaos-{run:x}-");
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        // Only the step itself is called so; what it is told by is longer.
+        let name = line.split(|byte| *byte == 0).rfind(|argument| !argument.is_empty()).unwrap_or_default();
+        let name = String::from_utf8_lossy(name);
+        let is_name = name.strip_prefix(&begin).is_some_and(|rest| rest.len() < 30 && rest.ends_with('-'));
+        let lives =
+            std::fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        if is_name
+            && lives
+            && let Ok(namespace) = std::fs::read_link(entry.path().join("ns/pid"))
+        {
+            found.entry(name.into_owned()).or_default().insert(namespace);
+        }
+    }
+    found
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long this goes on is for whoever starts it")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn submit(system: &System, run: u64, job: u64) -> String {
+    let body = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo line-$i; usleep {APART}; done");
+    system.submit(&format!("set +x; exec sh -c '{body}' {}", mark(run, job)))
+}
+
+/// Takes the place of an agent that was killed.
+fn killed(system: &mut System, mut agent: Process, dice: &mut Dice) -> Process {
+    match dice.below(20) {
+        // A supervisor only, if there is one: spares count.
+        0..=2 => {
+            let all = system.supervisors();
+            if let Some(pid) = all.get(dice.below(all.len().max(1) as u64) as usize) {
+                crate::adoption::kill(*pid);
+            }
+            return agent;
+        }
+        // Both.
+        3 => {
+            let all = system.supervisors();
+            agent.kill();
+            if let Some(pid) = all.get(dice.below(all.len().max(1) as u64) as usize) {
+                let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).output();
+            }
+        }
+        // The next one comes late.
+        4..=6 => {
+            agent.kill();
+            dice.pause(1_500);
+        }
+        // It leaves by itself.
+        7..=8 => {
+            agent.signal("USR2");
+            assert!(agent.wait_exit().success());
+        }
+        _ => agent.kill(),
+    }
+    system.agent()
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
+    let test = "nothing_is_lost_and_nothing_runs_twice_whoever_is_killed";
+    let Some(mut system) = System::with(test, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "4")]) else { return };
+    let rounds = number("EXECUTOR_CHAOS_ROUNDS").unwrap_or(ROUNDS);
+    let seed = number("EXECUTOR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | rounds);
+    eprintln!("seed {seed}, {rounds} rounds");
+    let mut dice = Dice(seed);
+    let watch = Watch::begin(seed);
+    let mut agent = system.agent();
+    let (mut under_way, mut ended): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        under_way.push(submit(&system, seed, round));
+        dice.pause(1_000);
+        agent = killed(&mut system, agent, &mut dice);
+        wait(LIMIT, "room for another job", || {
+            let (done, more) = under_way.drain(..).partition(|id| system.show(id)["state"] == "completed");
+            ended.extend::<Vec<String>>(done);
+            under_way = more;
+            (under_way.len() < AT_A_TIME).then_some(())
+        });
+    }
+    for id in &under_way {
+        wait(LIMIT, &format!("job {id} to complete"), || {
+            let job = system.show(id);
+            assert_ne!(job["state"], "failed", "{job}");
+            (job["state"] == "completed").then_some(())
+        });
+    }
+    let mut again = 0;
+    for id in ended.iter().chain(&under_way) {
+        is_whole(&system.ok(&["job", "logs", id]), LINES);
+        again += u64::from(system.show(id)["attempt"] != 1);
+    }
+    watch.end();
+    eprintln!("{rounds} jobs completed, {again} of them not at the first try");
+    agent.stop();
+    nothing_is_left(system.dir.path());
+    let kept = |path: &Path| !path.ends_with("lock") && !path.ends_with("executor-name");
+    let state = Path::new(&system.agent_dir()).join("agent");
+    assert_eq!(files_below(&state, &kept), Vec::<PathBuf>::new());
+}

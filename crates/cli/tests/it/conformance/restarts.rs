@@ -1,0 +1,53 @@
+//! An executor that is killed while a job runs, in front of an instance that knows nothing of leases.
+
+use super::bench::Bench;
+use super::gate::Gate;
+use crate::leftovers::nothing_is_left;
+use crate::support::wait;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use testkit::stock_server::{State, StockJob};
+
+#[test]
+fn an_executor_that_is_started_again_goes_on_with_its_job() {
+    let Some(mut bench) = Bench::new("an_executor_that_is_started_again_goes_on_with_its_job") else {
+        return;
+    };
+    let gate = Gate::new();
+    bench.server.give(StockJob::new("batches", 1).step("a", &["echo begun", &gate.script(), "echo went-on"]));
+    bench.start();
+    gate.reached();
+    let first = bench.heard("dequeue", 1)[0].json()["executorName"].clone();
+    bench.agent().kill();
+    let before = bench.server.named("heartbeat").len();
+    bench.start();
+    // Its name is the same, and so its first word of what runs keeps the job.
+    let beats = bench.heard("heartbeat", before + 2);
+    let told = beats[before..].iter().find(|beat| beat.json()["jobIds"] == json!([1]));
+    let told = told.expect("its first heartbeats name the job").json();
+    assert_eq!(told["executorName"], first);
+    gate.open();
+    let record = bench.completed(1);
+    let step = record.entry("step.docker.a").unwrap();
+    assert!(step.out.contains("stdout: begun\n") && step.out.contains("stdout: went-on\n"), "{step:?}");
+    assert_eq!(bench.server.named("markComplete").len(), 1);
+    bench.end();
+}
+
+/// Such an instance gives a job away after 25 s without a heartbeat.
+#[test]
+fn a_job_that_is_left_alone_ends_before_it_is_given_away() {
+    let Some(mut bench) = Bench::new("a_job_that_is_left_alone_ends_before_it_is_given_away") else { return };
+    let gate = Gate::new();
+    bench.server.give(StockJob::new("batches", 1).step("a", &[&gate.script()]));
+    bench.start();
+    gate.reached();
+    let beats = bench.heard("heartbeat", 2);
+    bench.agent().kill();
+    wait(Duration::from_secs(30), "the end of the step", || (!gate.is_reached()).then_some(()));
+    let since = Instant::now().duration_since(beats.last().unwrap().at);
+    assert!(since < Duration::from_secs(25) && since > Duration::from_secs(15), "{since:?}");
+    nothing_is_left(bench.dir.path());
+    let record = bench.server.record("batches", 1).unwrap();
+    assert_eq!((record.state, record.message), (State::Processing, None), "nothing is said of its end");
+}
