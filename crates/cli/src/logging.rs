@@ -19,7 +19,8 @@ pub(crate) fn start(env: &mut EnvReader<'_>) {
     let filter =
         EnvFilter::new(format!("{directive},hyper=info,hyper_util=info,reqwest=info,h2=info,rustls=info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let builder = builder.with_ansi(false);
+    // Else it would panic where nobody reads our log any more, and supervisors of jobs outlive their reader.
+    let builder = builder.with_ansi(false).log_internal_errors(false);
     match format {
         Format::Json => builder.json().init(),
         Format::Condensed => builder.compact().init(),

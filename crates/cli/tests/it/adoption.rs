@@ -80,9 +80,14 @@ fn jobs_go_on_while_their_agent_is_killed_and_are_the_next_one_s() {
 #[test]
 fn an_agent_that_is_told_to_leave_leaves_its_jobs() {
     let Some(mut system) = system("an_agent_that_is_told_to_leave_leaves_its_jobs") else { return };
-    let mut first = system.agent();
+    // Whoever reads its log leaves as well, and jobs must not notice that either.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = system.agent_command();
+    command.env("SRC_LOG_LEVEL", "info").stderr(writer);
+    let mut first = Process::start(command, "agent ");
     let id = system.submit(COUNT);
     system.wait_for_log(&id, "line-10\n");
+    drop(reader);
     first.signal("USR2");
     first.wait_for_line("leaving: ");
     assert!(first.wait_exit().success());
