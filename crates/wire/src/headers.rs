@@ -9,6 +9,9 @@ pub const ACTOR_UID: &str = "X-Sourcegraph-Actor-UID";
 /// The only value of [`ACTOR_UID`].
 pub const ACTOR_INTERNAL: &str = "internal";
 
+/// Request header of an upload: bytes of the index before compression, as a decimal number. Optional.
+pub const UNCOMPRESSED_SIZE: &str = "X-Uncompressed-Size";
+
 /// What an `Authorization` header holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credentials<'a> {

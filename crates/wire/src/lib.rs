@@ -14,6 +14,7 @@ pub mod job;
 pub mod log;
 pub mod mark;
 pub mod paths;
+pub mod upload;
 
 mod lenient;
 mod zero_time;
@@ -24,6 +25,7 @@ pub use id::{IdText, JobId};
 pub use job::{CliStep, DockerAuthConfig, DockerStep, Job, JobFile, PayloadVersion, RegistryAuth};
 pub use log::{LogEntry, LogEntryUpdate};
 pub use mark::{Mark, MarkWithError};
+pub use upload::{SrcCliVersion, UploadAccepted};
 
 /// The body of every error answer of the executor API: `{"error":"…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

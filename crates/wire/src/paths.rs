@@ -12,6 +12,15 @@ pub const GIT: &str = "/.executors/git";
 pub const FILES: &str = "/.executors/files";
 /// The bucket of workspace files.
 pub const FILES_BUCKET: &str = "batch-changes";
+/// Takes an index that a job made (POST, with the shared secret), as [`crate::upload`] tells; the path
+/// that jobs are given. No control plane of ours serves it yet.
+pub const LSIF_UPLOAD: &str = "/.executors/lsif/upload";
+/// The same by its newer name. A HEAD asks whether indexes in the newer format are taken: 200 and
+/// nothing else. No control plane of ours serves it yet.
+pub const SCIP_UPLOAD: &str = "/.executors/scip/upload";
+/// Tells which `src` goes with the control plane: [`crate::SrcCliVersion`]. Stock ones answer it; no control
+/// plane of ours does yet.
+pub const SRC_CLI_VERSION: &str = "/.api/src-cli/version";
 
 /// The queue names the protocol knows.
 pub const QUEUES: [&str; 2] = ["batches", "codeintel"];

@@ -1,7 +1,7 @@
 //! Paths and headers, as peers know them.
 
 use wire::paths::{self, QueueCall};
-use wire::{additions, headers, heartbeat};
+use wire::{additions, headers, heartbeat, upload};
 
 #[test]
 fn paths_are_what_peers_ask_for() {
@@ -11,6 +11,9 @@ fn paths_are_what_peers_ask_for() {
         (paths::MULTI_HEARTBEAT.to_owned(), "/.executors/queue/heartbeat"),
         (paths::GIT.to_owned(), "/.executors/git"),
         (paths::FILES.to_owned(), "/.executors/files"),
+        (paths::LSIF_UPLOAD.to_owned(), "/.executors/lsif/upload"),
+        (paths::SCIP_UPLOAD.to_owned(), "/.executors/scip/upload"),
+        (paths::SRC_CLI_VERSION.to_owned(), "/.api/src-cli/version"),
         (QueueCall::Dequeue.path("batches"), "/.executors/queue/batches/dequeue"),
         (QueueCall::Heartbeat.path("batches"), "/.executors/queue/batches/heartbeat"),
         (QueueCall::AddLogEntry.path("codeintel"), "/.executors/queue/codeintel/addExecutionLogEntry"),
@@ -32,6 +35,9 @@ fn headers_and_constants_are_what_peers_send() {
         (headers::EXECUTOR_NAME, "X-Sourcegraph-Executor-Name"),
         (headers::ACTOR_UID, "X-Sourcegraph-Actor-UID"),
         (headers::ACTOR_INTERNAL, "internal"),
+        (headers::UNCOMPRESSED_SIZE, "X-Uncompressed-Size"),
+        (upload::LSIF, "application/x-ndjson+lsif"),
+        (upload::SCIP, "application/x-protobuf+scip"),
         (&*headers::Credentials::Shared("s").to_header(), "token-executor s"),
         (&*headers::Credentials::Job("s").to_header(), "Bearer s"),
         (heartbeat::VERSION, "V2"),

@@ -249,6 +249,13 @@ fn log_entries() {
 }
 
 #[test]
+fn a_time_with_a_zone_is_the_moment_that_it_names() {
+    reads("log_entry_with_zone_from_peer.json", &entry());
+    let update = LogEntryUpdate { entry_id: 3, entry: entry() };
+    reads("log_entry_update_with_zone_from_peer.json", &update);
+}
+
+#[test]
 fn marks() {
     round_trip("mark_complete.json", &Mark { executor_name: text("host-uuid"), job_id: JobId(42) });
     let plain = MarkWithError {
@@ -293,4 +300,15 @@ fn appends() {
 #[test]
 fn errors() {
     round_trip("error.json", &ErrorBody { error: text("unknown job") });
+}
+
+#[test]
+fn uploads_of_indexes() {
+    round_trip("upload_accepted.json", &UploadAccepted { id: text("42") });
+    assert!(serde_json::from_str::<UploadAccepted>(r#"{"id":42}"#).is_err(), "peers send a string");
+}
+
+#[test]
+fn the_version_of_src() {
+    round_trip("src_cli_version.json", &SrcCliVersion { version: text("5.6.0") });
 }
