@@ -94,7 +94,7 @@ fn units_are_printed_as_they_are_shipped_and_systemd_takes_them() {
         let unit = printed(name);
         assert_eq!(unit, std::fs::read_to_string(shipped.join(format!("{name}.service"))).unwrap());
         // The program is not installed here, nor is there a configuration.
-        let unit = unit.replace("/usr/local/bin/executor", env!("CARGO_BIN_EXE_executor"));
+        let unit = unit.replace("/usr/local/bin/executor", "/bin/true");
         std::fs::write(dir.path().join(format!("{name}.service")), unit).unwrap();
     }
     let units = ["executor.service", "executor-server.service"].map(|name| dir.path().join(name));
