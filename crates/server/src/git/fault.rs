@@ -44,6 +44,12 @@ pub(crate) enum GitFault {
         /// What it has.
         address: IpAddr,
     },
+    /// The source names a branch that it does not give.
+    #[error("its HEAD names {branch}, and it gives no such branch")]
+    HeadWithheld {
+        /// The branch, `refs/heads/main` for instance.
+        branch: String,
+    },
     /// The repository's source can't be read now.
     #[error("the source {source_shown} of repository {repository:?} can't be fetched: {cause}")]
     Unreachable {

@@ -18,6 +18,9 @@ use tokio::process::Command;
 /// from a user's configuration, so this file stands in for it.
 const TRUST_FILE: &str = "trust.gitconfig";
 const CREDENTIALS_FILE: &str = "credentials";
+/// Takes over where the history of a shallow source ends. Without it git leaves out what leads there,
+/// and says nothing.
+const UPDATE_SHALLOW: &str = "--update-shallow";
 /// The protocol's name for what HEAD points at.
 const SYMREF_PREFIX: &str = "ref: ";
 
@@ -50,10 +53,21 @@ impl<'a> Mirror<'a> {
     /// Takes over every ref of the source, which is the one it was made for, and what its HEAD points at.
     pub(super) async fn update(&self, source: &str) -> Result<(), GitFault> {
         let way = Way::to(source).await?;
-        let fetch = ["fetch", "--quiet", "--prune", "--force", "--no-write-fetch-head"];
+        self.fetch_refs(&way).await?;
+        match self.follow_head(&way).await {
+            // The source may have gone on to a new branch in between.
+            Err(GitFault::HeadWithheld { .. }) => {
+                self.fetch_refs(&way).await?;
+                self.follow_head(&way).await
+            }
+            followed => followed,
+        }
+    }
+
+    async fn fetch_refs(&self, way: &Way) -> Result<(), GitFault> {
+        let fetch = ["fetch", "--quiet", "--prune", "--force", "--no-write-fetch-head", UPDATE_SHALLOW];
         let origin = ["--no-recurse-submodules", "--no-auto-maintenance", "--", "origin"];
-        self.ask_source(&way, [&fetch[..], &origin].concat()).await?;
-        self.follow_head(&way).await
+        self.ask_source(way, [&fetch[..], &origin].concat()).await.map(drop)
     }
 
     /// Runs a command that speaks to the source.
@@ -80,13 +94,16 @@ impl<'a> Mirror<'a> {
     async fn point_head_at(&self, branch: &str) -> Result<(), GitFault> {
         let mut point = self.git();
         point.args(["symbolic-ref", "HEAD", branch]);
-        run(point, self.limits.git_lookup).await.map(drop)
+        run(point, self.limits.git_lookup).await?;
+        // Git tells of no ref that it could have fetched and did not.
+        let here = self.commit("HEAD").await?.is_some();
+        if here { Ok(()) } else { Err(GitFault::HeadWithheld { branch: branch.to_owned() }) }
     }
 
     /// No ref may lead to this commit, so it is fetched by its id.
     async fn detach_head_at(&self, way: &Way, commit: &str) -> Result<(), GitFault> {
         let fetch = ["fetch", "--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap="];
-        self.ask_source(way, [&fetch[..], &["--", "origin", commit]].concat()).await?;
+        self.ask_source(way, [&fetch[..], &[UPDATE_SHALLOW, "--", "origin", commit]].concat()).await?;
         let mut detach = self.git();
         detach.args(["update-ref", "--no-deref", "HEAD", commit]);
         run(detach, self.limits.git_lookup).await.map(drop)

@@ -117,6 +117,7 @@ impl From<GitFault> for Refusal {
             GitFault::Io(_)
             | GitFault::Refused { .. }
             | GitFault::TooSlow { .. }
+            | GitFault::HeadWithheld { .. }
             | GitFault::Forbidden { .. } => Self::internal(&fault),
         }
     }

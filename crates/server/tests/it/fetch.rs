@@ -1,6 +1,6 @@
 //! Fetching with the real git, as executors do.
 
-use crate::harness::{EXECUTOR, Harness, job, told};
+use crate::harness::{Harness, job, told};
 use crate::source::{SourceRepo, git};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -29,13 +29,7 @@ impl Setup {
 
     /// Runs git with the headers that executors send. Off the runtime's thread, which serves it.
     async fn git(&self, dir: &TempDir, args: &[&str]) -> Result<String, String> {
-        let headers = [
-            format!("Authorization: Bearer {}", self.job.token),
-            format!("X-Sourcegraph-Job-ID: {}", self.job.id),
-            format!("X-Sourcegraph-Executor-Name: {EXECUTOR}"),
-        ];
-        let headers = headers.map(|header| format!("http.extraHeader={header}"));
-        let mut all: Vec<String> = headers.iter().flat_map(|h| ["-c".to_owned(), h.clone()]).collect();
+        let mut all = Harness::git_headers(&self.job);
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         let dir = dir.path().to_owned();
         let run = move || git(&dir, &all.iter().map(String::as_str).collect::<Vec<_>>());

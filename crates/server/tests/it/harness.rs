@@ -84,6 +84,16 @@ impl Harness {
             .header(EXECUTOR_NAME, EXECUTOR)
     }
 
+    /// What git is told so that it sends the headers that executors send.
+    pub(crate) fn git_headers(job: &Job) -> Vec<String> {
+        let headers = [
+            format!("Authorization: Bearer {}", job.token),
+            format!("X-Sourcegraph-Job-ID: {}", job.id),
+            format!("X-Sourcegraph-Executor-Name: {EXECUTOR}"),
+        ];
+        headers.iter().flat_map(|header| ["-c".to_owned(), format!("http.extraHeader={header}")]).collect()
+    }
+
     /// A request of the public API, with its token.
     pub(crate) fn api(&self, method: Method, path: &str) -> RequestBuilder {
         let token = self.server.api_token().expose_secret();

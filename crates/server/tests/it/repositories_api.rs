@@ -169,3 +169,68 @@ async fn leftovers_of_a_crash_are_cleared_away() {
     let harness = Harness::start_in(dir, |_| {}).await;
     assert_eq!(left_in_mirrors(&harness), ["1.git"]);
 }
+
+/// A source with the latest commit alone, as many a checkout is.
+fn shallow_clone(source: &SourceRepo) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", source.path().display());
+    crate::source::git(dir.path(), &["clone", "--quiet", "--depth=1", &url, "."]).unwrap();
+    dir
+}
+
+#[tokio::test]
+async fn a_shallow_source_is_mirrored_as_far_as_it_goes() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    let first = source.git(&["rev-parse", "HEAD"]);
+    let second = source.commit("second", "2");
+    let shallow = shallow_clone(&source);
+    let git = |args: &[&str]| crate::source::git(shallow.path(), args).unwrap();
+    harness.add_repository("demo", shallow.path()).await;
+    assert_eq!(commit_of(&harness, None).await, second);
+    let spec = JobSpec { repo: Some("demo".to_owned()), rev: Some(first), ..job() };
+    let (status, code, _) = problem(harness.api(Method::POST, "/jobs").json(&spec)).await;
+    assert_eq!((status, code.as_str()), (422, "unknown_revision"), "it is not there");
+
+    let fetched = harness.dequeue("batches").await.unwrap();
+    assert_eq!(fetched.commit, second);
+    let headers = Harness::git_headers(&fetched);
+    let url = harness.url("/.executors/git/demo");
+    let fetch = move || {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |args: &[&str]| {
+            let args: Vec<&str> = headers.iter().map(String::as_str).chain(args.iter().copied()).collect();
+            crate::source::git(dir.path(), &args).unwrap()
+        };
+        run(&["init", "--quiet", "."]);
+        run(&["fetch", "--quiet", "--depth=1", &url, &second]);
+        run(&["cat-file", "-p", "FETCH_HEAD:second"])
+    };
+    assert_eq!(tokio::task::spawn_blocking(fetch).await.unwrap(), "2");
+
+    // What it takes over later, and a commit that no branch leads to.
+    source.commit("third", "3");
+    let fourth = source.commit("fourth", "4");
+    git(&["fetch", "--quiet", "--depth=1"]);
+    git(&["reset", "--quiet", "--hard", "origin/main"]);
+    assert_eq!(commit_of(&harness, None).await, fourth);
+    git(&["checkout", "--quiet", "--detach"]);
+    git(&["branch", "--quiet", "-D", "main"]);
+    let fifth = source.commit("fifth", "5");
+    git(&["fetch", "--quiet", "--depth=1", "origin", "main"]);
+    git(&["checkout", "--quiet", "FETCH_HEAD"]);
+    git(&["update-ref", "-d", "refs/remotes/origin/main"]);
+    assert_eq!(commit_of(&harness, None).await, fifth);
+}
+
+#[tokio::test]
+async fn a_source_that_withholds_what_its_head_names_is_refused() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    source.git(&["branch", "other"]);
+    source.git(&["config", "transfer.hideRefs", "refs/heads/main"]);
+    let (status, code, detail) = problem(add(&harness, "demo", source.path().to_str().unwrap())).await;
+    assert_eq!((status, code.as_str()), (422, "source_unreachable"), "{detail}");
+    assert!(detail.contains("refs/heads/main"), "{detail}");
+    assert_eq!(left_in_mirrors(&harness), [""; 0]);
+}
