@@ -1,9 +1,13 @@
 //! The seam through which time comes in.
 
 use jiff::Timestamp;
+use std::time::Duration;
 
-/// Tells the time. The only implementations are the system's clock and the test's.
+/// Tells the time. The only implementations are the system's clock and the tests'.
 pub trait Clock: Send + Sync {
     /// Now, in UTC.
     fn now(&self) -> Timestamp;
+
+    /// Now, and what a clock that nobody sets shows at the same moment: the time since some other one.
+    fn with_monotonic(&self) -> (Timestamp, Duration);
 }

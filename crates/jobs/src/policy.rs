@@ -23,11 +23,11 @@ impl Default for LeasePolicy {
 impl LeasePolicy {
     /// The latest heartbeat that makes a job stalled at `now`, or `None` while nobody may be judged:
     /// a control plane that was itself away missed heartbeats through its own fault, so it waits one
-    /// whole lease after its start.
-    pub fn stalled_before(&self, now: Timestamp, server_started: Timestamp) -> Option<Timestamp> {
+    /// whole lease from when it was there again.
+    pub fn stalled_before(&self, now: Timestamp, attentive_since: Timestamp) -> Option<Timestamp> {
         let lease = SignedDuration::try_from(self.stalled_after).ok()?;
         let cutoff = now.checked_sub(lease).ok()?;
-        (cutoff >= server_started).then_some(cutoff)
+        (cutoff >= attentive_since).then_some(cutoff)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every request handler shares.
 
+use crate::attention::Unheard;
 use crate::config::Limits;
 use crate::fairness::Fairness;
 use crate::files::Files;
@@ -29,6 +30,7 @@ pub(crate) struct Parts {
     pub(crate) files: Files,
     pub(crate) fairness: Fairness,
     pub(crate) secret_jobs: SecretJobs,
+    pub(crate) unheard: Unheard,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     /// How long a job stays its executor's, as that one is told.

@@ -2,6 +2,7 @@
 //! needs any more, and emptying the write-ahead log, which may hold the secrets of jobs that ended.
 
 use crate::app::App;
+use crate::attention::{Attention, Look};
 use jiff::SignedDuration;
 use jobs::{JobId, LeasePolicy};
 use std::collections::BTreeSet;
@@ -27,15 +28,20 @@ const MAX_NOTED: usize = 100_000;
 
 /// Looks for stalled jobs every `scan_interval` until the server stops.
 pub(crate) async fn take_back_stalled(app: App, lease: LeasePolicy) {
-    let started = app.clock.now();
+    let mut attention = Attention::from(app.clock.with_monotonic());
     let mut ticks = interval(lease.scan_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let planned = tokio::select! {
             () = app.stop.cancelled() => return,
-            _ = ticks.tick() => {}
+            planned = ticks.tick() => planned,
+        };
+        let clocks @ (now, _) = app.clock.with_monotonic();
+        let look = Look { clocks, late: planned.elapsed(), unheard: app.unheard.take() };
+        if let Some(why) = attention.look(look) {
+            tracing::warn!(why, "no executor counts as silent for a whole lease from now on");
         }
-        if let Some(cutoff) = lease.stalled_before(app.clock.now(), started) {
+        if let Some(cutoff) = lease.stalled_before(now, attention.since()) {
             take_back(&app, cutoff).await;
         }
     }

@@ -10,6 +10,7 @@
 pub mod api;
 
 mod app;
+mod attention;
 mod auth;
 mod body;
 mod config;

@@ -1,6 +1,7 @@
 //! Starting the server and waiting for its end.
 
 use crate::app::{App, Parts};
+use crate::attention::Unheard;
 use crate::auth::secret;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
@@ -107,6 +108,7 @@ async fn open(
         site: SiteConfig::open(&site_path)?,
         fairness: Fairness::default(),
         secret_jobs: SecretJobs::default(),
+        unheard: Unheard::default(),
         clock: Arc::clone(&config.clock),
         version: config.version.clone(),
         api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,

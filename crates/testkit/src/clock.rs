@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// A clock under the test's control.
 #[derive(Debug)]
@@ -23,5 +24,10 @@ impl MockClock {
 impl jobs::Clock for MockClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().expect("no test panicked with the clock in hand")
+    }
+
+    fn with_monotonic(&self) -> (Timestamp, Duration) {
+        let now = self.now();
+        (now, now.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs())
     }
 }

@@ -103,11 +103,10 @@ async fn renew(
     operation: &str,
 ) -> Result<Response, Failure> {
     let asked: Vec<JobId> = ids.keys().copied().collect();
-    let answer = app
-        .store
-        .heartbeat(&heartbeat.executor_name, &asked)
-        .await
-        .map_err(|fault| Failure::store(operation, &fault))?;
+    let answer = app.store.heartbeat(&heartbeat.executor_name, &asked).await.map_err(|fault| {
+        app.unheard.note();
+        Failure::store(operation, &fault)
+    })?;
     let named = |found: Vec<JobId>| found.iter().filter_map(|id| ids.get(id).cloned()).collect();
     let answer = HeartbeatResponse { known_ids: named(answer.known), cancel_ids: named(answer.cancel) };
     let told = [(CAPABILITIES, LOG_APPEND.to_owned()), (LEASE_TERM, lease_term(app.lease_term))];

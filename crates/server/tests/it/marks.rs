@@ -1,10 +1,12 @@
 //! How jobs end.
 
 use crate::harness::{EXECUTOR, Harness, told};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use jobs::Clock;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use testkit::MockClock;
 
 async fn state(harness: &Harness, id: impl std::fmt::Display) -> (String, Value) {
@@ -94,4 +96,54 @@ async fn a_silent_executor_loses_the_job_and_its_token() {
     assert_eq!(view["reason"], "executor_lost");
     assert_eq!(view["message"], "job processor died while handling this message too many times");
     assert_eq!(view["executor"], EXECUTOR);
+}
+
+/// A clock that moves only when somebody sets it. Counts the looks at both of its hands, which only the
+/// search for silent executors takes.
+struct SetClock {
+    now: MockClock,
+    looks: AtomicUsize,
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        self.now.now()
+    }
+
+    fn with_monotonic(&self) -> (Timestamp, Duration) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        (self.now(), Duration::ZERO)
+    }
+}
+
+impl SetClock {
+    /// Sets the clock forward, and waits until somebody looked and did what he had to do about it.
+    async fn set_forward(&self, seconds: i64) {
+        self.now.advance(SignedDuration::from_secs(seconds));
+        let (before, begun) = (self.looks.load(Ordering::Relaxed), Instant::now());
+        // One look may have been under way; what follows the next is done when there is another.
+        while self.looks.load(Ordering::Relaxed) < before + 3 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "nobody looks");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_makes_nobody_silent() {
+    let clock = Arc::new(SetClock { now: MockClock::at(1_700_000_000), looks: AtomicUsize::new(0) });
+    let harness = Harness::start_with(|config| {
+        config.clock = clock.clone();
+        config.lease.scan_interval = Duration::from_millis(5);
+    })
+    .await;
+    let job = harness.running_job().await;
+    clock.set_forward(3_600).await;
+    assert_eq!(state(&harness, job.id).await.0, "processing", "its executor had no time to be heard");
+    for _ in 0..6 {
+        clock.set_forward(4).await;
+        assert_eq!(state(&harness, job.id).await.0, "processing", "a whole lease has not passed");
+    }
+    clock.set_forward(4).await;
+    assert_eq!(state(&harness, job.id).await.0, "queued", "it was silent for a whole lease");
 }
