@@ -83,7 +83,7 @@ async fn run_to_its_end(around: Surroundings, assigned: Assigned) -> bool {
 
     let Some((reason, mut last)) = final_call(&result, &stop, config.max_runtime) else {
         timeline.ledger().dropped();
-        warn!(job = %job.id, "the job was dropped without a final call: the control plane gave it to somebody else");
+        warn!(job = %job.id, "the job was dropped without a final call: it is not ours any more");
         return false;
     };
     if let Final::Errored { message, .. } | Final::Failed { message, .. } = &mut last {
