@@ -14,6 +14,7 @@ fn events() -> impl Strategy<Value = Event> {
         3 => executor.prop_map(|executor| Event::Claim { executor }),
         2 => lease.clone().prop_map(Event::Complete),
         2 => (lease.clone(), Just(code.clone())).prop_map(|(lease, reason)| Event::Error(lease, reason)),
+        1 => lease.clone().prop_map(|lease| Event::Error(lease, EndReason::ExecutorLost)),
         1 => (lease.clone(), Just(code)).prop_map(|(lease, reason)| Event::Fail(lease, reason)),
         1 => lease.prop_map(Event::Release),
         2 => (0..8_u32).prop_map(|epoch| Event::Stall { epoch }),
