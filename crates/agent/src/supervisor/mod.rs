@@ -80,6 +80,8 @@ impl Ready {
         config: AgentConfig,
         runtime: Arc<dyn Runtime>,
     ) -> Result<(), AgentError> {
+        // All that takes time and needs no job.
+        let api = Api::new(Arc::new(config)).map_err(AgentError::Client)?;
         let warming = Arc::clone(&runtime);
         let warm = tokio::spawn(async move { warming.warm().await });
         let heard = self.agent.next::<Order>(JOB_LINE).await;
@@ -92,12 +94,12 @@ impl Ready {
             }
             Err(fault) => return Err(AgentError::io("hear of a job")(fault)),
         };
-        Box::pin(self.run(config, runtime, assignment)).await
+        Box::pin(self.run(api, runtime, assignment)).await
     }
 
     async fn run(
         self,
-        config: AgentConfig,
+        api: Api,
         runtime: Arc<dyn Runtime>,
         assignment: Assignment,
     ) -> Result<(), AgentError> {
@@ -107,7 +109,7 @@ impl Ready {
             job: job.id,
             named_queue: job.queue.clone(),
             queue: queue.clone(),
-            executor: config.name.clone(),
+            executor: api.config().name.clone(),
             incarnation,
             pid: std::process::id(),
             instance: runtime.instance(),
@@ -117,7 +119,6 @@ impl Ready {
             // An agent that was killed just now may have a successor that has seen the record.
             warn!(job = %job.id, "the agent went away while it handed over a job");
         }
-        let api = Api::new(Arc::new(config)).map_err(AgentError::Client)?;
         api.assume_append(append);
         let hurry = CancellationToken::new();
         let around = Surroundings { api, runtime, hurry: hurry.clone() };
