@@ -1,10 +1,11 @@
 //! Memory and processor time of agent and server while many jobs print a lot at the same time.
 
+use super::processes::{self, Memory};
 use super::{Bench, System};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Jobs at the same time.
@@ -25,9 +26,10 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     let system = System::start(bench, &env, None)?;
     system.job(json!({ "steps": [{ "image": "", "run": "true" }] }))?;
     let binary = std::fs::canonicalize(&bench.binary)?;
-    let mut most = Usage::default();
-    most.look(&binary, &system)?;
-    let idle = most.agent;
+    let (mut agent, mut server) = (Most::of(system.agent.pid()), Most::of(system.server.pid()));
+    agent.look(&binary)?;
+    let idle = agent.all;
+    let mut at_once = 0;
 
     let piece = BYTES / PIECES;
     let line = "a line of a log, about eighty bytes long, with nothing secret in it, really.";
@@ -37,10 +39,11 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     let begun = Instant::now();
     let ids = (0..JOBS).map(|_| system.submit(&spec)).collect::<Result<Vec<_>>>()?;
     loop {
-        most.look(&binary, &system)?;
+        agent.look(&binary)?;
+        server.look(&binary)?;
         let open = |state: &str| count(&system, state);
         let running = open("processing")?;
-        most.running = most.running.max(running);
+        at_once = at_once.max(running);
         if running == 0 && open("queued")? == 0 {
             break;
         }
@@ -55,95 +58,77 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
         ids.iter().map(|id| Ok(system.log(*id, "step.docker.0")?.len())).sum::<Result<_>>()?;
     system.stop()?;
 
-    let agent = most.agent;
     println!(
-        "  {complete} jobs completed in {took:.1} s, at most {} at once; {:.0} MB of text stored",
-        most.running,
+        "  {complete} jobs completed in {took:.1} s, at most {at_once} at once; {:.0} MB of text stored",
         stored as f64 / 1e6
     );
-    println!("  agent, idle:  {idle}");
-    println!("  agent, most:  {agent}   (published for GitLab Runner: {PUBLISHED_MB} MB)");
-    println!("  server, most: {}", most.server);
-    println!("  {:.2}× the published figure by proportional set size\n", agent.pss / PUBLISHED_MB);
+    println!("  agent and its helpers, idle  {idle}");
+    println!(
+        "  agent and its helpers, most  {}   (published for GitLab Runner: {PUBLISHED_MB} MB)",
+        agent.all
+    );
+    for (kind, taken) in &agent.kinds {
+        println!("    {kind:<27}{taken}");
+    }
+    println!("  server, most                 {}", server.all);
+    println!("  {:.2}× the published figure by proportional set size\n", agent.all.memory.pss / PUBLISHED_MB);
     Ok(())
 }
 
-/// MB of memory, and seconds of processor time, of some processes.
+/// What some processes took, and the seconds of processor time that it took them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Memory {
-    pss: f64,
-    anonymous: f64,
-    processes: usize,
+struct Taken {
+    memory: Memory,
     cpu: f64,
 }
 
-impl std::fmt::Display for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { pss, anonymous, processes, cpu } = self;
-        write!(
-            f,
-            "{pss:.1} MB PSS, {anonymous:.1} MB RssAnon, {processes} processes, {cpu:.1} s of processor time"
-        )
+impl Taken {
+    /// The most of each; processor time only grows.
+    fn grow(&mut self, memory: Memory, cpu: f64) {
+        self.memory.pss = self.memory.pss.max(memory.pss);
+        self.memory.anonymous = self.memory.anonymous.max(memory.anonymous);
+        self.memory.processes = self.memory.processes.max(memory.processes);
+        self.cpu = cpu;
     }
 }
 
-/// The most that was seen.
-#[derive(Debug, Default)]
-struct Usage {
-    agent: Memory,
-    server: Memory,
-    running: usize,
-    /// Processor time of each process when it was last seen, in clock ticks: helpers come and go.
-    ticks: BTreeMap<u32, (bool, u64)>,
+impl std::fmt::Display for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {:.1} s of processor time", self.memory, self.cpu)
+    }
 }
 
-impl Usage {
-    /// Looks at every process of the program: the server, and the agent with all of its helpers.
-    fn look(&mut self, binary: &Path, system: &System) -> Result<()> {
-        let (mut agent, mut server) = (Memory::default(), Memory::default());
-        for entry in std::fs::read_dir("/proc")?.flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-            // Whatever can't be read is gone by now.
-            let Some(seen) = read(&entry.path(), binary) else { continue };
-            let is_server = pid == system.server.pid();
-            let sum = if is_server { &mut server } else { &mut agent };
-            sum.pss += seen.0;
-            sum.anonymous += seen.1;
-            sum.processes += 1;
-            self.ticks.insert(pid, (is_server, seen.2));
+/// The most that was seen of the processes of one program that was started.
+#[derive(Debug)]
+struct Most {
+    root: u32,
+    all: Taken,
+    kinds: BTreeMap<String, Taken>,
+    /// Processor time of each process when it was last seen, in clock ticks: helpers come and go.
+    ticks: BTreeMap<u32, (String, u64)>,
+}
+
+impl Most {
+    fn of(root: u32) -> Self {
+        Self { root, all: Taken::default(), kinds: BTreeMap::new(), ticks: BTreeMap::new() }
+    }
+
+    fn look(&mut self, binary: &Path) -> Result<()> {
+        let found = processes::of(self.root, binary)?;
+        for process in &found {
+            self.ticks.insert(process.pid, (process.kind.clone(), process.ticks));
         }
-        let cpu = |of_server: bool| {
-            let ticks = self.ticks.values().filter(|(is_server, _)| *is_server == of_server);
-            // A hundred a second on every Linux that we know.
-            ticks.map(|(_, ticks)| *ticks as f64).sum::<f64>() / 100.0
-        };
-        (agent.cpu, server.cpu) = (cpu(false), cpu(true));
-        for (most, now) in [(&mut self.agent, agent), (&mut self.server, server)] {
-            most.pss = most.pss.max(now.pss);
-            most.anonymous = most.anonymous.max(now.anonymous);
-            most.processes = most.processes.max(now.processes);
-            most.cpu = now.cpu;
+        // A hundred a second on every Linux that we know.
+        let seconds = |ticks: u64| ticks as f64 / 100.0;
+        for (kind, memory) in processes::by_kind(&found) {
+            let of_kind = self.ticks.values().filter(|(other, _)| *other == kind);
+            let cpu = seconds(of_kind.map(|(_, ticks)| ticks).sum());
+            self.kinds.entry(kind).or_default().grow(memory, cpu);
         }
+        let memory = found.iter().map(|process| process.memory).sum();
+        self.all.grow(memory, seconds(self.ticks.values().map(|(_, ticks)| ticks).sum()));
         Ok(())
     }
-}
-
-/// Memory in MB, proportional and private, and ticks of one process, if it is of this program.
-fn read(process: &Path, binary: &Path) -> Option<(f64, f64, u64)> {
-    let exe: PathBuf = std::fs::read_link(process.join("exe")).ok()?;
-    if exe != binary {
-        return None;
-    }
-    let field = |file: &str, name: &str| -> Option<f64> {
-        let text = std::fs::read_to_string(process.join(file)).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().trim_end_matches(" kB").parse().ok()
-    };
-    let stat = std::fs::read_to_string(process.join("stat")).ok()?;
-    let after: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = after.get(11)?.parse::<u64>().ok()? + after.get(12)?.parse::<u64>().ok()?;
-    let mb = |kib: f64| kib * 1024.0 / 1e6;
-    Some((mb(field("smaps_rollup", "Pss:")?), mb(field("status", "RssAnon:")?), ticks))
 }
 
 fn count(system: &System, state: &str) -> Result<usize> {

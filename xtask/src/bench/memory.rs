@@ -1,66 +1,107 @@
-//! Memory of server and agent, idle and at work.
+//! Memory of server and agent, idle and at work. All processes of the agent's count: a job has a supervisor
+//! of its own, with a guardian and a launcher.
 
+use super::processes::{self, Memory};
 use super::stats::Samples;
 use super::{Bench, System};
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Jobs at the same time.
 const JOBS: usize = 20;
+/// How long it may take until the steps of all of them run.
+const LIMIT: Duration = Duration::from_mins(1);
+/// Before the idle look, so that what is made ahead has been made, and the first job's processes are gone.
+const IDLE: Duration = Duration::from_secs(2);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
-    println!("memory (proportional set size)");
-    let system = System::start(bench, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "20")], None)?;
+    println!("memory (all processes of the program, medians of {} looks)", bench.runs);
+    let jobs = JOBS.to_string();
+    let system = System::start(bench, &[("EXECUTOR_MAXIMUM_NUM_JOBS", &jobs)], None)?;
     system.job(json!({ "steps": [{ "image": "", "run": "true" }] }))?;
-    let idle = sample(bench, &system)?;
+    std::thread::sleep(IDLE);
+    let binary = std::fs::canonicalize(&bench.binary)?;
+    let idle = Look::take(bench, &system, &binary)?;
 
-    let spec = json!({ "steps": [{ "image": "debian:bench", "run": "sleep 20" }] });
+    let spec = json!({ "steps": [{ "image": "debian:bench", "run": "echo begun; sleep 300" }] });
     let ids = (0..JOBS).map(|_| system.submit(&spec)).collect::<Result<Vec<_>>>()?;
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while running(&system)? < JOBS && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(100));
+    let deadline = Instant::now() + LIMIT;
+    let runs = |id: &i64| system.log(*id, "step.docker.0").is_ok_and(|text| text.contains("stdout: begun"));
+    while !ids.iter().all(runs) {
+        if Instant::now() > deadline {
+            bail!("{JOBS} jobs do not run at the same time after {LIMIT:?}");
+        }
+        std::thread::sleep(PAUSE);
     }
-    let busy = sample(bench, &system)?;
-    let count = running(&system)?;
+    let busy = Look::take(bench, &system, &binary)?;
     for id in ids {
         system.api.post(&format!("/api/v1/jobs/{id}/cancel"), &json!(null))?;
     }
     system.stop()?;
 
-    let mib = |kib: f64| kib / 1024.0;
-    println!("  server: {:.1} MiB idle, {:.1} MiB with {count} jobs", mib(idle.0), mib(busy.0));
-    println!("  agent:  {:.1} MiB idle, {:.1} MiB with {count} jobs", mib(idle.1), mib(busy.1));
-    if count > 0 {
-        let per_job = |idle: f64, busy: f64| mib(busy - idle) / count as f64;
-        println!(
-            "  per job: server {:.2} MiB, agent {:.2} MiB\n",
-            per_job(idle.0, busy.0),
-            per_job(idle.1, busy.1)
-        );
-    }
+    idle.print("idle");
+    busy.print(&format!("{JOBS} jobs"));
+    let (idle, busy) = (idle.agent(), busy.agent());
+    println!(
+        "  per job: {:.2} MB PSS, {:.2} MB RssAnon\n",
+        (busy.pss - idle.pss) / JOBS as f64,
+        (busy.anonymous - idle.anonymous) / JOBS as f64
+    );
     Ok(())
 }
 
-/// Medians of server and agent, in KiB.
-fn sample(bench: &Bench, system: &System) -> Result<(f64, f64)> {
-    let (mut server, mut agent) = (Samples::default(), Samples::default());
-    for _ in 0..bench.runs {
-        server.push(pss(system.server.pid())?);
-        agent.push(pss(system.agent.pid())?);
-        std::thread::sleep(Duration::from_millis(50));
+/// Medians of each kind of process.
+struct Look {
+    server: Memory,
+    agent: BTreeMap<String, Memory>,
+}
+
+impl Look {
+    fn take(bench: &Bench, system: &System, binary: &Path) -> Result<Self> {
+        let (mut server, mut agent) = (Vec::new(), BTreeMap::<String, Vec<Memory>>::new());
+        for _ in 0..bench.runs {
+            let found = processes::of(system.server.pid(), binary)?;
+            server.push(found.iter().map(|process| process.memory).sum());
+            for (kind, memory) in processes::by_kind(&processes::of(system.agent.pid(), binary)?) {
+                agent.entry(kind).or_default().push(memory);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        let agent = agent.into_iter().map(|(kind, looks)| (kind, median(&looks))).collect();
+        Ok(Self { server: median(&server), agent })
     }
-    Ok((server.median(), agent.median()))
+
+    /// The agent with all that it started.
+    fn agent(&self) -> Memory {
+        self.agent.values().copied().sum()
+    }
+
+    fn print(&self, when: &str) {
+        let row = |name: &str, memory: &Memory| println!("  {:<32}{memory}", format!("{name}, {when}"));
+        row("server", &self.server);
+        row("agent and its helpers", &self.agent());
+        for (kind, memory) in &self.agent {
+            row(&format!("  {kind}"), memory);
+        }
+    }
 }
 
-fn running(system: &System) -> Result<usize> {
-    let page = system.api.get("/api/v1/jobs?state=processing&limit=100")?;
-    Ok(page["items"].as_array().map_or(0, Vec::len))
-}
-
-/// KiB that a process uses, its share of what it shares included.
-fn pss(pid: u32) -> Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+fn median(looks: &[Memory]) -> Memory {
+    let of = |field: fn(&Memory) -> f64| {
+        let mut samples = Samples::default();
+        for memory in looks {
+            samples.push(field(memory));
+        }
+        samples.median()
+    };
+    Memory {
+        pss: of(|memory| memory.pss),
+        anonymous: of(|memory| memory.anonymous),
+        processes: of(|memory| memory.processes as f64).round() as usize,
+    }
 }

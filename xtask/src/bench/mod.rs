@@ -2,9 +2,11 @@
 
 mod clone;
 mod containers;
+mod disk;
 mod load;
 mod logs;
 mod memory;
+mod processes;
 mod start;
 mod stats;
 mod timeline;
@@ -27,7 +29,7 @@ pub(crate) enum Measurement {
     Clone,
     /// Log throughput with redaction
     Logs,
-    /// Memory of server and agent
+    /// Memory of server and agent, all of their processes, idle and with twenty jobs
     Memory,
     /// A hundred jobs at once that print a lot: memory and processor time of agent and server
     Load,
