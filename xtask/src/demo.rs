@@ -4,9 +4,9 @@ use crate::command::run as run_command;
 use crate::leftovers::Snapshot;
 use crate::system::{Place, Running};
 use crate::{parts, product, rootfs};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Three steps on a repository: look at it, change it, show the change.
 const JOB: &str = r#"repo: demo
@@ -29,8 +29,13 @@ steps:
       git diff
 "#;
 
-pub(crate) fn run_once(binary: PathBuf, repo: &str) -> Result<()> {
+/// How long all of a demo may take once the program is built, from nothing until all of it is removed.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs the job on `repo`; tells how long all of it took.
+pub(crate) fn run_once(binary: PathBuf, repo: &str) -> Result<Duration> {
     let before = Snapshot::take();
+    let begun = Instant::now();
     let place = Place::new(binary)?;
     let data_dir = place.data_dir().to_string_lossy().into_owned();
     let job_file = place.path().join("job.yaml");
@@ -44,9 +49,20 @@ pub(crate) fn run_once(binary: PathBuf, repo: &str) -> Result<()> {
     let job = run_command(&mut place.executor(["job", "run", "--file", &job_file.to_string_lossy()]));
     run_command(&mut place.executor(["job", "list"]))?;
     up.stop()?;
+    let own = place.temporary_files();
     drop(place);
+    // What comes is a look at the machine, which others may keep busy.
+    let took = begun.elapsed();
     job?;
-    before.nothing_new()
+    before.nothing_new()?;
+    let own = own?;
+    if !own.is_empty() {
+        bail!("temporary files left behind: {}", own.join(", "));
+    }
+    if took > LIMIT {
+        bail!("the demo took {:.1} s; it may take {LIMIT:?}", took.as_secs_f64());
+    }
+    Ok(took)
 }
 
 pub(crate) fn run(repo: Option<PathBuf>) -> Result<()> {
@@ -58,8 +74,7 @@ pub(crate) fn run(repo: Option<PathBuf>) -> Result<()> {
     rootfs::debian()?;
 
     println!("\nrunning a three-step job on {}\n", repo.display());
-    let begun = Instant::now();
-    run_once(binary.clone(), &repo.to_string_lossy())?;
+    let took = run_once(binary.clone(), &repo.to_string_lossy())?;
     let executor = binary.display();
     println!(
         "\nThat took {:.1} s, and nothing is left of it. Next:\n\
@@ -68,7 +83,7 @@ pub(crate) fn run(repo: Option<PathBuf>) -> Result<()> {
          \n  {executor} repo add app PATH-OR-URL\
          \n  {executor} job run --repo app --image debian:12 -- make test\
          \n\nREADME.md tells the rest; docs/reference/environment.md every setting.",
-        begun.elapsed().as_secs_f64(),
+        took.as_secs_f64(),
     );
     Ok(())
 }

@@ -1,15 +1,25 @@
-//! What a system could leave behind: processes, mounts, namespaces, loop devices, cgroups and temporary
-//! files. Taken before and after; the difference must be empty.
+//! What a system could leave behind: processes, mounts, namespaces, loop devices, cgroups, temporary files,
+//! and files where programs keep the state of what runs. Taken before and after; the difference must be empty.
 //!
 //! Mounts are looked for through the eyes of every process: an agent's are in a namespace of its own.
+//! Others use the same directories meanwhile, so what is found there is ours by its name; in shared memory, and
+//! where OCI runtimes keep their state, by its owner. Temporary files of any name: see
+//! [`Place::temporary_files`](crate::system::Place::temporary_files).
 
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
+use std::fs::DirEntry;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long the kernel may take to let go.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// All kinds of namespaces that a process is in and that can be its own.
+const NAMESPACES: [&str; 7] = ["mnt", "net", "pid", "ipc", "uts", "user", "cgroup"];
+/// Where OCI runtimes keep what they know of their containers, when nobody tells them another place.
+const RUNTIMES: [&str; 4] = ["/run/crun", "/run/runc", "/run/youki", "/run/runsc"];
 
 /// Everything that is there now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +32,12 @@ impl Snapshot {
         lines("/proc/swaps", "swap", &mut seen);
         loop_devices(&mut seen);
         cgroups(Path::new("/sys/fs/cgroup"), 0, &mut seen);
-        entries(Path::new("/run/netns"), "network namespace", |_| true, &mut seen);
-        entries(&std::env::temp_dir(), "temporary file", |name| name.contains("executor"), &mut seen);
+        entries(Path::new("/run/netns"), "network namespace", &|_| true, &mut seen);
+        entries(&std::env::temp_dir(), "temporary file", &by_name, &mut seen);
+        entries(Path::new("/run"), "file", &by_name, &mut seen);
+        for dir in RUNTIMES.iter().chain(&["/dev/shm"]) {
+            entries(Path::new(dir), "file", &by_owner, &mut seen);
+        }
         Self(seen)
     }
 
@@ -59,7 +73,7 @@ fn processes(seen: &mut BTreeSet<String>) {
         if ["executor", "crun", "runc", "dockerd", "containerd"].iter().any(|word| line.contains(word)) {
             seen.insert(format!("process {name}: {}", line.trim()));
         }
-        for kind in ["mnt", "net", "pid"] {
+        for kind in NAMESPACES {
             let Ok(namespace) = std::fs::read_link(dir.join("ns").join(kind)) else { continue };
             // One look at the mounts of each namespace.
             if namespaces.insert(namespace.clone()) && kind == "mnt" {
@@ -99,17 +113,27 @@ fn cgroups(dir: &Path, depth: usize, seen: &mut BTreeSet<String>) {
     }
 }
 
-/// Entries of `dir`, at any depth, whose name is `ours`; what is below one is not told again.
-fn entries(dir: &Path, what: &str, ours: fn(&str) -> bool, seen: &mut BTreeSet<String>) {
+/// Entries of `dir`, at any depth, that are `ours`; what is below one is not told again.
+fn entries(dir: &Path, what: &str, ours: &dyn Fn(&DirEntry) -> bool, seen: &mut BTreeSet<String>) {
     let Ok(list) = std::fs::read_dir(dir) else { return };
     for entry in list.flatten() {
         let path = entry.path();
-        if ours(&entry.file_name().to_string_lossy()) {
+        if ours(&entry) {
             seen.insert(format!("{what} {}", path.display()));
         } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             entries(&path, what, ours, seen);
         }
     }
+}
+
+fn by_name(entry: &DirEntry) -> bool {
+    entry.file_name().to_string_lossy().contains("executor")
+}
+
+/// Whether it is of the user that this process runs as.
+fn by_owner(entry: &DirEntry) -> bool {
+    let own = std::fs::metadata("/proc/self").map(|own| own.uid());
+    own.is_ok_and(|own| entry.metadata().is_ok_and(|entry| entry.uid() == own))
 }
 
 #[cfg(test)]
@@ -130,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn shared_memory_of_any_name_is_found() {
+        if !Path::new("/dev/shm").is_dir() {
+            return testkit::missing_part("shared_memory_of_any_name_is_found", "/dev/shm");
+        }
+        let file = tempfile::Builder::new().prefix("of-any-name-").tempfile_in("/dev/shm").unwrap();
+        let expected = format!("file {}", file.path().display());
+        assert!(Snapshot::take().0.contains(&expected), "{expected}");
+        drop(file);
+        assert!(!Snapshot::take().0.contains(&expected));
+    }
+
+    #[test]
     fn mounts_in_a_namespace_of_their_own_are_found() {
         if !crate::parts::is_root() {
             return testkit::missing_part("mounts_in_a_namespace_of_their_own_are_found", "root");
@@ -137,7 +173,8 @@ mod tests {
         let mark = format!("leftover-{}", std::process::id());
         let mount = format!("mount -t tmpfs {mark} /mnt && echo mounted && read wait");
         let child = Command::new("unshare")
-            .args(["--mount", "--net", "sh", "-c", &mount])
+            .args(["--mount", "--net", "--ipc", "--uts", "--user", "--map-root-user", "--cgroup"])
+            .args(["sh", "-c", &mount])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -152,6 +189,7 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(said.trim(), "mounted");
         assert!(seen.iter().any(|thing| thing.starts_with(&format!("mount {mark} "))), "{seen:#?}");
+        assert_eq!(theirs.difference(&own).count(), 6, "all but that of processes: {theirs:?}");
         for namespace in theirs.difference(&own) {
             assert!(seen.contains(&format!("namespace {namespace}")), "{namespace} in {seen:#?}");
         }
@@ -159,6 +197,6 @@ mod tests {
 
     fn namespaces_of(process: &str) -> BTreeSet<String> {
         let link = |kind| std::fs::read_link(format!("/proc/{process}/ns/{kind}"));
-        ["mnt", "net"].iter().filter_map(|kind| Some(link(kind).ok()?.display().to_string())).collect()
+        NAMESPACES.iter().filter_map(|kind| Some(link(kind).ok()?.display().to_string())).collect()
     }
 }

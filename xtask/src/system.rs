@@ -13,6 +13,9 @@ const START: Duration = Duration::from_secs(20);
 /// How long a stop may take before it is forced.
 const STOP: Duration = Duration::from_secs(20);
 
+/// The directory for temporary files in a [`Place`].
+const TEMPORARY: &str = "tmp";
+
 /// A place of its own for everything that a system writes.
 pub(crate) struct Place {
     dir: TempDir,
@@ -22,7 +25,9 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new(binary: PathBuf) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("executor-xtask-").tempdir();
-        Ok(Self { dir: dir.context("failed to make a temporary directory")?, binary })
+        let dir = dir.context("failed to make a temporary directory")?;
+        std::fs::create_dir(dir.path().join(TEMPORARY))?;
+        Ok(Self { dir, binary })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -37,10 +42,17 @@ impl Place {
     pub(crate) fn executor<const N: usize>(&self, args: [&str; N]) -> Command {
         let mut command = program(&self.binary, args);
         command.env("XDG_CONFIG_HOME", self.path().join("config"));
+        command.env("TMPDIR", self.path().join(TEMPORARY));
         for name in ["EXECUTOR_SERVER_URL", "EXECUTOR_API_TOKEN", "EXECUTOR_DATA_DIR"] {
             command.env_remove(name);
         }
         command
+    }
+
+    /// Names of what the program has in its directory for temporary files, which nobody else uses.
+    pub(crate) fn temporary_files(&self) -> Result<Vec<String>> {
+        let list = std::fs::read_dir(self.path().join(TEMPORARY))?;
+        Ok(list.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
     }
 
     /// What the client was told: URL and API token.

@@ -4,6 +4,7 @@ use crate::command::{exists, output, program, run as run_command};
 use crate::{demo, parts, product, rootfs};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// How long the database of known faults may take to fetch.
@@ -42,7 +43,7 @@ pub(crate) fn run() -> Result<()> {
     nextest.env("EXECUTOR_TEST_SKIPS", skips.path());
     tests(nextest, &mut count)?;
     check("documentation examples", product::cargo(["test", "--workspace", "--doc", "--quiet"]), &mut count)?;
-    demo_twice(&mut count)?;
+    demos(&mut count)?;
 
     let skipped = std::fs::read_to_string(skips.path())?;
     let said = skipped.lines().count();
@@ -144,21 +145,36 @@ fn number_before(text: &str, word: &str) -> usize {
     before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// The demo works, works again, and leaves nothing behind.
-fn demo_twice(count: &mut Count) -> Result<()> {
-    let repo = std::fs::canonicalize(product::checkout())?;
+/// The demo works on this checkout, and again on clones of it, in time, and leaves nothing behind.
+fn demos(count: &mut Count) -> Result<()> {
+    let checkout = std::fs::canonicalize(product::checkout())?;
     let binary = product::build()?;
-    for round in ["once", "twice"] {
-        println!("checking the demo, {round}");
-        match demo::run_once(binary.clone(), &repo.to_string_lossy()) {
-            Ok(()) => count.passed += 1,
+    let clones = tempfile::Builder::new().prefix("executor-xtask-").tempdir()?;
+    let rounds: [(_, Option<&[&str]>); 3] =
+        [("this checkout", None), ("a fresh clone", Some(&[])), ("a shallow clone", Some(&["--depth", "1"]))];
+    for (round, how) in rounds {
+        println!("checking the demo on {round}");
+        let done = how.map_or(Ok(checkout.clone()), |options| clone(&checkout, clones.path(), options));
+        match done.and_then(|repo| demo::run_once(binary.clone(), &repo.to_string_lossy())) {
+            Ok(took) => {
+                count.passed += 1;
+                println!("the demo on {round} took {:.1} s", took.as_secs_f64());
+            }
             Err(fault) => {
                 count.failed += 1;
-                println!("FAILED the demo, {round}: {fault:#}");
+                println!("FAILED the demo on {round}: {fault:#}");
             }
         }
     }
     Ok(())
+}
+
+/// A new clone of `source`, below `dir`.
+fn clone(source: &Path, dir: &Path, options: &[&str]) -> Result<PathBuf> {
+    let target = tempfile::Builder::new().prefix("clone-").tempdir_in(dir)?.keep();
+    let url = format!("file://{}", source.display());
+    run_command(program("git", ["clone", "--quiet"]).args(options).args(["--", &url]).arg(&target))?;
+    Ok(target)
 }
 
 #[cfg(test)]
