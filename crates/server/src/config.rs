@@ -10,6 +10,9 @@ use store::SystemClock;
 
 const MIB: usize = 1 << 20;
 
+/// How long fetching from a repository's source may take, unless [`Limits::git_fetch`] says otherwise.
+pub const GIT_FETCH: Duration = Duration::from_mins(10);
+
 /// Everything [`crate::start`] needs to know.
 #[derive(Clone)]
 pub struct ServerConfig {
@@ -152,7 +155,7 @@ impl Default for Limits {
             git_transfers_per_client: 24,
             git_queue: Duration::from_secs(30),
             git_fetches: 8,
-            git_fetch: Duration::from_mins(10),
+            git_fetch: GIT_FETCH,
             git_lookup: Duration::from_secs(30),
             long_poll: Duration::from_mins(1),
             queued_jobs: 1_000_000,

@@ -30,7 +30,7 @@ mod running;
 mod site_config;
 mod slots;
 
-pub use config::{Limits, ServerConfig};
+pub use config::{GIT_FETCH, Limits, ServerConfig};
 pub use error::ServerError;
 pub use running::{RunningServer, start};
 pub use site_config::SiteConfigError;

@@ -23,6 +23,9 @@ use url::Url;
 
 /// How long one call may take, streams aside.
 const CALL_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long a call may take for which the control plane may have to fetch a repository: as long as it
+/// tries, and as long as any call.
+const FETCH_TIMEOUT: Duration = server::GIT_FETCH.saturating_add(CALL_TIMEOUT);
 /// How long an upload may take.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(30);
 /// How long to look for a server that is not there.
@@ -51,7 +54,7 @@ impl Client {
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.read(self.request(Method::GET, path)).await
+        self.read(self.request(Method::GET, path).timeout(CALL_TIMEOUT)).await
     }
 
     /// Plain text.
@@ -65,7 +68,20 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.read(self.request(Method::POST, path).json(body)).await
+        self.read(self.request(Method::POST, path).timeout(CALL_TIMEOUT).json(body)).await
+    }
+
+    /// Posts what the control plane may have to fetch a repository for.
+    pub(crate) async fn post_fetching<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(self.fetching(path, body)).await
+    }
+
+    fn fetching(&self, path: &str, body: &impl Serialize) -> RequestBuilder {
+        self.request(Method::POST, path).timeout(FETCH_TIMEOUT).json(body)
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
@@ -113,7 +129,7 @@ impl Client {
     }
 
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
-        let response = self.send(request.timeout(CALL_TIMEOUT)).await?;
+        let response = self.send(request).await?;
         response.json().await.map_err(|fault| self.unreadable(&fault))
     }
 
@@ -130,6 +146,11 @@ impl Client {
             format!(
                 "the control plane at {base} can't be trusted over TLS: {why}; if its certificate is of a private \
                  authority, name that one's by SSL_CERT_FILE, or add it to the certificates of this machine"
+            )
+        } else if fault.is_timeout() && !fault.is_connect() {
+            format!(
+                "the control plane at {base} took the request and did not answer in time: {why}; its log tells what \
+                 it does, and the request may still be done"
             )
         } else {
             format!(
@@ -207,6 +228,16 @@ mod tests {
         let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
         let response = client.send(client.request(method, "/x")).await?;
         Ok((response.text().await.unwrap(), server.await.unwrap()))
+    }
+
+    #[test]
+    fn a_call_that_may_fetch_a_repository_waits_for_longer_than_that_takes() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = "http://127.0.0.1:1".parse().unwrap();
+        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
+        let request = client.fetching("/x", &()).build().unwrap();
+        let limit = request.timeout().copied().unwrap();
+        assert!(limit > server::Limits::default().git_fetch, "{limit:?}");
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ pub(crate) async fn run(client: &Client, command: RepoCommand) -> Outcome {
 
 async fn add(client: &Client, name: String, source: String, json: bool) -> Outcome {
     let request = AddRepository { name, source: absolute(source)? };
-    let added: Result<RepositoryView, _> = client.post("/api/v1/repositories", &request).await;
+    let added: Result<RepositoryView, _> = client.post_fetching("/api/v1/repositories", &request).await;
     let added = added.map_err(|failure| about(&request, &failure))?;
     if json {
         print::json(&added)?;

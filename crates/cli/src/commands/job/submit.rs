@@ -21,7 +21,7 @@ pub(super) async fn run(client: &Client, variables: &Variables, args: JobRunArgs
     let pending = files::add(&mut spec, local)?;
     spec.check().map_err(Failure::usage)?;
     files::upload(client, &mut spec, pending).await?;
-    let job: JobView = client.post("/api/v1/jobs", &spec).await?;
+    let job: JobView = client.post_fetching("/api/v1/jobs", &spec).await?;
     if args.detach {
         if args.json {
             print::json(&job)?;
