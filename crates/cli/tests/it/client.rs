@@ -1,6 +1,6 @@
 //! What the client needs, and what it does without.
 
-use crate::support::{Process, system, text};
+use crate::support::{Process, System, system, text};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -55,8 +55,31 @@ fn broken_settings_are_told_with_what_helps() {
 fn an_agent_needs_no_settings_of_a_client() {
     let Some(mut system) = system("an_agent_needs_no_settings_of_a_client") else { return };
     let command = system.agent_command();
-    std::fs::write(system.dir.path().join("config/executor/client.json"), "{").unwrap();
-    Process::start(command, "agent ").stop();
+    let file = system.dir.path().join("config/executor/client.json");
+    let settings = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "{").unwrap();
+    let agent = Process::start(command, "agent ");
+    std::fs::write(&file, settings).unwrap();
+    // One that leaves before it ever reached its control plane has failed.
+    assert_eq!(system.job("true").status.code(), Some(0));
+    agent.stop();
+}
+
+/// The newest job's, which failed: what a step wrote comes between its beginning and its end.
+fn the_log_of_a_job_that_ended_reads_as_when_it_is_followed(system: &System) {
+    let id = system.newest()["id"].to_string();
+    let followed = system.ok(&["job", "logs", &id, "--follow"]);
+    let read = system.ok(&["job", "logs", &id]);
+    let order = ["── step.docker.0\n", "\nsaid\n", "\nstep.docker.0 ended with exit code 7\n── teardown"];
+    let places: Vec<_> = order.iter().map(|part| read.find(part)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {read}");
+    assert!(followed.contains(&read), "{read} and {followed}");
+    let events = |more: &[&str]| -> Vec<Value> {
+        let all = json_lines(&system.ok(&[&["job", "logs", &id, "--json"], more].concat()));
+        let of_the_log = |event: &Value| ["entry", "text"].contains(&event["type"].as_str().unwrap());
+        all.into_iter().filter(of_the_log).collect()
+    };
+    assert_eq!(events(&[]), events(&["--follow"]));
 }
 
 /// Every line of `text` as JSON.
@@ -99,7 +122,7 @@ fn every_verb_speaks_json() {
     let last = events.last().unwrap();
     assert!(last.to_string().contains("completed"), "{last}");
     assert!(events.iter().any(|event| event.to_string().contains("hello")), "{events:?}");
-    let failed = system.run(&run(&["--", "false"]));
+    let failed = system.run(&run(&["--step", "echo said; exit 7"]));
     assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
     json_lines(std::str::from_utf8(&failed.stdout).unwrap());
     assert!(failed.stderr.is_empty(), "{}", text(&failed));
@@ -109,6 +132,7 @@ fn every_verb_speaks_json() {
     assert_eq!(json(&["job", "show", &id, "--json"])["state"], "completed");
     json_lines(&system.ok(&["job", "logs", &id, "--json"]));
     json_lines(&system.ok(&["job", "logs", &id, "--follow", "--json"]));
+    the_log_of_a_job_that_ended_reads_as_when_it_is_followed(&system);
     let long = json(&run(&["--detach", "--", "sleep", "600"]))["id"].to_string();
     assert_eq!(json(&["job", "cancel", &long, "--json"])["id"].to_string(), long);
     system.wait_for_state(&long, "canceled");

@@ -47,7 +47,8 @@ pub(super) async fn logs(client: &Client, id: i64, follow: bool, json: bool) -> 
     let entries: Vec<LogEntryView> = client.get(&format!("/api/v1/jobs/{id}/logs")).await?;
     for entry in entries {
         let (attempt, number) = (entry.attempt, entry.entry);
-        printer.print(&LogEvent::Entry(entry.clone()))?;
+        let opened = LogEntryView { exit_code: None, duration_ms: None, ..entry.clone() };
+        printer.print(&LogEvent::Entry(opened))?;
         let mut offset = 0;
         while offset < entry.length {
             let path = format!("/api/v1/jobs/{id}/logs/{number}/text?attempt={attempt}&offset={offset}");
@@ -58,6 +59,10 @@ pub(super) async fn logs(client: &Client, id: i64, follow: bool, json: bool) -> 
             let next = offset + text.len() as u64;
             printer.print(&LogEvent::Text { attempt, entry: number, offset, text })?;
             offset = next;
+        }
+        // As when it is followed, its end comes after its text.
+        if entry.exit_code.is_some() {
+            printer.print(&LogEvent::Entry(entry))?;
         }
     }
     printer.finish()?;
