@@ -55,7 +55,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7080")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7080", value_parser = crate::commands::serve::listen)]
     pub(crate) listen: SocketAddr,
     /// Site configuration, JSON with comments [default: DATA_DIR/site-config.jsonc, made on first start]
     #[arg(long, value_name = "FILE")]

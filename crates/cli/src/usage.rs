@@ -132,7 +132,7 @@ mod tests {
             ),
             (
                 "up --listen nowhere",
-                "invalid value 'nowhere' for '--listen <ADDR:PORT>': invalid socket address syntax; see `executor up --help`",
+                "invalid value 'nowhere' for '--listen <ADDR:PORT>': it must be an IP address and a port, such as 127.0.0.1:7080; see `executor up --help`",
             ),
             (
                 "run --help-env=pdf",

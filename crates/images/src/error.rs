@@ -18,7 +18,10 @@ pub enum ImageError {
         rule: String,
     },
     /// Neither the store nor the registry has it.
-    #[error("image {image} was not found in {place}; check the name and the tag, or import the image first")]
+    #[error(
+        "image {image} was not found in {place}; check the name and the tag, or import the image first: \
+         `executor image list` tells which are on this host"
+    )]
     NotFound {
         /// The image.
         image: String,
@@ -28,7 +31,7 @@ pub enum ImageError {
     /// The registry wants other credentials.
     #[error(
         "{registry} refused image {image}: {reason}; set credentials for {registry} that may pull it \
-         (registries also answer so for images that don't exist)"
+         (registries also answer so for images that don't exist: `executor image list` tells which are on this host)"
     )]
     Unauthorised {
         /// The image.
@@ -92,7 +95,10 @@ pub enum ImageError {
         address: IpAddr,
     },
     /// The registry could not be talked to.
-    #[error("can't reach {registry}; check its name, the network and the proxy")]
+    #[error(
+        "can't reach {registry}; check its name, the network and the proxy, or import the image: \
+         `executor image list` tells which are on this host"
+    )]
     Network {
         /// The registry.
         registry: String,

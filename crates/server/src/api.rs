@@ -54,11 +54,12 @@ pub struct StepView {
     pub key: String,
     /// Its image.
     pub image: String,
-    /// How it ended.
+    /// How it ended; `null` while it has not, and where its command came to no exit code: because its image
+    /// was not to be had, for instance.
     pub exit_code: Option<i32>,
     /// When it began.
     pub started_at: Option<Timestamp>,
-    /// How long it took, in milliseconds.
+    /// How long it took, in milliseconds; `null` while it has not ended.
     pub duration_ms: Option<i64>,
 }
 
@@ -86,7 +87,7 @@ pub struct LogEntryView {
     pub command: Option<Vec<String>>,
     /// When it began.
     pub started_at: Timestamp,
-    /// How it ended; `null` while it runs.
+    /// How it ended; `null` while it runs, -1 if its command came to no exit code.
     pub exit_code: Option<i32>,
     /// How long it took, in milliseconds; `null` while it runs.
     pub duration_ms: Option<i64>,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use url::Url;
 
 /// The settings file: JSON, readable by its owner only.
 #[derive(Debug, Clone, Deserialize)]
@@ -90,9 +91,7 @@ impl Settings {
             (Some(url), Some(token)) => (url, SecretString::from(token)),
             (url, token) => Self::complete(paths, url, token)?,
         };
-        let base =
-            url.parse().map_err(|fault| Failure::usage(format!("invalid server URL {url:?}: {fault}")))?;
-        Client::new(base, token, &certificates::read(env))
+        Client::new(base_of(&url)?, token, &certificates::read(env))
     }
 
     /// Takes from the file what the environment lacks.
@@ -118,6 +117,22 @@ impl Settings {
                 paths.settings.display()
             ))),
         }
+    }
+}
+
+/// The URL of a control plane, wherever it was found.
+fn base_of(url: &str) -> Result<Url, Failure> {
+    let invalid = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!(
+            "invalid URL of the control plane {url:?}: {why}; set EXECUTOR_SERVER_URL to one such as \
+             http://127.0.0.1:7080"
+        ))
+    };
+    let base: Url = url.parse().map_err(|fault| invalid(&fault))?;
+    if matches!(base.scheme(), "http" | "https") {
+        Ok(base)
+    } else {
+        Err(invalid(&"it is neither http nor https"))
     }
 }
 
@@ -161,6 +176,17 @@ mod tests {
             1,
             "a temporary file was left"
         );
+    }
+
+    #[test]
+    fn a_url_that_is_none_names_the_variable_and_an_example() {
+        for url in ["foo", "", "localhost:7080", "127.0.0.1:7080", "ftp://a"] {
+            let message = base_of(url).unwrap_err().message;
+            for part in [&format!("{url:?}"), "EXECUTOR_SERVER_URL", "http://127.0.0.1:7080"] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+        assert!(base_of("https://executors.example/prefix").is_ok());
     }
 
     #[test]

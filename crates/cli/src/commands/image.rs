@@ -3,7 +3,7 @@
 use super::print;
 use crate::args::{ImageCommand, ImageStoreArgs};
 use crate::client::Settings;
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome, chain};
 use crate::paths::{self, Paths};
 use images::{ImageError, ImageInfo, ImageStore, Reference};
 use jiff::Timestamp;
@@ -108,7 +108,10 @@ fn failure(error: ImageError) -> Failure {
 /// The same, where `file` is what was asked for.
 fn failure_of(file: &Path) -> impl FnOnce(ImageError) -> Failure {
     move |error| match &error {
-        ImageError::Io { path, .. } if path == file => Failure::chain(Exit::Usage, &error),
+        ImageError::Io { path, .. } if path == file => {
+            let archive = "name an archive that `docker save` or `skopeo copy` made";
+            Failure::usage(format!("{}; {archive}", chain(&error)))
+        }
         _ => failure(error),
     }
 }

@@ -17,6 +17,11 @@ use tokio_util::sync::CancellationToken;
 const SHORTEST_LEASE: Duration = Duration::from_secs(10);
 const LONGEST_LEASE: Duration = Duration::from_hours(1);
 
+/// Reads an address to listen on.
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:7080".to_owned())
+}
+
 /// Reads the length of a lease.
 pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     let lease = crate::env::duration(text)?;

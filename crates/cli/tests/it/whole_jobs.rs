@@ -3,6 +3,7 @@
 use crate::leftovers::nothing_is_left;
 use crate::support::{GATE, Process, SOON, System, git, system, text, wait};
 use std::process::Stdio;
+use testkit::registry::{Registry, Setup};
 
 #[test]
 fn three_steps_on_a_repository_end_with_a_diff() {
@@ -112,6 +113,28 @@ fn a_job_file_says_all_that_a_job_needs() {
     let keys: Vec<_> =
         system.newest()["steps"].as_array().unwrap().iter().map(|step| step["key"].clone()).collect();
     assert_eq!(keys, ["head", "tail"]);
+}
+
+#[test]
+fn an_image_that_its_registry_does_not_have_is_the_job_s_fault() {
+    let test = "an_image_that_its_registry_does_not_have_is_the_job_s_fault";
+    let Some(registry) = Registry::start(test, &Setup::default()) else { return };
+    let Some(mut system) = system(test) else { return };
+    let _agent = system.agent();
+    let image = registry.name("team/none:1");
+    let output = system.run(&["job", "run", "--image", &image, "--", "true"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let said = String::from_utf8_lossy(&output.stderr);
+    for part in ["step.docker.0 came to no exit code\n", &image, "`executor image list`", "(image)"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let job = system.newest();
+    assert_eq!((job["reason"].as_str(), job["blame"].as_str()), (Some("image"), Some("job")), "{job}");
+    let step = &job["steps"][0];
+    assert!(step["exitCode"].is_null() && step["durationMs"].is_number(), "{job}");
+    assert!(system.ok(&["job", "show", &job["id"].to_string()]).contains("did not start"));
+    let missing = text(&system.run(&["job", "show", "99"]));
+    assert!(missing.contains("no job 99") && missing.contains("`executor job list`"), "{missing}");
 }
 
 #[test]

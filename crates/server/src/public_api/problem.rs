@@ -54,9 +54,12 @@ impl From<StoreError> for Refusal {
     fn from(fault: StoreError) -> Self {
         let told = fault.to_string();
         match fault {
-            StoreError::UnknownJob(_) => {
-                Self::new(StatusCode::NOT_FOUND, "unknown_job", "There is no such job", told)
-            }
+            StoreError::UnknownJob(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "unknown_job",
+                "There is no such job",
+                format!("{told}: `executor job list` tells which there are"),
+            ),
             StoreError::UnknownLogEntry { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "unknown_log_entry", "There is no such log entry", told)
             }

@@ -8,6 +8,8 @@ use store::{ExecutorRow, FileRow, JobRow, LogEntryRow, RepositoryRow};
 
 /// Three heartbeats of 5 s.
 const ACTIVE_WITHIN: SignedDuration = SignedDuration::from_secs(15);
+/// What executors send as the exit code of a command that came to none.
+const NO_EXIT_CODE: i32 = -1;
 /// What the log keys of steps begin with, by the runtime that ran them.
 const STEP_KEYS: [&str; 2] = ["step.docker.", "step.kubernetes."];
 
@@ -53,7 +55,7 @@ fn steps(spec: &JobSpec, entries: &[LogEntryRow]) -> Vec<StepView> {
         let entry = logged.get(&key);
         StepView {
             image: step.image.clone(),
-            exit_code: entry.and_then(|entry| entry.exit_code),
+            exit_code: entry.and_then(|entry| entry.exit_code).filter(|&code| code != NO_EXIT_CODE),
             started_at: entry.map(|entry| entry.start_time),
             duration_ms: entry.and_then(|entry| entry.duration_ms),
             key,

@@ -81,7 +81,7 @@ struct FileStep {
 
 /// Reads a job file into what the API takes, and the local files that the job brings along besides.
 pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<LocalFile>), Failure> {
-    let text = read_text("job file", path)?;
+    let text = read_text("job file", path, "name a file that is there")?;
     let file: JobFile = serde_saphyr::from_str(&text)
         .map_err(|fault| Failure::usage(format!("job file {}: {}", path.display(), yaml::fault(&fault))))?;
     let beside = path.parent().unwrap_or(Path::new(""));
@@ -125,7 +125,10 @@ impl FileStep {
         let shown = self.name.clone().unwrap_or_else(|| index.to_string());
         let run = match (self.run, self.script) {
             (Some(run), None) => run,
-            (None, Some(script)) => read_text(&format!("script of step {shown}"), &beside.join(script))?,
+            (None, Some(script)) => {
+                let what = format!("script of step {shown}");
+                read_text(&what, &beside.join(script), "its path counts from the job file's directory")?
+            }
             (None, None) => {
                 return Err(Failure::usage(format!("step {shown} has neither run nor script: give it one")));
             }
@@ -140,14 +143,17 @@ impl FileStep {
     }
 }
 
-fn read_text(what: &str, path: &Path) -> Result<String, Failure> {
+/// `remedy` tells what to do if the file is not there.
+fn read_text(what: &str, path: &Path, remedy: &str) -> Result<String, Failure> {
     let size = std::fs::metadata(path).map(|meta| meta.len());
     let text = size.and_then(|size| if size > MAX_FILE { Ok(None) } else { std::fs::read(path).map(Some) });
     match text {
         Ok(Some(bytes)) => String::from_utf8(bytes)
             .map_err(|_| Failure::usage(format!("{what} {} is not UTF-8 text", path.display()))),
         Ok(None) => Err(Failure::usage(format!("{what} {} is larger than {MAX_FILE} bytes", path.display()))),
-        Err(fault) => Err(Failure::usage(format!("{what} {} can't be read: {fault}", path.display()))),
+        Err(fault) => {
+            Err(Failure::usage(format!("{what} {} can't be read: {fault}; {remedy}", path.display())))
+        }
     }
 }
 
@@ -217,6 +223,7 @@ mod tests {
             ("steps: [", "job.yaml"),
             ("steps:\n  - run: x\n    imgae: y\n", "imgae"),
             ("image: a\nsteps:\n  - name: s\n    script: none.sh\n", "none.sh can't be read"),
+            ("image: a\nsteps:\n  - name: s\n    script: none.sh\n", "counts from the job file's directory"),
             ("image: a\nsteps:\n  - name: s\n", "neither run nor script"),
             ("image: a\nsteps:\n  - {run: x, script: y}\n", "both run and script"),
             ("steps:\n  - run: x\n", "names no image"),

@@ -107,7 +107,7 @@ fn text(from: &Path) -> Result<Option<String>, Failure> {
 }
 
 fn unreadable(from: &Path, fault: &std::io::Error) -> Failure {
-    Failure::usage(format!("file {} can't be read: {fault}", from.display()))
+    Failure::usage(format!("file {} can't be read: {fault}; name a file that is there", from.display()))
 }
 
 #[cfg(test)]

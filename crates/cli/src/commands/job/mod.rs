@@ -15,7 +15,7 @@ use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
 use jiff::Timestamp;
 use jobs::{Blame, EndReason, State};
-use server::api::{JobView, Page};
+use server::api::{JobView, Page, StepView};
 use std::fmt::Write;
 
 pub(crate) async fn run(client: &Client, variables: &Variables, command: JobCommand) -> Outcome {
@@ -117,16 +117,26 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
     }
     print::line("")?;
     let steps = job.steps.iter().map(|step| {
-        let code = step.exit_code.map_or(String::new(), |code| code.to_string());
         vec![
             step.key.clone(),
             step.image.clone(),
-            code,
+            exit_code_of(step, &job),
             step.duration_ms.map_or(String::new(), print::millis),
         ]
     });
     print::table(&["STEP", "IMAGE", "EXIT CODE", "TOOK"], steps.collect(), "no steps")?;
     Ok(Exit::Success)
+}
+
+/// A step's exit code, or why there is none. Empty until it has ended.
+fn exit_code_of(step: &StepView, job: &JobView) -> String {
+    let no_image = || matches!(job.reason.as_deref(), Some("image" | "image_unavailable"));
+    match (step.exit_code, step.duration_ms) {
+        (Some(code), _) => code.to_string(),
+        (None, None) => String::new(),
+        (None, Some(_)) if no_image() => "did not start".to_owned(),
+        (None, Some(_)) => "none".to_owned(),
+    }
 }
 
 async fn logs(client: &Client, args: JobLogsArgs) -> Outcome {

@@ -56,6 +56,9 @@ impl Stream {
 const STDOUT: &str = "stdout: ";
 const STDERR: &str = "stderr: ";
 
+/// The exit code of an entry whose command came to none.
+const NO_EXIT_CODE: i32 = -1;
+
 /// Bytes of a line that are kept in the hope of its end; a longer one is printed in pieces. Longer than
 /// the names of streams at its beginning.
 const LONGEST_KEPT: usize = 64 << 10;
@@ -125,7 +128,11 @@ impl Printer {
         match entry.exit_code {
             Some(code) if code != 0 => {
                 held.iter().try_for_each(|line| self.aside(line))?;
-                self.note(&format!("{} ended with exit code {code}", entry.key))
+                let how = match code {
+                    NO_EXIT_CODE => "came to no exit code".to_owned(),
+                    code => format!("ended with exit code {code}"),
+                };
+                self.note(&format!("{} {how}", entry.key))
             }
             _ => Ok(()),
         }
