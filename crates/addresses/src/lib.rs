@@ -18,10 +18,15 @@ const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
-/// By addresses of this network some routers lead to those of IPv4 that they end with.
-const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+/// By addresses of these networks some routers, and some hosts, lead to those of IPv4 that they end with.
+const TRANSLATED: [[u16; 6]; 2] = [[0x64, 0xff9b, 0, 0, 0, 0], [0; 6]];
+/// By addresses of this network some routers lead to the one of IPv4 that follows the network's number.
+const SIX_TO_FOUR: u16 = 0x2002;
+/// By addresses of this network some routers lead to those of IPv4 as well, but where it stands in one is the
+/// router's own affair.
+const TRANSLATED_ANYHOW: [u16; 3] = [0x64, 0xff9b, 1];
 
-/// Whether an address is link-local, a metadata service's, or none of any one host.
+/// Whether an address is link-local, a metadata service's, or none of any one host; or may stand for such a one.
 pub fn is_forbidden(address: IpAddr) -> bool {
     let address = behind(address);
     METADATA.contains(&address)
@@ -29,19 +34,25 @@ pub fn is_forbidden(address: IpAddr) -> bool {
         || address.is_multicast()
         || match address {
             IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-            IpAddr::V6(address) => address.is_unicast_link_local(),
+            IpAddr::V6(address) => {
+                address.is_unicast_link_local() || address.segments()[..3] == TRANSLATED_ANYHOW
+            }
         }
 }
 
 /// The address of IPv4 that one of IPv6 stands for.
 fn behind(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if v6.segments()[..6] == TRANSLATED => {
-            let [.., a, b, c, d] = v6.octets();
-            Ipv4Addr::new(a, b, c, d).into()
-        }
-        other => other,
+    let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
+    let (segments, octets) = (v6.segments(), v6.octets());
+    if segments[0] == SIX_TO_FOUR {
+        let [_, _, a, b, c, d, ..] = octets;
+        return Ipv4Addr::new(a, b, c, d).into();
     }
+    if TRANSLATED.iter().any(|network| segments.starts_with(network)) {
+        let [.., a, b, c, d] = octets;
+        return Ipv4Addr::new(a, b, c, d).into();
+    }
+    v6.into()
 }
 
 #[cfg(test)]
@@ -54,7 +65,14 @@ mod tests {
             "169.254.169.254",
             "169.254.0.1",
             "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "::100.100.100.200",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "2002:a9fe:a9fe::",
+            "2002:a9fe:a9fe::a9fe:1",
+            "2002:e000:1::1",
             "fe80::1",
             "fd00:ec2::254",
             "fd20:ce::254",
@@ -77,6 +95,10 @@ mod tests {
             "::1",
             "1.1.1.1",
             "64:ff9b::a00:1",
+            "64:ff9b:2::a9fe:a9fe",
+            "::10.1.2.3",
+            "2002:a00:1::a9fe:a9fe",
+            "2001:db8::a9fe:a9fe",
         ] {
             assert!(!is_forbidden(address.parse().expect(address)), "{address}");
         }
