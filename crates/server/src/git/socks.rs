@@ -13,6 +13,8 @@ use tokio::time::timeout;
 
 /// Connections of one command at one time. Git uses one or two.
 const CONNECTIONS: usize = 16;
+/// How long a client may take to say whom it wants to be connected to.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection to one address may take.
 const CONNECT: Duration = Duration::from_secs(15);
 
@@ -88,7 +90,7 @@ async fn serve(listener: TcpListener, trouble: Trouble) {
 }
 
 async fn attend(mut client: TcpStream, trouble: &Trouble) -> io::Result<()> {
-    let (host, port) = asked_for(&mut client).await?;
+    let (host, port) = timeout(HANDSHAKE, asked_for(&mut client)).await??;
     let found = connect(&host, port).await;
     let (code, server, fault) = match found {
         Ok(server) => (GRANTED, Some(server), None),
@@ -224,6 +226,20 @@ mod tests {
             greet
         );
         assert_eq!(answer, [&[5, 0, 5, GRANTED, 0, IPV4, 0, 0, 0, 0, 0, 0], &b"hello"[..]].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_do_not_say_what_they_want_make_room_for_one_that_does() {
+        let socks = Socks::open().await.unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut client = TcpStream::connect(socks.address).await.unwrap();
+            client.write_all(&[VERSION, 1]).await.unwrap();
+            silent.push(client);
+        }
+        let request = by_name("169.254.169.254", 80);
+        let answered = timeout(2 * HANDSHAKE, answer(&socks, &request)).await.expect("no room");
+        assert_eq!(answered.get(3), Some(&NOT_ALLOWED));
     }
 
     #[tokio::test]
