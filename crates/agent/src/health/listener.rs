@@ -3,6 +3,7 @@
 //! Whoever can reach the address may ask: nothing here is secret, nothing can be changed, and one who
 //! asks slowly or often costs no more than the limits below.
 
+use super::silent::{Place, Silent};
 use crate::config::AgentConfig;
 use crate::error::{AgentError, chain};
 use crate::metrics::CONTENT_TYPE as METRICS;
@@ -24,7 +25,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-/// Connections at a time. Others wait in the kernel's queue, for no longer than [`LIMIT`].
+/// Connections at a time. For another one the oldest leaves that has not asked; when all have, it waits, for
+/// no longer than [`LIMIT`].
 const MOST_CONNECTIONS: usize = 64;
 /// How long a connection may take as a whole: it is for one question.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -60,29 +62,41 @@ async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn serve(listener: TcpListener, config: Arc<AgentConfig>) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let silent = Arc::new(Silent::default());
     loop {
-        // It is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(attend(stream, Arc::clone(&config), place))),
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
             Err(fault) => {
                 warn!(error = chain(&fault), "can't accept a question about health");
                 sleep(ACCEPT_PAUSE).await;
+                continue;
             }
+        };
+        if places.available_permits() == 0 {
+            silent.send_one_away();
         }
+        // It is never closed.
+        let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
+        tokio::spawn(attend(stream, Arc::clone(&config), silent.join(), permit));
     }
 }
 
-async fn attend(stream: TcpStream, config: Arc<AgentConfig>, _place: OwnedSemaphorePermit) {
+async fn attend(stream: TcpStream, config: Arc<AgentConfig>, place: Place, _permit: OwnedSemaphorePermit) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MOST_HEAD).keep_alive(false);
-    let service = service_fn(move |request| {
+    let service = service_fn(|request| {
+        place.has_asked();
         let config = Arc::clone(&config);
         async move { Ok::<_, Infallible>(answer(&request, &config).await) }
     });
     // Whoever breaks off or asks too slowly is not answered.
-    if let Ok(Err(fault)) = timeout(LIMIT, http.serve_connection(TokioIo::new(stream), service)).await {
-        debug!(error = chain(&fault), "a question about health ended badly");
+    tokio::select! {
+        ended = timeout(LIMIT, http.serve_connection(TokioIo::new(stream), service)) => {
+            if let Ok(Err(fault)) = ended {
+                debug!(error = chain(&fault), "a question about health ended badly");
+            }
+        }
+        () = place.gives_way() => debug!("who had not asked about health gave way to another"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether the agent lives, and whether it can take jobs.
 
 mod listener;
+mod silent;
 
 pub(crate) use listener::listen;
 

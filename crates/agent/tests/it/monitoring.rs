@@ -140,6 +140,20 @@ async fn only_get_is_answered_and_only_what_there_is() {
 }
 
 #[tokio::test]
+async fn those_who_ask_nothing_keep_nobody_out() {
+    let (harness, address) = watched(Plan::default(), Vec::new()).await;
+    // Thrice as many as there are places. The limits alone would close the last of them after 15 s.
+    let mut silent = Vec::new();
+    for _ in 0..192 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    let asked = tokio::time::timeout(Duration::from_secs(10), ask(address, "/healthz")).await;
+    assert_eq!(asked.expect("no answer in time").0, StatusCode::OK);
+    drop(silent);
+    harness.end().await;
+}
+
+#[tokio::test]
 async fn metrics_tell_of_jobs_calls_and_the_log_and_of_nothing_secret() {
     let plan = Plan { jobs: [job(1, &[step("my-key")]).to_string()].into(), ..Plan::default() };
     let (harness, address) = watched(plan, vec![vec![Act::Out("0123456789\n"), Act::Exit(3)]]).await;
