@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use testkit::MockClock;
+use testkit::{MockClock, SmallDisk};
 
 async fn state(harness: &Harness, id: impl std::fmt::Display) -> (String, Value) {
     let job = harness.get(&format!("/jobs/{id}")).await;
@@ -98,11 +98,13 @@ async fn a_silent_executor_loses_the_job_and_its_token() {
     assert_eq!(view["executor"], EXECUTOR);
 }
 
-/// A clock that moves only when somebody sets it. Counts the looks at both of its hands, which only the
+/// A clock that moves only when the test says so. Counts the looks at both of its hands, which only the
 /// search for silent executors takes.
 struct SetClock {
     now: MockClock,
     looks: AtomicUsize,
+    /// Whether it is set when it moves: then no time passes.
+    is_set: bool,
 }
 
 impl Clock for SetClock {
@@ -112,14 +114,29 @@ impl Clock for SetClock {
 
     fn with_monotonic(&self) -> (Timestamp, Duration) {
         self.looks.fetch_add(1, Ordering::Relaxed);
-        (self.now(), Duration::ZERO)
+        if self.is_set { (self.now(), Duration::ZERO) } else { self.now.with_monotonic() }
     }
 }
 
 impl SetClock {
-    /// Sets the clock forward, and waits until somebody looked and did what he had to do about it.
-    async fn set_forward(&self, seconds: i64) {
+    async fn start(is_set: bool, adjust: impl FnOnce(&mut server::ServerConfig)) -> (Arc<Self>, Harness) {
+        let clock = Arc::new(Self { now: MockClock::at(1_700_000_000), looks: AtomicUsize::new(0), is_set });
+        let harness = Harness::start_with(|config| {
+            config.clock = clock.clone();
+            config.lease.scan_interval = Duration::from_millis(5);
+            adjust(config);
+        })
+        .await;
+        (clock, harness)
+    }
+
+    /// Moves the clock, and waits until somebody looked and did what he had to do about it.
+    async fn forward(&self, seconds: i64) {
         self.now.advance(SignedDuration::from_secs(seconds));
+        self.looked_at().await;
+    }
+
+    async fn looked_at(&self) {
         let (before, begun) = (self.looks.load(Ordering::Relaxed), Instant::now());
         // One look may have been under way; what follows the next is done when there is another.
         while self.looks.load(Ordering::Relaxed) < before + 3 {
@@ -131,19 +148,46 @@ impl SetClock {
 
 #[tokio::test]
 async fn a_clock_that_jumps_makes_nobody_silent() {
-    let clock = Arc::new(SetClock { now: MockClock::at(1_700_000_000), looks: AtomicUsize::new(0) });
-    let harness = Harness::start_with(|config| {
-        config.clock = clock.clone();
-        config.lease.scan_interval = Duration::from_millis(5);
-    })
-    .await;
+    let (clock, harness) = SetClock::start(true, |_| {}).await;
     let job = harness.running_job().await;
-    clock.set_forward(3_600).await;
+    clock.forward(3_600).await;
     assert_eq!(state(&harness, job.id).await.0, "processing", "its executor had no time to be heard");
     for _ in 0..6 {
-        clock.set_forward(4).await;
+        clock.forward(4).await;
         assert_eq!(state(&harness, job.id).await.0, "processing", "a whole lease has not passed");
     }
-    clock.set_forward(4).await;
+    clock.forward(4).await;
     assert_eq!(state(&harness, job.id).await.0, "queued", "it was silent for a whole lease");
+}
+
+#[tokio::test]
+async fn heartbeats_that_a_full_disk_does_not_take_make_nobody_silent() {
+    let test = "heartbeats_that_a_full_disk_does_not_take_make_nobody_silent";
+    let Some(disk) = SmallDisk::mount(test, 16 << 20) else { return };
+    let data = disk.path().join("data");
+    let (clock, harness) = SetClock::start(false, |config| config.data_dir = data).await;
+    let job = harness.running_job().await;
+    let beat = async || {
+        let body = json!({"version": "V2", "executorName": EXECUTOR, "jobIds": [job.id]});
+        let answer = harness.executor("/.executors/queue/batches/heartbeat").json(&body).send().await;
+        answer.unwrap().status()
+    };
+    clock.forward(20).await;
+    disk.fill(0);
+    // What the write-ahead log has of the disk already may still take some.
+    let mut taken = 0;
+    while beat().await == 200 {
+        taken += 1;
+        assert!(taken < 10_000, "the disk is full");
+    }
+    clock.forward(10).await;
+    assert_ne!(beat().await, 200);
+    clock.looked_at().await;
+    disk.make_room();
+    clock.forward(20).await;
+    assert_eq!(state(&harness, job.id).await.0, "processing", "its heartbeats came");
+    assert_eq!(beat().await, 200);
+    clock.forward(26).await;
+    assert_eq!(state(&harness, job.id).await.0, "queued", "now it is silent");
+    harness.stop().await;
 }
