@@ -43,6 +43,11 @@ impl Lease {
         Self(watch::Sender::new(State { renewed, term, alone: None }))
     }
 
+    /// That of a job whose renewals only others know so far: passing it on renews nothing.
+    pub(crate) fn of_others() -> Self {
+        Self::new(BootTime::default(), None)
+    }
+
     /// A call that was sent at `sent` renewed it.
     pub(crate) fn renew(&self, sent: BootTime, term: Option<Duration>) {
         self.change(|state| State { renewed: state.renewed.max(sent), term: term.or(state.term), ..state });

@@ -1,6 +1,7 @@
 //! Where jobs run: the boundary between who takes jobs and who runs them.
 
 mod adoptions;
+mod conversation;
 mod hand_back;
 mod in_process;
 mod supervised;

@@ -1,15 +1,15 @@
 //! Jobs under supervisors: processes of their own that outlive this one.
 
+use super::conversation::{Followed, follow, give};
 use super::{Adopted, JobHost, hand_back};
-use crate::account::{Account, Ledger};
+use crate::account::Ledger;
 use crate::api::{Final, Patience};
 use crate::boot_time::BootTime;
 use crate::config::SupervisorCommand;
-use crate::error::chain;
 use crate::job::{self, Assigned, JobStop, Surroundings};
 use crate::lease::Lease;
 use crate::running::RunningJob;
-use crate::supervisor::{Assignment, Cause, JobDir, LINE, Link, Order, Record, Report, Standing, millis};
+use crate::supervisor::{Assignment, JobDir, Link, Order, Record, Standing, millis};
 use crate::watched::Watched;
 use async_trait::async_trait;
 use jobs::EndReason;
@@ -32,6 +32,8 @@ use tracing::{debug, info, warn};
 const SPARE_PAUSE: Duration = Duration::from_millis(100);
 /// How long a supervisor may take to get ready and to write down a job.
 const START_LIMIT: Duration = Duration::from_mins(1);
+/// The same for one that was made ahead, and so is ready: one that stands still must not cost the job's lease.
+const SPARE_LIMIT: Duration = Duration::from_secs(3);
 /// How many supervisors are tried before a job is given up.
 const ATTEMPTS: u32 = 3;
 /// How often a supervisor is looked for that was lost sight of.
@@ -63,16 +65,6 @@ struct Spare {
     dir: JobDir,
     process: Child,
     link: Link,
-}
-
-/// What came of a connection to a supervisor.
-enum Followed {
-    Ended {
-        completed: bool,
-        account: Account,
-    },
-    /// The connection broke.
-    Lost,
 }
 
 impl Supervised {
@@ -193,7 +185,7 @@ impl Supervised {
         if lives {
             info!(job = %record.job, supervisor = record.pid, "a job of an earlier agent goes on here");
         }
-        let (stop, lease) = (Arc::new(JobStop::default()), Arc::new(Lease::new(BootTime::now(), None)));
+        let (stop, lease) = (Arc::new(JobStop::default()), Arc::new(Lease::of_others()));
         let running =
             RunningJob::new(record.job, record.named_queue.clone(), Arc::clone(&stop), Arc::clone(&lease));
         let inner = Arc::clone(&self.0);
@@ -267,18 +259,10 @@ impl Inner {
     /// Gives the job to a supervisor. When this returns without a fault, the job is written down and
     /// needs us no more; with one, nothing of it has begun.
     async fn hand_over(&self, assigned: &Assigned) -> io::Result<Spare> {
-        let Assigned { job, auth, at, lease, .. } = assigned;
-        let order = Order::Job(Box::new(Assignment {
-            job: job.clone(),
-            queue: auth.queue.clone(),
-            at: BootTime::of(*at),
-            term_ms: millis(lease.subscribe().borrow().term),
-            append: self.around.api.can_append(),
-            incarnation: self.incarnation.clone(),
-        }));
         let mut last = io::Error::other("none was tried");
         for _ in 0..ATTEMPTS {
             let spare = self.spare.lock().await.take();
+            let limit = if spare.is_some() { SPARE_LIMIT } else { START_LIMIT };
             let mut spare = match spare.map_or_else(|| self.start(), Ok) {
                 Ok(spare) => spare,
                 Err(fault) => {
@@ -286,11 +270,10 @@ impl Inner {
                     continue;
                 }
             };
-            let taken = timeout(START_LIMIT, give(&mut spare.link, &order)).await;
-            match taken.unwrap_or_else(|late| Err(late.into())) {
+            match give(&mut spare.link, &self.order(assigned), limit).await {
                 Ok(()) => return Ok(spare),
                 Err(fault) => {
-                    warn!(job = %job.id, %fault, "a supervisor did not take a job; another is tried");
+                    warn!(job = %assigned.job.id, %fault, "a supervisor did not take a job; another is tried");
                     // One that is only late must not begin it after all.
                     let _ = spare.process.kill().await;
                     spare.dir.remove();
@@ -299,6 +282,21 @@ impl Inner {
             }
         }
         Err(last)
+    }
+
+    /// The job as it is given away now, with its lease as it stands now.
+    fn order(&self, assigned: &Assigned) -> Order {
+        let Assigned { job, auth, at, lease, .. } = assigned;
+        let state = *lease.subscribe().borrow();
+        Order::Job(Box::new(Assignment {
+            job: job.clone(),
+            queue: auth.queue.clone(),
+            at: BootTime::of(*at),
+            renewed: Some(state.renewed),
+            term_ms: millis(state.term),
+            append: self.around.api.can_append(),
+            incarnation: self.incarnation.clone(),
+        }))
     }
 
     /// Stays in touch with the supervisor of a job until the job has ended; if the supervisor dies over it,
@@ -313,7 +311,8 @@ impl Inner {
         let mut pause = LOOK_AGAIN;
         loop {
             if let Some(link) = link.take()
-                && let Followed::Ended { completed, account } = self.follow(link, stop, lease).await
+                && let Followed::Ended { completed, account } =
+                    follow(link, stop, lease, &self.around.hurry).await
             {
                 ledger.take_over(account);
                 return completed;
@@ -346,67 +345,7 @@ impl Inner {
         false
     }
 
-    /// Passes on what there is to say while the connection lasts.
-    async fn follow(&self, mut link: Link, stop: &JobStop, lease: &Lease) -> Followed {
-        let mut renewals = lease.subscribe();
-        // What was renewed before is of no use to who was told so.
-        renewals.borrow_and_update();
-        let (mut stopped, mut abandoned, mut hurried, mut deaf) = (false, false, false, false);
-        loop {
-            let order = tokio::select! {
-                heard = link.next::<Report>(LINE) => match heard {
-                    Ok(Some(Report::Ended { completed, account })) => {
-                        return Followed::Ended { completed, account };
-                    }
-                    Ok(Some(Report::Ending)) => {
-                        stop.note_end_told();
-                        Order::Heard
-                    }
-                    Ok(Some(Report::Taken | Report::Unknown)) => continue,
-                    Ok(None) => return Followed::Lost,
-                    Err(fault) => {
-                        debug!(fault = chain(&fault), "lost a supervisor");
-                        return Followed::Lost;
-                    }
-                },
-                () = stop.token().cancelled(), if !stopped => {
-                    stopped = true;
-                    match stop.cause().and_then(Cause::of) {
-                        Some(cause) => Order::Stop { cause },
-                        None => continue,
-                    }
-                }
-                () = stop.abandoned().cancelled(), if !abandoned => {
-                    abandoned = true;
-                    Order::Stop { cause: Cause::Abandoned }
-                }
-                () = self.around.hurry.cancelled(), if !hurried => {
-                    hurried = true;
-                    Order::Hurry
-                }
-                Ok(()) = renewals.changed() => {
-                    let state = *renewals.borrow_and_update();
-                    Order::Renewed { sent: state.renewed, term_ms: millis(state.term) }
-                }
-            };
-            // What it still had to say can be read even when it does not listen any more.
-            deaf = deaf || link.send(&order).await.is_err();
-        }
-    }
-
     fn patience(&self) -> Patience {
         Patience { limit: self.around.api.config().patience, hurry: self.around.hurry.clone() }
-    }
-}
-
-/// Gives a job, and waits until it is written down.
-async fn give(link: &mut Link, order: &Order) -> io::Result<()> {
-    link.send(order).await?;
-    loop {
-        match link.next::<Report>(LINE).await? {
-            Some(Report::Taken) => return Ok(()),
-            Some(_) => {}
-            None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before it had begun")),
-        }
     }
 }

@@ -9,7 +9,7 @@ mod job_dir;
 mod protocol;
 
 pub(crate) use job_dir::{JobDir, Record, Standing};
-pub(crate) use protocol::{Assignment, Cause, JOB_LINE, LINE, Link, Order, Report, millis};
+pub(crate) use protocol::{Assignment, Cause, JOB_LINE, LINE, Link, Order, Report, line_of, millis};
 
 use crate::account::Account;
 use crate::api::{Api, JobAuth};
@@ -104,7 +104,7 @@ impl Ready {
         assignment: Assignment,
     ) -> Result<(), AgentError> {
         let Self { dir, mut agent, listener, _held, _signals } = self;
-        let Assignment { job, queue, at, term_ms, append, incarnation } = assignment;
+        let Assignment { job, queue, at, renewed, term_ms, append, incarnation } = assignment;
         let record = Record {
             job: job.id,
             named_queue: job.queue.clone(),
@@ -124,7 +124,7 @@ impl Ready {
         let around = Surroundings { api, runtime, hurry: hurry.clone() };
         let (stop, end_told) = JobStop::with_listener();
         let stop = Arc::new(stop);
-        let lease = Arc::new(Lease::new(at, term_ms.map(Duration::from_millis)));
+        let lease = Arc::new(Lease::new(renewed.unwrap_or(at), term_ms.map(Duration::from_millis)));
         let hub = Hub::new(agent, listener, Arc::clone(&stop), Arc::clone(&lease), hurry, end_told);
         let monitor = around.api.config().monitor.clone();
         let timeline = Timeline::resume(IdText::new(job.id, job.queue.as_deref()), at.instant());

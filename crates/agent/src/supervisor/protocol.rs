@@ -52,6 +52,9 @@ pub(crate) struct Assignment {
     pub(crate) queue: String,
     /// When its dequeue was answered.
     pub(crate) at: BootTime,
+    /// When its lease was renewed last, if that was later.
+    #[serde(default)]
+    pub(crate) renewed: Option<BootTime>,
     pub(crate) term_ms: Option<u64>,
     /// The control plane takes log text at an offset.
     pub(crate) append: bool,
@@ -148,11 +151,21 @@ impl Link {
 
     /// Sends a message. Once this fails, or is lost, nothing more can be sent.
     pub(crate) async fn send<T: Serialize>(&mut self, message: &T) -> io::Result<()> {
-        let mut line = serde_json::to_vec(message)?;
-        line.push(b'\n');
-        let limit = if line.len() > LINE { LARGE } else { SMALL };
-        timeout(limit, self.writer.write_all(&line)).await.unwrap_or_else(|late| Err(late.into()))
+        self.send_line(&line_of(message)?).await
     }
+
+    /// The same, for a message that was [written](line_of) before.
+    pub(crate) async fn send_line(&mut self, line: &[u8]) -> io::Result<()> {
+        let limit = if line.len() > LINE { LARGE } else { SMALL };
+        timeout(limit, self.writer.write_all(line)).await.unwrap_or_else(|late| Err(late.into()))
+    }
+}
+
+/// A message as it travels.
+pub(crate) fn line_of<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// A term as it travels.
@@ -216,6 +229,7 @@ mod tests {
             job: job.clone(),
             queue: "batches".to_owned(),
             at: BootTime::now(),
+            renewed: None,
             term_ms: Some(25_000),
             append: true,
             incarnation: "i".to_owned(),
