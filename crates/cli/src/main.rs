@@ -22,6 +22,7 @@ use env::{EnvReader, System, Variables};
 use exit::{Exit, Failure, Outcome};
 use paths::Paths;
 use runtimes::PrivateMounts;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ use systemd::Notifier;
 const HELPER: &str = "internal-helper";
 
 fn main() -> ExitCode {
+    keep_memory_out_of_core_dumps();
     let mut args = std::env::args_os().skip(1).peekable();
     // Every HTTP client needs it. Nobody else installs one, so this can't fail.
     let provide_tls = || rustls::crypto::ring::default_provider().install_default();
@@ -53,6 +55,12 @@ fn main() -> ExitCode {
         exit
     });
     ExitCode::from(exit as u8)
+}
+
+/// There are secrets in it: of jobs, of the operator, of whoever may submit. What we start inherits the limit.
+fn keep_memory_out_of_core_dumps() {
+    // To lower a limit needs no right, so this can't fail.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 fn run_command(variables: &Variables, command: Command) -> Outcome {

@@ -103,6 +103,9 @@ fn a_secret_is_in_no_spool_while_the_job_runs() {
     let id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
     system.wait_for_log(&id, "begun");
     let processes = system.supervisor_of(&id).into_iter().chain([agent.pid()]);
+    for pid in processes.clone().chain([system.server.pid()]) {
+        assert_eq!(core_limits(pid), ["0", "0"], "a core dump of {pid} would hold it");
+    }
     let open: Vec<_> = processes.flat_map(|pid| open_files(pid, &system.agent_dir())).collect();
     let holding = |needle: &str| -> Vec<&String> {
         let held = open.iter().filter(|(_, bytes)| contains(bytes, needle.as_bytes()));
@@ -113,6 +116,14 @@ fn a_secret_is_in_no_spool_while_the_job_runs() {
     assert_eq!(holding("s3cr3t"), Vec::<&String>::new());
     system.open_gates(&agent);
     system.wait_for_state(&id, "completed");
+}
+
+/// How large a core dump of a process may be, and how large it may have it, in bytes or `unlimited`.
+fn core_limits(pid: u32) -> [String; 2] {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    let mut figures = line.split_whitespace().map(str::to_owned);
+    [figures.next().unwrap(), figures.next().unwrap()]
 }
 
 /// The regular files below `dir` that a process has open, deleted ones too, with what is in them. One that

@@ -92,6 +92,7 @@ fn units_are_printed_as_they_are_shipped_and_systemd_takes_them() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["executor", "executor-server"] {
         let unit = printed(name);
+        assert!(unit.lines().any(|line| line == "LimitCORE=0"), "a core dump would hold secrets");
         assert_eq!(unit, std::fs::read_to_string(shipped.join(format!("{name}.service"))).unwrap());
         // The program is not installed here, nor is there a configuration.
         let unit = unit.replace("/usr/local/bin/executor", "/bin/true");
