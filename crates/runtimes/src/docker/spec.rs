@@ -91,6 +91,7 @@ struct HostConfig<'a> {
     memory_swap: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pids_limit: Option<u64>,
+    oom_score_adj: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_opt: Option<BTreeMap<&'static str, String>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -152,6 +153,7 @@ impl<'a> Plan<'a> {
                 memory: self.limits.memory,
                 memory_swap: self.limits.memory,
                 pids_limit: self.limits.pids,
+                oom_score_adj: profile::OOM_SCORE_ADJUST,
                 storage_opt: self.storage(),
                 cap_drop: self.cap_drop(),
                 cap_add: self.cap_add(),

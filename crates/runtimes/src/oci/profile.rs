@@ -1,6 +1,6 @@
 //! What a step may do, in the words in which container engines are told.
 
-use super::config::{CAPABILITIES, certificates, paths, seccomp_profile};
+use super::config::{CAPABILITIES, OOM_SCORE_ADJUST as ADJUST, certificates, paths, seccomp_profile};
 use crate::RuntimeError;
 
 /// The capabilities that a root of a step's has at most, such as `CAP_CHOWN`.
@@ -18,6 +18,8 @@ pub(crate) fn seccomp() -> Result<String, RuntimeError> {
     serde_json::to_string(&profile).map_err(|error| RuntimeError::Host(error.to_string()))
 }
 
+/// What is added to a step's size where the host is out of memory.
+pub(crate) const OOM_SCORE_ADJUST: i32 = ADJUST;
 /// What of `/proc` and `/sys` a step does not see.
 pub(crate) const MASKED: &[&str] = paths::MASKED;
 /// What of them it can't change.

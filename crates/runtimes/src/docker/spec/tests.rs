@@ -60,6 +60,7 @@ fn the_documented_command_line_and_what_it_leaves_open() {
             "Memory": 12_884_901_888_u64,
             "MemorySwap": 12_884_901_888_u64,
             "PidsLimit": 4096,
+            "OomScoreAdj": 1_000,
             "CapDrop": ["ALL"],
             "CapAdd": ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
                        "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT"],

@@ -43,6 +43,11 @@ pub(super) const CAPABILITIES: [Capability; 10] = [
 /// Open files that a step begins with; it may raise them to the second figure.
 const OPEN_FILES: (u64, u64) = (65_536, 1_048_576);
 
+/// What the kernel adds to a step's size when it looks for what to end, the host being out of memory: the
+/// most there is, so that jobs go before everything else, and among them the largest. To raise it needs no
+/// right. It can't be lowered again where it was set with `CAP_SYS_RESOURCE`.
+pub(super) const OOM_SCORE_ADJUST: i32 = 1_000;
+
 /// Everything of a step that its container is made from.
 pub(super) struct Container<'a> {
     pub(super) step: &'a Step,
@@ -169,6 +174,7 @@ fn process(container: &Container<'_>, has_certificates: bool) -> Result<Process,
         .capabilities(capabilities(container.user.uid)?)
         .rlimits(resource_limits()?)
         .no_new_privileges(true)
+        .oom_score_adj(OOM_SCORE_ADJUST)
         .build()
 }
 
@@ -244,6 +250,7 @@ mod tests {
         assert_eq!(json["process"]["capabilities"]["effective"], serde_json::json!([]));
         assert_eq!(json["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len());
         assert_eq!(json["process"]["noNewPrivileges"], true);
+        assert_eq!(json["process"]["oomScoreAdj"], 1_000);
         assert_eq!(json["hostname"], "job-1");
         assert!(json["linux"].get("resources").is_none());
         assert!(json["mounts"].as_array().unwrap().iter().all(|mount| mount["type"] != "cgroup"));

@@ -28,6 +28,8 @@ pub(crate) async fn rights_are_few(bench: &mut Bench) {
     assert_eq!(ignored & (1 << (15 - 1) | 1 << (2 - 1)), 0);
     // As youki's caveat has it.
     assert_eq!(ignored & (1 << (13 - 1)) != 0, bench.family == "youki");
+    // Whatever the agent's own is.
+    assert_eq!(sandbox.sh("cat /proc/self/oom_score_adj").await, "1000\n");
     sandbox.close().await;
 }
 
