@@ -55,6 +55,7 @@ contract! { crun crun_users runc youki runsc docker podman: {
         a_directory_that_can_not_be_entered_is_refused [not runsc],
     }
     basics {
+        the_program_is_told_with_its_version [not engines],
         environment_directory_and_user [not podman],
         steps_share_the_workspace_and_nothing_else,
         names_of_the_host [not podman],
@@ -93,6 +94,7 @@ contract! { crun crun_users runc youki runsc docker podman: {
     }
     security {
         rights_are_few [not runsc],
+        namespaces_are_the_jobs_own [not runsc engines],
         calls_that_reach_the_host_are_refused [not runsc],
         a_later_step_is_filtered_as_the_first [not runsc],
         the_hosts_files_are_out_of_reach [not runsc],

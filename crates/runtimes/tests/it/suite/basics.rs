@@ -1,8 +1,20 @@
-use crate::harness::{Bench, Kept, SPARE_DISK, cgroups_of, names_in, step};
+use crate::harness::{Bench, Kept, SPARE_DISK, cgroups_of, names_in, path_of, step};
 use runtimes::{Cause, ExitStatus, Limits, Step};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) async fn the_program_is_told_with_its_version(bench: &mut Bench) {
+    let path = path_of(bench.family);
+    let said = std::process::Command::new(&path).arg("--version").output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    let version = said.lines().next().unwrap().trim();
+    assert!(version.starts_with(bench.family) && version.contains('.'), "{version}");
+    let findings = bench.runtime.preflight().await;
+    let told = findings.iter().find(|finding| finding.id == "oci.runtime").unwrap();
+    let expected = format!("{version} at {path}");
+    assert_eq!(told.seen.get(..expected.len()), Some(expected.as_str()), "{told:?}");
+}
 
 pub(crate) async fn environment_directory_and_user(bench: &mut Bench) {
     let mut sandbox = bench.open(Limits::default()).await;

@@ -33,6 +33,51 @@ pub(crate) async fn rights_are_few(bench: &mut Bench) {
     sandbox.close().await;
 }
 
+/// Neither the host's nor another job's; the users' is the host's but where jobs have their own.
+pub(crate) async fn namespaces_are_the_jobs_own(bench: &mut Bench) {
+    const KINDS: [&str; 6] = ["net", "pid", "ipc", "uts", "mnt", "cgroup"];
+    let here = |kind: &str| {
+        // The mounts of this thread are not those of its process.
+        ["self", "thread-self"].map(|process| link(&format!("/proc/{process}/ns/{kind}")))
+    };
+    let kinds = KINDS.join(" ");
+    let told = format!("for kind in {kinds} user; do readlink /proc/self/ns/$kind; done");
+    let script = format!("{told}; touch told; until [ -e go ]; do sleep 0.01; done");
+    let mut first = bench.open(Limits::default()).await;
+    let mut second = bench.try_open("job-2", Limits::default()).await.unwrap();
+    let (told_file, go) = (first.workspace().join("told"), first.workspace().join("go"));
+    // Both run at once: numbers of namespaces that are gone come again.
+    let (first_told, second_told) = tokio::join!(first.sh(&script), async {
+        while !told_file.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let ran = second.try_sh(&told).await;
+        fs::write(&go, "").unwrap();
+        ran.stdout
+    });
+    let first_told: Vec<_> = first_told.lines().collect();
+    let second_told: Vec<_> = second_told.lines().collect();
+    assert_eq!((first_told.len(), second_told.len()), (KINDS.len() + 1, KINDS.len() + 1), "{second_told:?}");
+    for (index, kind) in KINDS.into_iter().enumerate() {
+        let (one, other) = (first_told[index], second_told[index]);
+        assert!(
+            one.starts_with(&format!("{kind}:[")) && other.starts_with(&format!("{kind}:[")),
+            "{one} {other}"
+        );
+        assert_ne!(one, other, "two jobs share it");
+        let host = here(kind);
+        assert!(!host.iter().any(|host| host == one || host == other), "{one}, {other}: {host:?}");
+    }
+    let shares_users = here("user")[0] == first_told[KINDS.len()];
+    assert_eq!(shares_users, !bench.users, "{first_told:?}");
+    first.close().await;
+    second.close().await;
+}
+
+fn link(path: &str) -> String {
+    fs::read_link(path).unwrap().to_str().unwrap().to_owned()
+}
+
 pub(crate) async fn calls_that_reach_the_host_are_refused(bench: &mut Bench) {
     let mut sandbox = bench.open(Limits::default()).await;
     for (name, number, first, errno) in [
