@@ -238,6 +238,85 @@ mod tests {
         assert!(error.contains("\"nosuch\"") && error.contains("EXECUTOR_OCI_RUNTIME"), "{error}");
     }
 
+    /// What stands in for runtimes: programs that say these versions, linked from a search path.
+    struct Installed {
+        programs: tempfile::TempDir,
+        search_path: tempfile::TempDir,
+    }
+
+    impl Installed {
+        fn new(names: &[&str]) -> Self {
+            let [programs, search_path] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+            for name in names {
+                let program = programs.path().join(format!("{name}-9"));
+                std::fs::write(&program, format!("#!/bin/sh\necho {name} version 9\necho more\n")).unwrap();
+                std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+                std::os::unix::fs::symlink(&program, search_path.path().join(name)).unwrap();
+            }
+            Self { programs, search_path }
+        }
+
+        /// Which one is taken, and its version.
+        fn taken(&self, wanted: Option<&str>) -> (Family, String, PathBuf) {
+            let found = Program::find(wanted, self.search_path.path().as_os_str()).unwrap();
+            (found.family, found.version, found.path)
+        }
+
+        fn linked(&self, name: &str) -> PathBuf {
+            self.search_path.path().join(name)
+        }
+    }
+
+    #[test]
+    fn the_best_that_is_there_is_taken() {
+        let mut there = vec!["runsc", "youki", "runc", "crun"];
+        for best in [Family::Crun, Family::Runc, Family::Youki, Family::Runsc] {
+            let installed = Installed::new(&there);
+            let version = format!("{} version 9", best.name());
+            assert_eq!(installed.taken(None), (best, version, installed.linked(best.name())), "of {there:?}");
+            there.pop();
+        }
+        let error = Program::find(None, Installed::new(&[]).search_path.path().as_os_str()).unwrap_err();
+        assert!(error.to_string().contains("no OCI runtime was found"), "{error}");
+    }
+
+    #[test]
+    fn runc_alone_is_enough() {
+        let installed = Installed::new(&["runc"]);
+        assert_eq!(
+            installed.taken(None),
+            (Family::Runc, "runc version 9".to_owned(), installed.linked("runc"))
+        );
+    }
+
+    #[test]
+    fn an_earlier_directory_does_not_outdo_a_better_runtime() {
+        let (first, second) = (Installed::new(&["runc"]), Installed::new(&["crun"]));
+        let both = std::env::join_paths([first.search_path.path(), second.search_path.path()]).unwrap();
+        assert_eq!(Program::find(None, &both).unwrap().path, second.linked("crun"));
+    }
+
+    #[test]
+    fn what_can_not_be_run_is_passed_over() {
+        let installed = Installed::new(&["crun", "runc"]);
+        let crun = installed.programs.path().join("crun-9");
+        std::fs::set_permissions(crun, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(installed.taken(None).0, Family::Runc);
+    }
+
+    #[test]
+    fn the_one_that_is_named_is_taken() {
+        let installed = Installed::new(&["crun", "runc", "youki", "runsc"]);
+        for family in Family::ALL {
+            let expected = (family, format!("{} version 9", family.name()), installed.linked(family.name()));
+            assert_eq!(installed.taken(Some(family.name())), expected);
+            // A path is taken as it is, whatever is on the search path, and known by what it says.
+            let path = installed.programs.path().join(format!("{}-9", family.name()));
+            let (taken, _, taken_path) = installed.taken(path.to_str());
+            assert_eq!((taken, taken_path), (family, path));
+        }
+    }
+
     #[test]
     fn one_that_hangs_is_ended() {
         let dir = tempfile::tempdir().unwrap();
