@@ -20,7 +20,7 @@ impl Hierarchies {
     }
 
     /// The same from the files' texts, with `root` before every mount point.
-    pub(super) fn parse(root: &Path, mounts: &str, own: &str) -> Self {
+    pub(crate) fn parse(root: &Path, mounts: &str, own: &str) -> Self {
         let mut base = Directories::default();
         let mut unified_path = PathBuf::from("/");
         for mount in mounts.lines().filter_map(Mount::parse) {

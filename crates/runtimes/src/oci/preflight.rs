@@ -161,3 +161,56 @@ fn module_is_there() -> bool {
     let list = std::fs::read_to_string(format!("/lib/modules/{release}/modules.dep")).unwrap_or_default();
     list.lines().any(|line| line.contains("/overlay.ko"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn each_controller_that_is_missing_is_a_warning() {
+        let root = tempfile::tempdir().unwrap();
+        let missing_in = |offered: &str| {
+            std::fs::write(root.path().join("cgroup.controllers"), offered).unwrap();
+            let host = Hierarchies::parse(root.path(), "1 2 0:1 / / rw - cgroup2 cgroup2 rw\n", "0::/\n");
+            let (layout, missing): (Vec<_>, Vec<_>) =
+                groups(&host).into_iter().partition(|finding| finding.id == "cgroup.layout");
+            assert_eq!(layout[0].seen, "control groups: v2");
+            missing
+        };
+        assert_eq!(missing_in("cpu io memory pids"), []);
+        for (offered, id, name) in [
+            ("cpu pids", "cgroup.memory", "memory"),
+            ("cpu memory", "cgroup.pids", "pids"),
+            ("cpuset memory pids", "cgroup.cpu", "cpu"),
+        ] {
+            let expected = Finding {
+                id,
+                severity: Severity::Warning,
+                seen: format!("there is no {name} controller: {name} limits can't be enforced"),
+                remedy: format!(
+                    "delegate the {name} controller to the executor's control group (systemd: Delegate=yes)"
+                ),
+            };
+            assert_eq!(missing_in(offered), [expected]);
+        }
+        assert_eq!(missing_in("").len(), 3);
+    }
+
+    #[test]
+    fn the_runtime_that_was_taken_is_told_with_its_version() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["crun", "runc"] {
+            let program = dir.path().join(name);
+            std::fs::write(&program, format!("#!/bin/sh\necho {name} version 9.1\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for (wanted, name) in [(None, "crun"), (Some("runc"), "runc")] {
+            let looked = look(wanted, dir.path().as_os_str(), None);
+            assert_eq!(looked.version, Some(format!("{name} version 9.1")));
+            let seen = format!("{name} version 9.1 at {}", dir.path().join(name).display());
+            let told = Finding { id: "oci.runtime", severity: Severity::Info, seen, remedy: String::new() };
+            assert_eq!(looked.findings[0], told);
+        }
+    }
+}

@@ -114,28 +114,9 @@ impl Shared {
 
     /// Limits that are asked for and can't be enforced: refused when strict, else said.
     pub(super) fn check_limits(&self, limits: &Limits) -> Result<(), RuntimeError> {
-        if let Some(memory) = limits.memory.filter(|memory| *memory < LEAST_MEMORY) {
-            return Err(RuntimeError::Host(format!(
-                "a memory limit of {memory} bytes is too small to start a container: give jobs at least {LEAST_MEMORY}"
-            )));
-        }
-        let asked = [
-            (Controller::Memory, limits.memory.is_some()),
-            (Controller::Pids, limits.pids.is_some()),
-            (Controller::Cpu, limits.cpus.is_some()),
-        ];
-        for (controller, _) in
-            asked.into_iter().filter(|(controller, asked)| *asked && !self.host.has(*controller))
-        {
-            let name = controller.name();
-            if self.strict {
-                return Err(RuntimeError::Refused(format!(
-                    "the {name} limit can't be enforced, since this host has no {name} controller: delegate it to \
-                     the executor's control group, or run without strict isolation"
-                )));
-            }
+        for limit in missing(limits, &self.host, self.strict)? {
             tracing::warn!(
-                limit = name,
+                limit,
                 "a limit of a job is not enforced: the control group controller is missing"
             );
         }
@@ -174,9 +155,99 @@ impl Shared {
     }
 }
 
+/// The names of limits that are asked for and can't be enforced, the first of which is refused when strict.
+fn missing(limits: &Limits, host: &Hierarchies, strict: bool) -> Result<Vec<&'static str>, RuntimeError> {
+    if let Some(memory) = limits.memory.filter(|memory| *memory < LEAST_MEMORY) {
+        return Err(RuntimeError::Host(format!(
+            "a memory limit of {memory} bytes is too small to start a container: give jobs at least {LEAST_MEMORY}"
+        )));
+    }
+    let asked = [
+        (Controller::Memory, limits.memory.is_some()),
+        (Controller::Pids, limits.pids.is_some()),
+        (Controller::Cpu, limits.cpus.is_some()),
+    ];
+    let lacks = |(controller, asked): &(Controller, bool)| *asked && !host.has(*controller);
+    let missing: Vec<_> = asked.into_iter().filter(lacks).map(|(controller, _)| controller.name()).collect();
+    match missing.first() {
+        Some(name) if strict => Err(RuntimeError::Refused(format!(
+            "the {name} limit can't be enforced, since this host has no {name} controller: delegate it to the \
+             executor's control group, or run without strict isolation"
+        ))),
+        _ => Ok(missing),
+    }
+}
+
 impl Drop for Shared {
     /// The guardian, which hears of this end as of any other, removes the rest.
     fn drop(&mut self) {
         let _ = unmount(self.instance.volumes(), UnmountFlags::DETACH);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const EACH: [(&str, Limits); 3] = [
+        ("memory", Limits { memory: Some(64 << 20), ..NONE }),
+        ("pids", Limits { pids: Some(64), ..NONE }),
+        ("cpu", Limits { cpus: Some(1.0), ..NONE }),
+    ];
+    const NONE: Limits = Limits { cpus: None, memory: None, pids: None, disk: None };
+    const ALL: Limits = Limits { cpus: Some(1.0), memory: Some(64 << 20), pids: Some(64), disk: None };
+
+    /// Hosts of both versions that have all controllers but one.
+    fn hosts_without(missing: &str) -> [Hierarchies; 2] {
+        let root = tempfile::tempdir().unwrap();
+        let there = || EACH.iter().map(|(name, _)| *name).filter(|name| *name != missing);
+        let offered: Vec<&str> = there().collect();
+        std::fs::write(root.path().join("cgroup.controllers"), offered.join(" ")).unwrap();
+        let unified = "1 2 0:1 / / rw - cgroup2 cgroup2 rw\n";
+        let mounts = there().map(|name| format!("1 2 0:1 / /{name} rw - cgroup cgroup rw,{name}\n"));
+        let mounts = mounts.collect::<Vec<_>>().concat();
+        let own = there().map(|name| format!("1:{name}:/\n")).collect::<Vec<_>>().concat();
+        [(unified, "0::/\n"), (&mounts, &own)]
+            .map(|(mounts, own)| Hierarchies::parse(root.path(), mounts, own))
+    }
+
+    #[test]
+    fn each_limit_without_its_controller_is_said_or_refused() {
+        for (name, limits) in EACH {
+            for host in hosts_without(name) {
+                let layout = host.layout();
+                assert_eq!(missing(&limits, &host, false).unwrap(), [name], "{layout}");
+                assert_eq!(missing(&ALL, &host, false).unwrap(), [name], "{layout}");
+                for limits in [limits, ALL] {
+                    let refused = missing(&limits, &host, true).unwrap_err();
+                    assert!(matches!(refused, RuntimeError::Refused(_)), "{refused:?}");
+                    let expected = format!(
+                        "the {name} limit can't be enforced, since this host has no {name} controller: delegate it to \
+                         the executor's control group, or run without strict isolation"
+                    );
+                    assert_eq!(refused.to_string(), expected, "{layout}");
+                }
+                assert_eq!(
+                    missing(&NONE, &host, true).unwrap(),
+                    [""; 0],
+                    "what is not asked for is not missed"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn limits_that_can_be_enforced_pass() {
+        for host in hosts_without("") {
+            assert_eq!(missing(&ALL, &host, true).unwrap(), [""; 0], "{}", host.layout());
+        }
+    }
+
+    #[test]
+    fn a_host_without_controllers_misses_them_all() {
+        let host =
+            Hierarchies::parse(Path::new("/nowhere"), "1 2 0:1 / / rw - cgroup2 cgroup2 rw\n", "0::/\n");
+        assert_eq!(missing(&ALL, &host, false).unwrap(), ["memory", "pids", "cpu"]);
     }
 }
