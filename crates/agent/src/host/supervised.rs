@@ -182,6 +182,17 @@ impl JobHost for Supervised {
 impl Supervised {
     async fn adopt_one(&self, dir: JobDir) -> Option<Adopted> {
         let (record, lives) = settled(&dir).await?;
+        if !record.is_of(&self.0.around.api.config().frontend_url) {
+            // Its token is a secret between it and the other one.
+            warn!(
+                job = %record.job, of = record.control_plane, lives,
+                "a job of another control plane is here: it gets no heartbeats, so that its lease ends it"
+            );
+            if !lives {
+                dir.remove();
+            }
+            return None;
+        }
         if lives {
             info!(job = %record.job, supervisor = record.pid, "a job of an earlier agent goes on here");
         }

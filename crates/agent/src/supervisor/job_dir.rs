@@ -4,20 +4,25 @@
 //! that ended, and no other process can be taken for it.
 
 use crate::random;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
+use url::Url;
 use wire::JobId;
 
 const LOCK: &str = "lock";
 const RECORD: &str = "job.json";
 const TOKEN: &str = "token";
 const SOCKET: &str = "socket";
+/// The most of a file that is read, in bytes.
+const LONGEST: u64 = 64 << 10;
+/// How many hexadecimal digits a directory's name has.
+const NAME: usize = 16;
 
 /// Which job it is. Nothing of it is secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,8 +38,23 @@ pub(crate) struct Record {
     pub(crate) incarnation: String,
     /// The supervisor's process, for people.
     pub(crate) pid: u32,
+    /// The control plane that the job is of, without credentials; unknown of an earlier release's job.
+    #[serde(default)]
+    pub(crate) control_plane: Option<String>,
     /// The runtime's name for what the supervisor has on this host.
     pub(crate) instance: Option<String>,
+}
+
+impl Record {
+    /// Whether its token may be shown to the control plane at `url`.
+    pub(crate) fn is_of(&self, url: &Url) -> bool {
+        self.control_plane.as_ref().is_none_or(|of| *of == control_plane(url))
+    }
+}
+
+/// What tells the control plane at `url` from others.
+pub(crate) fn control_plane(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path().trim_end_matches('/'))
 }
 
 /// The directory of one supervisor.
@@ -71,11 +91,19 @@ impl JobDir {
         Self(path)
     }
 
-    /// All that are below `jobs`.
+    /// All that are below `jobs`. What no agent made there is told of once, and left alone.
     pub(crate) fn all(jobs: &Path) -> io::Result<Vec<Self>> {
         match fs::read_dir(jobs) {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            entries => entries?.map(|entry| entry.map(|entry| Self(entry.path()))).collect(),
+            entries => {
+                let entries = entries?.collect::<io::Result<Vec<_>>>()?;
+                let (ours, strange): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_ours);
+                if let Some(one) = strange.first() {
+                    let (path, others) = (one.path(), strange.len() - 1);
+                    tracing::warn!(path = %path.display(), others, "not the directory of a job: it is left alone");
+                }
+                Ok(ours.into_iter().map(|entry| Self(entry.path())).collect())
+            }
         }
     }
 
@@ -101,8 +129,7 @@ impl JobDir {
     }
 
     fn is_held(&self) -> bool {
-        File::open(self.0.join(LOCK))
-            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+        self.open(LOCK).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
     }
 
     /// Writes down which job it is, and what proves that it is ours.
@@ -113,11 +140,32 @@ impl JobDir {
 
     /// The job, if there is one and it is not over.
     pub(crate) fn record(&self) -> Option<Record> {
-        serde_json::from_slice(&fs::read(self.0.join(RECORD)).ok()?).ok()
+        serde_json::from_str(&self.read(RECORD).ok()?).ok()
     }
 
     pub(crate) fn token(&self) -> io::Result<String> {
-        fs::read_to_string(self.0.join(TOKEN))
+        self.read(TOKEN)
+    }
+
+    fn read(&self, name: &str) -> io::Result<String> {
+        let mut text = String::new();
+        self.open(name)?.take(LONGEST + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > LONGEST {
+            let told = format!("{name} is longer than {LONGEST} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+        }
+        Ok(text)
+    }
+
+    /// Opens a file that must be one: nothing that leads elsewhere, or that opening waits for.
+    fn open(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(self.0.join(name))?;
+        if !file.metadata()?.is_file() {
+            let told = format!("{name} is not a regular file");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+        }
+        Ok(file)
     }
 
     /// The job is over: nobody has to do anything for it any more.
@@ -160,6 +208,14 @@ impl JobDir {
     }
 }
 
+/// Whether an agent may have made it: its name and its kind.
+fn is_ours(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.as_encoded_bytes();
+    let named = name.len() == NAME && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    named && entry.file_type().is_ok_and(|kind| kind.is_dir())
+}
+
 fn short_path(dir: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()))
 }
@@ -183,6 +239,7 @@ mod tests {
             executor: "host-1".to_owned(),
             incarnation: "i".to_owned(),
             pid: 1,
+            control_plane: None,
             instance: None,
         }
     }
@@ -213,6 +270,51 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(dir.path()), mode(&dir.path().join(TOKEN))), (0o700, 0o600));
         assert!(!fs::read_to_string(dir.path().join(RECORD)).unwrap().contains("t0ken"));
+    }
+
+    #[test]
+    fn a_job_is_its_own_control_plane_s_only() {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        let ours = url("https://user:pass@cp.example/base/");
+        let of_ours = Record { control_plane: Some(control_plane(&ours)), ..record() };
+        assert!(!format!("{of_ours:?}").contains("pass"));
+        assert!(of_ours.is_of(&ours) && of_ours.is_of(&url("https://cp.example:443/base")));
+        for other in ["http://cp.example/base", "https://cp.example", "https://other.example/base"] {
+            assert!(!of_ours.is_of(&url(other)), "{other}");
+        }
+        assert!(record().is_of(&ours), "an earlier release did not note whose it is");
+    }
+
+    #[test]
+    fn only_directories_of_jobs_are_found() {
+        let jobs = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(jobs.path()).unwrap();
+        let strange = |name: &str| jobs.path().join(name);
+        fs::write(strange("0123456789abcdef"), "a file").unwrap();
+        fs::create_dir(strange("lost+found")).unwrap();
+        fs::create_dir(strange("0123456789ABCDEF")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), strange("aaaaaaaaaaaaaaaa")).unwrap();
+        assert_eq!(JobDir::all(jobs.path()).unwrap(), [dir]);
+    }
+
+    #[test]
+    fn a_record_that_is_no_file_of_its_size_is_none() {
+        let jobs = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(jobs.path()).unwrap();
+        dir.note(&record(), "t0ken").unwrap();
+        assert!(dir.record().is_some());
+        let (path, elsewhere) = (dir.path().join(RECORD), dir.path().join("elsewhere"));
+        fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(dir.record().is_none());
+        fs::remove_file(&path).unwrap();
+        // Without a writer, opening it to read would wait for ever.
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        assert!(dir.record().is_none());
+        let padding = usize::try_from(LONGEST).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, fs::read_to_string(&elsewhere).unwrap() + &" ".repeat(padding)).unwrap();
+        assert!(dir.record().is_none());
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use crate::job::{self, Assigned, JobStop, Surroundings};
 use crate::lease::Lease;
 use crate::timeline::Timeline;
 use hub::Hub;
-use job_dir::Held;
+use job_dir::{Held, control_plane};
 use runtimes::Runtime;
 use rustix::fd::AsFd;
 use secrecy::SecretString;
@@ -112,6 +112,7 @@ impl Ready {
             executor: api.config().name.clone(),
             incarnation,
             pid: std::process::id(),
+            control_plane: Some(control_plane(&api.config().frontend_url)),
             instance: runtime.instance(),
         };
         dir.note(&record, &job.token).map_err(AgentError::io("write down a job"))?;
