@@ -6,7 +6,7 @@
 
 use crate::boot_time::BootTime;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 /// How long before its term a lease counts as lost: a step is asked to end, and killed when it does
@@ -20,12 +20,21 @@ const ALONE: Duration = Duration::from_secs(20);
 /// It goes on for at least this long after it was left alone, so that an agent that is started again
 /// at once finds it even if heartbeats had failed.
 const LEAST_ALONE: Duration = Duration::from_secs(5);
+/// How long reading what has come may take.
+const READ_LIMIT: Duration = Duration::from_secs(1);
 /// Timers stand still while the host sleeps, so the clock is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The lease of one job.
 #[derive(Debug)]
-pub(crate) struct Lease(watch::Sender<State>);
+pub(crate) struct Lease {
+    state: watch::Sender<State>,
+    /// Who has to read what may have come, before it counts as lost.
+    reader: Option<mpsc::Sender<oneshot::Sender<()>>>,
+}
+
+/// Hears that a lease is about to count as lost, and lets that go on by dropping what it gets.
+pub(crate) type AboutToBeLost = mpsc::Receiver<oneshot::Sender<()>>;
 
 /// What is known of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +49,13 @@ pub(crate) struct State {
 
 impl Lease {
     pub(crate) fn new(renewed: BootTime, term: Option<Duration>) -> Self {
-        Self(watch::Sender::new(State { renewed, term, alone: None }))
+        Self { state: watch::Sender::new(State { renewed, term, alone: None }), reader: None }
+    }
+
+    /// One whose renewals come by way of somebody who can be behind.
+    pub(crate) fn with_reader(renewed: BootTime, term: Option<Duration>) -> (Self, AboutToBeLost) {
+        let (reader, about_to_be_lost) = mpsc::channel(1);
+        (Self { reader: Some(reader), ..Self::new(renewed, term) }, about_to_be_lost)
     }
 
     /// That of a job whose renewals only others know so far: passing it on renews nothing.
@@ -62,7 +77,7 @@ impl Lease {
     }
 
     fn change(&self, change: impl FnOnce(State) -> State) {
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             let before = std::mem::replace(state, change(*state));
             before != *state
         });
@@ -70,7 +85,7 @@ impl Lease {
 
     /// Hears of every change.
     pub(crate) fn subscribe(&self) -> watch::Receiver<State> {
-        self.0.subscribe()
+        self.state.subscribe()
     }
 
     /// Waits until it counts as lost.
@@ -85,9 +100,26 @@ impl Lease {
             };
             let left = end.since(BootTime::now());
             if left.is_zero() {
-                return;
+                self.read_all().await;
+                // A process that stood still finds its renewals only now.
+                if *changes.borrow() == state {
+                    return;
+                }
+                continue;
             }
             let _ = timeout(left.min(LOOK), changes.changed()).await;
+        }
+    }
+
+    async fn read_all(&self) {
+        if let Some(reader) = &self.reader {
+            let (reading, read) = oneshot::channel();
+            let all = async {
+                if reader.send(reading).await.is_ok() {
+                    let _ = read.await;
+                }
+            };
+            let _ = timeout(READ_LIMIT, all).await;
         }
     }
 }
@@ -157,6 +189,19 @@ mod tests {
         let later = now + Duration::from_secs(5);
         lease.renew(later, None);
         assert_eq!(state(&lease).end(), Some(later + Duration::from_secs(20)));
+    }
+
+    #[tokio::test]
+    async fn what_has_come_is_read_before_it_is_lost() {
+        let (lease, mut about_to_be_lost) = Lease::with_reader(ago(Duration::from_mins(1)), TERM);
+        let reads = async {
+            let reading = about_to_be_lost.recv().await.expect("its reader is asked");
+            lease.renew(ago(Duration::from_millis(19_700)), TERM);
+            drop(reading);
+            drop(about_to_be_lost.recv().await.expect("it is asked again once that is over"));
+        };
+        tokio::join!(lease.lost(), reads);
+        assert!(BootTime::now() >= state(&lease).end().unwrap());
     }
 
     #[tokio::test]

@@ -1,20 +1,32 @@
 //! How a supervisor hears of agents while its job runs: of the one that started it, and of those
 //! that come later. The latest counts.
 
-use super::protocol::{LINE, Link, Order, Report};
+use super::protocol::{LINE, Link, Order, Report, is_readable};
 use crate::account::Account;
 use crate::job::{EndTold, JobStop};
-use crate::lease::Lease;
+use crate::lease::{AboutToBeLost, Lease};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 /// The pause after a connection could not be accepted, as when there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The most messages and agents that may wait: more than any time of standing still can gather.
+const MOST_READ: usize = 10_000;
+/// How long a message that has begun may take to end.
+const READ_LIMIT: Duration = Duration::from_millis(250);
+
+/// What waited.
+enum Ready {
+    Heard(io::Result<Option<Order>>),
+    Connected(io::Result<(UnixStream, tokio::net::unix::SocketAddr)>),
+}
 
 pub(super) struct Hub {
     agent: Option<Link>,
@@ -23,6 +35,7 @@ pub(super) struct Hub {
     lease: Arc<Lease>,
     hurry: CancellationToken,
     end_told: EndTold,
+    about_to_be_lost: AboutToBeLost,
     /// Who waits for the agent to hear that the end is about to be told.
     waiting: Option<oneshot::Sender<()>>,
 }
@@ -32,11 +45,11 @@ impl Hub {
         agent: Link,
         listener: UnixListener,
         stop: Arc<JobStop>,
-        lease: Arc<Lease>,
+        (lease, about_to_be_lost): (Arc<Lease>, AboutToBeLost),
         hurry: CancellationToken,
         end_told: EndTold,
     ) -> Self {
-        Self { agent: Some(agent), listener, stop, lease, hurry, end_told, waiting: None }
+        Self { agent: Some(agent), listener, stop, lease, hurry, end_told, about_to_be_lost, waiting: None }
     }
 
     /// Listens to agents until `job` has ended, and tells them so.
@@ -53,10 +66,37 @@ impl Hub {
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
+                Some(waiting) = self.about_to_be_lost.recv() => {
+                    self.catch_up().await;
+                    drop(waiting);
+                }
                 Some(waiting) = self.end_told.recv() => self.announce_end(waiting).await,
             }
         };
         self.tell(&Report::Ended { completed, account }).await;
+    }
+
+    /// Reads all that agents have said until now.
+    async fn catch_up(&mut self) {
+        for _ in 0..MOST_READ {
+            let behind = self.agent.as_ref().is_some_and(Link::is_behind);
+            let ready = async {
+                if behind {
+                    Ready::Heard(hear(&mut self.agent).await)
+                } else {
+                    Ready::Connected(self.listener.accept().await)
+                }
+            };
+            if !behind && !is_readable(&self.listener) {
+                return;
+            }
+            match timeout(READ_LIMIT, ready).await {
+                Ok(Ready::Heard(heard)) => self.take(heard),
+                Ok(Ready::Connected(Ok((stream, _)))) => self.welcome(stream).await,
+                // The beginning of a line, or nobody any more.
+                Ok(Ready::Connected(Err(_))) | Err(_) => return,
+            }
+        }
     }
 
     fn take(&mut self, heard: io::Result<Option<Order>>) {
@@ -117,5 +157,43 @@ async fn hear(agent: &mut Option<Link>) -> io::Result<Option<Order>> {
     match agent {
         Some(agent) => agent.next(LINE).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_time::BootTime;
+    use crate::supervisor::JobDir;
+
+    const TERM: Duration = Duration::from_secs(25);
+
+    fn renewal() -> Order {
+        Order::Renewed { sent: BootTime::now(), term_ms: Some(25_000) }
+    }
+
+    /// Both have said something while nobody listened.
+    #[tokio::test]
+    async fn what_agents_said_is_read_before_a_lease_is_lost() {
+        let jobs = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(jobs.path()).unwrap();
+        let listener = dir.listen().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut first, mut second) = (Link::new(theirs), Link::new(dir.connect().await.unwrap()));
+        let long_ago = BootTime::of(std::time::Instant::now().checked_sub(TERM * 2).unwrap());
+        let (lease, about_to_be_lost) = Lease::with_reader(long_ago, Some(TERM));
+        let lease = Arc::new(lease);
+        let (stop, end_told) = JobStop::with_listener();
+        let stop = Arc::new(stop);
+        let leases = (Arc::clone(&lease), about_to_be_lost);
+        let hurry = CancellationToken::new();
+        let mut hub = Hub::new(Link::new(ours), listener, Arc::clone(&stop), leases, hurry, end_told);
+        first.send(&Order::Stop { cause: crate::supervisor::Cause::Canceled }).await.unwrap();
+        drop(first);
+        second.send(&renewal()).await.unwrap();
+        hub.catch_up().await;
+        assert!(stop.cause().is_some(), "the first agent was heard");
+        let left = lease.subscribe().borrow().renewed.since(long_ago);
+        assert!(left >= TERM * 2, "and the second one: {left:?}");
     }
 }

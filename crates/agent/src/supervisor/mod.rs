@@ -125,8 +125,17 @@ impl Ready {
         let around = Surroundings { api, runtime, hurry: hurry.clone() };
         let (stop, end_told) = JobStop::with_listener();
         let stop = Arc::new(stop);
-        let lease = Arc::new(Lease::new(renewed.unwrap_or(at), term_ms.map(Duration::from_millis)));
-        let hub = Hub::new(agent, listener, Arc::clone(&stop), Arc::clone(&lease), hurry, end_told);
+        let term = term_ms.map(Duration::from_millis);
+        let (lease, about_to_be_lost) = Lease::with_reader(renewed.unwrap_or(at), term);
+        let lease = Arc::new(lease);
+        let hub = Hub::new(
+            agent,
+            listener,
+            Arc::clone(&stop),
+            (Arc::clone(&lease), about_to_be_lost),
+            hurry,
+            end_told,
+        );
         let monitor = around.api.config().monitor.clone();
         let timeline = Timeline::resume(IdText::new(job.id, job.queue.as_deref()), at.instant());
         let ledger = timeline.ledger().clone();

@@ -6,6 +6,8 @@
 use crate::account::Account;
 use crate::boot_time::BootTime;
 use crate::job::StopCause;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io;
 use std::time::Duration;
@@ -149,6 +151,11 @@ impl Link {
         }
     }
 
+    /// Whether there is anything to read: [`Link::next`] is ready, or has the beginning of a line.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.reader.buffer().contains(&b'\n') || is_readable(self.reader.get_ref().as_ref())
+    }
+
     /// Sends a message. Once this fails, or is lost, nothing more can be sent.
     pub(crate) async fn send<T: Serialize>(&mut self, message: &T) -> io::Result<()> {
         self.send_line(&line_of(message)?).await
@@ -159,6 +166,13 @@ impl Link {
         let limit = if line.len() > LINE { LARGE } else { SMALL };
         timeout(limit, self.writer.write_all(line)).await.unwrap_or_else(|late| Err(late.into()))
     }
+}
+
+/// Whether something waits in a socket, as the kernel knows it: what the runtime knows may be from before this
+/// process stood still.
+pub(crate) fn is_readable(socket: &impl AsFd) -> bool {
+    let mut asked = [PollFd::new(socket, PollFlags::IN)];
+    poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// A message as it travels.
