@@ -135,3 +135,19 @@ fn a_job_whose_supervisor_is_killed_is_queued_again_at_once() {
     next.stop();
     nothing_is_left(system.dir.path());
 }
+
+/// It is given up long before the job's lease is over, and another one takes the job.
+#[test]
+fn a_spare_supervisor_that_stands_still_costs_no_try() {
+    let Some(mut system) = system("a_spare_supervisor_that_stands_still_costs_no_try") else { return };
+    let agent = system.agent();
+    let spare = wait(SOON, "a spare", || system.supervisors().first().copied());
+    let status = Command::new("kill").args(["-s", "STOP", &spare.to_string()]).status().unwrap();
+    assert!(status.success());
+    let id = system.submit("echo its-turn");
+    let job = system.wait_for_state(&id, "completed");
+    assert_eq!(job["attempt"], 1, "{job}");
+    assert!(!system.supervisors().contains(&spare), "it is killed");
+    agent.stop();
+    nothing_is_left(system.dir.path());
+}
