@@ -27,7 +27,8 @@ if [ "$1" != inside ]; then
     mount --move /proc /new/proc
     mount --move /sys /new/sys
     mount --move /dev /new/dev
-    mount -t tmpfs tmp /new/tmp
+    # Not /tmp: what is tested may have been built below it.
+    mount -t tmpfs tmp /new/scratch
     cd /new
     mount --move . /
     exec chroot . /init inside
@@ -35,7 +36,7 @@ fi
 
 read -r EXECUTOR_TEST_LAYOUT < /layout
 # What is missing here is a failure.
-export EXECUTOR_TEST_LAYOUT CI=true RUST_BACKTRACE=0
+export EXECUTOR_TEST_LAYOUT CI=true RUST_BACKTRACE=0 TMPDIR=/scratch
 # shellcheck disable=SC2046 # one argument a word
 /it --test-threads 1 --exact $(cat /tests)
 poweroff -f
