@@ -22,6 +22,7 @@ pub(crate) const DEMO: &[Part] = &[
     part("crun", "crun"),
     part("mkfs.ext4", "e2fsprogs"),
     part("mmdebstrap", "mmdebstrap"),
+    part("kill", "procps"),
 ];
 
 /// What the tests need besides.
