@@ -14,6 +14,9 @@ use tracing::debug;
 /// How many bytes of a job a supervisor takes in a second at least.
 const SLOWEST: usize = 16 << 20;
 
+/// How long what a supervisor has already said may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What came of a connection to a supervisor.
 pub(super) enum Followed {
     Ended {
@@ -53,7 +56,7 @@ pub(super) async fn follow(
     let mut renewals = lease.subscribe();
     // What was renewed while nobody was connected has to be told as well.
     renewals.mark_changed();
-    let (mut stopped, mut abandoned, mut hurried, mut deaf) = (false, false, false, false);
+    let (mut stopped, mut abandoned, mut hurried) = (false, false, false);
     loop {
         let order = tokio::select! {
             heard = link.next::<Report>(LINE) => match heard {
@@ -91,9 +94,27 @@ pub(super) async fn follow(
                 Order::Renewed { sent: state.renewed, term_ms: millis(state.term) }
             }
         };
-        // What it still had to say can be read even when it does not listen any more.
-        deaf = deaf || link.send(&order).await.is_err();
+        if let Err(fault) = link.send(&order).await {
+            debug!(fault = chain(&fault), "a supervisor does not listen");
+            return last_words(&mut link, stop).await;
+        }
     }
+}
+
+/// What a supervisor that does not listen any more still had to say: it may have ended its job. Else another
+/// connection is tried, on which everything is said again.
+async fn last_words(link: &mut Link, stop: &JobStop) -> Followed {
+    let heard = async {
+        while let Ok(Some(report)) = link.next::<Report>(LINE).await {
+            match report {
+                Report::Ended { completed, account } => return Followed::Ended { completed, account },
+                Report::Ending => stop.note_end_told(),
+                Report::Taken | Report::Unknown => {}
+            }
+        }
+        Followed::Lost
+    };
+    timeout(LAST_WORDS, heard).await.unwrap_or(Followed::Lost)
 }
 
 #[cfg(test)]
@@ -120,6 +141,17 @@ mod tests {
         };
         let (followed, ()) = tokio::join!(follow(Link::new(ours), &stop, &lease, &hurry), hears);
         assert!(matches!(followed, Followed::Lost));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_listen_is_lost_and_not_waited_for() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.shutdown(std::net::Shutdown::Read).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let link = Link::new(UnixStream::from_std(ours).unwrap());
+        let (lease, stop) = (Lease::new(BootTime::now(), TERM), JobStop::default());
+        let followed = timeout(LAST_WORDS * 5, follow(link, &stop, &lease, &CancellationToken::new())).await;
+        assert!(matches!(followed, Ok(Followed::Lost)));
     }
 
     #[tokio::test(start_paused = true)]
