@@ -40,6 +40,12 @@ pub fn is_forbidden(address: IpAddr) -> bool {
         }
 }
 
+/// Whether the host of a URL, as it stands there, is this machine by its loopback.
+pub fn is_loopback_host(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// The address of IPv4 that one of IPv6 stands for.
 fn behind(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
@@ -58,6 +64,13 @@ fn behind(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_its_name_and_its_addresses() {
+        assert!(["localhost", "127.0.0.1", "127.9.9.9", "[::1]"].into_iter().all(is_loopback_host));
+        let others = ["localhost.example", "10.0.0.1", "[::2]", "[::1", "", "example.com"];
+        assert!(!others.into_iter().any(is_loopback_host));
+    }
 
     #[test]
     fn link_local_and_metadata_addresses_are_forbidden_in_every_disguise() {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
-use url::{Host, Url};
+use url::Url;
 
 /// How long an exporter may take, as documented.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -95,12 +95,7 @@ fn client(config: &AgentConfig, url: &Url) -> reqwest::Result<Client> {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(addresses::is_loopback_host)
 }
 
 fn below(base: &Url, path: &str, query: Option<&str>) -> Url {

@@ -9,7 +9,6 @@ use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tls::Roots;
-use url::Host;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two pieces of an answer.
@@ -124,12 +123,7 @@ fn address(scheme: &str, registry: &str) -> Result<Url, ImageError> {
 }
 
 pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(addresses::is_loopback_host)
 }
 
 #[cfg(test)]

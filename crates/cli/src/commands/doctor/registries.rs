@@ -7,7 +7,6 @@ use reqwest::{Client, Url, redirect};
 use std::time::Duration;
 use tls::Roots;
 use tokio::task::JoinSet;
-use url::Host;
 use wire::DockerAuthConfig;
 
 const LIMIT: Duration = Duration::from_secs(3);
@@ -61,12 +60,7 @@ async fn ask(address: &str, roots: &Roots) -> Met {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(addresses::is_loopback_host)
 }
 
 fn judge(name: &str, met: &Met) -> Finding {
