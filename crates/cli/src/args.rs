@@ -60,9 +60,11 @@ pub(crate) struct ServerArgs {
     /// Site configuration, JSON with comments [default: DATA_DIR/site-config.jsonc, made on first start]
     #[arg(long, value_name = "FILE")]
     pub(crate) site_config: Option<PathBuf>,
-    /// How long an executor may be silent before its jobs are given to others: 10s to 1h. A longer network
-    /// outage than this costs the jobs that run their try
-    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = crate::commands::serve::lease)]
+    /// How long an executor may be silent before its jobs are given to others: 10s to 1h. A network outage that is longer
+    /// than this, less 5s, costs the jobs that run their try; a host that died costs its jobs as much time before they
+    /// run again. An agent that is started again hands back at once what it lost. Executors that can't be told (any but
+    /// this program's) have 25s at most, as they expect
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = crate::commands::serve::lease)]
     pub(crate) lease: Duration,
 }
 

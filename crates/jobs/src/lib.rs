@@ -17,7 +17,7 @@ mod unique;
 
 pub use clock::Clock;
 pub use files::FileSpec;
-pub use policy::{LeasePolicy, RetryPolicy};
+pub use policy::{Judgement, LeasePolicy, RetryPolicy};
 pub use reason::{Blame, EndReason, FinalCall};
 pub use redact::{RedactStream, Redactor};
 pub use spec::{JobSpec, StepSpec};

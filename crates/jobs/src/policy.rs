@@ -3,31 +3,62 @@
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// When an executor counts as lost.
+/// Silence after which an executor is shown as silent: three heartbeats of 5 s. Its jobs stay its own for
+/// as long as their leases last.
+pub const SILENT_AFTER: Duration = Duration::from_secs(15);
+
+/// How long a job stays its executor's without a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeasePolicy {
-    /// Silence after which a job's lease has run out.
-    pub stalled_after: Duration,
-    /// How often the control plane looks for such jobs.
+    /// The lease of an executor that asks to be told how long it lasts: by its end the job has ended there,
+    /// so a long one is safe and outlasts an outage of the network.
+    pub told: Duration,
+    /// The lease of any other executor.
+    pub untold: Duration,
+    /// How often the control plane looks for leases that are over.
     pub scan_interval: Duration,
 }
 
 impl Default for LeasePolicy {
-    /// Five missed heartbeats of 5 s, as stock executors expect, and a scan often enough that a
-    /// lost job is queued again within 30 s.
+    /// A minute without a network costs no job its try. Stock executors expect five missed heartbeats of 5 s.
     fn default() -> Self {
-        Self { stalled_after: Duration::from_secs(25), scan_interval: Duration::from_secs(2) }
+        Self {
+            told: Duration::from_secs(90),
+            untold: Duration::from_secs(25),
+            scan_interval: Duration::from_secs(2),
+        }
     }
 }
 
 impl LeasePolicy {
-    /// The latest heartbeat that makes a job stalled at `now`, or `None` while nobody may be judged:
-    /// a control plane that was itself away missed heartbeats through its own fault, so it waits one
-    /// whole lease from when it was there again.
-    pub fn stalled_before(&self, now: Timestamp, attentive_since: Timestamp) -> Option<Timestamp> {
-        let lease = SignedDuration::try_from(self.stalled_after).ok()?;
-        let cutoff = now.checked_sub(lease).ok()?;
-        (cutoff >= attentive_since).then_some(cutoff)
+    /// Leases of `term`. One that its executor is not told is never longer than it is used to.
+    pub fn of(term: Duration) -> Self {
+        let usual = Self::default();
+        Self { told: term, untold: usual.untold.min(term), ..usual }
+    }
+
+    /// The lease of an executor that has asked to be told of it, or has not.
+    pub const fn term(&self, asked: bool) -> Duration {
+        if asked { self.told } else { self.untold }
+    }
+}
+
+/// At what moment leases are judged, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// The moment.
+    pub now: Timestamp,
+    /// Since when the judge has heard every heartbeat. One that was itself away missed some through its own fault,
+    /// so it waits one whole lease from when it was there again.
+    pub attentive_since: Timestamp,
+}
+
+impl Judgement {
+    /// Whether a lease of `term` is over that was renewed last at `renewed`.
+    pub fn is_over(self, renewed: Timestamp, term: Duration) -> bool {
+        let Ok(term) = SignedDuration::try_from(term) else { return false };
+        let ends = |from: Timestamp| from.saturating_add(term).unwrap_or(Timestamp::MAX);
+        ends(renewed) < self.now && ends(self.attentive_since) <= self.now
     }
 }
 
@@ -66,11 +97,25 @@ mod tests {
 
     #[test]
     fn nobody_is_judged_before_the_server_was_up_for_a_whole_lease() {
-        let policy = LeasePolicy::default();
-        assert_eq!(policy.stalled_before(at(1_000), at(0)), Some(at(975)));
-        assert_eq!(policy.stalled_before(at(1_000), at(975)), Some(at(975)));
-        assert_eq!(policy.stalled_before(at(1_000), at(976)), None);
-        assert_eq!(policy.stalled_before(at(1_000), at(2_000)), None, "the clock went back");
+        let term = Duration::from_secs(25);
+        let is_over = |renewed, since| {
+            Judgement { now: at(1_000), attentive_since: at(since) }.is_over(at(renewed), term)
+        };
+        assert!(is_over(974, 0) && is_over(974, 975));
+        assert!(!is_over(975, 0), "it is just there");
+        assert!(!is_over(974, 976) && !is_over(0, 2_000), "the clock went back");
+        assert!(!Judgement { now: at(1_000), attentive_since: at(0) }.is_over(at(0), Duration::MAX));
+    }
+
+    #[test]
+    fn who_is_not_told_has_the_usual_lease_or_a_shorter_one() {
+        let usual = LeasePolicy::default();
+        assert_eq!((usual.term(true).as_secs(), usual.term(false).as_secs()), (90, 25));
+        let terms = |seconds| {
+            let policy = LeasePolicy::of(Duration::from_secs(seconds));
+            (policy.term(true).as_secs(), policy.term(false).as_secs())
+        };
+        assert_eq!((terms(10), terms(300)), ((10, 10), (300, 25)));
     }
 
     #[test]

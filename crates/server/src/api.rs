@@ -166,7 +166,7 @@ pub struct ExecutorView {
     pub name: String,
     /// The queues it serves.
     pub queues: Vec<String>,
-    /// Heard of within three heartbeats.
+    /// Heard of within three heartbeats. The jobs of one that is silent stay its own until their leases are over.
     pub active: bool,
     /// Its version.
     pub version: String,

@@ -8,11 +8,10 @@ use crate::git::Repositories;
 use crate::janitor::SecretJobs;
 use crate::site_config::SiteConfig;
 use crate::slots::Slots;
-use jobs::Clock;
+use jobs::{Clock, LeasePolicy};
 use secrecy::SecretString;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 use store::Store;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -33,8 +32,8 @@ pub(crate) struct Parts {
     pub(crate) unheard: Unheard,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
-    /// How long a job stays its executor's, as that one is told.
-    pub(crate) lease_term: Duration,
+    /// How long a job stays its executor's.
+    pub(crate) leases: LeasePolicy,
     pub(crate) version: String,
     pub(crate) api_token: SecretString,
     /// One per call about a job with a large body.

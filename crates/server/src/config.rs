@@ -22,7 +22,7 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// The site configuration; `site-config.jsonc` in the data directory unless said otherwise.
     pub site_config: Option<PathBuf>,
-    /// When an executor counts as lost.
+    /// How long a job stays its executor's without a heartbeat.
     pub lease: LeasePolicy,
     /// How often a job is tried.
     pub retry: RetryPolicy,

@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::attention::{Attention, Look};
 use jiff::SignedDuration;
-use jobs::{JobId, LeasePolicy};
+use jobs::{JobId, Judgement};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,9 +27,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const MAX_NOTED: usize = 100_000;
 
 /// Looks for stalled jobs every `scan_interval` until the server stops.
-pub(crate) async fn take_back_stalled(app: App, lease: LeasePolicy) {
+pub(crate) async fn take_back_stalled(app: App) {
     let mut attention = Attention::from(app.clock.with_monotonic());
-    let mut ticks = interval(lease.scan_interval);
+    let mut ticks = interval(app.leases.scan_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let planned = tokio::select! {
@@ -41,14 +41,12 @@ pub(crate) async fn take_back_stalled(app: App, lease: LeasePolicy) {
         if let Some(why) = attention.look(look) {
             tracing::warn!(why, "no executor counts as silent for a whole lease from now on");
         }
-        if let Some(cutoff) = lease.stalled_before(now, attention.since()) {
-            take_back(&app, cutoff).await;
-        }
+        take_back(&app, Judgement { now, attentive_since: attention.since() }).await;
     }
 }
 
-async fn take_back(app: &App, cutoff: jiff::Timestamp) {
-    match app.store.reset_stalled(cutoff).await {
+async fn take_back(app: &App, at: Judgement) {
+    match app.store.reset_stalled(at).await {
         Ok(jobs) => {
             for job in jobs {
                 tracing::warn!(

@@ -116,7 +116,7 @@ async fn open(
         submits: Slots::new(config.limits.submits, config.limits.submits_per_client),
         git_transfers: Slots::new(config.limits.git_transfers, config.limits.git_transfers_per_client),
         limits: config.limits.clone(),
-        lease_term: config.lease.stalled_after,
+        leases: config.lease,
         stop: stop.clone(),
         tasks: TaskTracker::new(),
     };
@@ -124,7 +124,7 @@ async fn open(
 }
 
 async fn run(app: App, store: Arc<SqliteStore>, config: ServerConfig, socket: TcpListener) {
-    app.tasks.spawn(janitor::take_back_stalled(app.clone(), config.lease));
+    app.tasks.spawn(janitor::take_back_stalled(app.clone()));
     app.tasks.spawn(janitor::forget_executors(app.clone()));
     app.tasks.spawn(janitor::forget_jobs(app.clone()));
     app.tasks.spawn(janitor::forget_files(app.clone()));

@@ -7,7 +7,8 @@ use crate::model::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{JobId, JobSpec, Lease};
+use jobs::{JobId, JobSpec, Judgement, Lease};
+use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
 
@@ -36,18 +37,20 @@ pub trait Store: Send + Sync {
     /// Jobs, newest first; a few hundred at most, whatever the limit.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>>;
 
-    /// Gives the oldest claimable job of any of `queues` to `executor`, with a new epoch and token.
+    /// Gives the oldest claimable job of any of `queues` to `executor`, with a new epoch and token, and for
+    /// as long as `lease` after it was heard of last.
     ///
     /// Claimable is what is queued, and what errored at least the retry delay ago. The latter becomes
     /// so without a [`Change`]: look again now and then.
-    async fn claim(&self, queues: &[String], executor: &str) -> Result<Option<Claimed>>;
+    async fn claim(&self, queues: &[String], executor: &str, lease: Duration) -> Result<Option<Claimed>>;
 
     /// Takes back a claim that its executor never heard of: the job is queued again at once, and its
     /// token is dead. Should the executor have heard of it after all, nothing that it does counts.
     async fn release(&self, id: JobId, lease: &Lease) -> Result<JobRow>;
 
-    /// Renews the leases of those `ids` that `executor` holds, and says which those are.
-    async fn heartbeat(&self, executor: &str, ids: &[JobId]) -> Result<HeartbeatAnswer>;
+    /// Renews the leases of those `ids` that `executor` holds, and says which those are. From now on they last for
+    /// `lease`, unless they lasted longer already: the executor may not hear that they are shorter.
+    async fn heartbeat(&self, executor: &str, ids: &[JobId], lease: Duration) -> Result<HeartbeatAnswer>;
 
     /// Ends the held job, or its try. Its token is dead when this returns; unless it will be tried
     /// again, its secrets are gone too. Nothing is added to its log any more.
@@ -56,8 +59,8 @@ pub trait Store: Send + Sync {
     /// Stops a queued job at once, and asks for a running one to stop.
     async fn cancel(&self, id: JobId) -> Result<JobRow>;
 
-    /// Takes back every job whose last heartbeat is before `cutoff`; returns those jobs.
-    async fn reset_stalled(&self, cutoff: Timestamp) -> Result<Vec<JobRow>>;
+    /// Takes back every job whose lease is over; returns those jobs.
+    async fn reset_stalled(&self, at: Judgement) -> Result<Vec<JobRow>>;
 
     /// Removes jobs that ended before `cutoff`, with all that is kept of them: tries, logs, what was asked
     /// for. Says how many; a call may leave some to the next one: it is done when it says 0.

@@ -15,9 +15,13 @@ pub const LOG_APPEND: &str = "log-append";
 /// Response header of dequeue and heartbeat: for how many milliseconds a job stays the executor's after
 /// it was given out or a heartbeat named it. Until then nobody else gets it. See [`lease_term`].
 pub const LEASE_TERM: &str = "Executors-Lease-Term";
-/// Request header (RFC 7240): `wait=N` asks the control plane to hold a dequeue that would find
-/// nothing for up to N seconds. The answer then carries [`PREFERENCE_APPLIED`].
+/// Request header (RFC 7240). `wait=N` asks the control plane to hold a dequeue that would find
+/// nothing for up to N seconds; the answer then carries [`PREFERENCE_APPLIED`]. [`TERM_PREFERENCE`], on
+/// dequeues and heartbeats, tells that the executor keeps to [`LEASE_TERM`].
 pub const PREFER: &str = "Prefer";
+/// Preference of an executor that ends a job of its own accord before the job's lease is over. Others have a lease
+/// of 25 s, however long the control plane gives to those that ask.
+pub const TERM_PREFERENCE: &str = "lease-term";
 /// Response header: the control plane honoured [`PREFER`], so there is no need to pause before
 /// the next dequeue.
 pub const PREFERENCE_APPLIED: &str = "Preference-Applied";
@@ -26,9 +30,14 @@ pub const PREFERENCE_APPLIED: &str = "Preference-Applied";
 /// traces.
 pub const TRACE_PARENT: &str = "traceparent";
 
-/// The value of [`PREFER`] that asks for a wait of `seconds`.
+/// The preference that asks for a wait of `seconds`.
 pub fn prefer_wait(seconds: u64) -> String {
     format!("wait={seconds}")
+}
+
+/// Whether a `Prefer` header value has [`TERM_PREFERENCE`] among others.
+pub fn prefers_term(value: &str) -> bool {
+    value.split([',', ';']).any(|item| item.trim() == TERM_PREFERENCE)
 }
 
 /// Reads the seconds out of a `Prefer` header value, among other preferences.
@@ -124,6 +133,9 @@ mod tests {
     fn a_wait_is_found_among_other_preferences() {
         assert_eq!(parse_prefer_wait(&prefer_wait(20)), Some(20));
         assert_eq!(parse_prefer_wait("respond-async, wait=5"), Some(5));
+        assert_eq!(parse_prefer_wait("wait=20, lease-term"), Some(20));
+        assert!(prefers_term("wait=20, lease-term") && prefers_term("lease-term"));
+        assert!(!prefers_term("wait=20") && !prefers_term("lease-terms, x=lease-term"));
         for none in ["", "wait", "wait=x", "await=3"] {
             assert_eq!(parse_prefer_wait(none), None, "{none}");
         }

@@ -4,7 +4,7 @@ use super::{Api, ApiError, Reply};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
-use wire::additions::{PREFER, PREFERENCE_APPLIED, prefer_wait};
+use wire::additions::{PREFER, PREFERENCE_APPLIED, TERM_PREFERENCE, prefer_wait};
 use wire::paths::{MULTI_DEQUEUE, QueueCall};
 use wire::{DequeueRequest, Job, JobId};
 
@@ -51,8 +51,8 @@ impl Api {
             memory: config.announced.memory.clone(),
             disk_space: config.announced.disk.clone(),
         };
-        let request =
-            self.as_agent(Method::POST, &path).header(PREFER, prefer_wait(config.long_poll.as_secs()));
+        let preferences = format!("{}, {TERM_PREFERENCE}", prefer_wait(config.long_poll.as_secs()));
+        let request = self.as_agent(Method::POST, &path).header(PREFER, preferences);
         let reply = self.call(QueueCall::Dequeue, request, &body, config.long_poll + MARGIN).await?;
         self.learn(&reply, true);
         Ok(Answer {

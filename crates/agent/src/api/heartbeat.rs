@@ -3,6 +3,7 @@
 use super::{Api, ApiError};
 use http::Method;
 use std::time::Duration;
+use wire::additions::{PREFER, TERM_PREFERENCE};
 use wire::heartbeat::{Running, Telemetry};
 use wire::paths::{MULTI_HEARTBEAT, QueueCall};
 use wire::{HeartbeatRequest, HeartbeatResponse, IdText};
@@ -55,7 +56,7 @@ impl Api {
         };
         let body =
             HeartbeatRequest { executor_name: config.name.clone(), running, telemetry, prometheus_metrics };
-        let request = self.as_agent(Method::POST, &path);
+        let request = self.as_agent(Method::POST, &path).header(PREFER, TERM_PREFERENCE);
         let reply = self.call(QueueCall::Heartbeat, request, &body, HEARTBEAT_TIMEOUT).await?;
         self.learn(&reply, false);
         Ok(reply)

@@ -7,6 +7,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::paths::Paths;
 use crate::systemd::{self, Notifier, Watched};
+use jobs::LeasePolicy;
 use server::{RunningServer, ServerConfig, ServerError, SiteConfigError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,7 +50,7 @@ pub(crate) async fn start(
 ) -> Result<RunningServer, Failure> {
     let mut config = ServerConfig::new(args.listen, data_dir);
     config.site_config.clone_from(&args.site_config);
-    config.lease.stalled_after = args.lease;
+    config.lease = LeasePolicy::of(args.lease);
     server::start(config, stop).await.map_err(|fault| Failure::chain(exit_of(&fault), &fault))
 }
 

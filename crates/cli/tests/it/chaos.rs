@@ -2,7 +2,7 @@
 
 use crate::adoption::is_whole;
 use crate::leftovers::nothing_is_left;
-use crate::support::{Process, System, files_below, wait};
+use crate::support::{Process, SHORT_LEASE, System, files_below, wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,7 +144,7 @@ fn killed(system: &mut System, mut agent: Process, dice: &mut Dice) -> Process {
 #[test]
 fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
     let test = "nothing_is_lost_and_nothing_runs_twice_whoever_is_killed";
-    let Some(mut system) = System::with(test, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "4")]) else { return };
+    let Some(mut system) = System::serving(test, SHORT_LEASE, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "4")]) else { return };
     let rounds = number("EXECUTOR_CHAOS_ROUNDS").unwrap_or(ROUNDS);
     let seed = number("EXECUTOR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | rounds);
     eprintln!("seed {seed}, {rounds} rounds");

@@ -66,7 +66,7 @@ fn cut(cable: &Cable, log: impl Fn() -> String) -> usize {
 fn a_cut_network_costs_no_line_of_a_log() {
     let name = "a_cut_network_costs_no_line_of_a_log";
     let Some(cable) = Cable::lay(name) else { return };
-    let args = ["--listen", "0.0.0.0:0", "--lease", "5m"];
+    let args = ["--listen", "0.0.0.0:0"];
     let Some(mut system) = System::serving(name, &args, &[]) else { return };
     let url = system.url().replace("127.0.0.1", &NEAR.to_string());
     let mut command = system.agent_command();

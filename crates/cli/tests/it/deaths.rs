@@ -1,7 +1,7 @@
 //! `kill -9` of each part in the middle of a job.
 
 use crate::leftovers::{leftovers_of, nothing_is_left};
-use crate::support::{SOON, http, system, wait};
+use crate::support::{SHORT_LEASE, SOON, System, http, system, wait};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ fn a_followed_log_survives_the_server() {
 
 #[test]
 fn a_job_of_a_dead_agent_completes_on_another() {
-    let Some(mut system) = system("a_job_of_a_dead_agent_completes_on_another") else { return };
+    let test = "a_job_of_a_dead_agent_completes_on_another";
+    let Some(mut system) = System::serving(test, SHORT_LEASE, &[]) else { return };
     let mut first = system.agent();
     // Both tries last long enough for the first agent to be killed in the middle of one.
     let id = system.submit("echo begun; sleep 24");
@@ -74,7 +75,8 @@ fn a_job_of_a_dead_agent_completes_on_another() {
 
 #[tokio::test]
 async fn an_old_token_is_dead_once_the_job_was_given_away() {
-    let Some(mut system) = system("an_old_token_is_dead_once_the_job_was_given_away") else { return };
+    let test = "an_old_token_is_dead_once_the_job_was_given_away";
+    let Some(mut system) = System::serving(test, &["--lease", "10s"], &[]) else { return };
     let id = system.submit("echo by-the-second; sleep 5");
     let client = http();
     let (url, secret) = (system.url(), system.shared_secret());

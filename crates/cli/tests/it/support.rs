@@ -19,6 +19,9 @@ pub(crate) fn system(test: &str) -> Option<System> {
     System::with(test, &[])
 }
 
+/// What a server gets where a test waits for the end of a lease, or for an executor not to miss it.
+pub(crate) const SHORT_LEASE: &[&str] = &["--lease", "25s"];
+
 /// A control plane, an image named `busybox`, and whatever agents the test starts.
 pub(crate) struct System {
     pub(crate) server: Process,

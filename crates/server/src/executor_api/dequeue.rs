@@ -3,7 +3,7 @@
 use super::given::{self, Given};
 use super::queue::Queue;
 use super::version::payload_version;
-use super::{Failure, bounds, job_builder, long_poll, payload};
+use super::{Failure, bounds, job_builder, long_poll, payload, term};
 use crate::app::App;
 use crate::auth::shared::SharedAuth;
 use crate::delivery::{self, Unflushed};
@@ -14,8 +14,9 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use jobs::EndReason;
+use std::time::Duration;
 use store::{Claimed, Finish};
-use wire::additions::{CAPABILITIES, LEASE_TERM, LOG_APPEND, lease_term};
+use wire::additions::{CAPABILITIES, LOG_APPEND};
 use wire::paths::QUEUES;
 use wire::{DequeueRequest, PayloadVersion};
 
@@ -29,7 +30,7 @@ pub(super) async fn single(
     body: Body,
 ) -> Result<Response, Failure> {
     let request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
-    let asked = Asked::new(request, vec![queue], false)?;
+    let asked = Asked::new(request, vec![queue], false, term::of(&app, &headers))?;
     answer(&app, &headers, &asked, unflushed).await
 }
 
@@ -46,7 +47,7 @@ pub(super) async fn multi(
     queues.sort_unstable();
     queues.dedup();
     refuse_unknown(&queues)?;
-    let asked = Asked::new(request, queues, true)?;
+    let asked = Asked::new(request, queues, true, term::of(&app, &headers))?;
     answer(&app, &headers, &asked, unflushed).await
 }
 
@@ -69,15 +70,22 @@ pub(super) struct Asked {
     pub(super) queues: Vec<String>,
     /// Whether the executor left the choice of the queue to us: then the answer must tell it.
     multi: bool,
+    /// How long a job lasts for this executor without a heartbeat.
+    lease: Duration,
 }
 
 impl Asked {
     /// Checks everything before a job is claimed, so that a bad request costs no job its place.
-    fn new(request: DequeueRequest, queues: Vec<String>, multi: bool) -> Result<Self, Failure> {
+    fn new(
+        request: DequeueRequest,
+        queues: Vec<String>,
+        multi: bool,
+        lease: Duration,
+    ) -> Result<Self, Failure> {
         bounds::check_name(&request.executor_name)?;
         let payload =
             payload_version(&request.version).map_err(|fault| Failure::internal(fault.to_string()))?;
-        Ok(Self { executor: request.executor_name, payload, queues, multi })
+        Ok(Self { executor: request.executor_name, payload, queues, multi, lease })
     }
 }
 
@@ -93,9 +101,7 @@ async fn answer(
         Some(given) => job_answer(app, asked, given, unflushed).await?,
     };
     response.headers_mut().insert(CAPABILITIES, http::HeaderValue::from_static(LOG_APPEND));
-    if let Ok(term) = http::HeaderValue::from_str(&lease_term(app.lease_term)) {
-        response.headers_mut().insert(LEASE_TERM, term);
-    }
+    term::tell(&mut response, asked.lease);
     long_poll::acknowledge(&mut response, waited);
     Ok(response)
 }
@@ -126,7 +132,7 @@ async fn job_answer(
 /// Tries the queues in a fair order until one has a job.
 pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Given>, Failure> {
     for queue in in_fair_order(app, &asked.queues) {
-        if let Some(given) = claim_from(app, &queue, &asked.executor).await? {
+        if let Some(given) = claim_from(app, &queue, asked).await? {
             if !given.claimed.secrets.is_empty() {
                 app.secret_jobs.note(given.claimed.job.id);
             }
@@ -142,10 +148,11 @@ pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Given>, Fai
 
 /// Claims in a task of its own: a claim that is under way when the client hangs up gets to its end, and
 /// then nobody takes it.
-async fn claim_from(app: &App, queue: &str, executor: &str) -> Result<Option<Given>, Failure> {
-    let (running, queues, executor) = (app.clone(), [queue.to_owned()], executor.to_owned());
+async fn claim_from(app: &App, queue: &str, asked: &Asked) -> Result<Option<Given>, Failure> {
+    let (running, queues) = (app.clone(), [queue.to_owned()]);
+    let (executor, lease) = (asked.executor.clone(), asked.lease);
     let claimed = app.see_through(async move {
-        let claimed = running.store.claim(&queues, &executor).await?;
+        let claimed = running.store.claim(&queues, &executor, lease).await?;
         Ok(claimed.map(|claimed| Given::new(&running, claimed)))
     });
     claimed.await?.map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))

@@ -1,16 +1,18 @@
 //! Hearing which jobs are alive.
 
 use super::queue::Queue;
-use super::{Failure, bounds, payload};
+use super::{Failure, bounds, payload, term};
 use crate::app::App;
 use crate::auth::shared::SharedAuth;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
 use jobs::JobId;
 use std::collections::BTreeMap;
-use wire::additions::{CAPABILITIES, LEASE_TERM, LOG_APPEND, lease_term};
+use std::time::Duration;
+use wire::additions::{CAPABILITIES, LOG_APPEND};
 use wire::heartbeat::HeartbeatReceived;
 use wire::{HeartbeatResponse, IdText};
 
@@ -22,6 +24,7 @@ pub(super) async fn single(
     State(app): State<App>,
     Queue(queue): Queue,
     _: SharedAuth,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let heartbeat = read(&app, body).await?;
@@ -30,11 +33,16 @@ pub(super) async fn single(
         ids.insert(job_id(text, SINGLE)?, IdText(text.0.clone()));
     }
     register(&app, &heartbeat, &[queue]).await;
-    renew(&app, &heartbeat, &ids, SINGLE).await
+    renew(&app, &heartbeat, &ids, term::of(&app, &headers), SINGLE).await
 }
 
 /// The jobs of several queues. Their ids are answered with the queue: `12-batches`.
-pub(super) async fn multi(State(app): State<App>, _: SharedAuth, body: Body) -> Result<Response, Failure> {
+pub(super) async fn multi(
+    State(app): State<App>,
+    _: SharedAuth,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
     let heartbeat = read(&app, body).await?;
     let queues = queue_names(&heartbeat)?;
     let mut ids = BTreeMap::new();
@@ -45,7 +53,7 @@ pub(super) async fn multi(State(app): State<App>, _: SharedAuth, body: Body) -> 
         }
     }
     register(&app, &heartbeat, &queues).await;
-    renew(&app, &heartbeat, &ids, MULTI).await
+    renew(&app, &heartbeat, &ids, term::of(&app, &headers), MULTI).await
 }
 
 async fn read(app: &App, body: Body) -> Result<HeartbeatReceived, Failure> {
@@ -100,15 +108,17 @@ async fn renew(
     app: &App,
     heartbeat: &HeartbeatReceived,
     ids: &BTreeMap<JobId, IdText>,
+    lease: Duration,
     operation: &str,
 ) -> Result<Response, Failure> {
     let asked: Vec<JobId> = ids.keys().copied().collect();
-    let answer = app.store.heartbeat(&heartbeat.executor_name, &asked).await.map_err(|fault| {
+    let answer = app.store.heartbeat(&heartbeat.executor_name, &asked, lease).await.map_err(|fault| {
         app.unheard.note();
         Failure::store(operation, &fault)
     })?;
     let named = |found: Vec<JobId>| found.iter().filter_map(|id| ids.get(id).cloned()).collect();
     let answer = HeartbeatResponse { known_ids: named(answer.known), cancel_ids: named(answer.cancel) };
-    let told = [(CAPABILITIES, LOG_APPEND.to_owned()), (LEASE_TERM, lease_term(app.lease_term))];
-    Ok((told, Json(answer)).into_response())
+    let mut response = ([(CAPABILITIES, LOG_APPEND)], Json(answer)).into_response();
+    term::tell(&mut response, lease);
+    Ok(response)
 }

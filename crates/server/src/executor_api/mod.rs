@@ -15,6 +15,7 @@ mod long_poll;
 mod marks;
 mod payload;
 mod queue;
+mod term;
 mod version;
 
 pub(crate) use answer::Failure;

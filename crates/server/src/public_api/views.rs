@@ -2,12 +2,11 @@
 
 use crate::api::{ExecutorView, FileView, JobView, LogEntryView, RepositoryView, StepView};
 use jiff::{SignedDuration, Timestamp};
+use jobs::policy::SILENT_AFTER;
 use jobs::{EndReason, JobSpec};
 use std::collections::HashMap;
 use store::{ExecutorRow, FileRow, JobRow, LogEntryRow, RepositoryRow};
 
-/// Three heartbeats of 5 s.
-const ACTIVE_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 /// What executors send as the exit code of a command that came to none.
 const NO_EXIT_CODE: i32 = -1;
 /// What the log keys of steps begin with, by the runtime that ran them.
@@ -87,12 +86,13 @@ pub(super) fn file(row: FileRow) -> FileView {
 }
 
 pub(super) fn executor(row: ExecutorRow, now: Timestamp) -> ExecutorView {
+    let silence = now.duration_since(row.last_seen_at);
     let known = [row.telemetry.os, row.telemetry.architecture];
     let known: Vec<_> = known.into_iter().filter(|part| !part.is_empty()).collect();
     ExecutorView {
         name: row.name,
         queues: row.queues,
-        active: now.duration_since(row.last_seen_at) <= ACTIVE_WITHIN,
+        active: SignedDuration::try_from(SILENT_AFTER).is_ok_and(|silent| silence <= silent),
         version: row.telemetry.executor_version,
         platform: known.join("/"),
         first_seen_at: row.first_seen_at,

@@ -343,7 +343,7 @@ async fn a_file_goes_when_no_job_has_needed_it_for_long() {
         config.clock = clock.clone();
         config.limits.files_kept = Duration::from_millis(20);
         // The job is not to be taken back.
-        config.lease.stalled_after = Duration::from_hours(100);
+        config.lease.untold = Duration::from_hours(100);
     })
     .await;
     let (needed, unneeded) = (uploaded_id(&harness, "needed").await, uploaded_id(&harness, "unneeded").await);

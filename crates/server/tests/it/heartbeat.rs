@@ -28,6 +28,23 @@ async fn known_jobs_come_back_and_cancelled_ones_in_both_lists() {
     assert_eq!(beat(&harness, MULTI, body).await, json!({"knownIds": [a, b], "cancelIds": [b]}));
 }
 
+/// Each is told the lease that its jobs have.
+#[tokio::test]
+async fn only_who_keeps_to_a_lease_has_a_long_one() {
+    let harness = Harness::start().await;
+    let id = harness.running_job().await.id;
+    let body = json!({"version": "V2", "executorName": EXECUTOR, "jobIds": [id]});
+    for (preference, term) in
+        [("wait=20, lease-term", "90000"), ("lease-term", "90000"), ("wait=0", "25000"), ("", "25000")]
+    {
+        for request in [harness.executor(SINGLE).json(&body), harness.dequeue_request("batches")] {
+            let answer = request.header("Prefer", preference).send().await.unwrap();
+            assert!(answer.status().is_success(), "{preference:?}");
+            assert_eq!(answer.headers()["executors-lease-term"], term, "{preference:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn another_executors_jobs_are_unknown() {
     let harness = Harness::start().await;

@@ -15,7 +15,7 @@ async fn attentive(clock: &Arc<MockClock>) -> Harness {
     Harness::start_with(|config| {
         config.clock = clock.clone();
         config.limits.forget_jobs_every = Duration::from_millis(10);
-        config.lease.stalled_after = Duration::from_hours(100_000);
+        config.lease.untold = Duration::from_hours(100_000);
     })
     .await
 }

@@ -3,7 +3,7 @@
 use super::SqliteStore;
 use super::database::{Durability, Write};
 use super::job_rows;
-use super::life::{Circumstances, Life};
+use super::life::{Circumstances, Grant, Life};
 use super::secrets;
 use super::statements::statements;
 use super::token;
@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use jobs::{EndReason, Event, JobId, JobSpec, Lease};
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 statements! {
     OLDEST_QUEUED = "SELECT id FROM jobs WHERE state = 'queued' AND queue = ? ORDER BY id LIMIT 1";
@@ -28,6 +29,7 @@ pub(super) async fn claim(
     store: &SqliteStore,
     queues: &[String],
     executor: &str,
+    lease: Duration,
 ) -> Result<Option<Claimed>, StoreError> {
     let now = store.clock.now();
     let retry_due = retry_due(store, now);
@@ -42,7 +44,8 @@ pub(super) async fn claim(
         let Some(id) = oldest(&mut write, queues, retry_due).await? else { return Ok(None) };
         let token = token::generate()?;
         let event = Event::Claim { executor: executor.to_owned() };
-        let with = Circumstances { now, retry: store.retry, message: None, token: Some(&token) };
+        let grant = Some(Grant { token: &token, lease });
+        let with = Circumstances { now, retry: store.retry, message: None, grant };
         let life = Life::load(&mut write, id).await?.advance(&mut write, event, with).await?;
         match contents(&mut write, id).await {
             Ok((job, spec, secrets)) => {
@@ -74,7 +77,7 @@ async fn fail_unreadable(
 ) -> Result<(), StoreError> {
     let id = life.id;
     let lease = Lease { epoch: life.record.epoch, executor: executor.to_owned() };
-    let with = Circumstances { now, retry: store.retry, message: Some(UNREADABLE), token: None };
+    let with = Circumstances { now, retry: store.retry, message: Some(UNREADABLE), grant: None };
     life.advance(&mut write, Event::Fail(lease, EndReason::BadJob), with).await?;
     write.commit().await?;
     tracing::error!(job = id.0, "failed a job that can't be read back");

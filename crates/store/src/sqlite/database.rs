@@ -155,11 +155,13 @@ fn migrations() -> Vec<Migration> {
     let files = include_str!("../../migrations/0002_files.sql").into_sql_str();
     let specs = include_str!("../../migrations/0003_specs.sql").into_sql_str();
     let retention = include_str!("../../migrations/0004_retention.sql").into_sql_str();
+    let leases = include_str!("../../migrations/0005_leases.sql").into_sql_str();
     vec![
         Migration::new(1, "jobs".into(), MigrationType::Simple, jobs, false),
         Migration::new(2, "files".into(), MigrationType::Simple, files, false),
         Migration::new(3, "specs".into(), MigrationType::Simple, specs, false),
         Migration::new(4, "retention".into(), MigrationType::Simple, retention, false),
+        Migration::new(5, "leases".into(), MigrationType::Simple, leases, false),
     ]
 }
 

@@ -4,13 +4,15 @@ use super::SqliteStore;
 use super::database::Durability;
 use super::statements::statements;
 use super::token;
-use super::values::{micros, to_json};
+use super::values::{micros, span, to_json};
 use crate::error::StoreError;
 use crate::model::{HeartbeatAnswer, HeldJob};
 use jobs::JobId;
+use std::time::Duration;
 
 statements! {
-    RENEW = "UPDATE jobs SET last_heartbeat_at = ? WHERE id IN (SELECT value FROM json_each(?)) \
+    /// A lease never becomes shorter: whoever holds it may not hear of that.
+    RENEW = "UPDATE jobs SET last_heartbeat_at = ?, lease = max(lease, ?) WHERE id IN (SELECT value FROM json_each(?)) \
              AND state = 'processing' AND executor = ? RETURNING id, cancel_requested";
     BY_TOKEN = "SELECT id, queue, repository, epoch, executor FROM jobs \
                 WHERE token_hash = ? AND state = 'processing'";
@@ -25,6 +27,7 @@ pub(super) async fn heartbeat(
     store: &SqliteStore,
     executor: &str,
     ids: &[JobId],
+    lease: Duration,
 ) -> Result<HeartbeatAnswer, StoreError> {
     if ids.is_empty() {
         return Ok(HeartbeatAnswer::default());
@@ -34,6 +37,7 @@ pub(super) async fn heartbeat(
     let mut write = store.database.write(Durability::Crash).await?;
     let mut renewed: Vec<(i64, bool)> = sqlx::query_as(RENEW)
         .bind(micros(store.clock.now()))
+        .bind(span(lease))
         .bind(to_json(&ids)?)
         .bind(executor)
         .fetch_all(&mut *write)

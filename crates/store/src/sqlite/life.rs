@@ -3,18 +3,19 @@
 use super::secrets;
 use super::statements::statements;
 use super::token;
-use super::values::{job_name, micros, timestamp, to_json};
+use super::values::{job_name, micros, span, timestamp, to_json};
 use crate::error::StoreError;
 use jiff::Timestamp;
 use jobs::{Event, JobId, Outcome, Record, Rejected, RetryPolicy, State, transition};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
+use std::time::Duration;
 
 /// The columns that [`Life::read`] needs.
 macro_rules! life_columns {
     () => {
         "id, state, epoch, executor, resets, failures, cancel_requested, end_detail, message, queued_at, \
-         started_at, finished_at, last_heartbeat_at, token_hash"
+         started_at, finished_at, last_heartbeat_at, lease, token_hash"
     };
 }
 pub(super) use life_columns;
@@ -24,7 +25,7 @@ statements! {
     /// State and epoch once more as the condition: a second line of defence behind `transition`.
     SAVE = "UPDATE jobs SET state = ?, epoch = ?, executor = ?, resets = ?, failures = ?, \
             cancel_requested = ?, end_detail = ?, message = ?, queued_at = ?, started_at = ?, \
-            finished_at = ?, last_heartbeat_at = ?, token_hash = ? \
+            finished_at = ?, last_heartbeat_at = ?, lease = ?, token_hash = ? \
             WHERE id = ? AND state = ? AND epoch = ?";
 }
 
@@ -40,6 +41,8 @@ pub(super) struct Life {
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) last_heartbeat_at: Option<Timestamp>,
+    /// Microseconds.
+    lease: i64,
     token_hash: Option<Vec<u8>>,
 }
 
@@ -49,8 +52,17 @@ pub(super) struct Circumstances<'a> {
     pub(super) retry: RetryPolicy,
     /// What to tell people, should the event end the job or its try.
     pub(super) message: Option<&'a str>,
-    /// The job token of a claim.
-    pub(super) token: Option<&'a str>,
+    /// What a claim gives.
+    pub(super) grant: Option<Grant<'a>>,
+}
+
+/// What an executor gets with a job.
+#[derive(Clone, Copy)]
+pub(super) struct Grant<'a> {
+    /// The job token.
+    pub(super) token: &'a str,
+    /// How long the claim lasts without a heartbeat.
+    pub(super) lease: Duration,
 }
 
 impl Life {
@@ -91,7 +103,8 @@ impl Life {
                 self.started_at = Some(with.now);
                 self.finished_at = None;
                 self.last_heartbeat_at = Some(with.now);
-                self.token_hash = with.token.map(token::hash);
+                self.token_hash = with.grant.map(|grant| token::hash(grant.token));
+                self.lease = with.grant.map_or(self.lease, |grant| span(grant.lease));
             }
             // A cancel was asked for: all else goes on.
             State::Processing => {}
@@ -134,6 +147,7 @@ impl Life {
             .bind(self.started_at.map(micros))
             .bind(self.finished_at.map(micros))
             .bind(self.last_heartbeat_at.map(micros))
+            .bind(self.lease)
             .bind(self.token_hash.as_deref())
             .bind(self.id.0)
             .bind(old_state.name())
@@ -167,6 +181,7 @@ impl Life {
             started_at: time("started_at")?,
             finished_at: time("finished_at")?,
             last_heartbeat_at: time("last_heartbeat_at")?,
+            lease: row.try_get("lease")?,
             token_hash: row.try_get("token_hash")?,
         })
     }

@@ -9,7 +9,8 @@ use crate::model::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{JobId, JobSpec, Lease};
+use jobs::{JobId, JobSpec, Judgement, Lease};
+use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
 
@@ -33,16 +34,16 @@ impl Store for SqliteStore {
         job_rows::jobs(self, filter).await
     }
 
-    async fn claim(&self, queues: &[String], executor: &str) -> Result<Option<Claimed>> {
-        claim::claim(self, queues, executor).await
+    async fn claim(&self, queues: &[String], executor: &str, lease: Duration) -> Result<Option<Claimed>> {
+        claim::claim(self, queues, executor, lease).await
     }
 
     async fn release(&self, id: JobId, lease: &Lease) -> Result<JobRow> {
         end::release(self, id, lease).await
     }
 
-    async fn heartbeat(&self, executor: &str, ids: &[JobId]) -> Result<HeartbeatAnswer> {
-        lease::heartbeat(self, executor, ids).await
+    async fn heartbeat(&self, executor: &str, ids: &[JobId], lease: Duration) -> Result<HeartbeatAnswer> {
+        lease::heartbeat(self, executor, ids, lease).await
     }
 
     async fn finish(&self, id: JobId, lease: &Lease, finish: Finish) -> Result<JobRow> {
@@ -53,8 +54,8 @@ impl Store for SqliteStore {
         end::cancel(self, id).await
     }
 
-    async fn reset_stalled(&self, cutoff: Timestamp) -> Result<Vec<JobRow>> {
-        end::reset_stalled(self, cutoff).await
+    async fn reset_stalled(&self, at: Judgement) -> Result<Vec<JobRow>> {
+        end::reset_stalled(self, at).await
     }
 
     async fn forget_jobs(&self, cutoff: Timestamp) -> Result<u64> {

@@ -5,10 +5,16 @@ use jiff::Timestamp;
 use jobs::JobId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// Microseconds since 1970: what is below them is lost.
 pub(super) fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()
+}
+
+/// A length of time in microseconds.
+pub(super) fn span(length: Duration) -> i64 {
+    i64::try_from(length.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The other way round.

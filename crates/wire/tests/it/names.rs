@@ -44,6 +44,7 @@ fn headers_and_constants_are_what_peers_send() {
         (additions::CAPABILITIES, "Executors-Capabilities"),
         (additions::LOG_APPEND, "log-append"),
         (additions::PREFER, "Prefer"),
+        (additions::TERM_PREFERENCE, "lease-term"),
         (additions::PREFERENCE_APPLIED, "Preference-Applied"),
     ] {
         assert_eq!(ours, theirs);

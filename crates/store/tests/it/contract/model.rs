@@ -2,9 +2,10 @@
 
 use super::world::{ALL_QUEUES, Setup, World, errored, exit_code_3, failed, new_job};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{EndReason, Event, JobId, Lease, Record, RetryPolicy, State, transition};
+use jobs::{EndReason, Event, JobId, Judgement, Lease, Record, RetryPolicy, State, transition};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::time::Duration;
 use store::{Finish, JobFilter, StoreError};
 use tokio::runtime::Handle;
 use wire::additions::EndDetail;
@@ -15,12 +16,12 @@ const CASES: u32 = 64;
 #[derive(Debug, Clone)]
 enum Call {
     Submit { queue: usize },
-    Claim { queues: Vec<usize>, executor: usize },
+    Claim { queues: Vec<usize>, executor: usize, lease: u64 },
     Finish { job: usize, lease: Whose, how: How },
     Release { job: usize, lease: Whose },
     Cancel { job: usize },
-    Stall { silence: i64 },
-    Heartbeat { executor: usize },
+    Stall { attentive: i64 },
+    Heartbeat { executor: usize, lease: u64 },
     Log { job: usize, lease: Whose },
     Wait { seconds: i64 },
 }
@@ -46,12 +47,14 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     let queues = prop::collection::vec(0..ALL_QUEUES.len(), 0..3);
     let call = prop_oneof![
         3 => (0..ALL_QUEUES.len()).prop_map(|queue| Call::Submit { queue }),
-        5 => (queues, 0..EXECUTORS.len()).prop_map(|(queues, executor)| Call::Claim { queues, executor }),
+        5 => (queues, 0..EXECUTORS.len(), 1_u64..20)
+            .prop_map(|(queues, executor, lease)| Call::Claim { queues, executor, lease }),
         3 => (job(), whose(), how).prop_map(|(job, lease, how)| Call::Finish { job, lease, how }),
         1 => (job(), whose()).prop_map(|(job, lease)| Call::Release { job, lease }),
         1 => job().prop_map(|job| Call::Cancel { job }),
-        2 => (0_i64..20).prop_map(|silence| Call::Stall { silence }),
-        1 => (0..EXECUTORS.len()).prop_map(|executor| Call::Heartbeat { executor }),
+        3 => (0_i64..60).prop_map(|attentive| Call::Stall { attentive }),
+        1 => (0..EXECUTORS.len(), 1_u64..20)
+            .prop_map(|(executor, lease)| Call::Heartbeat { executor, lease }),
         1 => (job(), whose()).prop_map(|(job, lease)| Call::Log { job, lease }),
         2 => (1_i64..15).prop_map(|seconds| Call::Wait { seconds }),
     ];
@@ -66,6 +69,7 @@ struct ModelJob {
     end: Option<EndDetail>,
     finished_at: Option<Timestamp>,
     last_heartbeat_at: Option<Timestamp>,
+    lease: Duration,
     token: Option<String>,
     dead_tokens: Vec<String>,
 }
@@ -154,19 +158,21 @@ async fn make(world: &World, model: &mut Model, call: Call) {
                 end: None,
                 finished_at: None,
                 last_heartbeat_at: None,
+                lease: Duration::ZERO,
                 token: None,
                 dead_tokens: Vec::new(),
             });
         }
-        Call::Claim { queues, executor } => {
-            let names: Vec<_> = queues.iter().map(|queue| ALL_QUEUES[*queue]).collect();
-            let executor = EXECUTORS[executor];
-            let claimed = world.claim_of(&names, executor).await;
+        Call::Claim { queues, executor, lease } => {
+            let names: Vec<_> = queues.iter().map(|queue| ALL_QUEUES[*queue].to_owned()).collect();
+            let (executor, lease) = (EXECUTORS[executor], Duration::from_secs(lease));
+            let claimed = world.store.claim(&names, executor, lease).await.unwrap();
             let expect = model.claimable(&queues, now);
             assert_eq!(claimed.as_ref().map(|job| job.job.id), expect.map(|index| model.jobs[index].id));
             if let (Some(claimed), Some(index)) = (claimed, expect) {
                 assert!(model.apply(index, Event::Claim { executor: executor.to_owned() }, now));
                 model.jobs[index].token = Some(claimed.token);
+                model.jobs[index].lease = lease;
             }
         }
         Call::Finish { job, lease, how } => finish(world, model, job, lease, how).await,
@@ -181,30 +187,34 @@ async fn make(world: &World, model: &mut Model, call: Call) {
             let applied = applied(world.store.cancel(id).await);
             assert_eq!(applied, model.apply(job, Event::Cancel, now));
         }
-        Call::Stall { silence } => {
-            let cutoff = now - SignedDuration::from_secs(silence);
-            let reset = world.store.reset_stalled(cutoff).await.unwrap();
+        Call::Stall { attentive } => {
+            let judgement = Judgement { now, attentive_since: now - SignedDuration::from_secs(attentive) };
+            let reset = world.store.reset_stalled(judgement).await.unwrap();
+            let mut reset: Vec<_> = reset.iter().map(|job| job.id).collect();
+            reset.sort_unstable();
             let mut expect = Vec::new();
             for index in 0..model.jobs.len() {
                 let job = &model.jobs[index];
-                let overdue = job.last_heartbeat_at.is_some_and(|heard| heard < cutoff);
+                let overdue = job.last_heartbeat_at.is_some_and(|at| judgement.is_over(at, job.lease));
                 if job.record.state == State::Processing && overdue {
                     expect.push(job.id);
                     assert!(model.apply(index, Event::Stall { epoch: job.record.epoch }, now));
                 }
             }
-            assert_eq!(reset.iter().map(|job| job.id).collect::<Vec<_>>(), expect);
+            assert_eq!(reset, expect);
         }
-        Call::Heartbeat { executor } => {
+        Call::Heartbeat { executor, lease } => {
+            let lease = Duration::from_secs(lease);
             let executor = EXECUTORS[executor];
             let all: Vec<_> = model.jobs.iter().map(|job| job.id).collect();
-            let answer = world.store.heartbeat(executor, &all).await.unwrap();
+            let answer = world.store.heartbeat(executor, &all, lease).await.unwrap();
             let held = model.held(executor);
             let canceled = held.iter().filter(|index| model.jobs[**index].record.cancel_requested);
             assert_eq!(answer.cancel, canceled.map(|index| model.jobs[*index].id).collect::<Vec<_>>());
             assert_eq!(answer.known, held.iter().map(|index| model.jobs[*index].id).collect::<Vec<_>>());
             for index in held {
                 model.jobs[index].last_heartbeat_at = Some(now);
+                model.jobs[index].lease = model.jobs[index].lease.max(lease);
             }
         }
         Call::Log { job, lease } => {

@@ -87,7 +87,7 @@ pub(crate) async fn changes_are_announced(open: impl AsyncFn(Setup) -> World) {
     world.append(id, &lease, entry, 0, "x").await.unwrap();
     world.store.put_log_entry(id, &lease, entry, world.entry("xy")).await.unwrap();
     assert_eq!(heard(), [Change::Log(id), Change::Log(id), Change::Log(id)]);
-    world.store.heartbeat("exec-1", &[id]).await.unwrap();
+    world.store.heartbeat("exec-1", &[id], super::world::LEASE).await.unwrap();
     assert_eq!(heard(), []);
     world.stall_all().await;
     assert_eq!(heard(), [queued(), Change::Job(id)]);

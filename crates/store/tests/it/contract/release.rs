@@ -47,7 +47,7 @@ pub(crate) async fn a_released_lease_is_dead(open: impl AsyncFn(Setup) -> World)
         refused(world.store.add_log_entry(id, &old, world.entry("late")).await);
         refused(world.append(id, &old, 1, 0, "late").await);
         refused(world.store.release(id, &old).await);
-        let known = world.store.heartbeat("exec-1", &[id]).await.unwrap().known;
+        let known = world.store.heartbeat("exec-1", &[id], super::world::LEASE).await.unwrap().known;
         assert_eq!(known.is_empty(), next.is_none());
     }
     assert_eq!(world.store.job(id).await.unwrap().record.state, State::Processing);

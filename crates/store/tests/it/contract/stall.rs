@@ -1,7 +1,9 @@
 //! Executors that fall silent.
 
 use super::world::{Setup, World, lease};
-use jobs::{EndReason, Rejected, State};
+use jiff::SignedDuration;
+use jobs::{EndReason, Judgement, Rejected, State};
+use std::time::Duration;
 use store::{Finish, StoreError};
 
 pub(crate) async fn a_stalled_job_is_queued_again(open: impl AsyncFn(Setup) -> World) {
@@ -48,12 +50,42 @@ pub(crate) async fn only_silent_jobs_stall(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let (silent, ..) = world.running().await;
     world.advance(10);
-    let (_, _, speaking) = world.running().await;
+    world.running().await;
     world.submit("batches").await;
-    let cutoff = speaking.job.last_heartbeat_at.unwrap();
-    let reset = world.store.reset_stalled(cutoff).await.unwrap();
+    world.advance(16);
+    let reset = world.store.reset_stalled(world.judgement()).await.unwrap();
     assert_eq!(reset.iter().map(|job| job.id).collect::<Vec<_>>(), [silent]);
-    assert!(world.store.reset_stalled(cutoff).await.unwrap().is_empty(), "once is enough");
+    assert!(world.store.reset_stalled(world.judgement()).await.unwrap().is_empty(), "once is enough");
+}
+
+pub(crate) async fn a_lease_lasts_as_long_as_its_executor_may_have_been_told(
+    open: impl AsyncFn(Setup) -> World,
+) {
+    let world = open(Setup::default()).await;
+    let id = world.submit("batches").await;
+    let seconds = Duration::from_secs;
+    let queue = ["batches".to_owned()];
+    world.store.claim(&queue, "exec-1", seconds(90)).await.unwrap().unwrap();
+    let stalled = async || !world.store.reset_stalled(world.judgement()).await.unwrap().is_empty();
+    let renewed = async |lease| {
+        world.store.heartbeat("exec-1", &[id], seconds(lease)).await.unwrap();
+    };
+    world.advance(90);
+    assert!(!stalled().await, "it is just there");
+    renewed(30).await;
+    world.advance(90);
+    assert!(!stalled().await, "it may not have heard of the shorter one");
+    renewed(120).await;
+    world.advance(120);
+    assert!(!stalled().await, "it may have heard of the longer one");
+    world.advance(1);
+    let attentive_since = world.now() - SignedDuration::from_secs(119);
+    let late = Judgement { attentive_since, ..world.judgement() };
+    assert!(world.store.reset_stalled(late).await.unwrap().is_empty(), "nobody has listened for so long");
+    assert!(stalled().await);
+    world.store.claim(&queue, "exec-2", seconds(10)).await.unwrap().unwrap();
+    world.advance(11);
+    assert!(stalled().await, "the next claim has a lease of its own");
 }
 
 pub(crate) async fn an_old_lease_opens_nothing(open: impl AsyncFn(Setup) -> World) {

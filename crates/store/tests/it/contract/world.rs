@@ -1,14 +1,18 @@
 //! A store with a clock in hand.
 
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Clock, EndReason, JobId, JobSpec, Lease, RetryPolicy, StepSpec};
+use jobs::{Clock, EndReason, JobId, JobSpec, Judgement, Lease, RetryPolicy, StepSpec};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use store::{Claimed, Finish, NewJob, NewLogEntry, Store};
 use testkit::MockClock;
 
 pub(crate) const ALL_QUEUES: [&str; 2] = ["batches", "codeintel"];
+
+/// How long claims last, unless a test says otherwise.
+pub(crate) const LEASE: Duration = Duration::from_secs(25);
 
 /// How a test wants its store.
 #[derive(Clone, Copy)]
@@ -58,7 +62,7 @@ impl World {
 
     pub(crate) async fn claim_of(&self, queues: &[&str], executor: &str) -> Option<Claimed> {
         let queues: Vec<String> = queues.iter().map(ToString::to_string).collect();
-        self.store.claim(&queues, executor).await.unwrap()
+        self.store.claim(&queues, executor, LEASE).await.unwrap()
     }
 
     /// A job that `exec-1` has just claimed.
@@ -72,7 +76,12 @@ impl World {
     /// Lets every lease run out that was not renewed this very moment.
     pub(crate) async fn stall_all(&self) -> Vec<store::JobRow> {
         self.advance(60);
-        self.store.reset_stalled(self.now()).await.unwrap()
+        self.store.reset_stalled(self.judgement()).await.unwrap()
+    }
+
+    /// Now, by somebody who has always been there.
+    pub(crate) fn judgement(&self) -> Judgement {
+        Judgement { now: self.now(), attentive_since: Timestamp::UNIX_EPOCH }
     }
 
     pub(crate) async fn text(&self, id: JobId, epoch: u32, entry: i64) -> String {

@@ -26,8 +26,8 @@ async fn any_number_of_jobs_can_stall_at_once() {
     let (first, ..) = world.running().await;
     let many = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 450) \
                 INSERT INTO jobs (queue, repository, commit_id, queued_at, state, epoch, executor, \
-                last_heartbeat_at) SELECT queue, repository, commit_id, queued_at, state, epoch, \
-                executor, last_heartbeat_at FROM jobs, n";
+                last_heartbeat_at, lease) SELECT queue, repository, commit_id, queued_at, state, epoch, \
+                executor, last_heartbeat_at, lease FROM jobs, n";
     sqlx::query(many).execute(&mut intruder(&dir).await).await.unwrap();
     let reset = world.stall_all().await;
     let expect: Vec<_> = (first.0..=450).map(JobId).collect();

@@ -1,9 +1,9 @@
 //! What the files do not hold.
 
 use super::open_store;
-use crate::contract::world::{Setup, errored, failed, lease, new_job};
-use jiff::SignedDuration;
-use jobs::Clock;
+use crate::contract::world::{LEASE, Setup, errored, failed, lease, new_job};
+use jiff::{SignedDuration, Timestamp};
+use jobs::{Clock, Judgement};
 use std::path::Path;
 use store::{Claimed, Finish, SqliteStore, Store};
 
@@ -31,7 +31,10 @@ async fn secrets_leave_the_files_when_their_job_ends() {
     }
     for reset in 1..=4 {
         clock.advance(SignedDuration::from_secs(60));
-        store.reset_stalled(clock.now()).await.unwrap();
+        store
+            .reset_stalled(Judgement { now: clock.now(), attentive_since: Timestamp::UNIX_EPOCH })
+            .await
+            .unwrap();
         for _ in 0..if reset < 4 { 20 } else { 0 } {
             assert!(claim(&store).await.job.id.0 <= 100);
         }
@@ -49,7 +52,7 @@ async fn secrets_leave_the_files_when_their_job_ends() {
 }
 
 async fn claim(store: &SqliteStore) -> Claimed {
-    store.claim(&["batches".to_owned()], "exec-1").await.unwrap().unwrap()
+    store.claim(&["batches".to_owned()], "exec-1", LEASE).await.unwrap().unwrap()
 }
 
 async fn end_in_some_way(store: &SqliteStore, claimed: &Claimed, job: usize) {

@@ -41,7 +41,7 @@ async fn speed() {
         assert!(world.claim("exec-1").await.is_none());
         idle.push(begun.elapsed());
         let begun = Instant::now();
-        world.store.heartbeat("exec-1", &ids).await.unwrap();
+        world.store.heartbeat("exec-1", &ids, crate::contract::world::LEASE).await.unwrap();
         beats.push(begun.elapsed());
     }
     println!("claim that finds nothing: {}", spread(&mut idle));

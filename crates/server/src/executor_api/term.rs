@@ -1,0 +1,23 @@
+//! How long the lease of a call's jobs is, and telling it.
+//!
+//! An executor that keeps to the end of a lease is asked for no hurry: its job has ended by then, whatever happened to
+//! the network. Of any other nobody knows, and the protocol has its jobs go to others after 25 s.
+
+use crate::app::App;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue};
+use std::time::Duration;
+use wire::additions::{LEASE_TERM, PREFER, lease_term, prefers_term};
+
+/// The term for the executor that sent these headers.
+pub(super) fn of(app: &App, headers: &HeaderMap) -> Duration {
+    let mut preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    app.leases.term(preferences.any(prefers_term))
+}
+
+/// Tells the term.
+pub(super) fn tell(response: &mut Response, term: Duration) {
+    if let Ok(term) = HeaderValue::from_str(&lease_term(term)) {
+        response.headers_mut().insert(LEASE_TERM, term);
+    }
+}
