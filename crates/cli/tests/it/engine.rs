@@ -6,15 +6,15 @@ use tempfile::TempDir;
 use testkit::{Engine, EngineKind};
 
 /// A system whose agents have an engine.
-struct WithEngine {
-    system: System,
+pub(crate) struct WithEngine {
+    pub(crate) system: System,
     engine: Engine,
     /// Where workspaces are made.
     work: TempDir,
 }
 
 impl WithEngine {
-    fn start(test: &str, env: &[(&str, &str)]) -> Option<Self> {
+    pub(crate) fn start(test: &str, env: &[(&str, &str)]) -> Option<Self> {
         let engine = Engine::shared(test, EngineKind::Docker)?;
         let Some(busybox) = testkit::image::busybox_image() else {
             testkit::missing_part(test, "a static busybox");
@@ -28,11 +28,17 @@ impl WithEngine {
         Some(Self { system: System::with(test, &env)?, engine, work })
     }
 
-    /// No container and no workspace of the system's agents, which have left.
-    fn nothing_is_left(&self) {
+    /// The containers of the system's agents.
+    pub(crate) fn containers(&self) -> Vec<String> {
         let owner = self.system.dir.path().join("agent-data/agent/docker/owner");
         let filter = format!("label=executor.owner={}", std::fs::read_to_string(owner).unwrap());
-        assert_eq!(self.engine.told(&["ps", "--all", "--quiet", "--filter", &filter]), "");
+        let told = self.engine.told(&["ps", "--all", "--quiet", "--filter", &filter]);
+        told.lines().map(str::to_owned).collect()
+    }
+
+    /// No container and no workspace of the system's agents, which have left.
+    pub(crate) fn nothing_is_left(&self) {
+        assert_eq!(self.containers(), Vec::<String>::new());
         assert_eq!(std::fs::read_dir(self.work.path()).unwrap().count(), 0);
         nothing_is_left(self.system.dir.path());
     }

@@ -13,6 +13,7 @@ mod cut_network;
 mod deaths;
 mod doctor;
 mod engine;
+mod engine_adoption;
 mod files;
 mod hostile;
 mod images_kept;
