@@ -66,6 +66,10 @@ pub(crate) struct ServerArgs {
     /// this program's) have 25s at most, as they expect
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = crate::commands::serve::lease)]
     pub(crate) lease: Duration,
+    /// How often a job is tried again at no charge because its executor could not run it: its registry could not be
+    /// reached, its sandbox not be made, the host's disk was full; 0 to 10
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub(crate) fault_retries: u32,
 }
 
 #[derive(Debug, Default, Args)]

@@ -18,7 +18,7 @@ mod unique;
 pub use clock::Clock;
 pub use files::FileSpec;
 pub use policy::{Judgement, LeasePolicy, RetryPolicy};
-pub use reason::{Blame, EndReason, FinalCall};
+pub use reason::{Blame, CanceledBy, Canceler, EndReason, FinalCall};
 pub use redact::{RedactStream, Redactor};
 pub use spec::{JobSpec, StepSpec};
 pub use state::{Event, Lease, Outcome, Record, Rejected, State, transition};

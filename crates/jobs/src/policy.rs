@@ -62,21 +62,39 @@ impl Judgement {
     }
 }
 
+/// The longest pause before another try after a fault.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// How much longer each pause is than the one before.
+const GROWTH: u32 = 3;
+
 /// How often a job is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How often a job may go back to the queue because its executor fell silent.
     pub max_resets: u32,
+    /// How often a job is tried again, at no charge, because the infrastructure failed and not the job.
+    pub max_faults: u32,
+    /// How long it waits after the first such fault; after each further one three times as long, up to 5 minutes.
+    pub fault_pause: Duration,
     /// How often a job may end badly before it has failed. 0 and 1 both mean: the first time.
     pub max_failures: u32,
     /// How long an errored job waits for its next try.
     pub retry_after: Duration,
+    /// How much longer it waits for the executor that had it last, so that another one is first.
+    pub same_executor_later: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// The protocol's documented values: three resets, no retries.
+    /// The protocol's documented values: three resets, no retries; and as many faults as resets.
     fn default() -> Self {
-        Self { max_resets: 3, max_failures: 0, retry_after: Duration::from_secs(10) }
+        Self {
+            max_resets: 3,
+            max_faults: 3,
+            fault_pause: Duration::from_secs(10),
+            max_failures: 0,
+            retry_after: Duration::from_secs(10),
+            same_executor_later: Duration::from_secs(10),
+        }
     }
 }
 
@@ -84,6 +102,12 @@ impl RetryPolicy {
     /// Whether a job that has ended badly `failures` times gets another try.
     pub const fn may_retry(self, failures: u32) -> bool {
         failures < self.max_failures
+    }
+
+    /// How long a job waits after its `fault`th fault, counted from 1.
+    pub fn pause_after(self, fault: u32) -> Duration {
+        let factor = GROWTH.saturating_pow(fault.saturating_sub(1));
+        self.fault_pause.saturating_mul(factor).min(LONGEST_PAUSE.max(self.fault_pause))
     }
 }
 
@@ -116,6 +140,13 @@ mod tests {
             (policy.term(true).as_secs(), policy.term(false).as_secs())
         };
         assert_eq!((terms(10), terms(300)), ((10, 10), (300, 25)));
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        let policy = RetryPolicy::default();
+        let pauses = [1, 2, 3, 4, 5, u32::MAX].map(|fault| policy.pause_after(fault).as_secs());
+        assert_eq!(pauses, [10, 30, 90, 270, 300, 300]);
     }
 
     #[test]

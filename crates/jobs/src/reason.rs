@@ -1,11 +1,14 @@
 //! Why a job ended: a closed set, each with the evidence that shows it.
 
+mod canceler;
+mod travel;
 mod words;
+
+pub use canceler::{CanceledBy, Canceler};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
-use wire::additions::EndDetail;
 
 /// Whose fault an end is: decides the client's exit code and who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,11 +43,6 @@ impl FinalCall {
         }
     }
 }
-
-/// Who cancels jobs: whoever has the token of the control plane's API.
-const BY_API: &str = "api";
-/// Who stops an executor while it has jobs: whoever signals it twice.
-const BY_OPERATOR: &str = "operator";
 
 /// Why a job ended. `name()` is what is stored and shown; [`EndReason::detail`] travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +79,15 @@ pub enum EndReason {
         /// The disk's size, in bytes.
         limit: u64,
     },
+    /// The job's disk holds as many files as it can.
+    InodesFull {
+        /// The key of the step that made them; empty when the job's files and repository did.
+        step: String,
+        /// How many there can be.
+        limit: u64,
+        /// How many there were.
+        used: u64,
+    },
     /// The disk of the executor's host has no room for what a job may use.
     HostDiskFull {
         /// What lies on that disk: a directory of the executor.
@@ -88,13 +95,22 @@ pub enum EndReason {
         /// What is left there, in bytes.
         free: u64,
     },
+    /// The disk of the executor's host holds as many files as it can.
+    HostInodesFull {
+        /// What lies on that disk: a directory of the executor.
+        path: String,
+        /// How many there can be.
+        limit: u64,
+        /// How many there were.
+        used: u64,
+    },
     /// The job ran longer than it may.
     Timeout {
         /// The limit.
         limit: Duration,
     },
     /// Somebody asked for it to stop.
-    Canceled,
+    Canceled(Canceler),
     /// An image does not exist, may not be had, or can't be used.
     Image {
         /// The kind of fault; empty where it was not told.
@@ -110,8 +126,11 @@ pub enum EndReason {
     Checkout,
     /// The job asks for something that can't be done, such as a path outside of its workspace.
     BadJob,
-    /// Its executor fell silent too often.
-    ExecutorLost,
+    /// Nobody runs it any more.
+    ExecutorLost {
+        /// The lease for which its executor was silent; `None` where that one said itself that it has lost the job.
+        lease: Option<Duration>,
+    },
     /// The executor was stopped while the job ran.
     ExecutorStopped,
     /// The sandbox could not be made or broke.
@@ -129,14 +148,16 @@ impl EndReason {
             Self::Signal { .. } => "signal",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::DiskFull { .. } => "disk_full",
+            Self::InodesFull { .. } => "inodes_full",
             Self::HostDiskFull { .. } => "host_disk_full",
+            Self::HostInodesFull { .. } => "host_inodes_full",
             Self::Timeout { .. } => "timeout",
-            Self::Canceled => "canceled",
+            Self::Canceled(_) => "canceled",
             Self::Image { .. } => "image",
             Self::ImageUnavailable { .. } => "image_unavailable",
             Self::Checkout => "checkout",
             Self::BadJob => "bad_job",
-            Self::ExecutorLost => "executor_lost",
+            Self::ExecutorLost { .. } => "executor_lost",
             Self::ExecutorStopped => "executor_stopped",
             Self::Sandbox => "sandbox",
             Self::Unspecified => "unspecified",
@@ -146,22 +167,29 @@ impl EndReason {
     /// Whose fault it is. A missing image or commit is the job's: trying again won't help.
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::Succeeded | Self::Canceled => Blame::Nobody,
+            Self::Succeeded | Self::Canceled(_) => Blame::Nobody,
             Self::ExitCode { .. }
             | Self::Signal { .. }
             | Self::OutOfMemory { .. }
             | Self::DiskFull { .. }
+            | Self::InodesFull { .. }
             | Self::Timeout { .. }
             | Self::Image { .. }
             | Self::Checkout
             | Self::BadJob
             | Self::Unspecified => Blame::Job,
             Self::HostDiskFull { .. }
+            | Self::HostInodesFull { .. }
             | Self::ImageUnavailable { .. }
-            | Self::ExecutorLost
+            | Self::ExecutorLost { .. }
             | Self::ExecutorStopped
             | Self::Sandbox => Blame::System,
         }
+    }
+
+    /// Whether the infrastructure failed, and not the job: then its try is not charged to it.
+    pub const fn is_infrastructure(&self) -> bool {
+        matches!(self.blame(), Blame::System)
     }
 
     /// The final call by which an executor tells it, stock control planes included. Only what somebody asked for
@@ -169,78 +197,9 @@ impl EndReason {
     pub const fn call(&self) -> Option<FinalCall> {
         match self {
             Self::Succeeded => Some(FinalCall::Complete),
-            Self::Canceled => Some(FinalCall::Failed),
+            Self::Canceled(_) => Some(FinalCall::Failed),
             Self::Unspecified => None,
             _ => Some(FinalCall::Errored),
-        }
-    }
-
-    /// The reason with its evidence, for the wire and the store.
-    pub fn detail(&self) -> EndDetail {
-        let mut detail = EndDetail { reason: self.name().to_owned(), ..EndDetail::default() };
-        match self {
-            Self::ExitCode { step, code } => {
-                detail.step = Some(step.clone());
-                detail.exit_code = Some(*code);
-            }
-            Self::Signal { step, signal } => {
-                detail.step = Some(step.clone());
-                detail.exit_code = Some(128 + signal);
-            }
-            Self::OutOfMemory { step, limit, peak } => {
-                detail.step = Some(step.clone());
-                detail.limit = Some(*limit);
-                detail.observed = Some(*peak);
-            }
-            Self::DiskFull { step, limit } => {
-                detail.step = (!step.is_empty()).then(|| step.clone());
-                detail.limit = Some(*limit);
-            }
-            Self::HostDiskFull { path, free } => {
-                detail.path = Some(path.clone());
-                detail.observed = Some(*free);
-            }
-            Self::Timeout { limit } => detail.limit = u64::try_from(limit.as_millis()).ok(),
-            Self::Image { class } | Self::ImageUnavailable { class } => {
-                detail.class = (!class.is_empty()).then(|| class.clone());
-            }
-            Self::Canceled => detail.by = Some(BY_API.to_owned()),
-            Self::ExecutorStopped => detail.by = Some(BY_OPERATOR.to_owned()),
-            _ => {}
-        }
-        detail
-    }
-
-    /// Reads a reason off the wire. A name we don't know becomes [`EndReason::Unspecified`].
-    pub fn from_detail(detail: &EndDetail) -> Self {
-        let step = || detail.step.clone().unwrap_or_default();
-        let class = || detail.class.clone().unwrap_or_default();
-        match detail.reason.as_str() {
-            "succeeded" => Self::Succeeded,
-            "exit_code" => Self::ExitCode { step: step(), code: detail.exit_code.unwrap_or(1) },
-            "signal" => {
-                Self::Signal { step: step(), signal: detail.exit_code.unwrap_or(128).saturating_sub(128) }
-            }
-            "out_of_memory" => Self::OutOfMemory {
-                step: step(),
-                limit: detail.limit.unwrap_or(0),
-                peak: detail.observed.unwrap_or(0),
-            },
-            "disk_full" => Self::DiskFull { step: step(), limit: detail.limit.unwrap_or(0) },
-            "host_disk_full" => Self::HostDiskFull {
-                path: detail.path.clone().unwrap_or_default(),
-                free: detail.observed.unwrap_or(0),
-            },
-            "timeout" => Self::Timeout { limit: Duration::from_millis(detail.limit.unwrap_or(0)) },
-            "canceled" => Self::Canceled,
-            "image" => Self::Image { class: class() },
-            "image_unavailable" => Self::ImageUnavailable { class: class() },
-            "checkout" => Self::Checkout,
-            "bad_job" => Self::BadJob,
-            "executor_lost" => Self::ExecutorLost,
-            "executor_stopped" => Self::ExecutorStopped,
-            "sandbox" => Self::Sandbox,
-            _ => Self::Unspecified,
         }
     }
 }

@@ -8,16 +8,20 @@
 //!    │  └──▶ canceled    │  └──── err ──────────▶ errored     (failed once the retries are spent;
 //!    │                   │                                     canceled, if a cancel was asked for)
 //!    ├── stall, release ─┘                        failed      (stalled once too often)
-//!    └───── claim from errored, after the retry delay: straight to processing
+//!    └───── claim from errored, after its pause: straight to processing
 //! ```
+//!
+//! Three budgets bound this, each of its own: an executor that is lost costs a *reset*, one that could not run the job
+//! for reasons of its own a *fault*, and a try that the job itself brought to a bad end a *failure*.
 //!
 //! Each claim begins a new *epoch* with a new lease. Whatever carries an older epoch, or comes from
 //! another executor, is [`Rejected`]; so at most one terminal result is ever accepted.
 
 use crate::policy::RetryPolicy;
-use crate::reason::EndReason;
+use crate::reason::{Canceler, EndReason};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// Claims of one job that may be taken back free of charge because their executor never heard of them.
 /// From then on such a claim costs as much as one whose executor fell silent: a job that can't be
@@ -102,10 +106,12 @@ pub struct Record {
     pub executor: Option<String>,
     /// How often it went back to the queue because its executor fell silent.
     pub resets: u32,
+    /// How often it went back because the infrastructure failed.
+    pub faults: u32,
     /// How often it ended badly.
     pub failures: u32,
-    /// Somebody asked for it to stop.
-    pub cancel_requested: bool,
+    /// Who asked first for it to stop, if anybody did.
+    pub canceler: Option<Canceler>,
 }
 
 impl Record {
@@ -116,14 +122,20 @@ impl Record {
             epoch: 0,
             executor: None,
             resets: 0,
+            faults: 0,
             failures: 0,
-            cancel_requested: false,
+            canceler: None,
         }
     }
 
     /// The tries so far, the running one included.
     pub const fn attempt(&self) -> u32 {
         self.epoch
+    }
+
+    /// Whether somebody asked for it to stop.
+    pub const fn cancel_requested(&self) -> bool {
+        self.canceler.is_some()
     }
 
     fn held_by(&self, lease: &Lease) -> bool {
@@ -157,11 +169,13 @@ pub enum Event {
     Stall {
         /// The epoch whose heartbeat is overdue.
         epoch: u32,
+        /// How long that lease lasted.
+        lease: Duration,
     },
     /// The claim's answer never reached its executor, so nothing was begun.
     Release(Lease),
     /// Somebody wants it stopped.
-    Cancel,
+    Cancel(Canceler),
 }
 
 /// The job after an event.
@@ -169,8 +183,17 @@ pub enum Event {
 pub struct Outcome {
     /// What to store.
     pub record: Record,
-    /// Why it ended; `None` while it has not.
+    /// Why it ended, or its try did; `None` where neither has.
     pub reason: Option<EndReason>,
+    /// How long it waits before its next try, if there will be one and it has to.
+    pub pause: Option<Duration>,
+}
+
+impl Outcome {
+    /// It goes on, or nothing came of it.
+    const fn of(record: Record) -> Self {
+        Self { record, reason: None, pause: None }
+    }
 }
 
 /// The event does not apply; the job is unchanged.
@@ -196,7 +219,7 @@ pub fn transition(record: &Record, event: Event, retry: RetryPolicy) -> Result<O
             | Event::Fail(..)
             | Event::Stall { .. }
             | Event::Release(_) => Rejected::LeaseLost,
-            Event::Claim { .. } | Event::Cancel => Rejected::Ended(record.state),
+            Event::Claim { .. } | Event::Cancel(_) => Rejected::Ended(record.state),
         });
     }
     match event {
@@ -209,7 +232,7 @@ pub fn transition(record: &Record, event: Event, retry: RetryPolicy) -> Result<O
             held(record, &lease)?;
             match reason {
                 // Told by whoever found what was left: the same as silence, only sooner.
-                EndReason::ExecutorLost => stall(record, lease.epoch, retry),
+                EndReason::ExecutorLost { .. } => stall(record, lease.epoch, None, retry),
                 reason => Ok(error(record, reason, retry)),
             }
         }
@@ -219,12 +242,12 @@ pub fn transition(record: &Record, event: Event, retry: RetryPolicy) -> Result<O
             record.failures += 1;
             Ok(stopped_or(&record, State::Failed, reason))
         }
-        Event::Stall { epoch } => stall(record, epoch, retry),
+        Event::Stall { epoch, lease } => stall(record, epoch, Some(lease), retry),
         Event::Release(lease) => {
             held(record, &lease)?;
             release(record, retry)
         }
-        Event::Cancel => Ok(cancel(record)),
+        Event::Cancel(canceler) => Ok(cancel(record, canceler)),
     }
 }
 
@@ -238,61 +261,81 @@ fn claim(record: &Record, executor: String) -> Result<Outcome, Rejected> {
     }
     let epoch = record.epoch + 1;
     let record = Record { state: State::Processing, epoch, executor: Some(executor), ..record.clone() };
-    Ok(Outcome { record, reason: None })
+    Ok(Outcome::of(record))
 }
 
 fn error(record: &Record, reason: EndReason, retry: RetryPolicy) -> Outcome {
-    let mut record = record.clone();
-    if !record.cancel_requested {
-        record.failures += 1;
+    if record.cancel_requested() {
+        return stopped_or(record, State::Failed, reason);
     }
-    if retry.may_retry(record.failures) && !record.cancel_requested {
-        record.state = State::Errored;
-        return Outcome { record, reason: Some(reason) };
+    if reason.is_infrastructure() && record.faults < retry.max_faults {
+        let record = Record { faults: record.faults + 1, ..record.clone() };
+        let pause = pause_after(&reason, record.faults, retry);
+        return again(record, reason, pause);
+    }
+    let record = Record { failures: record.failures + 1, ..record.clone() };
+    if retry.may_retry(record.failures) {
+        return again(record, reason, retry.retry_after);
     }
     stopped_or(&record, State::Failed, reason)
 }
 
+/// Other executors can take over at once from one that leaves.
+fn pause_after(reason: &EndReason, fault: u32, retry: RetryPolicy) -> Duration {
+    match reason {
+        EndReason::ExecutorStopped => Duration::ZERO,
+        _ => retry.pause_after(fault),
+    }
+}
+
+fn again(record: Record, reason: EndReason, pause: Duration) -> Outcome {
+    let record = Record { state: State::Errored, ..record };
+    Outcome { record, reason: Some(reason), pause: Some(pause) }
+}
+
 /// Cancelled means cancelled: a job whose executor died after the cancel is not run again.
-fn stall(record: &Record, epoch: u32, retry: RetryPolicy) -> Result<Outcome, Rejected> {
+fn stall(
+    record: &Record,
+    epoch: u32,
+    lease: Option<Duration>,
+    retry: RetryPolicy,
+) -> Result<Outcome, Rejected> {
     if record.state != State::Processing || record.epoch != epoch {
         return Err(Rejected::LeaseLost);
     }
-    if record.cancel_requested {
-        return Ok(end(record, State::Canceled, EndReason::Canceled));
-    }
-    if record.resets >= retry.max_resets {
-        return Ok(end(record, State::Failed, EndReason::ExecutorLost));
+    let lost = EndReason::ExecutorLost { lease };
+    if record.cancel_requested() || record.resets >= retry.max_resets {
+        return Ok(stopped_or(record, State::Failed, lost));
     }
     let record = Record { state: State::Queued, resets: record.resets + 1, ..record.clone() };
-    Ok(Outcome { record, reason: None })
+    Ok(Outcome { record, reason: Some(lost), pause: None })
 }
 
 /// The epoch stays, so whatever may still come of the claim is refused, and the next one is another.
 fn release(record: &Record, retry: RetryPolicy) -> Result<Outcome, Rejected> {
-    if record.cancel_requested || record.epoch > MAX_FREE_CLAIMS {
-        return stall(record, record.epoch, retry);
+    if record.cancel_requested() || record.epoch > MAX_FREE_CLAIMS {
+        return stall(record, record.epoch, None, retry);
     }
-    Ok(Outcome { record: Record { state: State::Queued, ..record.clone() }, reason: None })
+    Ok(Outcome::of(Record { state: State::Queued, ..record.clone() }))
 }
 
-fn cancel(record: &Record) -> Outcome {
+/// Who asked first did it.
+fn cancel(record: &Record, canceler: Canceler) -> Outcome {
+    let canceler = record.canceler.clone().unwrap_or(canceler);
+    let record = Record { canceler: Some(canceler.clone()), ..record.clone() };
     if record.state == State::Processing {
-        let record = Record { cancel_requested: true, ..record.clone() };
-        return Outcome { record, reason: None };
+        return Outcome::of(record);
     }
-    let record = Record { cancel_requested: true, ..record.clone() };
-    end(&record, State::Canceled, EndReason::Canceled)
+    end(&record, State::Canceled, EndReason::Canceled(canceler))
 }
 
 fn stopped_or(record: &Record, state: State, reason: EndReason) -> Outcome {
-    if record.cancel_requested {
-        end(record, State::Canceled, EndReason::Canceled)
-    } else {
-        end(record, state, reason)
+    match &record.canceler {
+        Some(canceler) => end(record, State::Canceled, EndReason::Canceled(canceler.clone())),
+        None => end(record, state, reason),
     }
 }
 
 fn end(record: &Record, state: State, reason: EndReason) -> Outcome {
-    Outcome { record: Record { state, ..record.clone() }, reason: Some(reason) }
+    Outcome { record: Record { state, ..record.clone() }, reason: Some(reason), pause: None }
 }

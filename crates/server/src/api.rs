@@ -1,7 +1,7 @@
 //! The public API under `/api/v1`: its types, shared by server and client. JSON with camelCase keys.
 
 use jiff::Timestamp;
-use jobs::{Blame, State};
+use jobs::{Blame, Canceler, State};
 use serde::{Deserialize, Serialize};
 use wire::additions::EndDetail;
 
@@ -25,6 +25,9 @@ pub struct JobView {
     pub message: Option<String>,
     /// Somebody asked for it to stop.
     pub cancel_requested: bool,
+    /// Who that was, as far as is known.
+    #[serde(default)]
+    pub canceler: Option<Canceler>,
     /// The tries so far, the running one included.
     pub attempt: u32,
     /// The executor that runs or ran it.
@@ -41,9 +44,37 @@ pub struct JobView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// From when on it may be tried again, if it has errored; for the executor that had it, a little later.
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
     /// Its steps, those begun as well as those to come. Empty in lists.
     #[serde(default)]
     pub steps: Vec<StepView>,
+    /// How tries ended that others followed, or may follow; oldest first. Empty in lists.
+    #[serde(default)]
+    pub earlier_tries: Vec<TryView>,
+}
+
+/// A try of a job that another one followed, or may follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TryView {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// Which executor had it.
+    pub executor: Option<String>,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Why it ended: a name out of the closed set.
+    pub reason: String,
+    /// The evidence for `reason`.
+    pub end: EndDetail,
+    /// Whose fault it was.
+    pub blame: Blame,
+    /// What went wrong, for people.
+    pub message: Option<String>,
 }
 
 /// One step of a job.

@@ -6,6 +6,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+/// The address at the other end of a connection, for people. Goes with each of its requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remote(pub(crate) IpAddr);
+
 /// The host at the other end of a connection. Goes with each of its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Peer(IpAddr);

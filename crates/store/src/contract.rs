@@ -3,11 +3,11 @@
 use crate::error::StoreError;
 use crate::model::{
     Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
-    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow,
+    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{JobId, JobSpec, Judgement, Lease};
+use jobs::{Canceler, JobId, JobSpec, Judgement, Lease};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
@@ -34,14 +34,17 @@ pub trait Store: Send + Sync {
     /// What the user asked for, without the secrets.
     async fn spec(&self, id: JobId) -> Result<JobSpec>;
 
+    /// How the tries of a job ended that others followed, or may follow; oldest first.
+    async fn earlier_tries(&self, id: JobId) -> Result<Vec<TryRow>>;
+
     /// Jobs, newest first; a few hundred at most, whatever the limit.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>>;
 
     /// Gives the oldest claimable job of any of `queues` to `executor`, with a new epoch and token, and for
     /// as long as `lease` after it was heard of last.
     ///
-    /// Claimable is what is queued, and what errored at least the retry delay ago. The latter becomes
-    /// so without a [`Change`]: look again now and then.
+    /// Claimable is what is queued, and what errored when its pause is over; for the executor that had it last, that is
+    /// a little later. The latter becomes so without a [`Change`]: look again now and then.
     async fn claim(&self, queues: &[String], executor: &str, lease: Duration) -> Result<Option<Claimed>>;
 
     /// Takes back a claim that its executor never heard of: the job is queued again at once, and its
@@ -56,8 +59,8 @@ pub trait Store: Send + Sync {
     /// again, its secrets are gone too. Nothing is added to its log any more.
     async fn finish(&self, id: JobId, lease: &Lease, finish: Finish) -> Result<JobRow>;
 
-    /// Stops a queued job at once, and asks for a running one to stop.
-    async fn cancel(&self, id: JobId) -> Result<JobRow>;
+    /// Stops a queued job at once, and asks for a running one to stop. Who asked first is noted.
+    async fn cancel(&self, id: JobId, canceler: Canceler) -> Result<JobRow>;
 
     /// Takes back every job whose lease is over; returns those jobs.
     async fn reset_stalled(&self, at: Judgement) -> Result<Vec<JobRow>>;

@@ -18,6 +18,6 @@ pub use contract::Store;
 pub use error::StoreError;
 pub use model::{
     Change, Claimed, ExecutorRow, FILE_CHARGE, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
-    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow,
+    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow, TryRow,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};

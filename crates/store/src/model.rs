@@ -29,7 +29,7 @@ pub struct JobRow {
     pub commit: String,
     /// State, epoch, holder and counters.
     pub record: Record,
-    /// Why it ended, or why its latest try did.
+    /// Why it ended, or why its latest try did that it waits to follow with another.
     pub end: Option<EndDetail>,
     /// What the executor said went wrong, for people.
     pub message: Option<String>,
@@ -39,8 +39,27 @@ pub struct JobRow {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// From when on it may be tried again, where it waits for that.
+    pub retry_at: Option<Timestamp>,
     /// When its executor was last heard of it.
     pub last_heartbeat_at: Option<Timestamp>,
+}
+
+/// A try that another one followed, or may follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TryRow {
+    /// Its number, from 1.
+    pub epoch: u32,
+    /// Which executor had it.
+    pub executor: Option<String>,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Why it ended.
+    pub end: EndDetail,
+    /// What its executor said went wrong, for people.
+    pub message: Option<String>,
 }
 
 /// Which jobs to list, newest first.

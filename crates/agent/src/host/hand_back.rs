@@ -41,7 +41,7 @@ pub(super) async fn hand_back(
     };
     let auth = JobAuth { id: job, queue: record.queue.clone(), token };
     let message = "the process that ran the job was killed on its executor".to_owned();
-    let last = Final::Errored { message, end: EndReason::ExecutorLost.detail() };
+    let last = Final::Errored { message, end: EndReason::ExecutorLost { lease: None }.detail() };
     stop.note_end_told();
     job::mark(&around.api, &auth, &last, patience).await;
 }

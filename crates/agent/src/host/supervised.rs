@@ -348,7 +348,7 @@ impl Inner {
                 }
             }
         }
-        ledger.ended(EndReason::ExecutorLost.detail());
+        ledger.ended(EndReason::ExecutorLost { lease: None }.detail());
         if let Some(record) = record.or_else(|| dir.record()) {
             hand_back::hand_back(&self.around, dir, &record, stop, &self.patience()).await;
         }

@@ -6,7 +6,7 @@ use crate::error::chain;
 use crate::host_disk::{HostDisk, full_at, has_no_room};
 use crate::text;
 use images::ImageError;
-use jobs::{EndReason, FinalCall};
+use jobs::{Canceler, EndReason, FinalCall};
 use runtimes::{Cause, Exit, ExitStatus, RuntimeError};
 use std::io;
 use std::path::Path;
@@ -150,7 +150,9 @@ pub(crate) fn final_call(
         Ok(()) => return Some((EndReason::Succeeded, Final::Complete)),
         Err(Failure::Broke { reason, message }) => (reason.clone(), message.clone()),
         Err(Failure::Stopped) => match stop.cause() {
-            Some(StopCause::Canceled) => (EndReason::Canceled, "the job was canceled".to_owned()),
+            Some(StopCause::Canceled) => {
+                (EndReason::Canceled(Canceler::control_plane()), "the job was canceled".to_owned())
+            }
             Some(StopCause::Timeout) => timed_out(limit.unwrap_or_default()),
             // A sandbox that stops by itself has no cause of ours.
             Some(StopCause::ExecutorStopped | StopCause::Abandoned) | None => {

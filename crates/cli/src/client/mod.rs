@@ -46,6 +46,7 @@ impl Client {
     pub(crate) fn new(base: Url, token: SecretString, roots: &Roots) -> Result<Self, Failure> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("executor/", env!("CARGO_PKG_VERSION")))
             .pool_idle_timeout(IDLE)
             .tls_backend_preconfigured(roots.client_config())
             .build();

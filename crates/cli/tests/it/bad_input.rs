@@ -63,7 +63,8 @@ fn a_broken_job_file_is_refused_with_its_place() {
 
 #[test]
 fn an_unknown_image_ends_the_job_with_its_reason() {
-    let Some(mut system) = system("an_unknown_image_ends_the_job_with_its_reason") else { return };
+    let test = "an_unknown_image_ends_the_job_with_its_reason";
+    let Some(mut system) = System::serving(test, &["--fault-retries", "0"], &[]) else { return };
     let _agent = system.agent();
     let output = system.run(&["job", "run", "--image", "localhost:1/no/such:image", "--", "true"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));

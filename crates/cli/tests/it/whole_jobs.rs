@@ -203,8 +203,24 @@ fn the_first_signal_drains_and_the_second_stops() {
     agent.signal("TERM");
     agent.wait_exit();
     let job = system.newest();
-    assert_eq!(job["reason"], "executor_stopped", "{job}");
-    assert_eq!(client.wait_exit().code(), Some(3), "the system failed it, not the user: {job}");
+    assert_eq!((&job["state"], &job["reason"]), (&"errored".into(), &"executor_stopped".into()), "{job}");
+    assert_eq!(job["blame"], "system", "it failed the job, not the user: {job}");
+    nothing_is_left(system.dir.path());
+
+    // Another one takes over at once, and what became of the first try is told.
+    let other = system.agent_elsewhere();
+    let id = job["id"].to_string();
+    wait(SOON, "the second try", || system.ok(&["job", "logs", &id]).contains("begun").then_some(()));
+    let told = system.show(&id);
+    assert_eq!((&told["attempt"], &told["earlierTries"][0]["reason"]), (&2.into(), &job["reason"]), "{told}");
+    assert_eq!(told["earlierTries"][0]["executor"], job["executor"], "{told}");
+
+    system.ok(&["job", "cancel", &id]);
+    assert_eq!(client.wait_exit().code(), Some(130));
+    let shown = system.ok(&["job", "show", &id]);
+    assert!(shown.contains("evidence    by whoever has the API's token, from 127.0.0.1, with executor/"), "{shown}");
+    assert!(shown.contains("attempt 1   executor_stopped on agent1-"), "{shown}");
+    other.stop();
     nothing_is_left(system.dir.path());
 }
 

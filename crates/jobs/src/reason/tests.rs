@@ -13,14 +13,16 @@ fn all() -> Vec<EndReason> {
         EndReason::Signal { step: step(), signal: 9 },
         EndReason::OutOfMemory { step: step(), limit: 1 << 20, peak: (1 << 20) - 1 },
         EndReason::DiskFull { step: step(), limit: 5 },
+        EndReason::InodesFull { step: step(), limit: 65_536, used: 65_535 },
         EndReason::HostDiskFull { path: "/var/lib/executor/agent".to_owned(), free: 4_096 },
+        EndReason::HostInodesFull { path: "/var/lib/executor/agent".to_owned(), limit: 10, used: 9 },
         EndReason::Timeout { limit: Duration::from_millis(1_500) },
-        EndReason::Canceled,
+        EndReason::Canceled(Canceler::api([10, 0, 0, 7].into(), Some("executor/0.1.0"))),
         EndReason::Image { class: "not_found".to_owned() },
         EndReason::ImageUnavailable { class: "rate_limited".to_owned() },
         EndReason::Checkout,
         EndReason::BadJob,
-        EndReason::ExecutorLost,
+        EndReason::ExecutorLost { lease: Some(Duration::from_secs(90)) },
         EndReason::ExecutorStopped,
         EndReason::Sandbox,
         EndReason::Unspecified,
@@ -31,6 +33,9 @@ fn all() -> Vec<EndReason> {
 fn every_reason_survives_the_wire_with_its_evidence() {
     let mut reasons = all();
     reasons.push(EndReason::DiskFull { step: String::new(), limit: 5 });
+    reasons.push(EndReason::InodesFull { step: String::new(), limit: 5, used: 5 });
+    reasons.push(EndReason::Canceled(Canceler::control_plane()));
+    reasons.push(EndReason::ExecutorLost { lease: None });
     for reason in reasons {
         assert_eq!(EndReason::from_detail(&reason.detail()), reason);
     }
@@ -75,11 +80,14 @@ fn evidence_is_told_in_words() {
             "step build: signal 9",
             "step build: used 1048575 bytes of memory, and may use 1048576",
             "step build: the job's disk has 5 bytes",
+            "step build: the job's disk holds 65535 files, and can hold 65536",
             "/var/lib/executor/agent: 4096 bytes are left on its disk",
+            "/var/lib/executor/agent: its disk holds 9 files, and can hold 10",
             "it may run for 1.5 s",
-            "by whoever has the API's token",
+            "by whoever has the API's token, from 10.0.0.7, with executor/0.1.0",
             "not found",
             "rate limited",
+            "it was silent for longer than its lease of 90 s",
             "by the executor's operator",
         ]
     );

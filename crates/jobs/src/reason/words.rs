@@ -14,9 +14,19 @@ impl EndReason {
                 of(step, format!("used {peak} bytes of memory, and may use {limit}"))
             }
             Self::DiskFull { step, limit } => of(step, format!("the job's disk has {limit} bytes")),
+            Self::InodesFull { step, limit, used } => {
+                of(step, format!("the job's disk holds {used} files, and can hold {limit}"))
+            }
+            Self::HostInodesFull { path, limit, used } => {
+                format!("{path}: its disk holds {used} files, and can hold {limit}")
+            }
             Self::HostDiskFull { path, free } => format!("{path}: {free} bytes are left on its disk"),
             Self::Timeout { limit } => format!("it may run for {} s", limit.as_secs_f64()),
-            Self::Canceled => "by whoever has the API's token".to_owned(),
+            Self::Canceled(canceler) => canceler.evidence(),
+            Self::ExecutorLost { lease: Some(lease) } => {
+                format!("it was silent for longer than its lease of {} s", lease.as_secs_f64())
+            }
+            Self::ExecutorLost { lease: None } => "it says so itself".to_owned(),
             Self::ExecutorStopped => "by the executor's operator".to_owned(),
             Self::Image { class } | Self::ImageUnavailable { class } if !class.is_empty() => {
                 class.replace('_', " ")

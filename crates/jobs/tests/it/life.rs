@@ -1,9 +1,11 @@
 //! No sequence of events gives two accepted terminal results, or loses a job.
 
 use jobs::state::MAX_FREE_CLAIMS;
-use jobs::{EndReason, Event, Lease, Outcome, Record, Rejected, RetryPolicy, State, transition};
+use jobs::{Canceler, EndReason, Event, Lease, Outcome, Record, Rejected, RetryPolicy, State, transition};
 use proptest::prelude::*;
 use std::time::Duration;
+
+const LEASE: Duration = Duration::from_secs(90);
 
 /// An event as the world sends it: leases may be of any epoch and executor, also wrong ones.
 fn events() -> impl Strategy<Value = Event> {
@@ -14,19 +16,21 @@ fn events() -> impl Strategy<Value = Event> {
         3 => executor.prop_map(|executor| Event::Claim { executor }),
         2 => lease.clone().prop_map(Event::Complete),
         2 => (lease.clone(), Just(code.clone())).prop_map(|(lease, reason)| Event::Error(lease, reason)),
-        1 => lease.clone().prop_map(|lease| Event::Error(lease, EndReason::ExecutorLost)),
+        1 => lease.clone().prop_map(|lease| Event::Error(lease, EndReason::ExecutorLost { lease: None })),
+        1 => lease.clone().prop_map(|lease| Event::Error(lease, EndReason::Sandbox)),
         1 => (lease.clone(), Just(code)).prop_map(|(lease, reason)| Event::Fail(lease, reason)),
         1 => lease.prop_map(Event::Release),
-        2 => (0..8_u32).prop_map(|epoch| Event::Stall { epoch }),
-        1 => Just(Event::Cancel),
+        2 => (0..8_u32).prop_map(|epoch| Event::Stall { epoch, lease: LEASE }),
+        1 => Just(Event::Cancel(Canceler::default())),
     ]
 }
 
 fn policies() -> impl Strategy<Value = RetryPolicy> {
-    (0..3_u32, 0..3_u32).prop_map(|(max_resets, max_failures)| RetryPolicy {
+    (0..3_u32, 0..3_u32, 0..3_u32).prop_map(|(max_resets, max_faults, max_failures)| RetryPolicy {
         max_resets,
+        max_faults,
         max_failures,
-        retry_after: Duration::ZERO,
+        ..RetryPolicy::default()
     })
 }
 
@@ -49,10 +53,11 @@ proptest! {
             let before = record.clone();
             match transition(&record, event.clone(), policy) {
                 Err(_) => prop_assert_eq!(&record, &before, "a rejected event changed the job"),
-                Ok(Outcome { record: after, reason }) => {
+                Ok(Outcome { record: after, reason, pause }) => {
                     prop_assert!(!before.state.is_terminal(), "{event:?} changed an ended job");
                     prop_assert!(after.epoch >= before.epoch, "the epoch went back");
-                    prop_assert!(!before.cancel_requested || after.cancel_requested, "a cancel was forgotten");
+                    prop_assert!(!before.cancel_requested() || after.canceler == before.canceler,
+                        "a cancel was forgotten");
                     if is_result(&event) {
                         *results_of_epoch.entry(before.epoch).or_default() += 1;
                     }
@@ -60,6 +65,12 @@ proptest! {
                         terminal_results += 1;
                         prop_assert!(reason.is_some(), "an end without a reason");
                     }
+                    let spent = |record: &Record| record.resets + record.faults + record.failures;
+                    prop_assert!(spent(&after) <= spent(&before) + 1, "charged twice");
+                    prop_assert!(after.resets <= policy.max_resets && after.faults <= policy.max_faults);
+                    let charged = matches!(&reason, Some(why) if !why.is_infrastructure());
+                    prop_assert!(after.faults == before.faults || !charged, "a fault of its own was free");
+                    prop_assert_eq!(after.state == State::Errored && is_result(&event), pause.is_some());
                     if matches!(event, Event::Claim { .. }) {
                         prop_assert_eq!(after.epoch, before.epoch + 1, "a claim without a new epoch");
                     }
@@ -103,7 +114,7 @@ proptest! {
         while !record.state.is_terminal() {
             record = transition(&record, Event::Claim { executor: "a".into() }, policy).unwrap().record;
             claims += 1;
-            let stall = Event::Stall { epoch: record.epoch };
+            let stall = Event::Stall { epoch: record.epoch, lease: LEASE };
             record = transition(&record, stall, policy).unwrap().record;
         }
         prop_assert_eq!(claims, policy.max_resets + 1);
@@ -126,6 +137,50 @@ proptest! {
     }
 }
 
+/// The infrastructure's faults cost a job nothing but time, and are tried a limited number of times.
+#[test]
+fn a_fault_of_the_infrastructure_is_not_charged_to_the_job() {
+    let retry = RetryPolicy { max_faults: 2, ..RetryPolicy::default() };
+    let mut record = Record::new();
+    let mut pauses = Vec::new();
+    let unavailable = EndReason::ImageUnavailable { class: "network".to_owned() };
+    while !record.state.is_terminal() {
+        record = transition(&record, Event::Claim { executor: "a".into() }, retry).unwrap().record;
+        let lease = Lease { epoch: record.epoch, executor: "a".into() };
+        let outcome = transition(&record, Event::Error(lease, unavailable.clone()), retry).unwrap();
+        assert_eq!(outcome.reason, Some(unavailable.clone()), "the evidence is kept");
+        pauses.extend(outcome.pause.map(|pause| pause.as_secs()));
+        record = outcome.record;
+    }
+    assert_eq!(pauses, [10, 30]);
+    assert_eq!((record.state, record.epoch), (State::Failed, 3));
+    assert_eq!((record.resets, record.faults, record.failures), (0, 2, 1));
+}
+
+#[test]
+fn whoever_takes_over_from_an_executor_that_leaves_need_not_wait() {
+    let (record, lease) = claimed();
+    let stopped = Event::Error(lease.clone(), EndReason::ExecutorStopped);
+    let outcome = transition(&record, stopped, RetryPolicy::default()).unwrap();
+    assert_eq!((outcome.record.state, outcome.pause), (State::Errored, Some(Duration::ZERO)));
+    let for_good = Event::Fail(lease, EndReason::ExecutorStopped);
+    let outcome = transition(&record, for_good, RetryPolicy::default()).unwrap();
+    assert_eq!((outcome.record.state, outcome.record.faults), (State::Failed, 0), "nobody asked for another");
+}
+
+#[test]
+fn who_asked_first_has_cancelled_it() {
+    let (first, second) =
+        (Canceler::api([10, 0, 0, 1].into(), None), Canceler::api([10, 0, 0, 2].into(), None));
+    let (record, lease) = claimed();
+    let policy = RetryPolicy::default();
+    let record = transition(&record, Event::Cancel(first.clone()), policy).unwrap().record;
+    let record = transition(&record, Event::Cancel(second), policy).unwrap().record;
+    let told = EndReason::Canceled(Canceler::control_plane());
+    let ended = transition(&record, Event::Fail(lease, told), policy).unwrap();
+    assert_eq!(ended.reason, Some(EndReason::Canceled(first)), "its executor does not know");
+}
+
 fn claimed() -> (Record, Lease) {
     let record = transition(&Record::new(), Event::Claim { executor: "a".into() }, RetryPolicy::default())
         .unwrap()
@@ -137,18 +192,18 @@ fn claimed() -> (Record, Lease) {
 fn a_cancelled_job_ends_cancelled_whoever_died() {
     let policy = RetryPolicy { max_failures: 5, ..RetryPolicy::default() };
     let (record, lease) = claimed();
-    let record = transition(&record, Event::Cancel, policy).unwrap().record;
+    let record = transition(&record, Event::Cancel(Canceler::default()), policy).unwrap().record;
     assert_eq!(record.state, State::Processing);
     let failed = EndReason::ExitCode { step: "0".into(), code: 1 };
     for event in [
         Event::Error(lease.clone(), failed.clone()),
         Event::Fail(lease.clone(), failed),
-        Event::Stall { epoch: 1 },
+        Event::Stall { epoch: 1, lease: LEASE },
         Event::Release(lease.clone()),
     ] {
         let outcome = transition(&record, event.clone(), policy).unwrap();
         assert_eq!(outcome.record.state, State::Canceled, "{event:?}");
-        assert_eq!(outcome.reason, Some(EndReason::Canceled), "{event:?}");
+        assert_eq!(outcome.reason, Some(EndReason::Canceled(Canceler::default())), "{event:?}");
     }
     let finished = transition(&record, Event::Complete(lease), policy).unwrap();
     assert_eq!(finished.record.state, State::Completed, "it was done before the cancel reached it");
@@ -158,21 +213,22 @@ fn a_cancelled_job_ends_cancelled_whoever_died() {
 #[test]
 fn a_job_that_is_handed_back_is_queued_at_once_as_often_as_one_that_fell_silent() {
     let policy = RetryPolicy { max_resets: 1, ..RetryPolicy::default() };
+    let lost = EndReason::ExecutorLost { lease: None };
     let (record, lease) = claimed();
-    let back = transition(&record, Event::Error(lease, EndReason::ExecutorLost), policy).unwrap();
+    let back = transition(&record, Event::Error(lease, lost.clone()), policy).unwrap();
     assert_eq!((back.record.state, back.record.resets, back.record.failures), (State::Queued, 1, 0));
-    assert_eq!(back.reason, None);
+    assert_eq!((back.reason, back.pause), (Some(lost.clone()), None));
     let again = transition(&back.record, Event::Claim { executor: "a".into() }, policy).unwrap().record;
     let lease = Lease { epoch: 2, executor: "a".into() };
-    let ended = transition(&again, Event::Error(lease, EndReason::ExecutorLost), policy).unwrap();
-    assert_eq!((ended.record.state, ended.reason), (State::Failed, Some(EndReason::ExecutorLost)));
+    let ended = transition(&again, Event::Error(lease, lost.clone()), policy).unwrap();
+    assert_eq!((ended.record.state, ended.reason), (State::Failed, Some(lost)));
 }
 
 #[test]
 fn an_old_lease_is_refused_after_a_reset() {
     let policy = RetryPolicy::default();
     let (record, old) = claimed();
-    let record = transition(&record, Event::Stall { epoch: 1 }, policy).unwrap().record;
+    let record = transition(&record, Event::Stall { epoch: 1, lease: LEASE }, policy).unwrap().record;
     let record = transition(&record, Event::Claim { executor: "a".into() }, policy).unwrap().record;
     assert_eq!(transition(&record, Event::Complete(old), policy), Err(Rejected::LeaseLost));
     let new = Lease { epoch: 2, executor: "a".into() };

@@ -5,7 +5,7 @@ mod files;
 
 use crate::config::Limits;
 use crate::delivery::{Flushing, Unflushed};
-use crate::peer::Peer;
+use crate::peer::{Peer, Remote};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -53,11 +53,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
             }
         };
         let Some(place) = place else { continue };
-        let peer = Peer::of(peer.ip());
+        let remote = Remote(peer.ip());
+        let peer = Peer::of(remote.0);
         let connection = connections.join(peer, place);
         let unflushed = Unflushed::default();
         let socket = TokioIo::new(Flushing::new(prepare(stream), unflushed.clone()));
-        let service = service(router.clone(), peer, Arc::clone(&connection), unflushed);
+        let service = service(router.clone(), (peer, remote), Arc::clone(&connection), unflushed);
         let served = graceful.watch(http.serve_connection(socket, service));
         tokio::spawn(attend(served, connection, limits.first_head));
     }
@@ -101,7 +102,7 @@ fn prepare(stream: TcpStream) -> TcpStream {
 
 fn service(
     router: Router,
-    peer: Peer,
+    (peer, remote): (Peer, Remote),
     connection: Arc<Connection>,
     unflushed: Unflushed,
 ) -> impl HttpService<Incoming, ResBody = BusyBody, Error = Infallible, Future: Send> {
@@ -109,6 +110,7 @@ fn service(
         let busy = connection.begin();
         let mut request = without_trailing_slash(request.map(Body::new));
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(remote);
         request.extensions_mut().insert(unflushed.clone());
         let answer = router.clone().oneshot(request);
         async move {

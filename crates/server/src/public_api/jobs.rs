@@ -6,13 +6,13 @@ use super::problem::Refusal;
 use super::views;
 use crate::api::{JobView, Page};
 use crate::app::App;
-use crate::peer::Peer;
+use crate::peer::{Peer, Remote};
 use axum::body::Body;
 use axum::extract::State;
 use axum::{Extension, Json};
-use http::header::LOCATION;
+use http::header::{LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use jobs::{JobId, JobSpec, State as JobState};
+use jobs::{Canceler, JobId, JobSpec, Record, State as JobState};
 use serde::Deserialize;
 use store::{JobFilter, JobRow, NewJob};
 
@@ -111,19 +111,28 @@ pub(super) async fn show(
 pub(super) async fn cancel(
     State(app): State<App>,
     Numbered(id): Numbered<JobId>,
+    Extension(from): Extension<Remote>,
+    headers: HeaderMap,
 ) -> Result<Json<JobView>, Refusal> {
+    let client = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let canceler = Canceler::api(from.0, client);
+    tracing::info!(job = %id, from = %from.0, client = canceler.client, "somebody asks for a job to stop");
     let store = app.store.clone();
-    let job = app.see_through(async move { store.cancel(id).await }).await??;
-    tracing::info!(job = %id, state = %job.record.state, "somebody asked for a job to stop");
+    let job = app.see_through(async move { store.cancel(id, canceler).await }).await??;
     Ok(Json(with_steps(&app, job).await?))
 }
 
-/// The job with the steps of its latest try.
+/// The job with the steps of its latest try, and how earlier ones ended.
 pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusal> {
     let spec = app.store.spec(job.id).await?;
     let entries = match job.record.epoch {
         0 => Vec::new(),
         epoch => app.store.log_entries(job.id, Some(epoch)).await?,
     };
-    Ok(views::job_with_steps(job, &spec, &entries))
+    let earlier = match job.record {
+        // Most jobs are tried once.
+        Record { resets: 0, faults: 0, failures: 0, .. } => Vec::new(),
+        _ => app.store.earlier_tries(job.id).await?,
+    };
+    Ok(views::whole_job(job, &spec, &entries, earlier))
 }

@@ -1,11 +1,11 @@
 //! From what the store knows to what the API shows.
 
-use crate::api::{ExecutorView, FileView, JobView, LogEntryView, RepositoryView, StepView};
+use crate::api::{ExecutorView, FileView, JobView, LogEntryView, RepositoryView, StepView, TryView};
 use jiff::{SignedDuration, Timestamp};
 use jobs::policy::SILENT_AFTER;
 use jobs::{EndReason, JobSpec};
 use std::collections::HashMap;
-use store::{ExecutorRow, FileRow, JobRow, LogEntryRow, RepositoryRow};
+use store::{ExecutorRow, FileRow, JobRow, LogEntryRow, RepositoryRow, TryRow};
 
 /// What executors send as the exit code of a command that came to none.
 const NO_EXIT_CODE: i32 = -1;
@@ -23,7 +23,8 @@ pub(super) fn job(row: JobRow) -> JobView {
         end: row.end,
         blame,
         message: row.message,
-        cancel_requested: row.record.cancel_requested,
+        cancel_requested: row.record.cancel_requested(),
+        canceler: row.record.canceler.clone(),
         attempt: row.record.attempt(),
         executor: row.record.executor,
         repository: row.repo,
@@ -32,14 +33,34 @@ pub(super) fn job(row: JobRow) -> JobView {
         queued_at: row.queued_at,
         started_at: row.started_at,
         finished_at: row.finished_at,
+        retry_at: row.retry_at,
         steps: Vec::new(),
+        earlier_tries: Vec::new(),
     }
 }
 
-/// A job with the steps it has; `entries` are the log entries of its latest try.
-pub(super) fn job_with_steps(row: JobRow, spec: &JobSpec, entries: &[LogEntryRow]) -> JobView {
+/// A job with the steps it has and how its earlier tries ended; `entries` are the log entries of its latest try.
+pub(super) fn whole_job(
+    row: JobRow,
+    spec: &JobSpec,
+    entries: &[LogEntryRow],
+    earlier: Vec<TryRow>,
+) -> JobView {
     let steps = steps(spec, entries);
-    JobView { steps, ..job(row) }
+    JobView { steps, earlier_tries: earlier.into_iter().map(earlier_try).collect(), ..job(row) }
+}
+
+fn earlier_try(row: TryRow) -> TryView {
+    TryView {
+        attempt: row.epoch,
+        executor: row.executor,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        reason: row.end.reason.clone(),
+        blame: EndReason::from_detail(&row.end).blame(),
+        end: row.end,
+        message: row.message,
+    }
 }
 
 fn steps(spec: &JobSpec, entries: &[LogEntryRow]) -> Vec<StepView> {

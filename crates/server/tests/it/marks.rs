@@ -64,6 +64,72 @@ async fn a_cancelled_job_ends_cancelled_unless_it_was_faster() {
     }
 }
 
+/// Its executor knows only that it is to stop; who asked for it is the server's to tell.
+#[tokio::test]
+async fn whoever_cancelled_a_job_is_told() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let path = format!("/jobs/{}/cancel", job.id);
+    for client in ["somebody/1.2", "somebody else/3.4"] {
+        let request = harness.api(reqwest::Method::POST, &path).header("User-Agent", client);
+        assert_eq!(told(request).await.0, 200);
+    }
+    let view = harness.get(&format!("/jobs/{}", job.id)).await;
+    let canceler = json!({"by": "api", "from": "127.0.0.1", "client": "somebody/1.2"});
+    assert_eq!((&view["state"], &view["canceler"]), (&json!("processing"), &canceler));
+    let end =
+        json!({"errorMessage": "context canceled", "end": {"reason": "canceled", "by": "control_plane"}});
+    assert_eq!(harness.mark(&job, "markFailed", end).await.status(), 204);
+    let view = harness.get(&format!("/jobs/{}", job.id)).await;
+    let mut end = canceler;
+    end["reason"] = json!("canceled");
+    assert_eq!((&view["state"], &view["end"]), (&json!("canceled"), &end));
+}
+
+#[tokio::test]
+async fn a_fault_of_the_infrastructure_is_tried_again_elsewhere_and_told() {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let harness = Harness::start_with(|config| {
+        config.clock = clock.clone();
+        config.lease.untold = Duration::from_hours(1);
+    })
+    .await;
+    let job = harness.running_job().await;
+    let end =
+        json!({"errorMessage": "no answer", "end": {"reason": "image_unavailable", "class": "network"}});
+    assert_eq!(harness.mark(&job, "markErrored", end.clone()).await.status(), 204);
+    let view = harness.get(&format!("/jobs/{}", job.id)).await;
+    assert_eq!((&view["state"], &view["reason"]), (&json!("errored"), &json!("image_unavailable")));
+    assert_eq!(view["retryAt"], (clock.now() + SignedDuration::from_secs(10)).to_string());
+
+    let other = || {
+        let body = json!({"executorName": "exec-2", "version": "5.2.0"});
+        harness.executor("/.executors/queue/batches/dequeue").json(&body).send()
+    };
+    assert_eq!(other().await.unwrap().status(), 204, "its pause is not over");
+    clock.advance(SignedDuration::from_secs(10));
+    assert!(harness.dequeue("batches").await.is_none(), "others come first");
+    let again = crate::harness::job_in(other().await.unwrap()).await.unwrap();
+    assert_eq!(again.id, job.id);
+    let view = harness.get(&format!("/jobs/{}", job.id)).await;
+    assert_eq!(
+        (&view["attempt"], &view["reason"], &view["retryAt"]),
+        (&json!(2), &Value::Null, &Value::Null)
+    );
+    let earlier = &view["earlierTries"];
+    assert_eq!(earlier.as_array().unwrap().len(), 1);
+    for (key, value) in [
+        ("attempt", json!(1)),
+        ("executor", json!(EXECUTOR)),
+        ("reason", json!("image_unavailable")),
+        ("blame", json!("system")),
+        ("end", end["end"].clone()),
+        ("message", json!("no answer")),
+    ] {
+        assert_eq!(earlier[0][key], value, "{earlier}");
+    }
+}
+
 #[tokio::test]
 async fn a_silent_executor_loses_the_job_and_its_token() {
     let clock = Arc::new(MockClock::at(1_700_000_000));

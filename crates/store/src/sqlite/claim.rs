@@ -18,8 +18,9 @@ use std::time::Duration;
 
 statements! {
     OLDEST_QUEUED = "SELECT id FROM jobs WHERE state = 'queued' AND queue = ? ORDER BY id LIMIT 1";
-    OLDEST_TO_RETRY = "SELECT id FROM jobs WHERE state = 'errored' AND queue = ? AND finished_at <= ? \
-                       ORDER BY id LIMIT 1";
+    /// Others come before the executor that had it last.
+    OLDEST_TO_RETRY = "SELECT id FROM jobs WHERE state = 'errored' AND queue = ?1 \
+                       AND retry_at <= CASE WHEN executor = ?4 THEN ?3 ELSE ?2 END ORDER BY id LIMIT 1";
 }
 
 /// What a job is told that can't be given to anybody.
@@ -31,17 +32,17 @@ pub(super) async fn claim(
     executor: &str,
     lease: Duration,
 ) -> Result<Option<Claimed>, StoreError> {
-    let now = store.clock.now();
-    let retry_due = retry_due(store, now);
+    let asking = Asking::new(store, queues, executor);
+    let now = asking.now;
     // Idle executors ask all the time: they must not queue up with those that have something to write.
     let mut reader = store.database.readers().acquire().await?;
-    if oldest(&mut reader, queues, retry_due).await?.is_none() {
+    if asking.oldest(&mut reader).await?.is_none() {
         return Ok(None);
     }
     drop(reader);
     loop {
         let mut write = store.database.write(Durability::PowerLoss).await?;
-        let Some(id) = oldest(&mut write, queues, retry_due).await? else { return Ok(None) };
+        let Some(id) = asking.oldest(&mut write).await? else { return Ok(None) };
         let token = token::generate()?;
         let event = Event::Claim { executor: executor.to_owned() };
         let grant = Some(Grant { token: &token, lease });
@@ -85,30 +86,40 @@ async fn fail_unreadable(
     Ok(())
 }
 
-/// Jobs that errored up to this moment may be tried again.
-fn retry_due(store: &SqliteStore, now: Timestamp) -> Timestamp {
-    let delay = SignedDuration::try_from(store.retry.retry_after).unwrap_or(SignedDuration::MAX);
-    now.saturating_sub(delay).unwrap_or(Timestamp::MIN)
+/// Who asks for a job, and when.
+struct Asking<'a> {
+    queues: &'a [String],
+    executor: &'a str,
+    now: Timestamp,
+    /// What its own latest jobs may be tried again from has to be this long ago.
+    own: Timestamp,
 }
 
-/// The job with the smallest id that may be claimed from any of `queues`.
-async fn oldest(
-    connection: &mut SqliteConnection,
-    queues: &[String],
-    retry_due: Timestamp,
-) -> Result<Option<JobId>, StoreError> {
-    let mut oldest: Option<i64> = None;
-    for queue in queues {
-        let queued: Option<i64> =
-            sqlx::query_scalar(OLDEST_QUEUED).bind(queue).fetch_optional(&mut *connection).await?;
-        let to_retry: Option<i64> = sqlx::query_scalar(OLDEST_TO_RETRY)
-            .bind(queue)
-            .bind(micros(retry_due))
-            .fetch_optional(&mut *connection)
-            .await?;
-        oldest = [oldest, queued, to_retry].into_iter().flatten().min();
+impl<'a> Asking<'a> {
+    fn new(store: &SqliteStore, queues: &'a [String], executor: &'a str) -> Self {
+        let now = store.clock.now();
+        let later = SignedDuration::try_from(store.retry.same_executor_later).unwrap_or(SignedDuration::MAX);
+        let own = now.saturating_sub(later).unwrap_or(Timestamp::MIN);
+        Self { queues, executor, now, own }
     }
-    Ok(oldest.map(JobId))
+
+    /// The job with the smallest id that may be claimed.
+    async fn oldest(&self, connection: &mut SqliteConnection) -> Result<Option<JobId>, StoreError> {
+        let mut oldest: Option<i64> = None;
+        for queue in self.queues {
+            let queued: Option<i64> =
+                sqlx::query_scalar(OLDEST_QUEUED).bind(queue).fetch_optional(&mut *connection).await?;
+            let to_retry: Option<i64> = sqlx::query_scalar(OLDEST_TO_RETRY)
+                .bind(queue)
+                .bind(micros(self.now))
+                .bind(micros(self.own))
+                .bind(self.executor)
+                .fetch_optional(&mut *connection)
+                .await?;
+            oldest = [oldest, queued, to_retry].into_iter().flatten().min();
+        }
+        Ok(oldest.map(JobId))
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +143,11 @@ mod tests {
         sqlx::query("ANALYZE").execute(&mut *write).await.unwrap();
         for (statement, index) in [(OLDEST_QUEUED, "jobs_queued"), (OLDEST_TO_RETRY, "jobs_errored")] {
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-            let plan = sqlx::query(explain).bind("batches").bind(0).fetch_all(&mut *write).await.unwrap();
+            let mut query = sqlx::query(explain).bind("batches");
+            if statement == OLDEST_TO_RETRY {
+                query = query.bind(0).bind(0).bind("exec-1");
+            }
+            let plan = query.fetch_all(&mut *write).await.unwrap();
             let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
             let expect = format!("SEARCH jobs USING COVERING INDEX {index} (queue=?)");
             assert_eq!(plan, [expect], "{statement}");

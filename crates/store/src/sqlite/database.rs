@@ -156,12 +156,14 @@ fn migrations() -> Vec<Migration> {
     let specs = include_str!("../../migrations/0003_specs.sql").into_sql_str();
     let retention = include_str!("../../migrations/0004_retention.sql").into_sql_str();
     let leases = include_str!("../../migrations/0005_leases.sql").into_sql_str();
+    let faults = include_str!("../../migrations/0006_faults.sql").into_sql_str();
     vec![
         Migration::new(1, "jobs".into(), MigrationType::Simple, jobs, false),
         Migration::new(2, "files".into(), MigrationType::Simple, files, false),
         Migration::new(3, "specs".into(), MigrationType::Simple, specs, false),
         Migration::new(4, "retention".into(), MigrationType::Simple, retention, false),
         Migration::new(5, "leases".into(), MigrationType::Simple, leases, false),
+        Migration::new(6, "faults".into(), MigrationType::Simple, faults, false),
     ]
 }
 
@@ -242,11 +244,19 @@ mod tests {
         {
             sqlx::query(job).bind(repository).bind(spec).execute(&old).await.unwrap();
         }
+        let errored = "INSERT INTO jobs (queue, repository, commit_id, spec, queued_at, state, finished_at) \
+                       VALUES ('batches', '', '', '{}', 0, 'errored', 5)";
+        sqlx::query(errored).execute(&old).await.unwrap();
         old.close().await;
         let database = Database::open(&path).await.unwrap();
         let kept = "SELECT rev, spec FROM jobs JOIN job_specs ON job = id ORDER BY id";
         let kept: Vec<(String, String)> = sqlx::query_as(kept).fetch_all(database.readers()).await.unwrap();
         let specs: Vec<_> = kept.iter().map(|(rev, spec)| (rev.as_str(), spec.as_str())).collect();
-        assert_eq!(specs, [("main", r#"{"rev":"main","steps":[]}"#), ("", r#"{"steps":[]}"#), ("", "?")]);
+        let expect =
+            [("main", r#"{"rev":"main","steps":[]}"#), ("", r#"{"steps":[]}"#), ("", "?"), ("", "{}")];
+        assert_eq!(specs, expect);
+        let retry = "SELECT retry_at FROM jobs WHERE state = 'errored'";
+        let retry: Option<i64> = sqlx::query_scalar(retry).fetch_one(database.readers()).await.unwrap();
+        assert_eq!(retry, Some(10_000_005));
     }
 }

@@ -9,7 +9,7 @@ use super::statements::statements;
 use super::values::micros;
 use crate::error::StoreError;
 use crate::model::{Change, Finish, JobRow};
-use jobs::{Event, JobId, Judgement, Lease, State};
+use jobs::{Canceler, Event, JobId, Judgement, Lease, State};
 use sqlx::SqliteConnection;
 
 /// Bytes kept of what an executor says went wrong.
@@ -49,7 +49,7 @@ pub(super) async fn finish(
 pub(super) async fn release(store: &SqliteStore, id: JobId, lease: &Lease) -> Result<JobRow, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let life = Life::load(&mut write, id).await?;
-    let message = (!life.record.cancel_requested).then_some(GAVE_UP);
+    let message = (!life.record.cancel_requested()).then_some(GAVE_UP);
     let with = Circumstances { now: store.clock.now(), retry: store.retry, message, grant: None };
     life.advance(&mut write, Event::Release(lease.clone()), with).await?;
     let job = job_rows::load(&mut write, id).await?;
@@ -59,8 +59,8 @@ pub(super) async fn release(store: &SqliteStore, id: JobId, lease: &Lease) -> Re
     Ok(job)
 }
 
-pub(super) async fn cancel(store: &SqliteStore, id: JobId) -> Result<JobRow, StoreError> {
-    apply(store, id, Event::Cancel, None).await
+pub(super) async fn cancel(store: &SqliteStore, id: JobId, canceler: Canceler) -> Result<JobRow, StoreError> {
+    apply(store, id, Event::Cancel(canceler), None).await
 }
 
 async fn apply(
@@ -98,8 +98,8 @@ async fn reset_batch(store: &SqliteStore, at: Judgement) -> Result<Vec<JobRow>, 
     let mut write = store.database.write(Durability::PowerLoss).await?;
     for id in stalled(&mut write, at).await? {
         let life = Life::load(&mut write, id).await?;
-        let event = Event::Stall { epoch: life.record.epoch };
-        let message = (!life.record.cancel_requested).then_some(GAVE_UP);
+        let event = Event::Stall { epoch: life.record.epoch, lease: life.lease() };
+        let message = (!life.record.cancel_requested()).then_some(GAVE_UP);
         let with = Circumstances { now, retry: store.retry, message, grant: None };
         life.advance(&mut write, event, with).await?;
         match job_rows::load(&mut write, id).await {

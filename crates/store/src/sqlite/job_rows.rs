@@ -83,6 +83,7 @@ fn read(row: &SqliteRow) -> Result<JobRow, StoreError> {
         queued_at: life.queued_at,
         started_at: life.started_at,
         finished_at: life.finished_at,
+        retry_at: life.retry_at,
         last_heartbeat_at: life.last_heartbeat_at,
     })
 }

@@ -2,11 +2,11 @@
 
 use super::secrets;
 use super::statements::statements;
-use super::token;
 use super::values::{job_name, micros, span, timestamp, to_json};
+use super::{token, tries};
 use crate::error::StoreError;
-use jiff::Timestamp;
-use jobs::{Event, JobId, Outcome, Record, Rejected, RetryPolicy, State, transition};
+use jiff::{SignedDuration, Timestamp};
+use jobs::{Canceler, Event, JobId, Outcome, Record, Rejected, RetryPolicy, State, transition};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use std::time::Duration;
 /// The columns that [`Life::read`] needs.
 macro_rules! life_columns {
     () => {
-        "id, state, epoch, executor, resets, failures, cancel_requested, end_detail, message, queued_at, \
-         started_at, finished_at, last_heartbeat_at, lease, token_hash"
+        "id, state, epoch, executor, resets, faults, failures, cancel_requested, canceler, end_detail, \
+         message, queued_at, started_at, finished_at, retry_at, last_heartbeat_at, lease, token_hash"
     };
 }
 pub(super) use life_columns;
@@ -23,9 +23,9 @@ pub(super) use life_columns;
 statements! {
     LOAD = concat!("SELECT ", life_columns!(), " FROM jobs WHERE id = ?");
     /// State and epoch once more as the condition: a second line of defence behind `transition`.
-    SAVE = "UPDATE jobs SET state = ?, epoch = ?, executor = ?, resets = ?, failures = ?, \
-            cancel_requested = ?, end_detail = ?, message = ?, queued_at = ?, started_at = ?, \
-            finished_at = ?, last_heartbeat_at = ?, lease = ?, token_hash = ? \
+    SAVE = "UPDATE jobs SET state = ?, epoch = ?, executor = ?, resets = ?, faults = ?, failures = ?, \
+            cancel_requested = ?, canceler = ?, end_detail = ?, message = ?, queued_at = ?, started_at = ?, \
+            finished_at = ?, retry_at = ?, last_heartbeat_at = ?, lease = ?, token_hash = ? \
             WHERE id = ? AND state = ? AND epoch = ?";
 }
 
@@ -40,6 +40,7 @@ pub(super) struct Life {
     pub(super) queued_at: Timestamp,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
+    pub(super) retry_at: Option<Timestamp>,
     pub(super) last_heartbeat_at: Option<Timestamp>,
     /// Microseconds.
     lease: i64,
@@ -72,6 +73,11 @@ impl Life {
         Self::read(&row.ok_or(StoreError::UnknownJob(id))?)
     }
 
+    /// How long its latest claim lasts without a heartbeat.
+    pub(super) fn lease(&self) -> Duration {
+        Duration::from_micros(self.lease.unsigned_abs())
+    }
+
     /// Decides what `event` makes of the job, and stores that.
     pub(super) async fn advance(
         self,
@@ -81,10 +87,14 @@ impl Life {
     ) -> Result<Self, StoreError> {
         let (old_state, old_epoch) = (self.record.state, self.record.epoch);
         let outcome = transition(&self.record, event, with.retry)?;
+        let earlier = tries::earlier(&self, &outcome, &with);
         let life = self.after(outcome, &with)?;
         let changed = life.save(connection, old_state, old_epoch).await?;
         if changed != 1 {
             return Err(Rejected::LeaseLost.into());
+        }
+        if let Some(earlier) = earlier {
+            tries::add(connection, life.id, &earlier).await?;
         }
         if life.record.state.is_terminal() {
             secrets::drop_all(connection, life.id).await?;
@@ -102,6 +112,7 @@ impl Life {
                 self.message = None;
                 self.started_at = Some(with.now);
                 self.finished_at = None;
+                self.retry_at = None;
                 self.last_heartbeat_at = Some(with.now);
                 self.token_hash = with.grant.map(|grant| token::hash(grant.token));
                 self.lease = with.grant.map_or(self.lease, |grant| span(grant.lease));
@@ -122,6 +133,7 @@ impl Life {
                     self.message = Some(message.to_owned());
                 }
                 self.finished_at = Some(with.now);
+                self.retry_at = outcome.pause.map(|pause| later(with.now, pause));
                 self.token_hash = None;
             }
         }
@@ -139,13 +151,16 @@ impl Life {
             .bind(self.record.epoch)
             .bind(self.record.executor.as_deref())
             .bind(self.record.resets)
+            .bind(self.record.faults)
             .bind(self.record.failures)
-            .bind(self.record.cancel_requested)
+            .bind(self.record.cancel_requested())
+            .bind(self.record.canceler.as_ref().map(to_json).transpose()?)
             .bind(self.end_json.as_deref())
             .bind(self.message.as_deref())
             .bind(micros(self.queued_at))
             .bind(self.started_at.map(micros))
             .bind(self.finished_at.map(micros))
+            .bind(self.retry_at.map(micros))
             .bind(self.last_heartbeat_at.map(micros))
             .bind(self.lease)
             .bind(self.token_hash.as_deref())
@@ -169,8 +184,9 @@ impl Life {
             epoch: row.try_get("epoch")?,
             executor: row.try_get("executor")?,
             resets: row.try_get("resets")?,
+            faults: row.try_get("faults")?,
             failures: row.try_get("failures")?,
-            cancel_requested: row.try_get("cancel_requested")?,
+            canceler: canceler(row)?,
         };
         Ok(Self {
             id,
@@ -180,9 +196,23 @@ impl Life {
             queued_at: timestamp(row.try_get("queued_at")?, name)?,
             started_at: time("started_at")?,
             finished_at: time("finished_at")?,
+            retry_at: time("retry_at")?,
             last_heartbeat_at: time("last_heartbeat_at")?,
             lease: row.try_get("lease")?,
             token_hash: row.try_get("token_hash")?,
         })
     }
+}
+
+/// Who asked for a job to stop. That somebody did must not get lost with who it was.
+fn canceler(row: &SqliteRow) -> Result<Option<Canceler>, StoreError> {
+    let requested: bool = row.try_get("cancel_requested")?;
+    let noted: Option<String> = row.try_get("canceler")?;
+    let read = |json: String| serde_json::from_str(&json).ok();
+    Ok(requested.then(|| noted.and_then(read).unwrap_or_default()))
+}
+
+fn later(time: Timestamp, pause: Duration) -> Timestamp {
+    let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+    time.saturating_add(pause).unwrap_or(Timestamp::MAX)
 }

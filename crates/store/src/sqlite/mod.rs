@@ -27,6 +27,7 @@ mod statements;
 mod store;
 mod submit;
 mod token;
+mod tries;
 mod values;
 
 use crate::error::StoreError;

@@ -14,7 +14,7 @@ pub(super) use statements;
 mod tests {
     use crate::sqlite::{
         claim, database, end, executors, files, forget, job_rows, lease, life, logs, repositories, secrets,
-        submit,
+        submit, tries,
     };
     use sqlx::{Executor, SqlSafeStr, Statement};
 
@@ -36,6 +36,7 @@ mod tests {
             repositories::ALL,
             secrets::ALL,
             submit::ALL,
+            tries::ALL,
         ];
         for (name, sql) in files.into_iter().chain(logs::ALL).flatten() {
             let prepared = database.readers().prepare(sql.into_sql_str()).await;

@@ -1,15 +1,17 @@
 //! [`Store`], method by method.
 
-use super::{SqliteStore, claim, end, executors, files, forget, job_rows, lease, logs, repositories, submit};
+use super::{
+    SqliteStore, claim, end, executors, files, forget, job_rows, lease, logs, repositories, submit, tries,
+};
 use crate::contract::Store;
 use crate::error::StoreError;
 use crate::model::{
     Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
-    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow,
+    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{JobId, JobSpec, Judgement, Lease};
+use jobs::{Canceler, JobId, JobSpec, Judgement, Lease};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
@@ -28,6 +30,10 @@ impl Store for SqliteStore {
 
     async fn spec(&self, id: JobId) -> Result<JobSpec> {
         job_rows::spec(self, id).await
+    }
+
+    async fn earlier_tries(&self, id: JobId) -> Result<Vec<TryRow>> {
+        tries::list(self, id).await
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>> {
@@ -50,8 +56,8 @@ impl Store for SqliteStore {
         end::finish(self, id, lease, finish).await
     }
 
-    async fn cancel(&self, id: JobId) -> Result<JobRow> {
-        end::cancel(self, id).await
+    async fn cancel(&self, id: JobId, canceler: Canceler) -> Result<JobRow> {
+        end::cancel(self, id, canceler).await
     }
 
     async fn reset_stalled(&self, at: Judgement) -> Result<Vec<JobRow>> {

@@ -279,7 +279,15 @@ fn marks() {
         path: Some(text("/var/lib/executor/agent")),
         ..EndDetail::default()
     };
-    round_trip("mark_errored_host_disk_full.json", &MarkWithError { end: Some(end), ..plain });
+    round_trip("mark_errored_host_disk_full.json", &MarkWithError { end: Some(end), ..plain.clone() });
+    let end = EndDetail {
+        reason: text("canceled"),
+        by: Some(text("api")),
+        from: Some(text("10.0.0.7")),
+        client: Some(text("executor/0.1.0")),
+        ..EndDetail::default()
+    };
+    round_trip("mark_failed_canceled.json", &MarkWithError { end: Some(end), ..plain });
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::client::Client;
 use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
 use jiff::Timestamp;
-use jobs::{Blame, EndReason, State};
-use server::api::{JobView, Page, StepView};
+use jobs::{Blame, Canceler, EndReason, State};
+use server::api::{JobView, Page, StepView, TryView};
 use std::fmt::Write;
 
 pub(crate) async fn run(client: &Client, variables: &Variables, command: JobCommand) -> Outcome {
@@ -101,6 +101,7 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
     ];
     let optional = [
         ("reason", job.reason.clone()),
+        ("cancel", job.canceler.clone().filter(|_| job.end.is_none()).and_then(asked)),
         ("evidence", job.end.as_ref().and_then(|end| EndReason::from_detail(end).evidence())),
         ("blame", job.blame.and_then(blamed).map(str::to_owned)),
         ("message", job.message.clone()),
@@ -110,10 +111,15 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
         ("commit", job.commit.clone()),
         ("started", job.started_at.map(|time| time.to_string())),
         ("finished", job.finished_at.map(|time| time.to_string())),
+        ("next try", job.retry_at.map(|time| format!("from {time} on"))),
     ];
     facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     for (name, value) in facts {
         print::line(&format!("{name:<12}{value}"))?;
+    }
+    for earlier in &job.earlier_tries {
+        let (attempt, ended) = (earlier.attempt, earlier_end(earlier));
+        print::line(&format!("{:<12}{ended}", format!("attempt {attempt}")))?;
     }
     print::line("")?;
     let steps = job.steps.iter().map(|step| {
@@ -126,6 +132,20 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
     });
     print::table(&["STEP", "IMAGE", "EXIT CODE", "TOOK"], steps.collect(), "no steps")?;
     Ok(Exit::Success)
+}
+
+/// Who asked for a job to stop that has not ended yet.
+fn asked(canceler: Canceler) -> Option<String> {
+    EndReason::Canceled(canceler).evidence().map(|who| format!("asked for {who}"))
+}
+
+/// How a try ended that another one followed, or may follow.
+pub(super) fn earlier_end(earlier: &TryView) -> String {
+    let executor = earlier.executor.as_deref().unwrap_or("an executor");
+    let told = [EndReason::from_detail(&earlier.end).evidence(), earlier.message.clone()];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
+    format!("{} on {executor}{told}", earlier.reason)
 }
 
 /// A step's exit code, or why there is none. Empty until it has ended.

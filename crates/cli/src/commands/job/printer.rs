@@ -23,6 +23,8 @@ pub(super) struct Printer {
     current: Option<(u32, i64)>,
     /// The attempt that was told.
     attempt: u32,
+    /// Earlier tries whose end was told.
+    told: usize,
     /// The latest lines of an entry that is told only when it fails.
     held: VecDeque<String>,
     out: Sink,
@@ -81,6 +83,7 @@ impl Printer {
             partial: BTreeMap::new(),
             current: None,
             attempt: 0,
+            told: 0,
             held: VecDeque::new(),
             out,
             err,
@@ -100,13 +103,7 @@ impl Printer {
 
     fn render(&mut self, event: &LogEvent) -> Result<(), Failure> {
         match event {
-            // The state is told again when a cancel is asked for.
-            LogEvent::State(job) if job.state == State::Processing && self.attempt != job.attempt => {
-                self.attempt = job.attempt;
-                let executor = job.executor.as_deref().unwrap_or("an executor");
-                self.note(&format!("attempt {} on {executor}", job.attempt))
-            }
-            LogEvent::State(_) => Ok(()),
+            LogEvent::State(job) => self.state(job),
             LogEvent::Entry(entry) => self.entry(entry),
             LogEvent::Text { attempt, entry, text, .. } => self.text((*attempt, *entry), text),
             LogEvent::End(job) => {
@@ -114,6 +111,25 @@ impl Printer {
                 self.end(job)
             }
         }
+    }
+
+    /// Which tries ended, and which runs: each once, however often the state is told.
+    fn state(&mut self, job: &JobView) -> Result<(), Failure> {
+        let news = job.earlier_tries.iter().skip(self.told);
+        for earlier in news {
+            self.finish()?;
+            self.note(&format!("attempt {} ended: {}", earlier.attempt, super::earlier_end(earlier)))?;
+        }
+        if let Some(time) = job.retry_at.filter(|_| self.told < job.earlier_tries.len()) {
+            self.note(&format!("job {} is tried again from {time} on", job.id))?;
+        }
+        self.told = self.told.max(job.earlier_tries.len());
+        if job.state == State::Processing && self.attempt != job.attempt {
+            self.attempt = job.attempt;
+            let executor = job.executor.as_deref().unwrap_or("an executor");
+            self.note(&format!("attempt {} on {executor}", job.attempt))?;
+        }
+        Ok(())
     }
 
     fn entry(&mut self, entry: &LogEntryView) -> Result<(), Failure> {
@@ -300,6 +316,21 @@ mod tests {
             printer.print(&LogEvent::State(Box::new(job(attempt, cancel_requested)))).unwrap();
         }
         assert_eq!(err.text(), "attempt 1 on e\nattempt 2 on e\n");
+        let mut errored = job(2, false);
+        errored.state = State::Errored;
+        errored.retry_at = Some("2026-01-01T00:00:10Z".parse().unwrap());
+        errored.earlier_tries = serde_json::from_value(serde_json::json!([{
+            "attempt": 2, "executor": "e", "startedAt": null, "endedAt": "2026-01-01T00:00:00Z",
+            "reason": "image_unavailable", "end": {"reason": "image_unavailable", "class": "rate_limited"},
+            "blame": "system", "message": "wait"
+        }]))
+        .unwrap();
+        for _ in 0..2 {
+            printer.print(&LogEvent::State(Box::new(errored.clone()))).unwrap();
+        }
+        let told = "attempt 2 ended: image_unavailable on e: rate limited; wait\n\
+                    job 1 is tried again from 2026-01-01T00:00:10Z on\n";
+        assert_eq!(err.text(), format!("attempt 1 on e\nattempt 2 on e\n{told}"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Uploaded files, and how long they are kept.
 
-use super::world::{Setup, World, lease, new_job};
+use super::world::{Setup, World, lease, new_job, somebody};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{FileSpec, JobId};
 use store::{FILE_CHARGE, FileRow, Finish, NewFile, StoreError};
@@ -124,10 +124,10 @@ pub(crate) async fn a_file_shared_by_jobs_stays_until_the_last_has_ended(open: i
     world.store.add_file(new_file(1, 1)).await.unwrap();
     let (first, second) =
         (submit_with(&world, &[1]).await.unwrap(), submit_with(&world, &[1]).await.unwrap());
-    world.store.cancel(first).await.unwrap();
+    world.store.cancel(first, somebody()).await.unwrap();
     world.advance(2 * HOUR);
     assert!(forget(&world).await.is_empty());
-    world.store.cancel(second).await.unwrap();
+    world.store.cancel(second, somebody()).await.unwrap();
     world.advance(2 * HOUR);
     assert_eq!(forget(&world).await, [id(1)]);
 }

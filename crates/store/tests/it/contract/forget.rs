@@ -1,6 +1,6 @@
 //! Jobs that ended long ago, and queues that are full.
 
-use super::world::{Setup, World, errored, failed, lease, new_job, repository_job};
+use super::world::{Setup, World, charged, errored, failed, lease, new_job, repository_job, somebody};
 use jiff::SignedDuration;
 use jobs::{JobId, State};
 use store::{Finish, JobFilter, StoreError};
@@ -51,13 +51,13 @@ pub(crate) async fn a_job_that_ended_long_ago_is_gone_with_its_log(open: impl As
 pub(crate) async fn however_it_ended_it_is_forgotten(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::with_failures(0)).await;
     let canceled = world.submit("batches").await;
-    world.store.cancel(canceled).await.unwrap();
-    for finish in [Finish::Complete, failed(), errored()] {
+    world.store.cancel(canceled, somebody()).await.unwrap();
+    for finish in [Finish::Complete, failed(), charged()] {
         let (id, held, _) = world.running().await;
         world.store.finish(id, &held, finish).await.unwrap();
     }
     let (stopped, ..) = world.running().await;
-    world.store.cancel(stopped).await.unwrap();
+    world.store.cancel(stopped, somebody()).await.unwrap();
     world.stall_all().await;
     assert!(world.store.job(stopped).await.unwrap().record.state.is_terminal());
     world.advance(HOUR + 1);
@@ -90,7 +90,7 @@ pub(crate) async fn many_jobs_and_entries_are_forgotten_bit_by_bit(open: impl As
     world.store.finish(wordy, &held, Finish::Complete).await.unwrap();
     for _ in 0..150 {
         let id = world.submit("batches").await;
-        world.store.cancel(id).await.unwrap();
+        world.store.cancel(id, somebody()).await.unwrap();
     }
     world.advance(HOUR + 1);
     let mut turns = Vec::new();
@@ -126,7 +126,7 @@ pub(crate) async fn whatever_leaves_a_queue_makes_room(open: impl AsyncFn(Setup)
     let is_full = async || world.store.submit(new_job("batches")).await.is_err();
     let canceled = world.submit("batches").await;
     assert!(is_full().await);
-    world.store.cancel(canceled).await.unwrap();
+    world.store.cancel(canceled, somebody()).await.unwrap();
     let (id, held, _) = world.running().await;
     world.store.release(id, &held).await.unwrap();
     assert!(is_full().await, "a job that comes back counts");

@@ -1,6 +1,6 @@
 //! Renewing leases.
 
-use super::world::{LEASE, Setup, World};
+use super::world::{LEASE, Setup, World, somebody};
 use jobs::JobId;
 use store::{Finish, HeartbeatAnswer};
 
@@ -19,7 +19,7 @@ pub(crate) async fn it_tells_which_jobs_to_stop(open: impl AsyncFn(Setup) -> Wor
     let world = open(Setup::default()).await;
     let (one, ..) = world.running().await;
     let (two, ..) = world.running().await;
-    world.store.cancel(two).await.unwrap();
+    world.store.cancel(two, somebody()).await.unwrap();
     let answer = world.store.heartbeat("exec-1", &[two, one], LEASE).await.unwrap();
     assert_eq!(answer, HeartbeatAnswer { known: vec![one, two], cancel: vec![two] });
 }

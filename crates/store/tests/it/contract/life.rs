@@ -1,6 +1,6 @@
 //! From submit to the end, and listing.
 
-use super::world::{Setup, World, exit_code_3, failed, new_job, repository_job};
+use super::world::{Setup, World, exit_code_3, failed, new_job, repository_job, somebody};
 use jobs::{EndReason, JobId, Rejected, State};
 use store::{Finish, JobFilter, StoreError};
 
@@ -120,7 +120,7 @@ pub(crate) async fn unknown_jobs_are_told(open: impl AsyncFn(Setup) -> World) {
     };
     unknown(world.store.job(nobody).await.err());
     unknown(world.store.spec(nobody).await.err());
-    unknown(world.store.cancel(nobody).await.err());
+    unknown(world.store.cancel(nobody, somebody()).await.err());
     unknown(world.store.finish(nobody, &lease, Finish::Complete).await.err());
     unknown(world.store.log_entries(nobody, None).await.err());
     unknown(world.append(nobody, &lease, 1, 0, "x").await.err());

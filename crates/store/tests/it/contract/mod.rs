@@ -36,7 +36,8 @@ macro_rules! each_test {
                 an_empty_queue_gives_nothing, racing_claims_never_share_a_job, each_claim_has_its_own_token,
                 secrets_go_to_the_claimer_only;
             retry: an_errored_job_waits_for_its_delay, retries_run_out,
-                a_retry_keeps_the_secrets_and_clears_the_end;
+                a_retry_keeps_the_secrets_and_clears_the_end, the_executor_that_had_it_comes_last,
+                each_try_that_another_followed_is_told;
             stall: a_stalled_job_is_queued_again, after_the_last_reset_a_job_has_failed,
                 a_canceled_job_that_stalls_is_canceled, only_silent_jobs_stall,
                 a_lease_lasts_as_long_as_its_executor_may_have_been_told, an_old_lease_opens_nothing;

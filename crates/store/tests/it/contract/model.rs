@@ -1,6 +1,6 @@
 //! Any sequence of calls does what a model in memory does, which knows nothing but `transition`.
 
-use super::world::{ALL_QUEUES, Setup, World, errored, exit_code_3, failed, new_job};
+use super::world::{ALL_QUEUES, Setup, World, charged, errored, exit_code_3, failed, new_job, somebody};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{EndReason, Event, JobId, Judgement, Lease, Record, RetryPolicy, State, transition};
 use proptest::prelude::*;
@@ -37,13 +37,19 @@ enum Whose {
 enum How {
     Complete,
     Error,
+    Fault,
     Fail,
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
     let job = || 0_usize..8;
     let whose = || prop_oneof![4 => Just(Whose::Current), 1 => Just(Whose::Older), 1 => Just(Whose::Another)];
-    let how = prop_oneof![1 => Just(How::Complete), 3 => Just(How::Error), 1 => Just(How::Fail)];
+    let how = prop_oneof![
+        1 => Just(How::Complete),
+        2 => Just(How::Error),
+        2 => Just(How::Fault),
+        1 => Just(How::Fail),
+    ];
     let queues = prop::collection::vec(0..ALL_QUEUES.len(), 0..3);
     let call = prop_oneof![
         3 => (0..ALL_QUEUES.len()).prop_map(|queue| Call::Submit { queue }),
@@ -68,6 +74,9 @@ struct ModelJob {
     record: Record,
     end: Option<EndDetail>,
     finished_at: Option<Timestamp>,
+    retry_at: Option<Timestamp>,
+    /// Epochs and reasons.
+    earlier: Vec<(u32, EndDetail)>,
     last_heartbeat_at: Option<Timestamp>,
     lease: Duration,
     token: Option<String>,
@@ -84,25 +93,36 @@ impl Model {
     fn apply(&mut self, index: usize, event: Event, now: Timestamp) -> bool {
         let job = &mut self.jobs[index];
         let Ok(outcome) = transition(&job.record, event, self.retry) else { return false };
-        let claimed = outcome.record.epoch != job.record.epoch;
+        let (claimed, held) =
+            (outcome.record.epoch != job.record.epoch, job.record.state == State::Processing);
         job.record = outcome.record;
+        let state = job.record.state;
         if claimed {
             (job.end, job.finished_at, job.last_heartbeat_at) = (None, None, Some(now));
-        } else if job.record.state != State::Processing {
+            job.retry_at = None;
+        } else if state != State::Processing {
             job.dead_tokens.extend(job.token.take());
-            if let Some(reason) = outcome.reason {
-                (job.end, job.finished_at) = (Some(reason.detail()), Some(now));
+            let end = outcome.reason.map(|reason| reason.detail());
+            if held && !state.is_terminal() {
+                job.earlier.extend(end.clone().map(|end| (job.record.epoch, end)));
+            }
+            if state != State::Queued {
+                (job.end, job.finished_at) = (end, Some(now));
+                job.retry_at = outcome.pause.map(|pause| now + SignedDuration::try_from(pause).unwrap());
             }
         }
         true
     }
 
-    fn claimable(&self, queues: &[usize], now: Timestamp) -> Option<usize> {
-        let delay = SignedDuration::try_from(self.retry.retry_after).unwrap();
+    fn claimable(&self, queues: &[usize], executor: &str, now: Timestamp) -> Option<usize> {
+        let later = SignedDuration::try_from(self.retry.same_executor_later).unwrap();
         self.jobs.iter().position(|job| {
             let due = match job.record.state {
                 State::Queued => true,
-                State::Errored => job.finished_at.unwrap() + delay <= now,
+                State::Errored if job.record.executor.as_deref() == Some(executor) => {
+                    job.retry_at.unwrap() + later <= now
+                }
+                State::Errored => job.retry_at.unwrap() <= now,
                 _ => false,
             };
             due && queues.contains(&job.queue)
@@ -132,7 +152,8 @@ pub(crate) async fn any_sequence_of_calls_does_what_the_model_says(open: impl As
     let checked = tokio::task::block_in_place(|| {
         runner.run(&calls(), |calls| {
             Handle::current().block_on(async {
-                let retry = RetryPolicy { max_resets: 1, max_failures: 2, ..RetryPolicy::default() };
+                let retry =
+                    RetryPolicy { max_resets: 1, max_faults: 1, max_failures: 2, ..RetryPolicy::default() };
                 let world = open(Setup { retry, ..Setup::default() }).await;
                 let mut model = Model { retry, jobs: Vec::new() };
                 for call in calls {
@@ -157,6 +178,8 @@ async fn make(world: &World, model: &mut Model, call: Call) {
                 record: Record::new(),
                 end: None,
                 finished_at: None,
+                retry_at: None,
+                earlier: Vec::new(),
                 last_heartbeat_at: None,
                 lease: Duration::ZERO,
                 token: None,
@@ -167,7 +190,7 @@ async fn make(world: &World, model: &mut Model, call: Call) {
             let names: Vec<_> = queues.iter().map(|queue| ALL_QUEUES[*queue].to_owned()).collect();
             let (executor, lease) = (EXECUTORS[executor], Duration::from_secs(lease));
             let claimed = world.store.claim(&names, executor, lease).await.unwrap();
-            let expect = model.claimable(&queues, now);
+            let expect = model.claimable(&queues, executor, now);
             assert_eq!(claimed.as_ref().map(|job| job.job.id), expect.map(|index| model.jobs[index].id));
             if let (Some(claimed), Some(index)) = (claimed, expect) {
                 assert!(model.apply(index, Event::Claim { executor: executor.to_owned() }, now));
@@ -184,8 +207,8 @@ async fn make(world: &World, model: &mut Model, call: Call) {
         }
         Call::Cancel { job } => {
             let Some(id) = model.jobs.get(job).map(|job| job.id) else { return };
-            let applied = applied(world.store.cancel(id).await);
-            assert_eq!(applied, model.apply(job, Event::Cancel, now));
+            let applied = applied(world.store.cancel(id, somebody()).await);
+            assert_eq!(applied, model.apply(job, Event::Cancel(somebody()), now));
         }
         Call::Stall { attentive } => {
             let judgement = Judgement { now, attentive_since: now - SignedDuration::from_secs(attentive) };
@@ -198,7 +221,11 @@ async fn make(world: &World, model: &mut Model, call: Call) {
                 let overdue = job.last_heartbeat_at.is_some_and(|at| judgement.is_over(at, job.lease));
                 if job.record.state == State::Processing && overdue {
                     expect.push(job.id);
-                    assert!(model.apply(index, Event::Stall { epoch: job.record.epoch }, now));
+                    assert!(model.apply(
+                        index,
+                        Event::Stall { epoch: job.record.epoch, lease: job.lease },
+                        now
+                    ));
                 }
             }
             assert_eq!(reset, expect);
@@ -209,7 +236,7 @@ async fn make(world: &World, model: &mut Model, call: Call) {
             let all: Vec<_> = model.jobs.iter().map(|job| job.id).collect();
             let answer = world.store.heartbeat(executor, &all, lease).await.unwrap();
             let held = model.held(executor);
-            let canceled = held.iter().filter(|index| model.jobs[**index].record.cancel_requested);
+            let canceled = held.iter().filter(|index| model.jobs[**index].record.cancel_requested());
             assert_eq!(answer.cancel, canceled.map(|index| model.jobs[*index].id).collect::<Vec<_>>());
             assert_eq!(answer.known, held.iter().map(|index| model.jobs[*index].id).collect::<Vec<_>>());
             for index in held {
@@ -234,7 +261,8 @@ async fn finish(world: &World, model: &mut Model, job: usize, whose: Whose, how:
     let lease = model.lease(job, whose);
     let (finish, event) = match how {
         How::Complete => (Finish::Complete, Event::Complete(lease.clone())),
-        How::Error => (errored(), Event::Error(lease.clone(), EndReason::Sandbox)),
+        How::Error => (charged(), Event::Error(lease.clone(), exit_code_3())),
+        How::Fault => (errored(), Event::Error(lease.clone(), EndReason::Sandbox)),
         How::Fail => (failed(), Event::Fail(lease.clone(), exit_code_3())),
     };
     let finished = applied(world.store.finish(id, &lease, finish).await);
@@ -256,6 +284,10 @@ async fn compare(world: &World, model: &Model) {
     for (row, job) in rows.iter().rev().zip(&model.jobs) {
         assert_eq!((row.id, &row.record, &row.end), (job.id, &job.record, &job.end));
         assert_eq!((row.finished_at, row.last_heartbeat_at), (job.finished_at, job.last_heartbeat_at));
+        assert_eq!(row.retry_at, job.retry_at);
+        let earlier = world.store.earlier_tries(job.id).await.unwrap();
+        let earlier: Vec<_> = earlier.into_iter().map(|earlier| (earlier.epoch, earlier.end)).collect();
+        assert_eq!(earlier, job.earlier);
         if let Some(token) = &job.token {
             let held = world.store.job_by_token(token).await.unwrap().unwrap();
             assert_eq!((held.id, held.epoch), (job.id, job.record.epoch));

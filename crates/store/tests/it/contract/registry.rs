@@ -1,6 +1,6 @@
 //! Executors, repositories and news.
 
-use super::world::{Setup, World, errored};
+use super::world::{Setup, World, errored, somebody};
 use store::{Change, Finish, NewRepository, StoreError};
 use wire::heartbeat::Telemetry;
 
@@ -95,9 +95,9 @@ pub(crate) async fn changes_are_announced(open: impl AsyncFn(Setup) -> World) {
     let claimed = world.claim("exec-1").await.unwrap();
     world.store.finish(id, &super::world::lease(&claimed), errored()).await.unwrap();
     assert_eq!(heard(), [Change::Job(id), queued(), Change::Job(id)]);
-    world.advance(10);
+    world.advance(20);
     let claimed = world.claim("exec-1").await.unwrap();
-    world.store.cancel(id).await.unwrap();
+    world.store.cancel(id, somebody()).await.unwrap();
     world.store.finish(id, &super::world::lease(&claimed), Finish::Complete).await.unwrap();
     assert_eq!(heard(), [Change::Job(id), Change::Job(id), Change::Job(id)]);
 }

@@ -1,6 +1,6 @@
 //! Claims that never reached their executor.
 
-use super::world::{Setup, World, lease, repository_job};
+use super::world::{Setup, World, lease, repository_job, somebody};
 use jobs::state::MAX_FREE_CLAIMS;
 use jobs::{EndReason, Lease, Rejected, State};
 use store::{Change, Finish, StoreError};
@@ -68,10 +68,10 @@ pub(crate) async fn only_the_current_lease_is_released(open: impl AsyncFn(Setup)
 pub(crate) async fn a_canceled_job_that_is_released_is_canceled(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let (id, lease, _) = world.running().await;
-    world.store.cancel(id).await.unwrap();
+    world.store.cancel(id, somebody()).await.unwrap();
     let released = world.store.release(id, &lease).await.unwrap();
     assert_eq!((released.record.state, released.message), (State::Canceled, None));
-    assert_eq!(released.end, Some(EndReason::Canceled.detail()));
+    assert_eq!(released.end, Some(EndReason::Canceled(somebody()).detail()));
 }
 
 pub(crate) async fn a_job_that_never_arrives_has_failed_in_the_end(open: impl AsyncFn(Setup) -> World) {
@@ -84,6 +84,9 @@ pub(crate) async fn a_job_that_never_arrives_has_failed_in_the_end(open: impl As
     }
     assert_eq!(claims, MAX_FREE_CLAIMS + 4);
     let job = world.store.job(id).await.unwrap();
-    assert_eq!((job.record.state, job.end), (State::Failed, Some(EndReason::ExecutorLost.detail())));
+    assert_eq!(
+        (job.record.state, job.end),
+        (State::Failed, Some(EndReason::ExecutorLost { lease: None }.detail()))
+    );
     assert!(job.message.is_some());
 }

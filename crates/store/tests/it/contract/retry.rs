@@ -1,18 +1,20 @@
 //! Trying again after a bad end.
 
-use super::world::{Setup, World, errored, lease, repository_job};
+use super::world::{LEASE, Setup, World, charged, errored, exit_code_3, lease, repository_job};
+use jiff::SignedDuration;
 use jobs::{EndReason, Rejected, State};
-use store::{Finish, StoreError};
+use store::{Finish, StoreError, TryRow};
 
 pub(crate) async fn an_errored_job_waits_for_its_delay(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::with_failures(3)).await;
     let (id, first, _) = world.running().await;
-    let row = world.store.finish(id, &first, errored()).await.unwrap();
-    assert_eq!(row.record.state, State::Errored);
-    assert_eq!(row.end, Some(EndReason::Sandbox.detail()));
+    let row = world.store.finish(id, &first, charged()).await.unwrap();
+    assert_eq!((row.record.state, row.record.failures), (State::Errored, 1));
+    assert_eq!(row.end, Some(exit_code_3().detail()));
+    assert_eq!(row.retry_at, Some(world.now() + SignedDuration::from_secs(10)));
 
     world.advance(9);
-    assert!(world.claim("exec-1").await.is_none());
+    assert!(world.claim("exec-2").await.is_none());
     let younger = world.submit("batches").await;
     world.advance(1);
     let second = world.claim("exec-2").await.unwrap();
@@ -24,13 +26,68 @@ pub(crate) async fn an_errored_job_waits_for_its_delay(open: impl AsyncFn(Setup)
 pub(crate) async fn retries_run_out(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::with_failures(2)).await;
     let (id, first, _) = world.running().await;
-    world.store.finish(id, &first, errored()).await.unwrap();
-    world.advance(10);
+    world.store.finish(id, &first, charged()).await.unwrap();
+    world.advance(20);
     let second = lease(&world.claim("exec-1").await.unwrap());
-    let row = world.store.finish(id, &second, errored()).await.unwrap();
-    assert_eq!((row.record.state, row.record.failures), (State::Failed, 2));
+    let row = world.store.finish(id, &second, charged()).await.unwrap();
+    assert_eq!((row.record.state, row.record.failures, row.retry_at), (State::Failed, 2, None));
     world.advance(1_000);
     assert!(world.claim("exec-1").await.is_none());
+}
+
+/// It may be a fault of that executor's.
+pub(crate) async fn the_executor_that_had_it_comes_last(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, first, _) = world.running().await;
+    world.store.finish(id, &first, errored()).await.unwrap();
+    world.advance(19);
+    assert!(world.claim("exec-1").await.is_none());
+    world.advance(1);
+    let second = world.claim("exec-1").await.unwrap();
+    assert_eq!(second.job.id, id, "where there is no other");
+    world.store.finish(id, &lease(&second), errored()).await.unwrap();
+    world.advance(30);
+    assert!(world.claim("exec-1").await.is_none());
+    assert_eq!(world.claim("exec-2").await.unwrap().job.record.epoch, 3);
+}
+
+pub(crate) async fn each_try_that_another_followed_is_told(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, first, _) = world.running().await;
+    let began = world.now();
+    world.advance(5);
+    let row = world.store.finish(id, &first, errored()).await.unwrap();
+    assert_eq!((row.record.state, row.record.faults, row.record.failures), (State::Errored, 1, 0));
+    let sandbox = TryRow {
+        epoch: 1,
+        executor: Some("exec-1".to_owned()),
+        started_at: Some(began),
+        ended_at: world.now(),
+        end: EndReason::Sandbox.detail(),
+        message: Some("no sandbox".to_owned()),
+    };
+    assert_eq!(world.store.earlier_tries(id).await.unwrap(), std::slice::from_ref(&sandbox));
+    world.advance(10);
+    let second = world.claim("exec-2").await.unwrap();
+    world.stall_all().await;
+    let lost = TryRow {
+        epoch: 2,
+        executor: Some("exec-2".to_owned()),
+        started_at: second.job.started_at,
+        ended_at: world.now(),
+        end: EndReason::ExecutorLost { lease: Some(LEASE) }.detail(),
+        message: None,
+    };
+    let undelivered = lease(&world.claim("exec-1").await.unwrap());
+    world.store.release(id, &undelivered).await.unwrap();
+    let last = lease(&world.claim("exec-1").await.unwrap());
+    world.store.finish(id, &last, Finish::Complete).await.unwrap();
+    assert_eq!(
+        world.store.earlier_tries(id).await.unwrap(),
+        [sandbox, lost],
+        "the last one's end is the job's"
+    );
+    assert!(world.store.earlier_tries(jobs::JobId(4_711)).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_retry_keeps_the_secrets_and_clears_the_end(open: impl AsyncFn(Setup) -> World) {
@@ -41,7 +98,7 @@ pub(crate) async fn a_retry_keeps_the_secrets_and_clears_the_end(open: impl Asyn
     let first = world.claim("exec-1").await.unwrap();
     world.store.finish(id, &lease(&first), errored()).await.unwrap();
     assert_eq!(world.store.job_by_token(&first.token).await.unwrap(), None);
-    world.advance(10);
+    world.advance(20);
     let second = world.claim("exec-1").await.unwrap();
     assert_eq!(second.secrets, secrets);
     assert_eq!((second.job.end, second.job.message, second.job.finished_at), (None, None, None));

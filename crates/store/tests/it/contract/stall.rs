@@ -1,6 +1,6 @@
 //! Executors that fall silent.
 
-use super::world::{Setup, World, lease};
+use super::world::{LEASE, Setup, World, lease, somebody};
 use jiff::SignedDuration;
 use jobs::{EndReason, Judgement, Rejected, State};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) async fn after_the_last_reset_a_job_has_failed(open: impl AsyncFn(Set
     world.claim("exec-1").await.unwrap();
     let row = &world.stall_all().await[0];
     assert_eq!((row.id, row.record.state), (id, State::Failed));
-    assert_eq!(row.end, Some(EndReason::ExecutorLost.detail()));
+    assert_eq!(row.end, Some(EndReason::ExecutorLost { lease: Some(LEASE) }.detail()));
     let message = "job processor died while handling this message too many times";
     assert_eq!(row.message.as_deref(), Some(message));
     assert_eq!(row.finished_at, Some(world.now()));
@@ -40,10 +40,10 @@ pub(crate) async fn after_the_last_reset_a_job_has_failed(open: impl AsyncFn(Set
 pub(crate) async fn a_canceled_job_that_stalls_is_canceled(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let (id, ..) = world.running().await;
-    world.store.cancel(id).await.unwrap();
+    world.store.cancel(id, somebody()).await.unwrap();
     let row = &world.stall_all().await[0];
     assert_eq!((row.record.state, &row.message), (State::Canceled, &None));
-    assert_eq!(row.end, Some(EndReason::Canceled.detail()));
+    assert_eq!(row.end, Some(EndReason::Canceled(somebody()).detail()));
 }
 
 pub(crate) async fn only_silent_jobs_stall(open: impl AsyncFn(Setup) -> World) {

@@ -1,7 +1,7 @@
 //! A store with a clock in hand.
 
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Clock, EndReason, JobId, JobSpec, Judgement, Lease, RetryPolicy, StepSpec};
+use jobs::{Canceler, Clock, EndReason, JobId, JobSpec, Judgement, Lease, RetryPolicy, StepSpec};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -144,10 +144,21 @@ pub(crate) fn exit_code_3() -> EndReason {
     EndReason::ExitCode { step: "build".to_owned(), code: 3 }
 }
 
+/// Who cancels jobs.
+pub(crate) fn somebody() -> Canceler {
+    Canceler::api([10, 0, 0, 7].into(), Some("a test"))
+}
+
+/// The job's own fault, which is tried again where it may.
+pub(crate) fn charged() -> Finish {
+    Finish::Error { reason: exit_code_3(), message: "step build ended with 3".to_owned() }
+}
+
 pub(crate) fn failed() -> Finish {
     Finish::Fail { reason: exit_code_3(), message: "step build ended with 3".to_owned() }
 }
 
+/// The infrastructure's fault.
 pub(crate) fn errored() -> Finish {
     Finish::Error { reason: EndReason::Sandbox, message: "no sandbox".to_owned() }
 }

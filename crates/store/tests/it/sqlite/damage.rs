@@ -51,7 +51,7 @@ async fn a_damaged_end_is_no_reason_not_to_try_again() {
     let spoil = "UPDATE jobs SET end_detail = '{}' WHERE id = 1";
     sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
     assert!(matches!(world.store.job(id).await, Err(StoreError::Corrupt { what: "end reason", .. })));
-    world.advance(10);
+    world.advance(20);
     assert_eq!(world.claim("exec-1").await.unwrap().job.record.state, State::Processing);
 }
 

@@ -1,7 +1,7 @@
 //! What the files do not hold.
 
 use super::open_store;
-use crate::contract::world::{LEASE, Setup, errored, failed, lease, new_job};
+use crate::contract::world::{LEASE, Setup, errored, failed, lease, new_job, somebody};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{Clock, Judgement};
 use std::path::Path;
@@ -62,10 +62,10 @@ async fn end_in_some_way(store: &SqliteStore, claimed: &Claimed, job: usize) {
         1 => drop(store.finish(id, &lease, failed()).await.unwrap()),
         2 => {
             store.finish(id, &lease, errored()).await.unwrap();
-            store.cancel(id).await.unwrap();
+            store.cancel(id, somebody()).await.unwrap();
         }
         // Will be canceled when it stalls.
-        3 => drop(store.cancel(id).await.unwrap()),
+        3 => drop(store.cancel(id, somebody()).await.unwrap()),
         // Will be given up when it stalls once too often.
         _ => {}
     }
