@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::monitor::Monitor;
+use crate::state_dir::StateDirs;
 use crate::trace::Tracing;
 use images::DockerConfig;
 use secrecy::SecretString;
@@ -103,6 +104,8 @@ pub struct AgentConfig {
     pub work_dir: PathBuf,
     /// Where it is kept which jobs run under supervisors.
     pub jobs_dir: PathBuf,
+    /// Where the same is kept of other agents on this host, whose jobs are looked after when they are gone.
+    pub others: Option<StateDirs>,
     /// How supervisors are started, so that jobs outlive this process; without it, jobs end with it.
     pub supervisor: Option<SupervisorCommand>,
     /// Bytes that must be free on the disk of `work_dir` for a job to be taken; 0 is no floor, `None`
@@ -165,6 +168,7 @@ impl AgentConfig {
             limits: runtimes::Limits::default(),
             announced: Announced::default(),
             jobs_dir: work_dir.join("jobs"),
+            others: None,
             supervisor: None,
             work_dir,
             disk_floor: None,

@@ -40,16 +40,17 @@ enum Turn {
     After(Duration),
 }
 
-/// Takes jobs until it is told to leave or has taken enough, then waits for those that run.
+/// Takes jobs into free `places` until it is told to leave or has taken enough, then waits for those that run.
 pub(crate) async fn take_jobs(
     around: Surroundings,
     host: Arc<dyn JobHost>,
     running: RunningSet,
+    places: Arc<Semaphore>,
     adopted: Adoptions,
     leaving: Leaving,
 ) -> Summary {
     let closing = close_in_time(around.api.config(), &leaving.drain);
-    let mut taker = Taker::new(around, host, running);
+    let mut taker = Taker::new(around, host, running, places);
     taker.adopt(adopted);
     taker.take_until(&closing.token).await;
     taker.monitor().health().drains();
@@ -96,9 +97,8 @@ struct Taker {
 }
 
 impl Taker {
-    fn new(around: Surroundings, host: Arc<dyn JobHost>, running: RunningSet) -> Self {
+    fn new(around: Surroundings, host: Arc<dyn JobHost>, running: RunningSet, slots: Arc<Semaphore>) -> Self {
         let config = around.api.config();
-        let slots = Arc::new(Semaphore::new(config.max_jobs));
         let backoff = Backoff::new(config.poll_interval, LONGEST_PAUSE);
         let floor = Floor::new(HostDisk::of(&config.work_dir), config.disk_floor);
         let (jobs, summary) = (JoinSet::new(), Summary::default());

@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::audit::AuditLog;
+use crate::caretaker::Caretaker;
 use crate::config::AgentConfig;
 use crate::dequeue_loop::{Leaving, take_jobs};
 use crate::error::{AgentError, Summary, chain};
@@ -16,6 +17,7 @@ use runtimes::Runtime;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -74,8 +76,11 @@ pub async fn run(
     };
     let warming = Arc::clone(&host);
     tokio::spawn(async move { warming.warm().await });
-    let leaving = Leaving { drain, leave: orders.leave };
-    let summary = take_jobs(around, Arc::clone(&host), running, adopted, leaving).await;
+    let places = Arc::new(Semaphore::new(config.max_jobs));
+    let caretaker = Caretaker::start(&around, &places);
+    let leaving = Leaving { drain, leave: orders.leave.clone() };
+    let summary = take_jobs(around, Arc::clone(&host), running, places, adopted, leaving).await;
+    caretaker.finish(&orders.leave).await;
     drop(heartbeat);
     host.close().await;
     config.monitor.flush().await;

@@ -86,6 +86,11 @@ impl Api {
         Self::build(Arc::clone(&self.0.config), Arc::clone(&self.0.told))
     }
 
+    /// The same control plane for another agent, of whose configuration the rest is this one's.
+    pub(crate) fn for_another(&self, config: AgentConfig) -> Result<Self, reqwest::Error> {
+        Self::build(Arc::new(config), Arc::clone(&self.0.told))
+    }
+
     fn build(config: Arc<AgentConfig>, told: Arc<Told>) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)

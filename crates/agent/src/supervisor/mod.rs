@@ -8,7 +8,7 @@ mod hub;
 mod job_dir;
 mod protocol;
 
-pub(crate) use job_dir::{JobDir, Record, Standing};
+pub(crate) use job_dir::{JobDir, Record, Standing, control_plane};
 pub(crate) use protocol::{Assignment, Cause, JOB_LINE, LINE, Link, Order, Report, line_of, millis};
 
 use crate::account::Account;
@@ -19,7 +19,7 @@ use crate::job::{self, Assigned, JobStop, Surroundings};
 use crate::lease::Lease;
 use crate::timeline::Timeline;
 use hub::Hub;
-use job_dir::{Held, control_plane};
+use job_dir::Held;
 use runtimes::Runtime;
 use rustix::fd::AsFd;
 use secrecy::SecretString;

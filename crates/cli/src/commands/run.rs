@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::paths::{self, Paths};
 use crate::systemd::{self, Notifier, Watched};
-use agent::{AgentConfig, Orders, StateDir};
+use agent::{AgentConfig, Orders, StateDir, StateDirs};
 use images::ImageStore;
 use runtimes::docker::DockerRuntime;
 use runtimes::oci::OciRuntime;
@@ -34,7 +34,8 @@ pub(crate) async fn run(
     let lifecycle =
         Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     lifecycle.listen_to_leave().map_err(|fault| Failure::chain(Exit::System, &fault))?;
-    let agent = Agent::start(&data_dir, host, mounts, connection, settings, Vec::new()).await?;
+    let serves = agent::serves(&connection.url, &connection.queues);
+    let agent = Agent::start(&data_dir, host, mounts, connection, settings, Vec::new(), &serves).await?;
     agent.introduce()?;
     agent.run(&lifecycle, None).await
 }
@@ -66,7 +67,8 @@ pub(crate) enum Use {
 
 impl Agent {
     /// Looks at the host; says what can't be promised, and refuses to start when nothing can run.
-    /// Supervisors get the variables in `handed_on` besides those of this process.
+    /// Supervisors get the variables in `handed_on` besides those of this process. `serves` tells this agent from
+    /// others of this data directory.
     pub(crate) async fn start(
         data_dir: &Path,
         host: &str,
@@ -74,11 +76,12 @@ impl Agent {
         connection: Connection,
         settings: AgentSettings,
         handed_on: supervise::HandedOn,
+        serves: &str,
     ) -> Result<Self, Failure> {
         tell(&settings.conflicts)?;
         let data_dir = absolute(data_dir)?;
-        let state = StateDir::hold(&paths::agent(&data_dir));
-        let state = state.map_err(|fault| Failure::chain(Exit::System, &fault))?;
+        let states = StateDirs::below(paths::agent(&data_dir));
+        let state = states.hold(serves).map_err(|fault| Failure::chain(Exit::System, &fault))?;
         let name = state.executor_name(&format!("{host}-"), || agent_config::executor_name(host));
         let name = name.map_err(|fault| Failure::chain(Exit::System, &fault))?;
         let runtime = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
@@ -89,6 +92,7 @@ impl Agent {
         let mut config = settings.config(connection, &name, work_dir);
         config.telemetry = agent_config::telemetry();
         config.jobs_dir = state.jobs();
+        config.others = Some(states);
         config.supervisor = supervisor;
         Ok(Self { config, systemd, runtime, _state: state })
     }

@@ -12,6 +12,9 @@ use runtimes::PrivateMounts;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
+/// What its agent serves: the control plane in this process, wherever that listens.
+const SERVES: &str = "up";
+
 /// Runs both until they are told to leave: first the agent, which still has to tell how its jobs
 /// ended, then the control plane.
 pub(crate) async fn run(
@@ -41,7 +44,7 @@ pub(crate) async fn run(
         multi_queue: true,
     };
     let handed_on = handed_on(&connection);
-    let agent = match Agent::start(&data_dir, host, mounts, connection, settings, handed_on).await {
+    let agent = match Agent::start(&data_dir, host, mounts, connection, settings, handed_on, SERVES).await {
         Ok(agent) => agent,
         Err(failure) => {
             stop_server.cancel();

@@ -20,6 +20,7 @@ mod images_kept;
 mod leftovers;
 mod links;
 mod secrets;
+mod side_by_side;
 mod start;
 mod support;
 mod systemd;
