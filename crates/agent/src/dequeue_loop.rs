@@ -5,7 +5,7 @@ use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
 use crate::error::{Summary, chain};
 use crate::host::{Adoptions, JobHost};
-use crate::host_disk::{Floor, HostDisk};
+use crate::host_disk::{Floor, HostDisks};
 use crate::job::{self, Assigned, JobStop, StopCause, Surroundings};
 use crate::lease::Lease;
 use crate::monitor::Monitor;
@@ -100,7 +100,7 @@ impl Taker {
     fn new(around: Surroundings, host: Arc<dyn JobHost>, running: RunningSet, slots: Arc<Semaphore>) -> Self {
         let config = around.api.config();
         let backoff = Backoff::new(config.poll_interval, LONGEST_PAUSE);
-        let floor = Floor::new(HostDisk::of(&config.work_dir), config.disk_floor);
+        let floor = Floor::new(config.disk_floor);
         let (jobs, summary) = (JoinSet::new(), Summary::default());
         Self { around, host, running, slots, jobs, backoff, floor, summary }
     }
@@ -142,7 +142,9 @@ impl Taker {
 
     /// Asks once, and starts what comes.
     async fn turn(&mut self, slot: OwnedSemaphorePermit, closing: &CancellationToken) -> Turn {
-        let room = self.floor.lets_in();
+        let work_dir = &self.around.api.config().work_dir;
+        let disks = HostDisks::of(work_dir, self.around.runtime.fills().await);
+        let room = self.floor.lets_in(&disks);
         self.monitor().health().has_room(room);
         if !room {
             return Turn::After(LOOK_FOR_ROOM);

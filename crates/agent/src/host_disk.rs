@@ -1,7 +1,10 @@
-//! Room on the disk of this host: jobs' disks, their logs and what they download all grow on it.
+//! Room on the disks of this host: jobs' disks, their logs and what they download all grow there. It is
+//! one disk for the daemonless runtime; an engine keeps its own, and workspaces may be on a third.
 
+use crate::inodes;
 use jobs::EndReason;
 use rustix::fs::statvfs;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +31,10 @@ pub(crate) struct HostDisk {
     dir: PathBuf,
 }
 
+/// All disks of this host that jobs fill.
+#[derive(Debug, Clone)]
+pub(crate) struct HostDisks(Vec<HostDisk>);
+
 /// Bytes of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Room {
@@ -40,33 +47,65 @@ impl HostDisk {
         Self { dir: dir.to_owned() }
     }
 
-    /// The disk is full: the reason for a job that met this.
-    pub(crate) fn full(&self) -> EndReason {
-        full_at(&self.dir)
-    }
-
     /// Bytes that are free, and how many of them are to stay so.
     pub(crate) fn free_and_floor(&self, set: Option<u64>) -> Option<(u64, u64)> {
         let room = room(&self.dir).ok()?;
         Some((room.free, set.unwrap_or_else(|| fitting_disk_floor(room.total))))
     }
 
-    /// Whether there is next to no room left.
-    pub(crate) fn is_full(&self) -> bool {
-        room(&self.dir).is_ok_and(|room| room.free < FULL_BELOW)
+    fn device(&self) -> Option<u64> {
+        self.dir.metadata().map(|found| found.dev()).ok()
+    }
+}
+
+impl HostDisks {
+    /// Those of a directory of ours, and of others that a runtime names.
+    pub(crate) fn of(dir: &Path, others: Vec<PathBuf>) -> Self {
+        let dirs = [dir.to_owned()].into_iter().chain(others);
+        Self(dirs.map(|dir| HostDisk { dir }).collect())
     }
 
-    /// Whether `path` is on this disk, and not on one of its own.
-    pub(crate) fn holds(&self, path: &Path) -> bool {
-        let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
-        device(path).is_some_and(|own| device(&self.dir) == Some(own))
+    /// One of them is full: the reason for a job that met this, with the one that has the least room.
+    pub(crate) fn full(&self) -> EndReason {
+        let free = |disk: &&HostDisk| match is_full_at(&disk.dir) {
+            true => 0,
+            false => room(&disk.dir).map_or(u64::MAX, |room| room.free),
+        };
+        let fullest = self.0.iter().min_by_key(free);
+        full_at(fullest.map_or(Path::new(""), |disk| &disk.dir))
+    }
+
+    /// Whether one of them has next to no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.iter().any(|disk| is_full_at(&disk.dir))
+    }
+
+    /// Whether `path` is on one of them, and not on a disk of its own.
+    pub(crate) fn hold(&self, path: &Path) -> bool {
+        let device = path.metadata().map(|found| found.dev()).ok();
+        device.is_some_and(|device| self.0.iter().any(|disk| disk.device() == Some(device)))
+    }
+
+    /// One of each, where several directories are on the same.
+    fn each_once(&self) -> impl Iterator<Item = &HostDisk> {
+        let mut seen = BTreeSet::new();
+        self.0.iter().filter(move |disk| disk.device().is_none_or(|device| seen.insert(device)))
     }
 }
 
 /// The disk that `path` is on is full: the reason for a job that met this.
 pub(crate) fn full_at(path: &Path) -> EndReason {
     let free = room(path).map_or(0, |room| room.free);
-    EndReason::HostDiskFull { path: path.to_string_lossy().into_owned(), free }
+    let shown = path.to_string_lossy().into_owned();
+    match inodes::exhausted(path).filter(|_| free >= FULL_BELOW) {
+        Some(inodes::Exhausted { used, limit }) => EndReason::HostInodesFull { path: shown, limit, used },
+        None => EndReason::HostDiskFull { path: shown, free },
+    }
+}
+
+/// Whether there is next to no room left where `dir` is, for bytes or for files.
+fn is_full_at(dir: &Path) -> bool {
+    room(dir).is_ok_and(|room| room.free < FULL_BELOW) || inodes::exhausted(dir).is_some()
 }
 
 /// Whether an operation failed because a disk has no room.
@@ -77,41 +116,57 @@ pub(crate) fn has_no_room(fault: &io::Error) -> bool {
 /// Watches that there is enough room to take a job.
 #[derive(Debug)]
 pub(crate) struct Floor {
-    disk: HostDisk,
     /// Bytes; 0 is no floor, `None` one that fits the disk.
     set: Option<u64>,
-    below: bool,
+    /// Directories whose disks have too little.
+    below: BTreeSet<PathBuf>,
 }
 
 impl Floor {
-    pub(crate) fn new(disk: HostDisk, set: Option<u64>) -> Self {
-        Self { disk, set, below: false }
+    pub(crate) fn new(set: Option<u64>) -> Self {
+        Self { set, below: BTreeSet::new() }
     }
 
-    /// Looks again whether a job may be taken; says so once when this changes.
-    pub(crate) fn lets_in(&mut self) -> bool {
-        let room = match room(&self.disk.dir) {
+    /// Looks again whether a job may be taken, which takes room on each of `disks`; says so once when this
+    /// changes for one of them.
+    pub(crate) fn lets_in(&mut self, disks: &HostDisks) -> bool {
+        // One that is not there for now, such as an engine's that is away, is judged when it is there again.
+        self.below.retain(|dir| disks.0.iter().any(|disk| disk.dir == *dir));
+        let mut lets_in = true;
+        for disk in disks.each_once() {
+            lets_in &= self.has_room(&disk.dir);
+        }
+        lets_in
+    }
+
+    fn has_room(&mut self, dir: &Path) -> bool {
+        let room = match room(dir) {
             Ok(room) => room,
             Err(fault) => {
                 // A job that needs the directory will say more.
-                debug!(path = %self.disk.dir.display(), %fault, "failed to look for room on the disk");
+                debug!(path = %dir.display(), %fault, "failed to look for room on the disk");
                 return true;
             }
         };
+        let was_below = self.below.contains(dir);
         let floor = self.set.unwrap_or_else(|| fitting_disk_floor(room.total));
-        let needed = if self.below { floor + floor / MARGIN_PART } else { floor };
-        let below = room.free < needed;
-        let (path, free) = (self.disk.dir.display(), room.free);
-        match (self.below, below) {
-            (false, true) => warn!(
-                %path, free, floor,
-                "less room is free on the disk than the floor that is to be kept: no jobs are taken until there is more"
-            ),
-            (true, false) => info!(%path, free, floor, "there is room on the disk: jobs are taken again"),
+        let needed = if was_below { floor + floor / MARGIN_PART } else { floor };
+        let (path, free) = (dir.display(), room.free);
+        match (was_below, free < needed) {
+            (false, true) => {
+                warn!(
+                    %path, free, floor,
+                    "less room is free on the disk than the floor that is to be kept: no jobs are taken until there is more"
+                );
+                self.below.insert(dir.to_owned());
+            }
+            (true, false) => {
+                info!(%path, free, floor, "there is room on the disk: jobs are taken again");
+                self.below.remove(dir);
+            }
             _ => {}
         }
-        self.below = below;
-        !below
+        free >= needed
     }
 }
 
@@ -149,16 +204,36 @@ mod tests {
     fn a_directory_below_is_on_the_same_disk_and_proc_is_not() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("below")).unwrap();
-        let disk = HostDisk::of(dir.path());
-        assert!(disk.holds(&dir.path().join("below")));
-        assert!(!disk.holds(Path::new("/proc")) && !disk.holds(Path::new("/nowhere")));
+        let disks = HostDisks::of(dir.path(), Vec::new());
+        assert!(disks.hold(&dir.path().join("below")));
+        assert!(!disks.hold(Path::new("/proc/self")) && !disks.hold(Path::new("/nowhere")));
+        assert!(HostDisks::of(dir.path(), vec!["/proc".into()]).hold(Path::new("/proc/self")));
     }
 
     #[test]
     fn no_floor_lets_everybody_in_and_a_high_one_nobody() {
-        let disk = HostDisk::of(&std::env::temp_dir());
-        assert!(Floor::new(disk.clone(), Some(0)).lets_in());
-        assert!(!Floor::new(disk, Some(u64::MAX / 2)).lets_in());
-        assert!(Floor::new(HostDisk::of(Path::new("/nowhere")), Some(u64::MAX / 2)).lets_in());
+        let disks = HostDisks::of(&std::env::temp_dir(), Vec::new());
+        assert!(Floor::new(Some(0)).lets_in(&disks));
+        assert!(!Floor::new(Some(u64::MAX / 2)).lets_in(&disks));
+        assert!(Floor::new(Some(u64::MAX / 2)).lets_in(&HostDisks::of(Path::new("/nowhere"), Vec::new())));
+    }
+
+    #[test]
+    fn each_disk_counts_and_one_of_several_directories_is_counted_once() {
+        let test = "each_disk_counts_and_one_of_several_directories_is_counted_once";
+        let Some(small) = testkit::SmallDisk::mount(test, 64 << 20) else { return };
+        let (here, there) = (tempfile::tempdir().unwrap(), small.path());
+        let disks = HostDisks::of(here.path(), vec![there.clone(), there.join("lost+found")]);
+        assert_eq!(disks.each_once().count(), 2);
+        let mut floor = Floor::new(Some(32 << 20));
+        assert!(floor.lets_in(&disks) && !disks.is_full());
+        small.fill(1 << 20);
+        assert!(!floor.lets_in(&disks) && disks.is_full());
+        assert!(
+            matches!(disks.full(), EndReason::HostDiskFull { path, .. } if *path == *there.to_string_lossy())
+        );
+        assert!(floor.lets_in(&HostDisks::of(here.path(), Vec::new())));
+        small.make_room();
+        assert!(floor.lets_in(&disks) && floor.below.is_empty());
     }
 }

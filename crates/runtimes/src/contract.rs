@@ -3,7 +3,7 @@
 use crate::{Limits, RuntimeError};
 use async_trait::async_trait;
 use images::{Progress, RegistryCredentials};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,17 @@ pub trait Runtime: Send + Sync {
 
     /// Looks at the host.
     async fn preflight(&self) -> Vec<Finding>;
+
+    /// Directories of this host that jobs and images fill, besides those that an agent keeps for itself. What
+    /// is another host's is not among them.
+    async fn fills(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// The version of the container engine that runs the jobs, if one does and answers.
+    async fn engine_version(&self) -> Option<String> {
+        None
+    }
 
     /// Gets ready to open a sandbox soon, ahead of a job. Failing costs only time later.
     async fn warm(&self) {}

@@ -45,6 +45,7 @@ pub enum EngineKind {
 /// An engine that runs as long as somebody has one of these.
 #[derive(Debug)]
 pub struct Engine {
+    kind: EngineKind,
     dir: PathBuf,
     _user: File,
 }
@@ -77,6 +78,13 @@ impl Engine {
         })
     }
 
+    /// The same, keeping its images and containers in a directory of the caller's.
+    pub fn with_root(test: &str, kind: EngineKind, root: &Path) -> Option<Self> {
+        Self::own_prepared(test, kind, |dir| {
+            std::os::unix::fs::symlink(root, dir.join("data")).expect("a link");
+        })
+    }
+
     fn own_prepared(test: &str, kind: EngineKind, prepare: impl FnOnce(&Path)) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -100,10 +108,15 @@ impl Engine {
         }
         let user = users(&dir);
         user.lock_shared().expect("a lock");
-        let engine = Self { dir, _user: user };
+        let engine = Self { kind, dir, _user: user };
         engine.wait_until_ready();
         drop(gate);
         Some(engine)
+    }
+
+    /// Which it is.
+    pub fn kind(&self) -> EngineKind {
+        self.kind
     }
 
     /// What `DOCKER_HOST` is for it.

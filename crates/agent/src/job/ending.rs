@@ -3,7 +3,7 @@
 use super::stop::{JobStop, StopCause};
 use crate::api::Final;
 use crate::error::chain;
-use crate::host_disk::{HostDisk, full_at, has_no_room};
+use crate::host_disk::{HostDisks, full_at, has_no_room};
 use crate::text;
 use images::ImageError;
 use jobs::{Canceler, EndReason, FinalCall};
@@ -47,12 +47,12 @@ impl Failure {
         if has_no_room(fault) { Self::no_room(message) } else { Self::sandbox(message) }
     }
 
-    /// The failure with the disk that caused it, if one did: the job's own of `limit` bytes, or the
+    /// The failure with the disk that caused it, if one did: the job's own of `limit` bytes, or one of the
     /// host's. A job's disk lies on the host's, and on a host without room breaks in many ways.
-    pub(crate) fn with_disk(self, host: &HostDisk, workspace: Option<&Path>, limit: Option<u64>) -> Self {
+    pub(crate) fn with_disk(self, host: &HostDisks, workspace: Option<&Path>, limit: Option<u64>) -> Self {
         let Self::Broke { reason, message } = self else { return self };
         let of_ours = matches!(&reason, EndReason::DiskFull { step, .. } if step.is_empty());
-        let own = workspace.is_some_and(|workspace| !host.holds(workspace));
+        let own = workspace.is_some_and(|workspace| !host.hold(workspace));
         let reason = match reason {
             EndReason::DiskFull { step, .. } if of_ours && own && !host.is_full() => {
                 EndReason::DiskFull { step, limit: limit.unwrap_or_default() }

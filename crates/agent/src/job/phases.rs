@@ -3,7 +3,7 @@
 
 use super::{Failure, JobStop, Surroundings, credentials};
 use crate::api::JobAuth;
-use crate::host_disk::HostDisk;
+use crate::host_disk::HostDisks;
 use crate::log::JobLog;
 use crate::random;
 use crate::timeline::Timeline;
@@ -43,18 +43,30 @@ impl<'a> Claimed<'a> {
     /// Everything from here to a closed sandbox.
     pub(super) async fn run_to_the_end(self) -> Result<(), Failure> {
         self.check()?;
-        let host = HostDisk::of(&self.around.api.config().work_dir);
         let limit = self.around.api.config().limits.disk;
-        let mut opened = self.open().await.map_err(|failure| failure.with_disk(&host, None, limit))?;
+        let mut opened = match self.open().await {
+            Ok(opened) => opened,
+            Err(failure) => return Err(failure.with_disk(&self.disks().await, None, limit)),
+        };
         // A panic is a defect of ours; the job's sandbox must not outlive it all the same.
         let worked = AssertUnwindSafe(opened.work()).catch_unwind().await;
         let result = worked.unwrap_or_else(|panic| Err(panicked(&*panic)));
         // Asked now: a stop that comes while the sandbox is closed did not cause anything.
         let result = result.map_err(|failure| failure.or_stopped(self.stop));
-        let workspace = Some(opened.sandbox.workspace());
-        let result = result.map_err(|failure| failure.with_disk(&host, workspace, limit));
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                let disks = self.disks().await;
+                Err(failure.with_disk(&disks, Some(opened.sandbox.workspace()), limit))
+            }
+        };
         opened.close().await;
         result
+    }
+
+    /// The disks of this host that it could have met full.
+    async fn disks(&self) -> HostDisks {
+        HostDisks::of(&self.around.api.config().work_dir, self.around.runtime.fills().await)
     }
 
     /// What can be refused before anything is made.

@@ -88,20 +88,33 @@ async fn a_disk_that_fills_up_costs_a_running_job_log_text_and_nothing_else() {
     harness.end().await;
 }
 
-/// The end of a job whose workspace has no room for its file, with the workspace on the host's disk or
-/// on one of its own.
-async fn end_of_large_file(disk: &SmallDisk, own: bool) -> Value {
+/// Whose disk a workspace is on.
+#[derive(PartialEq)]
+enum Whose {
+    Jobs,
+    /// The one that the agent itself uses.
+    Agents,
+    /// One that the runtime makes all workspaces on.
+    Runtimes,
+}
+
+/// The end of a job whose workspace has no room for its file.
+async fn end_of_large_file(disk: &SmallDisk, whose: &Whose) -> Value {
     let mut payload = job(1, &[step("a")]);
     payload["files"] = json!({"large": {"content": STANDARD.encode(vec![7; 1 << 20])}});
-    let harness = Harness::start_in(&disk.path(), plan(&[payload]), Vec::new(), |config| {
+    let harness = Harness::start_in(&disk.path(), plan(&[]), Vec::new(), |config| {
         config.limits.disk = Some(SIZE);
-        if !own {
+        if *whose == Whose::Agents {
             config.work_dir = disk.path().join("work");
         }
         std::fs::create_dir_all(&config.work_dir).unwrap();
         // Enough for the workspace itself.
         disk.fill(64 << 10);
     });
+    if *whose == Whose::Runtimes {
+        *harness.runtime.fills.lock().unwrap() = vec!["/nowhere".into(), disk.path()];
+    }
+    harness.plane.plan().jobs.push_back(payload.to_string());
     let (mark, body) = harness.marked().await;
     assert_eq!(mark, "markErrored", "{body}");
     assert!(body["errorMessage"].as_str().unwrap().contains("No space left on device"), "{body}");
@@ -113,10 +126,12 @@ async fn end_of_large_file(disk: &SmallDisk, own: bool) -> Value {
 async fn a_workspace_without_room_is_the_jobs_fault_only_on_a_disk_of_its_own() {
     let test = "a_workspace_without_room_is_the_jobs_fault_only_on_a_disk_of_its_own";
     let Some(disk) = SmallDisk::mount(test, SIZE) else { return };
-    assert_eq!(end_of_large_file(&disk, true).await, json!({"reason": "disk_full", "limit": SIZE}));
+    assert_eq!(end_of_large_file(&disk, &Whose::Jobs).await, json!({"reason": "disk_full", "limit": SIZE}));
     disk.make_room();
-    let hosts = end_of_large_file(&disk, false).await;
-    assert_eq!(hosts["reason"], "host_disk_full");
-    assert_eq!(hosts["path"], disk.path().join("work").to_str().unwrap());
-    assert!(hosts["observed"].as_u64().unwrap() < 1 << 20, "{hosts}");
+    for (whose, path) in [(Whose::Agents, disk.path().join("work")), (Whose::Runtimes, disk.path())] {
+        let hosts = end_of_large_file(&disk, &whose).await;
+        assert_eq!((&hosts["reason"], &hosts["path"]), (&json!("host_disk_full"), &json!(path)));
+        assert!(hosts["observed"].as_u64().unwrap() < 1 << 20, "{hosts}");
+        disk.make_room();
+    }
 }

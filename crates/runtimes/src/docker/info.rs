@@ -5,6 +5,7 @@ use super::error::EngineError;
 use crate::Limits;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Storage drivers that can limit what a container writes, whatever is below them.
 const DRIVERS_WITH_LIMITS: [&str; 3] = ["btrfs", "zfs", "windowsfilter"];
@@ -16,6 +17,10 @@ const XFS: &str = "xfs";
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Info {
+    /// The engine's own name for itself, which goes with its store of images.
+    #[serde(rename = "ID")]
+    pub(super) id: String,
+    docker_root_dir: String,
     pub(super) driver: String,
     driver_status: Option<Vec<Vec<String>>>,
     pub(super) cgroup_driver: String,
@@ -103,6 +108,11 @@ impl Info {
             OVERLAY if self.status("Backing Filesystem") == Some(XFS) => None,
             _ => Some(false),
         }
+    }
+
+    /// Where the engine keeps images and containers, as its host has it.
+    pub(super) fn root(&self) -> Option<&Path> {
+        Some(Path::new(&self.docker_root_dir)).filter(|root| root.is_absolute())
     }
 
     /// Whether memory is limited without its swap.

@@ -28,6 +28,7 @@ mod pump;
 mod queue;
 mod reap;
 mod refusal;
+mod room;
 mod sandbox;
 mod shared;
 mod spec;
@@ -39,6 +40,7 @@ pub use endpoint::{BadEndpoint, Endpoint};
 pub use mount::{BindOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use options::{DockerOptions, Rights};
 pub use preflight::look;
+pub use room::fills;
 
 pub(crate) use guardian::{ROLE, main as guardian_main};
 
@@ -50,6 +52,7 @@ use labels::Origin;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sandbox::DockerSandbox;
 use shared::Shared;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -88,6 +91,15 @@ impl Runtime for DockerRuntime {
 
     async fn preflight(&self) -> Vec<Finding> {
         preflight::findings(&self.shared.client, &self.shared.options).await
+    }
+
+    async fn fills(&self) -> Vec<PathBuf> {
+        self.shared.disks().await
+    }
+
+    async fn engine_version(&self) -> Option<String> {
+        let engine = self.shared.client.engine().await;
+        engine.ok().map(|engine| engine.release.clone()).filter(|release| !release.is_empty())
     }
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, RuntimeError> {

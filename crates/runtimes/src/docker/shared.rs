@@ -8,10 +8,11 @@ use super::incarnation::{self, Incarnation};
 use super::info::Info;
 use super::spec::Filter;
 use super::version::Engine;
-use super::{DockerOptions, Origin};
+use super::{DockerOptions, Origin, room};
 use crate::oci::profile;
 use crate::{Limits, RuntimeError};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ const SECCOMP_FILE: &str = "seccomp.json";
 /// How long removing a container is tried again while the engine is away. What is then left, the
 /// guardian or the next start removes.
 const REMOVE_LIMIT: Duration = Duration::from_mins(10);
+/// How long the engine is waited for where the answer is only of use.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -94,6 +97,24 @@ impl Shared {
         let info = Arc::new(self.client.info().await?);
         *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&info));
         Ok(info)
+    }
+
+    /// What tells the engine, and so its store of images, from others.
+    pub(super) async fn engine_name(&self) -> Result<String, EngineError> {
+        let info = self.info().await?;
+        // Podman's is another one each time.
+        if info.id.is_empty() || self.client.engine().await?.is_podman() {
+            let root = info.root().unwrap_or(Path::new("")).display();
+            return Ok(format!("{} {root}", self.client.endpoint()));
+        }
+        Ok(info.id.clone())
+    }
+
+    /// Directories of this host that containers fill: where workspaces are made, and where the engine keeps its
+    /// own, if it is on this host and says so soon enough.
+    pub(super) async fn disks(&self) -> Vec<PathBuf> {
+        let info = tokio::time::timeout(ASK_LIMIT, self.info()).await;
+        room::disks(&self.options, info.ok().and_then(Result::ok).as_deref())
     }
 
     /// Limits that are asked for and can't be enforced: refused when strict, else said.

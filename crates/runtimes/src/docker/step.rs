@@ -3,6 +3,7 @@
 use super::containers::Created;
 use super::error::EngineError;
 use super::life::{Ended, Life};
+use super::room::Room;
 use super::shared::Shared;
 use super::spec::Plan;
 use crate::oci::outcome::{NotStarted, judge};
@@ -104,11 +105,20 @@ impl Made<'_> {
         };
         tracing::debug!(container = self.id, ?timeline, "started a step");
         let running = Instant::now();
-        let ended = life.watch(connection, out, stop).await;
+        let mut room = Room::of(self.shared.disks().await);
+        let ended = tokio::select! {
+            ended = life.watch(connection, out, stop) => ended,
+            never = room.watch() => match never {},
+        };
         if ended.is_err() {
             life.end_now().await;
         }
-        self.exit(ended?, running.elapsed(), timeline).await
+        let exit = self.exit(ended?, running.elapsed(), timeline).await?;
+        // What it was asked for itself, or may not use more of, comes before the host's trouble.
+        match room.fault().filter(|_| exit.status != ExitStatus::Code(0) && exit.cause.is_none()) {
+            Some(full) => Err(full),
+            None => Ok(exit),
+        }
     }
 
     async fn exit(&self, ended: Ended, wall: Duration, timeline: Timeline) -> Result<Exit, RuntimeError> {

@@ -57,11 +57,14 @@ pub(crate) struct FakeRuntime {
     opened: Arc<Mutex<Vec<Opened>>>,
     /// Where workspaces are made.
     place: PathBuf,
+    /// Directories of the host that it says jobs fill.
+    pub(crate) fills: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl FakeRuntime {
     pub(crate) fn new(steps: Vec<Vec<Act>>, place: &Path) -> Self {
-        Self { steps: Arc::new(steps), opened: Arc::default(), place: place.to_owned() }
+        let place = place.to_owned();
+        Self { steps: Arc::new(steps), opened: Arc::default(), place, fills: Arc::default() }
     }
 
     pub(crate) fn opened(&self) -> MutexGuard<'_, Vec<Opened>> {
@@ -88,6 +91,10 @@ impl Runtime for FakeRuntime {
 
     async fn preflight(&self) -> Vec<Finding> {
         Vec::new()
+    }
+
+    async fn fills(&self) -> Vec<PathBuf> {
+        self.fills.lock().unwrap().clone()
     }
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, RuntimeError> {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod death;
+mod disk;
 mod operator;
 mod outage;
 mod output;
