@@ -83,11 +83,13 @@ impl Running {
         let mut running = Self::spawn(name, command)?;
         let stdout = running.child.stdout.take().context("no standard output")?;
         let (told, heard) = std::sync::mpsc::channel();
+        // As it is told where a format was asked for.
+        let as_json = format!("\"message\":\"{ready}");
         let ready = ready.to_owned();
         // Goes on reading for as long as the process lives, so that it never blocks on a full pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if line.starts_with(&ready) {
+                if line.starts_with(&ready) || line.contains(&as_json) {
                     let _ = told.send(());
                 }
             }

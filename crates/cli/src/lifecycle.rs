@@ -1,6 +1,6 @@
 //! Signals, and the order of leaving.
 
-use crate::commands::print;
+use crate::logging;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ impl Lifecycle {
                 }
                 token.cancel();
                 // Standard output may be gone; that is no reason to stay.
-                let _ = print::line(told);
+                let _ = logging::tell(told);
             }
         });
         Ok(lifecycle)
@@ -65,7 +65,7 @@ impl Lifecycle {
         tokio::spawn(async move {
             signal.recv().await;
             leave.cancel();
-            let _ = print::line(LEAVING);
+            let _ = logging::tell(LEAVING);
         });
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! `executor run`: the agent.
 
-use super::{images_kept, print, supervise, validate};
+use super::{images_kept, supervise, validate};
 use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
 use crate::client::Settings;
 use crate::env::conflicts::Conflicts;
 use crate::env::{EnvReader, RuntimeName};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
+use crate::logging;
 use crate::paths::{self, Paths};
 use crate::systemd::{self, Notifier, Watched};
 use agent::{AgentConfig, Orders, StateDir, StateDirs};
@@ -103,7 +104,7 @@ impl Agent {
         let mut url = frontend_url.clone();
         // It goes with each call, and is nobody else's business.
         url.set_query(None);
-        print::line(&format!("agent {name} takes jobs of {} from {url}", queues.join(", ")))
+        logging::tell(&format!("agent {name} takes jobs of {} from {url}", queues.join(", ")))
     }
 
     /// Takes and runs jobs until `lifecycle` says otherwise. `beside` is the address of a control plane in this
@@ -143,8 +144,8 @@ pub(crate) async fn look_at_host(
 
 /// Says what is set and does not do what it says.
 fn tell(conflicts: &Conflicts) -> Result<(), Failure> {
-    conflicts.warnings.iter().try_for_each(|warning| print::line(&format!("warning: {warning}")))?;
-    conflicts.note.iter().try_for_each(|note| print::line(&format!("note: {note}")))
+    conflicts.warnings.iter().try_for_each(|warning| logging::warn(warning))?;
+    conflicts.note.iter().try_for_each(|note| logging::tell(&format!("note: {note}")))
 }
 
 /// The one place that knows which runtimes there are.
@@ -203,8 +204,8 @@ async fn look(runtime: &dyn Runtime, strict: bool) -> Result<(), Failure> {
     for Finding { severity, seen, remedy, .. } in told {
         match severity {
             Severity::Ok => {}
-            Severity::Info => print::line(&format!("runtime {}: {seen}", runtime.name()))?,
-            Severity::Warning | Severity::Fatal => print::line(&format!("warning: {seen}; {remedy}"))?,
+            Severity::Info => logging::tell(&format!("runtime {}: {seen}", runtime.name()))?,
+            Severity::Warning | Severity::Fatal => logging::warn(&format!("{seen}; {remedy}"))?,
         }
     }
     if faults.is_empty() {

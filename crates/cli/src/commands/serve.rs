@@ -1,10 +1,10 @@
 //! `executor server`: the control plane.
 
-use super::print;
 use crate::args::ServerArgs;
 use crate::client::Settings;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
+use crate::logging;
 use crate::paths::Paths;
 use crate::systemd::{self, Notifier, Watched};
 use jobs::LeasePolicy;
@@ -80,7 +80,7 @@ pub(crate) fn ready(paths: &Paths, server: &RunningServer, data_dir: Option<Path
     let server_url = url(server.addr());
     Settings { server_url: server_url.clone(), api_token: server.api_token().clone(), data_dir }
         .write(&paths.settings)?;
-    print::line(&format!("listening on {server_url}"))
+    logging::tell(&format!("listening on {server_url}"))
 }
 
 /// Waits for the control plane's end.

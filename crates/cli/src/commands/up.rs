@@ -2,11 +2,12 @@
 
 use super::run::Agent;
 use super::supervise::HandedOn;
-use super::{print, serve};
+use super::serve;
 use crate::agent_config::{AgentSettings, Connection};
 use crate::args::ServerArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
+use crate::logging;
 use crate::paths::Paths;
 use runtimes::PrivateMounts;
 use secrecy::ExposeSecret;
@@ -61,7 +62,7 @@ pub(crate) async fn run(
     stop_server.cancel();
     let served = serve::join(server).await;
     if ended.is_ok() && served.is_ok() {
-        print::line("all jobs are done; goodbye")?;
+        logging::tell("all jobs are done; goodbye")?;
     }
     ended.and(served).map(|_| Exit::Success)
 }

@@ -24,7 +24,12 @@ pub(super) const ROWS: &[Variable] = &[
         "How much to log on standard error: dbug, info, warn, error or crit.",
     )
     .read_by(Reader::All),
-    documented("SRC_LOG_FORMAT", Kind::Text, "logfmt", "How to write the log: logfmt, condensed or json.")
+    documented(
+        "SRC_LOG_FORMAT",
+        Kind::Text,
+        "logfmt",
+        "How to write the log: logfmt, condensed or json. Set, what is said on standard output at start and end is written so as well, and is text for people else.",
+    )
         .read_by(Reader::All),
     documented("SRC_LOG_SOURCE_LINK", Kind::Bool, "false", "Whether the log names places in the source.")
         .effect(DEVELOPERS),
