@@ -68,6 +68,17 @@ impl Places {
         self
     }
 
+    /// Leaves out of what was named what is the system's own place.
+    #[must_use]
+    pub fn without_named_again(mut self) -> Self {
+        let real = |path: &PathBuf| fs::canonicalize(path).ok();
+        let own: HashSet<PathBuf> = self.files.iter().chain(&self.directories).filter_map(real).collect();
+        let is_own = |path: &PathBuf| real(path).is_some_and(|path| own.contains(&path));
+        self.named_file.take_if(|path| is_own(path));
+        self.named_directories.retain(|path| !is_own(path));
+        self
+    }
+
     /// Refuses what was named and is of no use. Reads nothing else.
     pub fn check(&self) -> Result<(), CertificateError> {
         self.named().map(drop)

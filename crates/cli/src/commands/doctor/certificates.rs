@@ -19,7 +19,7 @@ pub(super) fn findings(known: &Known) -> Vec<Finding> {
     let [file, directories] = &known.certificates;
     let mut findings = vec![system(Path::new("/"))];
     if !file.is_empty() || !directories.is_empty() {
-        findings.push(named(file, directories, Timestamp::now().as_second()));
+        findings.push(named(Places::default().and(file, directories), Timestamp::now().as_second()));
     }
     findings
 }
@@ -35,18 +35,18 @@ fn system(root: &Path) -> Finding {
     warning("certificates.system", format!("{seen}: public servers can't be trusted"), remedy)
 }
 
-fn named(file: &str, directories: &str, now: i64) -> Finding {
+fn named(places: Places, now: i64) -> Finding {
     const ID: &str = "certificates.named";
-    let places = Places::default().and(file, directories);
-    let all = match places.named() {
-        Ok(all) => all,
-        Err(fault) => {
-            let told = fault.to_string();
-            let (seen, remedy) =
-                told.rsplit_once("; ").unwrap_or((&told, "name a file of certificates in PEM"));
-            return fatal(ID, seen, remedy);
-        }
-    };
+    if let Err(fault) = places.check() {
+        let told = fault.to_string();
+        let (seen, remedy) = told.rsplit_once("; ").unwrap_or((&told, "name a file of certificates in PEM"));
+        return fatal(ID, seen, remedy);
+    }
+    // Among the system's some have always expired, which is for its packages to mend and nobody's trouble.
+    let all = places.without_named_again().named().unwrap_or_default();
+    if all.is_empty() {
+        return ok(ID, "SSL_CERT_FILE and SSL_CERT_DIR name places of the system");
+    }
     let mut stale: Vec<String> = all.iter().filter_map(|certificate| stale(certificate, now)).collect();
     stale.sort();
     if stale.is_empty() {
@@ -95,10 +95,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ca.pem");
         fs::write(&file, Authority::new("our authority").pem()).unwrap();
-        let file = file.to_str().unwrap();
-        assert_eq!(named(file, "", NOW).severity, Severity::Ok);
+        let places = || Places::default().and(file.to_str().unwrap(), "");
+        assert_eq!(named(places(), NOW).severity, Severity::Ok);
         for (now, told) in [(AFTER, "expired on 4096-01-01"), (BEFORE, "not valid before 1975-01-01")] {
-            let finding = named(file, "", now);
+            let finding = named(places(), now);
             assert_eq!(finding.severity, Severity::Warning);
             assert!(finding.seen.contains("our authority") && finding.seen.contains(told), "{finding:?}");
         }
@@ -106,9 +106,35 @@ mod tests {
 
     #[test]
     fn what_is_named_and_missing_is_fatal() {
-        let finding = named("/nowhere/ca.pem", "", NOW);
+        let finding = named(Places::default().and("/nowhere/ca.pem", ""), NOW);
         assert_eq!(finding.severity, Severity::Fatal);
         assert!(finding.seen.contains("/nowhere/ca.pem") && !finding.remedy.is_empty(), "{finding:?}");
+    }
+
+    #[test]
+    fn an_expired_one_of_the_system_s_own_is_nobody_s_trouble() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("etc/ssl/certs");
+        fs::create_dir_all(&place).unwrap();
+        let bundle = place.join("ca-certificates.crt");
+        fs::write(&bundle, Authority::new("public").pem()).unwrap();
+        let link = root.path().join("link.pem");
+        std::os::unix::fs::symlink(&bundle, &link).unwrap();
+        let after = |file: &Path, directories: &Path| {
+            let (file, directories) = (file.to_str().unwrap(), directories.to_str().unwrap());
+            named(Places::beneath(root.path()).and(file, directories), AFTER)
+        };
+        let nowhere = Path::new("");
+        for (file, directory) in
+            [(&*bundle, nowhere), (&*link, nowhere), (nowhere, &*place), (&*bundle, &*place)]
+        {
+            let finding = after(file, directory);
+            assert_eq!(finding.severity, Severity::Ok, "{finding:?}");
+        }
+        let ours = place.join("ours.pem");
+        fs::write(&ours, Authority::new("ours").pem()).unwrap();
+        let finding = after(&ours, &place);
+        assert!(finding.seen.contains("ours") && !finding.seen.contains("public"), "{finding:?}");
     }
 
     #[test]
