@@ -31,7 +31,7 @@ use agent::{AgentConfig, Announced};
 use docker::DockerSettings;
 use images::DockerConfig;
 use runtimes::docker::DockerOptions;
-use runtimes::oci::{Helper, OciOptions};
+use runtimes::oci::{Helper, OciOptions, OwnUsers};
 use runtimes::{Limits, PrivateMounts};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ pub(crate) struct RuntimeSettings {
     /// Whether steps get the certificates that we trust.
     gives_certificates: bool,
     /// Whether jobs have users of their own.
-    user_namespaces: bool,
+    users: OwnUsers,
     oci_runtime: Option<String>,
     search_path: Option<String>,
     disk: Option<u64>,
@@ -103,7 +103,7 @@ impl RuntimeSettings {
         let mut options = OciOptions::new(mounts, state_dir.to_owned(), owner(state_dir), helper());
         options.runtime.clone_from(&self.oci_runtime);
         options.strict = self.strict;
-        options.user_namespaces = self.user_namespaces;
+        options.users = self.users;
         options.certificates = self.gives_certificates.then_some(certificates);
         if let Some(path) = &self.search_path {
             options.search_path = path.into();
@@ -134,8 +134,17 @@ impl RuntimeSettings {
     }
 }
 
+/// Whether jobs have users of their own: where that can be, unless somebody said otherwise.
+fn own_users(env: &EnvReader<'_>) -> OwnUsers {
+    match env.given_bool("EXECUTOR_USER_NAMESPACE") {
+        None => OwnUsers::WherePossible,
+        Some(true) => OwnUsers::Always,
+        Some(false) => OwnUsers::Never,
+    }
+}
+
 /// How this program starts its own helpers.
-fn helper() -> Helper {
+pub(crate) fn helper() -> Helper {
     Helper { program: "/proc/self/exe".into(), args: vec![crate::HELPER.into()] }
 }
 
@@ -211,7 +220,7 @@ impl AgentSettings {
                 images,
                 images_kept,
                 gives_certificates: env.bool("EXECUTOR_JOB_HOST_CERTIFICATES"),
-                user_namespaces: env.bool("EXECUTOR_USER_NAMESPACE"),
+                users: own_users(env),
                 oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
                 search_path: env.text("PATH"),
                 disk,

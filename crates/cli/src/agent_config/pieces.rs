@@ -1,12 +1,13 @@
 //! What can be known of a configuration whether or not an agent can run with it.
 
 use super::docker::DockerSettings;
-use super::{asked, connection, helper, limits, mounts, registries, tool_env};
+use super::{asked, connection, helper, limits, mounts, own_users, registries, tool_env};
 use crate::certificates;
 use crate::env::{EnvReader, Reader, RuntimeName};
 use images::{DockerConfig, Mirror};
 use runtimes::Limits;
 use runtimes::docker::DockerOptions;
+use runtimes::oci::OwnUsers;
 use secrecy::SecretString;
 use std::ffi::OsString;
 use std::path::Path;
@@ -23,6 +24,7 @@ pub(crate) struct Pieces {
     /// What was asked for instead and is not done.
     pub(crate) runtime_conflict: Option<String>,
     pub(crate) oci_runtime: Option<String>,
+    pub(crate) users: OwnUsers,
     pub(crate) search_path: OsString,
     pub(crate) tool_env: Vec<(String, String)>,
     pub(crate) max_jobs: usize,
@@ -51,6 +53,7 @@ impl Pieces {
             runtime,
             runtime_conflict: chosen.and_then(|chosen| chosen.conflict),
             oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
+            users: own_users(env),
             search_path: env.text("PATH").unwrap_or_default().into(),
             tool_env: tool_env(env),
             max_jobs: limits::at_least_one(env, "EXECUTOR_MAXIMUM_NUM_JOBS"),

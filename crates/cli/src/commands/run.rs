@@ -13,7 +13,7 @@ use crate::systemd::{self, Notifier, Watched};
 use agent::{AgentConfig, Orders, StateDir, StateDirs};
 use images::ImageStore;
 use runtimes::docker::DockerRuntime;
-use runtimes::oci::OciRuntime;
+use runtimes::oci::{OciRuntime, Tried};
 use runtimes::{Finding, PrivateMounts, Runtime, Severity};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -60,10 +60,16 @@ pub(crate) struct Agent {
 pub(crate) enum Use {
     /// Any number of jobs, one after the other or side by side.
     ForJobs,
-    /// One job, while an agent looks after everything that jobs share.
-    ForOneJob,
+    /// One job, while an agent looks after everything that jobs share; with what it has found out of this host.
+    ForOneJob(Option<Tried>),
     /// None: it only looks at the host.
     ToLook,
+}
+
+/// A runtime, and what it has found out of this host, if supervisors needn't again.
+pub(crate) struct Made {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    tried: Option<Tried>,
 }
 
 impl Agent {
@@ -85,9 +91,10 @@ impl Agent {
         let state = states.hold(serves).map_err(|fault| Failure::chain(Exit::System, &fault))?;
         let name = state.executor_name(&format!("{host}-"), || agent_config::executor_name(host));
         let name = name.map_err(|fault| Failure::chain(Exit::System, &fault))?;
-        let runtime = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
+        let Made { runtime, tried } = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
         look(runtime.as_ref(), settings.runtime.strict).await?;
-        let supervisor = settings.supervised.then(|| supervise::command(&data_dir, &name, handed_on));
+        let supervisor = settings.supervised;
+        let supervisor = supervisor.then(|| supervise::command(&data_dir, &name, handed_on, tried.as_ref()));
         let work_dir = agent_config::work_dir(&paths::agent(&data_dir));
         let systemd = settings.watching.systemd.clone();
         let mut config = settings.config(connection, &name, work_dir);
@@ -138,8 +145,8 @@ pub(crate) async fn look_at_host(
 ) -> Result<(), Failure> {
     tell(&settings.conflicts)?;
     let name = agent_config::executor_name(host);
-    let runtime = runtime(&settings.runtime, &absolute(data_dir)?, mounts, &name, Use::ToLook)?;
-    look(runtime.as_ref(), settings.runtime.strict).await
+    let made = runtime(&settings.runtime, &absolute(data_dir)?, mounts, &name, Use::ToLook)?;
+    look(made.runtime.as_ref(), settings.runtime.strict).await
 }
 
 /// Says what is set and does not do what it says.
@@ -155,10 +162,10 @@ pub(crate) fn runtime(
     mounts: Result<PrivateMounts, Failure>,
     executor: &str,
     used: Use,
-) -> Result<Arc<dyn Runtime>, Failure> {
+) -> Result<Made, Failure> {
     let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
     let certificates = paths::certificates(data_dir);
-    if used != Use::ForOneJob {
+    if !matches!(used, Use::ForOneJob(_)) {
         settings.write_certificates(&certificates)?;
     }
     match settings.name {
@@ -170,14 +177,19 @@ pub(crate) fn runtime(
             }
             let mut options =
                 settings.oci_options(&paths::agent(data_dir).join("oci"), certificates, mounts?);
-            options.one_job = used == Use::ForOneJob;
+            if let Use::ForOneJob(tried) = used {
+                options.one_job = true;
+                options.tried = tried;
+            }
             let runtime = OciRuntime::new(options, Arc::new(images)).map_err(|fault| failed(&fault))?;
-            Ok(Arc::new(runtime))
+            let tried = Some(runtime.tried());
+            Ok(Made { runtime: Arc::new(runtime), tried })
         }
         RuntimeName::Docker => {
             let options =
                 settings.docker_options(&paths::agent(data_dir).join("docker"), certificates, executor);
-            Ok(Arc::new(DockerRuntime::new(options).map_err(|fault| failed(&fault))?))
+            let runtime = DockerRuntime::new(options).map_err(|fault| failed(&fault))?;
+            Ok(Made { runtime: Arc::new(runtime), tried: None })
         }
         other => Err(Failure::usage(format!(
             "there is no runtime {other}: set EXECUTOR_RUNTIME to {}",

@@ -35,6 +35,16 @@ impl Disks {
         Self { mkfs: mkfs.and_then(tried), strict }
     }
 
+    /// As another process of this agent has found out.
+    pub(super) fn known(mkfs: Result<PathBuf, String>, strict: bool) -> Self {
+        Self { mkfs, strict }
+    }
+
+    /// What was found out, for such a process.
+    pub(super) fn tried(&self) -> Result<PathBuf, String> {
+        self.mkfs.clone()
+    }
+
     /// Why disk limits can't be enforced, if they can't.
     pub(super) fn why_not(&self) -> Option<&str> {
         self.mkfs.as_ref().err().map(String::as_str)

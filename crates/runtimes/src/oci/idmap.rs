@@ -11,11 +11,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
 /// Mounts the directory `from` at `at`. An owner on disk is taken for one inside the user namespace `users`,
-/// and seen as what that one is outside. Mounts below `from` are left out.
+/// and seen as what that one is outside. Mounts below `from` are left out. No file there gives whoever runs it
+/// rights, and none is a device.
 pub(super) fn mount_mapped(from: &Path, at: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
     let tree = open_tree(CWD, from, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_set: libc::MOUNT_ATTR_IDMAP | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
         attr_clr: 0,
         propagation: 0,
         userns_fd: u64::from(users.as_raw_fd().cast_unsigned()),

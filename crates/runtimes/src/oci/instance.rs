@@ -4,6 +4,7 @@
 //! process, whoever killed it. Everything of that start carries its number.
 
 use super::remove::remove_tree;
+use super::users;
 use crate::cgroup::{Group, Hierarchies};
 use crate::{Reaped, RuntimeError};
 use rustix::fs::{FlockOperation, flock};
@@ -147,6 +148,7 @@ pub(super) async fn remove(
     // Mounted only where the dead agent's mounts are still seen, as in its guardian.
     let _ = unmount(dir.join(VOLUMES), UnmountFlags::DETACH);
     remove_tree(&dir).map_err(RuntimeError::io(format!("remove {}", dir.display())))?;
+    users::give_back_all(&dir);
     Ok(sandboxes)
 }
 

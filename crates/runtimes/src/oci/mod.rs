@@ -30,13 +30,15 @@ mod slot;
 mod stages;
 mod step;
 mod supervise;
+mod tried;
 mod user;
 mod users;
 mod volume;
 mod witness;
 
-pub use options::{GRACE, Helper, OciOptions, SPARE_DISK};
-pub use preflight::{Looked, look};
+pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
+pub use preflight::{Looked, Looking, Trial, look};
+pub use tried::Tried;
 
 use crate::{Finding, Isolation, Reaped, Runtime, RuntimeError, Sandbox, SandboxSpec};
 use async_trait::async_trait;
@@ -65,6 +67,11 @@ impl OciRuntime {
     pub fn new(options: OciOptions, images: Arc<ImageStore>) -> Result<Self, RuntimeError> {
         let (state_dir, owner) = (options.state_dir.clone(), options.owner.clone());
         Ok(Self { shared: Arc::new(Shared::new(options, images)?), state_dir, owner })
+    }
+
+    /// What was found out of this host, for another process of the same agent.
+    pub fn tried(&self) -> Tried {
+        Tried::of(&self.shared)
     }
 
     /// The process that removes everything should this one be killed.

@@ -1,5 +1,6 @@
 //! What an operator decides.
 
+use super::Tried;
 use crate::{PrivateMounts, RuntimeError};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,8 +30,10 @@ pub struct OciOptions {
     pub search_path: OsString,
     /// Refuse a job when a limit that it asks for can't be enforced.
     pub strict: bool,
-    /// Give each job users of its own, so that its root is nobody on the host.
-    pub user_namespaces: bool,
+    /// Whether jobs have users of their own.
+    pub users: OwnUsers,
+    /// What a runtime with the same options has found out of this host, so that it is not tried again.
+    pub tried: Option<Tried>,
     /// The size of disks that are made ahead, in bytes: that of most jobs' limit.
     pub spare_disk: u64,
     /// It is made for one job: what was made ahead for that one is not made again.
@@ -41,6 +44,18 @@ pub struct OciOptions {
     pub certificates: Option<PathBuf>,
     /// How this program starts its own helpers.
     pub helper: Helper,
+}
+
+/// Whether jobs have users of their own, so that root in a job is nobody on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnUsers {
+    /// They have the host's.
+    Never,
+    /// Where that can be; where it can't, they have the host's.
+    #[default]
+    WherePossible,
+    /// Where that can't be, none runs.
+    Always,
 }
 
 /// A command that ends up in [`super::helper_main`], given the arguments after `args`.
@@ -67,7 +82,8 @@ impl OciOptions {
             runtime: None,
             search_path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             strict: false,
-            user_namespaces: false,
+            users: OwnUsers::default(),
+            tried: None,
             spare_disk: SPARE_DISK,
             one_job: false,
             grace: GRACE,

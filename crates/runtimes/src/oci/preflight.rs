@@ -3,7 +3,8 @@
 use super::disks::Disks;
 use super::program::Program;
 use super::shared::Shared;
-use super::users::{Lack, Users};
+use super::users::{self, Lack, Obstacle};
+use super::{Helper, OwnUsers};
 use crate::cgroup::{Controller, Hierarchies};
 use crate::{Finding, PrivateMounts, RuntimeError, Severity};
 use std::ffi::OsStr;
@@ -18,11 +19,37 @@ pub struct Looked {
     pub findings: Vec<Finding>,
 }
 
-/// Looks at the host as [`super::OciRuntime`] does, and leaves nothing behind. `runtime` is the OCI
-/// runtime's name or path, if one was named. With a `trial`, a small disk is made in this directory and
-/// removed again; the mount is seen only by this process. Blocking.
-pub fn look(runtime: Option<&str>, search_path: &OsStr, trial: Option<(PrivateMounts, &Path)>) -> Looked {
-    let found = Program::find(runtime, search_path);
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Looking<'a> {
+    /// The OCI runtime's name or path, if one was named.
+    pub runtime: Option<&'a str>,
+    /// Where programs are found, as in `PATH`.
+    pub search_path: &'a OsStr,
+    /// Whether jobs are to have users of their own.
+    pub users: OwnUsers,
+    /// What is tried, and not only looked at, if anything.
+    pub trial: Option<Trial<'a>>,
+}
+
+/// What is tried: mounts, which only this process sees.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial<'a> {
+    /// Proof that nobody else sees them.
+    pub mounts: PrivateMounts,
+    /// An empty directory to make a small disk in, which is removed again.
+    pub disk: &'a Path,
+    /// An empty directory on the file system of the data directory.
+    pub data: &'a Path,
+    /// A directory on the file system of the images.
+    pub images: &'a Path,
+    /// How this program starts its own helpers.
+    pub helper: &'a Helper,
+}
+
+/// Looks at the host as [`super::OciRuntime`] does, and leaves nothing behind. Blocking.
+pub fn look(wanted: Looking<'_>) -> Looked {
+    let found = Program::find(wanted.runtime, wanted.search_path);
     let version = found.as_ref().ok().map(|program| program.version.clone());
     let mut findings = vec![found.map_or_else(|why| no_runtime(&why), |program| about(&program))];
     match Hierarchies::detect() {
@@ -34,8 +61,13 @@ pub fn look(runtime: Option<&str>, search_path: &OsStr, trial: Option<(PrivateMo
             remedy: "mount /proc".to_owned(),
         }),
     }
-    if let Some((_, scratch)) = trial {
-        findings.extend(disks(&Disks::probe(search_path, false, scratch)));
+    if let Some(Trial { disk, data, images, helper, .. }) = wanted.trial {
+        findings.extend(disks(&Disks::probe(wanted.search_path, false, disk)));
+        let lack = match wanted.users {
+            OwnUsers::Never => Some(Lack::Unwanted),
+            _ => users::try_out(helper, data, data, images).err().map(Lack::Impossible),
+        };
+        findings.extend(lack.map(|lack| no_users(&lack, wanted.users == OwnUsers::Always)));
     }
     findings.extend(overlay());
     Looked { version, findings }
@@ -56,7 +88,7 @@ pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
     let mut findings = vec![about(&shared.program)];
     findings.extend(groups(&shared.host));
     findings.extend(disks(&shared.disks));
-    findings.extend(users(&shared.users));
+    findings.extend(shared.users.lack().map(|lack| no_users(lack, shared.users.are_needed())));
     findings.extend(overlay());
     findings
 }
@@ -93,13 +125,16 @@ fn disks(disks: &Disks) -> Option<Finding> {
     })
 }
 
-fn users(users: &Users) -> Option<Finding> {
-    let (severity, seen, remedy) = match users.lack()? {
-        Lack::Unwanted => (Severity::Info, "root in a job is root on the host".to_owned(), ""),
-        Lack::Impossible(why) => (
-            Severity::Warning,
-            format!("root in a job is root on the host, since jobs can't have users of their own: {why}"),
-            "mend that, or set EXECUTOR_USER_NAMESPACE=false if that is as it shall be",
+/// Jobs have the host's users, or, if they may not, there are none.
+fn no_users(lack: &Lack, needed: bool) -> Finding {
+    let (severity, seen, remedy) = match lack {
+        Lack::Unwanted => {
+            (Severity::Info, "root in a job is root on the host, as is wanted".to_owned(), String::new())
+        }
+        Lack::Impossible(Obstacle { seen, remedy }) => (
+            if needed { Severity::Fatal } else { Severity::Warning },
+            format!("root in a job is root on the host, since jobs can't have users of their own: {seen}"),
+            format!("{remedy}, or {}", users::ELSE),
         ),
     };
     Some(Finding { id: "oci.users", severity, seen, remedy: remedy.to_owned() })
@@ -198,6 +233,19 @@ mod tests {
     }
 
     #[test]
+    fn why_jobs_have_the_hosts_users_is_told_with_what_helps() {
+        let unwanted = no_users(&Lack::Unwanted, false);
+        assert_eq!((unwanted.severity, unwanted.remedy.as_str()), (Severity::Info, ""));
+        let obstacle = Obstacle { seen: "it rains".to_owned(), remedy: "take an umbrella".to_owned() };
+        let lack = Lack::Impossible(obstacle);
+        let told = no_users(&lack, false);
+        assert_eq!((told.id, told.severity), ("oci.users", Severity::Warning));
+        assert!(told.seen.ends_with("users of their own: it rains"), "{}", told.seen);
+        assert!(told.remedy.starts_with("take an umbrella, or set EXECUTOR_USER_NAMESPACE=false"));
+        assert_eq!(no_users(&lack, true).severity, Severity::Fatal, "they were asked for");
+    }
+
+    #[test]
     fn the_runtime_that_was_taken_is_told_with_its_version() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["crun", "runc"] {
@@ -206,7 +254,12 @@ mod tests {
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
         for (wanted, name) in [(None, "crun"), (Some("runc"), "runc")] {
-            let looked = look(wanted, dir.path().as_os_str(), None);
+            let looked = look(Looking {
+                runtime: wanted,
+                search_path: dir.path().as_os_str(),
+                users: OwnUsers::Always,
+                trial: None,
+            });
             assert_eq!(looked.version, Some(format!("{name} version 9.1")));
             let seen = format!("{name} version 9.1 at {}", dir.path().join(name).display());
             let told = Finding { id: "oci.runtime", severity: Severity::Info, seen, remedy: String::new() };

@@ -1,6 +1,7 @@
 //! The OCI runtime program: which one, and how it is called.
 
 use crate::{Isolation, RuntimeError};
+use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +17,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const ANSWER_BYTES: usize = 4096;
 
 /// The families of runtimes, in the order in which they are taken when none is named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Family {
     Crun,
     Runc,
@@ -119,7 +120,7 @@ impl Family {
 }
 
 /// A runtime that was found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Program {
     pub(super) path: PathBuf,
     pub(super) family: Family,

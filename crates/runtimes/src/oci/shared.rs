@@ -9,7 +9,7 @@ use super::program::Program;
 use super::room::HostDisk;
 use super::slot::Slot;
 use super::users::{self, Users};
-use super::{Helper, OciOptions};
+use super::{Helper, OciOptions, OwnUsers, Tried};
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::{Limits, RuntimeError};
 use images::ImageStore;
@@ -51,7 +51,10 @@ impl Shared {
     pub(super) fn new(options: OciOptions, images: Arc<ImageStore>) -> Result<Self, RuntimeError> {
         options.check()?;
         let state_dir = &options.state_dir;
-        let program = Program::find(options.runtime.as_deref(), &options.search_path)?;
+        let (program, disks, lack) = match options.tried {
+            Some(Tried { program, disks, users }) => (program, Some(disks), Some(users)),
+            None => (Program::find(options.runtime.as_deref(), &options.search_path)?, None, None),
+        };
         let host = Hierarchies::detect().map_err(RuntimeError::io("read which control groups there are"))?;
         let writer = Writer::new(options.certificates.clone())
             .and_then(|writer| writer.for_family(program.family))
@@ -60,11 +63,17 @@ impl Shared {
             .map_err(RuntimeError::io(format!("prepare the state directory {}", state_dir.display())))?;
         let guardian = Guardian::spawn(&options.helper, state_dir, &options.owner, &instance.id)
             .map_err(RuntimeError::io(format!("start the guardian {}", options.helper.program.display())))?;
-        let disks = Disks::probe(&options.search_path, options.strict, &instance.volumes());
-        let users = if options.user_namespaces {
-            Users::probe(&options.helper, &instance, &images.layers(), options.strict)
-        } else {
-            Users::unwanted()
+        let disks = match disks {
+            Some(mkfs) => Disks::known(mkfs, options.strict),
+            None => Disks::probe(&options.search_path, options.strict, &instance.volumes()),
+        };
+        let wanted = match options.users {
+            OwnUsers::WherePossible if options.strict => OwnUsers::Always,
+            wanted => wanted,
+        };
+        let users = match lack {
+            Some(lack) => Users::known(&options.helper, &instance, lack, wanted),
+            None => Users::probe(&options.helper, &instance, &images.layers(), wanted),
         };
         Ok(Self {
             images,

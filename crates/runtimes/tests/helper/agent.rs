@@ -1,7 +1,7 @@
 //! A process that opens a sandbox, runs a step that never ends, and waits to be killed.
 
 use images::{ImageStore, Progress, RegistryCredentials};
-use runtimes::oci::{Helper, OciOptions, OciRuntime};
+use runtimes::oci::{Helper, OciOptions, OciRuntime, OwnUsers};
 use runtimes::{Limits, Output, Runtime, RuntimeError, SandboxSpec, Step, Stream, private_mounts};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Takes a directory with `images` and `state`, an owner, an OCI runtime, an image, a script, and whether jobs have users of their own.
+/// Takes a directory with `images` and `state`, an owner, an OCI runtime, an image, a script, and whose users jobs
+/// have: their `own` or the `host`'s.
 /// Writes its guardian's number, and then what the script writes.
 pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<String> = args.filter_map(|argument| argument.into_string().ok()).collect();
@@ -22,7 +23,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut options = OciOptions::new(mounts, dir.join("state"), owner, Helper { program, args: Vec::new() });
     options.runtime = Some(family.clone());
     options.spare_disk = 64 << 20;
-    options.user_namespaces = users == "true";
+    options.users = if users == "own" { OwnUsers::Always } else { OwnUsers::Never };
     let step = Step {
         image: image.clone(),
         argv: vec!["sh".into(), "-c".into(), script.clone()],

@@ -1,7 +1,7 @@
 //! A runtime of its own for each test, and a look afterwards whether anything is left.
 
 use images::{ImageStore, Progress, Reference, RegistryCredentials};
-use runtimes::oci::{Helper, OciOptions, OciRuntime};
+use runtimes::oci::{Helper, OciOptions, OciRuntime, OwnUsers};
 use runtimes::{
     Exit, ExitStatus, Limits, Output, PrivateMounts, Runtime, RuntimeError, Sandbox, SandboxSpec, Step,
     Stream, private_mounts,
@@ -28,7 +28,7 @@ pub(crate) struct Bench {
     pub(crate) owner: String,
     pub(crate) family: &'static str,
     /// Whether jobs have users of their own.
-    pub(crate) users: bool,
+    pub(crate) users: OwnUsers,
     /// None for an engine, which mounts by itself.
     pub(crate) mounts: Option<PrivateMounts>,
 }
@@ -39,8 +39,8 @@ pub(crate) enum Images {
     Engine(Engine),
 }
 
-/// What follows a family's name where jobs have users of their own.
-const WITH_USERS: &str = "_users";
+/// What follows a family's name where jobs have the host's users.
+const WITH_HOSTS_USERS: &str = "_host";
 
 /// Runs a test on a thread whose mounts are its own, as those of the executor are.
 pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut Bench)) {
@@ -49,8 +49,8 @@ pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut 
         "podman" => return crate::engine::run(name, EngineKind::Podman, test),
         _ => {}
     }
-    let users = family.ends_with(WITH_USERS);
-    let family = family.strip_suffix(WITH_USERS).unwrap_or(family);
+    let users = if family.ends_with(WITH_HOSTS_USERS) { OwnUsers::Never } else { OwnUsers::Always };
+    let family = family.strip_suffix(WITH_HOSTS_USERS).unwrap_or(family);
     for (there, part) in [
         (testkit::have_root(), "root"),
         (find(family).is_some(), family),
@@ -98,7 +98,7 @@ pub(crate) fn helper() -> Helper {
 }
 
 impl Bench {
-    fn new(mounts: PrivateMounts, dir: &Path, family: &'static str, users: bool) -> Self {
+    fn new(mounts: PrivateMounts, dir: &Path, family: &'static str, users: OwnUsers) -> Self {
         let images = Arc::new(ImageStore::open(dir.join("images")).unwrap());
         let archive = testkit::image::busybox_archive(&dir.join("image.tar")).unwrap();
         images.import(&IMAGE.parse::<Reference>().unwrap(), &archive).unwrap();
@@ -164,11 +164,11 @@ impl Bench {
     }
 }
 
-fn options(mounts: PrivateMounts, dir: &Path, owner: &str, family: &str, users: bool) -> OciOptions {
+fn options(mounts: PrivateMounts, dir: &Path, owner: &str, family: &str, users: OwnUsers) -> OciOptions {
     let mut options = OciOptions::new(mounts, dir.join("state"), owner, helper());
     options.runtime = Some(path_of(family));
     options.spare_disk = SPARE_DISK;
-    options.user_namespaces = users;
+    options.users = users;
     // What asks a step to end there is a program of some size.
     options.grace = Duration::from_millis(if family == "runsc" { 2_000 } else { 300 });
     options
@@ -266,7 +266,7 @@ pub(crate) fn wait_until_none(what: &str, found: impl Fn() -> Vec<String>) {
     }
 }
 
-/// No process, mount, loop device, control group or state file of the runtime in `dir`.
+/// No process, mount, loop device, control group, range of ids or state file of the runtime in `dir`.
 pub(crate) fn assert_nothing_left(dir: &Path, owner: &str) {
     let dir = dir.join("state").to_string_lossy().into_owned();
     wait_until_none("processes", || processes_with(&dir));
@@ -275,6 +275,7 @@ pub(crate) fn assert_nothing_left(dir: &Path, owner: &str) {
     wait_until_none("control groups", || cgroups_of(owner));
     wait_until_none("mounts", || lines_with("/proc/thread-self/mountinfo", &dir));
     wait_until_none("loop devices", || loops_with(&dir));
+    wait_until_none("users", || users_of(&dir));
 }
 
 pub(crate) fn processes_with(text: &str) -> Vec<String> {
@@ -307,6 +308,15 @@ pub(crate) fn loops_with(text: &str) -> Vec<String> {
         .into_iter()
         .filter(|name| !lines_with(&format!("/sys/block/{name}/loop/backing_file"), text).is_empty())
         .collect()
+}
+
+/// Ranges of ids that belong to agents with their state in `dir`.
+fn users_of(dir: &str) -> Vec<String> {
+    let place = Path::new("/run/executor-users");
+    let is_of = |name: &String| {
+        fs::read(place.join(name)).is_ok_and(|user| String::from_utf8_lossy(&user).starts_with(dir))
+    };
+    names_in(place).into_iter().filter(is_of).collect()
 }
 
 /// Groups of `owner`, and of owners whose names begin with it, in any hierarchy.

@@ -32,8 +32,9 @@ macro_rules! holds {
             crate::harness::run(name, stringify!($runtime), crate::suite::$module::$test);
         }
     };
+    (runc $module:ident $test:ident: runc $($others:ident)*) => {};
+    (youki $module:ident $test:ident: youki $($others:ident)*) => {};
     (runsc $module:ident $test:ident: runsc $($others:ident)*) => {};
-    (runsc_users $module:ident $test:ident: runsc_users $($others:ident)*) => {};
     (podman $module:ident $test:ident: podman $($others:ident)*) => {};
     (docker $module:ident $test:ident: engines $($others:ident)*) => {};
     (podman $module:ident $test:ident: engines $($others:ident)*) => {};
@@ -42,11 +43,12 @@ macro_rules! holds {
     };
 }
 
-// Not for runsc, which is a kernel of its own in user space: what its caveat says, and what looks at the
-// host's kernel from inside, which a step does not reach. Not for the engines: what is about disks, which
-// they do not limit, and what is about the daemonless runtime's own state; `engine` has that of their own.
-// Not for podman: what is worded as crun and Docker word it.
-contract! { crun crun_users runc youki runsc docker podman: {
+// Jobs have users of their own, but for `crun_host`. Not for runsc, which is a kernel of its own in user
+// space: what its caveat says, and what looks at the host's kernel from inside, which a step does not reach.
+// Not for the engines: what is about disks, which they do not limit, and what is about the daemonless
+// runtime's own state; `engine` has that of their own. Not for podman: what is worded as crun and Docker word
+// it.
+contract! { crun crun_host runc youki runsc docker podman: {
     exits {
         exit_codes_and_signals,
         a_signal_is_told_from_a_code [not runsc engines],
@@ -114,13 +116,17 @@ contract! { crun crun_users runc youki runsc docker podman: {
 
 /// What holds besides where jobs have users of their own.
 mod own {
-    contract! { crun_users runc_users youki_users runsc_users: {
+    contract! { crun runc youki runsc: {
         users {
-            root_in_a_job_is_nobody_on_the_host [not runsc_users],
+            root_in_a_job_is_nobody_on_the_host [not runsc],
             files_have_the_owners_that_they_seem_to_have,
-            two_jobs_share_layers_and_no_users [not runsc_users],
+            two_jobs_share_layers_and_no_users [not runsc],
             a_job_has_no_users_beyond_its_own,
-            an_operator_may_want_the_hosts_users [not runsc_users],
+            root_in_a_job_changes_nothing_of_the_host [not runsc],
+            a_setuid_file_of_a_job_gives_nothing_on_the_host,
+            where_there_can_be_none_it_is_said_or_refused [not runc youki runsc],
+            a_supervisor_tries_nothing_again [not runsc],
+            an_operator_may_want_the_hosts_users [not runsc],
         }
     } }
 }

@@ -4,7 +4,7 @@
 
 use crate::harness::{self, Bench, SPARE_DISK, TestSandbox};
 use images::RegistryCredentials;
-use runtimes::oci::OciRuntime;
+use runtimes::oci::{OciRuntime, OwnUsers};
 use runtimes::{Limits, Runtime, SandboxSpec};
 use std::fs;
 use std::path::Path;
@@ -16,13 +16,13 @@ const ROUNDS: usize = 40;
 #[test]
 #[ignore = "measures; judges nothing"]
 fn overhead_of_crun() {
-    harness::run("overhead_of_crun", "crun_users", measure);
+    harness::run("overhead_of_crun", "crun", measure);
 }
 
 #[test]
 #[ignore = "measures; judges nothing"]
 fn overhead_of_runc() {
-    harness::run("overhead_of_runc", "runc_users", measure);
+    harness::run("overhead_of_runc", "runc", measure);
 }
 
 /// What is measured of a job, in turn.
@@ -31,7 +31,7 @@ const STAGES: [&str; 6] =
 
 async fn measure(bench: &mut Bench) {
     let mut options = bench.options();
-    options.user_namespaces = false;
+    options.users = OwnUsers::Never;
     let plain = OciRuntime::new(options, bench.store()).unwrap();
     let mut taken: [[Vec<Duration>; STAGES.len()]; 2] = Default::default();
     for _ in 0..ROUNDS {

@@ -172,6 +172,13 @@ const OCI: &[Check] = &[
         "Disk limits can be enforced: mkfs.ext4 and loop devices are there, and a small disk could be made.",
     )
     .fine("a small disk was made and removed again"),
+    check(
+        "oci.users",
+        &[Ok, Info, Warning, Fatal],
+        "Jobs can have users of their own, so that root in a job is nobody on the host: a user namespace, and in it mounts \
+         as a job has them, are made and removed again. Fatal where `EXECUTOR_USER_NAMESPACE=true` asks for them.",
+    )
+    .fine("jobs have users of their own: root in a job is nobody on the host"),
     check("oci.overlay", &[Ok, Fatal], "The kernel knows overlayfs, which images are mounted with.")
         .fine("the kernel knows overlayfs"),
 ];

@@ -5,7 +5,9 @@ use super::known::Known;
 use super::sizes::{counted, told};
 use crate::paths;
 use rustix::fs::{Access, AtFlags, CWD, StatVfs, accessat, statfs, statvfs};
+use std::io;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// File names that one job may well need: a clone and an unpacked image.
 const NAMES_PER_JOB: u64 = 100_000;
@@ -53,8 +55,16 @@ pub(super) fn findings(known: &Known) -> Vec<Finding> {
 }
 
 /// The directory, or the nearest one above it that is there.
-fn existing(dir: &Path) -> &Path {
+pub(super) fn existing(dir: &Path) -> &Path {
     dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))
+}
+
+/// A directory for a trial, which is gone once this is dropped: in `dir`, and so on the same file system, if that
+/// can be.
+pub(super) fn scratch(dir: &Path) -> io::Result<TempDir> {
+    let mut scratch = tempfile::Builder::new();
+    scratch.prefix("executor-doctor-");
+    scratch.tempdir_in(dir).or_else(|_| scratch.tempdir())
 }
 
 /// Whether a directory can be used. Blocking, for a moment.

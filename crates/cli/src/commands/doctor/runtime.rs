@@ -5,15 +5,19 @@ use super::finding::{Finding, Severity, fatal, info, ok, warning};
 use super::known::Known;
 use super::room::{self, State};
 use super::versions;
+use crate::agent_config;
 use crate::env::RuntimeName;
 use crate::exit::Failure;
 use runtimes::PrivateMounts;
 use runtimes::docker::{DockerOptions, Endpoint};
-use runtimes::oci::Looked;
+use runtimes::oci::{Looked, Looking, Trial};
 use std::path::Path;
 
 /// Where an engine listens that was told nothing else.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
+
+/// What is tried, and not only looked at.
+const TRIED: [&str; 2] = ["disk.limit", "oci.users"];
 
 /// What container engines leave in each container.
 const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
@@ -24,8 +28,13 @@ pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<
         return Vec::new();
     }
     let scratch = tempfile::Builder::new().prefix("executor-doctor-").tempdir();
-    let trial = match (mounts, &scratch) {
-        (Ok(mounts), Ok(scratch)) => Ok((mounts, scratch.path())),
+    let directories = scratch.and_then(|disk| Ok((disk, room::scratch(&known.data_dir)?)));
+    let helper = agent_config::helper();
+    let images = room::existing(&known.data_dir);
+    let trial = match (mounts, &directories) {
+        (Ok(mounts), Ok((disk, data))) => {
+            Ok(Trial { mounts, disk: disk.path(), data: data.path(), images, helper: &helper })
+        }
         (Err(fault), _) => Err(fatal(
             "oci.mounts",
             fault.message,
@@ -42,10 +51,15 @@ pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<
         Err(finding) => (None, finding),
     };
     let agent = &known.agent;
-    let looked = runtimes::oci::look(agent.oci_runtime.as_deref(), &agent.search_path, trial);
+    let looked = runtimes::oci::look(Looking {
+        runtime: agent.oci_runtime.as_deref(),
+        search_path: &agent.search_path,
+        users: agent.users,
+        trial,
+    });
     let tried = trial.is_some();
-    if let Some((_, scratch)) = trial {
-        let _ = rustix::mount::unmount(scratch, rustix::mount::UnmountFlags::DETACH);
+    if let Some(Trial { disk, .. }) = trial {
+        let _ = rustix::mount::unmount(disk, rustix::mount::UnmountFlags::DETACH);
     }
     let mut findings = with_what_is_fine(looked, tried);
     findings.push(mounts);
@@ -59,7 +73,7 @@ fn with_what_is_fine(looked: Looked, tried: bool) -> Vec<Finding> {
     let group = catalog::GROUPS.iter().find(|group| group.name == "runtime oci");
     for check in group.iter().flat_map(|group| group.checks) {
         let is_told = findings.iter().any(|finding| finding.id == check.id);
-        if let Some(fine) = check.when_fine.filter(|_| !is_told && (tried || check.id != "disk.limit")) {
+        if let Some(fine) = check.when_fine.filter(|_| !is_told && (tried || !TRIED.contains(&check.id))) {
             findings.push(ok(check.id, fine));
         }
     }
@@ -152,7 +166,7 @@ mod tests {
         assert_eq!(of("cgroup.pids"), [&missing]);
         assert_eq!(of("cgroup.memory")[0].severity, Severity::Ok);
         assert_eq!(of("oci.version")[0].severity, Severity::Ok);
-        assert!(of("disk.limit").is_empty(), "what was not tried is not fine");
+        assert!(TRIED.iter().all(|id| of(id).is_empty()), "what was not tried is not fine");
     }
 
     #[test]

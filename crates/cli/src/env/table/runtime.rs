@@ -45,9 +45,10 @@ pub(super) const ROWS: &[Variable] = &[
     ours(
         "EXECUTOR_USER_NAMESPACE",
         Kind::Bool,
-        "false",
-        "Give each job users of its own: its root is then nobody on the host. Where that can't be, it is said at start, and jobs run with the host's users.",
+        "",
+        "Give each job users of its own: its root is then nobody on the host. Set to true, the agent refuses to start where that can't be; left to its default, it says so at start, and jobs run with the host's users.",
     )
+    .derived("true where that can be, else false", |_| "true".to_owned())
     .effect(Effect::With(&[Oci])),
     ours(
         "EXECUTOR_STRICT",

@@ -1,6 +1,6 @@
 //! Hosts and configurations with a fault each.
 
-use super::{LIMIT, Patient, seen};
+use super::{Examined, LIMIT, Patient, seen};
 use crate::support::text;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -58,6 +58,37 @@ fn a_runtime_that_hangs_is_waited_for_within_the_limit() {
     assert!(seen(finding).contains("did not end within"), "{finding}");
     examined.one("oci.overlay", "ok");
     assert!(examined.took < LIMIT, "{:?}", examined.took);
+}
+
+/// How bad it is, what was seen and what helps where the data directory can't show files with other owners.
+fn without_users(wanted: &str) -> [String; 3] {
+    let patient = Patient::new().with("EXECUTOR_USER_NAMESPACE", wanted);
+    std::fs::create_dir(patient.path("data")).unwrap();
+    let program = patient.command(&["--json"]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount -t ramfs none \"$EXECUTOR_DATA_DIR\" && exec \"$@\"", "sh"]);
+    command.arg(program.get_program()).args(program.get_args()).env_clear().envs(
+        program.get_envs().filter_map(|(name, value)| Some((name, value?))),
+    );
+    let examined = Examined::of(&mut command);
+    let found = examined.found("oci.users");
+    assert_eq!(found.len(), 1, "{found:?}");
+    ["severity", "seen", "remedy"].map(|field| found[0][field].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn where_jobs_can_not_have_users_of_their_own_it_is_told_why() {
+    if !testkit::have_root() {
+        return testkit::missing_part("where_jobs_can_not_have_users_of_their_own_it_is_told_why", "root");
+    }
+    for (wanted, severity) in [("", "warning"), ("true", "fatal")] {
+        let [told, seen, remedy] = without_users(wanted);
+        assert_eq!(told, severity, "{wanted:?}");
+        assert!(seen.contains("root on the host") && seen.contains("file system of the"), "{seen}");
+        assert!(remedy.contains("ext4") && remedy.contains("EXECUTOR_USER_NAMESPACE=false"), "{remedy}");
+    }
+    let [told, seen, _] = without_users("false");
+    assert_eq!((told.as_str(), seen.contains("as is wanted")), ("info", true), "{seen}");
 }
 
 #[test]

@@ -7,35 +7,44 @@
 
 pub(super) mod namespace;
 mod range;
+mod trial;
 
-pub(super) use range::{Range, SIZE, here, layers};
+pub(super) use range::{Range, SIZE, give_back_all, here, layers};
+pub(super) use trial::try_out;
 
-use super::Helper;
 use super::instance::Instance;
+use super::{Helper, OwnUsers};
 use crate::RuntimeError;
-use rustix::fs::{Mode, OFlags, open};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use std::ffi::CString;
-use std::fs;
+use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an operator can do besides.
+pub(super) const ELSE: &str = "set EXECUTOR_USER_NAMESPACE=false if jobs may have the host's";
 
 /// Gives jobs users of their own, where that can be.
 #[derive(Debug)]
 pub(super) struct Users {
     pool: Result<Pool, Lack>,
-    strict: bool,
+    /// A job that can't have users of its own is refused.
+    needed: bool,
 }
 
 /// Why jobs have no users of their own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Lack {
     /// The operator wants it so.
     Unwanted,
     /// They can't have.
-    Impossible(String),
+    Impossible(Obstacle),
+}
+
+/// What is in the way, and what helps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Obstacle {
+    pub(super) seen: String,
+    pub(super) remedy: String,
 }
 
 /// Ranges that were taken and are not in use. A range stays ours once it was taken: making what belongs to it
@@ -43,21 +52,32 @@ pub(super) enum Lack {
 #[derive(Debug, Clone)]
 struct Pool {
     helper: Helper,
+    /// Gone when nothing that uses one runs any more.
     dir: PathBuf,
     idle: Arc<Mutex<Vec<Range>>>,
 }
 
 impl Users {
-    /// Nobody's, as the operator wants it.
-    pub(super) fn unwanted() -> Self {
-        Self { pool: Err(Lack::Unwanted), strict: false }
+    /// Looks, and tries, whether jobs can have users of their own, if they are to; `layers` are what jobs share.
+    pub(super) fn probe(helper: &Helper, instance: &Instance, layers: &Path, wanted: OwnUsers) -> Self {
+        let pool = Pool::new(helper, instance.dir());
+        let tried = || {
+            let range = try_out(helper, instance.dir(), &instance.volumes(), layers);
+            range.map(|range| pool.put(range)).map_err(Lack::Impossible)
+        };
+        let lack = if wanted == OwnUsers::Never { Some(Lack::Unwanted) } else { tried().err() };
+        Self { pool: lack.map_or(Ok(pool), Err), needed: wanted == OwnUsers::Always }
     }
 
-    /// Looks, and tries, whether jobs can have users of their own; `layers` are what jobs share.
-    pub(super) fn probe(helper: &Helper, instance: &Instance, layers: &Path, strict: bool) -> Self {
-        let pool = Pool { helper: helper.clone(), dir: instance.dir().to_owned(), idle: Arc::default() };
-        let tried = pool.try_out(&instance.volumes(), layers);
-        Self { pool: tried.map(|()| pool).map_err(|error| Lack::Impossible(error.to_string())), strict }
+    /// As another process of this agent has found out.
+    pub(super) fn known(helper: &Helper, instance: &Instance, lack: Option<Lack>, wanted: OwnUsers) -> Self {
+        let pool = lack.map_or_else(|| Ok(Pool::new(helper, instance.dir())), Err);
+        Self { pool, needed: wanted == OwnUsers::Always }
+    }
+
+    /// Whether jobs without are refused.
+    pub(super) fn are_needed(&self) -> bool {
+        self.needed
     }
 
     /// Why jobs have no users of their own, if they have none.
@@ -72,63 +92,27 @@ impl Users {
                 let range = pool.take().map_err(RuntimeError::io("give a job users of its own"))?;
                 Ok(Some(Lent { range: Some(range), idle: Arc::clone(&pool.idle) }))
             }
-            Err(Lack::Impossible(why)) if self.strict => Err(RuntimeError::Refused(format!(
-                "jobs can't have users of their own here: {why}; mend that, set EXECUTOR_USER_NAMESPACE=false, or \
-                 run without strict isolation"
-            ))),
+            Err(Lack::Impossible(Obstacle { seen, remedy })) if self.needed => Err(RuntimeError::Refused(
+                format!("jobs can't have users of their own here: {seen}; {remedy}, or {ELSE}"),
+            )),
             Err(_) => Ok(None),
         }
     }
 }
 
 impl Pool {
+    fn new(helper: &Helper, dir: &Path) -> Self {
+        Self { helper: helper.clone(), dir: dir.to_owned(), idle: Arc::default() }
+    }
+
     fn take(&self) -> io::Result<Range> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.map_or_else(|| Range::take(&self.helper, &self.dir), Ok)
     }
 
-    /// Does everything that a job needs, once, in the directory `scratch`: what is there may not be allowed.
-    fn try_out(&self, scratch: &Path, layers: &Path) -> io::Result<()> {
-        let told = |what: &'static str| {
-            move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"))
-        };
-        let range = self.take().map_err(told("failed to make a user namespace"))?;
-        namespace::try_out(&self.helper, range.root(), SIZE)
-            .map_err(told("failed to mount /proc and /sys in a user namespace"))?;
-        let trial = tempfile::tempdir_in(scratch)?;
-        let at = |name: &str| trial.path().join(name);
-        ["volume", "layers", "root"].iter().try_for_each(|name| fs::create_dir(at(name)))?;
-        let tried = range
-            .hand_over(&at("volume"))
-            .map_err(told("the file system of the data directory can't show files with other owners"))
-            .and_then(|()| {
-                range
-                    .show(layers, &at("layers"))
-                    .map_err(told("the file system of the images can't show files with other owners"))
-            })
-            .and_then(|()| {
-                overlay(&[at("layers"), at("volume")], &at("root"))
-                    .map_err(told("overlayfs can't show files with other owners (Linux 5.19 can)"))
-            });
-        for name in ["root", "layers", "volume"] {
-            // What was not mounted can't be unmounted.
-            let _ = unmount(at(name), UnmountFlags::DETACH);
-        }
-        tried?;
+    fn put(&self, range: Range) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(range);
-        Ok(())
     }
-}
-
-/// An overlay of `layers` that nothing can be written to.
-fn overlay(layers: &[PathBuf], at: &Path) -> io::Result<()> {
-    // Paths may hold the characters that separate them.
-    let open = |path: &PathBuf| Ok(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
-    let held = layers.iter().map(open).collect::<io::Result<Vec<_>>>()?;
-    let names: Vec<String> =
-        held.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
-    let options = CString::new(format!("lowerdir={}", names.join(":")))?;
-    Ok(mount(c"overlay", at, c"overlay", MountFlags::RDONLY, options.as_c_str())?)
 }
 
 /// A job's users. Given back when nothing of the job is left; else no other job gets them while this process

@@ -5,11 +5,12 @@ use crate::oci::Helper;
 use crate::oci::idmap::mount_mapped;
 use crate::oci::root::give;
 use rustix::fs::{FlockOperation, flock};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What all agents of this host share: who has which ids, and empty directories to mount on.
@@ -34,7 +35,15 @@ pub(in crate::oci) struct Range {
     to_job: OwnedFd,
     /// Shows what the job's root has on disk as ours.
     from_job: OwnedFd,
-    lock: File,
+    _lock: Lock,
+}
+
+/// A file that is there, and locked, for as long as a range is somebody's. It is gone once this is dropped.
+#[derive(Debug)]
+struct Lock {
+    file: File,
+    /// Where it is, unless it is to stay there.
+    path: Option<PathBuf>,
 }
 
 impl Range {
@@ -48,10 +57,10 @@ impl Range {
             if given.iter().any(|range| overlaps(*range, first)) {
                 continue;
             }
-            if let Some(lock) = lock(&Path::new(PLACE).join(number.to_string()), dir)? {
+            if let Some(lock) = Lock::take(Path::new(PLACE).join(number.to_string()), dir)? {
                 let to_job = namespace::make(helper, 0, first, SIZE)?;
                 let from_job = namespace::make(helper, first, 0, SIZE)?;
-                return Ok(Self { first, to_job, from_job, lock });
+                return Ok(Self { first, to_job, from_job, _lock: lock });
             }
         }
         Err(io::Error::other(format!(
@@ -81,9 +90,72 @@ impl Range {
     }
 }
 
-impl Drop for Range {
+impl Lock {
+    /// Locks what stands for a range, unless somebody has it, or had it and was killed, and not all that used
+    /// it is gone.
+    fn take(path: PathBuf, dir: &Path) -> io::Result<Option<Self>> {
+        let Some(mut lock) = Self::hold(path, true)? else { return Ok(None) };
+        let before = lock.user()?;
+        if before.is_some_and(|before| before.exists()) {
+            lock.keep();
+            return Ok(None);
+        }
+        lock.file.set_len(0)?;
+        lock.file.rewind()?;
+        lock.file.write_all(dir.as_os_str().as_bytes())?;
+        Ok(Some(lock))
+    }
+
+    /// Locks the file at `path`, unless somebody else has, or it is not there and not to be made.
+    fn hold(path: PathBuf, make: bool) -> io::Result<Option<Self>> {
+        loop {
+            let file = match File::options().read(true).write(true).create(make).truncate(false).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
+                opened => opened?,
+            };
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                return Ok(None);
+            }
+            // Whoever had it may have removed it since it was opened.
+            if file.metadata()?.nlink() > 0 {
+                return Ok(Some(Self { file, path: Some(path) }));
+            }
+        }
+    }
+
+    /// The directory of the process that has the range, or had it when it was killed.
+    fn user(&self) -> io::Result<Option<PathBuf>> {
+        let mut named = Vec::new();
+        (&self.file).take(LONGEST_NAME).read_to_end(&mut named)?;
+        Ok((!named.is_empty()).then(|| OsString::from_vec(named).into()))
+    }
+
+    /// Lets go of the lock, and not of the range.
+    fn keep(mut self) {
+        self.path = None;
+    }
+}
+
+impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = self.lock.set_len(0);
+        // It is still locked: nobody can have taken it meanwhile.
+        self.path.iter().for_each(|path| drop(fs::remove_file(path)));
+    }
+}
+
+/// Gives back what the process that had `dir`, which is gone, left behind.
+pub(in crate::oci) fn give_back_all(dir: &Path) {
+    give_back_in(Path::new(PLACE), dir);
+}
+
+fn give_back_in(place: &Path, dir: &Path) {
+    let known = fs::read_dir(place).into_iter().flatten().filter_map(Result::ok);
+    for entry in known.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())) {
+        if let Ok(Some(lock)) = Lock::hold(entry.path(), false)
+            && !lock.user().is_ok_and(|user| user.as_deref() == Some(dir))
+        {
+            lock.keep();
+        }
     }
 }
 
@@ -106,24 +178,6 @@ fn make_place() -> io::Result<()> {
     Ok(())
 }
 
-/// Locks what stands for a range, unless somebody has it, or had it and was killed, and not all that used
-/// it is gone.
-fn lock(path: &Path, dir: &Path) -> io::Result<Option<File>> {
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(None);
-    }
-    let mut before = Vec::new();
-    (&file).take(LONGEST_NAME).read_to_end(&mut before)?;
-    if !before.is_empty() && PathBuf::from(std::ffi::OsString::from_vec(before)).exists() {
-        return Ok(None);
-    }
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(dir.as_os_str().as_bytes())?;
-    Ok(Some(file))
-}
-
 /// First and last of what `/etc/subuid` or its like gives away.
 fn given_away(text: &str) -> impl Iterator<Item = (u64, u64)> {
     text.lines().filter_map(|line| {
@@ -141,6 +195,7 @@ fn overlaps(given: (u64, u64), first: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn what_the_host_gives_away_is_left_out() {
@@ -155,13 +210,54 @@ mod tests {
     fn a_range_is_one_agents_until_all_that_used_it_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let (path, instance) = (dir.path().join("0"), dir.path().join("instance"));
+        let take = || Lock::take(path.clone(), &instance).unwrap();
         fs::create_dir(&instance).unwrap();
-        let held = lock(&path, &instance).unwrap().unwrap();
-        assert!(lock(&path, &instance).unwrap().is_none(), "it is locked");
-        drop(held);
-        assert!(lock(&path, &instance).unwrap().is_none(), "its agent was killed, and its jobs may be there");
+        let held = take().unwrap();
+        assert!(take().is_none(), "it is locked");
+        held.keep();
+        assert!(take().is_none(), "its agent was killed, and its jobs may be there");
         fs::remove_dir(&instance).unwrap();
-        assert!(lock(&path, &instance).unwrap().is_some());
+        let held = take().unwrap();
+        drop(held);
+        assert!(!path.exists(), "it was given back");
+        assert!(take().is_some());
+    }
+
+    #[test]
+    fn what_a_killed_agent_had_is_given_back_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let [killed, other] = ["killed", "other"].map(|name| place.path().join(name));
+        let [of_killed, of_living, of_other] = ["0", "1", "2"].map(|name| place.path().join(name));
+        [&killed, &other].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        Lock::take(of_killed.clone(), &killed).unwrap().unwrap().keep();
+        let living = Lock::take(of_living.clone(), &killed).unwrap().unwrap();
+        Lock::take(of_other.clone(), &other).unwrap().unwrap().keep();
+        fs::remove_dir(&killed).unwrap();
+        give_back_in(place.path(), &killed);
+        assert!(!of_killed.exists() && of_living.exists() && of_other.exists());
+        drop(living);
+        assert!(!of_living.exists());
+    }
+
+    #[test]
+    fn two_that_want_a_range_never_both_have_it() {
+        let place = tempfile::tempdir().unwrap();
+        let (path, dir) = (place.path().join("0"), place.path().join("gone"));
+        let (holders, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while taken.load(Ordering::SeqCst) < 2_000 {
+                        if let Some(lock) = Lock::take(path.clone(), &dir).unwrap() {
+                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            taken.fetch_add(1, Ordering::SeqCst);
+                            holders.fetch_sub(1, Ordering::SeqCst);
+                            drop(lock);
+                        }
+                    }
+                });
+            }
+        });
     }
 
     #[test]

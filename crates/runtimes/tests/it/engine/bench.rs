@@ -2,6 +2,7 @@
 
 use crate::harness::{Bench, IMAGE, Images, helper, names_in, processes_with};
 use runtimes::docker::{DockerOptions, DockerRuntime};
+use runtimes::oci::OwnUsers;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ pub(crate) fn run_on(
         dir: dir.path().to_owned(),
         owner: owner(dir.path()),
         family: "docker",
-        users: false,
+        users: OwnUsers::Never,
         mounts: None,
     };
     tokio.block_on(test(&mut bench));

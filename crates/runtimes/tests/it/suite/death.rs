@@ -3,7 +3,7 @@ use crate::harness::{
     processes_with,
 };
 use runtimes::Runtime;
-use runtimes::oci::{OciOptions, OciRuntime};
+use runtimes::oci::{OciOptions, OciRuntime, OwnUsers};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -21,10 +21,11 @@ struct Agent {
 fn start(bench: &Bench, name: &str, family: &str) -> Agent {
     let (dir, owner) = (bench.dir.clone(), format!("{}-{name}", bench.owner));
     let script = "setsid sleep 600 & echo running; exec sleep 600";
+    let users = if bench.users == OwnUsers::Never { "host" } else { "own" };
     let mut child = Command::new(helper().program)
         .arg("agent")
         .arg(&dir)
-        .args([&owner, &path_of(family), IMAGE, script, &bench.users.to_string()])
+        .args([&owner, &path_of(family), IMAGE, script, users])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

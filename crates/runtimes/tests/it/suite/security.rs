@@ -1,5 +1,6 @@
 use crate::harness::{Bench, IMAGE, step};
 use crate::probe;
+use runtimes::oci::OwnUsers;
 use runtimes::{ExitStatus, Limits, Step};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -69,7 +70,7 @@ pub(crate) async fn namespaces_are_the_jobs_own(bench: &mut Bench) {
         assert!(!host.iter().any(|host| host == one || host == other), "{one}, {other}: {host:?}");
     }
     let shares_users = here("user")[0] == first_told[KINDS.len()];
-    assert_eq!(shares_users, !bench.users, "{first_told:?}");
+    assert_eq!(shares_users, bench.users == OwnUsers::Never, "{first_told:?}");
     first.close().await;
     second.close().await;
 }

@@ -1,10 +1,12 @@
 use crate::harness::{Bench, SPARE_DISK, TestSandbox, processes_with, step};
 use images::RegistryCredentials;
-use runtimes::oci::OciRuntime;
+use runtimes::oci::{OciRuntime, OwnUsers, Tried};
 use runtimes::{ExitStatus, Limits, Runtime, SandboxSpec, Severity, Step};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use testkit::image::{Archive, Layer};
 
@@ -190,9 +192,166 @@ pub(crate) async fn a_job_has_no_users_beyond_its_own(bench: &mut Bench) {
     sandbox.close().await;
 }
 
+/// What files of the host are like: owner, rights, size and content of each below `dir`.
+fn state_of(dir: &Path) -> Vec<(PathBuf, u32, u32, Vec<u8>)> {
+    let mut seen = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let (path, kind) = (entry.path(), entry.metadata().unwrap());
+        if kind.is_dir() {
+            seen.extend(state_of(&path));
+        }
+        let content = if kind.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        seen.push((path, kind.uid(), kind.mode(), content));
+    }
+    seen.sort();
+    seen
+}
+
+pub(crate) async fn root_in_a_job_changes_nothing_of_the_host(bench: &mut Bench) {
+    let bundle = bench.dir.join("bundle.pem");
+    fs::write(&bundle, "authorities").unwrap();
+    let mut options = bench.options();
+    options.certificates = Some(bundle.clone());
+    let runtime = OciRuntime::new(options, bench.store()).unwrap();
+    let images = bench.dir.join("images");
+    let before = state_of(&images);
+    assert!(!before.is_empty());
+    for limits in DISKS {
+        let spec = SandboxSpec { name: "job-1".into(), limits, credentials: RegistryCredentials::default() };
+        let mut sandbox = TestSandbox(runtime.open(spec).await.unwrap());
+        // What it shares with the host: layers, and copies of the host's files, which are its own to change.
+        sandbox
+            .sh("echo x >> /bin/busybox; chown 7:8 /bin/sh; chmod 777 /etc; rm -r /bin/* 2> /dev/null; \
+                 echo x >> /etc/hosts; : > /etc/hostname")
+            .await;
+        for refused in [
+            "echo x >> $SSL_CERT_FILE",
+            "chmod 666 $SSL_CERT_FILE",
+            "rm $SSL_CERT_FILE",
+            "mount -o remount,rw /sys",
+            // Owners outside of its range.
+            "touch /data/a && chown 65536 /data/a",
+            "touch /data/a && chown :70000 /data/a",
+            "touch /a && chown 1879048192 /a",
+            // Devices on its disk, in its root and in memory.
+            "mknod /data/disk b 7 0",
+            "mknod /disk b 7 0",
+            "mknod /dev/disk b 7 0",
+            "mknod /dev/shm/memory c 1 1",
+            "cp -a /dev/null /data/null",
+        ] {
+            let ran = sandbox.try_sh(refused).await;
+            assert_ne!(ran.exit.status, ExitStatus::Code(0), "{refused}: {ran:?}");
+        }
+        assert_eq!(state_of(&images), before, "layers are for all jobs");
+        assert_eq!(fs::read_to_string(&bundle).unwrap(), "authorities");
+        sandbox.close().await;
+    }
+}
+
+/// Who a program is that a job has made set-user-id root, when nobody on the host starts it.
+fn effective_user(program: &Path) -> Option<u32> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(program)
+        .arg("-u")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&ran.stdout).trim().parse().ok()
+}
+
+pub(crate) async fn a_setuid_file_of_a_job_gives_nothing_on_the_host(bench: &mut Bench) {
+    // As if the directories above could be entered by all.
+    for dir in bench.dir.join("state").ancestors().take(2) {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for limits in DISKS {
+        let mut sandbox = bench.open(limits).await;
+        for dir in sandbox.workspace().ancestors().take_while(|dir| dir.starts_with(bench.dir.join("state"))) {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let program = sandbox.workspace().join("id");
+        // Busybox is of no use: it gives such rights up by itself.
+        fs::copy("/usr/bin/id", &program).unwrap();
+        sandbox.sh("cp id own; chown 0:0 own; chmod 6755 own; mv own id").await;
+        let mode = fs::metadata(&program).unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o6755, "as the job has made it");
+        assert_eq!(effective_user(&program), Some(65_534), "{limits:?}");
+        sandbox.close().await;
+    }
+}
+
+pub(crate) async fn where_there_can_be_none_it_is_said_or_refused(bench: &mut Bench) {
+    // No owner of a file there can be shown as another.
+    let odd = bench.dir.join("odd");
+    fs::create_dir(&odd).unwrap();
+    mount(c"none", &odd, c"ramfs", MountFlags::empty(), None).unwrap();
+    let made = |users: OwnUsers, strict: bool| {
+        let mut options = bench.options();
+        options.state_dir = odd.join("state");
+        options.users = users;
+        options.strict = strict;
+        OciRuntime::new(options, bench.store()).unwrap()
+    };
+    let said = async |runtime: &OciRuntime| {
+        runtime.preflight().await.into_iter().find(|finding| finding.id == "oci.users").unwrap()
+    };
+    let spec =
+        || SandboxSpec { name: "job-1".into(), limits: DISKS[0], credentials: RegistryCredentials::default() };
+    for (users, strict) in [(OwnUsers::Always, false), (OwnUsers::WherePossible, true)] {
+        let runtime = made(users, strict);
+        let finding = said(&runtime).await;
+        assert_eq!(finding.severity, Severity::Fatal);
+        assert!(finding.seen.contains("the file system of the data directory"), "{}", finding.seen);
+        assert!(finding.remedy.contains("ext4") && finding.remedy.contains("=false"), "{}", finding.remedy);
+        let Err(refused) = runtime.open(spec()).await else { panic!("it was not refused") };
+        assert!(refused.to_string().contains("users of their own"), "{refused}");
+    }
+    let runtime = made(OwnUsers::WherePossible, false);
+    assert_eq!(said(&runtime).await.severity, Severity::Warning);
+    // Its supervisors hear of it and don't try again.
+    let mut options = bench.options();
+    options.state_dir = odd.join("state");
+    options.users = OwnUsers::WherePossible;
+    options.tried = Some(told(&runtime));
+    let supervisor = OciRuntime::new(options, bench.store()).unwrap();
+    for runtime in [runtime, supervisor] {
+        let mut sandbox = TestSandbox(runtime.open(spec()).await.unwrap());
+        assert_eq!(sandbox.sh("cat /proc/self/uid_map").await.split_whitespace().last(), Some("4294967295"));
+        sandbox.close().await;
+    }
+    unmount(&odd, UnmountFlags::DETACH).unwrap();
+}
+
+/// What an agent tells its supervisors, as it comes to them.
+fn told(agent: &OciRuntime) -> Tried {
+    let line = serde_json::to_string(&agent.tried()).unwrap();
+    assert!(line.len() < 1_000, "everybody on the host sees it: {line}");
+    serde_json::from_str(&line).unwrap()
+}
+
+pub(crate) async fn a_supervisor_tries_nothing_again(bench: &mut Bench) {
+    let agent = OciRuntime::new(bench.options(), bench.store()).unwrap();
+    let mut options = bench.options();
+    // Nothing is found there, and nothing needs to be.
+    options.search_path = "/nowhere".into();
+    options.runtime = Some("nothing".to_owned());
+    options.tried = Some(told(&agent));
+    let supervisor = OciRuntime::new(options, bench.store()).unwrap();
+    assert_eq!(supervisor.preflight().await, agent.preflight().await);
+    let spec =
+        SandboxSpec { name: "job-1".into(), limits: DISKS[0], credentials: RegistryCredentials::default() };
+    let mut sandbox = TestSandbox(supervisor.open(spec).await.unwrap());
+    root_of(&mut sandbox).await;
+    sandbox.close().await;
+}
+
 pub(crate) async fn an_operator_may_want_the_hosts_users(bench: &mut Bench) {
     let mut options = bench.options();
-    options.user_namespaces = false;
+    options.users = OwnUsers::Never;
     options.strict = true;
     let runtime = OciRuntime::new(options, bench.store()).unwrap();
     let said = runtime.preflight().await.into_iter().find(|finding| finding.id == "oci.users").unwrap();
