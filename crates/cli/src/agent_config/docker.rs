@@ -22,6 +22,7 @@ pub(crate) struct DockerSettings {
     mounts: Vec<Mount>,
     network: Option<String>,
     rights: Rights,
+    shares_images: bool,
 }
 
 impl DockerSettings {
@@ -54,6 +55,7 @@ impl DockerSettings {
             mounts: mounts.into_iter().map(mount).collect(),
             network: env.text("EXECUTOR_DOCKER_NETWORK"),
             rights,
+            shares_images: env.bool("EXECUTOR_DOCKER_SHARED_IMAGES"),
         }
     }
 
@@ -67,6 +69,7 @@ impl DockerSettings {
         options.additional_mounts.clone_from(&self.mounts);
         options.network.clone_from(&self.network);
         options.rights = self.rights;
+        options.shares_images = self.shares_images;
         options
     }
 }

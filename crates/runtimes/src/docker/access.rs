@@ -1,17 +1,18 @@
-//! Which repositories' images are not everyone's.
+//! Which repositories' images are everyone's.
 //!
-//! The engine's store is one for all jobs. What came out of a repository for a login, and would not have
-//! come without, is for those who can show that they may have it too: they pull it again, which costs
-//! no more than a question when it is there.
+//! The engine's store is one for all who talk to it: other agents, another executor before us, people. So
+//! nothing that came out of a registry is everyone's because it is there, but because its repository was seen
+//! to give it to anyone. Whoever else wants it shows that they may have it: they are asked to pull what is
+//! there already, which costs no more than a question.
 
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-const DIRECTORY: &str = "private-repositories";
+const DIRECTORY: &str = "public-repositories";
 
-/// Remembers private repositories across starts: images outlive the agent.
+/// Remembers public repositories across starts and for all supervisors of an agent: images outlive both.
 #[derive(Debug)]
 pub(super) struct Access {
     dir: PathBuf,
@@ -24,23 +25,30 @@ impl Access {
         Ok(Self { dir })
     }
 
-    pub(super) fn is_private(&self, repository: &str) -> bool {
-        self.file(repository).exists()
+    /// Whether the engine of that name was given something of it without a login.
+    pub(super) fn is_public(&self, engine: &str, repository: &str) -> bool {
+        self.file(engine, repository).exists()
+    }
+
+    /// It was had without a login. One that can't be noted is asked for again.
+    pub(super) fn make_public(&self, engine: &str, repository: &str) {
+        if let Err(fault) = fs::write(self.file(engine, repository), repository) {
+            tracing::debug!(repository, %fault, "failed to note a public repository");
+        }
     }
 
     /// Called before anything of it is pulled with a login, so that no death comes between.
-    pub(super) fn make_private(&self, repository: &str) -> io::Result<()> {
-        fs::write(self.file(repository), repository)
+    pub(super) fn doubt(&self, engine: &str, repository: &str) -> io::Result<()> {
+        match fs::remove_file(self.file(engine, repository)) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(fault),
+            _ => Ok(()),
+        }
     }
 
-    /// It was had without a login.
-    pub(super) fn make_public(&self, repository: &str) {
-        let _ = fs::remove_file(self.file(repository));
-    }
-
-    /// A repository's name may be longer than a file's.
-    fn file(&self, repository: &str) -> PathBuf {
-        self.dir.join(hex::encode(Sha256::digest(repository)))
+    /// What a name means depends on who asks: engines have networks, mirrors and hosts of their own. A
+    /// repository's name may be longer than a file's.
+    fn file(&self, engine: &str, repository: &str) -> PathBuf {
+        self.dir.join(hex::encode(Sha256::digest(format!("{engine}\n{repository}"))))
     }
 }
 
@@ -49,14 +57,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_private_stays_so_until_it_is_public() {
+    fn what_is_public_stays_so_for_its_engine_until_it_is_doubted() {
         let state = tempfile::tempdir().unwrap();
         let long = format!("r.example/{}", "a/".repeat(200));
-        Access::open(state.path()).unwrap().make_private(&long).unwrap();
+        let before = Access::open(state.path()).unwrap();
+        assert!(!before.is_public("e", &long));
+        before.make_public("e", &long);
         let access = Access::open(state.path()).unwrap();
-        assert!(access.is_private(&long) && !access.is_private("r.example/a"));
-        access.make_public(&long);
-        access.make_public(&long);
-        assert!(!access.is_private(&long));
+        assert!(access.is_public("e", &long));
+        assert!(!access.is_public("e", "r.example/a") && !access.is_public("another", &long));
+        access.doubt("e", &long).unwrap();
+        access.doubt("e", &long).unwrap();
+        assert!(!access.is_public("e", &long));
     }
 }

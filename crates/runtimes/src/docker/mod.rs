@@ -33,6 +33,7 @@ mod sandbox;
 mod shared;
 mod spec;
 mod step;
+mod stored;
 mod version;
 mod workspace;
 

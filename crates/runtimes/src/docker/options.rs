@@ -32,6 +32,8 @@ pub struct DockerOptions {
     pub oci_runtime: Option<String>,
     /// What processes in a container may do.
     pub rights: Rights,
+    /// Let every job use every image that the engine has, whoever may pull it.
+    pub shares_images: bool,
     /// Mirrors of Docker Hub, asked first and in this order.
     pub mirrors: Vec<Mirror>,
     /// A bundle of certificates that every step is given, PEM; `None` leaves steps to their images.
@@ -71,6 +73,7 @@ impl DockerOptions {
             network: None,
             oci_runtime: None,
             rights: Rights::default(),
+            shares_images: false,
             mirrors: Vec::new(),
             certificates: None,
             strict: false,

@@ -1,6 +1,7 @@
 //! An image in the engine's own store, pulled when it is not there, and pinned: what was a name before
 //! is an id from here on, which nobody can move.
 
+use super::DockerOptions;
 use super::access::Access;
 use super::client::{Ask, Client};
 use super::error::{EngineError, told};
@@ -8,22 +9,26 @@ use super::messages::Messages;
 use super::percent_encoded;
 use super::progress::Reporter;
 use super::refusal::{self, Said};
+use super::stored::{self, Stored};
 use crate::RuntimeError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use hyper::header::HeaderValue;
 use images::{Mirror, Progress, Reference, RegistryCredentials};
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 const DOCKER_HUB: &str = "docker.io";
+/// No registry: Podman's name for what was made on its host.
+const LOCALHOST: &str = "localhost";
 
 /// Where images come from.
 pub(super) struct Source<'a> {
     pub(super) client: &'a Client,
-    pub(super) mirrors: &'a [Mirror],
+    /// The engine, by the name that what is known of its images is kept under.
+    pub(super) engine: &'a str,
+    pub(super) options: &'a DockerOptions,
     pub(super) access: &'a Access,
     pub(super) credentials: &'a RegistryCredentials,
     /// Repositories that these credentials were good for.
@@ -38,12 +43,12 @@ impl Source<'_> {
         progress: &dyn Progress,
     ) -> Result<String, RuntimeError> {
         let reference: Reference = name.parse()?;
-        let places = places(&reference, self.mirrors);
+        let places = places(&reference, &self.options.mirrors);
         for place in &places {
-            let repository = place.repository();
-            let open = self.proven.contains(&repository) || !self.access.is_private(&repository);
-            if open && let Some(id) = self.find(&place.name()).await? {
-                return Ok(id);
+            if let Some(stored) = stored::find(self.client, &place.name()).await?
+                && self.may_use(place, &stored, &reference, progress).await
+            {
+                return Ok(stored.id);
             }
         }
         let (last, mirrors) =
@@ -57,19 +62,51 @@ impl Source<'_> {
         self.pull(last, &reference, progress).await
     }
 
-    async fn find(&self, name: &str) -> Result<Option<String>, EngineError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Inspected {
-            id: String,
+    /// Whether this job may have what the engine has stored under the name of `place`.
+    async fn may_use(
+        &mut self,
+        place: &Place<'_>,
+        stored: &Stored,
+        reference: &Reference,
+        progress: &dyn Progress,
+    ) -> bool {
+        let repository = place.repository();
+        let digests = stored.digests_in(&repository);
+        if place.is_digest() && !digests.iter().any(|digest| digest == place.version) {
+            // Podman finds it by its digest in whatever repository.
+            return false;
         }
-        // A reference has nothing in it that a path could take for something else.
-        let ask = Ask::get(format!("/images/{name}/json"), "look for an image");
-        match self.client.read::<Inspected>(ask).await {
-            Ok(image) => Ok(Some(image.id)),
-            Err(error) if error.status() == Some(404) => Ok(None),
-            Err(error) => Err(error),
+        // Without a digest it came out of no registry under that name: whoever runs the engine put it there.
+        let Some(digest) = digests.first() else { return true };
+        let open = self.options.shares_images
+            || (place.registry == LOCALHOST
+                && self.client.engine().await.is_ok_and(|engine| engine.is_podman()))
+            || self.proven.contains(&repository)
+            || self.access.is_public(self.engine, &repository);
+        open || self.prove(place, digest, reference, progress).await
+    }
+
+    /// Has the engine ask for what it has already.
+    async fn prove(
+        &mut self,
+        place: &Place<'_>,
+        digest: &str,
+        reference: &Reference,
+        progress: &dyn Progress,
+    ) -> bool {
+        let (name, registry, repository) = (place.name(), &place.registry, place.repository());
+        progress.line(&format!("{name} is here already; asking {registry} who may have it"));
+        let here = Place { registry: registry.clone(), path: place.path, version: digest };
+        if self.is_given(&here, reference, None).await.is_ok() {
+            self.access.make_public(self.engine, &repository);
+            return true;
         }
+        let Some(login) = self.authorisation(place).await else { return false };
+        let proved = self.is_given(&here, reference, Some(login)).await.is_ok();
+        if proved {
+            self.proven.insert(repository);
+        }
+        proved
     }
 
     async fn pull(
@@ -83,29 +120,57 @@ impl Source<'_> {
         let login = self.authorisation(place).await;
         let has_login = login.is_some();
         if has_login {
-            let note = RuntimeError::io(format!("note that {repository} wants a login"));
-            self.access.make_private(&repository).map_err(note)?;
+            let note = RuntimeError::io(format!("note that {repository} may want a login"));
+            self.access.doubt(self.engine, &repository).map_err(note)?;
+        }
+        if place.is_digest() {
+            self.is_given(place, reference, login.clone()).await?;
         }
         let digest = self.ask_for(place, reference, login, progress).await?;
         // By digest, since the tag may point elsewhere already.
         let pinned = digest.as_ref().map(|digest| format!("{repository}@{digest}"));
         let name = pinned.unwrap_or_else(|| place.name());
-        let id = match self.find(&name).await? {
-            Some(id) => id,
-            None => self.find(&place.name()).await?.ok_or_else(|| {
+        let stored = match stored::find(self.client, &name).await? {
+            Some(stored) => stored,
+            None => stored::find(self.client, &place.name()).await?.ok_or_else(|| {
                 RuntimeError::Host(format!(
                     "the container engine pulled image {reference} and does not have it"
                 ))
             })?,
         };
-        let everyones = !has_login || self.ask_for(place, reference, None, &Silent).await.is_ok();
+        let everyones = !has_login || self.is_given(place, reference, None).await.is_ok();
         if everyones {
-            self.access.make_public(&repository);
+            self.access.make_public(self.engine, &repository);
         }
+        let id = stored.id;
         let version = digest.as_deref().unwrap_or(&id);
         progress.line(&format!("pulled {} as {version} in {:.1?}", place.name(), begun.elapsed()));
         self.proven.insert(repository);
         Ok(id)
+    }
+
+    /// Whether the registry gives it to whoever has this login. That an engine pulls it tells nothing: what it
+    /// has already, Docker pulls by digest without a question to anyone.
+    async fn is_given(
+        &self,
+        place: &Place<'_>,
+        reference: &Reference,
+        login: Option<HeaderValue>,
+    ) -> Result<(), RuntimeError> {
+        if self.client.engine().await?.is_podman() {
+            return self.ask_for(place, reference, login, &Silent).await.map(drop);
+        }
+        let mut ask = Ask::get(format!("/distribution/{}/json", place.name()), "ask a registry for an image");
+        if let Some(login) = login {
+            ask = ask.registry_auth(login);
+        }
+        match self.client.tell(ask).await {
+            Err(EngineError::Refused { status, said, .. }) => {
+                let said = Said { status: Some(status), text: said };
+                Err(refusal::judge(reference, &place.registry, said).into())
+            }
+            told => Ok(told?),
+        }
     }
 
     /// Has the engine pull. Returns the digest of what it was given, if it says so.
@@ -178,12 +243,16 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn name(&self) -> String {
-        let separator = if self.version.contains(':') { '@' } else { ':' };
+        let separator = if self.is_digest() { '@' } else { ':' };
         format!("{}{separator}{}", self.repository(), self.version)
     }
 
     fn repository(&self) -> String {
         format!("{}/{}", self.registry, self.path)
+    }
+
+    fn is_digest(&self) -> bool {
+        self.version.contains(':')
     }
 }
 
@@ -221,8 +290,10 @@ mod tests {
         let client = Client::new(super::super::Endpoint::default());
         let state = tempfile::tempdir().unwrap();
         let access = Access::open(state.path()).unwrap();
-        let (mirrors, proven) = (&[], &mut BTreeSet::new());
-        let source = Source { client: &client, mirrors, access: &access, credentials: &credentials, proven };
+        let options = DockerOptions::new("/", "/", crate::oci::Helper::new("/nowhere", Vec::new()));
+        let (client, options, access, credentials) = (&client, &options, &access, &credentials);
+        let proven = &mut BTreeSet::new();
+        let source = Source { client, engine: "e", options, access, credentials, proven };
         let read = async |registry: &str| {
             let place = Place { registry: registry.to_owned(), path: "a/b", version: "1" };
             let value = source.authorisation(&place).await?;

@@ -143,9 +143,11 @@ impl Sandbox for DockerSandbox {
     ) -> Result<Exit, RuntimeError> {
         check(&step)?;
         let begun = Instant::now();
+        let engine = self.shared.engine_name().await?;
         let mut source = Source {
             client: &self.shared.client,
-            mirrors: &self.shared.options.mirrors,
+            engine: &engine,
+            options: &self.shared.options,
             access: &self.shared.access,
             credentials: &self.credentials,
             proven: &mut self.proven,

@@ -54,6 +54,13 @@ pub(super) const ROWS: &[Variable] = &[
         "What processes in a container may do: few, the capabilities and system calls that the runtime oci grants; none, no capability at all; engine, what the engine grants by itself.",
     )
     .effect(Effect::With(&[Docker])),
+    ours(
+        "EXECUTOR_DOCKER_SHARED_IMAGES",
+        Kind::Bool,
+        "false",
+        "Let every job use every image that the engine has, also what a registry would not give it: for engines whose images their operator put there, and that can't ask a registry.",
+    )
+    .effect(Effect::With(&[Docker])),
     system(
         "DOCKER_CONFIG",
         "Directory of the executor's own Docker configuration, config.json, for jobs without other registry credentials; ~/.docker unless set.",

@@ -57,6 +57,8 @@ pub(crate) fn options(engine: &Engine, dir: &Path) -> DockerOptions {
     let mut options = DockerOptions::new(dir.join("state"), dir.join("work"), helper());
     options.endpoint = engine.host().parse().unwrap();
     options.network = Some("none".to_owned());
+    // It can't tell what was only loaded, and nobody is there to be asked.
+    options.shares_images = engine.kind() == EngineKind::Podman;
     options.grace = Duration::from_millis(300);
     options
 }

@@ -9,6 +9,7 @@ mod output;
 mod overhead;
 mod plain_user;
 mod preflight;
+mod private;
 mod pull;
 
 pub(crate) use bench::run;

@@ -7,17 +7,17 @@ use runtimes::{Cause, Exit, ExitStatus, Limits, Output, RuntimeError, SandboxSpe
 use std::io;
 use std::sync::Mutex;
 use testkit::image::{Archive, Layer};
-use testkit::registry::{PASSWORD, Registry, Setup, USER};
+use testkit::registry::{Registry, Setup, USER};
 use testkit::{Engine, EngineKind};
 use tokio_util::sync::CancellationToken;
 
 /// A registry that the engine reaches; `None` when a part is missing.
-fn registry(test: &str, engine: &Engine, password: bool) -> Option<Registry> {
+pub(super) fn registry(test: &str, engine: &Engine, password: bool) -> Option<Registry> {
     Registry::start(test, &Setup { password, network_of: Some(engine), ..Setup::default() })
 }
 
 /// Credentials for it with this password.
-fn login(registry: &Registry, password: &str) -> RegistryCredentials {
+pub(super) fn login(registry: &Registry, password: &str) -> RegistryCredentials {
     RegistryCredentials::of_logins([(registry.address.clone(), Login::password(USER, password))])
 }
 
@@ -46,7 +46,7 @@ impl Output for Heard {
 }
 
 /// An image of its own that can tell which it is. Its layers are like no other's, so that no engine has them.
-fn image(mark: &str) -> Archive {
+pub(super) fn image(mark: &str) -> Archive {
     let busybox = std::fs::read("/bin/busybox").unwrap();
     let layer = Layer::new()
         .directory("bin")
@@ -55,13 +55,16 @@ fn image(mark: &str) -> Archive {
     Archive::new().layer(layer).layer(Layer::new().file("mark", mark.as_bytes()))
 }
 
-async fn open(bench: &Bench, credentials: RegistryCredentials) -> TestSandbox {
+pub(super) async fn open(bench: &Bench, credentials: RegistryCredentials) -> TestSandbox {
     let spec = SandboxSpec { name: "job-1".into(), limits: Limits::default(), credentials };
     TestSandbox(bench.runtime.open(spec).await.unwrap())
 }
 
 /// What an image says it is, and what was said of getting it.
-async fn ask(sandbox: &mut TestSandbox, image: &str) -> Result<(Exit, String, Vec<String>), RuntimeError> {
+pub(super) async fn ask(
+    sandbox: &mut TestSandbox,
+    image: &str,
+) -> Result<(Exit, String, Vec<String>), RuntimeError> {
     let mut heard = Heard::default();
     let step = Step { image: image.to_owned(), ..step(&["/bin/sh", "-c", "busybox cat /mark"]) };
     let exit = sandbox.0.run(step, &mut heard, &CancellationToken::new()).await?;
@@ -69,7 +72,7 @@ async fn ask(sandbox: &mut TestSandbox, image: &str) -> Result<(Exit, String, Ve
 }
 
 /// The same with credentials of its own, in a sandbox of its own.
-async fn ask_with(
+pub(super) async fn ask_with(
     bench: &Bench,
     image: &str,
     credentials: RegistryCredentials,
@@ -125,54 +128,6 @@ fn what_can_not_be_had_is_told_apart() {
         assert!(matches!(unreachable, ImageError::EnginePull { .. }), "{unreachable}");
         assert!(unreachable.to_string().contains("127.0.0.1:1"), "{unreachable}");
         assert!(matches!(refused("Not A Name").await, ImageError::BadReference { .. }));
-    });
-}
-
-#[test]
-fn a_private_image_is_for_those_who_may_pull_it() {
-    let name = "engine::pull::a_private_image_is_for_those_who_may_pull_it";
-    run(name, EngineKind::Docker, async |bench| {
-        let Some(registry) = registry(name, bench.engine(), true) else { return };
-        registry.push("team/secret:1", &image(&format!("secret {}", registry.address)));
-        let image_name = registry.name("team/secret:1");
-        let none = RegistryCredentials::default;
-        for credentials in [none(), login(&registry, "wrong")] {
-            let refused = ask_with(bench, &image_name, credentials).await;
-            assert!(
-                matches!(refused, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))),
-                "{refused:?}"
-            );
-        }
-        let good = || login(&registry, PASSWORD);
-        assert!(ask_with(bench, &image_name, good()).await.unwrap().starts_with("secret"));
-        // The engine has it now, which is nothing to those who may not.
-        for credentials in [none(), login(&registry, "wrong")] {
-            let refused = ask_with(bench, &image_name, credentials).await;
-            assert!(
-                matches!(refused, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))),
-                "{refused:?}"
-            );
-        }
-        // Who has shown it once need not do so for each step.
-        let mut sandbox = open(bench, good()).await;
-        let (_, _, first) = ask(&mut sandbox, &image_name).await.unwrap();
-        let (_, _, second) = ask(&mut sandbox, &image_name).await.unwrap();
-        assert!(!first.is_empty() && second.is_empty(), "{first:?} {second:?}");
-        sandbox.close().await;
-    });
-}
-
-#[test]
-fn what_anyone_may_pull_is_everyones() {
-    let name = "engine::pull::what_anyone_may_pull_is_everyones";
-    run(name, EngineKind::Docker, async |bench| {
-        let Some(registry) = registry(name, bench.engine(), false) else { return };
-        registry.push("team/open:1", &image(&format!("open {}", registry.address)));
-        let image_name = registry.name("team/open:1");
-        ask_with(bench, &image_name, login(&registry, "anything")).await.unwrap();
-        drop(registry);
-        // Nobody is left to be asked.
-        ask_with(bench, &image_name, RegistryCredentials::default()).await.unwrap();
     });
 }
 
