@@ -16,7 +16,7 @@ const UNKNOWN: &str = "unknown";
 #[serde(default)]
 pub(crate) struct Account {
     /// Why it ended, with the evidence.
-    pub(crate) end: Option<EndDetail>,
+    pub(crate) end: Option<Box<EndDetail>>,
     /// Steps that ran to an end of their own.
     pub(crate) steps: u64,
     /// CPU time of all steps, in milliseconds, as far as it could be read.
@@ -49,7 +49,7 @@ impl Ledger {
 
     /// The job is over, for this reason.
     pub(crate) fn ended(&self, end: EndDetail) {
-        self.lock().end = Some(end);
+        self.lock().end = Some(Box::new(end));
     }
 
     /// The job is over, and its end is not ours to tell.

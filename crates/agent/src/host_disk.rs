@@ -67,9 +67,9 @@ impl HostDisks {
 
     /// One of them is full: the reason for a job that met this, with the one that has the least room.
     pub(crate) fn full(&self) -> EndReason {
-        let free = |disk: &&HostDisk| match is_full_at(&disk.dir) {
-            true => 0,
-            false => room(&disk.dir).map_or(u64::MAX, |room| room.free),
+        let free = |disk: &&HostDisk| {
+            let free = room(&disk.dir).map_or(u64::MAX, |room| room.free);
+            if is_full_at(&disk.dir) { free.min(FULL_BELOW) } else { free }
         };
         let fullest = self.0.iter().min_by_key(free);
         full_at(fullest.map_or(Path::new(""), |disk| &disk.dir))

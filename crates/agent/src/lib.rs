@@ -24,6 +24,7 @@ mod health;
 mod heartbeat;
 mod host;
 mod host_disk;
+mod inodes;
 mod job;
 mod lease;
 mod log;

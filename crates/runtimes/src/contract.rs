@@ -211,6 +211,13 @@ pub enum Cause {
         /// Its size, in bytes.
         limit: u64,
     },
+    /// The disk has room, and holds as many files as it can.
+    InodesFull {
+        /// How many it can hold.
+        limit: u64,
+        /// How many it held.
+        used: u64,
+    },
 }
 
 /// What a step used.

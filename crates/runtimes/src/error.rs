@@ -32,6 +32,16 @@ pub enum RuntimeError {
         /// What is free, in bytes.
         free: u64,
     },
+    /// The disk of this host, on which all jobs' disks lie, has room, and holds as many files as it can.
+    #[error("the disk of this host is full: it holds {used} files and can hold {limit}, at {}", path.display())]
+    HostInodesFull {
+        /// The state directory, which lies on it.
+        path: PathBuf,
+        /// How many it can hold.
+        limit: u64,
+        /// How many it holds.
+        used: u64,
+    },
     /// The OCI runtime could not start the container.
     #[error("{runtime} could not start the container: {detail}")]
     Start {

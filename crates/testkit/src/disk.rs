@@ -62,6 +62,19 @@ impl SmallDisk {
         fs::remove_file(self.filler()).expect("it was filled");
     }
 
+    /// Makes files until no more can be made, though there is room; they go with what this gives.
+    pub fn use_up_files(&self) -> TempDir {
+        let many = tempfile::tempdir_in(self.path()).expect("a directory can be made");
+        for number in 0_u64.. {
+            match File::create(many.path().join(number.to_string())) {
+                Ok(_) => {}
+                Err(fault) if fault.kind() == ErrorKind::StorageFull => break,
+                Err(fault) => panic!("file {number} can't be made: {fault}"),
+            }
+        }
+        many
+    }
+
     /// What root may still write to it, in bytes.
     pub fn free(&self) -> u64 {
         let stat = rustix::fs::statvfs(self.path()).expect("it is mounted");

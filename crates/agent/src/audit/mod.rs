@@ -146,7 +146,7 @@ impl AuditLog {
             cpu_seconds: Duration::from_millis(account.cpu_ms).as_secs_f64(),
             peak_memory_bytes: account.peak_memory,
         };
-        let (reason, end) = (account.reason(), account.end.as_ref());
+        let (reason, end) = (account.reason(), account.end.as_deref());
         let event = Event::Ended { completed, reason, end, seconds: took.as_secs_f64(), usage };
         self.write(config, job, queue, event);
     }

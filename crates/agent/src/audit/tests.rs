@@ -48,8 +48,13 @@ fn a_job_is_two_lines_without_its_secrets() {
     assert!(log.is_on());
     log.begins(&config, &job(), "batches", &redactor());
     let end = jobs::EndReason::OutOfMemory { step: "build".to_owned(), limit: 10, peak: 11 };
-    let account =
-        Account { end: Some(end.detail()), steps: 1, cpu_ms: 1_500, peak_memory: 11, ..Account::default() };
+    let account = Account {
+        end: Some(Box::new(end.detail())),
+        steps: 1,
+        cpu_ms: 1_500,
+        peak_memory: 11,
+        ..Account::default()
+    };
     log.ended(&config, JobId(7), "batches", &account, false, Duration::from_millis(2_500));
 
     let text = std::fs::read_to_string(&path).unwrap();

@@ -4,6 +4,7 @@ use super::stop::{JobStop, StopCause};
 use crate::api::Final;
 use crate::error::chain;
 use crate::host_disk::{HostDisks, full_at, has_no_room};
+use crate::inodes;
 use crate::text;
 use images::ImageError;
 use jobs::{Canceler, EndReason, FinalCall};
@@ -55,7 +56,7 @@ impl Failure {
         let own = workspace.is_some_and(|workspace| !host.hold(workspace));
         let reason = match reason {
             EndReason::DiskFull { step, .. } if of_ours && own && !host.is_full() => {
-                EndReason::DiskFull { step, limit: limit.unwrap_or_default() }
+                of_own_disk(step, workspace, limit)
             }
             EndReason::DiskFull { .. } if of_ours => host.full(),
             EndReason::Sandbox | EndReason::Checkout if host.is_full() => host.full(),
@@ -98,6 +99,11 @@ impl Failure {
             RuntimeError::HostDiskFull { path, free } => {
                 EndReason::HostDiskFull { path: path.to_string_lossy().into_owned(), free: *free }
             }
+            RuntimeError::HostInodesFull { path, limit, used } => EndReason::HostInodesFull {
+                path: path.to_string_lossy().into_owned(),
+                limit: *limit,
+                used: *used,
+            },
             RuntimeError::Io { source, .. } if has_no_room(source) => return Self::no_room(chain(error)),
             _ => EndReason::Sandbox,
         };
@@ -117,6 +123,10 @@ impl Failure {
                 EndReason::DiskFull { step, limit },
                 format!("the step filled the job's disk of {limit} bytes"),
             ),
+            (Some(Cause::InodesFull { limit, used }), _) => (
+                EndReason::InodesFull { step, limit, used },
+                format!("the step filled the job's disk with {used} files, which can hold {limit}"),
+            ),
             (None, ExitStatus::Code(0)) => return Ok(()),
             (None, ExitStatus::Code(code)) => {
                 (EndReason::ExitCode { step, code }, format!("command failed with exit code {code}"))
@@ -126,6 +136,14 @@ impl Failure {
             }
         };
         Err(Self::new(reason, message))
+    }
+}
+
+/// What a job's own disk is full of.
+fn of_own_disk(step: String, workspace: Option<&Path>, limit: Option<u64>) -> EndReason {
+    match workspace.and_then(inodes::exhausted) {
+        Some(inodes::Exhausted { used, limit }) => EndReason::InodesFull { step, limit, used },
+        None => EndReason::DiskFull { step, limit: limit.unwrap_or_default() },
     }
 }
 
@@ -181,6 +199,10 @@ mod tests {
     use super::*;
     use runtimes::{Timeline, Usage};
 
+    fn hosts(dir: &Path) -> HostDisks {
+        HostDisks::of(dir, Vec::new())
+    }
+
     fn exit(status: ExitStatus, cause: Option<Cause>) -> Exit {
         Exit { status, cause, usage: Usage::default(), timeline: Timeline::default() }
     }
@@ -235,6 +257,40 @@ mod tests {
         let Failure::Broke { reason, message } = Failure::of_runtime(&fault) else { panic!() };
         assert_eq!(reason, EndReason::HostDiskFull { path: "/state".to_owned(), free: 7 });
         assert_eq!(message, "the disk of this host is full: 7 bytes are free at /state");
+    }
+
+    #[test]
+    fn a_disk_without_inodes_is_told_from_one_without_room_and_by_whose_it_is() {
+        let test =
+            "job::ending::tests::a_disk_without_inodes_is_told_from_one_without_room_and_by_whose_it_is";
+        let Some(disk) = testkit::SmallDisk::mount(test, 32 << 20) else { return };
+        let _many = disk.use_up_files();
+        let (here, there) = (tempfile::tempdir().unwrap(), disk.path());
+        let of = |host: &Path, workspace: &Path| {
+            let Failure::Broke { reason, .. } =
+                Failure::no_room("x").with_disk(&hosts(host), Some(workspace), Some(32 << 20))
+            else {
+                panic!()
+            };
+            reason
+        };
+        let own = of(here.path(), &there);
+        assert!(
+            matches!(&own, EndReason::InodesFull { step, limit, used } if step.is_empty() && used == limit),
+            "{own:?}"
+        );
+        let hosts = of(&there, &there);
+        assert!(
+            matches!(&hosts, EndReason::HostInodesFull { path, limit, used } if *path == *there.to_string_lossy() && used == limit),
+            "{hosts:?}"
+        );
+        let fault = RuntimeError::HostInodesFull { path: "/state".into(), limit: 10, used: 9 };
+        let Failure::Broke { reason, message } = Failure::of_runtime(&fault) else { panic!() };
+        assert_eq!(reason, EndReason::HostInodesFull { path: "/state".to_owned(), limit: 10, used: 9 });
+        assert_eq!(message, "the disk of this host is full: it holds 9 files and can hold 10, at /state");
+        let step = exit(ExitStatus::Code(1), Some(Cause::InodesFull { limit: 10, used: 10 }));
+        let Err(Failure::Broke { reason, .. }) = Failure::of_exit("build", &step) else { panic!() };
+        assert_eq!(reason, EndReason::InodesFull { step: "build".to_owned(), limit: 10, used: 10 });
     }
 
     #[test]

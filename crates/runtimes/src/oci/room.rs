@@ -6,7 +6,7 @@
 //! I/O errors, or nothing at all until what it wrote is read again. Neither is its fault.
 
 use super::volume::Volume;
-use crate::RuntimeError;
+use crate::{Cause, RuntimeError};
 use rustix::fs::statvfs;
 use std::convert::Infallible;
 use std::error::Error;
@@ -22,20 +22,42 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const QUICKEST: u64 = 4 << 30;
 /// A host with less than this left, in bytes, has no room: file systems keep some for themselves.
 const HOST_FULL_BELOW: u64 = 16 << 20;
+/// A host's disk on which fewer files than this can be made takes no job: each needs a few for itself.
+const HOST_FILES_FULL_BELOW: u64 = 16;
 
 /// What is free of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) bytes: u64,
     pub(super) files: u64,
+    /// How many files there can be; 0 where the file system has no such limit.
+    most_files: u64,
 }
 
 impl Room {
     /// What a process without privileges may still write, if that can be told.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let stat = statvfs(path).ok()?;
-        Some(Self { bytes: stat.f_bavail.saturating_mul(stat.f_frsize), files: stat.f_favail })
+        Some(Self {
+            bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            files: stat.f_favail,
+            most_files: stat.f_files,
+        })
     }
+
+    /// Whether no more files can be made, though there is room.
+    fn is_out_of_files(self) -> bool {
+        self.most_files > 0 && self.files == 0
+    }
+}
+
+/// What a host's disk is short of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shortage {
+    /// What is left, in bytes.
+    Bytes(u64),
+    /// How many files it has, and can have.
+    Files { used: u64, limit: u64 },
 }
 
 /// The disk that all jobs' disks lie on.
@@ -49,26 +71,36 @@ impl HostDisk {
         Self { state_dir }
     }
 
-    /// What is free when next to nothing is.
-    fn full(&self) -> Option<u64> {
+    /// What there is next to nothing of.
+    fn shortage(&self) -> Option<Shortage> {
         let stat = statvfs(&self.state_dir).ok()?;
         // What is set aside for root is there for us.
-        Some(stat.f_bfree.saturating_mul(stat.f_frsize)).filter(|free| *free < HOST_FULL_BELOW)
+        let free = stat.f_bfree.saturating_mul(stat.f_frsize);
+        let out_of_files = stat.f_files > 0 && stat.f_ffree < HOST_FILES_FULL_BELOW;
+        match free {
+            0..HOST_FULL_BELOW => Some(Shortage::Bytes(free)),
+            _ => out_of_files
+                .then(|| Shortage::Files { used: stat.f_files - stat.f_ffree, limit: stat.f_files }),
+        }
     }
 
     /// The failure, or what it comes of.
     pub(super) fn explain(&self, error: RuntimeError) -> RuntimeError {
-        match (&error, self.full()) {
+        match (&error, self.shortage()) {
             (RuntimeError::Image(_) | RuntimeError::Refused(_), _) | (_, None) => error,
-            (_, Some(free)) => {
-                tracing::warn!(%error, source = error.source(), free, "failed for want of room on the host");
-                self.fault(free)
+            (_, Some(shortage)) => {
+                tracing::warn!(%error, source = error.source(), ?shortage, "failed for want of room on the host");
+                self.fault(shortage)
             }
         }
     }
 
-    fn fault(&self, free: u64) -> RuntimeError {
-        RuntimeError::HostDiskFull { path: self.state_dir.clone(), free }
+    fn fault(&self, shortage: Shortage) -> RuntimeError {
+        let path = self.state_dir.clone();
+        match shortage {
+            Shortage::Bytes(free) => RuntimeError::HostDiskFull { path, free },
+            Shortage::Files { used, limit } => RuntimeError::HostInodesFull { path, limit, used },
+        }
     }
 }
 
@@ -101,8 +133,10 @@ impl Gauge {
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Seen {
     own_full: bool,
-    /// The least that was free of the host's disk when that was full.
-    host_free: Option<u64>,
+    /// How many files the job's disk can have, if it had them all.
+    own_files: Option<u64>,
+    /// What the host's disk was short of when it was worst.
+    host: Option<Shortage>,
     bytes: Gauge,
     files: Gauge,
     at: Option<Instant>,
@@ -110,12 +144,16 @@ pub(super) struct Seen {
 
 impl Seen {
     fn look(&mut self, volume: &Volume, host: &HostDisk) {
-        self.host_free = self.host_free.into_iter().chain(host.full()).min();
+        self.host = worse(self.host, host.shortage());
         let Some(room) = Room::of(&volume.path) else { return };
         let now = Instant::now();
         let elapsed = self.at.replace(now).map_or(Duration::ZERO, |before| now - before);
-        let ran_out = [self.bytes.look(room.bytes, elapsed), self.files.look(room.files, elapsed)];
-        self.own_full |= volume.is_full_with(room) || (volume.size.is_some() && ran_out.contains(&true));
+        let ran_out = (self.bytes.look(room.bytes, elapsed), self.files.look(room.files, elapsed));
+        if volume.size.is_some() {
+            self.own_full |= volume.is_full_with(room) || ran_out.0;
+            let out_of_files = room.is_out_of_files() || ran_out.1;
+            self.own_files = self.own_files.or_else(|| out_of_files.then_some(room.most_files));
+        }
     }
 
     fn pause(&self) -> Duration {
@@ -138,7 +176,7 @@ impl Seen {
         }
     }
 
-    /// The size of the job's disk if that was full while the step ran, or is.
+    /// The limit of the job's disk that was reached while the step ran, or is.
     ///
     /// # Errors
     /// When the host's disk was full, or is, and the step has `failed`, or has lost what it wrote.
@@ -147,14 +185,25 @@ impl Seen {
         volume: &Volume,
         host: &HostDisk,
         failed: bool,
-    ) -> Result<Option<u64>, RuntimeError> {
+    ) -> Result<Option<Cause>, RuntimeError> {
         self.look(volume, host);
-        if let Some(free) = self.host_free
+        if let Some(shortage) = self.host
             && (failed || volume.has_lost_writes().await)
         {
-            return Err(host.fault(free));
+            return Err(host.fault(shortage));
         }
-        Ok(volume.size.filter(|_| self.own_full))
+        let files = || self.own_files.map(|limit| Cause::InodesFull { limit, used: limit });
+        let bytes = volume.size.filter(|_| self.own_full).map(|limit| Cause::DiskFull { limit });
+        Ok(bytes.or_else(files))
+    }
+}
+
+/// Bytes count before files, and fewer of them before more.
+fn worse(one: Option<Shortage>, other: Option<Shortage>) -> Option<Shortage> {
+    match (one, other) {
+        (Some(Shortage::Bytes(one)), Some(Shortage::Bytes(other))) => Some(Shortage::Bytes(one.min(other))),
+        (Some(Shortage::Files { .. }) | None, Some(_)) => other,
+        _ => one,
     }
 }
 
@@ -176,6 +225,15 @@ mod tests {
         assert!(!gauge(&[(500, 10), (1_000, 9)]).1, "something was left when more came");
         assert!(!gauge(&[(500, 10), (400, 11)]).1, "it went on more slowly");
         assert!(!gauge(&[(1_000, 10), (1_000, 1_000)]).1 && !gauge(&[(1_000, 10), (2_000, 1_000)]).1);
+    }
+
+    #[test]
+    fn want_of_bytes_is_told_rather_than_want_of_files() {
+        let bytes = |free| Some(Shortage::Bytes(free));
+        let files = Some(Shortage::Files { used: 9, limit: 10 });
+        assert_eq!((worse(None, files), worse(files, None)), (files, files));
+        assert_eq!((worse(bytes(1), files), worse(files, bytes(1))), (bytes(1), bytes(1)));
+        assert_eq!((worse(bytes(1), bytes(2)), worse(bytes(2), bytes(1))), (bytes(1), bytes(1)));
     }
 
     #[test]

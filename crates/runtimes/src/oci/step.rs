@@ -13,7 +13,7 @@ use super::supervise::{Asking, Ended, supervise};
 use super::user;
 use super::users::{self, Range};
 use super::witness::Witness;
-use crate::{Cause, Exit, ExitStatus, Output, RuntimeError, Step, Stream, Timeline, Usage};
+use crate::{Exit, ExitStatus, Output, RuntimeError, Step, Stream, Timeline, Usage};
 use images::Image;
 use std::fs;
 use std::io;
@@ -73,8 +73,7 @@ impl OciSandbox {
         let failed = status != ExitStatus::Code(0);
         let mut cause = outcome::cause(status, ended.stopped, &self.limits, (before, after));
         if cause.is_none() {
-            let full = seen.judge(volume, host_disk, failed).await?;
-            cause = full.filter(|_| failed).map(|limit| Cause::DiskFull { limit });
+            cause = seen.judge(volume, host_disk, failed).await?.filter(|_| failed);
         }
         if let (Some(signal), None) = (ended.status.signal(), cause) {
             // The step's own end comes as a code; this is somebody's who killed the runtime.

@@ -119,10 +119,9 @@ impl Volume {
         Ok(())
     }
 
-    /// Whether that is next to no room left on it, for bytes or for files.
+    /// Whether that is next to no room left on it.
     pub(super) fn is_full_with(&self, room: Room) -> bool {
-        let full = |size: u64| room.bytes < FULL_BELOW.max(size / FULL_PART) || room.files == 0;
-        self.size.is_some_and(full)
+        self.size.is_some_and(|size| room.bytes < FULL_BELOW.max(size / FULL_PART))
     }
 
     /// Whether something that was written to it, and not removed, could not be stored. Writes out what

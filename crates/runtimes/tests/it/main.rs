@@ -83,6 +83,7 @@ contract! { crun crun_host runc youki runsc docker podman: {
     room {
         a_disk_that_was_full_is_named_when_the_step_has_cleaned_up [not engines],
         a_full_disk_of_the_host_is_not_the_jobs_fault [not engines],
+        a_host_s_disk_that_takes_no_more_files_is_not_the_jobs_fault [not engines],
         the_room_of_a_closed_sandbox_is_free_at_once [not engines],
     }
     launch {

@@ -82,6 +82,22 @@ pub(crate) async fn a_full_disk_of_the_host_is_not_the_jobs_fault(bench: &mut Be
     });
 }
 
+pub(crate) async fn a_host_s_disk_that_takes_no_more_files_is_not_the_jobs_fault(bench: &mut Bench) {
+    let test = "a_host_s_disk_that_takes_no_more_files_is_not_the_jobs_fault";
+    let Some(disk) = SmallDisk::mount(test, HOST_DISK) else { return };
+    let runtime = on_small_disk(bench, &disk);
+    open(&runtime).await.unwrap().close().await;
+    let many = disk.use_up_files();
+    match open(&runtime).await.map(|_| ()) {
+        Err(RuntimeError::HostInodesFull { path, limit, used }) => {
+            assert!(path == disk.path().join("state") && used > limit - 16, "{used} of {limit}");
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(many);
+    open(&runtime).await.unwrap().close().await;
+}
+
 pub(crate) async fn the_room_of_a_closed_sandbox_is_free_at_once(bench: &mut Bench) {
     let Some(disk) = SmallDisk::mount("the_room_of_a_closed_sandbox_is_free_at_once", HOST_DISK) else {
         return;
