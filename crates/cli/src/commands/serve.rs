@@ -51,8 +51,8 @@ pub(crate) async fn start(
     let mut config = ServerConfig::new(args.listen, data_dir);
     config.site_config.clone_from(&args.site_config);
     config.lease = LeasePolicy::of(args.lease);
-    server::start(config, stop).await.map_err(|fault| Failure::chain(exit_of(&fault), &fault))
     config.retry.max_faults = args.fault_retries;
+    server::start(config, stop).await.map_err(|fault| Failure::chain(exit_of(&fault), &fault))
 }
 
 /// Whose a fault is: what was configured, or what the machine does. A data directory that can't be used is the
