@@ -113,6 +113,8 @@ pub struct AgentConfig {
     pub disk_floor: Option<u64>,
     /// The environment that host programs such as git get, `PATH` above all. They inherit nothing.
     pub tool_env: Vec<(String, String)>,
+    /// Run steps that are calls of src as programs on this host, by an engine of the runtime.
+    pub src_steps: bool,
     /// Registry credentials for jobs that bring none.
     pub docker_auth: DockerAuthConfig,
     /// The Docker configuration of the user that the agent runs as, for when there are none of those either.
@@ -173,6 +175,7 @@ impl AgentConfig {
             work_dir,
             disk_floor: None,
             tool_env: vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())],
+            src_steps: false,
             docker_auth: DockerAuthConfig::default(),
             docker_config: None,
             keep_workspaces: false,

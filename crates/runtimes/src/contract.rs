@@ -105,6 +105,12 @@ pub trait Sandbox: Send {
         stop: &CancellationToken,
     ) -> Result<Exit, RuntimeError>;
 
+    /// An engine whose containers are this sandbox's, for programs on this host that work for the job.
+    /// `None` where the runtime has no engine.
+    async fn engine(&mut self) -> Result<Option<HostEngine>, RuntimeError> {
+        Ok(None)
+    }
+
     /// Removes everything. Must be called; `Drop` only shouts.
     async fn close(self: Box<Self>) -> Result<(), RuntimeError>;
 }
@@ -118,6 +124,15 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// Registry credentials of this job.
     pub credentials: RegistryCredentials,
+}
+
+/// What a program on this host needs to make containers for a job.
+#[derive(Debug, Clone)]
+pub struct HostEngine {
+    /// The engine's address as `DOCKER_HOST` has it.
+    pub address: String,
+    /// A directory that no container sees and nobody else may enter; it goes with the sandbox.
+    pub dir: PathBuf,
 }
 
 /// One step to run.

@@ -16,7 +16,7 @@ pub mod docker;
 pub mod oci;
 
 pub use contract::{
-    Cause, Exit, ExitStatus, Finding, Isolation, Output, Reaped, Runtime, Sandbox, SandboxSpec, Severity,
+    Cause, Exit, ExitStatus, Finding, HostEngine, Isolation, Output, Reaped, Runtime, Sandbox, SandboxSpec, Severity,
     Step, Stream, Timeline, Usage,
 };
 pub use error::RuntimeError;

@@ -18,6 +18,15 @@ pub(super) fn choose(job: &DockerAuthConfig, config: &AgentConfig) -> Result<Reg
     Ok(config.docker_config.clone().map(RegistryCredentials::of_user).unwrap_or_default())
 }
 
+/// The same as the documented configuration: the job's own, else the executor's; `None` leaves it to the
+/// configuration of its user.
+pub(super) fn documented<'a>(
+    job: &'a DockerAuthConfig,
+    config: &'a AgentConfig,
+) -> Option<&'a DockerAuthConfig> {
+    [job, &config.docker_auth].into_iter().find(|config| !config.auths.is_empty())
+}
+
 /// Checks the executor's own credentials; what is wrong is told without any value.
 pub(crate) fn check(config: &AgentConfig) -> Result<(), String> {
     if !config.docker_auth.auths.is_empty() {

@@ -4,6 +4,7 @@ mod credentials;
 mod ending;
 mod phases;
 mod skip;
+mod src_steps;
 mod steps;
 mod stop;
 

@@ -1,7 +1,7 @@
 //! The phases of a job as types: what can't be done yet has no method, and what was opened has but
 //! one way to its end, which closes it.
 
-use super::{Failure, JobStop, Surroundings, credentials};
+use super::{Failure, JobStop, Surroundings, credentials, src_steps};
 use crate::api::JobAuth;
 use crate::host_disk::HostDisks;
 use crate::log::JobLog;
@@ -71,14 +71,7 @@ impl<'a> Claimed<'a> {
 
     /// What can be refused before anything is made.
     fn check(&self) -> Result<(), Failure> {
-        if !self.job.cli_steps.is_empty() {
-            let runtime = self.around.runtime.name();
-            return Err(Failure::bad_job(format!(
-                "src steps need a runtime with src-cli on the host, and are not supported by this one ({runtime}): \
-                 use a docker step with an image that has src"
-            )));
-        }
-        Ok(())
+        src_steps::check(self.job, self.around.api.config().src_steps)
     }
 
     async fn open(self) -> Result<Opened<'a>, Failure> {
@@ -104,7 +97,9 @@ impl<'a> Claimed<'a> {
 
 impl<'a> Opened<'a> {
     async fn work(&mut self) -> Result<(), Failure> {
-        self.prepare().await?.run_steps().await
+        let mut prepared = self.prepare().await?;
+        prepared.run_steps().await?;
+        prepared.run_src_steps().await
     }
 
     /// Fills the workspace.

@@ -13,7 +13,7 @@ const KEY: &str = "step.docker.";
 const PRE: &str = ".pre";
 
 impl Prepared<'_, '_> {
-    pub(super) async fn run_steps(mut self) -> Result<(), Failure> {
+    pub(super) async fn run_steps(&mut self) -> Result<(), Failure> {
         let job = self.opened.claimed.job;
         let mut next = 0;
         while let Some(step) = job.docker_steps.get(next) {
@@ -22,7 +22,9 @@ impl Prepared<'_, '_> {
                 .await
                 .map_err(|failure| failure.while_doing(&format!("running command \"{KEY}{name}\"")))?;
             next += 1;
-            if name.strip_suffix(PRE).is_some()
+            // Jobs of src are older than skipping.
+            if job.cli_steps.is_empty()
+                && name.strip_suffix(PRE).is_some()
                 && let Some(wanted) = skip::read(&self.confined)?
             {
                 next = skip::to(&wanted, next, job.docker_steps.len(), |index| {

@@ -6,6 +6,7 @@ use runtimes::Stream;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -22,9 +23,19 @@ const LAST_LINE: usize = 1 << 10;
 /// How the system says that a disk is full, in the language that programs are started with.
 const NO_ROOM: &[u8] = b"No space left on device";
 
+/// What to run.
+pub(crate) struct Program<'a> {
+    /// The program and its arguments.
+    pub(crate) argv: &'a [String],
+    /// All of its environment.
+    pub(crate) env: &'a [(String, String)],
+    /// Its working directory, if not the agent's.
+    pub(crate) directory: Option<&'a Path>,
+}
+
 /// How a program ended.
 #[derive(Debug)]
-pub(super) enum Ran {
+pub(crate) enum Ran {
     Exited {
         status: ExitStatus,
         /// The last line it wrote to its standard error.
@@ -37,19 +48,22 @@ pub(super) enum Ran {
 }
 
 /// What to show as the exit code of a program: a signal counts from 128 on, as in a shell.
-pub(super) fn exit_code(status: ExitStatus) -> i32 {
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(crate::log::NO_EXIT_CODE)
 }
 
-/// Runs `argv` to its end, or to the end of `stop`.
-pub(super) async fn run(
-    argv: &[String],
-    env: &[(String, String)],
+/// Runs a program to its end, or to the end of `stop`.
+pub(crate) async fn run(
+    Program { argv, env, directory }: Program<'_>,
     entry: &EntryWriter,
     stop: &CancellationToken,
 ) -> io::Result<Ran> {
     let [program, args @ ..] = argv else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
+    let mut child = command
         .args(args)
         .env_clear()
         .envs(env.iter().map(|(name, value)| (name, value)))

@@ -40,6 +40,14 @@ impl Confined {
         self.create_dirs(Path::new(path)).map_err(|fault| explain(path, &fault))
     }
 
+    /// A directory, made if it is missing, as one that stays the same whatever its path leads to later.
+    /// `path` is normalized.
+    pub(crate) fn directory(&self, path: &str) -> Result<Dir, Failure> {
+        self.create_dir(path)?;
+        let path = if path.is_empty() { "." } else { path };
+        self.dir.open_dir(path).map_err(|fault| explain(path, &fault))
+    }
+
     /// Adds `text` to the end of a file, which may be new. `path` is normalized; what it names is not
     /// followed if it is a symlink, and must be a regular file.
     pub(crate) fn append(&self, path: &str, text: &str) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Clones a job's repository with the documented commands, each a log entry of its own.
 
-use super::command::{self, Ran};
+use super::command::{self, Program, Ran};
 use super::confined::Confined;
 use super::paths::{check_commit, check_repository, repository_directory};
 use super::proxy::{Fault, GitProxy};
@@ -140,7 +140,8 @@ impl Checkout<'_> {
         let key = git.key;
         let entry = self.log.entry(key, Some(&git.argv));
         self.proxy.take_fault();
-        match command::run(&git.argv, &self.env, &entry, self.stop.token()).await {
+        let program = Program { argv: &git.argv, env: &self.env, directory: None };
+        match command::run(program, &entry, self.stop.token()).await {
             Ok(Ran::Exited { status, .. }) if status.success() => {
                 entry.close(0);
                 Ok(())

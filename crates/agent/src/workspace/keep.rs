@@ -1,6 +1,6 @@
 //! Keeps a workspace for somebody to look at.
 
-use super::command::{self, Ran};
+use super::command::{self, Program, Ran};
 use crate::api::Patience;
 use crate::log::EntryWriter;
 use std::io;
@@ -53,7 +53,7 @@ async fn copy(
     };
     let argv = ["cp", "--archive", "--no-target-directory", "--", from, to].map(str::to_owned);
     let over = CancellationToken::new();
-    let mut copying = std::pin::pin!(command::run(&argv, env, entry, &over));
+    let mut copying = std::pin::pin!(command::run(Program { argv: &argv, env, directory: None }, entry, &over));
     let patience = Patience { limit: COPY_LIMIT, hurry: hurry.clone() };
     let ran = tokio::select! {
         ran = &mut copying => ran,

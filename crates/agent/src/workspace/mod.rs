@@ -2,7 +2,7 @@
 //! wanted. Everything that is written
 //! goes through [`Confined`]; everything a repository or a payload names is checked first.
 
-mod command;
+pub(crate) mod command;
 mod confined;
 mod files;
 mod git;

@@ -9,7 +9,7 @@ pub(super) const INCARNATION: &str = "executor.incarnation";
 /// The name that the control plane knows the executor by.
 const EXECUTOR: &str = "executor.name";
 /// The job's sandbox.
-const SANDBOX: &str = "executor.sandbox";
+pub(super) const SANDBOX: &str = "executor.sandbox";
 /// The step's number in its job, from 0.
 const STEP: &str = "executor.step";
 

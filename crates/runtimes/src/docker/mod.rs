@@ -10,6 +10,7 @@ mod cleaner;
 mod client;
 mod containers;
 mod demux;
+mod door;
 mod endpoint;
 mod error;
 mod gauge;

@@ -1,13 +1,15 @@
 //! One job's place to run.
 
+use super::door::{self, Door};
 use super::error::{EngineError, told};
+use super::labels::{INCARNATION, OWNER, SANDBOX};
 use super::pull::Source;
 use super::shared::Shared;
-use super::spec::Plan;
+use super::spec::{Plan, of_every_container};
 use super::step::{Made, create};
 use super::workspace::Workspace;
 use crate::oci::check::check;
-use crate::{Exit, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
+use crate::{Exit, HostEngine, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
 use async_trait::async_trait;
 use images::RegistryCredentials;
 use std::collections::BTreeSet;
@@ -37,6 +39,8 @@ pub(super) struct DockerSandbox {
     current: Option<String>,
     /// Containers that are being removed.
     removals: Vec<JoinHandle<Result<(), EngineError>>>,
+    /// Through which programs on this host make containers.
+    door: Option<Door>,
 }
 
 impl DockerSandbox {
@@ -55,6 +59,7 @@ impl DockerSandbox {
             proven: BTreeSet::new(),
             current: None,
             removals: Vec::new(),
+            door: None,
         })
     }
 
@@ -110,6 +115,49 @@ impl DockerSandbox {
         create(shared, &shared.origin.container_name(&self.name, self.number, number), plan).await
     }
 
+    async fn open_door(&mut self) -> Result<Door, RuntimeError> {
+        let shared = &*self.shared;
+        let workspace =
+            self.workspace.as_ref().ok_or_else(|| RuntimeError::Host("the sandbox was closed".to_owned()))?;
+        let engine = shared.client.engine().await?;
+        // Its own program and image come with each container.
+        let step =
+            Step { image: String::new(), argv: vec![String::new()], cwd: String::new(), env: Vec::new() };
+        let ours = of_every_container(Plan {
+            step: &step,
+            image: "",
+            hostname: &self.name,
+            workspace: &workspace.as_mounted,
+            certificates: None,
+            limits: &self.limits,
+            labels: shared.origin.labels(&self.name, self.steps),
+            limits_disk: false,
+            filter: shared.filter(&engine),
+            options: &shared.options,
+        });
+        let place =
+            door::Workspace { here: workspace.path.clone(), as_mounted: workspace.as_mounted.clone() };
+        let socket = workspace.door();
+        Door::open(&socket, shared.client.endpoint().clone(), ours, place)
+            .map_err(RuntimeError::io(format!("open a door to the engine at {}", socket.display())))
+    }
+
+    /// Shuts the door, and removes what was made through it.
+    async fn shut_door(&mut self) {
+        if self.door.take().is_none() {
+            return;
+        }
+        let shared = &self.shared;
+        let (owner, incarnation) = (&shared.origin.owner, &shared.origin.incarnation);
+        let labels = [(OWNER, owner.as_str()), (INCARNATION, incarnation), (SANDBOX, &self.name)];
+        match shared.client.list(&labels).await {
+            Ok(listed) => {
+                self.removals.extend(listed.into_iter().map(|container| shared.remove(container.id)));
+            }
+            Err(error) => self.removals.push(tokio::spawn(async { Err(error) })),
+        }
+    }
+
     /// Waits a while for containers to be gone. Returns what still stands in the way of one.
     async fn await_removals(&mut self, limit: Duration) -> Option<String> {
         let limit = tokio::time::Instant::now() + limit;
@@ -160,9 +208,21 @@ impl Sandbox for DockerSandbox {
         self.run_image(&step, &image, out, stop, begun).await
     }
 
+    async fn engine(&mut self) -> Result<Option<HostEngine>, RuntimeError> {
+        if self.door.is_none() {
+            self.door = Some(self.open_door().await?);
+        }
+        let opened = self.door.as_ref().zip(self.workspace.as_ref());
+        Ok(opened.map(|(door, workspace)| HostEngine {
+            address: door.address.clone(),
+            dir: workspace.private_dir().to_owned(),
+        }))
+    }
+
     async fn close(mut self: Box<Self>) -> Result<(), RuntimeError> {
         let begun = Instant::now();
         self.remove_current();
+        self.shut_door().await;
         let left = self.await_removals(CLOSE_LIMIT).await;
         let Some(workspace) = self.workspace.take() else { return Ok(()) };
         let removed = workspace.remove(&self.shared).await;

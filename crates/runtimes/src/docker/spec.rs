@@ -8,6 +8,7 @@ use super::{DockerOptions, Mount, Rights};
 use crate::oci::profile;
 use crate::{Limits, Step};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Where a step sees its workspace.
@@ -217,6 +218,17 @@ impl<'a> Plan<'a> {
         }
         security
     }
+}
+
+/// What every container of a sandbox is made with, whatever it is for: labels, limits and rights, in the
+/// engine's words.
+pub(super) fn of_every_container(plan: Plan<'_>) -> Map<String, Value> {
+    let Ok(Value::Object(mut all)) = serde_json::to_value(plan.container()) else { return Map::new() };
+    all.retain(|name, _| matches!(name.as_str(), "Labels" | "Healthcheck" | "HostConfig"));
+    if let Some(Value::Object(host)) = all.get_mut("HostConfig") {
+        host.remove("Mounts");
+    }
+    all
 }
 
 fn quota(cpus: f64) -> u64 {

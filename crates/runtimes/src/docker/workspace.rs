@@ -18,6 +18,8 @@ const INNER: &str = "data";
 
 /// The bundle for steps, beside it: where the engine sees the one it sees the other.
 const CERTIFICATES: &str = "certificates.pem";
+/// A door to the engine for programs on this host, beside it too.
+const DOOR: &str = "engine.sock";
 
 /// A directory that is remembered where the next start of the agent looks.
 #[derive(Debug)]
@@ -68,6 +70,16 @@ impl Workspace {
         let noted = shared.incarnation.remember_cleaner(self.number, &cleaner);
         self.cleaner = Some(cleaner);
         noted.map_err(RuntimeError::io(format!("note what empties {}", self.outer.display())))
+    }
+
+    /// Where a door to the engine can be, out of reach of containers.
+    pub(super) fn door(&self) -> PathBuf {
+        self.outer.join(DOOR)
+    }
+
+    /// What is out of reach of containers, and goes with the workspace.
+    pub(super) fn private_dir(&self) -> &Path {
+        &self.outer
     }
 
     /// Removes it with all that is in it.

@@ -55,6 +55,16 @@ pub(super) const ROWS: &[Variable] = &[
     )
     .effect(Effect::With(&[Docker])),
     ours(
+        "EXECUTOR_SRC_STEPS",
+        Kind::Bool,
+        "",
+        "Run steps that are calls of `src batch exec` as programs on this host, by the src on PATH, as jobs of the queue batches need unless the instance's site configuration has batchChanges.nativeServerSideExecution. Their containers get the limits and rights of any step, and see nothing but the workspace. Else such jobs are refused.",
+    )
+    .derived("true where EXECUTOR_USE_FIRECRACKER=false has chosen docker and EXECUTOR_STRICT is not set, else false", |_| {
+        "false".to_owned()
+    })
+    .effect(Effect::With(&[Docker])),
+    ours(
         "EXECUTOR_DOCKER_SHARED_IMAGES",
         Kind::Bool,
         "false",

@@ -139,8 +139,13 @@ impl Bench {
     /// Lets the executor leave in good order, with nothing left behind that a stock instance or this host would
     /// not like.
     pub(crate) fn end(mut self) {
-        self.agent.take().expect("it was started").stop();
+        self.agent_stops();
         self.check();
+    }
+
+    /// The same, of the executor alone.
+    pub(crate) fn agent_stops(&mut self) {
+        self.agent.take().expect("it was started").stop();
     }
 
     /// Waits until the executor has left by itself.

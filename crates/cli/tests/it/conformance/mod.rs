@@ -22,6 +22,7 @@ mod repository;
 mod restarts;
 mod skipping;
 mod storms;
+mod src_steps;
 mod waiting;
 mod whole_jobs;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod death;
 mod disk;
+mod door;
 mod operator;
 mod outage;
 mod output;

@@ -1,0 +1,152 @@
+//! Jobs of the queue `batches` as an instance in its default settings hands them out: one call of `src`, which
+//! makes the containers.
+//!
+//! `src` itself can't be had here. A shell script stands in for it, with Docker's own client: it is asked, and
+//! asks the engine, as documented.
+
+use super::bench::Bench;
+use super::repository::{NAME, Repository};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use testkit::stock_server::{CLONED, State, StockJob};
+use testkit::{Engine, EngineKind};
+
+/// The script, around what it does in the middle.
+const SRC: &str = r#"#!/bin/sh
+set -e
+[ "$*" = 'batch exec -f input.json -repo repository -tmp .src-tmp' ] || { echo "odd call: $*" >&2; exit 64; }
+cat input.json; echo
+mkdir .src-tmp
+DO
+"#;
+
+/// One step of a workspace.
+const STEP: &str = r#"echo 'cat main.txt; echo "$TOKEN"; echo changed > main.txt' > .src-tmp/step0.sh
+docker run --rm --init --workdir /work/src --mount "type=bind,source=$PWD/repository,target=/work" \
+  --mount "type=bind,source=$PWD/.src-tmp/step0.sh,target=/tmp/step0.sh,readonly" --env TOKEN \
+  --entrypoint /bin/sh -- busybox /tmp/step0.sh
+git -C repository diff --stat
+cat "$DOCKER_CONFIG/config.json""#;
+
+/// A bench whose executor has an engine and a `src` that does `script`.
+struct WithSrc {
+    bench: Bench,
+    engine: Engine,
+}
+
+impl WithSrc {
+    fn new(test: &str, script: &str) -> Option<Self> {
+        let engine = Engine::shared(test, EngineKind::Docker)?;
+        let bench = Bench::new(test)?;
+        engine.load("busybox", &testkit::image::busybox_image()?);
+        let src = bench.dir.path().join("bin/src");
+        fs::create_dir(src.parent().unwrap()).unwrap();
+        fs::write(&src, SRC.replace("DO", script)).unwrap();
+        fs::set_permissions(&src, fs::Permissions::from_mode(0o755)).unwrap();
+        Some(Self { bench, engine })
+    }
+
+    /// Starts an executor that is told no more than the reference would be.
+    #[expect(clippy::disallowed_methods, reason = "programs are found where the test finds them")]
+    fn start(&mut self) {
+        let dir = self.bench.dir.path();
+        let work = dir.join("work");
+        fs::create_dir(&work).unwrap();
+        let path = format!("{}:{}", dir.join("bin").display(), std::env::var("PATH").unwrap());
+        let mut command = self.bench.command("run");
+        command
+            .env_remove("EXECUTOR_RUNTIME")
+            .env("EXECUTOR_USE_FIRECRACKER", "false")
+            .env("EXECUTOR_QUEUE_NAME", "batches")
+            .env("DOCKER_HOST", self.engine.host())
+            .env("EXECUTOR_DOCKER_NETWORK", "none")
+            .env("TMPDIR", work)
+            .env("PATH", path);
+        self.bench.start_command(command);
+    }
+
+    fn job(&self, id: i64) -> StockJob {
+        let command = ["batch", "exec", "-f", "input.json", "-repo", "repository", "-tmp", ".src-tmp"];
+        let repository = Repository::served_by(&self.bench);
+        StockJob::new("batches", id)
+            .set("repositoryName", json!(NAME))
+            .set("repositoryDirectory", json!("repository"))
+            .set("commit", json!(repository.commits[1]))
+            .set(
+                "cliSteps",
+                json!([{ "key": "batch-exec", "command": command, "dir": ".", "env": ["TOKEN=s3cret-of-the-user"] }]),
+            )
+            .set("redactedValues", json!({ "s3cret-of-the-user": "${{ secrets.TOKEN }}" }))
+            .set("dockerAuthConfig", json!({ "auths": { "r.example": { "auth": "dTpwYXNzd29yZA==" } } }))
+            .file("input.json", b"{}")
+    }
+
+    fn end(mut self) {
+        let work = self.bench.dir.path().join("work");
+        self.bench.agent_stops();
+        assert_eq!(fs::read_dir(work).unwrap().count(), 0);
+        self.bench.check();
+    }
+}
+
+#[test]
+fn a_job_of_src_runs_its_containers_by_the_executors_engine() {
+    let test = "a_job_of_src_runs_its_containers_by_the_executors_engine";
+    let Some(mut with) = WithSrc::new(test, STEP) else { return };
+    with.bench.server.give(with.job(1));
+    with.start();
+    let record = with.bench.completed(1);
+    assert_eq!(record.keys(), [&CLONED[..], &["step.src.batch-exec", "teardown.fs"]].concat());
+    let entry = record.entry("step.src.batch-exec").unwrap();
+    assert_eq!(entry.command[1], "batch");
+    let lines: Vec<&str> = entry.out.lines().collect();
+    assert_eq!(lines[..3], ["stdout: {}", "stdout: two", "stdout: ${{ secrets.TOKEN }}"], "{}", entry.out);
+    assert!(entry.out.contains("src/main.txt | 2 +-"), "{}", entry.out);
+    assert!(entry.out.contains("{\"auths\":{\"r.example\":"), "{}", entry.out);
+    with.end();
+}
+
+#[test]
+fn a_job_of_src_that_is_canceled_takes_its_containers_along() {
+    let test = "a_job_of_src_that_is_canceled_takes_its_containers_along";
+    let wait = "docker run --detach busybox sleep 600; docker run busybox sh -c 'echo begun; sleep 600'";
+    let Some(mut with) = WithSrc::new(test, wait) else { return };
+    with.bench.server.give(with.job(1));
+    with.start();
+    with.bench.logged(1, "step.src.batch-exec", "begun");
+    with.bench.server.cancel("batches", 1);
+    assert_eq!(with.bench.ended("batches", 1).state, State::Canceled);
+    with.end();
+}
+
+#[test]
+fn a_step_of_src_that_fails_is_told_as_documented() {
+    let Some(mut with) = WithSrc::new("a_step_of_src_that_fails_is_told_as_documented", "exit 3") else {
+        return;
+    };
+    with.bench.server.give(with.job(1));
+    with.start();
+    let record = with.bench.ended("batches", 1);
+    let message = record.message.as_deref().unwrap();
+    assert_eq!(message, "failed to perform src-cli step: command failed with exit code 3");
+    assert_eq!(record.entry("step.src.batch-exec").unwrap().exit_code, Some(3));
+    with.end();
+}
+
+/// A deliberate difference: `src` runs on the host, so only whoever had it there already gets it unasked.
+#[test]
+fn a_job_of_src_is_refused_before_anything_is_made_where_it_may_not_run() {
+    let test = "a_job_of_src_is_refused_before_anything_is_made_where_it_may_not_run";
+    let Some(mut bench) = Bench::new(test) else { return };
+    let src = json!([{"key": "batch-exec", "command": ["batch", "exec", "-f", "input.json"], "dir": ".", "env": []}]);
+    bench.server.give(StockJob::new("batches", 1).set("cliSteps", src).file("input.json", b"{}"));
+    bench.server.give(StockJob::new("batches", 2).step("", &["true"]));
+    bench.start();
+    let record = bench.ended("batches", 1);
+    assert_eq!(record.state, State::Errored, "{record:#?}");
+    assert!(record.message.unwrap().contains("batchChanges.nativeServerSideExecution"));
+    assert_eq!(record.entries, []);
+    bench.completed(2);
+    bench.end();
+}

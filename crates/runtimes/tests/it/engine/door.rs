@@ -1,0 +1,140 @@
+//! Programs on this host that make containers for a job.
+
+use super::bench::{containers_of, run, run_on};
+use crate::harness::{Bench, IMAGE, TestSandbox};
+use runtimes::Limits;
+use runtimes::docker::DockerOptions;
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use testkit::{Engine, EngineKind};
+
+/// Docker's own client, behind a sandbox's door.
+struct Client<'a> {
+    address: String,
+    engine: &'a Engine,
+}
+
+impl<'a> Client<'a> {
+    async fn of(bench: &'a Bench, sandbox: &mut TestSandbox) -> Self {
+        let door = sandbox.0.engine().await.unwrap().expect("it has an engine");
+        Self { address: door.address, engine: bench.engine() }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", &self.address).env("DOCKER_CONFIG", self.engine.dir()).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn refusal(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(!output.status.success(), "{args:?} was not refused: {output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+}
+
+fn limited(options: &mut DockerOptions) {
+    options.network = Some("none".to_owned());
+}
+
+#[test]
+fn a_program_on_the_host_makes_containers_of_the_sandbox() {
+    let name = "engine::door::a_program_on_the_host_makes_containers_of_the_sandbox";
+    let Some(engine) = Engine::shared(name, EngineKind::Docker) else { return };
+    run_on(engine, name, limited, async |bench| {
+        let mut sandbox = bench.open(Limits { pids: Some(77), ..Limits::default() }).await;
+        let repository = sandbox.workspace().join("repository");
+        fs::create_dir(&repository).unwrap();
+        fs::write(repository.join("file"), "from the host\n").unwrap();
+        let mount = format!("type=bind,source={},target=/work", repository.display());
+        let client = Client::of(bench, &mut sandbox).await;
+        let script = "cat file -; echo changed > file; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; \
+                      cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max; echo $A; exit 3";
+        let args = ["run", "--rm", "--init", "--interactive", "--privileged=false", "--memory", "1g"];
+        let args = [&args[..], &["--workdir", "/work", "--mount", &mount, "--env", "A=b"]].concat();
+        let args = [&args[..], &["--entrypoint", "/bin/sh", IMAGE, "-c", script]].concat();
+        let mut child = client.command(&args);
+        let mut child =
+            child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"from its input\n").unwrap();
+        let ran = child.wait_with_output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(ran.status.code(), Some(3), "{stdout} {stderr}");
+        assert!(stdout.starts_with("from the host\nfrom its input\n"), "{stdout} {stderr}");
+        assert!(stdout.contains("NoNewPrivs:\t1\n") && stdout.contains("Seccomp:\t2\n"), "{stdout}");
+        assert!(stdout.contains("\n77\n") && stdout.ends_with("\nb\n"), "{stdout}");
+        // The bounding set of any step.
+        let step = sandbox.sh("grep CapEff /proc/self/status").await;
+        assert!(stdout.contains(step.trim()), "{stdout} {step}");
+        assert_eq!(fs::read_to_string(repository.join("file")).unwrap(), "changed\n");
+        sandbox.close().await;
+    });
+}
+
+#[test]
+fn what_a_program_leaves_running_goes_with_the_sandbox() {
+    run(
+        "engine::door::what_a_program_leaves_running_goes_with_the_sandbox",
+        EngineKind::Docker,
+        async |bench| {
+            let mut sandbox = bench.open(Limits::default()).await;
+            let client = Client::of(bench, &mut sandbox).await;
+            let left = client.run(&["run", "--detach", IMAGE, "sleep", "600"]);
+            assert!(left.status.success(), "{left:?}");
+            let mut attached =
+                client.command(&["run", IMAGE, "sleep", "600"]).stdin(Stdio::null()).spawn().unwrap();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            while containers_of(bench.engine(), &bench.owner).len() < 2 {
+                assert!(
+                    std::time::Instant::now() < deadline,
+                    "{:?}",
+                    containers_of(bench.engine(), &bench.owner)
+                );
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            let address = client.address.clone();
+            sandbox.close().await;
+            assert_eq!(containers_of(bench.engine(), &bench.owner), Vec::<String>::new());
+            assert!(!std::path::Path::new(address.trim_start_matches("unix://")).exists());
+            // Nobody answers it any more.
+            attached.wait().unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_program_reaches_nothing_but_its_own_containers() {
+    run(
+        "engine::door::a_program_reaches_nothing_but_its_own_containers",
+        EngineKind::Docker,
+        async |bench| {
+            let mut sandbox = bench.open(Limits::default()).await;
+            let client = Client::of(bench, &mut sandbox).await;
+            let other = bench.engine().told(&["create", IMAGE, "true"]);
+            for (args, why) in [
+                (&["run", "--privileged", IMAGE, "true"][..], "can't be given Privileged"),
+                (&["run", "--volume", "/etc:/host", IMAGE, "true"], "\"/etc\" is not in the job's workspace"),
+                (&["run", "--pid", "host", IMAGE, "true"], "can't be given PidMode"),
+                (&["run", "--cap-add", "ALL", IMAGE, "true"], "can't be given CapAdd"),
+                (&["run", "--device", "/dev/loop0", IMAGE, "true"], "can't be given Devices"),
+                (&["run", "--volumes-from", &other, IMAGE, "true"], "can't be given VolumesFrom"),
+                (&["ps"], "a job may not ask the engine for GET"),
+                (&["volume", "create"], "a job may not ask the engine for POST"),
+                (&["rm", &other], "No such container"),
+                (&["start", &other], "No such container"),
+                (&["cp", &format!("{other}:/bin"), "/nowhere"], "No such container"),
+                (&["rmi", "--force", IMAGE], "a job may not ask the engine for DELETE"),
+            ] {
+                let said = client.refusal(args);
+                assert!(said.contains(why), "{args:?}: {said}");
+            }
+            bench.engine().told(&["rm", &other]);
+            sandbox.close().await;
+        },
+    );
+}
