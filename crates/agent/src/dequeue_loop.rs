@@ -212,11 +212,11 @@ impl Taker {
                 // Two copies of a job never run beside each other.
                 old.ended().await;
             }
-            let completed = host.run(Assigned { job, auth, stop, lease, at, timeline }).await;
+            let ran = host.run(Assigned { job, auth, stop, lease, at, timeline }).await;
             drop((registered, slot));
-            watched.end(completed);
+            watched.end(ran);
             host.warm().await;
-            completed
+            ran.completed
         });
     }
 

@@ -1,7 +1,8 @@
-//! A file that lines are added to. It is rotated by itself when it has grown too long, and opened again
-//! when somebody else has moved it away.
+//! A file that lines are added to, by several processes. It is rotated by itself when it has grown too long,
+//! and opened again when somebody else has moved it away.
 
 use crate::error::{AgentError, chain};
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -77,17 +78,36 @@ impl AuditFile {
 
     /// Sees to it that there is room for `more` bytes in a file at this path.
     fn keep_place(&self, state: &mut State, more: u64) -> io::Result<()> {
-        let own = state.file.metadata()?;
-        let is_there =
-            fs::metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino()));
-        if is_there && own.len() > 0 && own.len() + more > self.most_bytes {
-            fs::rename(&self.path, predecessor(&self.path))?;
-        } else if is_there {
-            return Ok(());
+        if self.is_there(&state.file)? {
+            let length = state.file.metadata()?.len();
+            if length == 0 || length + more <= self.most_bytes || !self.move_away(&state.file)? {
+                return Ok(());
+            }
         }
         state.file = append_to(&self.path)?;
         state.torn = false;
         Ok(())
+    }
+
+    /// Whether `file` is the one at this path.
+    fn is_there(&self, file: &File) -> io::Result<bool> {
+        let own = file.metadata()?;
+        Ok(fs::metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())))
+    }
+
+    /// Makes room for another file; `false` while another process does.
+    fn move_away(&self, file: &File) -> io::Result<bool> {
+        // Not waited for: whoever stands still with it must not keep others from writing.
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(false);
+        }
+        let moved = match self.is_there(file) {
+            Ok(true) => fs::rename(&self.path, predecessor(&self.path)),
+            // It was done meanwhile, and a second time would cost the predecessor.
+            other => other.map(drop),
+        };
+        let _ = flock(file, FlockOperation::Unlock);
+        moved.map(|()| true)
     }
 }
 
@@ -154,6 +174,34 @@ mod tests {
         fs::rename(&path, dir.path().join("moved")).unwrap();
         file.write(b"five\n");
         assert_eq!((read(&path).as_str(), read(&dir.path().join("moved")).as_str()), ("five\n", "four\n"));
+    }
+
+    #[test]
+    fn several_writers_lose_no_line_and_move_it_away_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        // So that it is moved away once.
+        let (writers, lines, line) = (4, 500, "0123456789\n");
+        let most = (writers * lines * line.len()) as u64 * 2 / 3;
+        std::thread::scope(|scope| {
+            for _ in 0..writers {
+                scope.spawn(|| {
+                    let file = AuditFile::with_limit(path.clone(), most).unwrap();
+                    for _ in 0..lines {
+                        file.write(line.as_bytes());
+                    }
+                });
+            }
+        });
+        let all = read(&predecessor(&path)) + &read(&path);
+        assert_eq!(all.lines().filter(|seen| *seen == line.trim_end()).count(), writers * lines);
+        assert!(read(&path).len() as u64 <= most);
+        // Somebody who is at it, and stands still, keeps nobody from writing.
+        let first = AuditFile::with_limit(path.clone(), 1).unwrap();
+        flock(&first.state.lock().unwrap().file, FlockOperation::LockExclusive).unwrap();
+        let before = read(&path);
+        AuditFile::with_limit(path.clone(), 1).unwrap().write(b"late\n");
+        assert_eq!(read(&path), before + "late\n");
     }
 
     #[test]

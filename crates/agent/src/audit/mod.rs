@@ -7,12 +7,13 @@ mod file;
 mod payload;
 
 use crate::account::Account;
+use crate::api::JobAuth;
 use crate::config::AgentConfig;
 use crate::error::AgentError;
+use crate::job::redactor;
 use crate::text::begin;
 use file::AuditFile;
 use jiff::Timestamp;
-use jobs::Redactor;
 use runtimes::Limits;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -98,17 +99,26 @@ impl AuditLog {
         Ok(Self { in_log, file: file.map(AuditFile::open).transpose()? })
     }
 
-    /// Whether anything is written at all.
-    pub(crate) fn is_on(&self) -> bool {
-        self.in_log || self.file.is_some()
+    /// Opens the file alone, if there is to be one: for who runs a job that somebody else took.
+    pub(crate) fn of_file(config: &AgentConfig) -> Result<Option<Self>, AgentError> {
+        let Some(file) = config.audit.file.clone() else { return Ok(None) };
+        Ok(Some(Self { in_log: false, file: Some(AuditFile::open(file)?) }))
+    }
+
+    /// A job was taken: it is told in the agent's own log, if that is asked for.
+    pub(crate) fn taken(&self, config: &AgentConfig, job: &Job, auth: &JobAuth) {
+        if self.in_log {
+            let payload = payload::told(job, &redactor(job, auth, &config.password));
+            warn!(job = %job.id, queue = auth.queue, payload, "Received new job to process");
+        }
     }
 
     /// A job begins.
-    pub(crate) fn begins(&self, config: &AgentConfig, job: &Job, queue: &str, redactor: &Redactor) {
-        if self.in_log {
-            let payload = payload::told(job, redactor);
-            warn!(job = %job.id, queue, payload, "Received new job to process");
+    pub(crate) fn begins(&self, config: &AgentConfig, job: &Job, auth: &JobAuth) {
+        if self.file.is_none() {
+            return;
         }
+        let redactor = redactor(job, auth, &config.password);
         let text = |text: &str| {
             let clean = redactor.redact(text);
             begin(&clean, LONGEST_TEXT).to_owned()
@@ -128,7 +138,7 @@ impl AuditLog {
             steps: named().map(key).collect(),
             limits: Limited::of(&config.limits, config.max_runtime),
         };
-        self.write(config, job.id, queue, event);
+        self.write(config, job.id, &auth.queue, event);
     }
 
     /// It ended, after `took`.

@@ -1,4 +1,5 @@
 use super::*;
+use jobs::Redactor;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use wire::{DockerStep, JobFile};
@@ -35,6 +36,10 @@ fn job() -> Job {
     job
 }
 
+fn auth() -> JobAuth {
+    JobAuth { id: JobId(7), queue: "batches".to_owned(), token: SecretString::from("t0ken") }
+}
+
 fn redactor() -> Redactor {
     Redactor::new([(SECRET, "gone")])
 }
@@ -45,8 +50,7 @@ fn a_job_is_two_lines_without_its_secrets() {
     let path = dir.path().join("audit.jsonl");
     let config = config(Audit { in_log: false, file: Some(path.clone()) });
     let log = AuditLog::open(&config).unwrap();
-    assert!(log.is_on());
-    log.begins(&config, &job(), "batches", &redactor());
+    log.begins(&config, &job(), &auth());
     let end = jobs::EndReason::OutOfMemory { step: "build".to_owned(), limit: 10, peak: 11 };
     let account = Account {
         end: Some(Box::new(end.detail())),
@@ -112,6 +116,5 @@ fn a_long_payload_is_cut() {
 fn nothing_is_written_unless_it_is_asked_for() {
     let config = config(Audit::default());
     let log = AuditLog::open(&config).unwrap();
-    assert!(!log.is_on());
-    log.begins(&config, &job(), "batches", &redactor());
+    log.begins(&config, &job(), &auth());
 }

@@ -13,7 +13,7 @@ pub(crate) struct Adoption {
     /// `None` when nothing of it runs.
     pub(crate) registered: Option<Registered>,
     /// Sees to its end.
-    pub(crate) end: BoxFuture<'static, bool>,
+    pub(crate) end: BoxFuture<'static, ()>,
 }
 
 impl Adoptions {

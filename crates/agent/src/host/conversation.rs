@@ -1,5 +1,7 @@
 //! What an agent and the supervisor of a job say to each other, from the agent's side.
 
+use super::told::Told;
+use super::vigil::{Look, Vigil};
 use crate::account::Account;
 use crate::error::chain;
 use crate::job::JobStop;
@@ -25,6 +27,8 @@ pub(super) enum Followed {
     },
     /// The connection broke.
     Lost,
+    /// It does not move, and its job is to end.
+    StandsStill,
 }
 
 /// Gives a job, and waits until it is written down: for `limit`, and as long as its size takes.
@@ -46,28 +50,32 @@ pub(super) async fn give(link: &mut Link, order: &Order, limit: Duration) -> io:
     timeout(limit, given).await.unwrap_or_else(|late| Err(late.into()))
 }
 
+/// A job that runs under a supervisor, as an agent has it.
+pub(super) struct Ward<'a> {
+    pub(super) stop: &'a JobStop,
+    pub(super) lease: &'a Lease,
+    /// The agent has to leave at once.
+    pub(super) hurry: &'a CancellationToken,
+    pub(super) vigil: Vigil,
+    pub(super) told: Told,
+}
+
 /// Passes on what there is to say while the connection lasts.
-pub(super) async fn follow(
-    mut link: Link,
-    stop: &JobStop,
-    lease: &Lease,
-    hurry: &CancellationToken,
-) -> Followed {
-    let mut renewals = lease.subscribe();
+pub(super) async fn follow(mut link: Link, ward: &mut Ward<'_>) -> Followed {
+    let (stop, hurry) = (ward.stop, ward.hurry);
+    let mut renewals = ward.lease.subscribe();
     // What was renewed while nobody was connected has to be told as well.
     renewals.mark_changed();
-    let (mut stopped, mut abandoned, mut hurried) = (false, false, false);
+    ward.vigil.connected();
+    let (mut stopped, mut abandoned, mut hurried, mut lost) = (false, false, false, false);
     loop {
         let order = tokio::select! {
             heard = link.next::<Report>(LINE) => match heard {
-                Ok(Some(Report::Ended { completed, account })) => {
-                    return Followed::Ended { completed, account };
-                }
-                Ok(Some(Report::Ending)) => {
-                    stop.note_end_told();
-                    Order::Heard
-                }
-                Ok(Some(Report::Taken | Report::Unknown)) => continue,
+                Ok(Some(report)) => match ward.take(report) {
+                    Taken::Ended(ended) => return ended,
+                    Taken::Ending => Order::Heard,
+                    Taken::Nothing => continue,
+                },
                 Ok(None) => return Followed::Lost,
                 Err(fault) => {
                     debug!(fault = chain(&fault), "lost a supervisor");
@@ -91,25 +99,62 @@ pub(super) async fn follow(
             }
             Ok(()) = renewals.changed() => {
                 let state = *renewals.borrow_and_update();
+                lost = false;
+                ward.vigil.renewed();
                 Order::Renewed { sent: state.renewed, term_ms: millis(state.term) }
+            }
+            () = ward.lease.lost(), if !lost => {
+                lost = true;
+                match ward.vigil.lost() {
+                    Look::Ask => Order::Ask,
+                    Look::Wait | Look::StandsStill => continue,
+                }
+            }
+            () = ward.vigil.next_look() => match ward.vigil.look(stop, hurry) {
+                Look::Ask => Order::Ask,
+                Look::Wait => continue,
+                Look::StandsStill => return Followed::StandsStill,
             }
         };
         if let Err(fault) = link.send(&order).await {
             debug!(fault = chain(&fault), "a supervisor does not listen");
-            return last_words(&mut link, stop).await;
+            return last_words(&mut link, ward).await;
         }
+    }
+}
+
+/// What a report comes to.
+enum Taken {
+    Ended(Followed),
+    Ending,
+    Nothing,
+}
+
+impl Ward<'_> {
+    fn take(&mut self, report: Report) -> Taken {
+        self.vigil.heard();
+        match report {
+            Report::Ended { completed, account } => {
+                return Taken::Ended(Followed::Ended { completed, account });
+            }
+            Report::Ending => {
+                self.stop.note_end_told();
+                return Taken::Ending;
+            }
+            Report::Here { counts, log_pending } => self.told.add(*counts, log_pending),
+            Report::Taken | Report::Unknown => {}
+        }
+        Taken::Nothing
     }
 }
 
 /// What a supervisor that does not listen any more still had to say: it may have ended its job. Else another
 /// connection is tried, on which everything is said again.
-async fn last_words(link: &mut Link, stop: &JobStop) -> Followed {
+async fn last_words(link: &mut Link, ward: &mut Ward<'_>) -> Followed {
     let heard = async {
         while let Ok(Some(report)) = link.next::<Report>(LINE).await {
-            match report {
-                Report::Ended { completed, account } => return Followed::Ended { completed, account },
-                Report::Ending => stop.note_end_told(),
-                Report::Taken | Report::Unknown => {}
+            if let Taken::Ended(ended) = ward.take(report) {
+                return ended;
             }
         }
         Followed::Lost
@@ -121,17 +166,48 @@ async fn last_words(link: &mut Link, stop: &JobStop) -> Followed {
 mod tests {
     use super::*;
     use crate::boot_time::BootTime;
+    use crate::job::StopCause;
+    use crate::monitor::Monitor;
+    use std::sync::atomic::Ordering;
     use tokio::net::UnixStream;
+    use wire::JobId;
 
     const TERM: Option<Duration> = Some(Duration::from_secs(25));
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    /// What the control plane and the agent decide about a job.
+    struct Decided {
+        stop: JobStop,
+        lease: Lease,
+        hurry: CancellationToken,
+        monitor: Monitor,
+    }
+
+    impl Decided {
+        fn new(lease: Lease) -> Self {
+            let (stop, hurry, monitor) = <(JobStop, CancellationToken, Monitor)>::default();
+            Self { stop, lease, hurry, monitor }
+        }
+
+        fn ward(&self, deadline: Option<BootTime>) -> Ward<'_> {
+            let vigil = Vigil::new(JobId(1), self.monitor.clone(), Some(PAUSE), deadline);
+            let told = Told::new(self.monitor.clone());
+            Ward { stop: &self.stop, lease: &self.lease, hurry: &self.hurry, vigil, told }
+        }
+    }
+
+    fn pair() -> (Link, Link) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Link::new(ours), Link::new(theirs))
+    }
 
     #[tokio::test]
     async fn a_renewal_from_before_the_connection_is_told_first_of_all() {
         let lease = Lease::new(BootTime::default(), TERM);
-        let (at, stop, hurry) = (BootTime::now(), JobStop::default(), CancellationToken::new());
+        let at = BootTime::now();
         lease.renew(at, TERM);
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut supervisor = Link::new(theirs);
+        let decided = Decided::new(lease);
+        let (ours, mut supervisor) = pair();
         let hears = async {
             let Some(Order::Renewed { sent, term_ms }) = supervisor.next::<Order>(LINE).await.unwrap() else {
                 panic!("something else came first")
@@ -139,7 +215,8 @@ mod tests {
             assert_eq!((sent, term_ms), (at, Some(25_000)));
             drop(supervisor);
         };
-        let (followed, ()) = tokio::join!(follow(Link::new(ours), &stop, &lease, &hurry), hears);
+        let mut ward = decided.ward(None);
+        let (followed, ()) = tokio::join!(follow(ours, &mut ward), hears);
         assert!(matches!(followed, Followed::Lost));
     }
 
@@ -149,9 +226,73 @@ mod tests {
         theirs.shutdown(std::net::Shutdown::Read).unwrap();
         ours.set_nonblocking(true).unwrap();
         let link = Link::new(UnixStream::from_std(ours).unwrap());
-        let (lease, stop) = (Lease::new(BootTime::now(), TERM), JobStop::default());
-        let followed = timeout(LAST_WORDS * 5, follow(link, &stop, &lease, &CancellationToken::new())).await;
+        let decided = Decided::new(Lease::new(BootTime::now(), TERM));
+        let followed = timeout(LAST_WORDS * 5, follow(link, &mut decided.ward(None))).await;
         assert!(matches!(followed, Ok(Followed::Lost)));
+    }
+
+    /// For how many seconds one that reads and says nothing is followed.
+    async fn followed_for(decided: &Decided, deadline: Option<BootTime>) -> u64 {
+        let (ours, _theirs) = pair();
+        let began = tokio::time::Instant::now();
+        let followed = follow(ours, &mut decided.ward(deadline)).await;
+        assert!(matches!(followed, Followed::StandsStill));
+        began.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_stands_still_is_followed_no_longer_than_its_job_may_last() {
+        let renewed = || Decided::new(Lease::new(BootTime::now(), None));
+        let canceled = renewed();
+        canceled.stop.fire(StopCause::Canceled);
+        assert_eq!(followed_for(&canceled, None).await, 35);
+        let hurried = renewed();
+        hurried.hurry.cancel();
+        assert_eq!(followed_for(&hurried, None).await, 35);
+        assert_eq!(followed_for(&renewed(), Some(BootTime::default())).await, 35);
+        let given_away = Decided::new(Lease::new(BootTime::default(), TERM));
+        assert!(followed_for(&given_away, None).await <= 2);
+        let forever = renewed();
+        let (ours, _theirs) = pair();
+        let mut ward = forever.ward(None);
+        assert!(timeout(PAUSE * 1_000, follow(ours, &mut ward)).await.is_err(), "nothing is to end it");
+        assert_eq!(forever.monitor.metrics().silent.load(Ordering::Relaxed), 1);
+        drop(ward);
+        assert_eq!(forever.monitor.metrics().silent.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_it_counts_is_told_while_it_runs_and_it_may_take_its_time_to_end() {
+        let decided = Decided::new(Lease::new(BootTime::now(), None));
+        decided.stop.fire(StopCause::Canceled);
+        let (ours, mut supervisor) = pair();
+        let counts = |delivered: u64| {
+            let counted = Monitor::default();
+            counted.metrics().log_delivered.fetch_add(delivered, Ordering::Relaxed);
+            Box::new(counted.metrics().take())
+        };
+        let answers = async {
+            let mut asked = 0;
+            while asked < 100 {
+                if let Order::Ask = supervisor.next::<Order>(LINE).await.unwrap().unwrap() {
+                    asked += 1;
+                    let log_pending = asked;
+                    supervisor.send(&Report::Here { counts: counts(3), log_pending }).await.unwrap();
+                }
+            }
+            let account = Account { counts: counts(1), ..Account::default() };
+            supervisor.send(&Report::Ended { completed: true, account }).await.unwrap();
+        };
+        let mut ward = decided.ward(None);
+        let (followed, ()) = tokio::join!(follow(ours, &mut ward), answers);
+        let Followed::Ended { completed: true, account } = followed else { panic!("it ended") };
+        assert_eq!(account.counts, counts(1), "the rest is added when the job has ended");
+        let metrics = decided.monitor.metrics();
+        let seen =
+            || (metrics.log_delivered.load(Ordering::Relaxed), metrics.log_pending.load(Ordering::Relaxed));
+        assert_eq!(seen(), (300, 100));
+        drop(ward);
+        assert_eq!(seen(), (300, 0), "nothing waits of a job that is over");
     }
 
     #[tokio::test(start_paused = true)]

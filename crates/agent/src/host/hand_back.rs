@@ -4,13 +4,14 @@
 use crate::api::{Final, JobAuth, Patience};
 use crate::boot_time::BootTime;
 use crate::error::chain;
-use crate::job::{self, JobStop, StopCause, Surroundings};
+use crate::job::{self, Failure, JobStop, StopCause, Surroundings};
 use crate::supervisor::{JobDir, Record};
 use jobs::EndReason;
 use secrecy::SecretString;
 use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, warn};
+use wire::additions::EndDetail;
 
 /// How often what is left of a sandbox is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -18,13 +19,38 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// runs out.
 const REMOVE_LIMIT: Duration = Duration::from_secs(15);
 
+/// What is said of a job whose supervisor died.
+pub(super) struct LastCall {
+    reason: EndReason,
+    call: Final,
+}
+
+impl LastCall {
+    pub(super) fn end(&self) -> EndDetail {
+        self.reason.detail()
+    }
+}
+
+/// A job that was to end anyway has ended, for that reason; any other is lost. `limit` is how long it might
+/// take.
+pub(super) fn last_call(stop: &JobStop, limit: Option<Duration>) -> LastCall {
+    let stopped = stop.cause().and_then(|_| job::final_call(&Err(Failure::Stopped), stop, limit));
+    let (reason, call) = stopped.unwrap_or_else(|| {
+        let message = "the process that ran the job was killed on its executor".to_owned();
+        let reason = EndReason::ExecutorLost { lease: None };
+        let end = reason.detail();
+        (reason, Final::Errored { message, end })
+    });
+    LastCall { reason, call }
+}
+
 /// Removes what the supervisor left of the job's sandbox, and then says that the job is lost.
 pub(super) async fn hand_back(
     around: &Surroundings,
     dir: &JobDir,
     record: &Record,
     stop: &JobStop,
-    patience: &Patience,
+    last: &LastCall,
 ) {
     let job = record.job;
     warn!(%job, supervisor = record.pid, "the supervisor of a job died: the job is handed back");
@@ -40,10 +66,9 @@ pub(super) async fn hand_back(
         Err(fault) => return warn!(%job, %fault, "a job can't be handed back without its token"),
     };
     let auth = JobAuth { id: job, queue: record.queue.clone(), token };
-    let message = "the process that ran the job was killed on its executor".to_owned();
-    let last = Final::Errored { message, end: EndReason::ExecutorLost { lease: None }.detail() };
     stop.note_end_told();
-    job::mark(&around.api, &auth, &last, patience).await;
+    let patience = Patience { limit: around.api.config().patience, hurry: around.hurry.clone() };
+    job::mark(&around.api, &auth, &last.call, &patience).await;
 }
 
 async fn is_removed(around: &Surroundings, record: &Record) -> bool {
@@ -60,4 +85,31 @@ async fn is_removed(around: &Surroundings, record: &Record) -> bool {
         sleep(LOOK_AGAIN).await;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_was_to_end_anyway_is_not_lost() {
+        let limit = Some(Duration::from_mins(2));
+        for (cause, reason, is_final) in [
+            (None, "executor_lost", false),
+            (Some(StopCause::Abandoned), "executor_lost", false),
+            (Some(StopCause::Canceled), "canceled", true),
+            (Some(StopCause::Timeout), "timeout", false),
+            (Some(StopCause::ExecutorStopped), "executor_stopped", false),
+        ] {
+            let stop = JobStop::default();
+            if let Some(cause) = cause {
+                stop.fire(cause);
+            }
+            let last = last_call(&stop, limit);
+            assert_eq!(
+                (last.end().reason.as_str(), matches!(last.call, Final::Failed { .. })),
+                (reason, is_final)
+            );
+        }
+    }
 }

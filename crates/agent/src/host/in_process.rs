@@ -1,7 +1,8 @@
 //! Jobs as tasks of the agent's own process: they end with it.
 
-use super::JobHost;
+use super::{JobHost, Ran};
 use crate::job::{self, Assigned, Surroundings};
+use crate::watched;
 use async_trait::async_trait;
 
 /// Runs jobs beside everything else that the agent does.
@@ -21,7 +22,8 @@ impl JobHost for InProcess {
         self.around.runtime.warm().await;
     }
 
-    async fn run(&self, assigned: Assigned) -> bool {
-        job::run(self.around.clone(), assigned).await
+    async fn run(&self, assigned: Assigned) -> Ran {
+        watched::write_begin(self.around.api.config(), &assigned);
+        Ran { completed: job::run(self.around.clone(), assigned).await, written: false }
     }
 }

@@ -1,10 +1,14 @@
 //! Where jobs run: the boundary between who takes jobs and who runs them.
 
 mod adoptions;
+mod charge;
 mod conversation;
 mod hand_back;
 mod in_process;
+mod kill;
 mod supervised;
+mod told;
+mod vigil;
 
 pub(crate) use adoptions::Adoptions;
 pub(crate) use in_process::InProcess;
@@ -19,8 +23,16 @@ use futures_util::future::BoxFuture;
 pub(crate) struct Adopted {
     /// What runs of it; `None` when its supervisor died, and it is only to be handed back.
     pub(crate) running: Option<RunningJob>,
-    /// Sees to its end; tells whether it completed.
-    pub(crate) end: BoxFuture<'static, bool>,
+    /// Sees to its end.
+    pub(crate) end: BoxFuture<'static, ()>,
+}
+
+/// A job that was run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ran {
+    pub(crate) completed: bool,
+    /// Who ran it has written its end into the audit log.
+    pub(crate) written: bool,
 }
 
 /// Runs jobs that were assigned to this agent. Object safe.
@@ -29,9 +41,9 @@ pub(crate) trait JobHost: Send + Sync {
     /// Gets ready for the next job. Failing costs only time later.
     async fn warm(&self);
 
-    /// Runs a job, and sees to it that its end is told; tells whether it completed. The job's stop
-    /// and its lease reach it wherever it runs.
-    async fn run(&self, assigned: Assigned) -> bool;
+    /// Runs a job, and sees to it that its begin is written into the audit log and that its end is told. The
+    /// job's stop and its lease reach it wherever it runs.
+    async fn run(&self, assigned: Assigned) -> Ran;
 
     /// Finds the jobs that an earlier agent left here. Call it once, before jobs are taken.
     async fn adopt(&self) -> Vec<Adopted> {

@@ -1,7 +1,8 @@
 //! Jobs under supervisors: processes of their own that outlive this one.
 
-use super::conversation::{Followed, follow, give};
-use super::{Adopted, JobHost, hand_back};
+use super::charge::{Charge, Terms};
+use super::conversation::give;
+use super::{Adopted, JobHost, Ran};
 use crate::account::Ledger;
 use crate::api::{Final, Patience};
 use crate::boot_time::BootTime;
@@ -10,7 +11,7 @@ use crate::job::{self, Assigned, JobStop, Surroundings};
 use crate::lease::Lease;
 use crate::running::RunningJob;
 use crate::supervisor::{Assignment, JobDir, Link, Order, Record, Standing, millis};
-use crate::watched::Watched;
+use crate::watched::{self, Watched};
 use async_trait::async_trait;
 use jobs::EndReason;
 use std::io;
@@ -36,9 +37,8 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const SPARE_LIMIT: Duration = Duration::from_secs(3);
 /// How many supervisors are tried before a job is given up.
 const ATTEMPTS: u32 = 3;
-/// How often a supervisor is looked for that was lost sight of.
+/// How often it is looked whether a spare of an earlier agent has left.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-const LOOK_AGAIN_LATER: Duration = Duration::from_millis(500);
 /// How long supervisors that are done may take to leave, or a predecessor's spares to see that it is gone.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -104,7 +104,7 @@ impl JobHost for Supervised {
         inner.making_spare.store(false, Ordering::Release);
     }
 
-    async fn run(&self, assigned: Assigned) -> bool {
+    async fn run(&self, assigned: Assigned) -> Ran {
         let inner = &self.0;
         inner.in_hand.send_modify(|count| *count += 1);
         let handed = inner.hand_over(&assigned).await;
@@ -114,19 +114,32 @@ impl JobHost for Supervised {
             sleep(SPARE_PAUSE).await;
             later.warm().await;
         });
-        let Assigned { job, auth, stop, lease, timeline, .. } = assigned;
+        if handed.is_err() {
+            watched::write_begin(inner.around.api.config(), &assigned);
+        }
+        let Assigned { job, auth, stop, lease, timeline, at } = assigned;
         let ledger = timeline.ledger();
         match handed {
             Ok(Spare { dir, mut process, link }) => {
-                let record = dir.record();
+                let terms = Terms::of_ours(BootTime::of(at), inner.around.api.config());
                 // Its files are with the supervisor now.
                 drop(job);
-                let completed = inner.see_to_its_end(&dir, record, Some(link), (&stop, &lease, ledger)).await;
+                let charge = Charge {
+                    around: &inner.around,
+                    dir: &dir,
+                    job: auth.id,
+                    record: dir.record(),
+                    terms,
+                    stop: &stop,
+                    lease: &lease,
+                    ledger,
+                };
+                let ran = charge.see_to_its_end(Some(link)).await;
                 let mut leaving = inner.leaving.lock().await;
                 while leaving.try_join_next().is_some() {}
                 leaving.spawn(async move { drop(process.wait().await) });
                 drop(leaving);
-                completed
+                ran
             }
             Err(fault) => {
                 let message = format!("the executor could not start the supervisor of the job: {fault}");
@@ -135,7 +148,7 @@ impl JobHost for Supervised {
                 ledger.ended(EndReason::Sandbox.detail());
                 stop.note_end_told();
                 job::mark(&inner.around.api, &auth, &last, &inner.patience()).await;
-                false
+                Ran { completed: false, written: false }
             }
         }
     }
@@ -201,11 +214,19 @@ impl Supervised {
             RunningJob::new(record.job, record.named_queue.clone(), Arc::clone(&stop), Arc::clone(&lease));
         let inner = Arc::clone(&self.0);
         let ledger = Ledger::default();
-        let watched = Watched::adopt(inner.around.api.config(), record.job, &record.queue, &ledger);
+        let watched = Watched::adopt(inner.around.api.config(), &record, &ledger);
         let end = async move {
-            let completed = inner.see_to_its_end(&dir, Some(record), None, (&stop, &lease, &ledger)).await;
-            watched.end(completed);
-            completed
+            let charge = Charge {
+                around: &inner.around,
+                dir: &dir,
+                job: record.job,
+                terms: Terms::noted(&record),
+                record: Some(record),
+                stop: &stop,
+                lease: &lease,
+                ledger: &ledger,
+            };
+            watched.end(charge.see_to_its_end(None).await);
         };
         Some(Adopted { running: lives.then_some(running), end: Box::pin(end) })
     }
@@ -308,52 +329,6 @@ impl Inner {
             append: self.around.api.can_append(),
             incarnation: self.incarnation.clone(),
         }))
-    }
-
-    /// Stays in touch with the supervisor of a job until the job has ended; if the supervisor dies over it,
-    /// hands the job back.
-    async fn see_to_its_end(
-        &self,
-        dir: &JobDir,
-        record: Option<Record>,
-        mut link: Option<Link>,
-        (stop, lease, ledger): (&JobStop, &Lease, &Ledger),
-    ) -> bool {
-        let mut pause = LOOK_AGAIN;
-        loop {
-            if let Some(link) = link.take()
-                && let Followed::Ended { completed, account } =
-                    follow(link, stop, lease, &self.around.hurry).await
-            {
-                ledger.take_over(account);
-                return completed;
-            }
-            match dir.standing() {
-                Standing::Lives(_) => match dir.connect().await {
-                    Ok(stream) => {
-                        link = Some(Link::new(stream));
-                        pause = LOOK_AGAIN;
-                    }
-                    Err(fault) => {
-                        debug!(%fault, "failed to connect to the supervisor of a job");
-                        sleep(pause).await;
-                        pause = (pause * 2).min(LOOK_AGAIN_LATER);
-                    }
-                },
-                Standing::Died(_) => break,
-                // It has ended while nobody looked.
-                Standing::Over => {
-                    dir.remove();
-                    return false;
-                }
-            }
-        }
-        ledger.ended(EndReason::ExecutorLost { lease: None }.detail());
-        if let Some(record) = record.or_else(|| dir.record()) {
-            hand_back::hand_back(&self.around, dir, &record, stop, &self.patience()).await;
-        }
-        dir.remove();
-        false
     }
 
     fn patience(&self) -> Patience {

@@ -9,7 +9,7 @@ mod steps;
 mod stop;
 
 pub(crate) use credentials::check as check_credentials;
-pub(crate) use ending::Failure;
+pub(crate) use ending::{Failure, final_call};
 pub(crate) use stop::{EndTold, JobStop, StopCause};
 
 use crate::api::{Api, Final, JobAuth, Patience, retry};
@@ -19,7 +19,6 @@ use crate::log::JobLog;
 use crate::text::begin;
 use crate::timeline::Timeline;
 use crate::trace;
-use ending::final_call;
 use jobs::Redactor;
 use phases::Claimed;
 use runtimes::Runtime;

@@ -66,6 +66,8 @@ pub(crate) struct Metrics {
     heartbeats_failed: AtomicU64,
     pub(crate) log_delivered: AtomicU64,
     pub(crate) log_pending: AtomicU64,
+    /// Jobs whose supervisor does not answer.
+    pub(crate) silent: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -132,6 +134,7 @@ impl Default for Metrics {
             heartbeats_failed: AtomicU64::new(0),
             log_delivered: AtomicU64::new(0),
             log_pending: AtomicU64::new(0),
+            silent: AtomicU64::new(0),
         }
     }
 }
@@ -256,6 +259,8 @@ impl Now {
     fn write(&self, text: &mut Text, metrics: &Metrics) {
         let mut gauge = |name, help, value| text.single(name, help, Kind::Gauge, value);
         gauge("executor_jobs_running", "Jobs that run.", metrics.running() as f64);
+        let silent = metrics.silent.load(Ordering::Relaxed);
+        gauge("executor_jobs_silent", "Jobs whose supervisor does not answer.", silent as f64);
         gauge("executor_job_slots", "Jobs that may run at the same time.", self.slots as f64);
         gauge("executor_draining", "1 when no more jobs are taken.", f64::from(u8::from(self.draining)));
         gauge("executor_ready", "1 when jobs can be taken.", f64::from(u8::from(self.ready)));

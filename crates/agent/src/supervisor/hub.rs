@@ -5,8 +5,10 @@ use super::protocol::{LINE, Link, Order, Report, is_readable};
 use crate::account::Account;
 use crate::job::{EndTold, JobStop};
 use crate::lease::{AboutToBeLost, Lease};
+use crate::monitor::Monitor;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -36,6 +38,8 @@ pub(super) struct Hub {
     hurry: CancellationToken,
     end_told: EndTold,
     about_to_be_lost: AboutToBeLost,
+    /// What is counted here, for agents.
+    monitor: Monitor,
     /// Who waits for the agent to hear that the end is about to be told.
     waiting: Option<oneshot::Sender<()>>,
 }
@@ -48,8 +52,10 @@ impl Hub {
         (lease, about_to_be_lost): (Arc<Lease>, AboutToBeLost),
         hurry: CancellationToken,
         end_told: EndTold,
+        monitor: Monitor,
     ) -> Self {
-        Self { agent: Some(agent), listener, stop, lease, hurry, end_told, about_to_be_lost, waiting: None }
+        let (agent, waiting) = (Some(agent), None);
+        Self { agent, listener, stop, lease, hurry, end_told, about_to_be_lost, monitor, waiting }
     }
 
     /// Listens to agents until `job` has ended, and tells them so.
@@ -58,7 +64,7 @@ impl Hub {
         let (completed, account) = loop {
             tokio::select! {
                 ended = &mut job => break ended,
-                heard = hear(&mut self.agent) => self.take(heard),
+                heard = hear(&mut self.agent) => self.take(heard).await,
                 connected = self.listener.accept() => match connected {
                     Ok((stream, _)) => self.welcome(stream).await,
                     Err(fault) => {
@@ -91,7 +97,7 @@ impl Hub {
                 return;
             }
             match timeout(READ_LIMIT, ready).await {
-                Ok(Ready::Heard(heard)) => self.take(heard),
+                Ok(Ready::Heard(heard)) => self.take(heard).await,
                 Ok(Ready::Connected(Ok((stream, _)))) => self.welcome(stream).await,
                 // The beginning of a line, or nobody any more.
                 Ok(Ready::Connected(Err(_))) | Err(_) => return,
@@ -99,7 +105,7 @@ impl Hub {
         }
     }
 
-    fn take(&mut self, heard: io::Result<Option<Order>>) {
+    async fn take(&mut self, heard: io::Result<Option<Order>>) {
         match heard {
             Ok(Some(Order::Renewed { sent, term_ms })) => {
                 self.lease.renew(sent, term_ms.map(Duration::from_millis));
@@ -109,6 +115,7 @@ impl Hub {
             }
             Ok(Some(Order::Hurry)) => self.hurry.cancel(),
             Ok(Some(Order::Heard)) => drop(self.waiting.take()),
+            Ok(Some(Order::Ask)) => self.answer().await,
             Ok(Some(Order::Job(_) | Order::Unknown)) => {}
             Ok(None) => self.is_left("it closed the connection"),
             Err(fault) => self.is_left(&fault.to_string()),
@@ -144,6 +151,21 @@ impl Hub {
         }
     }
 
+    /// Says that this process moves, and what was counted since this was said last.
+    async fn answer(&mut self) {
+        let monitor = self.monitor.clone();
+        let metrics = monitor.metrics();
+        let here = Report::Here {
+            counts: Box::new(metrics.take()),
+            log_pending: metrics.log_pending.load(Ordering::Relaxed),
+        };
+        self.tell(&here).await;
+        if let (None, Report::Here { counts, .. }) = (&self.agent, here) {
+            // For the one that comes next.
+            metrics.add(*counts);
+        }
+    }
+
     async fn tell(&mut self, report: &Report) {
         if let Some(agent) = &mut self.agent
             && let Err(fault) = agent.send(report).await
@@ -172,28 +194,62 @@ mod tests {
         Order::Renewed { sent: BootTime::now(), term_ms: Some(25_000) }
     }
 
+    /// A hub, and the agent's end of its first connection.
+    fn hub(dir: &JobDir, renewed: BootTime, monitor: &Monitor) -> (Hub, Link) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (lease, about_to_be_lost) = Lease::with_reader(renewed, Some(TERM));
+        let (stop, end_told) = JobStop::with_listener();
+        let leases = (Arc::new(lease), about_to_be_lost);
+        let (listener, hurry) = (dir.listen().unwrap(), CancellationToken::new());
+        let hub =
+            Hub::new(Link::new(ours), listener, Arc::new(stop), leases, hurry, end_told, monitor.clone());
+        (hub, Link::new(theirs))
+    }
+
     /// Both have said something while nobody listened.
     #[tokio::test]
     async fn what_agents_said_is_read_before_a_lease_is_lost() {
         let jobs = tempfile::tempdir().unwrap();
         let dir = JobDir::create(jobs.path()).unwrap();
-        let listener = dir.listen().unwrap();
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let (mut first, mut second) = (Link::new(theirs), Link::new(dir.connect().await.unwrap()));
         let long_ago = BootTime::of(std::time::Instant::now().checked_sub(TERM * 2).unwrap());
-        let (lease, about_to_be_lost) = Lease::with_reader(long_ago, Some(TERM));
-        let lease = Arc::new(lease);
-        let (stop, end_told) = JobStop::with_listener();
-        let stop = Arc::new(stop);
-        let leases = (Arc::clone(&lease), about_to_be_lost);
-        let hurry = CancellationToken::new();
-        let mut hub = Hub::new(Link::new(ours), listener, Arc::clone(&stop), leases, hurry, end_told);
+        let (mut hub, mut first) = hub(&dir, long_ago, &Monitor::default());
+        let mut second = Link::new(dir.connect().await.unwrap());
         first.send(&Order::Stop { cause: crate::supervisor::Cause::Canceled }).await.unwrap();
         drop(first);
         second.send(&renewal()).await.unwrap();
         hub.catch_up().await;
-        assert!(stop.cause().is_some(), "the first agent was heard");
-        let left = lease.subscribe().borrow().renewed.since(long_ago);
+        assert!(hub.stop.cause().is_some(), "the first agent was heard");
+        let left = hub.lease.subscribe().borrow().renewed.since(long_ago);
         assert!(left >= TERM * 2, "and the second one: {left:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_is_told_to_one_agent_once() {
+        let jobs = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(jobs.path()).unwrap();
+        let monitor = Monitor::default();
+        let (mut hub, mut first) = hub(&dir, BootTime::now(), &monitor);
+        let count = |step| monitor.metrics().command_done(step, Duration::from_secs(1), true);
+        let counted = |counts: &crate::metrics::Counts| serde_json::to_string(counts).unwrap();
+        let told = async |agent: &mut Link| match agent.next::<Report>(LINE).await.unwrap().unwrap() {
+            Report::Here { counts, log_pending } => {
+                (counted(&counts).contains("[[\"exec\"],1]"), log_pending)
+            }
+            other => panic!("{other:?}"),
+        };
+        count("step.docker.a");
+        monitor.metrics().log_pending.store(7, Ordering::Relaxed);
+        hub.take(Ok(Some(Order::Ask))).await;
+        assert_eq!(told(&mut first).await, (true, 7));
+        hub.take(Ok(Some(Order::Ask))).await;
+        assert_eq!(told(&mut first).await, (false, 7), "nothing happened since");
+
+        count("step.docker.b");
+        drop(first);
+        hub.take(Ok(Some(Order::Ask))).await;
+        let mut second = Link::new(dir.connect().await.unwrap());
+        hub.catch_up().await;
+        hub.take(Ok(Some(Order::Ask))).await;
+        assert_eq!(told(&mut second).await, (true, 7), "the first was gone before it could be told");
     }
 }

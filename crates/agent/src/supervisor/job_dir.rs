@@ -3,6 +3,7 @@
 //! Its lock is the proof that the supervisor lives: the kernel drops it with the process, however
 //! that ended, and no other process can be taken for it.
 
+use crate::boot_time::BootTime;
 use crate::random;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use url::Url;
 use wire::JobId;
@@ -43,12 +45,29 @@ pub(crate) struct Record {
     pub(crate) control_plane: Option<String>,
     /// The runtime's name for what the supervisor has on this host.
     pub(crate) instance: Option<String>,
+    /// When its dequeue was answered; unknown of an earlier release's job, as what follows is.
+    #[serde(default)]
+    pub(crate) begun: Option<BootTime>,
+    /// How long it may take from then on, if there is a limit.
+    #[serde(default)]
+    pub(crate) limit_ms: Option<u64>,
+    /// Its supervisor answers when it is [asked](super::Order::Ask).
+    #[serde(default)]
+    pub(crate) answers: bool,
+    /// Its supervisor writes begin and end into the audit log.
+    #[serde(default)]
+    pub(crate) audits: bool,
 }
 
 impl Record {
     /// Whether its token may be shown to the control plane at `url`.
     pub(crate) fn is_of(&self, url: &Url) -> bool {
         self.control_plane.as_ref().is_none_or(|of| *of == control_plane(url))
+    }
+
+    /// How long it may take, if that was noted.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.limit_ms.map(Duration::from_millis)
     }
 }
 
@@ -128,7 +147,8 @@ impl JobDir {
         }
     }
 
-    fn is_held(&self) -> bool {
+    /// Whether the supervisor lives.
+    pub(crate) fn is_held(&self) -> bool {
         self.open(LOCK).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
     }
 
@@ -241,7 +261,22 @@ mod tests {
             pid: 1,
             control_plane: None,
             instance: None,
+            begun: None,
+            limit_ms: Some(1_500),
+            answers: true,
+            audits: true,
         }
+    }
+
+    #[test]
+    fn what_an_earlier_release_did_not_note_is_not_expected_of_its_supervisors() {
+        let mut noted = serde_json::to_value(record()).unwrap();
+        for key in ["begun", "limit_ms", "answers", "audits", "control_plane"] {
+            noted.as_object_mut().unwrap().remove(key).unwrap();
+        }
+        let read: Record = serde_json::from_value(noted).unwrap();
+        assert!(!read.answers && !read.audits && read.begun.is_none() && read.limit().is_none(), "{read:?}");
+        assert_eq!(record().limit(), Some(Duration::from_millis(1_500)));
     }
 
     #[test]

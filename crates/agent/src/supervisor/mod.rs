@@ -13,8 +13,10 @@ pub(crate) use protocol::{Assignment, Cause, JOB_LINE, LINE, Link, Order, Report
 
 use crate::account::Account;
 use crate::api::{Api, JobAuth};
+use crate::audit::AuditLog;
+use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
-use crate::error::AgentError;
+use crate::error::{AgentError, chain};
 use crate::job::{self, Assigned, JobStop, Surroundings};
 use crate::lease::Lease;
 use crate::timeline::Timeline;
@@ -105,15 +107,21 @@ impl Ready {
     ) -> Result<(), AgentError> {
         let Self { dir, mut agent, listener, _held, _signals } = self;
         let Assignment { job, queue, at, renewed, term_ms, append, incarnation } = assignment;
+        let config = Arc::clone(api.config());
+        let audit = audit_file(&config);
         let record = Record {
             job: job.id,
             named_queue: job.queue.clone(),
             queue: queue.clone(),
-            executor: api.config().name.clone(),
+            executor: config.name.clone(),
             incarnation,
             pid: std::process::id(),
-            control_plane: Some(control_plane(&api.config().frontend_url)),
+            control_plane: Some(control_plane(&config.frontend_url)),
             instance: runtime.instance(),
+            begun: Some(at),
+            limit_ms: millis(config.max_runtime),
+            answers: true,
+            audits: audit.is_some(),
         };
         dir.note(&record, &job.token).map_err(AgentError::io("write down a job"))?;
         if agent.send(&Report::Taken).await.is_err() {
@@ -121,6 +129,10 @@ impl Ready {
             warn!(job = %job.id, "the agent went away while it handed over a job");
         }
         api.assume_append(append);
+        let auth = JobAuth { id: job.id, queue, token: SecretString::from(job.token.as_str()) };
+        if let Some(audit) = &audit {
+            audit.begins(&config, &job, &auth);
+        }
         let hurry = CancellationToken::new();
         let around = Surroundings { api, runtime, hurry: hurry.clone() };
         let (stop, end_told) = JobStop::with_listener();
@@ -135,21 +147,32 @@ impl Ready {
             (Arc::clone(&lease), about_to_be_lost),
             hurry,
             end_told,
+            config.monitor.clone(),
         );
-        let monitor = around.api.config().monitor.clone();
         let timeline = Timeline::resume(IdText::new(job.id, job.queue.as_deref()), at.instant());
         let ledger = timeline.ledger().clone();
-        let auth = JobAuth { id: job.id, queue, token: SecretString::from(job.token.as_str()) };
+        let (id, queue) = (job.id, auth.queue.clone());
         let assigned = Assigned { job, auth, stop, lease, at: at.instant(), timeline };
         hub.serve_during(async {
             let completed = job::run(around, assigned).await;
+            let account = ledger.account();
+            if let Some(audit) = &audit {
+                audit.ended(&config, id, &queue, &account, completed, BootTime::now().since(at));
+            }
             dir.forget_job();
-            (completed, Account { counts: Box::new(monitor.metrics().take()), ..ledger.account() })
+            (completed, Account { counts: Box::new(config.monitor.metrics().take()), ..account })
         })
         .await;
-        monitor.flush().await;
+        config.monitor.flush().await;
         Ok(())
     }
+}
+
+/// The file that its begin and its end are written to, whichever agents there are meanwhile. Without it the
+/// agent writes the end.
+fn audit_file(config: &AgentConfig) -> Option<AuditLog> {
+    let opened = AuditLog::of_file(config).transpose()?;
+    opened.inspect_err(|fault| warn!(fault = chain(fault), "a job can't be written into the audit log")).ok()
 }
 
 /// The socket that this process was started with. What it starts itself finds nothing there.

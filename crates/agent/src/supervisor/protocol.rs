@@ -6,6 +6,7 @@
 use crate::account::Account;
 use crate::boot_time::BootTime;
 use crate::job::StopCause;
+use crate::metrics::Counts;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -41,6 +42,8 @@ pub(crate) enum Order {
     Hurry,
     /// The agent knows that the job's end is about to be told.
     Heard,
+    /// Say that you are there. Only for a supervisor whose record says that it answers.
+    Ask,
     /// Of a later release.
     #[serde(other)]
     Unknown,
@@ -72,6 +75,15 @@ pub(crate) enum Report {
     Taken,
     /// The job's end is about to be told, once this was [heard](Order::Heard).
     Ending,
+    /// The answer to [`Order::Ask`].
+    Here {
+        /// What was counted since the last answer.
+        #[serde(default)]
+        counts: Box<Counts>,
+        /// Bytes of the job's log that wait to be delivered.
+        #[serde(default)]
+        log_pending: u64,
+    },
     /// Nothing of the job runs any more, and what could be told of it is.
     Ended {
         completed: bool,
