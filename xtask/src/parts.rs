@@ -40,6 +40,7 @@ pub(crate) const TEST: &[Part] = &[
     part("mkfs.xfs", "xfsprogs"),
     part("ip", "iproute2"),
     part("flock", "util-linux"),
+    part("newuidmap", "uidmap"),
     part("qemu-system-x86_64", "qemu-system-x86"),
     part("cpio", "cpio"),
     part("systemd-analyze", "systemd"),

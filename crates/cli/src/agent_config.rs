@@ -338,6 +338,11 @@ fn add_hints(env: &mut EnvReader<'_>) {
 
 /// What programs that the agent starts for a job, such as git, get of the agent's own environment.
 fn tool_env(env: &EnvReader<'_>) -> Vec<(String, String)> {
+/// Whether containers of ours would run the jobs.
+pub(crate) fn chooses_oci(env: &mut EnvReader<'_>) -> bool {
+    asked(env).choose(RuntimeName::BUILT).is_ok_and(|chosen| chosen.runtime == RuntimeName::Oci)
+}
+
     let passed = ["PATH", "HOME"].map(|name| Some((name.to_owned(), env.text(name)?)));
     passed.into_iter().flatten().collect()
 }

@@ -15,7 +15,7 @@ mod systemd;
 mod terminal;
 mod usage;
 
-use args::{Command, HelpFormat, RunArgs};
+use args::{Command, HelpFormat, ImageCommand, RunArgs};
 use client::Settings;
 use commands::{doctor, image, install, job, repo, run, serve, supervise, up, validate};
 use env::{EnvReader, System, Variables};
@@ -76,24 +76,24 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             Ok(Exit::Success)
         }
         Command::Run(RunArgs { help_env: None, verify, .. }) => {
+            let mounts = isolate_mounts(&mut env);
             let (connection, settings) = run::read(env)?;
-            let mounts = isolate_mounts();
             block_on(run::run(&paths, &host, mounts, connection, settings, verify))
         }
         Command::Validate => {
+            let mounts = isolate_mounts(&mut env);
             let (connection, settings) = run::read(env)?;
-            let mounts = isolate_mounts();
             block_on(validate::run(&paths, &host, mounts, connection, settings))
         }
         Command::Doctor(args) => {
-            let mounts = isolate_mounts();
+            let mounts = isolate_mounts(&mut env);
             doctor::run(&args, (variables, &program), env, &paths, mounts)
         }
         Command::Install(command) => install::run(&command),
         Command::TestVm(args) => install::test_vm(&args),
         Command::Up(args) => {
+            let mounts = isolate_mounts(&mut env);
             let settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
-            let mounts = isolate_mounts();
             block_on(up::run(&paths, &host, mounts, args, settings))
         }
         Command::Server(args) => {
@@ -112,6 +112,11 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             block_on(repo::run(&client, command))
         }
         Command::Image(command) => {
+            let rights = become_root(&mut env);
+            if matches!(command, ImageCommand::Import { .. }) {
+                // Without, files would not keep their owners.
+                rights?;
+            }
             env.finish().map_err(Failure::usage)?;
             image::run(&paths, command)
         }
@@ -120,8 +125,20 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
 
 /// Mounts that jobs need are made where only this process and its children see them, so that they
 /// are gone with it. Must happen while there is only one thread; whether it is needed shows later.
-fn isolate_mounts() -> Result<PrivateMounts, Failure> {
+fn isolate_mounts(env: &mut EnvReader<'_>) -> Result<PrivateMounts, Failure> {
+    become_root(env)?;
     runtimes::private_mounts().map_err(|fault| Failure::chain(Exit::System, &fault))
+}
+
+/// An ordinary user becomes root of a user namespace where containers of ours run the jobs. Must happen
+/// while there is only one thread.
+fn become_root(env: &mut EnvReader<'_>) -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() || !agent_config::chooses_oci(env) {
+        return Ok(());
+    }
+    let search_path = env.text("PATH").unwrap_or_default();
+    let done = runtimes::become_root(&agent_config::helper(), search_path.as_ref());
+    done.map_err(|fault| Failure::chain(Exit::System, &fault))
 }
 
 fn block_on(work: impl Future<Output = Outcome>) -> Outcome {

@@ -1,6 +1,6 @@
 //! This program as its own helper.
 
-use crate::{docker, oci};
+use crate::{docker, oci, user_namespace};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -10,6 +10,9 @@ pub fn helper_main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut args = args.peekable();
     if args.next_if(|role| role == docker::ROLE).is_some() {
         return docker::guardian_main(args);
+    }
+    if args.next_if(|role| role == user_namespace::ROLE).is_some() {
+        return user_namespace::main(args);
     }
     oci::helper_main(args)
 }

@@ -12,6 +12,7 @@ mod helper;
 mod limits;
 mod private_mounts;
 
+mod user_namespace;
 pub mod docker;
 pub mod oci;
 
@@ -23,3 +24,4 @@ pub use error::RuntimeError;
 pub use helper::helper_main;
 pub use limits::Limits;
 pub use private_mounts::{PrivateMounts, private_mounts};
+pub use user_namespace::become_root;

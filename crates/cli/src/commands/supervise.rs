@@ -58,8 +58,8 @@ fn run(data_dir: &Path, name: &str, tried: Option<Tried>, job: PathBuf) -> Resul
     let variables = System::variables();
     let mut env = EnvReader::new(&variables, &program_name());
     logging::start(&mut env);
+    let mounts = isolate_mounts(&mut env);
     let (connection, settings) = run::read(env)?;
-    let mounts = isolate_mounts();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
     tokio.map_err(|fault| Failure::chain(Exit::System, &fault))?.block_on(async {
         let runtime = run::runtime(&settings.runtime, data_dir, mounts, name, Use::ForOneJob(tried))?.runtime;

@@ -22,6 +22,7 @@ mod links;
 mod secrets;
 mod side_by_side;
 mod start;
+mod ordinary_user;
 mod support;
 mod systemd;
 mod usage;

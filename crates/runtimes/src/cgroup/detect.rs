@@ -1,6 +1,7 @@
 //! Which hierarchies this host has, and where the agent is in each.
 
 use super::{Controller, Directories};
+use rustix::fs::{Access, access};
 use std::path::{Path, PathBuf};
 
 /// The agent's own groups; those of sandboxes are made below.
@@ -62,6 +63,23 @@ impl Hierarchies {
                 Path::new("/").join(unified_path.strip_prefix(mount.root).unwrap_or(Path::new("")));
         }
         Self { base, unified_path }
+    }
+
+    /// Those that this process may make groups in and enter, as an ordinary user may where somebody has delegated
+    /// a group to it.
+    pub(crate) fn delegated(mut self) -> Self {
+        let may = |directory: &Path| {
+            // To enter a group needs the right to write to the list of the one above both.
+            [directory.to_owned(), directory.join("cgroup.procs")]
+                .iter()
+                .all(|path| access(path, Access::WRITE_OK).is_ok())
+        };
+        self.base.v1.retain(|(_, directory)| may(directory));
+        if !self.base.v2.as_deref().is_some_and(may) {
+            self.base.v2 = None;
+            self.base.unified.clear();
+        }
+        self
     }
 
     /// Where a runtime finds `name` below `parent` in version 2: a path from the hierarchy's root.
@@ -168,6 +186,21 @@ mod tests {
         assert_eq!(found.layout(), "v2");
         assert_eq!(found.base.v2.as_deref(), Some(Path::new("/sys/fs/cgroup/work")));
         assert_eq!(found.path_for_runtime("executor-a", "1"), Path::new("/work/executor-a/1"));
+    }
+
+    #[test]
+    fn what_can_not_be_entered_is_not_delegated() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |group: &str| std::fs::create_dir_all(root.path().join("sys/fs/cgroup").join(group)).unwrap();
+        ["cpu", "memory/a/b", "unified"].into_iter().for_each(make);
+        let own = "4:memory:/a/b\n1:cpu,cpuacct:/\n0::/\n";
+        let host = || Hierarchies::parse(root.path(), HYBRID, own).delegated();
+        assert!(!host().any(), "none has a list of processes that can be written to");
+        std::fs::write(root.path().join("sys/fs/cgroup/unified/cgroup.procs"), "").unwrap();
+        std::fs::write(root.path().join("sys/fs/cgroup/memory/a/b/cgroup.procs"), "").unwrap();
+        let host = host();
+        assert_eq!(host.base.v2.as_deref(), Some(&*root.path().join("sys/fs/cgroup/unified")));
+        assert!(host.has(Controller::Memory) && !host.has(Controller::Cpu));
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! Each start of an agent has a directory with a locked file: the kernel drops the lock with the
 //! process, whoever killed it. Everything of that start carries its number.
 
+use super::own_processes;
 use super::remove::remove_tree;
 use super::users;
 use crate::cgroup::{Group, Hierarchies};
-use crate::{Reaped, RuntimeError};
+use crate::{Reaped, RuntimeError, user_namespace};
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use std::fs::{self, File};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 const INSTANCES: &str = "instances";
 const LOCK: &str = "lock";
 const VOLUMES: &str = "volumes";
+const SANDBOXES: &str = "sandboxes";
 
 /// The group that holds those of all sandboxes of `owner`.
 pub(super) fn parent_group(owner: &str) -> String {
@@ -64,7 +66,7 @@ impl Instance {
 
     /// Where bundles are kept, by sandbox.
     pub(super) fn sandboxes(&self) -> PathBuf {
-        self.dir.join("sandboxes")
+        self.dir.join(SANDBOXES)
     }
 
     /// The OCI runtime's own state.
@@ -134,6 +136,10 @@ pub(super) async fn remove(
         Err(_) => None,
     };
     drop(gate);
+    if user_namespace::is_inside() {
+        own_processes::end_all_of(&dir);
+    }
+    let bundles = fs::read_dir(dir.join(SANDBOXES)).map_or(0, Iterator::count);
     let mut sandboxes = 0;
     let prefix = format!("{id}.");
     for (name, group) in Group::existing(host, &parent_group(owner)) {
@@ -149,7 +155,8 @@ pub(super) async fn remove(
     let _ = unmount(dir.join(VOLUMES), UnmountFlags::DETACH);
     remove_tree(&dir).map_err(RuntimeError::io(format!("remove {}", dir.display())))?;
     users::give_back_all(&dir);
-    Ok(sandboxes)
+    // Where there are no control groups.
+    Ok(sandboxes.max(bundles))
 }
 
 /// Whether there is still something of that start.

@@ -7,8 +7,9 @@
 //! [keeps](super::keeper) a step whose runtime leaves. Its standard output and error are the step's.
 
 use super::idmap::mount_mapped;
+use super::own_processes::Inside;
 use super::root::WORKSPACE;
-use super::{Helper, cwd, keeper, stages};
+use super::{Helper, cwd, keeper, own_processes, stages};
 use crate::private_mounts::sealed_mounts;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::ioctl_fionread;
@@ -50,6 +51,8 @@ pub(super) struct Place {
     pub(super) layers: Option<Shown>,
     /// Show the runtime the version 2 hierarchy only.
     pub(super) unify_cgroups: bool,
+    /// Start the step in [processes of its own](super::own_processes).
+    pub(super) own_processes: bool,
 }
 
 /// A directory that a job sees with its own users as owners.
@@ -75,6 +78,8 @@ pub(super) struct Plan {
     pub(super) root: String,
     /// What the job's root is on the host.
     pub(super) owner: u32,
+    /// Root of a user namespace mounts, which may not read what the host's root would.
+    pub(super) ordinary: bool,
     /// The working directory, if the runtime does not make one that is missing.
     pub(super) make_cwd: Option<PathBuf>,
     pub(super) program: PathBuf,
@@ -145,7 +150,8 @@ impl Started {
             let wanted = !stop.is_cancelled();
             if wanted && has_read(pipe) {
                 // It may have begun and can't be replaced any more. If somebody stopped it, it goes on.
-                process.into_iter().for_each(continue_stopped);
+                let inside = process.and_then(Inside::of).map(|inside| inside.first());
+                process.into_iter().chain(inside).for_each(continue_stopped);
             }
             if !wanted || has_read(pipe) {
                 std::future::pending::<()>().await;
@@ -173,8 +179,16 @@ fn continue_stopped(child: u32) {
 /// The launcher's own life. Returns only when it did not become the runtime.
 pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let place = args.next().and_then(|place| serde_json::from_slice::<Place>(place.as_encoded_bytes()).ok());
-    let arrived =
-        place.ok_or_else(|| io::Error::other("the launcher was not told its place")).and_then(arrive);
+    let split = match &place {
+        Some(place) if place.own_processes => own_processes::split(),
+        _ => Ok(None),
+    };
+    if let Ok(Some(ended)) = split {
+        return ended;
+    }
+    let arrived = split
+        .and(place.ok_or_else(|| io::Error::other("the launcher was not told its place")))
+        .and_then(arrive);
     let mut line = String::new();
     let read = io::stdin().read_line(&mut line);
     let Ok(plan) = serde_json::from_str::<Plan>(&line) else {
@@ -192,7 +206,7 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 /// Goes where the step will run.
 #[expect(clippy::needless_pass_by_value, reason = "used as a function in and_then")]
 fn arrive(place: Place) -> io::Result<()> {
-    let Place { groups, volumes, volume, here, layers, unify_cgroups } = &place;
+    let Place { groups, volumes, volume, here, layers, unify_cgroups, own_processes } = &place;
     groups.iter().try_for_each(|group| enter(group))?;
     context("leave the host's mounts", Path::new("/"), sealed_mounts())?;
     context("bind the job's disk at", here, mount_bind(volume, here))?;
@@ -203,7 +217,13 @@ fn arrive(place: Place) -> io::Result<()> {
     if *unify_cgroups {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let at = Path::new("/sys/fs/cgroup");
+        if *own_processes {
+            own_processes::take_groups_for_roots()?;
+        }
         context("mount control groups at", at, mount(c"cgroup2", at, c"cgroup2", flags, None))?;
+    }
+    if *own_processes {
+        context("mount", Path::new("/proc"), own_processes::show())?;
     }
     Ok(())
 }
@@ -259,10 +279,12 @@ fn mount_root(plan: &Plan, root: &Path) -> io::Result<()> {
     std::env::set_current_dir("/proc/self/fd")?;
     let numbers: Vec<String> = lower.iter().map(|layer| layer.as_raw_fd().to_string()).collect();
     let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=off,xino=off",
+        "lowerdir={},upperdir={},workdir={},index=off,{},xino=off",
         numbers.join(":"),
         upper.as_raw_fd(),
-        work.as_raw_fd()
+        work.as_raw_fd(),
+        // The first turns the others off.
+        if plan.ordinary { "userxattr" } else { "metacopy=off,redirect_dir=off" }
     );
     // Nothing of a root file system is read after its step: don't write it out at the end.
     let mounted = overlay(root, &format!("{options},volatile")).or_else(|_| overlay(root, &options));

@@ -17,6 +17,8 @@ mod launcher;
 mod loop_device;
 pub(crate) mod options;
 pub(crate) mod outcome;
+mod ordinary_user;
+mod own_processes;
 mod preflight;
 pub(crate) mod profile;
 mod program;
@@ -41,6 +43,7 @@ pub use preflight::{Looked, Looking, Trial, look};
 pub use tried::Tried;
 
 use crate::{Finding, Isolation, Reaped, Runtime, RuntimeError, Sandbox, SandboxSpec};
+pub(crate) use program::find_program;
 use async_trait::async_trait;
 use images::ImageStore;
 use sandbox::OciSandbox;
@@ -143,5 +146,6 @@ pub fn helper_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(role) if role == users::namespace::ROLE => users::namespace::main(args),
         Some(role) if role == guardian::ROLE => guardian::main(args),
         _ => ExitCode::FAILURE,
+        Some(role) if role == ordinary_user::ROLE => ordinary_user::main(args),
     }
 }

@@ -4,7 +4,7 @@ use super::disks::Disks;
 use super::program::Program;
 use super::shared::Shared;
 use super::users::{self, Lack, Obstacle};
-use super::{Helper, OwnUsers};
+use super::{Helper, OwnUsers, ordinary_user};
 use crate::cgroup::{Controller, Hierarchies};
 use crate::{Finding, PrivateMounts, RuntimeError, Severity};
 use std::ffi::OsStr;
@@ -52,8 +52,12 @@ pub fn look(wanted: Looking<'_>) -> Looked {
     let found = Program::find(wanted.runtime, wanted.search_path);
     let version = found.as_ref().ok().map(|program| program.version.clone());
     let mut findings = vec![found.map_or_else(|why| no_runtime(&why), |program| about(&program))];
+    let ordinary = wanted.trial.filter(|trial| trial.mounts.of_ordinary_user());
+    findings.extend(ordinary.map(|trial| ordinary_user::finding(trial.helper, trial.data)));
+    let ordinary = ordinary.is_some();
     match Hierarchies::detect() {
-        Ok(host) => findings.extend(groups(&host)),
+        Ok(host) if ordinary => findings.extend(groups(&host.delegated(), true)),
+        Ok(host) => findings.extend(groups(&host, false)),
         Err(why) => findings.push(Finding {
             id: "cgroup.layout",
             severity: Severity::Fatal,
@@ -62,8 +66,9 @@ pub fn look(wanted: Looking<'_>) -> Looked {
         }),
     }
     if let Some(Trial { disk, data, images, helper, .. }) = wanted.trial {
-        findings.extend(disks(&Disks::probe(wanted.search_path, false, disk)));
+        findings.extend(disks(&Disks::probe(wanted.search_path, false, disk), ordinary));
         let lack = match wanted.users {
+            _ if ordinary => Some(Lack::Ordinary),
             OwnUsers::Never => Some(Lack::Unwanted),
             _ => users::try_out(helper, data, data, images).err().map(Lack::Impossible),
         };
@@ -86,15 +91,17 @@ fn no_runtime(why: &RuntimeError) -> Finding {
 
 pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
     let mut findings = vec![about(&shared.program)];
-    findings.extend(groups(&shared.host));
-    findings.extend(disks(&shared.disks));
+    findings
+        .extend(shared.ordinary.then(|| ordinary_user::finding(&shared.helper, &shared.instance.volumes())));
+    findings.extend(groups(&shared.host, shared.ordinary));
+    findings.extend(disks(&shared.disks, shared.ordinary));
     findings.extend(shared.users.lack().map(|lack| no_users(lack, shared.users.are_needed())));
     findings.extend(overlay());
     findings
 }
 
-fn groups(host: &Hierarchies) -> Vec<Finding> {
-    let mut findings = vec![layout(host)];
+fn groups(host: &Hierarchies, ordinary: bool) -> Vec<Finding> {
+    let mut findings = vec![layout(host, ordinary)];
     for (id, controller) in [
         ("cgroup.memory", Controller::Memory),
         ("cgroup.pids", Controller::Pids),
@@ -115,13 +122,18 @@ fn groups(host: &Hierarchies) -> Vec<Finding> {
     findings
 }
 
-fn disks(disks: &Disks) -> Option<Finding> {
+fn disks(disks: &Disks, ordinary: bool) -> Option<Finding> {
     let why = disks.why_not()?;
+    let remedy = if ordinary {
+        "run executor as root, or keep its data directory on a file system of its own"
+    } else {
+        "install e2fsprogs and give the executor loop devices"
+    };
     Some(Finding {
         id: "disk.limit",
         severity: Severity::Warning,
         seen: format!("disk limits can't be enforced: {why}"),
-        remedy: "install e2fsprogs and give the executor loop devices".to_owned(),
+        remedy: remedy.to_owned(),
     })
 }
 
@@ -131,13 +143,18 @@ fn no_users(lack: &Lack, needed: bool) -> Finding {
         Lack::Unwanted => {
             (Severity::Info, "root in a job is root on the host, as is wanted".to_owned(), String::new())
         }
+        Lack::Ordinary => (
+            if needed { Severity::Fatal } else { Severity::Info },
+            "root in a job is, to the host, the user that runs executor".to_owned(),
+            if needed { format!("run executor as root, or {}", users::ELSE) } else { String::new() },
+        ),
         Lack::Impossible(Obstacle { seen, remedy }) => (
             if needed { Severity::Fatal } else { Severity::Warning },
             format!("root in a job is root on the host, since jobs can't have users of their own: {seen}"),
             format!("{remedy}, or {}", users::ELSE),
         ),
     };
-    Some(Finding { id: "oci.users", severity, seen, remedy: remedy.to_owned() })
+    Finding { id: "oci.users", severity, seen, remedy }
 }
 
 fn overlay() -> Option<Finding> {
@@ -171,10 +188,20 @@ fn about(program: &Program) -> Finding {
     }
 }
 
-fn layout(host: &Hierarchies) -> Finding {
+fn layout(host: &Hierarchies, ordinary: bool) -> Finding {
     if host.any() {
         let seen = format!("control groups: {}", host.layout());
         return Finding { id: "cgroup.layout", severity: Severity::Info, seen, remedy: String::new() };
+    }
+    if ordinary {
+        let seen =
+            "control groups: none that this user may use; what a job starts ends with a process namespace";
+        return Finding {
+            id: "cgroup.layout",
+            severity: Severity::Info,
+            seen: seen.to_owned(),
+            remedy: String::new(),
+        };
     }
     Finding {
         id: "cgroup.layout",
@@ -209,7 +236,7 @@ mod tests {
             std::fs::write(root.path().join("cgroup.controllers"), offered).unwrap();
             let host = Hierarchies::parse(root.path(), "1 2 0:1 / / rw - cgroup2 cgroup2 rw\n", "0::/\n");
             let (layout, missing): (Vec<_>, Vec<_>) =
-                groups(&host).into_iter().partition(|finding| finding.id == "cgroup.layout");
+                groups(&host, false).into_iter().partition(|finding| finding.id == "cgroup.layout");
             assert_eq!(layout[0].seen, "control groups: v2");
             missing
         };

@@ -221,7 +221,7 @@ fn missing(what: &str, search_path: &OsStr) -> RuntimeError {
 }
 
 /// Finds a program as a shell does.
-pub(super) fn find_program(name: &str, search_path: &OsStr) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str, search_path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(search_path).map(|directory| directory.join(name)).find(|path| is_program(path))
 }
 

@@ -103,7 +103,8 @@ impl Sandbox for OciSandbox {
 
 /// What of a slot depends on its job.
 fn prepare(shared: &Shared, slot: &Slot, spec: &SandboxSpec) -> Result<(), RuntimeError> {
-    slot.group.limit(&spec.limits, shared.program.family.own_pids())?;
+    // One more stays inside where steps have processes of their own.
+    slot.group.limit(&spec.limits, shared.program.family.own_pids() + u64::from(shared.ordinary))?;
     let mark_tmp = shared.program.family.keeps_empty_tmp_in_memory();
     root::make_skeleton(&slot.volume.path, slot.root(), &spec.name, mark_tmp, shared.writer.certificates())
         .map_err(RuntimeError::io("prepare a job's disk"))

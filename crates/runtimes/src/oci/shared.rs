@@ -8,7 +8,7 @@ use super::instance::{Instance, parent_group};
 use super::program::Program;
 use super::room::HostDisk;
 use super::slot::Slot;
-use super::users::{self, Users};
+use super::users::{self, Lack, Users};
 use super::{Helper, OciOptions, OwnUsers, Tried};
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::{Limits, RuntimeError};
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) grace: Duration,
     pub(super) guardian: Guardian,
     group_parent: String,
+    /// Whether to the host this process is an ordinary user, and root in a user namespace only.
+    pub(super) ordinary: bool,
     spare_disk: u64,
     one_job: bool,
     strict: bool,
@@ -55,7 +57,10 @@ impl Shared {
             Some(Tried { program, disks, users }) => (program, Some(disks), Some(users)),
             None => (Program::find(options.runtime.as_deref(), &options.search_path)?, None, None),
         };
+        let ordinary = options.mounts.of_ordinary_user();
         let host = Hierarchies::detect().map_err(RuntimeError::io("read which control groups there are"))?;
+        let host = if ordinary { host.delegated() } else { host };
+        let lack = if ordinary { Some(Some(Lack::Ordinary)) } else { lack };
         let writer = Writer::new(options.certificates.clone())
             .and_then(|writer| writer.for_family(program.family))
             .map_err(|error| RuntimeError::Host(error.to_string()))?;
@@ -88,6 +93,7 @@ impl Shared {
             helper: options.helper,
             grace: options.grace,
             guardian,
+            ordinary,
             group_parent: parent_group(&options.owner),
             spare_disk: options.spare_disk,
             one_job: options.one_job,
@@ -108,7 +114,7 @@ impl Shared {
     }
 
     pub(super) fn make_group(&self, id: &str) -> std::io::Result<Group> {
-        if !self.host.any() {
+        if !self.host.any() && !self.ordinary {
             let none = "no control groups are mounted on this host";
             return Err(std::io::Error::new(std::io::ErrorKind::Unsupported, none));
         }

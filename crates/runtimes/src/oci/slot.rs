@@ -99,7 +99,9 @@ impl Slot {
                 at: users::layers(),
                 users: range.namespace(),
             }),
-            unify_cgroups: shared.host.layout() != "v2",
+            // An ordinary user's may have one part of a layout that is a hybrid to the runtime.
+            unify_cgroups: shared.ordinary || shared.host.layout() != "v2",
+            own_processes: shared.ordinary,
         };
         Launcher::spawn(&shared.helper, &place)
     }

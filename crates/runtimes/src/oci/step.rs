@@ -131,7 +131,9 @@ impl OciSandbox {
             root: &here.join(ROOT),
             workspace: &here.join(WORKSPACE),
             skeleton: &here.join(SKELETON),
-            group: program.family.makes_groups().then(|| self.shared.group_for_runtime(&slot.id)),
+            // An ordinary user's runtime stays in ours, where there are any.
+            group: (program.family.makes_groups() && !self.shared.ordinary)
+                .then(|| self.shared.group_for_runtime(&slot.id)),
         };
         let spec = self
             .shared
@@ -152,6 +154,7 @@ impl OciSandbox {
             work: writable.work,
             root: ROOT.to_owned(),
             owner: slot.root(),
+            ordinary: self.shared.ordinary,
             make_cwd: (!program.family.makes_cwd()).then(|| PathBuf::from(&step.cwd)),
             program: program.path.clone(),
             arguments: program.run_arguments(&state, &log, pid_file.as_deref(), (&slot.bundle, &id)),
@@ -230,13 +233,18 @@ impl OciSandbox {
             let id = container_id(&slot.id, number);
             ["--root".into(), state.into(), "kill".into(), id.into(), "TERM".into()].to_vec()
         });
-        Asking { grace: self.shared.grace, by: arguments.map(|arguments| (program.path.clone(), arguments)) }
+        Asking {
+            grace: self.shared.grace,
+            by: arguments.map(|arguments| (program.path.clone(), arguments)),
+            own_processes: self.shared.ordinary,
+        }
     }
 
     /// Where a runtime stays and tells a signal as a code, somebody who knows.
     fn witness(&self, launched: &Started) -> Option<Witness> {
         let tells_codes = self.shared.program.family == Family::Crun;
-        launched.child.id().filter(|_| tells_codes).map(Witness::of)
+        let launcher = launched.child.id().filter(|_| tells_codes)?;
+        Some(Witness::of(launcher, self.shared.ordinary))
     }
 
     /// Where the OCI runtime keeps what it knows of a step while it runs.

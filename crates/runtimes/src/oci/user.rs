@@ -153,9 +153,11 @@ fn open_plain(layer: &Path, path: &str) -> Result<File, Errno> {
 
 /// Whether this layer's `/etc` stands alone, in overlayfs' own form.
 fn hides_lower(layer: &Path) -> bool {
-    let mut value = [0; 1];
-    getxattr(layer.join("etc"), c"trusted.overlay.opaque", &mut value)
-        .is_ok_and(|length| &value[..length] == b"y")
+    // The second is an ordinary user's.
+    [c"trusted.overlay.opaque", c"user.overlay.opaque"].into_iter().any(|attribute| {
+        let mut value = [0; 1];
+        getxattr(layer.join("etc"), attribute, &mut value).is_ok_and(|length| &value[..length] == b"y")
+    })
 }
 
 #[cfg(test)]

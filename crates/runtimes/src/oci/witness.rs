@@ -41,14 +41,15 @@ const PIDFD_INFO_EXIT: u64 = 1 << 3;
 pub(super) struct Witness(JoinHandle<Option<OwnedFd>>);
 
 impl Witness {
-    /// Of the step that process `runtime` starts.
-    pub(super) fn of(runtime: u32) -> Self {
+    /// Of the step that this launcher has started by now, or the other half of it if it [splits](super::own_processes).
+    pub(super) fn of(launcher: u32, splits: bool) -> Self {
         Self(tokio::spawn(async move {
             let mut pause = FIRST_LOOK;
             for _ in 0..LOOKS {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
-                if let Some(found) = first_process(runtime) {
+                let runtime = if splits { only_child(launcher) } else { Some(launcher) };
+                if let Some(found) = runtime.and_then(first_process) {
                     return Some(found);
                 }
             }
@@ -62,6 +63,11 @@ impl Witness {
         self.0.abort();
         terminating_signal(&self.0.await.ok()??)
     }
+}
+
+fn only_child(launcher: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
 }
 
 /// The child of `runtime` that is the first in a namespace of its own.

@@ -42,12 +42,18 @@ pub(crate) enum Images {
 /// What follows a family's name where jobs have the host's users.
 const WITH_HOSTS_USERS: &str = "_host";
 
+/// What follows a family's name where an ordinary user runs it.
+const OF_ORDINARY_USER: &str = "_ordinary";
+
 /// Runs a test on a thread whose mounts are its own, as those of the executor are.
 pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut Bench)) {
     match family {
         "docker" => return crate::engine::run(name, EngineKind::Docker, test),
         "podman" => return crate::engine::run(name, EngineKind::Podman, test),
         _ => {}
+    }
+    if let Some(family) = family.strip_suffix(OF_ORDINARY_USER) {
+        return crate::ordinary::run(name, family, test);
     }
     let users = if family.ends_with(WITH_HOSTS_USERS) { OwnUsers::Never } else { OwnUsers::Always };
     let family = family.strip_suffix(WITH_HOSTS_USERS).unwrap_or(family);
@@ -61,6 +67,11 @@ pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut 
             return testkit::missing_part(name, part);
         }
     }
+    run_here(family, users, test);
+}
+
+/// The same in this process, whoever it is, where all parts are there.
+pub(crate) fn run_here(family: &'static str, users: OwnUsers, test: impl AsyncFnOnce(&mut Bench)) {
     let mounts = private_mounts().unwrap();
     let tokio = tokio::runtime::Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -121,6 +132,11 @@ impl Bench {
     /// Of another runtime of the same agent.
     pub(crate) fn options(&self) -> OciOptions {
         options(self.mounts.unwrap(), &self.dir, &self.owner, self.family, self.users)
+    }
+
+    /// Whether an ordinary user runs the sandboxes.
+    pub(crate) fn is_of_ordinary_user(&self) -> bool {
+        self.mounts.is_some_and(PrivateMounts::of_ordinary_user)
     }
 
     /// The store of a runtime that has no engine.

@@ -3,6 +3,7 @@
 
 mod engine;
 mod harness;
+mod ordinary;
 mod overhead;
 mod probe;
 mod suite;
@@ -129,5 +130,48 @@ mod own {
             a_supervisor_tries_nothing_again [not runsc],
             an_operator_may_want_the_hosts_users [not runsc],
         }
+    } }
+}
+
+/// What holds where an ordinary user runs jobs, whatever the host's root has not given it.
+mod of_ordinary_user {
+    contract! { crun_ordinary: {
+        exits {
+            exit_codes_and_signals,
+            a_signal_is_told_from_a_code,
+            a_directory_that_can_not_be_entered_is_refused,
+        }
+        basics {
+            steps_share_the_workspace_and_nothing_else,
+            a_step_that_is_over_leaves_nothing_but_its_workspace,
+        }
+        ends {
+            a_step_that_heeds_sigterm_ends_by_itself,
+            a_step_that_ignores_sigterm_is_killed,
+            daemons_end_with_the_step,
+        }
+        launch { a_launcher_that_is_stopped_is_replaced, }
+        output { both_streams_are_exact, an_output_that_fails_ends_the_step, }
+        security {
+            rights_are_few,
+            namespaces_are_the_jobs_own,
+            calls_that_reach_the_host_are_refused,
+            the_hosts_files_are_out_of_reach,
+            only_the_three_streams_are_inherited,
+            a_setuid_file_gives_nothing,
+            an_image_can_not_redirect_what_is_mounted,
+            users_are_those_of_the_image,
+        }
+        death {
+            the_guardian_removes_all_of_a_killed_agent,
+            reaping_removes_all_when_the_guardian_is_killed_too,
+            an_agent_that_lives_is_left_alone,
+        }
+    } }
+    contract! { runc_ordinary: {
+        exits { exit_codes_and_signals, a_missing_program_is_the_jobs_failure, }
+        ends { a_step_that_ignores_sigterm_is_killed, daemons_end_with_the_step, }
+        security { rights_are_few, users_are_those_of_the_image, }
+        death { the_guardian_removes_all_of_a_killed_agent, }
     } }
 }

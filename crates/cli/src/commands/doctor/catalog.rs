@@ -154,12 +154,20 @@ const OCI: &[Check] = &[
     check(
         "oci.mounts",
         &[Ok, Warning, Fatal],
-        "There may be a mount namespace of one's own, and in it a disk of 8 MiB, which is made and removed again.",
+        "There may be a mount namespace of one's own, and in it a disk of 8 MiB, which is made and removed again; run by an \
+         ordinary user, a user namespace to have it in.",
+    ),
+    check(
+        "oci.ordinary",
+        &[Info, Warning, Fatal],
+        "Run by an ordinary user: the kernel lets it have what every job needs, which is made and removed again; how many \
+         users `/etc/subuid` and `/etc/subgid` give it for jobs, and whether images need more.",
     ),
     check(
         "cgroup.layout",
         &[Info, Fatal],
-        "Control groups are there, of version 1, 2 or both: without them, what a job started can't be found again.",
+        "Control groups are there, of version 1, 2 or both: without them, what a job started can't be found again. An \
+         ordinary user needs none for that, and has limits in those that were delegated to it.",
     ),
     check("cgroup.memory", &[Ok, Warning], "Memory limits can be enforced.")
         .fine("there is a memory controller"),

@@ -35,11 +35,11 @@ pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<
         (Ok(mounts), Ok((disk, data))) => {
             Ok(Trial { mounts, disk: disk.path(), data: data.path(), images, helper: &helper })
         }
-        (Err(fault), _) => Err(fatal(
-            "oci.mounts",
-            fault.message,
-            "run executor as root, or in a container that is privileged or has CAP_SYS_ADMIN",
-        )),
+        (Err(fault), _) => {
+            let general = "run executor as root, or in a container that is privileged or has CAP_SYS_ADMIN";
+            let (seen, remedy) = fault.message.rsplit_once("; ").unwrap_or((&fault.message, general));
+            Err(fatal("oci.mounts", seen, remedy))
+        }
         (_, Err(fault)) => Err(warning(
             "oci.mounts",
             format!("no directory for a trial can be made: {fault}"),

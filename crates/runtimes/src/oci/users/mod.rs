@@ -38,6 +38,8 @@ pub(super) enum Lack {
     Unwanted,
     /// They can't have.
     Impossible(Obstacle),
+    /// They are an ordinary user's, whose own users are all that there are.
+    Ordinary,
 }
 
 /// What is in the way, and what helps.
@@ -95,6 +97,9 @@ impl Users {
             Err(Lack::Impossible(Obstacle { seen, remedy })) if self.needed => Err(RuntimeError::Refused(
                 format!("jobs can't have users of their own here: {seen}; {remedy}, or {ELSE}"),
             )),
+            Err(Lack::Ordinary) if self.needed => Err(RuntimeError::Refused(format!(
+                "jobs of an ordinary user can't have users of their own: run executor as root, or {ELSE}"
+            ))),
             Err(_) => Ok(None),
         }
     }

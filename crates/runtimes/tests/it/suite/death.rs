@@ -50,7 +50,8 @@ pub(crate) async fn a_guardian_is_ready_when_its_agent_is(bench: &mut Bench) {
 
 pub(crate) async fn the_guardian_removes_all_of_a_killed_agent(bench: &mut Bench) {
     let mut agent = start(bench, "a", bench.family);
-    assert!(!cgroups_of(&agent.owner).is_empty() && !loops_with(&state(&agent)).is_empty());
+    let has_its_own = !cgroups_of(&agent.owner).is_empty() && !loops_with(&state(&agent)).is_empty();
+    assert_ne!(has_its_own, bench.is_of_ordinary_user());
     kill_process(Pid::from_raw(agent.guardian.cast_signed()).unwrap(), Signal::TERM).unwrap();
     kill(agent.child.id());
     agent.child.wait().unwrap();
@@ -69,7 +70,9 @@ pub(crate) async fn reaping_removes_all_when_the_guardian_is_killed_too(bench: &
     kill(agent.guardian);
     kill(agent.child.id());
     agent.child.wait().unwrap();
-    assert!(!cgroups_of(&agent.owner).is_empty() && !processes_with(&state(&agent)).is_empty());
+    let goes_on = !cgroups_of(&agent.owner).is_empty() && !processes_with(&state(&agent)).is_empty();
+    // What an ordinary user's agent has started goes with it.
+    assert_ne!(goes_on, bench.is_of_ordinary_user());
     let options = OciOptions { owner: agent.owner.clone(), ..bench.options() };
     let successor = OciRuntime::new(options, bench.store()).unwrap();
     // The sandbox with the step, and the spare one if it was made already.
@@ -85,7 +88,7 @@ pub(crate) async fn an_agent_that_lives_is_left_alone(bench: &mut Bench) {
     let options = OciOptions { owner: agent.owner.clone(), ..bench.options() };
     let other = OciRuntime::new(options, bench.store()).unwrap();
     assert_eq!(other.reap().await.unwrap().sandboxes, 0);
-    assert!(agent.child.try_wait().unwrap().is_none() && !cgroups_of(&agent.owner).is_empty());
+    assert!(agent.child.try_wait().unwrap().is_none() && !processes_with(&state(&agent)).is_empty());
     drop(other);
     kill(agent.child.id());
     agent.child.wait().unwrap();
