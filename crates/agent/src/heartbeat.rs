@@ -169,6 +169,7 @@ fn meant<'a>(id: &IdText, sent: &'a Snapshot) -> Option<&'a (IdText, RunningJob)
 mod tests {
     use super::*;
     use crate::lease::Lease;
+    use std::io::{Read, Write};
     use std::sync::Arc;
     use wire::JobId;
 
@@ -216,10 +217,10 @@ mod tests {
         assert_eq!(causes(&sent), [None, Some(StopCause::Canceled)]);
     }
 
-    #[tokio::test]
-    async fn leases_are_kept_while_nobody_is_there_to_give_jobs_away() {
+    /// A heartbeat to `url` for a job whose lease had just begun; says how that stands, and when the beat began.
+    async fn beat_once(url: &str) -> (crate::lease::State, BootTime, Option<StopCause>) {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let url = "http://127.0.0.1:1".parse().unwrap();
+        let url = url.parse().unwrap();
         let config = AgentConfig::new(url, "hunter2hunter2".into(), "batches", "a", std::env::temp_dir());
         let api = Api::new(Arc::new(config)).unwrap();
         let jobs = RunningSet::default();
@@ -229,6 +230,44 @@ mod tests {
         let before = BootTime::now();
         once(&api, &jobs).await;
         let state = *lease.subscribe().borrow();
+        (state, before, jobs.snapshot()[0].1.stop.cause())
+    }
+
+    #[tokio::test]
+    async fn leases_are_kept_while_nobody_is_there_to_give_jobs_away() {
+        let (state, before, _) = beat_once("http://127.0.0.1:1").await;
         assert!(state.renewed >= before && state.term == Some(Duration::from_secs(25)), "{state:?}");
+    }
+
+    /// Somebody listens, who can't say whether the control plane lives: it may be giving jobs away.
+    #[tokio::test]
+    async fn what_a_proxy_says_neither_keeps_a_lease_nor_ends_a_job() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let statuses = ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"];
+        let proxy = std::thread::spawn(move || {
+            for status in statuses {
+                let (mut connection, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"}") {
+                    let mut piece = [0; 4 << 10];
+                    let length = connection.read(&mut piece).unwrap();
+                    assert!(length > 0, "it says no more, which was not all");
+                    request.extend_from_slice(&piece[..length]);
+                }
+                let body = r#"{"error":"upstream","knownIds":[],"cancelIds":["1"]}"#;
+                let length = body.len();
+                write!(
+                    connection,
+                    "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                )
+                .unwrap();
+            }
+        });
+        for status in statuses {
+            let (state, before, cause) = beat_once(&url).await;
+            assert!(state.renewed <= before && cause.is_none(), "{status}: {state:?}, {cause:?}");
+        }
+        proxy.join().unwrap();
     }
 }
