@@ -24,6 +24,7 @@ pub(crate) use watching::Watching;
 use crate::certificates;
 use crate::commands::images_kept::Rules;
 use crate::env::conflicts::{self, Conflicts};
+use crate::env::engine_address;
 use crate::env::runtime_choice::{self, Asked, Chosen};
 use crate::env::{EnvErrors, EnvReader, Reader, RuntimeName};
 use crate::exit::Failure;
@@ -34,13 +35,11 @@ use runtimes::docker::DockerOptions;
 use runtimes::oci::{Helper, OciOptions, OwnUsers};
 use runtimes::{Limits, PrivateMounts};
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::DockerAuthConfig;
 use wire::heartbeat::Telemetry;
-
-/// Where a Docker engine listens unless somebody said otherwise.
-const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// Everything the environment says of the agent, the connection aside.
 #[derive(Debug, Clone)]
@@ -82,6 +81,8 @@ pub(crate) struct RuntimeSettings {
     search_path: Option<String>,
     disk: Option<u64>,
     docker: DockerSettings,
+    /// Whether src may run on this host.
+    src_steps: bool,
     /// What every job asks for.
     limits: Limits,
 }
@@ -132,6 +133,22 @@ impl RuntimeSettings {
         options.certificates = self.gives_certificates.then_some(certificates);
         options
     }
+
+    /// Variables that have a supervisor run its job by the same runtime and engine, whatever listens by then.
+    pub(crate) fn chosen(&self) -> Vec<(String, Option<OsString>)> {
+        let runtime = ("EXECUTOR_RUNTIME".to_owned(), Some(self.name.name().into()));
+        let engine = ("DOCKER_HOST".to_owned(), Some(self.docker.address().into()));
+        let by_engine = (self.name == RuntimeName::Docker).then_some(engine);
+        let src = ("EXECUTOR_SRC_STEPS".to_owned(), Some(self.src_steps.to_string().into()));
+        [runtime, src].into_iter().chain(by_engine).collect()
+    }
+}
+
+/// Whether src may run on this host. By the reference's own switch to Docker it does there, so who uses that
+/// has it so already.
+fn src_steps(env: &EnvReader<'_>, asked: Asked, chosen: RuntimeName, strict: bool) -> bool {
+    let as_before = asked.named.is_none() && asked.firecracker == Some(false) && !strict;
+    chosen == RuntimeName::Docker && env.given_bool("EXECUTOR_SRC_STEPS").unwrap_or(as_before)
 }
 
 /// Whether jobs have users of their own: where that can be, unless somebody said otherwise.
@@ -225,6 +242,7 @@ impl AgentSettings {
                 search_path: env.text("PATH"),
                 disk,
                 docker,
+                src_steps: src_steps(env, asked, chosen.runtime, strict),
                 limits,
             },
             max_jobs,
@@ -266,6 +284,7 @@ impl AgentSettings {
         config.exporters = self.watching.exporters;
         config.audit = self.watching.audit;
         config.tracing = self.watching.tracing;
+        config.src_steps = self.runtime.src_steps;
         config.docker_auth = self.docker_auth;
         config.docker_config = self.docker_config;
         config.roots = self.runtime.images.roots;
@@ -299,8 +318,13 @@ fn asked(env: &mut EnvReader<'_>) -> Asked {
         firecracker: env.given_bool("EXECUTOR_USE_FIRECRACKER"),
         kubernetes: env.given_bool("EXECUTOR_USE_KUBERNETES"),
         in_cluster: runtime_choice::in_cluster(env),
-        docker: env.text("DOCKER_HOST").is_some() || Path::new(DOCKER_SOCKET).exists(),
+        docker: engine_address::find(env).is_some(),
     }
+}
+
+/// Whether containers of ours would run the jobs.
+pub(crate) fn chooses_oci(env: &mut EnvReader<'_>) -> bool {
+    asked(env).choose(RuntimeName::BUILT).is_ok_and(|chosen| chosen.runtime == RuntimeName::Oci)
 }
 
 fn chosen_or_fault(env: &mut EnvReader<'_>, chosen: Result<Chosen, String>) -> Option<Chosen> {
@@ -338,11 +362,6 @@ fn add_hints(env: &mut EnvReader<'_>) {
 
 /// What programs that the agent starts for a job, such as git, get of the agent's own environment.
 fn tool_env(env: &EnvReader<'_>) -> Vec<(String, String)> {
-/// Whether containers of ours would run the jobs.
-pub(crate) fn chooses_oci(env: &mut EnvReader<'_>) -> bool {
-    asked(env).choose(RuntimeName::BUILT).is_ok_and(|chosen| chosen.runtime == RuntimeName::Oci)
-}
-
     let passed = ["PATH", "HOME"].map(|name| Some((name.to_owned(), env.text(name)?)));
     passed.into_iter().flatten().collect()
 }

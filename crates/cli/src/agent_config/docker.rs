@@ -1,7 +1,7 @@
 //! What containers of an engine are to be.
 
 use super::mounts::AdditionalMount;
-use crate::env::{EnvReader, RuntimeName};
+use crate::env::{EnvReader, RuntimeName, engine_address};
 use runtimes::docker::{
     BindOptions, DockerOptions, Endpoint, Mount, Rights, TmpfsOptions, VolumeDriver, VolumeOptions,
 };
@@ -26,13 +26,13 @@ pub(crate) struct DockerSettings {
 }
 
 impl DockerSettings {
-    /// Reads it. `DOCKER_HOST` is judged only if an engine runs the jobs: it is not ours alone.
+    /// Reads it. The engine's address is judged only if one runs the jobs: `DOCKER_HOST` is not ours alone.
     pub(super) fn read(
         env: &mut EnvReader<'_>,
         mounts: Vec<AdditionalMount>,
         runtime: Option<RuntimeName>,
     ) -> Self {
-        let host = env.text("DOCKER_HOST").filter(|_| runtime == Some(RuntimeName::Docker));
+        let host = (runtime == Some(RuntimeName::Docker)).then(|| engine_address::find(env)).flatten();
         let endpoint =
             host.unwrap_or_default().parse().unwrap_or_else(|fault: runtimes::docker::BadEndpoint| {
                 env.fault(fault.to_string());
@@ -57,6 +57,11 @@ impl DockerSettings {
             rights,
             shares_images: env.bool("EXECUTOR_DOCKER_SHARED_IMAGES"),
         }
+    }
+
+    /// Where the engine listens, as `DOCKER_HOST` would name it.
+    pub(super) fn address(&self) -> String {
+        self.endpoint.to_string()
     }
 
     /// The runtime's options, with its state in `state_dir`. What is not Docker's alone is left to the

@@ -3,7 +3,7 @@
 use super::docker::DockerSettings;
 use super::{asked, connection, helper, limits, mounts, own_users, registries, tool_env};
 use crate::certificates;
-use crate::env::{EnvReader, Reader, RuntimeName};
+use crate::env::{EnvReader, Reader, RuntimeName, engine_address};
 use images::{DockerConfig, Mirror};
 use runtimes::Limits;
 use runtimes::docker::DockerOptions;
@@ -34,7 +34,7 @@ pub(crate) struct Pieces {
     pub(crate) mirrors: Vec<Mirror>,
     pub(crate) docker_auth: DockerAuthConfig,
     pub(crate) docker_config: Option<DockerConfig>,
-    /// Where an engine listens, if somebody said so.
+    /// Where an engine listens, if somebody said so or one is there.
     pub(crate) docker_host: Option<String>,
     docker: DockerSettings,
 }
@@ -63,7 +63,7 @@ impl Pieces {
             mirrors: registries::mirrors(env),
             docker_auth: registries::docker_auth(env),
             docker_config: registries::docker_config(env),
-            docker_host: env.text("DOCKER_HOST"),
+            docker_host: engine_address::find(env),
             docker: DockerSettings::read(env, mounts, Some(runtime)),
         }
     }

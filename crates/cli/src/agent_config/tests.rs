@@ -147,3 +147,17 @@ fn a_runtime_that_is_not_there_is_refused() {
     assert!(faults(&[("EXECUTOR_USE_FIRECRACKER", "true")])[0].contains("no runtime firecracker yet"));
     assert!(read(&[("EXECUTOR_RUNTIME", "")]).is_ok());
 }
+
+#[test]
+fn supervisors_are_told_what_was_chosen() {
+    let chosen = |pairs: &[(&str, &str)]| {
+        let told = read(pairs).unwrap().1.runtime.chosen();
+        let text = |(name, value): (String, Option<OsString>)| format!("{name}={}", value.unwrap().display());
+        let is_ours =
+            |text: &String| text.starts_with("EXECUTOR_RUNTIME=") || text.starts_with("DOCKER_HOST=");
+        told.into_iter().map(text).filter(is_ours).collect::<Vec<_>>()
+    };
+    assert_eq!(chosen(&[("EXECUTOR_RUNTIME", "oci")]), ["EXECUTOR_RUNTIME=oci"]);
+    let by_engine = [("EXECUTOR_USE_FIRECRACKER", "false"), ("DOCKER_HOST", "tcp://dind")];
+    assert_eq!(chosen(&by_engine), ["EXECUTOR_RUNTIME=docker", "DOCKER_HOST=tcp://dind:2375"]);
+}

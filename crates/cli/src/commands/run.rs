@@ -93,6 +93,7 @@ impl Agent {
         let name = name.map_err(|fault| Failure::chain(Exit::System, &fault))?;
         let Made { runtime, tried } = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
         look(runtime.as_ref(), settings.runtime.strict).await?;
+        let handed_on = settings.runtime.chosen().into_iter().chain(handed_on).collect();
         let supervisor = settings.supervised;
         let supervisor = supervisor.then(|| supervise::command(&data_dir, &name, handed_on, tried.as_ref()));
         let work_dir = agent_config::work_dir(&paths::agent(&data_dir));

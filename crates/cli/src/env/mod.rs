@@ -5,6 +5,7 @@
 //! `docs/reference/environment.md`.
 
 pub(crate) mod conflicts;
+pub(crate) mod engine_address;
 mod go_duration;
 pub(crate) mod help;
 pub(crate) mod never;

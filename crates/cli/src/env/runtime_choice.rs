@@ -5,6 +5,7 @@
 //! build lacks is refused when it was asked for in so many words, for a job must not get less
 //! isolation than that. A mere default gives way to `oci`.
 
+use super::engine_address::{DOCKER, PODMAN};
 use super::{EnvReader, RuntimeName};
 
 /// What the environment says.
@@ -18,7 +19,7 @@ pub(crate) struct Asked {
     pub(crate) kubernetes: Option<bool>,
     /// The agent runs in a pod.
     pub(crate) in_cluster: bool,
-    /// A Docker engine is named, or listens where it usually does.
+    /// A container engine is named, or listens where they usually do.
     pub(crate) docker: bool,
 }
 
@@ -64,6 +65,9 @@ impl Asked {
         }
         let container = if self.docker && built.contains(&Docker) { Docker } else { Oci };
         match self.kubernetes.unwrap_or(self.in_cluster) {
+            false if container == Oci && built.contains(&Docker) => {
+                Ok(Chosen { runtime: Oci, conflict: Some(no_engine()) })
+            }
             false => chosen(container),
             true if built.contains(&Kubernetes) => chosen(Kubernetes),
             true => Ok(Chosen { runtime: container, conflict: Some(in_a_pod(container)) }),
@@ -97,6 +101,14 @@ fn lacking(name: &str, runtime: RuntimeName) -> String {
     format!(
         "{name} is true, but this version has no runtime {runtime} yet: set it to false to run jobs in containers \
          of this host (the runtime oci), which is weaker isolation"
+    )
+}
+
+fn no_engine() -> String {
+    format!(
+        "jobs were to run in containers of Docker, as documented where virtual machines are off, but no engine is at \
+         unix://{DOCKER}, nor Podman's at {PODMAN} or below XDG_RUNTIME_DIR: they run under oci, in containers of this \
+         host without it; start the engine first, name it with DOCKER_HOST, or set EXECUTOR_RUNTIME=oci if that is meant"
     )
 }
 
@@ -135,7 +147,22 @@ mod tests {
         assert_eq!(runtime(no_vm, EVERYTHING), Docker);
         // What a sidecar engine's chart says.
         assert_eq!(runtime(Asked { in_cluster: true, kubernetes: Some(false), ..no_vm }, EVERYTHING), Docker);
-        assert_eq!(runtime(Asked { docker: false, ..no_vm }, EVERYTHING), Oci);
+    }
+
+    #[test]
+    fn an_engine_that_is_missing_is_a_conflict_where_it_would_have_been_taken() {
+        let no_vm = Asked { firecracker: Some(false), ..NOTHING };
+        for asked in [no_vm, Asked { in_cluster: true, kubernetes: Some(false), ..NOTHING }] {
+            let chosen = asked.choose(WITH_DOCKER).unwrap();
+            assert_eq!(chosen.runtime, Oci);
+            let told = chosen.conflict.unwrap();
+            for part in ["Docker", "unix:///var/run/docker.sock", "run under oci", "DOCKER_HOST"] {
+                assert!(told.contains(part), "{part:?} in {told}");
+            }
+            assert_eq!(runtime(Asked { docker: true, ..asked }, WITH_DOCKER), Docker);
+            // It would have been nobody's choice.
+            assert_eq!(runtime(Asked { named: Some(Oci), ..asked }, WITH_DOCKER), Oci);
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Jobs in containers of an engine.
 
 use crate::leftovers::nothing_is_left;
-use crate::support::{System, text};
+use crate::support::{Process, System, text};
+use std::path::Path;
+use std::process::Command;
 use tempfile::TempDir;
 use testkit::{Engine, EngineKind};
 
@@ -94,4 +96,83 @@ fn an_engine_that_is_not_there_stops_the_start() {
     let nonsense = system.agent_command().env("DOCKER_HOST", "docker.sock").output().unwrap();
     let said = String::from_utf8_lossy(&nonsense.stderr);
     assert!(said.contains("invalid DOCKER_HOST \"docker.sock\""), "{said}");
+}
+
+#[test]
+fn a_disk_limit_that_the_engine_can_not_keep_is_a_warning_and_strictly_a_refusal() {
+    let test = "a_disk_limit_that_the_engine_can_not_keep_is_a_warning_and_strictly_a_refusal";
+    let env = [("EXECUTOR_DOCKER_NETWORK", "none")];
+    let Some(mut with) = WithEngine::start(test, &env) else { return };
+    let mut by_default = || {
+        let mut command = with.system.agent_command();
+        command.env_remove("EXECUTOR_FIRECRACKER_DISK_SPACE");
+        command
+    };
+    let refused = by_default().env("EXECUTOR_STRICT", "true").output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    for part in ["limit.disk", "EXECUTOR_STRICT", "EXECUTOR_FIRECRACKER_DISK_SPACE=0"] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    let mut without_limit = by_default();
+    without_limit.env("EXECUTOR_STRICT", "true").env("EXECUTOR_FIRECRACKER_DISK_SPACE", "0");
+    Process::start(without_limit, "agent ").stop();
+
+    let lenient = Process::start(by_default(), "agent ");
+    let warnings = |lines: &[String]| {
+        lines.iter().filter(|line| line.starts_with("warning: disk limits can't be enforced: ")).count()
+    };
+    assert_eq!(warnings(&lenient.lines()), 1, "{:?}", lenient.lines());
+    let output = with.system.job("echo runs-without");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    lenient.stop();
+    with.nothing_is_left();
+}
+
+/// The same command where no engine listens where engines do.
+pub(crate) fn without_engines(command: &Command) -> Command {
+    let mut hidden = Command::new("unshare");
+    hidden.args(["--mount", "/bin/sh", "-c", r#"mount -t tmpfs tmpfs /run && exec "$0" "$@""#]);
+    hidden.arg(command.get_program()).args(command.get_args()).env_clear();
+    hidden.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    hidden
+}
+
+/// Lets Podman listen where it does for a user whose `XDG_RUNTIME_DIR` is `run`; tells its address there.
+pub(crate) fn with_podman(engine: &Engine, run: &Path) -> String {
+    let socket = run.join("podman/podman.sock");
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(engine.host().trim_start_matches("unix://"), &socket).unwrap();
+    format!("unix://{}", socket.display())
+}
+
+#[test]
+fn podman_is_found_where_it_listens_and_an_engine_that_is_missing_is_told() {
+    let test = "podman_is_found_where_it_listens_and_an_engine_that_is_missing_is_told";
+    let Some(engine) = Engine::shared(test, EngineKind::Podman) else { return };
+    let Some(mut system) = System::with(test, &[("EXECUTOR_USE_FIRECRACKER", "false")]) else { return };
+    let mut validated = |env: &[(&str, &str)]| {
+        let mut agent = system.agent_command();
+        agent.env_remove("EXECUTOR_RUNTIME").envs(env.iter().copied());
+        let mut validate = Command::new(agent.get_program());
+        validate.arg("validate").envs(agent.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = without_engines(&validate).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let is_told = |said: &str| {
+        said.lines()
+            .filter(|line| line.starts_with("warning: jobs were to run in containers of Docker"))
+            .count()
+    };
+    let said = validated(&[]);
+    assert!(is_told(&said) == 1 && said.contains("\nruntime oci: "), "{said}");
+    let meant = validated(&[("EXECUTOR_RUNTIME", "oci")]);
+    assert_eq!(is_told(&meant), 0, "{meant}");
+
+    let run = tempfile::tempdir().unwrap();
+    let at = with_podman(&engine, run.path());
+    let said = validated(&[("XDG_RUNTIME_DIR", run.path().to_str().unwrap())]);
+    assert_eq!(is_told(&said), 0, "{said}");
+    assert!(said.contains("runtime docker: Podman ") && said.contains(&format!(" at {at}, ")), "{said}");
 }

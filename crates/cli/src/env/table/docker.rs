@@ -78,7 +78,12 @@ pub(super) const ROWS: &[Variable] = &[
     .effect(Effect::With(&[Oci, Docker])),
     system(
         "DOCKER_HOST",
-        "Where the Docker engine, or Podman's service, listens: unix:///path or tcp://host:port; /var/run/docker.sock unless set.",
+        "Where the Docker engine, or Podman's service, listens: unix:///path or tcp://host:port. Unless set, the first that answers of /var/run/docker.sock, /run/podman/podman.sock and podman/podman.sock below XDG_RUNTIME_DIR.",
+    )
+    .effect(Effect::With(&[Docker])),
+    system(
+        "XDG_RUNTIME_DIR",
+        "The user's directory of sockets; an ordinary user's Podman service is looked for in it.",
     )
     .effect(Effect::With(&[Docker])),
 ];
