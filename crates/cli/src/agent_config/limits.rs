@@ -4,9 +4,9 @@ use crate::env::{EnvReader, RuntimeName};
 use agent::Announced;
 use runtimes::Limits;
 
-/// Reads the disk's size, unless the runtime does not hold jobs to it: then it is only told.
+/// Reads the disk's size, unless the runtime holds no part of a job to it: then it is only told.
 pub(super) fn disk(env: &mut EnvReader<'_>, runtime: Option<RuntimeName>) -> Option<u64> {
-    if matches!(runtime, Some(RuntimeName::Docker | RuntimeName::Kubernetes | RuntimeName::Shell)) {
+    if matches!(runtime, Some(RuntimeName::Kubernetes | RuntimeName::Shell)) {
         return None;
     }
     let size = env.size("EXECUTOR_FIRECRACKER_DISK_SPACE");
@@ -115,6 +115,15 @@ mod tests {
         let faults = faults(&[("EXECUTOR_FIRECRACKER_DISK_SPACE", "20X")]);
         let start = "invalid disk size provided for EXECUTOR_FIRECRACKER_DISK_SPACE: \"20X\": ";
         assert!(faults.len() == 1 && faults[0].starts_with(start), "{faults:?}");
+    }
+
+    #[test]
+    fn an_engine_is_asked_for_a_disk_limit_as_well() {
+        let disk = |pairs: &[(&str, &str)]| {
+            read(&[&[("EXECUTOR_RUNTIME", "docker")], pairs].concat()).unwrap().1.limits.disk
+        };
+        assert_eq!(disk(&[]), Some(20 << 30));
+        assert_eq!(disk(&[("EXECUTOR_FIRECRACKER_DISK_SPACE", "0")]), None);
     }
 
     #[test]

@@ -44,12 +44,14 @@ pub(super) async fn create(shared: &Shared, name: &str, mut plan: Plan<'_>) -> R
     let mut created = shared.client.create(Some(name), &container).await;
     if let Err(EngineError::Refused { said, .. }) = &created
         && limited
-        && said.contains("storage-opt")
     {
-        tracing::debug!(said, "the engine can't limit what a container writes");
-        shared.note_no_disk_limits();
+        // Storage drivers have words of their own for it; whatever else was wrong is refused again.
+        tracing::debug!(said, "the engine may not be able to limit what a container writes");
         container.leave_disk_unlimited();
         created = shared.client.create(Some(name), &container).await;
+        if created.is_ok() {
+            shared.note_no_disk_limits();
+        }
     }
     let Created { id, warnings } = created.map_err(|error| not_created(error, &image, workspace))?;
     for warning in warnings.iter().flatten() {
