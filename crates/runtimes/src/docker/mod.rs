@@ -32,6 +32,7 @@ mod refusal;
 mod room;
 mod sandbox;
 mod shared;
+mod sight;
 mod spec;
 mod step;
 mod stored;
@@ -43,6 +44,7 @@ pub use mount::{BindOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use options::{DockerOptions, Rights};
 pub use preflight::look;
 pub use room::fills;
+pub use sight::{Sight, sees_workspaces};
 
 pub(crate) use guardian::{ROLE, main as guardian_main};
 

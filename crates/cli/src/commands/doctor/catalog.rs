@@ -195,7 +195,7 @@ const ENGINE: &[Check] = &[
     check(
         "engine.reachable",
         &[Info, Fatal],
-        "The engine that `DOCKER_HOST` names, or that listens at its usual socket, answers: its version, API, storage and \
+        "The engine that `DOCKER_HOST` names, or the first that listens at a usual socket of Docker's or Podman's, answers: its version, API, storage and \
          control group driver. It is looked for where it would run the jobs, or is there anyway.",
     ),
     check("limit.memory", &[Info, Warning], "The engine can enforce memory limits."),
@@ -214,8 +214,9 @@ const ENGINE: &[Check] = &[
     check(
         "engine.workspaces",
         &[Ok, Info, Fatal],
-        "Workspaces can be made, and are where the engine's host finds them: in a container, \
-         `EXECUTOR_DOCKER_HOST_MOUNT_PATH` says where. Looked at where the engine runs the jobs.",
+        "Workspaces can be made, and are where the engine's host finds them: it is shown one, by a container that is made \
+         with it, from whatever image the engine has, and neither started nor kept. Without an image it is not known. \
+         Looked at where the engine runs the jobs.",
     ),
     check("engine.exposed", &[Info, Warning], "The engine is not reached in plain text from another host."),
 ];
@@ -258,7 +259,8 @@ const HOST: &[Check] = &[
     check(
         "disk.room",
         &[Ok, Info, Fatal],
-        "More is free on the disk of the data directory than the floor below which no job is taken.",
+        "More is free on the disk of the data directory than the floor below which no job is taken; where an engine runs \
+         the jobs, on those of `TMPDIR` and of the engine's own directory as well.",
     ),
     check(
         "disk.jobs",

@@ -48,6 +48,9 @@ fn looks(known: &Arc<Known>, mounts: Result<PrivateMounts, Failure>) -> Vec<Look
         asking("frontend.answer", Severity::Fatal, known(), async |known| frontend::findings(&known).await),
         asking("git.version", Severity::Fatal, known(), async |known| programs::findings(&known).await),
         asking("engine.reachable", Severity::Fatal, known(), async |known| runtime::engine(&known).await),
+        asking("engine.workspaces", Severity::Info, known(), async |known| {
+            runtime::directories(&known).await
+        }),
         asking("registry.answer", Severity::Warning, known(), async |known| {
             registries::answers(&known).await
         }),

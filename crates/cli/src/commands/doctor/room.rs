@@ -3,9 +3,12 @@
 use super::finding::{Finding, fatal, info, ok, warning};
 use super::known::Known;
 use super::sizes::{counted, told};
+use crate::env::RuntimeName;
 use crate::paths;
 use rustix::fs::{Access, AtFlags, CWD, StatVfs, accessat, statfs, statvfs};
+use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -41,7 +44,9 @@ pub(super) fn findings(known: &Known) -> Vec<Finding> {
             let (room, agent) = (Room::of(&stat), &known.agent);
             let floor = agent.disk_floor.unwrap_or_else(|| agent::fitting_disk_floor(room.total));
             findings.push(enough(dir, room, floor));
-            findings.push(jobs(room, floor, agent.limits.disk, agent.max_jobs as u64));
+            // An engine's containers are limited elsewhere, if at all.
+            let disk = agent.limits.disk.filter(|_| agent.runtime == RuntimeName::Oci);
+            findings.push(jobs(room, floor, disk, agent.max_jobs as u64));
         }
         Err(fault) => {
             findings
@@ -52,6 +57,19 @@ pub(super) fn findings(known: &Known) -> Vec<Finding> {
     let kind = statfs(existing(&images)).map(|stat| u64::try_from(stat.f_type).unwrap_or_default());
     findings.push(store(&images, &look(&images), kind.unwrap_or_default()));
     findings
+}
+
+/// Room for what jobs fill besides the data directory, where that is on disks of their own. Blocking, for a moment.
+pub(super) fn beside(known: &Known, dirs: &[PathBuf]) -> Vec<Finding> {
+    let device = |dir: &Path| existing(dir).metadata().map(|found| found.dev()).ok();
+    let mut seen = BTreeSet::from([device(&known.data_dir)]);
+    let own = dirs.iter().filter(|dir| seen.insert(device(dir)));
+    own.filter_map(|dir| {
+        let room = Room::of(&statvfs(existing(dir)).ok()?);
+        let floor = known.agent.disk_floor.unwrap_or_else(|| agent::fitting_disk_floor(room.total));
+        Some(enough(dir, room, floor))
+    })
+    .collect()
 }
 
 /// The directory, or the nearest one above it that is there.

@@ -9,18 +9,18 @@ use crate::agent_config;
 use crate::env::RuntimeName;
 use crate::exit::Failure;
 use runtimes::PrivateMounts;
-use runtimes::docker::{DockerOptions, Endpoint};
+use runtimes::docker::{BadEndpoint, DockerOptions, Endpoint, Sight};
 use runtimes::oci::{Looked, Looking, Trial};
-use std::path::Path;
-
-/// Where an engine listens that was told nothing else.
-const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
+use std::time::Duration;
 
 /// What is tried, and not only looked at.
 const TRIED: [&str; 2] = ["disk.limit", "oci.users"];
 
-/// What container engines leave in each container.
-const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
+/// How long the engine may take to be shown a directory.
+const TRIAL_LIMIT: Duration = Duration::from_secs(2);
+
+const CONDITION: &str =
+    "Its host must have that directory at the same path, or at EXECUTOR_DOCKER_HOST_MOUNT_PATH";
 
 /// Looks at the host as an agent does when it starts. Blocking.
 pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<Finding> {
@@ -83,29 +83,16 @@ fn with_what_is_fine(looked: Looked, tried: bool) -> Vec<Finding> {
 /// Looks at an engine, if one would run the jobs or is there anyway.
 pub(super) async fn engine(known: &Known) -> Vec<Finding> {
     let runs_jobs = known.agent.runtime == RuntimeName::Docker;
-    let named = known.agent.docker_host.as_deref();
-    let socket = SOCKETS.iter().find(|socket| Path::new(socket).exists());
-    let endpoint = match (named, socket) {
-        (Some(named), _) => named.parse::<Endpoint>(),
-        (None, Some(socket)) => Ok(Endpoint::Unix(socket.into())),
-        (None, None) if runs_jobs => Ok(Endpoint::default()),
-        (None, None) => return Vec::new(),
-    };
-    let findings = match endpoint {
-        Ok(endpoint) => {
-            let mut options = known.agent.docker_options();
-            options.endpoint = endpoint;
+    let findings = match meant(known) {
+        None => return Vec::new(),
+        Some(Ok(mut options)) => {
             if !runs_jobs {
                 // It is meant for the other runtime.
                 options.oci_runtime = None;
             }
-            let mut findings = runtimes::docker::look(&options).await;
-            let in_container = CONTAINER_MARKS.iter().any(|mark| Path::new(mark).exists());
-            let found = room::look(&options.workspaces);
-            findings.extend(runs_jobs.then(|| workspaces(&options, &found, in_container)));
-            findings
+            runtimes::docker::look(&options).await
         }
-        Err(fault) => {
+        Some(Err(fault)) => {
             let told = fault.to_string();
             let (seen, remedy) = told.rsplit_once("; ").unwrap_or((&told, "correct DOCKER_HOST"));
             vec![fatal("engine.reachable", seen, remedy)]
@@ -114,9 +101,45 @@ pub(super) async fn engine(known: &Known) -> Vec<Finding> {
     if runs_jobs { findings } else { findings.into_iter().map(beside).collect() }
 }
 
+/// The engine that is meant, if one is.
+fn meant(known: &Known) -> Option<Result<DockerOptions, BadEndpoint>> {
+    let endpoint = match known.agent.docker_host.as_deref() {
+        Some(address) => address.parse::<Endpoint>(),
+        None if known.agent.runtime == RuntimeName::Docker => Ok(Endpoint::default()),
+        None => return None,
+    };
+    Some(endpoint.map(|endpoint| {
+        let mut options = known.agent.docker_options();
+        options.endpoint = endpoint;
+        options
+    }))
+}
+
+/// Looks at the directories that the engine's containers fill, if one runs the jobs.
+pub(super) async fn directories(known: &Known) -> Vec<Finding> {
+    let Some(Ok(options)) = meant(known).filter(|_| known.agent.runtime == RuntimeName::Docker) else {
+        return Vec::new();
+    };
+    let found = room::look(&options.workspaces);
+    let mut findings = vec![workspaces(&options, &found, &sight(&options, &found).await)];
+    findings.extend(room::beside(known, &runtimes::docker::fills(&options).await));
+    findings
+}
+
+/// Has the engine look for a directory among the workspaces.
+async fn sight(options: &DockerOptions, found: &State) -> Sight {
+    if *found != State::There {
+        return Sight::Unknown("the directory is not there yet".to_owned());
+    }
+    let tried = tokio::time::timeout(TRIAL_LIMIT, runtimes::docker::sees_workspaces(options)).await;
+    tried.unwrap_or_else(|_| Sight::Unknown("the engine did not answer in time".to_owned()))
+}
+
 /// Whether what is made for a job is where the engine looks for it.
-fn workspaces(options: &DockerOptions, found: &State, in_container: bool) -> Finding {
+fn workspaces(options: &DockerOptions, found: &State, sight: &Sight) -> Finding {
     const ID: &str = "engine.workspaces";
+    const REMEDY: &str = "let TMPDIR name a directory that the engine's host has at the same path, or \
+                          EXECUTOR_DOCKER_HOST_MOUNT_PATH tell where it has it";
     let dir = options.workspaces.display();
     if let State::Bad(why) = found {
         return fatal(
@@ -125,22 +148,30 @@ fn workspaces(options: &DockerOptions, found: &State, in_container: bool) -> Fin
             "let TMPDIR name a directory that can be written to",
         );
     }
-    match options.host_mount_path.as_deref() {
-        Some(path) if !path.starts_with('/') => fatal(
+    if let Some(path) = options.host_mount_path.as_deref().filter(|path| !path.starts_with('/')) {
+        return fatal(
             ID,
             format!("EXECUTOR_DOCKER_HOST_MOUNT_PATH is {path:?}, which is no absolute path"),
             "let it name the directory of the engine's host that TMPDIR is here",
-        ),
-        Some(path) => ok(ID, format!("workspaces are made in {dir}, which the engine's host has at {path}")),
-        // A mark is no proof: the engine may be in the same container, or have the directory at the same path.
-        None if in_container => info(
+        );
+    }
+    match sight {
+        Sight::Seen(path) => {
+            ok(ID, format!("workspaces are made in {dir}, and the engine found one of them at {path}"))
+        }
+        Sight::Unseen(path) => fatal(
             ID,
             format!(
-                "executor seems to run in a container, and workspaces are made in {dir}: an engine outside must have the \
-                 same directory at the same path, or EXECUTOR_DOCKER_HOST_MOUNT_PATH tell its own"
+                "workspaces are made in {dir}, and the engine's host does not have one of them at {path}"
+            ),
+            REMEDY,
+        ),
+        Sight::Unknown(why) => info(
+            ID,
+            format!(
+                "workspaces are made in {dir}; whether the engine finds them there is not known: {why}. {CONDITION}"
             ),
         ),
-        None => ok(ID, format!("workspaces are made in {dir}, where the engine finds them")),
     }
 }
 
@@ -171,18 +202,24 @@ mod tests {
 
     #[test]
     fn workspaces_must_be_where_the_engine_looks() {
-        let helper = runtimes::oci::Helper { program: "/nowhere".into(), args: Vec::new() };
+        let helper = runtimes::oci::Helper::new("/nowhere", Vec::new());
         let mut options = DockerOptions::new("/", "/scratch", helper);
-        let severity = |options: &DockerOptions, found: &State, in_container: bool| {
-            workspaces(options, found, in_container).severity
+        let [seen, unseen, unknown] =
+            [Sight::Seen, Sight::Unseen, Sight::Unknown].map(|sight| sight("what it was".to_owned()));
+        let severity = |options: &DockerOptions, found: &State, sight: &Sight| {
+            let finding = workspaces(options, found, sight);
+            assert_eq!(finding.severity == Severity::Fatal, !finding.remedy.is_empty());
+            finding.severity
         };
-        assert_eq!(severity(&options, &State::There, false), Severity::Ok);
-        assert_eq!(severity(&options, &State::There, true), Severity::Info);
-        assert_eq!(severity(&options, &State::Bad("no".to_owned()), false), Severity::Fatal);
-        options.host_mount_path = Some("/mnt/scratch".to_owned());
-        assert_eq!(severity(&options, &State::There, true), Severity::Ok);
+        for path in [None, Some("/mnt/scratch")] {
+            options.host_mount_path = path.map(str::to_owned);
+            assert_eq!(severity(&options, &State::There, &seen), Severity::Ok);
+            assert_eq!(severity(&options, &State::There, &unseen), Severity::Fatal);
+            assert_eq!(severity(&options, &State::There, &unknown), Severity::Info);
+            assert_eq!(severity(&options, &State::Bad("no".to_owned()), &unknown), Severity::Fatal);
+        }
         options.host_mount_path = Some("scratch".to_owned());
-        assert_eq!(severity(&options, &State::There, true), Severity::Fatal);
+        assert_eq!(severity(&options, &State::There, &seen), Severity::Fatal);
     }
 
     #[test]

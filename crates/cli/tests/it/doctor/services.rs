@@ -1,7 +1,7 @@
 //! Engines and registries beside the host.
 
 use super::{Examined, Patient, seen};
-use std::path::Path;
+use crate::engine::{with_podman, without_engines};
 use std::process::Command;
 use testkit::registry::{Registry, Setup};
 use testkit::{Engine, EngineKind};
@@ -35,14 +35,40 @@ fn an_engine_that_is_to_run_the_jobs_must_be_there() {
 fn an_engine_that_runs_the_jobs_is_looked_at_as_an_agent_does() {
     let test = "an_engine_that_runs_the_jobs_is_looked_at_as_an_agent_does";
     let Some(engine) = Engine::shared(test, EngineKind::Docker) else { return };
+    let Some(busybox) = testkit::image::busybox_image() else {
+        return testkit::missing_part(test, "a static busybox");
+    };
+    engine.load("busybox", &busybox);
     let patient = Patient::new().with("EXECUTOR_RUNTIME", "docker").with("DOCKER_HOST", engine.host());
     let examined = patient.examined();
     examined.one("engine.reachable", "info");
     examined.one("engine.runtime", "info");
-    let marked = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists());
-    examined.one("engine.workspaces", if marked { "info" } else { "ok" });
+    let workspaces = seen(examined.one("engine.workspaces", "ok"));
+    assert!(workspaces.contains(patient.path("scratch").to_str().unwrap()), "{workspaces}");
+    examined.one("limit.disk", "warning");
+    let patient = patient.with("EXECUTOR_DOCKER_HOST_MOUNT_PATH", "/nowhere/at/all");
+    assert!(seen(patient.examined().one("engine.workspaces", "fatal")).contains("/nowhere/at/all/"));
     let examined = patient.with("EXECUTOR_OCI_RUNTIME", "nosuch").examined();
     assert!(seen(examined.one("engine.runtime", "fatal")).contains("nosuch"));
+}
+
+#[test]
+fn the_engine_that_an_agent_would_take_is_the_one_that_is_looked_at() {
+    let test = "the_engine_that_an_agent_would_take_is_the_one_that_is_looked_at";
+    let Some(engine) = Engine::shared(test, EngineKind::Podman) else { return };
+    let patient = Patient::new().with("EXECUTOR_USE_FIRECRACKER", "false");
+    let without = Examined::of(&mut without_engines(&patient.command(&["--json"])));
+    let told = seen(without.one("config.conflict", "warning"));
+    assert!(told.contains("unix:///var/run/docker.sock") && told.contains("run under oci"), "{told}");
+    assert_eq!(without.found("engine.reachable").len(), 0);
+
+    let run = patient.path("run");
+    let at = with_podman(&engine, &run);
+    let patient = patient.with("XDG_RUNTIME_DIR", run.to_str().unwrap());
+    let with = Examined::of(&mut without_engines(&patient.command(&["--json"])));
+    let told = seen(with.one("engine.reachable", "info"));
+    assert!(told.starts_with("Podman ") && told.contains(&at), "{told}");
+    assert_eq!(with.found("config.conflict").len(), 0, "{}", with.text());
 }
 
 #[test]

@@ -12,5 +12,6 @@ mod plain_user;
 mod preflight;
 mod private;
 mod pull;
+mod sight;
 
 pub(crate) use bench::run;
