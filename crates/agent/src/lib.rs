@@ -47,6 +47,6 @@ pub use error::{AgentError, Summary, chain};
 pub use host_disk::fitting_disk_floor;
 pub use monitor::Monitor;
 pub use run::{Orders, run};
-pub use state_dir::{StateDir, StateDirs, serves};
+pub use state_dir::{Seen, StateDir, StateDirs, serves};
 pub use supervisor::supervise;
 pub use trace::Tracing;

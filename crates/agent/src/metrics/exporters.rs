@@ -66,23 +66,28 @@ struct Source {
 }
 
 fn sources(config: &AgentConfig) -> Result<Vec<Source>, AgentError> {
-    let Exporters { node, registry } = &config.exporters;
-    let source = |name, url: Url, label| {
+    let source = |(name, url, label): (_, Url, _)| {
         let client = client(config, &url).map_err(AgentError::Client)?;
         Ok(Source { name, url, client, label, fails: false })
     };
-    let mut all = Vec::new();
-    if let Some(base) = node {
-        all.push(source("node exporter", below(base, "metrics", None), None)?);
+    addresses(&config.exporters).into_iter().map(source).collect()
+}
+
+fn addresses(exporters: &Exporters) -> Vec<(&'static str, Url, Option<&'static str>)> {
+    let Exporters { node, registry } = exporters;
+    let node = node.iter().map(|base| ("node exporter", below(base, "metrics", None), None));
+    let registry = registry.iter().flat_map(|base| {
+        [("exporter of the registry", "module=registry"), ("exporter of its machine", "module=node")]
+            .map(|(name, module)| (name, below(base, "proxy", Some(module)), Some(OF_REGISTRY)))
+    });
+    node.chain(registry).collect()
+}
+
+impl Exporters {
+    /// Where each is asked.
+    pub fn addresses(&self) -> impl Iterator<Item = Url> {
+        addresses(self).into_iter().map(|(_, url, _)| url)
     }
-    if let Some(base) = registry {
-        for (name, module) in [("exporter of the registry", "registry"), ("exporter of its machine", "node")]
-        {
-            let url = below(base, "proxy", Some(&format!("module={module}")));
-            all.push(source(name, url, Some(OF_REGISTRY))?);
-        }
-    }
-    Ok(all)
 }
 
 fn client(config: &AgentConfig, url: &Url) -> reqwest::Result<Client> {

@@ -11,7 +11,7 @@
 //!
 //! An agent that is started again takes what one like it had, so that it finds its jobs and its name.
 
-use super::{Holder, StateDir, records, serves_in};
+use super::{Holder, Seen, StateDir, records, serves_in};
 use crate::error::AgentError;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File};
@@ -70,6 +70,12 @@ impl StateDirs {
             }
             return self.choose(found, serves);
         }
+    }
+
+    /// What is known of each that an agent has or had. Makes and changes nothing.
+    pub fn look(&self) -> Vec<Seen> {
+        let dirs = self.all().unwrap_or_default();
+        dirs.iter().map(|dir| Seen::of(dir)).filter(|seen| seen.is_held || seen.name.is_some()).collect()
     }
 
     /// The directories with jobs of the control plane at `url` that no agent has. One that another agent is
@@ -282,6 +288,25 @@ mod tests {
         assert!(deserted_of(URL).is_empty());
         assert_eq!(kept.serves().as_deref(), Some("a"), "an agent like the other one finds it again");
         assert_eq!(held(&dirs, "a").0, "3");
+    }
+
+    #[test]
+    fn a_look_tells_who_is_there_and_what_is_left() {
+        let (_temp, dirs) = dirs();
+        assert_eq!(dirs.look(), []);
+        assert!(!dirs.first.exists(), "it makes nothing");
+        let (_, a) = held(&dirs, "a");
+        let (_, b) = held(&dirs, "b");
+        a.executor_name("", || "host-a".to_owned()).unwrap();
+        b.executor_name("", || "host-b".to_owned()).unwrap();
+        note_job(&b, URL);
+        drop(b);
+        let seen = |name: &str, serves: &str, is_held: bool, jobs: usize| {
+            let (name, serves) = (Some(name.to_owned()), Some(serves.to_owned()));
+            Seen { name, serves, pid: is_held.then(std::process::id), is_held, jobs }
+        };
+        assert_eq!(dirs.look(), [seen("host-a", "a", true, 0), seen("host-b", "b", false, 1)]);
+        assert!(dirs.deserted(&URL.parse().unwrap()).unwrap().len() == 1, "it holds nothing");
     }
 
     #[test]

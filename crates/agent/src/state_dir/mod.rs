@@ -34,6 +34,35 @@ pub struct StateDir {
     lock: File,
 }
 
+/// What a look from outside tells of an agent's directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The agent's name.
+    pub name: Option<String>,
+    /// What it serves, or served.
+    pub serves: Option<String>,
+    /// The agent's process, while there is one and it says so.
+    pub pid: Option<u32>,
+    /// Whether an agent has it now, or looks after its jobs.
+    pub is_held: bool,
+    /// How many jobs are noted in it.
+    pub jobs: usize,
+}
+
+impl Seen {
+    fn of(dir: &Path) -> Self {
+        let lock = File::open(dir.join(LOCK)).ok();
+        let held = lock.filter(|lock| flock(lock, FlockOperation::NonBlockingLockShared).is_err());
+        Self {
+            name: line_in(&dir.join(NAME)).filter(|name| is_name(name)),
+            serves: serves_in(dir),
+            is_held: held.is_some(),
+            pid: held.and_then(pid_in),
+            jobs: records(dir).len(),
+        }
+    }
+}
+
 /// How an agent stands to its directory.
 #[derive(Debug)]
 enum Holder {
@@ -53,9 +82,7 @@ impl StateDir {
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             return Ok(Holder::Nobody(Self { dir: dir.to_owned(), lock }));
         }
-        let mut pid = String::new();
-        lock.take(LONGEST_FILE).read_to_string(&mut pid)?;
-        Ok(if pid.trim().parse().is_ok_and(lives) { Holder::Lives } else { Holder::Unsure })
+        Ok(if pid_in(lock).is_some_and(lives) { Holder::Lives } else { Holder::Unsure })
     }
 
     /// Says who has it. Only who waits for it would miss that.
@@ -112,8 +139,21 @@ impl StateDir {
 }
 
 fn serves_in(dir: &Path) -> Option<String> {
+    line_in(&dir.join(SERVES))
+}
+
+/// Who says that it has the lock.
+fn pid_in(lock: File) -> Option<u32> {
+    line_of(lock)?.parse().ok()
+}
+
+fn line_in(path: &Path) -> Option<String> {
+    line_of(File::open(path).ok()?)
+}
+
+fn line_of(file: File) -> Option<String> {
     let mut text = String::new();
-    File::open(dir.join(SERVES)).ok()?.take(LONGEST_FILE).read_to_string(&mut text).ok()?;
+    file.take(LONGEST_FILE).read_to_string(&mut text).ok()?;
     Some(text.trim().to_owned())
 }
 

@@ -1,5 +1,6 @@
 //! What the doctor finds, on a host that is well and on such as are not.
 
+mod agents;
 mod broken;
 mod certificates;
 mod frontend;

@@ -159,6 +159,13 @@ pub(super) async fn remove(
     Ok(sandboxes.max(bundles))
 }
 
+/// How many starts have left something in `state_dir` and live no more. Changes nothing.
+pub fn dead(state_dir: &Path) -> usize {
+    let entries = fs::read_dir(state_dir.join(INSTANCES)).into_iter().flatten().filter_map(Result::ok);
+    let is_dead = |lock: File| flock(&lock, FlockOperation::NonBlockingLockShared).is_ok();
+    entries.filter(|entry| File::open(entry.path().join(LOCK)).is_ok_and(is_dead)).count()
+}
+
 /// Whether there is still something of that start.
 pub(super) fn exists(state_dir: &Path, id: &str) -> bool {
     state_dir.join(INSTANCES).join(id).exists()

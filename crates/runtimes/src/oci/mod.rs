@@ -38,6 +38,7 @@ mod users;
 mod volume;
 mod witness;
 
+pub use instance::dead;
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
 pub use preflight::{Looked, Looking, Trial, look};
 pub use tried::Tried;

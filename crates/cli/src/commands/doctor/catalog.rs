@@ -74,10 +74,20 @@ const CONFIGURATION: &[Check] = &[
     ),
     check("config.secret", &[Ok, Warning], "The shared secret has at least 20 characters."),
     check(
+        "config.startup-script",
+        &[Ok, Warning],
+        "What `EXECUTOR_VM_STARTUP_SCRIPT_PATH` names is there, and is a program.",
+    ),
+    check(
+        "config.obsolete",
+        &[Info],
+        "Documented settings that newer releases of the reference know no more.",
+    ),
+    check(
         "config.exporter",
         &[Ok, Warning],
         "`NODE_EXPORTER_URL` and `DOCKER_REGISTRY_NODE_EXPORTER_URL` name a base URL, without `/metrics`, and somebody \
-         answers there.",
+         answers wherever an agent asks: `/metrics` of the one, `/proxy` of the other for both of its modules.",
     ),
 ];
 
@@ -230,8 +240,9 @@ const REGISTRIES: &[Check] = &[
     ),
     check(
         "registry.login",
-        &[Info],
-        "No login of `EXECUTOR_DOCKER_AUTH_CONFIG` ends with a line break, as `echo` without `-n` leaves one.",
+        &[Info, Warning],
+        "No login of `EXECUTOR_DOCKER_AUTH_CONFIG` ends with a line break, as `echo` without `-n` leaves one, and it names \
+         no credential helpers, which count in the Docker configuration only.",
     ),
     check(
         "registry.answer",
@@ -285,11 +296,19 @@ const HOST: &[Check] = &[
     check("host.time", &[Ok, Info, Warning], "The kernel says that something keeps its clock in step."),
 ];
 
-const SERVICE: &[Check] = &[check(
-    "systemd.unit",
-    &[Ok, Info, Warning],
-    "Run in a unit of systemd: it has Delegate=yes and KillMode=mixed or process, and limits that leave room for jobs.",
-)];
+const SERVICE: &[Check] = &[
+    check("agent.running", &[Info], "Which agents work with the data directory now, and what they serve."),
+    check(
+        "agent.left",
+        &[Ok, Warning],
+        "Nothing is left in the data directory of agents that are gone: no job that nobody looks after, no sandbox.",
+    ),
+    check(
+        "systemd.unit",
+        &[Ok, Info, Warning],
+        "Run in a unit of systemd: it has Delegate=yes and KillMode=mixed or process, and limits that leave room for jobs.",
+    ),
+];
 
 /// A check, and its place among all.
 pub(super) fn find(id: &str) -> Option<(usize, &'static Group, &'static Check)> {

@@ -5,6 +5,8 @@ use super::known::Known;
 use super::sizes::{counted, told};
 use crate::env::table;
 use secrecy::ExposeSecret;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// Characters that the documentation asks of the shared secret.
 const SHORTEST_SECRET: usize = 20;
@@ -22,6 +24,13 @@ pub(super) fn findings(known: &Known) -> Vec<Finding> {
         warning("config.conflict", seen, remedy)
     }));
     findings.extend(known.conflicts.note.iter().map(|note| info("config.effect", note)));
+    findings.extend(known.startup_script.as_deref().map(startup_script));
+    findings.extend(known.obsolete.iter().map(|name| {
+        info(
+            "config.obsolete",
+            format!("{name} is set, which newer releases of the reference know no more: remove it"),
+        )
+    }));
     findings.push(effective(known));
     findings.extend(secret(known.agent.password.as_ref().map(ExposeSecret::expose_secret)));
     findings
@@ -64,6 +73,27 @@ fn unknown(name: &str, nearest: Option<&str>) -> Finding {
     warning("config.unknown", seen, remedy)
 }
 
+/// That this version does not run it is told as a conflict.
+fn startup_script(path: &Path) -> Finding {
+    const ID: &str = "config.startup-script";
+    let (told, found) = (path.display(), std::fs::metadata(path));
+    match found {
+        Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => {
+            ok(ID, format!("the startup script {told} is there, and is a program"))
+        }
+        Ok(_) => warning(
+            ID,
+            format!("the startup script {told} is no file that may be run"),
+            "let EXECUTOR_VM_STARTUP_SCRIPT_PATH name a script, and make it executable (`chmod +x`), or unset it",
+        ),
+        Err(fault) => warning(
+            ID,
+            format!("the startup script {told} can't be found: {fault}"),
+            "correct EXECUTOR_VM_STARTUP_SCRIPT_PATH, or unset it",
+        ),
+    }
+}
+
 fn effective(known: &Known) -> Finding {
     let agent = &known.agent;
     let limits = &agent.limits;
@@ -97,6 +127,7 @@ fn secret(secret: Option<&str>) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::finding::Severity;
     use super::*;
 
     #[test]
@@ -123,6 +154,19 @@ mod tests {
         let fault = "both EXECUTOR_QUEUE_NAME and EXECUTOR_QUEUE_NAMES are set";
         assert!(remedy(fault, "").starts_with("EXECUTOR_QUEUE_NAMES: "));
         assert_eq!(remedy("something else", ""), EVERY_VARIABLE);
+    }
+
+    #[test]
+    fn a_startup_script_is_there_and_a_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("script.sh");
+        assert!(startup_script(&script).seen.contains("can't be found"));
+        std::fs::write(&script, "").unwrap();
+        for (mode, severity) in [(0o644, Severity::Warning), (0o755, Severity::Ok)] {
+            std::fs::set_permissions(&script, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(startup_script(&script).severity, severity, "{mode:o}");
+        }
+        assert_eq!(startup_script(dir.path()).severity, Severity::Warning);
     }
 
     #[test]

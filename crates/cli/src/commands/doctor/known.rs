@@ -25,7 +25,18 @@ pub(super) struct Known {
     /// Names of variables, and the URLs of exporters that they have.
     pub(super) exporters: Vec<(&'static str, String)>,
     pub(super) data_dir: PathBuf,
+    /// `EXECUTOR_VM_STARTUP_SCRIPT_PATH`.
+    pub(super) startup_script: Option<PathBuf>,
+    /// What `EXECUTOR_DOCKER_AUTH_CONFIG` names of credential helpers.
+    pub(super) auth_helpers: Vec<&'static str>,
+    /// Documented variables that are set and that newer releases of the reference know no more.
+    pub(super) obsolete: Vec<&'static str>,
 }
+
+/// Keys of a Docker configuration under which it names credential helpers.
+const HELPER_KEYS: [&str; 2] = ["credsStore", "credHelpers"];
+/// Of old manifests.
+const OBSOLETE: [&str; 2] = ["EXECUTOR_KUBERNETES_PERSISTENCE_VOLUME_NAME", "KUBERNETES_SINGLE_JOB_POD"];
 
 impl Known {
     /// Reads what there is. `program` is what this one was called as; `env` has the faults so far.
@@ -53,6 +64,9 @@ impl Known {
             certificates: [text("SSL_CERT_FILE"), text("SSL_CERT_DIR")],
             no_proxy: no_proxy.unwrap_or_default().to_owned(),
             exporters: exporters.collect(),
+            startup_script: env.text("EXECUTOR_VM_STARTUP_SCRIPT_PATH").map(Into::into),
+            auth_helpers: helpers_of(&text("EXECUTOR_DOCKER_AUTH_CONFIG")),
+            obsolete: OBSOLETE.into_iter().filter(|name| variables.get(name).is_some()).collect(),
             data_dir: run::data_dir(paths).unwrap_or_else(|_| last_up()),
             agent,
         }
@@ -64,5 +78,27 @@ impl Known {
         let auths = self.agent.docker_auth.auths.values();
         let logins = auths.filter_map(RegistryAuth::decode).map(|(_, password)| password.trim().to_owned());
         password.chain(logins).collect()
+    }
+}
+
+/// What names credential helpers in a text that may be such JSON.
+fn helpers_of(text: &str) -> Vec<&'static str> {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    HELPER_KEYS.into_iter().filter(|key| json.get(key).is_some()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helpers_are_seen_where_they_do_not_count() {
+        assert_eq!(
+            helpers_of(r#"{"credsStore": "ecr-login", "credHelpers": {}}"#),
+            ["credsStore", "credHelpers"]
+        );
+        for none in ["", "{", "[]", r#"{"auths": {}}"#] {
+            assert!(helpers_of(none).is_empty(), "{none}");
+        }
     }
 }

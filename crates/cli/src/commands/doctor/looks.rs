@@ -3,7 +3,7 @@
 use super::finding::{Finding, Severity, finding};
 use super::known::Known;
 use super::{
-    capacity, certificates, configuration, exporters, frontend, kernel, kvm, programs, registries, room,
+    agents, capacity, certificates, configuration, exporters, frontend, kernel, kvm, programs, registries, room,
     runtime, systemd, time,
 };
 use crate::exit::Failure;
@@ -59,6 +59,7 @@ fn looks(known: &Arc<Known>, mounts: Result<PrivateMounts, Failure>) -> Vec<Look
         blocking("certificates.system", Severity::Warning, known(), certificates::findings),
         blocking("registry.config", Severity::Fatal, known(), registries::credentials),
         blocking("disk.room", Severity::Fatal, known(), room::findings),
+        blocking("agent.left", Severity::Warning, known(), agents::findings),
         blocking("host.memory", Severity::Warning, known(), capacity::findings),
         blocking("kernel.version", Severity::Warning, known(), |_| kernel::findings()),
         blocking("kernel.kvm", Severity::Info, known(), |_| vec![kvm::finding()]),

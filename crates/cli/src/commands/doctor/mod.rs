@@ -5,6 +5,7 @@
 //!
 //! The control plane's own checks will be a theme of their own beside these.
 
+mod agents;
 mod capacity;
 mod catalog;
 mod certificates;

@@ -124,6 +124,7 @@ pub(super) fn credentials(known: &Known) -> Vec<Finding> {
         }
     }
     findings.extend(line_ends(&known.agent.docker_auth));
+    findings.extend(helpers_elsewhere(&known.auth_helpers));
     findings
 }
 
@@ -139,6 +140,13 @@ fn line_ends(auths: &DockerAuthConfig) -> Vec<Finding> {
         info("registry.login", seen)
     })
     .collect()
+}
+
+fn helpers_elsewhere(keys: &[&str]) -> Option<Finding> {
+    let seen = format!("EXECUTOR_DOCKER_AUTH_CONFIG has {}, which is of no effect there", keys.join(" and "));
+    let remedy = "put it into config.json of the Docker configuration of executor's user (DOCKER_CONFIG, else ~/.docker), \
+                  or put static logins under \"auths\"";
+    (!keys.is_empty()).then(|| warning("registry.login", seen, remedy))
 }
 
 #[cfg(test)]
@@ -162,6 +170,13 @@ mod tests {
             assert_eq!(finding.severity, severity, "{finding:?}");
             assert!(finding.seen.contains(told), "{finding:?}");
         }
+    }
+
+    #[test]
+    fn helpers_where_they_do_not_count_are_told() {
+        assert_eq!(helpers_elsewhere(&[]), None);
+        let finding = helpers_elsewhere(&["credsStore", "credHelpers"]).unwrap();
+        assert!(finding.seen.contains("has credsStore and credHelpers, "), "{finding:?}");
     }
 
     #[test]

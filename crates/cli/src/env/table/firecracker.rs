@@ -52,7 +52,8 @@ pub(super) const ROWS: &[Variable] = &[
         "",
         "A script of the host that each virtual machine runs before its job.",
     )
-    .effect(NOT_YET),
+    // Whatever runs the jobs, it was meant to prepare them.
+    .effect(Effect::NotYet(&[])),
     documented(
         "EXECUTOR_VM_PREFIX",
         Kind::Text,

@@ -63,7 +63,7 @@ pub(super) fn judge(release: &Release) -> Finding {
             ID,
             format!(
                 "a stock instance that recommends src {src}; this executor {OWN} is no release of that family, says \
-                 so, and takes both forms of a job: neither is ahead or behind"
+                 so, and takes both forms of a job's payload"
             ),
         ),
         Release::Ours => info(ID, format!("a control plane of this family; this executor is {OWN}")),
