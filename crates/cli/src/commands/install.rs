@@ -9,10 +9,11 @@ use crate::exit::{Exit, Failure, Outcome};
 const IMAGES: [&str; 3] = ["executor-vm", "sandbox", "kernel"];
 
 const IGNITE: &str = "ignite is not needed: this executor has no virtual machines of it";
-const CNI: &str = "CNI plugins are not needed: a job's network is its own loopback";
+const CNI: &str = "CNI plugins are not needed: no runtime of this executor uses them";
 const SRC_CLI: &str =
     "src is not needed: this executor never starts it; a step that does finds it in its image";
-const IPTABLES_RULES: &str = "firewall rules are not needed: a job's network is its own loopback";
+const IPTABLES_RULES: &str = "firewall rules are not needed: they are for the bridge of virtual machines, and this executor makes none \
+                              (`executor doctor` tells what jobs can reach)";
 const PACKAGES: &str = "nothing was installed; what this executor needs comes as packages: git, e2fsprogs, and crun or \
                         runc (`executor validate` tells what is missing)";
 

@@ -1,6 +1,7 @@
 //! The reference page.
 
 use super::{effect, form};
+use crate::env::RuntimeName;
 use crate::env::never::NEVER;
 use crate::env::table::SECTIONS;
 use crate::env::variable::Variable;
@@ -30,16 +31,17 @@ of the documented interface of executors, of the system, or ours.
 `EXECUTOR_RUNTIME` names it, and has the last word. Unset, the reference's order is kept, with what this version has:
 
 1. `EXECUTOR_USE_FIRECRACKER=true`, then `EXECUTOR_USE_KUBERNETES=true`, are demands: the agent refuses to start where it can't
-   meet them. This version never can: it has `oci` only.
+   meet them. This version never can: its runtimes are {BUILT}.
 2. Neither set, outside a Kubernetes pod: virtual machines would be the reference's choice; `oci` stands in.
 3. In a Kubernetes pod (both `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT` are there), unless
    `EXECUTOR_USE_KUBERNETES=false`: Kubernetes jobs would be the reference's choice; `oci` stands in, with a warning.
-4. Else a Docker engine would be the reference's choice; `oci` stands in.
+4. Else `docker`, where `DOCKER_HOST` names an engine or one listens at a usual socket; where there is none, `oci` stands in,
+   with a warning.
 ";
 
 /// The page.
 pub(crate) fn markdown() -> String {
-    let mut out = String::from(INTRODUCTION);
+    let mut out = INTRODUCTION.replace("{BUILT}", &RuntimeName::list(RuntimeName::BUILT));
     for section in SECTIONS {
         let _ = writeln!(
             out,
