@@ -121,3 +121,25 @@ fn the_agents_unit_has_what_the_doctor_looks_for() {
         assert!(unit.lines().any(|seen| seen == line), "{line}");
     }
 }
+
+/// To reload it is to replace the agent: what is run then, run here, makes it leave its jobs, and it is started again.
+#[test]
+fn to_reload_the_agents_unit_leaves_jobs_to_the_next_agent() {
+    let unit = printed("executor");
+    assert!(unit.lines().any(|line| line == "Restart=always"), "{unit}");
+    let reload = unit.lines().find_map(|line| line.strip_prefix("ExecReload=")).unwrap().to_owned();
+    let script = reload.strip_prefix("/bin/sh -c '").and_then(|rest| rest.strip_suffix('\'')).unwrap();
+    let Some(mut system) = system("to_reload_the_agents_unit_leaves_jobs_to_the_next_agent") else { return };
+    let mut agent = system.agent();
+    let id = system.submit(&format!("echo begun; {GATE}"));
+    system.wait_for_log(&id, "begun");
+    let pid = agent.pid().to_string();
+    let status = Command::new("/bin/sh").args(["-c", script]).env("MAINPID", pid).status().unwrap();
+    assert!(status.success());
+    assert!(agent.wait_exit().success());
+    let next = system.agent();
+    system.open_gates(&next);
+    let job = system.wait_for_state(&id, "completed");
+    assert_eq!(job["attempt"], 1, "{job}");
+    next.stop();
+}
