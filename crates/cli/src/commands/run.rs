@@ -100,6 +100,7 @@ impl Agent {
         let systemd = settings.watching.systemd.clone();
         let mut config = settings.config(connection, &name, work_dir);
         config.telemetry = agent_config::telemetry();
+        config.telemetry.docker_version = runtime.engine_version().await.unwrap_or_default();
         config.jobs_dir = state.jobs();
         config.others = Some(states);
         config.supervisor = supervisor;

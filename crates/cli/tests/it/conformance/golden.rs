@@ -31,7 +31,6 @@ fn shown(request: &Request, bench: &Bench) -> String {
         (".sh in ", "\\n", "<duration>", true),
         ("_app@", ".sh", "<commit>", true),
         ("\"architecture\":\"", "\"", "<architecture>", telemetry),
-        ("\"dockerVersion\":\"", "\"", "<version or nothing>", telemetry),
         ("\"gitVersion\":\"", "\"", "<version>", telemetry),
         ("\"srcCliVersion\":\"", "\"", "<version or nothing>", telemetry),
         ("\"prometheusMetrics\":\"", "\"}\n", "<metrics or nothing>", telemetry),

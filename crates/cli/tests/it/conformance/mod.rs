@@ -7,6 +7,7 @@ pub(crate) mod bench;
 mod checks;
 mod clones;
 mod dequeues;
+mod engine;
 mod files;
 pub(crate) mod gate;
 mod golden;

@@ -20,7 +20,13 @@ const BATCHES: &str = r#"{"version":2,"id":42,"token":"token-of-the-batches-job"
 #[test]
 fn a_batches_job_runs_from_its_clone_to_its_last_step() {
     let Some(mut bench) = Bench::new("a_batches_job_runs_from_its_clone_to_its_last_step") else { return };
-    let repository = Repository::served_by(&bench);
+    run_batches_job(&mut bench, &[]);
+    bench.end();
+}
+
+/// Runs that job by an executor with these variables besides.
+pub(super) fn run_batches_job(bench: &mut Bench, env: &[(&str, &str)]) {
+    let repository = Repository::served_by(bench);
     bench.server.keep_file("batch-changes/c3BlYw/ZmlsZQ", b"the workspace file\n");
     let payload = BATCHES.replace("COMMIT", &repository.commits[1]);
     bench.server.give(
@@ -29,7 +35,7 @@ fn a_batches_job_runs_from_its_clone_to_its_last_step() {
             .set("repositoryName", json!(NAME))
             .raw(&payload),
     );
-    bench.start();
+    bench.start_with(&[&[("EXECUTOR_QUEUE_NAME", "batches")], env].concat());
     let record = bench.completed(42);
     let steps =
         ["step.docker.step.0.pre", "step.docker.step.0.run", "step.docker.step.0.post", "teardown.fs"];
@@ -54,7 +60,6 @@ fn a_batches_job_runs_from_its_clone_to_its_last_step() {
         assert!(post.lines().any(|seen| seen == line), "{line:?} in {post}");
     }
     assert!(record.entries.iter().all(|entry| !entry.out.contains("s3cret-of-the-user")));
-    bench.end();
 }
 
 /// The job of one index, as an instance writes it for an old executor.
@@ -70,7 +75,13 @@ const CODEINTEL: &str = r#"{"id":7,"token":"token-of-the-index-job","repositoryN
 #[test]
 fn a_codeintel_job_runs_from_its_clone_to_its_upload() {
     let Some(mut bench) = Bench::new("a_codeintel_job_runs_from_its_clone_to_its_upload") else { return };
-    let repository = Repository::served_by(&bench);
+    run_codeintel_job(&mut bench, &[]);
+    bench.end();
+}
+
+/// Runs that job by an executor with these variables besides.
+pub(super) fn run_codeintel_job(bench: &mut Bench, env: &[(&str, &str)]) {
+    let repository = Repository::served_by(bench);
     let payload = CODEINTEL.replace("COMMIT", &repository.commits[0]).replace("SECRET", SECRET);
     bench.server.give(
         StockJob::new("codeintel", 7)
@@ -78,7 +89,7 @@ fn a_codeintel_job_runs_from_its_clone_to_its_upload() {
             .set("repositoryName", json!(NAME))
             .raw(&payload),
     );
-    bench.start_with(&[("EXECUTOR_QUEUE_NAME", "codeintel")]);
+    bench.start_with(&[&[("EXECUTOR_QUEUE_NAME", "codeintel")], env].concat());
     let record = bench.ended("codeintel", 7);
     assert_eq!(record.state, State::Completed, "{record:#?}");
     let steps = ["step.docker.pre-index.0", "step.docker.indexer", "step.docker.upload", "teardown.fs"];
@@ -90,7 +101,6 @@ fn a_codeintel_job_runs_from_its_clone_to_its_upload() {
     assert!(upload.contains("stdout: one\n"), "{upload}");
     assert!(upload.contains("stdout: https://instance.example token-executor REDACTED\n"), "{upload}");
     assert!(record.entries.iter().all(|entry| !entry.out.contains(SECRET)), "{record:#?}");
-    bench.end();
 }
 
 /// A deliberate difference: `src` on this host would run users' commands outside of any sandbox.
