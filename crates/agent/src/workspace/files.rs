@@ -8,7 +8,7 @@ use crate::host_disk::has_no_room;
 use crate::job::{Failure, JobStop};
 use crate::log::{EntryWriter, JobLog};
 use crate::text;
-use jobs::redact::SHORT_SECRET;
+use jobs::redact::{LONG_SECRET, SHORT_SECRET};
 use std::collections::BTreeSet;
 use std::fs::{File, FileTimes};
 use std::io::{Seek, Write};
@@ -33,7 +33,7 @@ pub(crate) async fn write_all(
         return Ok(());
     }
     let entry = log.entry("setup.fs.extras", None);
-    if let Some(warning) = short_secrets(job) {
+    for warning in odd_secrets(job) {
         entry.line(&warning);
     }
     let written = tokio::select! {
@@ -108,7 +108,7 @@ async fn download(api: &Api, auth: &JobAuth, bucket: &str, key: &str, target: &F
     outcome.map_err(|error| {
         let message = format!("{bucket}/{key}: {}", chain(&error));
         match &error {
-            _ if error.is_lost() => Failure::bad_job(message),
+            _ if error.is_final_word() => Failure::bad_job(message),
             ApiError::Local { source, .. } if has_no_room(source) => Failure::no_room(message),
             _ => Failure::sandbox(message),
         }
@@ -145,17 +145,28 @@ fn set_times(target: &File, file: &JobFile) -> std::io::Result<()> {
     target.set_times(FileTimes::new().set_accessed(time).set_modified(time))
 }
 
-/// A word on secrets that are too short to hide well, by what replaces them.
-fn short_secrets(job: &Job) -> Option<String> {
-    let short = job.redacted_values.iter().filter(|(secret, _)| (1..SHORT_SECRET).contains(&secret.len()));
-    let words: BTreeSet<&str> = short.map(|(_, word)| word.as_str()).collect();
-    let words = words.into_iter().collect::<Vec<_>>().join(", ");
-    (!words.is_empty()).then(|| {
+/// A word on secrets that are too short or too long to hide well, by what replaces them.
+fn odd_secrets(job: &Job) -> Vec<String> {
+    let words = |which: &dyn Fn(usize) -> bool| {
+        let secrets = job.redacted_values.iter().filter(|(secret, _)| which(secret.len()));
+        let words: BTreeSet<&str> = secrets.map(|(_, word)| word.as_str()).collect();
+        words.into_iter().collect::<Vec<_>>().join(", ")
+    };
+    let short = words(&|len| (1..SHORT_SECRET).contains(&len));
+    let long = words(&|len| len > LONG_SECRET);
+    let short = (!short.is_empty()).then(|| {
         format!(
-            "Warning: shorter than {SHORT_SECRET} bytes, and so replaced in unrelated text as well: {words}. \
+            "Warning: shorter than {SHORT_SECRET} bytes, and so replaced in unrelated text as well: {short}. \
              Choose longer secrets"
         )
-    })
+    });
+    let long = (!long.is_empty()).then(|| {
+        format!(
+            "Warning: longer than {LONG_SECRET} bytes, and so replaced as it is and line by line only, and in no \
+             encoding: {long}. Don't print it encoded"
+        )
+    });
+    short.into_iter().chain(long).collect()
 }
 
 fn note(entry: &EntryWriter, path: &str, began: Instant) {
@@ -171,17 +182,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_short_secrets_are_warned_of_and_none_is_told() {
+    fn only_short_and_long_secrets_are_warned_of_and_none_is_told() {
         let job = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().map(|(secret, word)| ((*secret).to_owned(), (*word).to_owned()));
             Job { redacted_values: pairs.collect(), ..Job::default() }
         };
-        assert_eq!(short_secrets(&job(&[("", "EMPTY"), ("123456", "LONG")])), None);
-        let warning = short_secrets(&job(&[("12345", "B"), ("99", "A"), ("123456", "LONG")])).unwrap();
-        assert!(
-            warning.contains(": A, B. ") && !warning.contains("99") && !warning.contains("12345"),
-            "{warning}"
+        let (fits, too_long) = ("x".repeat(LONG_SECRET), "y".repeat(LONG_SECRET + 1));
+        assert_eq!(
+            odd_secrets(&job(&[("", "EMPTY"), ("123456", "SIX"), (&fits, "FITS")])),
+            Vec::<String>::new()
         );
-        assert!(!warning.contains("LONG"), "{warning}");
+        let warnings =
+            odd_secrets(&job(&[("12345", "B"), ("99", "A"), ("123456", "SIX"), (&too_long, "KEYS")]));
+        let [short, long] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(short.contains(": A, B. ") && !short.contains("99") && !short.contains("12345"), "{short}");
+        assert!(long.contains(": KEYS. ") && !long.contains("yy"), "{long}");
+        assert!(!short.contains("SIX") && !long.contains("SIX"), "{warnings:?}");
     }
 }

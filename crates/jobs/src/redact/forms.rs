@@ -1,5 +1,6 @@
 //! The forms in which programs print a secret.
 
+use super::LONG_SECRET;
 use super::encoding::Encoding;
 use super::quotes;
 use base64::Engine;
@@ -11,10 +12,6 @@ use std::fmt::Write;
 /// Forms that are cut out of a longer encoding are used only from this length, in bytes: shorter
 /// ones are found in unrelated text.
 const SHORTEST_FRAGMENT: usize = 6;
-
-/// A longer secret, in bytes, is looked for as it is and line by line only: each form costs memory and
-/// time in proportion.
-const LONGEST_TRANSFORMED: usize = 8 << 10;
 
 /// The `xxd` program breaks its plain output into lines of this many characters.
 const XXD_LINE: usize = 60;
@@ -66,7 +63,7 @@ pub(super) fn of(secret: &str) -> Forms {
     }
     forms.exact.insert(secret.as_bytes().to_vec());
     forms.lines(secret);
-    if secret.len() > LONGEST_TRANSFORMED {
+    if secret.len() > LONG_SECRET {
         return forms;
     }
     forms.url(secret);

@@ -21,6 +21,10 @@ use std::sync::Arc;
 /// are found in unrelated text; worth a warning.
 pub const SHORT_SECRET: usize = 6;
 
+/// Secrets longer than this, in bytes, are found as they are and line by line only: each form costs memory and
+/// time in proportion. Worth a warning too.
+pub const LONG_SECRET: usize = 8 << 10;
+
 /// Replaces every known form of a set of secrets. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Redactor {

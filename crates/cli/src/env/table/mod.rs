@@ -3,6 +3,8 @@
 mod client;
 mod connection;
 mod docker;
+#[cfg(test)]
+mod documented;
 mod firecracker;
 mod jobs;
 mod kubernetes;
@@ -44,6 +46,7 @@ pub(crate) fn variable(name: &str) -> &'static Variable {
 
 #[cfg(test)]
 mod tests {
+    use super::documented::{DOCUMENTED, OLDER};
     use super::*;
     use crate::env::variable::{Effect, Reader};
     use crate::env::{EnvReader, RuntimeName, Variables};
@@ -70,99 +73,16 @@ mod tests {
         }
     }
 
-    /// All variables of the documented interface, of all revisions of it.
-    const DOCUMENTED: &[&str] = &[
-        "DOCKER_REGISTRY_NODE_EXPORTER_URL",
-        "EXECUTOR_ADD_SAFE",
-        "EXECUTOR_CLEANUP_TASK_INTERVAL",
-        "EXECUTOR_DOCKER_ADDITIONAL_MOUNTS",
-        "EXECUTOR_DOCKER_ADD_HOST_GATEWAY",
-        "EXECUTOR_DOCKER_AUTH_CONFIG",
-        "EXECUTOR_DOCKER_HOST_MOUNT_PATH",
-        "EXECUTOR_DOCKER_REGISTRY_MIRROR_URL",
-        "EXECUTOR_ENABLE_JOB_AUDIT_LOGGING",
-        "EXECUTOR_FIRECRACKER_BANDWIDTH_EGRESS",
-        "EXECUTOR_FIRECRACKER_BANDWIDTH_INGRESS",
-        "EXECUTOR_FIRECRACKER_DISK_SPACE",
-        "EXECUTOR_FIRECRACKER_IMAGE",
-        "EXECUTOR_FIRECRACKER_KERNEL_IMAGE",
-        "EXECUTOR_FIRECRACKER_MEMORY",
-        "EXECUTOR_FIRECRACKER_NUM_CPUS",
-        "EXECUTOR_FIRECRACKER_SANDBOX_IMAGE",
-        "EXECUTOR_FRONTEND_PASSWORD",
-        "EXECUTOR_FRONTEND_URL",
-        "EXECUTOR_HEALTH_SERVER_ADDR",
-        "EXECUTOR_JOB_MEMORY",
-        "EXECUTOR_JOB_NUM_CPUS",
-        "EXECUTOR_KEEP_WORKSPACES",
-        "EXECUTOR_KUBERNETES_CONFIG_PATH",
-        "EXECUTOR_KUBERNETES_NAMESPACE",
-        "EXECUTOR_KUBERNETES_NODE_NAME",
-        "EXECUTOR_KUBERNETES_NODE_REQUIRED_AFFINITY_MATCH_EXPRESSIONS",
-        "EXECUTOR_KUBERNETES_NODE_REQUIRED_AFFINITY_MATCH_FIELDS",
-        "EXECUTOR_KUBERNETES_NODE_SELECTOR",
-        "EXECUTOR_KUBERNETES_NODE_TOLERATIONS",
-        "EXECUTOR_KUBERNETES_PERSISTENCE_VOLUME_NAME",
-        "EXECUTOR_KUBERNETES_POD_AFFINITY",
-        "EXECUTOR_KUBERNETES_POD_ANTI_AFFINITY",
-        "EXECUTOR_KUBERNETES_RESOURCE_LIMIT_CPU",
-        "EXECUTOR_KUBERNETES_RESOURCE_LIMIT_MEMORY",
-        "EXECUTOR_KUBERNETES_RESOURCE_REQUEST_CPU",
-        "EXECUTOR_KUBERNETES_RESOURCE_REQUEST_MEMORY",
-        "EXECUTOR_MAXIMUM_NUM_JOBS",
-        "EXECUTOR_MAXIMUM_RUNTIME_PER_JOB",
-        "EXECUTOR_MAX_ACTIVE_TIME",
-        "EXECUTOR_NUM_TOTAL_JOBS",
-        "EXECUTOR_QUEUE_NAME",
-        "EXECUTOR_QUEUE_NAMES",
-        "EXECUTOR_QUEUE_POLL_INTERVAL",
-        "EXECUTOR_USE_FIRECRACKER",
-        "EXECUTOR_USE_KUBERNETES",
-        "EXECUTOR_VM_PREFIX",
-        "EXECUTOR_VM_STARTUP_SCRIPT_PATH",
-        "INSECURE_DEV",
-        "KUBERNETES_ADDITIONAL_JOB_VOLUMES",
-        "KUBERNETES_ADDITIONAL_JOB_VOLUME_MOUNTS",
-        "KUBERNETES_FS_GROUP",
-        "KUBERNETES_GIT_CA_CERT",
-        "KUBERNETES_IMAGE_PULL_POLICY",
-        "KUBERNETES_IMAGE_PULL_SECRETS",
-        "KUBERNETES_JOB_ANNOTATIONS",
-        "KUBERNETES_JOB_DEADLINE",
-        "KUBERNETES_JOB_HOST_NETWORK",
-        "KUBERNETES_JOB_POD_ANNOTATIONS",
-        "KUBERNETES_JOB_STEP_IMAGE",
-        "KUBERNETES_JOB_VOLUME_SIZE",
-        "KUBERNETES_JOB_VOLUME_TYPE",
-        "KUBERNETES_KEEP_JOBS",
-        "KUBERNETES_RUN_AS_GROUP",
-        "KUBERNETES_RUN_AS_USER",
-        "KUBERNETES_SERVICE_HOST",
-        "KUBERNETES_SERVICE_PORT",
-        "KUBERNETES_SINGLE_JOB_POD",
-        "KUBERNETES_SINGLE_JOB_STEP_IMAGE",
-        "NODE_EXPORTER_URL",
-        "SRC_GRACEFUL_SHUTDOWN_TIMEOUT",
-        "SRC_HTTP_CLI_INTERNAL_RETRY_AFTER_MAX_DURATION",
-        "SRC_HTTP_CLI_INTERNAL_RETRY_DELAY_BASE",
-        "SRC_HTTP_CLI_INTERNAL_RETRY_DELAY_MAX",
-        "SRC_HTTP_CLI_INTERNAL_RETRY_MAX_ATTEMPTS",
-        "SRC_HTTP_CLI_INTERNAL_TIMEOUT",
-        "SRC_HTTP_CLI_MAX_RETRIES",
-        "SRC_LOG_FORMAT",
-        "SRC_LOG_LEVEL",
-        "SRC_LOG_SOURCE_LINK",
-        "SRC_TRACE_LOG",
-    ];
-
     #[test]
     fn every_documented_variable_is_in_the_table() {
         use crate::env::variable::Origin;
-        let documented = rows().filter(|row| row.origin == Origin::Documented);
-        let names: BTreeSet<&str> =
-            documented.flat_map(|row| std::iter::once(row.name).chain(row.older)).collect();
-        let expected: BTreeSet<&str> = DOCUMENTED.iter().copied().collect();
-        assert_eq!(names, expected);
+        let ours: BTreeSet<_> = rows()
+            .filter(|row| row.origin == Origin::Documented)
+            .map(|row| (row.name, row.kind.name(), row.default_told().unwrap_or_default()))
+            .collect();
+        assert_eq!(ours, DOCUMENTED.into_iter().collect());
+        let older: BTreeSet<_> = rows().filter_map(|row| row.older.map(|older| (older, row.name))).collect();
+        assert_eq!(older, OLDER.into_iter().collect());
         let system = rows().filter(|row| row.origin == Origin::System).map(|row| row.name);
         let system: BTreeSet<&str> = system.collect();
         for name in ["HOSTNAME", "TMPDIR", "HOME", "PATH", "USER", "DOCKER_HOST"].into_iter().chain([
