@@ -44,8 +44,8 @@ pub struct Exporters {
     pub registry: Option<Url>,
 }
 
-/// What starts the supervisor of a job: a process that ends up in [`crate::supervise`] with the path that
-/// is added to `args`, and gets the environment of this one besides.
+/// What starts that which makes supervisors of jobs: a process that ends up in [`crate::nursery()`], and gets
+/// the environment of this one besides. A supervisor goes on with [`crate::supervise`].
 #[derive(Clone)]
 pub struct SupervisorCommand {
     /// The program; `/proc/self/exe` stays right when the file is replaced by an upgrade.

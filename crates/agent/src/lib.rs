@@ -30,6 +30,7 @@ mod lease;
 mod log;
 mod metrics;
 mod monitor;
+mod nursery;
 mod random;
 mod run;
 mod running;
@@ -46,6 +47,7 @@ pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP, Exp
 pub use error::{AgentError, Summary, chain};
 pub use host_disk::fitting_disk_floor;
 pub use monitor::Monitor;
+pub use nursery::{catch_requests, nursery};
 pub use run::{Orders, run};
 pub use state_dir::{Seen, StateDir, StateDirs, serves};
 pub use supervisor::supervise;

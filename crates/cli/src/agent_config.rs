@@ -33,7 +33,7 @@ use docker::DockerSettings;
 use images::DockerConfig;
 use runtimes::docker::DockerOptions;
 use runtimes::oci::{Helper, OciOptions, OwnUsers};
-use runtimes::{Limits, PrivateMounts};
+use runtimes::{GuardianAhead, Limits, PrivateMounts};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,8 @@ pub(crate) struct RuntimeSettings {
     docker: DockerSettings,
     /// Whether src may run on this host.
     src_steps: bool,
+    /// Who cleans up after this process.
+    guardian: GuardianAhead,
     /// What every job asks for.
     limits: Limits,
 }
@@ -101,7 +103,7 @@ impl RuntimeSettings {
         certificates: PathBuf,
         mounts: PrivateMounts,
     ) -> OciOptions {
-        let mut options = OciOptions::new(mounts, state_dir.to_owned(), owner(state_dir), helper());
+        let mut options = OciOptions::new(mounts, state_dir.to_owned(), owner(state_dir), self.helper());
         options.runtime.clone_from(&self.oci_runtime);
         options.strict = self.strict;
         options.users = self.users;
@@ -124,7 +126,7 @@ impl RuntimeSettings {
         certificates: PathBuf,
         executor: &str,
     ) -> DockerOptions {
-        let mut options = self.docker.options(state_dir, helper());
+        let mut options = self.docker.options(state_dir, self.helper());
         executor.clone_into(&mut options.executor);
         options.limits = self.limits;
         options.oci_runtime.clone_from(&self.oci_runtime);
@@ -141,6 +143,10 @@ impl RuntimeSettings {
         let by_engine = (self.name == RuntimeName::Docker).then_some(engine);
         let src = ("EXECUTOR_SRC_STEPS".to_owned(), Some(self.src_steps.to_string().into()));
         [runtime, src].into_iter().chain(by_engine).collect()
+    }
+
+    fn helper(&self) -> Helper {
+        Helper { guardian: self.guardian.clone(), ..helper() }
     }
 }
 
@@ -162,7 +168,7 @@ fn own_users(env: &EnvReader<'_>) -> OwnUsers {
 
 /// How this program starts its own helpers.
 pub(crate) fn helper() -> Helper {
-    Helper { program: "/proc/self/exe".into(), args: vec![crate::HELPER.into()] }
+    Helper::new("/proc/self/exe", vec![crate::HELPER.into()])
 }
 
 /// A new name for an executor on `host`.
@@ -243,6 +249,7 @@ impl AgentSettings {
                 disk,
                 docker,
                 src_steps: src_steps(env, asked, chosen.runtime, strict),
+                guardian: GuardianAhead::default(),
                 limits,
             },
             max_jobs,
@@ -259,6 +266,15 @@ impl AgentSettings {
             docker_config: registries::docker_config(env),
             tool_env: tool_env(env),
         })
+    }
+
+    /// Makes who cleans up after this process while it has one thread. Failing costs memory only: one is
+    /// started as a program later.
+    pub(crate) fn make_guardian(&mut self) {
+        match GuardianAhead::fork() {
+            Ok(guardian) => self.runtime.guardian = guardian,
+            Err(fault) => ::tracing::debug!(%fault, "failed to make a guardian ahead"),
+        }
     }
 
     /// What programs such as git get of the agent's own environment.

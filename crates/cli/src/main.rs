@@ -77,7 +77,8 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         }
         Command::Run(RunArgs { help_env: None, verify, .. }) => {
             let mounts = isolate_mounts(&mut env);
-            let (connection, settings) = run::read(env)?;
+            let (connection, mut settings) = run::read(env)?;
+            settings.make_guardian();
             block_on(run::run(&paths, &host, mounts, connection, settings, verify))
         }
         Command::Validate => {
@@ -93,7 +94,8 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         Command::TestVm(args) => install::test_vm(&args),
         Command::Up(args) => {
             let mounts = isolate_mounts(&mut env);
-            let settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
+            let mut settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
+            settings.make_guardian();
             block_on(up::run(&paths, &host, mounts, args, settings))
         }
         Command::Server(args) => {

@@ -1,27 +1,88 @@
 //! What all guardians have in common: processes that clean up when the one that started them is gone.
 //!
 //! A guardian holds the end of a pipe whose other end only its agent has. When the pipe closes, however
-//! that came about, the agent is gone.
+//! that came about, the agent is gone. The first line of what it hears there says what to do then.
 
+use crate::fork::{self, fall_silent, ignore_requests};
 use crate::oci::Helper;
-use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use crate::{RuntimeError, docker, oci};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::thread::set_name;
+use std::ffi::{CStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
-/// A guardian that is not ready by then won't be.
+/// What [`crate::helper_main`] calls one.
+pub(crate) const ROLE: &str = "guard";
+/// Its name among processes, whose command line may be another's.
+const NAME: &CStr = c"guardian";
+/// One that was started as a program and is not ready by then won't be.
 const READY_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of what it is told: some paths.
+const LONGEST: u64 = 64 << 10;
+
+/// What there is to do once the agent is gone.
+pub(crate) type Duty = Box<dyn FnOnce() -> Result<(), RuntimeError>>;
+
+/// Keeps a guardian waiting.
+#[derive(Debug)]
+pub(crate) struct Guardian {
+    process: u32,
+    hears: File,
+}
+
+impl Guardian {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process
+    }
+
+    /// Says what to do. It does not end before it has done that.
+    fn tell(mut self, duty: &[OsString]) -> io::Result<Self> {
+        let mut line = serde_json::to_vec(duty)?;
+        line.push(b'\n');
+        self.hears.write_all(&line).map(|()| self)
+    }
+}
+
+/// A guardian that was made while there was one thread, for the first who needs one. All clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct GuardianAhead(Arc<Mutex<Option<Guardian>>>);
+
+impl GuardianAhead {
+    /// Makes one, as a copy of this process: call it while there is one thread, before this process has read
+    /// any secrets and after it has got [mounts of its own](crate::private_mounts). Without one, guardians
+    /// are started as programs, which costs some memory more.
+    pub fn fork() -> io::Result<Self> {
+        let (told, hears) = pipe_with(PipeFlags::CLOEXEC)?;
+        let Some(pid) = fork::fork(told)? else {
+            drop(hears);
+            std::process::exit(i32::from(fall_silent().and_then(|()| live()).is_err()));
+        };
+        let process = pid.as_raw_nonzero().get().cast_unsigned();
+        Ok(Self(Arc::new(Mutex::new(Some(Guardian { process, hears: hears.into() })))))
+    }
+
+    fn take(&self) -> Option<Guardian> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl Helper {
-    /// Starts a guardian in `role`, and waits until it is [ready](stand_by).
-    pub(crate) fn guardian<S: AsRef<OsStr>>(&self, role: &str, args: &[S]) -> io::Result<Child> {
+    /// A guardian that has this duty: the one that was made ahead, or a new one.
+    pub(crate) fn guardian(&self, duty: &[OsString]) -> io::Result<Guardian> {
+        if let Some(Ok(told)) = self.guardian.take().map(|ahead| ahead.tell(duty)) {
+            return Ok(told);
+        }
         let mut child = Command::new(&self.program)
             .args(&self.args)
-            .arg(role)
-            .args(args)
+            .arg(ROLE)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -35,7 +96,9 @@ impl Helper {
             let _ = child.kill();
             let _ = child.wait();
         }
-        ready.map(|()| child)
+        ready?;
+        let hears = OwnedFd::from(child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?);
+        Guardian { process: child.id(), hears: hears.into() }.tell(duty)
     }
 }
 
@@ -47,22 +110,52 @@ fn wait_until_ready(child: &mut Child) -> io::Result<()> {
     told.map_err(|error| io::Error::new(error.kind(), format!("it did not get ready: {error}")))
 }
 
-/// Tells the agent that this guardian is ready. From now on only the agent's end ends it: a supervisor of
-/// services signals all their processes, and there may be a job to clean up after.
-pub(crate) fn stand_by() -> io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        // Caught for good, whoever listens.
-        drop(signal(kind)?);
-    }
-    let mut stdout = io::stdout();
-    stdout.write_all(b"\n")?;
-    stdout.flush()
+/// The life of a guardian that was started as a program.
+pub(crate) fn main() -> ExitCode {
+    ignore_requests();
+    if live().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Waits until the agent is gone.
-pub(crate) fn wait_for_end_of_file() -> io::Result<()> {
-    let mut byte = [0];
-    let mut stdin = io::stdin().lock();
-    while stdin.read(&mut byte)? > 0 {}
-    Ok(())
+/// A guardian's own life. Only the agent's end ends it: a supervisor of services signals all their processes,
+/// and there may be a job to clean up after.
+fn live() -> io::Result<()> {
+    set_name(NAME)?;
+    std::env::set_current_dir("/")?;
+    forget_environment()?;
+    let mut stdout = io::stdout();
+    stdout.write_all(b"\n")?;
+    stdout.flush()?;
+    let mut hears = BufReader::new(io::stdin().lock());
+    let mut line = String::new();
+    hears.by_ref().take(LONGEST).read_line(&mut line)?;
+    if line.is_empty() {
+        // The agent left before it had anything to clean up.
+        return Ok(());
+    }
+    let told: Vec<OsString> = serde_json::from_str(&line)?;
+    let duty = match told.split_first() {
+        Some((of, args)) if of == docker::GUARDED => docker::duty(args),
+        Some((of, args)) if of == oci::GUARDED => oci::duty(args),
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    }?;
+    let mut buffer = [0; 64];
+    while hears.read(&mut buffer)? > 0 {}
+    duty().map_err(io::Error::other)
+}
+
+/// Wipes the environment, of which there is one if this process is a copy: it may hold an agent's secrets.
+fn forget_environment() -> io::Result<()> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // After the name, which may hold anything but ends with the last parenthesis: `env_start` and `env_end`.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(47);
+    let range: Vec<u64> = fields.take(2).filter_map(|field| field.parse().ok()).collect();
+    let [start, end] = range[..] else { return Err(io::ErrorKind::InvalidData.into()) };
+    let nothing = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or_default()];
+    File::options().write(true).open("/proc/self/mem")?.write_all_at(&nothing, start)
+}
+
+/// Does its duty where nothing else is done.
+pub(crate) fn block_on(duty: impl Future<Output = Result<(), RuntimeError>>) -> Result<(), RuntimeError> {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    tokio.map_err(RuntimeError::io("begin to clean up"))?.block_on(duty)
 }

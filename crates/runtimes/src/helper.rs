@@ -1,6 +1,6 @@
 //! This program as its own helper.
 
-use crate::{docker, oci, user_namespace};
+use crate::{guardian, oci, user_namespace};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -8,8 +8,8 @@ use std::process::ExitCode;
 /// Call it before anything else, and without threads; it returns what the process should end with.
 pub fn helper_main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut args = args.peekable();
-    if args.next_if(|role| role == docker::ROLE).is_some() {
-        return docker::guardian_main(args);
+    if args.next_if(|role| role == guardian::ROLE).is_some() {
+        return guardian::main();
     }
     if args.next_if(|role| role == user_namespace::ROLE).is_some() {
         return user_namespace::main(args);

@@ -7,12 +7,13 @@
 mod cgroup;
 mod contract;
 mod error;
+mod fork;
 mod guardian;
 mod helper;
 mod limits;
 mod private_mounts;
-
 mod user_namespace;
+
 pub mod docker;
 pub mod oci;
 
@@ -21,6 +22,8 @@ pub use contract::{
     Step, Stream, Timeline, Usage,
 };
 pub use error::RuntimeError;
+pub use fork::{fork, heed_requests, ignore_requests};
+pub use guardian::GuardianAhead;
 pub use helper::helper_main;
 pub use limits::Limits;
 pub use private_mounts::{PrivateMounts, private_mounts};

@@ -1,11 +1,13 @@
 //! Where jobs run: the boundary between who takes jobs and who runs them.
 
 mod adoptions;
+mod births;
 mod charge;
 mod conversation;
 mod hand_back;
 mod in_process;
 mod kill;
+mod process;
 mod supervised;
 mod told;
 mod vigil;

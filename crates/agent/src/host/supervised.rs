@@ -1,7 +1,9 @@
 //! Jobs under supervisors: processes of their own that outlive this one.
 
+use super::births::Births;
 use super::charge::{Charge, Terms};
 use super::conversation::give;
+use super::process::Process;
 use super::{Adopted, JobHost, Ran};
 use crate::account::Ledger;
 use crate::api::{Final, Patience};
@@ -15,14 +17,11 @@ use crate::watched::{self, Watched};
 use async_trait::async_trait;
 use jobs::EndReason;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -48,7 +47,7 @@ pub(crate) struct Supervised(Arc<Inner>);
 
 struct Inner {
     around: Surroundings,
-    command: SupervisorCommand,
+    births: Births,
     jobs: PathBuf,
     /// Which start of the agent this is.
     incarnation: String,
@@ -63,7 +62,7 @@ struct Inner {
 /// A supervisor that waits for a job.
 struct Spare {
     dir: JobDir,
-    process: Child,
+    process: Process,
     link: Link,
 }
 
@@ -76,7 +75,7 @@ impl Supervised {
     ) -> Self {
         Self(Arc::new(Inner {
             around,
-            command,
+            births: Births::by(command),
             jobs,
             incarnation,
             spare: Mutex::default(),
@@ -96,7 +95,7 @@ impl JobHost for Supervised {
         }
         let mut spare = inner.spare.lock().await;
         if spare.is_none() {
-            match inner.start() {
+            match inner.start().await {
                 Ok(made) => *spare = Some(made),
                 Err(fault) => warn!(%fault, "failed to start a supervisor ahead"),
             }
@@ -120,7 +119,7 @@ impl JobHost for Supervised {
         let Assigned { job, auth, stop, lease, timeline, at } = assigned;
         let ledger = timeline.ledger();
         match handed {
-            Ok(Spare { dir, mut process, link }) => {
+            Ok(Spare { dir, process, link }) => {
                 let terms = Terms::of_ours(BootTime::of(at), inner.around.api.config());
                 // Its files are with the supervisor now.
                 drop(job);
@@ -137,7 +136,7 @@ impl JobHost for Supervised {
                 let ran = charge.see_to_its_end(Some(link)).await;
                 let mut leaving = inner.leaving.lock().await;
                 while leaving.try_join_next().is_some() {}
-                leaving.spawn(async move { drop(process.wait().await) });
+                leaving.spawn(async move { process.wait().await });
                 drop(leaving);
                 ran
             }
@@ -181,11 +180,14 @@ impl JobHost for Supervised {
         // A spare leaves when it hears that nobody is there.
         let spare = self.0.spare.lock().await.take();
         let mut leaving = std::mem::take(&mut *self.0.leaving.lock().await);
-        if let Some(Spare { mut process, link, .. }) = spare {
+        if let Some(Spare { process, link, .. }) = spare {
             drop(link);
-            leaving.spawn(async move { drop(process.wait().await) });
+            leaving.spawn(async move { process.wait().await });
         }
-        let all = async { while leaving.join_next().await.is_some() {} };
+        let all = async {
+            while leaving.join_next().await.is_some() {}
+            self.0.births.close().await;
+        };
         if timeout(LEAVE_LIMIT, all).await.is_err() {
             warn!("a supervisor without a job takes long to leave");
         }
@@ -255,37 +257,22 @@ async fn settled(dir: &JobDir) -> Option<(Record, bool)> {
 }
 
 impl Inner {
-    fn start(&self) -> io::Result<Spare> {
+    async fn start(&self) -> io::Result<Spare> {
         let dir = JobDir::create(&self.jobs)?;
-        let started = self.start_in(&dir);
+        let started = self.start_in(&dir).await;
         if started.is_err() {
             dir.remove();
         }
         let (process, link) = started?;
-        debug!(pid = process.id(), "started a supervisor");
+        debug!(pid = process.pid(), "started a supervisor");
         Ok(Spare { dir, process, link })
     }
 
-    fn start_in(&self, dir: &JobDir) -> io::Result<(Child, Link)> {
+    async fn start_in(&self, dir: &JobDir) -> io::Result<(Process, Link)> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let SupervisorCommand { program, arg0, args, env } = &self.command;
-        let mut command = Command::new(program);
-        command
-            .arg0(arg0)
-            .args(args)
-            .arg(dir.path())
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            // What a terminal sends to the agent's group does not reach it.
-            .process_group(0);
-        for (name, value) in env {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        Ok((command.spawn()?, Link::new(UnixStream::from_std(ours)?)))
+        let process = self.births.make(dir.path(), theirs.into()).await?;
+        Ok((process, Link::new(UnixStream::from_std(ours)?)))
     }
 
     /// Gives the job to a supervisor. When this returns without a fault, the job is written down and
@@ -295,7 +282,11 @@ impl Inner {
         for _ in 0..ATTEMPTS {
             let spare = self.spare.lock().await.take();
             let limit = if spare.is_some() { SPARE_LIMIT } else { START_LIMIT };
-            let mut spare = match spare.map_or_else(|| self.start(), Ok) {
+            let started = match spare {
+                Some(spare) => Ok(spare),
+                None => self.start().await,
+            };
+            let mut spare = match started {
                 Ok(spare) => spare,
                 Err(fault) => {
                     last = fault;
@@ -307,7 +298,7 @@ impl Inner {
                 Err(fault) => {
                     warn!(job = %assigned.job.id, %fault, "a supervisor did not take a job; another is tried");
                     // One that is only late must not begin it after all.
-                    let _ = spare.process.kill().await;
+                    spare.process.kill().await;
                     spare.dir.remove();
                     last = fault;
                 }

@@ -1,13 +1,14 @@
-//! This program as the supervisor of a job, which an agent starts. It reads the same environment, so what
-//! it runs the job with is the same too.
+//! This program as the supervisor of a job, and as the nursery that makes supervisors for an agent. It reads the
+//! same environment as the agent, so what it runs a job with is the same too.
 
 use super::run::{self, Use};
 use crate::agent_config;
 use crate::env::{EnvReader, System};
 use crate::exit::{Exit, Failure};
-use crate::{isolate_mounts, logging, paths, program_name};
-use agent::{AgentConfig, SupervisorCommand, supervise};
+use crate::{logging, paths, program_name};
+use agent::{AgentConfig, SupervisorCommand, catch_requests, nursery, supervise};
 use runtimes::oci::Tried;
+use runtimes::private_mounts;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ pub(crate) const ROLE: &str = "supervise";
 /// Variables that supervisors get, or do not, apart from those of the agent's own environment.
 pub(crate) type HandedOn = Vec<(String, Option<OsString>)>;
 
-/// What starts one for an agent called `name` that keeps its state below `data_dir`, with these variables
+/// What starts a nursery for an agent called `name` that keeps its state below `data_dir`, with these variables
 /// besides, and with what the agent has found out of this host.
 pub(crate) fn command(
     data_dir: &Path,
@@ -39,13 +40,11 @@ pub(crate) fn command(
 
 /// Its life; `args` are those after its role.
 pub(crate) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let (Some(data_dir), Some(name), Some(tried), Some(job)) =
-        (args.next(), args.next(), args.next(), args.next())
-    else {
+    let (Some(data_dir), Some(name), Some(tried)) = (args.next(), args.next(), args.next()) else {
         return ExitCode::FAILURE;
     };
     let tried = serde_json::from_slice(tried.as_encoded_bytes()).ok();
-    match run(&PathBuf::from(data_dir), &name.to_string_lossy(), tried, job.into()) {
+    match run(&PathBuf::from(data_dir), &name.to_string_lossy(), tried) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { exit, message }) => {
             tracing::error!(message, "the supervisor of a job failed");
@@ -54,17 +53,22 @@ pub(crate) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(data_dir: &Path, name: &str, tried: Option<Tried>, job: PathBuf) -> Result<(), Failure> {
+fn run(data_dir: &Path, name: &str, tried: Option<Tried>) -> Result<(), Failure> {
     let variables = System::variables();
     let mut env = EnvReader::new(&variables, &program_name());
     logging::start(&mut env);
-    let mounts = isolate_mounts(&mut env);
-    let (connection, settings) = run::read(env)?;
+    let (connection, mut settings) = run::read(env)?;
+    let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
+    // All that supervisors have in common is there. What follows is done by each of them.
+    let Some(job) = nursery().map_err(|fault| failed(&fault))? else { return Ok(()) };
+    let mounts = private_mounts().map_err(|fault| failed(&fault));
+    settings.make_guardian();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    tokio.map_err(|fault| Failure::chain(Exit::System, &fault))?.block_on(async {
+    tokio.map_err(|fault| failed(&fault))?.block_on(async {
+        catch_requests().map_err(|fault| failed(&fault))?;
         let runtime = run::runtime(&settings.runtime, data_dir, mounts, name, Use::ForOneJob(tried))?.runtime;
         let config: AgentConfig =
             settings.config(connection, name, agent_config::work_dir(&paths::agent(data_dir)));
-        supervise(config, runtime, job).await.map_err(|fault| Failure::chain(Exit::System, &fault))
+        supervise(config, runtime, job).await.map_err(|fault| failed(&fault))
     })
 }

@@ -19,6 +19,7 @@ mod hostile;
 mod images_kept;
 mod leftovers;
 mod links;
+mod nursery;
 mod secrets;
 mod side_by_side;
 mod start;

@@ -99,11 +99,25 @@ impl System {
 
     /// The processes of all supervisors, whether or not they have a job.
     pub(crate) fn supervisors(&self) -> Vec<u32> {
+        self.copies("supervisor")
+    }
+
+    /// The process that makes supervisors, of each agent.
+    pub(crate) fn nurseries(&self) -> Vec<u32> {
+        self.copies("nursery")
+    }
+
+    /// The processes of that name among those that a nursery and its copies are.
+    fn copies(&self, name: &str) -> Vec<u32> {
         let of_ours = format!("supervise {}", self.agent_dir());
+        let is_named = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name)
+        };
         let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| String::from_utf8_lossy(&line(pid)).replace('\0', " ").contains(&of_ours)).collect()
+        let is_ours = |pid: &u32| String::from_utf8_lossy(&line(pid)).replace('\0', " ").contains(&of_ours);
+        pids.filter(is_named).filter(is_ours).collect()
     }
 
     /// The process of the supervisor that runs this job.

@@ -7,16 +7,15 @@ use super::incarnation::{self, Dead};
 use super::reap;
 use super::{Endpoint, Origin};
 use crate::RuntimeError;
-use crate::guardian::{stand_by, wait_for_end_of_file};
+use crate::guardian::{Duty, Guardian, block_on};
 use crate::oci::Helper;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
-/// What [`crate::helper_main`] calls this.
-pub(crate) const ROLE: &str = "guard-docker";
+/// What guardians call this duty.
+pub(crate) const GUARDED: &str = "docker";
 /// How long an engine that is out of reach is waited for. After that the agent's next start cleans up.
 const WAIT_LIMIT: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -24,49 +23,30 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The engine may still be making what the agent asked for when it died, so one looks again.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 
-/// Keeps the guardian waiting.
-#[derive(Debug)]
-pub(super) struct Guardian {
-    child: Child,
+/// Has one start of an agent guarded.
+pub(super) fn guard(
+    helper: &Helper,
+    endpoint: &Endpoint,
+    state_dir: &Path,
+    origin: &Origin,
+) -> io::Result<Guardian> {
+    let (owner, incarnation) = (origin.owner.as_str(), origin.incarnation.as_str());
+    let endpoint = endpoint.to_string();
+    helper.guardian(&[GUARDED.into(), endpoint.into(), owner.into(), incarnation.into(), state_dir.into()])
 }
 
-impl Guardian {
-    pub(super) fn spawn(
-        helper: &Helper,
-        endpoint: &Endpoint,
-        state_dir: &Path,
-        origin: &Origin,
-    ) -> io::Result<Self> {
-        let endpoint = endpoint.to_string();
-        let (owner, incarnation) = (origin.owner.as_ref(), origin.incarnation.as_ref());
-        let args = [endpoint.as_ref(), owner, incarnation, state_dir.as_os_str()];
-        Ok(Self { child: helper.guardian(ROLE, &args)? })
-    }
-
-    /// Its process.
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-/// The guardian's own life.
-pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.collect();
-    let [endpoint, owner, id, state_dir] = args.as_slice() else { return ExitCode::FAILURE };
+/// What the guardian of such a start has to do.
+pub(crate) fn duty(args: &[OsString]) -> io::Result<Duty> {
+    let [endpoint, owner, id, state_dir] = args else { return Err(io::ErrorKind::InvalidInput.into()) };
     let endpoint = endpoint.to_str().and_then(|text| text.parse().ok());
     let (Some(endpoint), Some(owner), Some(id)) = (endpoint, owner.to_str(), id.to_str()) else {
-        return ExitCode::FAILURE;
+        return Err(io::ErrorKind::InvalidInput.into());
     };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return ExitCode::FAILURE;
-    };
-    let guarded = runtime.block_on(guard(&Client::new(endpoint), owner, id, &PathBuf::from(state_dir)));
-    if guarded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (owner, id, state_dir) = (owner.to_owned(), id.to_owned(), PathBuf::from(state_dir));
+    Ok(Box::new(move || block_on(clean_up(&Client::new(endpoint), &owner, &id, &state_dir))))
 }
 
-async fn guard(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<(), RuntimeError> {
-    stand_by().map_err(RuntimeError::io("get ready"))?;
-    wait_for_end_of_file().map_err(RuntimeError::io("wait for the agent"))?;
+async fn clean_up(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<(), RuntimeError> {
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {

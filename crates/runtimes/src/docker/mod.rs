@@ -46,7 +46,7 @@ pub use preflight::look;
 pub use room::fills;
 pub use sight::{Sight, sees_workspaces};
 
-pub(crate) use guardian::{ROLE, main as guardian_main};
+pub(crate) use guardian::{GUARDED, duty};
 
 use crate::oci::options::check_sandbox_name;
 use crate::{Finding, Isolation, Reaped, Runtime, RuntimeError, Sandbox, SandboxSpec};

@@ -3,12 +3,13 @@
 use super::access::Access;
 use super::client::Client;
 use super::error::{EngineError, told};
-use super::guardian::Guardian;
+use super::guardian::guard;
 use super::incarnation::{self, Incarnation};
 use super::info::Info;
 use super::spec::Filter;
 use super::version::Engine;
 use super::{DockerOptions, Origin, room};
+use crate::guardian::Guardian;
 use crate::oci::profile;
 use crate::{Limits, RuntimeError};
 use std::fs;
@@ -62,7 +63,7 @@ impl Shared {
         let seccomp_file = seccomp_file.to_string_lossy().into_owned();
         let access = Access::open(dir).map_err(prepared())?;
         let program = &options.helper.program;
-        let guardian = Guardian::spawn(&options.helper, &options.endpoint, dir, &origin)
+        let guardian = guard(&options.helper, &options.endpoint, dir, &origin)
             .map_err(RuntimeError::io(format!("start the guardian {}", program.display())))?;
         Ok(Self {
             client: Client::new(options.endpoint.clone()),

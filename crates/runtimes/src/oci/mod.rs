@@ -29,6 +29,7 @@ mod root;
 mod sandbox;
 mod shared;
 mod slot;
+mod spare;
 mod stages;
 mod step;
 mod supervise;
@@ -38,13 +39,14 @@ mod users;
 mod volume;
 mod witness;
 
+pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
 pub use preflight::{Looked, Looking, Trial, look};
+pub(crate) use program::find_program;
 pub use tried::Tried;
 
 use crate::{Finding, Isolation, Reaped, Runtime, RuntimeError, Sandbox, SandboxSpec};
-pub(crate) use program::find_program;
 use async_trait::async_trait;
 use images::ImageStore;
 use sandbox::OciSandbox;
@@ -115,7 +117,7 @@ impl Runtime for OciRuntime {
         self.shared.check_limits(&spec.limits)?;
         let (name, disk) = (spec.name.clone(), spec.limits.disk);
         let made = async {
-            let slot = match self.shared.take_spare(disk) {
+            let slot = match self.shared.take_spare(disk).await {
                 Some(spare) => spare,
                 None => Slot::make(&self.shared, disk).await?,
             };
@@ -144,9 +146,8 @@ impl Runtime for OciRuntime {
 pub fn helper_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     match args.next() {
         Some(role) if role == launcher::ROLE => launcher::main(args),
-        Some(role) if role == users::namespace::ROLE => users::namespace::main(args),
-        Some(role) if role == guardian::ROLE => guardian::main(args),
-        _ => ExitCode::FAILURE,
         Some(role) if role == ordinary_user::ROLE => ordinary_user::main(args),
+        Some(role) if role == users::namespace::ROLE => users::namespace::main(args),
+        _ => ExitCode::FAILURE,
     }
 }

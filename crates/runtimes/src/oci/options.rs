@@ -1,7 +1,7 @@
 //! What an operator decides.
 
 use super::Tried;
-use crate::{PrivateMounts, RuntimeError};
+use crate::{GuardianAhead, PrivateMounts, RuntimeError};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,6 +65,15 @@ pub struct Helper {
     pub program: PathBuf,
     /// What leads to `helper_main`, such as a hidden subcommand.
     pub args: Vec<OsString>,
+    /// For the first who needs one.
+    pub guardian: GuardianAhead,
+}
+
+impl Helper {
+    /// Such a command.
+    pub fn new(program: impl Into<PathBuf>, args: Vec<OsString>) -> Self {
+        Self { program: program.into(), args, guardian: GuardianAhead::default() }
+    }
 }
 
 impl OciOptions {

@@ -3,20 +3,22 @@
 use super::config::Writer;
 use super::disks::Disks;
 use super::filter::Filter;
-use super::guardian::Guardian;
+use super::guardian::guard;
 use super::instance::{Instance, parent_group};
 use super::program::Program;
 use super::room::HostDisk;
 use super::slot::Slot;
+use super::spare::Spare;
 use super::users::{self, Lack, Users};
 use super::{Helper, OciOptions, OwnUsers, Tried};
 use crate::cgroup::{Controller, Group, Hierarchies};
+use crate::guardian::Guardian;
 use crate::{Limits, RuntimeError};
 use images::ImageStore;
 use rustix::mount::{UnmountFlags, unmount};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Another spare is made so much later than one was taken: the job that took it is just starting, and
@@ -38,15 +40,14 @@ pub(super) struct Shared {
     pub(super) helper: Helper,
     pub(super) grace: Duration,
     pub(super) guardian: Guardian,
-    group_parent: String,
     /// Whether to the host this process is an ordinary user, and root in a user namespace only.
     pub(super) ordinary: bool,
+    group_parent: String,
     spare_disk: u64,
     one_job: bool,
     strict: bool,
     numbers: AtomicU64,
-    spare: Mutex<Option<Slot>>,
-    making_spare: AtomicBool,
+    spare: Spare<Slot>,
 }
 
 impl Shared {
@@ -66,7 +67,7 @@ impl Shared {
             .map_err(|error| RuntimeError::Host(error.to_string()))?;
         let instance = Instance::create(state_dir)
             .map_err(RuntimeError::io(format!("prepare the state directory {}", state_dir.display())))?;
-        let guardian = Guardian::spawn(&options.helper, state_dir, &options.owner, &instance.id)
+        let guardian = guard(&options.helper, state_dir, &options.owner, &instance.id)
             .map_err(RuntimeError::io(format!("start the guardian {}", options.helper.program.display())))?;
         let disks = match disks {
             Some(mkfs) => Disks::known(mkfs, options.strict),
@@ -99,8 +100,7 @@ impl Shared {
             one_job: options.one_job,
             strict: options.strict,
             numbers: AtomicU64::new(0),
-            spare: Mutex::new(None),
-            making_spare: AtomicBool::new(false),
+            spare: Spare::default(),
         })
     }
 
@@ -139,11 +139,11 @@ impl Shared {
     }
 
     /// Takes the spare if it fits, and has another made meanwhile.
-    pub(super) fn take_spare(self: &Arc<Self>, disk: Option<u64>) -> Option<Slot> {
+    pub(super) async fn take_spare(self: &Arc<Self>, disk: Option<u64>) -> Option<Slot> {
         if disk != Some(self.spare_disk) {
             return None;
         }
-        let taken = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self.spare.take().await;
         if taken.is_some() && !self.one_job {
             let shared = Arc::clone(self);
             tokio::spawn(async move {
@@ -156,17 +156,13 @@ impl Shared {
 
     /// Makes a spare unless there is one.
     pub(super) async fn make_spare(self: &Arc<Self>) {
-        let there = self.spare.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if there || self.making_spare.swap(true, Ordering::AcqRel) {
-            return;
-        }
+        let Some(making) = self.spare.begin() else { return };
         match Slot::make(self, Some(self.spare_disk)).await {
-            Ok(slot) => *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot),
+            Ok(slot) => making.done(slot),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "failed to make a sandbox ahead");
             }
         }
-        self.making_spare.store(false, Ordering::Release);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use images::{ImageStore, Progress, RegistryCredentials};
 use runtimes::oci::{Helper, OciOptions, OciRuntime, OwnUsers};
-use runtimes::{Limits, Output, Runtime, RuntimeError, SandboxSpec, Step, Stream, private_mounts};
+use runtimes::{
+    GuardianAhead, Limits, Output, Runtime, RuntimeError, SandboxSpec, Step, Stream, private_mounts,
+};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<String> = args.filter_map(|argument| argument.into_string().ok()).collect();
     let [dir, owner, family, image, script, users] = args.as_slice() else { return ExitCode::FAILURE };
-    let tokio = private_mounts().map(|mounts| (mounts, tokio::runtime::Runtime::new()));
-    let Ok((mounts, Ok(tokio))) = tokio else { return ExitCode::FAILURE };
+    let Ok(mounts) = private_mounts() else { return ExitCode::FAILURE };
+    let Some(helper) = helper() else { return ExitCode::FAILURE };
+    let Ok(tokio) = tokio::runtime::Runtime::new() else { return ExitCode::FAILURE };
     let dir = PathBuf::from(dir);
-    let program = std::env::current_exe().unwrap_or_default();
-    let mut options = OciOptions::new(mounts, dir.join("state"), owner, Helper { program, args: Vec::new() });
+    let mut options = OciOptions::new(mounts, dir.join("state"), owner, helper);
     options.runtime = Some(family.clone());
     options.spare_disk = 64 << 20;
     options.users = if users == "own" { OwnUsers::Always } else { OwnUsers::Never };
@@ -34,6 +36,12 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// This program, with a guardian that was made ahead.
+pub(crate) fn helper() -> Option<Helper> {
+    let guardian = GuardianAhead::fork().ok()?;
+    Some(Helper { guardian, ..Helper::new(std::env::current_exe().ok()?, Vec::new()) })
 }
 
 async fn work(options: OciOptions, dir: PathBuf, step: Step) -> Result<(), RuntimeError> {

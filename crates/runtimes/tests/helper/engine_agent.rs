@@ -1,9 +1,8 @@
 //! The same with a container engine.
 
-use crate::agent::PassOn;
+use crate::agent::{PassOn, helper};
 use images::RegistryCredentials;
 use runtimes::docker::{DockerOptions, DockerRuntime};
-use runtimes::oci::Helper;
 use runtimes::{Limits, Output, Runtime, RuntimeError, SandboxSpec, Step, Stream};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,12 +14,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<String> = args.filter_map(|argument| argument.into_string().ok()).collect();
     let [dir, endpoint, image, script] = args.as_slice() else { return ExitCode::FAILURE };
+    let Some(helper) = helper() else { return ExitCode::FAILURE };
     let (Ok(tokio), Ok(endpoint)) = (tokio::runtime::Runtime::new(), endpoint.parse()) else {
         return ExitCode::FAILURE;
     };
     let dir = PathBuf::from(dir);
-    let program = std::env::current_exe().unwrap_or_default();
-    let helper = Helper { program, args: Vec::new() };
     let mut options = DockerOptions::new(dir.join("state"), dir.join("work"), helper);
     options.endpoint = endpoint;
     options.network = Some("none".to_owned());

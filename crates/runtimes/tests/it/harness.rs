@@ -105,7 +105,7 @@ pub(crate) fn path_of(family: &str) -> String {
 }
 
 pub(crate) fn helper() -> Helper {
-    Helper { program: env!("CARGO_BIN_EXE_runtimes-test-helper").into(), args: Vec::new() }
+    Helper::new(env!("CARGO_BIN_EXE_runtimes-test-helper"), Vec::new())
 }
 
 impl Bench {
@@ -360,7 +360,8 @@ fn group_directories() -> Vec<PathBuf> {
 /// Whether none of the signals that ask a process to end would end this one.
 pub(crate) fn outlasts_requests_to_end(process: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-    let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
-    [Signal::HUP, Signal::INT, Signal::TERM].iter().all(|signal| caught & 1 << (signal.as_raw() - 1) != 0)
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+    let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+    let requests = [Signal::HUP, Signal::INT, Signal::TERM, Signal::USR2];
+    requests.iter().all(|signal| blocked & 1 << (signal.as_raw() - 1) != 0)
 }

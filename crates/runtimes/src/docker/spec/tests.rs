@@ -3,7 +3,7 @@ use crate::oci::Helper;
 use serde_json::{Value, json};
 
 fn options() -> DockerOptions {
-    DockerOptions::new("/state", "/scratch", Helper { program: "/bin/true".into(), args: vec![] })
+    DockerOptions::new("/state", "/scratch", Helper::new("/bin/true", vec![]))
 }
 
 fn step() -> Step {

@@ -160,7 +160,7 @@ mod tests {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _handler = tokio.block_on(async { signal(SignalKind::user_defined1()) }).unwrap();
         let args = ["-c", "sleep 0.2; printf ready"].map(OsString::from).to_vec();
-        let mut maker = Maker::start(&Helper { program: "/bin/sh".into(), args }, &[]).unwrap();
+        let mut maker = Maker::start(&Helper::new("/bin/sh", args), &[]).unwrap();
         // SAFETY: it takes nothing and can't fail.
         let waiting = unsafe { libc::pthread_self() };
         let heard = AtomicBool::new(false);

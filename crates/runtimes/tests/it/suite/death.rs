@@ -1,6 +1,6 @@
 use crate::harness::{
     Bench, GONE_LIMIT, IMAGE, cgroups_of, helper, loops_with, names_in, outlasts_requests_to_end, path_of,
-    processes_with,
+    processes_with, wait_until_none,
 };
 use runtimes::Runtime;
 use runtimes::oci::{OciOptions, OciRuntime, OwnUsers};
@@ -9,6 +9,9 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
+
+/// `O_CLOEXEC`.
+const CLOSED_ON_EXEC: i32 = 0o2_000_000;
 
 /// An agent in the middle of a step.
 struct Agent {
@@ -24,6 +27,7 @@ fn start(bench: &Bench, name: &str, family: &str) -> Agent {
     let users = if bench.users == OwnUsers::Never { "host" } else { "own" };
     let mut child = Command::new(helper().program)
         .arg("agent")
+        .env("SECRET_OF_AN_AGENT", "s3cr3t")
         .arg(&dir)
         .args([&owner, &path_of(family), IMAGE, script, users])
         .stdout(Stdio::piped())
@@ -39,6 +43,31 @@ fn kill(pid: u32) {
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
 }
 
+/// What a guardian that is a copy of its agent has of it: neither the environment with its secrets nor anything
+/// that is open.
+fn known_by(guardian: u32) -> Vec<String> {
+    let process = PathBuf::from(format!("/proc/{guardian}"));
+    let environment = std::fs::read(process.join("environ")).unwrap();
+    let words = environment.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    let words = words.map(|word| String::from_utf8_lossy(word).into_owned());
+    // Whoever runs this test may have left descriptors to all that it starts.
+    let is_handed_down = |number: &String| {
+        let own = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+        let flags = own.lines().find_map(|line| line.strip_prefix("flags:"));
+        flags.is_some_and(|flags| i32::from_str_radix(flags.trim(), 8).unwrap() & CLOSED_ON_EXEC == 0)
+    };
+    let open = names_in(&process.join("fd")).into_iter().filter(|number| {
+        let is = std::fs::read_link(process.join("fd").join(number)).unwrap_or_default();
+        let is = is.to_string_lossy();
+        match number.as_str() {
+            "0" => !is.starts_with("pipe:"),
+            "1" | "2" => is != "/dev/null",
+            _ => !is_handed_down(number),
+        }
+    });
+    words.chain(open.map(|number| format!("descriptor {number}"))).collect()
+}
+
 fn state(agent: &Agent) -> String {
     agent.dir.join("state").display().to_string()
 }
@@ -52,6 +81,8 @@ pub(crate) async fn the_guardian_removes_all_of_a_killed_agent(bench: &mut Bench
     let mut agent = start(bench, "a", bench.family);
     let has_its_own = !cgroups_of(&agent.owner).is_empty() && !loops_with(&state(&agent)).is_empty();
     assert_ne!(has_its_own, bench.is_of_ordinary_user());
+    wait_until_none("secrets", || known_by(agent.guardian));
+    assert!(outlasts_requests_to_end(agent.guardian));
     kill_process(Pid::from_raw(agent.guardian.cast_signed()).unwrap(), Signal::TERM).unwrap();
     kill(agent.child.id());
     agent.child.wait().unwrap();

@@ -1,0 +1,34 @@
+//! What makes supervisors dies like any process.
+
+use crate::adoption::{is_whole, kill};
+use crate::leftovers::nothing_is_left;
+use crate::support::{SOON, System, wait};
+
+/// Prints numbered lines for some seconds.
+const COUNT: &str = "set +x; i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line-$i; usleep 50000; done";
+
+#[test]
+fn a_nursery_that_is_killed_is_replaced_and_takes_no_job_with_it() {
+    let test = "a_nursery_that_is_killed_is_replaced_and_takes_no_job_with_it";
+    let Some(mut system) = System::with(test, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "3")]) else { return };
+    let agent = system.agent();
+    let counting = system.submit(COUNT);
+    system.wait_for_log(&counting, "line-5\n");
+    let first = wait(SOON, "a nursery", || system.nurseries().first().copied());
+    kill(first);
+    // The first is taken by the spare, if there is one already; another has to be made.
+    let later = [(); 2].map(|()| system.submit("grep SigBlk /proc/self/status"));
+    for id in &later {
+        let job = system.wait_for_state(id, "completed");
+        assert_eq!(job["attempt"], 1, "{job}");
+        let log = system.ok(&["job", "logs", id]);
+        assert!(log.contains("SigBlk:\t0000000000000000"), "a job hears signals: {log}");
+    }
+    let second = wait(SOON, "another nursery", || system.nurseries().first().copied());
+    assert_ne!(second, first);
+    let job = system.wait_for_state(&counting, "completed");
+    assert_eq!(job["attempt"], 1, "{job}");
+    is_whole(&system.ok(&["job", "logs", &counting]), 60);
+    agent.stop();
+    nothing_is_left(system.dir.path());
+}
