@@ -15,7 +15,11 @@ pub(crate) fn is_whole(log: &str, lines: u32) {
 }
 
 pub(crate) fn kill(pid: u32) {
-    let status = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().unwrap();
+    signal("KILL", pid);
+}
+
+pub(crate) fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
     assert!(status.success(), "there is a process {pid}");
 }
 
@@ -137,8 +141,7 @@ fn a_spare_supervisor_that_stands_still_costs_no_try() {
     let Some(mut system) = system("a_spare_supervisor_that_stands_still_costs_no_try") else { return };
     let agent = system.agent();
     let spare = wait(SOON, "a spare", || system.supervisors().first().copied());
-    let status = Command::new("kill").args(["-s", "STOP", &spare.to_string()]).status().unwrap();
-    assert!(status.success());
+    signal("STOP", spare);
     let id = system.submit("echo its-turn");
     let job = system.wait_for_state(&id, "completed");
     assert_eq!(job["attempt"], 1, "{job}");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod adoption;
+mod audited;
 mod bad_input;
 mod cable;
 mod certificates;
@@ -22,6 +23,7 @@ mod links;
 mod nursery;
 mod secrets;
 mod side_by_side;
+mod standing_still;
 mod start;
 mod ordinary_user;
 mod support;
