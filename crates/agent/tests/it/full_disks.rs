@@ -54,6 +54,27 @@ async fn no_job_is_asked_for_below_the_floor_and_those_that_run_go_on() {
 }
 
 #[tokio::test]
+async fn the_floor_holds_on_disks_that_only_the_runtime_uses() {
+    let test = "the_floor_holds_on_disks_that_only_the_runtime_uses";
+    let Some(disk) = SmallDisk::mount(test, SIZE) else { return };
+    let told = Told::all();
+    let here = disk.path().to_str().unwrap().to_owned();
+    let harness = Harness::start_with(plan(&[]), Vec::new(), |config| config.disk_floor = Some(SIZE / 2));
+    *harness.runtime.fills.lock().unwrap() = vec!["/nowhere".into(), disk.path()];
+    disk.fill(0);
+    let is_full = |line: &&String| line.contains(&here) && line.contains("no jobs are taken");
+    eventually("a word on it", || told.lines().iter().find(is_full).map(|_| ())).await;
+    let dequeues = || harness.plane.plan().named("dequeue").len();
+    let before = dequeues();
+    harness.plane.plan().jobs.push_back(job(1, &[step("a")]).to_string());
+    beats(&harness, 5).await;
+    assert_eq!(dequeues(), before, "it asks for jobs");
+    disk.make_room();
+    assert_eq!(harness.marked().await.0, "markComplete");
+    harness.end().await;
+}
+
+#[tokio::test]
 async fn a_disk_that_fills_up_costs_a_running_job_log_text_and_nothing_else() {
     let test = "a_disk_that_fills_up_costs_a_running_job_log_text_and_nothing_else";
     let Some(disk) = SmallDisk::mount(test, SIZE) else { return };
