@@ -154,7 +154,7 @@ impl Taker {
         self.note_answer(&answer);
         let config = self.around.api.config();
         match answer {
-            Ok(Answer { dequeued: Dequeued::Nothing, held, at }) => {
+            Ok(Answer { dequeued: Dequeued::Nothing, held, at, .. }) => {
                 self.backoff.reset();
                 let rest = if held { at.duration_since(asked) } else { Duration::ZERO };
                 // Also paces a control plane that says it waited and did not.
@@ -163,9 +163,9 @@ impl Taker {
                     pause => Turn::After(random::about(pause)),
                 }
             }
-            Ok(Answer { dequeued: Dequeued::Job(job), at, .. }) => {
+            Ok(Answer { dequeued: Dequeued::Job(job), at, claimed, .. }) => {
                 self.backoff.reset();
-                self.start(*job, at, slot);
+                self.start(*job, at, claimed, slot);
                 Turn::AtOnce
             }
             Ok(Answer { dequeued: Dequeued::Undecodable(payload), .. }) => {
@@ -193,10 +193,10 @@ impl Taker {
         }
     }
 
-    fn start(&mut self, job: Job, at: Instant, slot: OwnedSemaphorePermit) {
+    fn start(&mut self, job: Job, at: Instant, claimed: BootTime, slot: OwnedSemaphorePermit) {
         let Some(auth) = self.auth(job.id, &job.token, job.queue.as_deref()) else { return };
         let stop = Arc::new(JobStop::default());
-        let lease = Arc::new(Lease::new(BootTime::of(at), self.around.api.lease_term()));
+        let lease = Arc::new(Lease::new(claimed, self.around.api.lease_term()));
         let running = RunningJob::new(job.id, job.queue.clone(), Arc::clone(&stop), Arc::clone(&lease));
         let (registered, old) = self.running.register(running);
         if let Some(old) = &old {

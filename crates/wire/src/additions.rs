@@ -15,6 +15,10 @@ pub const LOG_APPEND: &str = "log-append";
 /// Response header of dequeue and heartbeat: for how many milliseconds a job stays the executor's after
 /// it was given out or a heartbeat named it. Until then nobody else gets it. See [`lease_term`].
 pub const LEASE_TERM: &str = "Executors-Lease-Term";
+/// Response header of a dequeue that gives a job: for how many milliseconds the control plane had the request before it
+/// claimed the job. The job's lease so begins no sooner than that long after the request was sent, however long the
+/// answer takes. See [`held`].
+pub const HELD: &str = "Executors-Held";
 /// Request header (RFC 7240). `wait=N` asks the control plane to hold a dequeue that would find
 /// nothing for up to N seconds; the answer then carries [`PREFERENCE_APPLIED`]. [`TERM_PREFERENCE`], on
 /// dequeues and heartbeats, tells that the executor keeps to [`LEASE_TERM`].
@@ -53,6 +57,16 @@ pub fn lease_term(term: Duration) -> String {
 /// Reads a value of [`LEASE_TERM`]; a term of nothing is none.
 pub fn parse_lease_term(value: &str) -> Option<Duration> {
     value.trim().parse().ok().filter(|millis| *millis > 0).map(Duration::from_millis)
+}
+
+/// The value of [`HELD`].
+pub fn held(held: Duration) -> String {
+    held.as_millis().to_string()
+}
+
+/// Reads a value of [`HELD`].
+pub fn parse_held(value: &str) -> Option<Duration> {
+    value.trim().parse().ok().map(Duration::from_millis)
 }
 
 /// Adds bytes to a log entry at a byte offset.
@@ -133,6 +147,12 @@ mod tests {
         for none in ["", "0", "-1", "25s"] {
             assert_eq!(parse_lease_term(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn how_long_a_request_was_held_is_never_rounded_up() {
+        assert_eq!(held(Duration::from_micros(1_999)), "1");
+        assert_eq!((parse_held("0"), parse_held("-1"), parse_held("")), (Some(Duration::ZERO), None, None));
     }
 
     #[test]

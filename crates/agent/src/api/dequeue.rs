@@ -1,10 +1,11 @@
 //! Asking for a job.
 
 use super::{Api, ApiError, Reply};
+use crate::boot_time::BootTime;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
-use wire::additions::{PREFER, PREFERENCE_APPLIED, TERM_PREFERENCE, prefer_wait};
+use wire::additions::{HELD, PREFER, PREFERENCE_APPLIED, TERM_PREFERENCE, parse_held, prefer_wait};
 use wire::paths::{MULTI_DEQUEUE, QueueCall};
 use wire::{DequeueRequest, Job, JobId};
 
@@ -18,6 +19,8 @@ pub(crate) struct Answer {
     pub(crate) held: bool,
     /// When the answer was complete.
     pub(crate) at: Instant,
+    /// When a job in it was claimed for us: not later than it was.
+    pub(crate) claimed: BootTime,
 }
 
 pub(crate) enum Dequeued {
@@ -53,14 +56,23 @@ impl Api {
         };
         let preferences = format!("{}, {TERM_PREFERENCE}", prefer_wait(config.long_poll.as_secs()));
         let request = self.as_agent(Method::POST, &path).header(PREFER, preferences);
+        let sent = BootTime::now();
         let reply = self.call(QueueCall::Dequeue, request, &body, config.long_poll + MARGIN).await?;
         self.learn(&reply, true);
         Ok(Answer {
             at: Instant::now(),
+            claimed: claimed(&reply, sent),
             held: reply.headers.contains_key(PREFERENCE_APPLIED),
             dequeued: read(&reply),
         })
     }
+}
+
+/// When a job was claimed at the earliest, for a request that was sent at `sent`. An answer may take its time, and the
+/// lease runs meanwhile. Whoever does not tell how long it held the request had the job when the answer began.
+fn claimed(reply: &Reply, sent: BootTime) -> BootTime {
+    let held = reply.headers.get(HELD).and_then(|value| value.to_str().ok()).and_then(parse_held);
+    held.map_or(reply.began, |held| (sent + held).min(reply.began))
 }
 
 fn read(reply: &Reply) -> Dequeued {
@@ -84,6 +96,29 @@ fn salvage(body: &[u8]) -> Option<(JobId, String, Option<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_begins_no_later_than_its_job_was_claimed() {
+        let sent = BootTime::now();
+        let second = Duration::from_secs(1);
+        let began = sent + 20 * second;
+        let claimed = |held: Option<&str>| {
+            let headers =
+                held.map(|held| (http::HeaderName::from_static("executors-held"), held.parse().unwrap()));
+            let reply = Reply {
+                status: StatusCode::OK,
+                headers: headers.into_iter().collect(),
+                body: "".into(),
+                began,
+            };
+            claimed(&reply, sent)
+        };
+        assert_eq!(claimed(Some("18000")), sent + 18 * second, "the answer took two seconds");
+        assert_eq!(claimed(Some("0")), sent);
+        for unlikely in [Some("99000"), Some("x"), None] {
+            assert_eq!(claimed(unlikely), began, "{unlikely:?}");
+        }
+    }
 
     #[test]
     fn id_and_token_are_found_in_a_payload_that_is_wrong_elsewhere() {

@@ -21,6 +21,7 @@ pub(crate) use logs::{AppendOutcome, LogText};
 pub(crate) use marks::Final;
 pub(crate) use retry::{Backoff, Patience, retry};
 
+use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -201,10 +202,11 @@ impl Api {
 
     async fn exchange(&self, request: RequestBuilder, timeout: Duration) -> Result<Reply, ApiError> {
         let response = request.timeout(timeout).send().await.map_err(ApiError::transport)?;
+        let began = BootTime::now();
         let (status, all) = (response.status(), response.headers().clone());
         let body = read_to_end(response).await;
         match status {
-            StatusCode::OK | StatusCode::NO_CONTENT => Ok(Reply { status, headers: all, body: body? }),
+            StatusCode::OK | StatusCode::NO_CONTENT => Ok(Reply { status, headers: all, body: body?, began }),
             _ => Err(ApiError::status(status, &all, body.unwrap_or_default())),
         }
     }
@@ -235,6 +237,8 @@ struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    /// When it began to come.
+    began: BootTime,
 }
 
 impl Reply {

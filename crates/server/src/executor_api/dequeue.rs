@@ -95,10 +95,14 @@ async fn answer(
     asked: &Asked,
     unflushed: Unflushed,
 ) -> Result<Response, Failure> {
-    let long_poll::Outcome { given, waited } = long_poll::claim(app, headers, asked).await?;
+    let long_poll::Outcome { given, waited, held } = long_poll::claim(app, headers, asked).await?;
     let mut response = match given {
         None => StatusCode::NO_CONTENT.into_response(),
-        Some(given) => job_answer(app, asked, given, unflushed).await?,
+        Some(given) => {
+            let mut answer = job_answer(app, asked, given, unflushed).await?;
+            term::tell_held(&mut answer, held);
+            answer
+        }
     };
     response.headers_mut().insert(CAPABILITIES, http::HeaderValue::from_static(LOG_APPEND));
     term::tell(&mut response, asked.lease);

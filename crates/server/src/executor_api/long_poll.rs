@@ -22,6 +22,8 @@ pub(super) struct Outcome {
     /// The wait that was granted, unless it was cut short: then the caller should pause before it
     /// asks again.
     pub(super) waited: Option<Duration>,
+    /// For how long the request was here before what is given was looked for.
+    pub(super) held: Duration,
 }
 
 /// Claims a job, waiting for one as long as the request asks and the limit allows.
@@ -30,16 +32,18 @@ pub(super) struct Outcome {
 /// a client that is known to be gone. What was being claimed at that moment is taken back.
 pub(super) async fn claim(app: &App, headers: &HeaderMap, asked: &Asked) -> Result<Outcome, Failure> {
     let wait = wanted_wait(headers).map(|wait| wait.min(app.limits.long_poll));
-    let deadline = Instant::now() + wait.unwrap_or_default();
+    let arrived = Instant::now();
+    let deadline = arrived + wait.unwrap_or_default();
     // Listen first, look second: a job that comes in between is not missed.
     let mut changes = app.store.changes();
     loop {
         if app.stop.is_cancelled() {
-            return Ok(Outcome { given: None, waited: None });
+            return Ok(Outcome { given: None, waited: None, held: Duration::ZERO });
         }
+        let held = arrived.elapsed();
         let given = dequeue::claim(app, asked).await?;
         if given.is_some() || Instant::now() >= deadline || asked.queues.is_empty() {
-            return Ok(Outcome { given, waited: wait });
+            return Ok(Outcome { given, waited: wait, held });
         }
         tokio::select! {
             () = app.stop.cancelled() => {}

@@ -7,7 +7,7 @@ use crate::app::App;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use std::time::Duration;
-use wire::additions::{LEASE_TERM, PREFER, lease_term, prefers_term};
+use wire::additions::{HELD, LEASE_TERM, PREFER, held, lease_term, prefers_term};
 
 /// The term for the executor that sent these headers.
 pub(super) fn of(app: &App, headers: &HeaderMap) -> Duration {
@@ -19,5 +19,13 @@ pub(super) fn of(app: &App, headers: &HeaderMap) -> Duration {
 pub(super) fn tell(response: &mut Response, term: Duration) {
     if let Ok(term) = HeaderValue::from_str(&lease_term(term)) {
         response.headers_mut().insert(LEASE_TERM, term);
+    }
+}
+
+/// Tells for how long the request was held before its job was claimed, so that an answer that takes long makes nobody
+/// believe in a longer lease.
+pub(super) fn tell_held(response: &mut Response, time: Duration) {
+    if let Ok(time) = HeaderValue::from_str(&held(time)) {
+        response.headers_mut().insert(HELD, time);
     }
 }
