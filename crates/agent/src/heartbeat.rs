@@ -67,7 +67,9 @@ async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
     let _ = done.run_until_cancelled(forever).await;
 }
 
-/// A heartbeat that fails changes nothing: the jobs go on, and so do the heartbeats.
+/// A heartbeat that fails changes nothing: the jobs go on, and so do the heartbeats. Nor does it prolong a lease,
+/// however it failed: a connection that is refused and a 502 tell of what stands in front of the control plane, which
+/// may well be there for others.
 async fn once(api: &Api, jobs: &RunningSet) {
     let mut sent = jobs.snapshot();
     let running = if api.config().multi_queue { grouped(api.config(), &mut sent) } else { numbered(&sent) };
@@ -84,12 +86,6 @@ async fn once(api: &Api, jobs: &RunningSet) {
             obey(&answer, &sent);
         }
         Err(error) => {
-            if error.is_refused() {
-                // Who is not there gives no job away, and once back waits for one whole lease.
-                for (_, job) in &sent {
-                    job.lease.renew(asked, None);
-                }
-            }
             monitor.metrics().heartbeat_failed();
             if error.code() == Some(StatusCode::PAYLOAD_TOO_LARGE) && monitor.too_large() {
                 warn!(
@@ -234,9 +230,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn leases_are_kept_while_nobody_is_there_to_give_jobs_away() {
+    async fn a_refused_connection_renews_no_lease() {
         let (state, before, _) = beat_once("http://127.0.0.1:1").await;
-        assert!(state.renewed >= before && state.term == Some(Duration::from_secs(25)), "{state:?}");
+        // Nobody listens there, which says nothing of a control plane behind a proxy.
+        assert!(state.renewed <= before && state.term == Some(Duration::from_secs(25)), "{state:?}");
     }
 
     /// Somebody listens, who can't say whether the control plane lives: it may be giving jobs away.

@@ -1,12 +1,11 @@
 //! How a call fails, and whether trying again can help.
 
+use super::word::{Word, word};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use jiff::{Timestamp, fmt::rfc2822};
 use std::time::Duration;
 
-/// The text of the answer to a log call about a job that is not the caller's.
-const UNKNOWN_JOB: &str = ": unknown job";
 /// The most of an error answer that is shown.
 const EXCERPT: usize = 512;
 /// The longest pause that a `Retry-After` header can ask for.
@@ -24,6 +23,9 @@ pub(crate) enum ApiError {
     Encode(#[source] serde_json::Error),
     #[error("failed to read the answer as JSON")]
     Decode(#[source] serde_json::Error),
+    /// An answer with the right status that is none of the protocol's, such as a page to sign in at.
+    #[error("the answer is not the control plane's{}", said(.body))]
+    Foreign { body: Bytes },
     #[error("the answer is larger than {limit} bytes")]
     TooLarge { limit: usize },
     /// Something on this host went wrong while the call was made.
@@ -51,16 +53,29 @@ impl ApiError {
         Self::Status { status, retry_after, body }
     }
 
-    /// Whether the same call may work later. An answer is final, except for "too many" and the
-    /// server's own faults.
+    /// Whether the same call may work later. Only the control plane's own word is final; whatever else
+    /// answers in its place does so for a while.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Transport(error) => !error.is_builder(),
-            Self::Status { status, .. } if !self.is_lost() => {
-                matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
-                    || (status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED)
-            }
+            // Who takes nothing of this size is no matter, and it won't be any smaller.
+            Self::Status { status, .. } => *status != StatusCode::PAYLOAD_TOO_LARGE && self.word().is_none(),
+            Self::Foreign { .. } => true,
             Self::Local { source, .. } => source.kind() == std::io::ErrorKind::TimedOut,
+            Self::Encode(_) | Self::Decode(_) | Self::TooLarge { .. } => false,
+        }
+    }
+
+    /// Something between us and the control plane seems to have answered in its place, as it would not while it
+    /// starts, has a fault of its own or no time.
+    pub(crate) fn is_strange(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => {
+                let is_usual = status.is_server_error()
+                    || matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+                !is_usual && self.may_pass()
+            }
+            Self::Foreign { .. } => true,
             _ => false,
         }
     }
@@ -70,41 +85,26 @@ impl ApiError {
         matches!(self, Self::Transport(error) if error.is_connect()) && !self.is_tls()
     }
 
-    /// Nobody listens where the control plane should: it is not running.
-    pub(crate) fn is_refused(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = match self {
-            Self::Transport(error) if error.is_connect() => Some(error),
-            _ => None,
-        };
-        while let Some(error) = cause {
-            let io = error.downcast_ref::<std::io::Error>();
-            if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
-    }
-
     /// The control plane showed no certificate that is trusted here, or speaks another TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Transport(error) if tls::comes_of_tls(error))
     }
 
-    /// The job is not, or no longer, this agent's. Log calls say so with a status that elsewhere
-    /// means a fault of the server's own, so their text has to tell.
+    /// The control plane itself says that this will not be had.
+    pub(crate) fn is_final_word(&self) -> bool {
+        self.word().is_some()
+    }
+
+    /// The control plane itself says that the job is not, or no longer, this agent's.
     pub(crate) fn is_lost(&self) -> bool {
-        let said_so = matches!(self, Self::Status { body, .. } if said(body).ends_with(UNKNOWN_JOB));
-        said_so
-            || matches!(
-                self.code(),
-                Some(
-                    StatusCode::UNAUTHORIZED
-                        | StatusCode::FORBIDDEN
-                        | StatusCode::NOT_FOUND
-                        | StatusCode::GONE
-                )
-            )
+        self.word() == Some(Word::Lost)
+    }
+
+    fn word(&self) -> Option<Word> {
+        match self {
+            Self::Status { status, body, .. } => word(*status, body),
+            _ => None,
+        }
     }
 
     pub(crate) fn code(&self) -> Option<StatusCode> {
@@ -164,14 +164,31 @@ mod tests {
     }
 
     #[test]
-    fn only_too_many_and_faults_of_the_server_may_pass() {
-        for code in [408, 429, 500, 502, 503, 504] {
+    fn only_the_control_planes_own_word_does_not_pass() {
+        for code in [302, 401, 403, 404, 408, 409, 410, 429, 500, 501, 502, 503, 504] {
             assert!(status(code, "").may_pass(), "{code}");
+            assert!(status(code, "<html>no</html>").may_pass(), "{code}");
         }
-        assert!(!status(500, r#"{"error":"unknown job"}"#).may_pass());
-        for code in [301, 400, 401, 404, 409, 413, 501] {
-            assert!(!status(code, "").may_pass(), "{code}");
+        assert!(ApiError::Foreign { body: Bytes::new() }.may_pass());
+        for (code, body) in [(500, r#"{"error":"unknown job"}"#), (401, "invalid token\n"), (404, "null")] {
+            let error = status(code, body);
+            assert!(error.is_lost() && error.is_final_word() && !error.may_pass(), "{error}");
         }
+        let error = status(400, "Failed to unmarshal payload: no");
+        assert!(!error.is_lost() && error.is_final_word() && !error.may_pass(), "{error}");
+        assert!(!status(413, "").may_pass());
+    }
+
+    #[test]
+    fn a_busy_control_plane_is_not_strange_and_a_page_is() {
+        for code in [408, 429, 500, 502, 503] {
+            assert!(!status(code, "").is_strange(), "{code}");
+        }
+        for code in [302, 401, 403, 404, 410] {
+            assert!(status(code, "<html>").is_strange(), "{code}");
+        }
+        assert!(!status(401, "invalid token").is_strange());
+        assert!(ApiError::Foreign { body: Bytes::from_static(b"<html>") }.is_strange());
     }
 
     #[test]

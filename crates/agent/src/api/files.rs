@@ -1,6 +1,6 @@
 //! Workspace files that the control plane keeps.
 
-use super::{Api, ApiError, CALL_TIMEOUT, JobAuth};
+use super::{Api, ApiError, CALL_TIMEOUT, JobAuth, refusal};
 use http::{Method, StatusCode};
 use reqwest::Response;
 use std::time::Instant;
@@ -22,7 +22,11 @@ impl Api {
             .map_err(ApiError::transport)?;
         match response.status() {
             StatusCode::OK | StatusCode::NO_CONTENT => Ok(response),
-            status => Err(ApiError::status(status, response.headers(), bytes::Bytes::new())),
+            status => {
+                let all = response.headers().clone();
+                let body = refusal(response).await;
+                Err(ApiError::status(status, &all, body))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ mod heartbeat;
 mod logs;
 mod marks;
 mod retry;
+mod word;
 
 pub(crate) use dequeue::{Answer, Dequeued, Undecodable};
 pub(crate) use endpoint::{endpoint, valid_segment};
@@ -46,6 +47,8 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer that is read; a job's inline files are in it.
 const MAX_ANSWER: usize = 256 << 20;
+/// How much is read of a refusal whose answer would be streamed.
+const LONGEST_REFUSAL: usize = 4 << 10;
 
 /// The control plane. Cheap to clone.
 #[derive(Clone)]
@@ -194,7 +197,7 @@ impl Api {
         timeout: Duration,
     ) -> Result<Reply, ApiError> {
         let began = Instant::now();
-        let reply = self.exchange(request, timeout).await;
+        let reply = self.exchange(request, timeout).await.and_then(|reply| reply.of_the_protocol(call));
         let calls = &self.config().monitor.metrics().queue_calls;
         calls.done(&[operation(call)], began.elapsed(), reply.is_ok());
         reply
@@ -242,6 +245,20 @@ struct Reply {
 }
 
 impl Reply {
+    /// The reply, unless it is none of the protocol's: whoever else says 200 has done nothing of what was asked.
+    /// Payloads of jobs are looked at where they are read.
+    fn of_the_protocol(self, call: QueueCall) -> Result<Self, ApiError> {
+        let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok();
+        let fits = match call {
+            QueueCall::Dequeue => true,
+            _ if self.status == StatusCode::NO_CONTENT => true,
+            // There is no entry without its number.
+            QueueCall::AddLogEntry => is_json(),
+            _ => self.body.is_empty() || is_json(),
+        };
+        if fits { Ok(self) } else { Err(ApiError::Foreign { body: self.body }) }
+    }
+
     /// The body as JSON; `None` when there is none.
     fn json<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>, ApiError> {
         if self.status == StatusCode::NO_CONTENT || self.body.is_empty() {
@@ -263,6 +280,21 @@ const fn operation(call: QueueCall) -> &'static str {
         QueueCall::MarkErrored => "MarkErrored",
         QueueCall::MarkFailed => "MarkFailed",
     }
+}
+
+/// The beginning of a refusal, as much of it as tells whose it is.
+pub(crate) async fn refusal(mut response: Response) -> Bytes {
+    let mut body = Vec::new();
+    let reading = async {
+        while body.len() < LONGEST_REFUSAL
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
+    };
+    let _ = tokio::time::timeout(CALL_TIMEOUT, reading).await;
+    body.truncate(LONGEST_REFUSAL);
+    body.into()
 }
 
 async fn read_to_end(mut response: Response) -> Result<Bytes, ApiError> {

@@ -5,7 +5,7 @@ use crate::random;
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// The first pause of a call that is repeated.
 const FIRST: Duration = Duration::from_millis(100);
@@ -34,6 +34,29 @@ impl Backoff {
         step.mul_f64(0.5 + 0.5 * random::fraction())
     }
 
+    /// Nothing has failed since it began, or since it was reset.
+    fn is_fresh(&self) -> bool {
+        self.next == self.first
+    }
+
+    /// How long to wait after a call failed that may pass. An operator hears of it, once in a row of failures, when
+    /// it looks as if something answers in the control plane's place: nobody else can mend that.
+    pub(crate) fn pause_after(&mut self, what: &str, error: &ApiError) -> Duration {
+        let first = self.is_fresh();
+        let pause = self.pause().max(error.retry_after().unwrap_or_default());
+        let error_text = crate::error::chain(error);
+        if first && error.is_strange() {
+            warn!(
+                what,
+                error = error_text,
+                "something seems to have answered in the control plane's place; trying again until it does itself"
+            );
+        } else {
+            debug!(what, error = error_text, ?pause, "call failed, trying again");
+        }
+        pause
+    }
+
     /// The call worked: begin small again.
     pub(crate) fn reset(&mut self) {
         self.next = self.first;
@@ -56,9 +79,7 @@ where
     loop {
         match call().await {
             Err(error) if error.may_pass() => {
-                let pause = backoff.pause().max(error.retry_after().unwrap_or_default());
-                debug!(what, error = crate::error::chain(&error), ?pause, "call failed, trying again");
-                sleep(pause).await;
+                sleep(backoff.pause_after(what, &error)).await;
             }
             result => return result,
         }

@@ -71,7 +71,7 @@ async fn run_to_its_end(around: Surroundings, assigned: Assigned) -> bool {
     let config = around.api.config();
     let patience = Patience { limit: config.patience, hurry: around.hurry.clone() };
     let redactor = redactor(&job, &auth, &config.password);
-    let log = JobLog::start(around.api.clone(), auth.clone(), redactor, Arc::clone(&stop));
+    let log = JobLog::start(around.api.clone(), auth.clone(), redactor);
     info!(job = %job.id, queue = auth.queue, repository = job.repository_name, steps = job.docker_steps.len(), "job begins");
 
     let watch = AbortOnDropHandle::new(tokio::spawn(watch(around.clone(), Arc::clone(&stop), lease, at)));

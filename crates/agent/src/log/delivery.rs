@@ -6,7 +6,6 @@
 use super::calls::LogCalls;
 use super::entry::{Entry, View};
 use crate::api::{ApiError, AppendOutcome, Backoff, JobAuth, LogText, retry};
-use crate::error::chain;
 use crate::text;
 use http::StatusCode;
 use std::sync::Arc;
@@ -26,6 +25,8 @@ const UPDATE_PACE: Duration = Duration::from_secs(1);
 const UPDATE_RATE: u64 = 2 << 20;
 /// How often in a row the control plane may send us back without a byte of progress.
 const MAX_REWINDS: u32 = 20;
+/// How many times in a row an append may be answered as by a control plane that does not know the call.
+const MOST_UNKNOWN: u32 = 3;
 /// What follows the text that the control plane took, when it takes no more.
 const REFUSED: &str = "\n[executor: the control plane takes no more output of this entry]\n";
 
@@ -39,8 +40,8 @@ pub(super) struct Delivery {
     end_acked: bool,
     sent_at: Option<Instant>,
     rewinds: u32,
-    /// It knows nothing of appending after all.
-    whole_only: bool,
+    /// How many times in a row it seemed to know nothing of appending.
+    unknown: u32,
 }
 
 impl Delivery {
@@ -77,7 +78,7 @@ impl Delivery {
                         end_acked,
                         sent_at,
                         rewinds: 0,
-                        whole_only: false,
+                        unknown: 0,
                     });
                 }
                 Err(error) if error.may_pass() => pause(&mut backoff, &error).await,
@@ -101,11 +102,13 @@ impl Delivery {
             self.keep_pace(view.len).await;
             match self.send().await {
                 Ok(()) => backoff.reset(),
-                Err(error) if error.may_pass() => pause(&mut backoff, &error).await,
+                Err(error) if error.may_pass() => {
+                    self.note_unknown_call(&error);
+                    pause(&mut backoff, &error).await;
+                }
                 Err(error) if error.code() == Some(StatusCode::PAYLOAD_TOO_LARGE) => {
                     return self.end_without_the_rest().await;
                 }
-                Err(error) if self.appends() && has_no_such_call(&error) => self.whole_only = true,
                 Err(error) => return Err(error),
             }
         }
@@ -156,7 +159,7 @@ impl Delivery {
             AppendOutcome::Taken => {
                 self.acked = sent_to;
                 self.end_acked = is_last;
-                self.rewinds = 0;
+                (self.rewinds, self.unknown) = (0, 0);
                 Ok(())
             }
             AppendOutcome::EndsAt(end) => self.go_on_at(end.min(view.len)).await,
@@ -241,7 +244,19 @@ impl Delivery {
     }
 
     fn appends(&self) -> bool {
-        self.api.can_append() && !self.whole_only
+        self.api.can_append() && self.unknown < MOST_UNKNOWN
+    }
+
+    /// A control plane that knows nothing of appending after all says so with 404 or 405, but so does much that may
+    /// stand in front of it for a while.
+    fn note_unknown_call(&mut self, error: &ApiError) {
+        if !self.appends() {
+            return;
+        }
+        match error.code() {
+            Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => self.unknown += 1,
+            _ => self.unknown = 0,
+        }
     }
 }
 
@@ -270,11 +285,6 @@ impl LogText for Shortened {
     }
 }
 
-/// A control plane without the call says so with 404 or 405, before it looks at the job.
-fn has_no_such_call(error: &ApiError) -> bool {
-    matches!(error.code(), Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED))
-}
-
 fn describe(api: &dyn LogCalls, job: &JobAuth, entry: &Entry) -> LogEntry {
     LogEntry {
         executor_name: api.executor_name().to_owned(),
@@ -293,7 +303,5 @@ fn read(entry: &Entry, offset: u64, limit: usize) -> Result<String, ApiError> {
 }
 
 async fn pause(backoff: &mut Backoff, error: &ApiError) {
-    let pause = backoff.pause().max(error.retry_after().unwrap_or_default());
-    debug!(error = chain(error), ?pause, "delivering the log failed, trying again");
-    sleep(pause).await;
+    sleep(backoff.pause_after("deliver a log entry", error)).await;
 }

@@ -18,7 +18,6 @@ mod utf8;
 pub(crate) use entry::{EntryWriter, NO_EXIT_CODE};
 
 use crate::api::{Api, JobAuth, Patience};
-use crate::job::JobStop;
 use calls::LogCalls;
 use entry::Entry;
 use jobs::Redactor;
@@ -44,21 +43,14 @@ pub(crate) struct JobLog {
 }
 
 impl JobLog {
-    /// Begins to deliver what will be written. When the control plane says that the job is not ours
-    /// any more, `stop` hears of it.
-    pub(crate) fn start(api: Api, job: JobAuth, redactor: Redactor, stop: Arc<JobStop>) -> Self {
-        Self::with_calls(Arc::new(api.clone()), api, job, redactor, stop)
+    /// Begins to deliver what will be written.
+    pub(crate) fn start(api: Api, job: JobAuth, redactor: Redactor) -> Self {
+        Self::with_calls(Arc::new(api.clone()), api, job, redactor)
     }
 
-    fn with_calls(
-        calls: Arc<dyn LogCalls>,
-        api: Api,
-        job: JobAuth,
-        redactor: Redactor,
-        stop: Arc<JobStop>,
-    ) -> Self {
+    fn with_calls(calls: Arc<dyn LogCalls>, api: Api, job: JobAuth, redactor: Redactor) -> Self {
         let (entries, queue) = mpsc::channel(MOST_WAITING);
-        let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(calls, job, queue, stop)));
+        let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(calls, job, queue)));
         Self { api, redactor, entries, left_out: AtomicBool::new(false), shipper }
     }
 
@@ -67,7 +59,6 @@ impl JobLog {
         let config = self.api.config();
         let spool = Spool::new(config.work_dir.clone(), config.log_cap);
         let entry = Arc::new(Entry::new(key, command, &self.redactor, spool, config.monitor.clone()));
-        // The shipper is gone when the job turned out not to be ours any more.
         if let Err(TrySendError::Full(entry)) = self.entries.try_send(Arc::clone(&entry))
             && !self.left_out.swap(true, Ordering::Relaxed)
         {
@@ -114,7 +105,7 @@ mod tests {
         let config = AgentConfig::new(url, secret.clone(), "batches", "agent-1", std::env::temp_dir());
         let auth = JobAuth { id: JobId(1), queue: "batches".to_owned(), token: secret };
         let api = Api::new(Arc::new(config)).unwrap();
-        let log = JobLog::start(api, auth, Redactor::default(), Arc::default());
+        let log = JobLog::start(api, auth, Redactor::default());
         // The shipper does not run while this test does not wait.
         let writers: Vec<_> = (0..MOST_WAITING + 3).map(|_| log.entry("key", None)).collect();
         let waiting = writers.iter().filter(|writer| Arc::strong_count(&writer.0) > 1).count();

@@ -159,7 +159,7 @@ fn job_log(plane: &Arc<Plane>) -> JobLog {
     let auth = JobAuth { id: JobId(1), queue: "batches".to_owned(), token: secret };
     let api = Api::new(Arc::new(config)).unwrap();
     let calls: Arc<dyn LogCalls> = Arc::clone(plane) as _;
-    JobLog::with_calls(calls, api, auth, Redactor::default(), Arc::default())
+    JobLog::with_calls(calls, api, auth, Redactor::default())
 }
 
 /// A step prints numbered lines while the network is cut for `away`, so long after the step's begin.

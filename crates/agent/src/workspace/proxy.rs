@@ -6,10 +6,9 @@
 //! To git a control plane that died looks like any other failure, so the proxy remembers it.
 
 use super::serve::{self, ProxyBody};
-use crate::api::{Api, ApiError, Backoff, JobAuth, endpoint};
+use crate::api::{Api, ApiError, Backoff, JobAuth, endpoint, refusal};
 use crate::error::chain;
 use crate::random;
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
@@ -31,6 +30,8 @@ use wire::paths::GIT;
 const NONCE: &str = "x-executor-clone";
 /// How long git waits for an answer about refs while the control plane is away; then it is run again.
 const UPSTREAM_PATIENCE: Duration = Duration::from_mins(1);
+/// How the types of git's answers begin.
+const GIT_TYPE: &[u8] = b"application/x-git-";
 /// What of a request is passed on.
 const REQUEST_HEADERS: [HeaderName; 5] =
     [ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, CONTENT_ENCODING, HeaderName::from_static("git-protocol")];
@@ -100,12 +101,14 @@ impl Shared {
             Ok(response) => response,
             Err(error) => {
                 warn!(job = %self.auth.id, error = chain(&error), "the control plane did not serve git");
-                let what = match error.code() {
-                    Some(status) => format!("answered with status {}", status.as_u16()),
-                    None => "could not be reached".to_owned(),
+                let what = match (&error, error.code()) {
+                    (_, Some(status)) => format!("answered with status {}", status.as_u16()),
+                    (ApiError::Foreign { .. }, _) => "did not answer itself".to_owned(),
+                    _ => "could not be reached".to_owned(),
                 };
                 self.note(Fault { what, pause: error.retry_after().unwrap_or_default() });
-                empty(error.code().unwrap_or(StatusCode::BAD_GATEWAY))
+                // As a fault of a server's own, whatever it was: git would do odd things with a 401.
+                empty(error.code().filter(StatusCode::is_server_error).unwrap_or(StatusCode::BAD_GATEWAY))
             }
         }
     }
@@ -170,18 +173,19 @@ impl Shared {
 /// away for a moment, or asks to come later.
 async fn send(upstream: reqwest::RequestBuilder, patience: Duration) -> Result<reqwest::Response, ApiError> {
     let Some(mut again) = upstream.try_clone() else {
-        return served(upstream.send().await.map_err(ApiError::transport)?);
+        return served(upstream.send().await.map_err(ApiError::transport)?).await;
     };
     let over = Instant::now() + patience.min(UPSTREAM_PATIENCE);
     let mut backoff = Backoff::default();
     loop {
         let next = again.try_clone().ok_or_else(gave_up)?;
         let answer = match timeout_at(over, again.send()).await {
-            Ok(answer) => answer.map_err(ApiError::transport).and_then(served),
+            Ok(Ok(answer)) => served(answer).await,
+            Ok(Err(fault)) => Err(ApiError::transport(fault)),
             Err(_) => Err(gave_up()),
         };
         let Err(error) = answer else { return answer };
-        let pause = backoff.pause().max(error.retry_after().unwrap_or_default());
+        let pause = backoff.pause_after("serve git", &error);
         if !error.may_pass() || Instant::now() + pause >= over {
             return Err(error);
         }
@@ -190,11 +194,23 @@ async fn send(upstream: reqwest::RequestBuilder, patience: Duration) -> Result<r
     }
 }
 
-/// The answer, unless it says nothing of the repository: a fault of the control plane's own, or a
-/// plea to come later.
-fn served(answer: reqwest::Response) -> Result<reqwest::Response, ApiError> {
-    let error = ApiError::status(answer.status(), answer.headers(), Bytes::new());
-    if error.may_pass() || answer.status().is_server_error() { Err(error) } else { Ok(answer) }
+/// The answer, unless it says nothing of the repository: a fault of the control plane's own, a plea to come later,
+/// or the word of something else in its place.
+async fn served(answer: reqwest::Response) -> Result<reqwest::Response, ApiError> {
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    if status.is_success() {
+        let is_git = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GIT_TYPE));
+        return if is_git { Ok(answer) } else { Err(ApiError::Foreign { body: refusal(answer).await }) };
+    }
+    let body = refusal(answer).await;
+    let error = ApiError::status(status, &headers, body.clone());
+    if !error.is_final_word() {
+        return Err(error);
+    }
+    let mut refused = Response::new(body);
+    *refused.status_mut() = status;
+    *refused.headers_mut() = only(&headers, &ANSWER_HEADERS);
+    Ok(refused.into())
 }
 
 fn gave_up() -> ApiError {

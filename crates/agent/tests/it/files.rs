@@ -61,11 +61,27 @@ async fn nothing_is_written_outside_of_the_workspace() {
 
 #[tokio::test]
 async fn a_stored_file_that_is_not_there_fails_the_job() {
-    let plan = with_files(json!({"x": {"bucket": "b", "key": "k"}}));
+    let mut plan = with_files(json!({"x": {"bucket": "b", "key": "k"}}));
+    let mut tries = 0;
+    plan.before = Some(Box::new(move |call| {
+        let missing = (StatusCode::NOT_FOUND, "workspace file does not exist\n");
+        // The first answer is somebody else's, and says nothing of the file.
+        tries += i32::from(call.path.contains("/files/"));
+        match (call.path.contains("/files/"), tries) {
+            (true, 1) => Some((StatusCode::NOT_FOUND, "<html>default backend</html>").into_response()),
+            (true, _) => Some(missing.into_response()),
+            _ => None,
+        }
+    }));
     let harness = Harness::start(plan, Vec::new());
     let (mark, body) = harness.marked().await;
-    assert_eq!(mark, "markErrored");
-    assert_eq!(body["errorMessage"], "failed to get workspace files: b/k: unexpected status code 404");
+    assert_eq!((mark.as_str(), &body["end"]["reason"]), ("markErrored", &json!("bad_job")));
+    assert_eq!(
+        body["errorMessage"],
+        "failed to get workspace files: b/k: unexpected status code 404: workspace file does not exist"
+    );
+    let asked = harness.plane.plan().calls.iter().filter(|call| call.path.contains("/files/")).count();
+    assert_eq!(asked, 2);
     harness.end().await;
 }
 

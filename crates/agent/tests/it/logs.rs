@@ -1,6 +1,6 @@
 //! What arrives of a job's output.
 
-use crate::support::{Act, Entry, Harness, Plan, eventually, job, step};
+use crate::support::{Act, Entry, Harness, Plan, STRANGE, eventually, job, step};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use runtimes::Stream;
@@ -193,43 +193,71 @@ async fn a_control_plane_that_takes_no_more_text_does_not_fail_the_job() {
 async fn a_log_that_is_refused_for_good_does_not_fail_the_job() {
     let mut scripted = plan(true, &job(1, &[step("a")]));
     scripted.before = Some(Box::new(move |call| {
-        call.name().ends_with("LogEntry").then(|| StatusCode::BAD_REQUEST.into_response())
+        let refused = (StatusCode::BAD_REQUEST, "Failed to unmarshal payload: no such thing\n");
+        call.name().ends_with("LogEntry").then(|| refused.into_response())
     }));
     let harness = Harness::start(scripted, vec![vec![Act::Out("x\n")]]);
     assert_eq!(harness.marked().await.0, "markComplete");
     harness.end().await;
 }
 
+/// Whether the job is somebody else's is for heartbeats to say, which have nothing against it.
 #[tokio::test]
-async fn a_job_whose_log_is_somebody_elses_stops_at_once() {
+async fn a_log_that_is_somebody_elses_stops_no_job() {
     for (code, body) in [
-        (StatusCode::UNAUTHORIZED, ""),
-        (StatusCode::FORBIDDEN, ""),
-        (StatusCode::NOT_FOUND, ""),
+        (StatusCode::UNAUTHORIZED, "invalid token\n"),
         (StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":"unknown job"}"#),
     ] {
-        for refused in ["addExecutionLogEntry", "updateExecutionLogEntry"] {
-            // The heartbeats, which go by the job's id, have nothing against it.
-            let mut scripted = plan(false, &job(1, &[step("a")]));
+        let mut scripted = plan(false, &job(1, &[step("a")]));
+        scripted.before = Some(Box::new(move |call| {
+            let refuse = call.name().ends_with("LogEntry") && call.body["key"] == "step.docker.a";
+            refuse.then(|| (code, body).into_response())
+        }));
+        let go = CancellationToken::new();
+        let acts = vec![Act::Out("begun\n"), Act::Await(go.clone()), Act::Out("ended\n")];
+        let harness = Harness::start(scripted, vec![acts]);
+        eventually("the call", || {
+            let adds = harness.plane.plan().named("addExecutionLogEntry");
+            adds.iter().any(|call| call.body["key"] == "step.docker.a").then_some(())
+        })
+        .await;
+        go.cancel();
+        assert_eq!(harness.marked().await.0, "markComplete");
+        let adds = harness.plane.plan().named("addExecutionLogEntry");
+        let of_step = adds.iter().filter(|call| call.body["key"] == "step.docker.a").count();
+        assert_eq!(of_step, 1, "it is final for the entry");
+        assert!(harness.plane.plan().entry("teardown.fs").is_some(), "and for no other");
+        harness.end().await;
+    }
+}
+
+/// What proxies, firewalls and sign-in pages say in the control plane's place.
+#[tokio::test]
+async fn a_log_that_others_answer_for_loses_nothing() {
+    for ours in [true, false] {
+        for answer in STRANGE {
+            let mut scripted = plan(ours, &job(1, &[step("a")]));
+            let mut left =
+                [("addExecutionLogEntry", 1), ("appendExecutionLog", 2), ("updateExecutionLogEntry", 2)];
             scripted.before = Some(Box::new(move |call| {
-                let refuse = call.name() == refused && call.body["key"] == "step.docker.a";
-                refuse.then(|| (code, body).into_response())
+                let of_step = call.body["key"] == "step.docker.a" || call.name() == "appendExecutionLog";
+                let (_, left) = left.iter_mut().find(|(name, _)| *name == call.name())?;
+                (of_step && *left > 0).then(|| {
+                    *left -= 1;
+                    answer()
+                })
             }));
             let go = CancellationToken::new();
-            let acts = vec![Act::Await(go.clone()), Act::Out("begun\n"), Act::UntilStopped];
+            let acts = vec![Act::Out("begun\n"), Act::Await(go.clone()), Act::Out("ended\n")];
             let harness = Harness::start(scripted, vec![acts]);
-            eventually("the first call", || {
-                let adds = harness.plane.plan().named("addExecutionLogEntry");
-                adds.iter().any(|call| call.body["key"] == "step.docker.a").then_some(())
-            })
-            .await;
+            eventually("the entry", || harness.plane.plan().entry("step.docker.a")).await;
             go.cancel();
-            eventually("the sandbox's end", || harness.runtime.opened()[0].closed.then_some(())).await;
-            harness.drain.cancel();
-            eventually("its leaving", || harness.has_left().then_some(())).await;
-            let marks = harness.plane.plan().marks();
-            assert!(marks.is_empty(), "{marks:?}");
-            assert_eq!(harness.left().await.completed, 0);
+            assert_eq!(harness.marked().await.0, "markComplete");
+            let entry = harness.plane.plan().entry("step.docker.a").unwrap();
+            assert_eq!((entry.out.as_str(), entry.exit_code), ("stdout: begun\nstdout: ended\n", Some(0)));
+            let puts = harness.plane.plan().named("updateExecutionLogEntry").len();
+            assert!(!ours || puts == 0, "{puts} puts: appending was given up");
+            harness.end().await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Lost answers and a control plane that is away.
 
-use crate::support::{Act, Harness, Plan, eventually, job, step};
+use crate::support::{Act, Harness, Plan, STRANGE, eventually, job, step};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use std::sync::Arc;
@@ -111,10 +111,11 @@ async fn a_final_call_is_tried_until_it_is_heard() {
 }
 
 #[tokio::test]
-async fn a_final_call_that_is_refused_is_not_repeated() {
+async fn a_final_call_that_the_control_plane_refuses_is_not_repeated() {
     let mut scripted = plan(true);
-    scripted.before =
-        Some(Box::new(|call| (call.name() == "markComplete").then(|| StatusCode::NOT_FOUND.into_response())));
+    scripted.before = Some(Box::new(|call| {
+        (call.name() == "markComplete").then(|| (StatusCode::NOT_FOUND, "null").into_response())
+    }));
     let harness = Harness::start(scripted, Vec::new());
     eventually("the job's end", || {
         let plan = harness.plane.plan();
@@ -125,6 +126,23 @@ async fn a_final_call_that_is_refused_is_not_repeated() {
     .await;
     assert_eq!(harness.plane.plan().marks().len(), 1);
     harness.end().await;
+}
+
+/// A proxy's rollout, a sign-in page, a gateway without routes.
+#[tokio::test]
+async fn a_final_call_that_others_answer_is_made_again() {
+    for strange in STRANGE {
+        let mut scripted = plan(true);
+        let mut failures = 2;
+        scripted.before = Some(Box::new(move |call| {
+            let fail = call.name() == "markComplete" && failures > 0;
+            failures -= i32::from(fail);
+            fail.then(strange)
+        }));
+        let harness = Harness::start(scripted, Vec::new());
+        eventually("three tries", || (harness.plane.plan().marks().len() == 3).then_some(())).await;
+        assert_eq!(harness.end().await.completed, 1);
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,17 @@ type Fault = Box<dyn FnMut(&Call) -> Option<Response> + Send>;
 /// Serves what is not one of the queue calls.
 type Extra = Box<dyn Fn(&Call, Bytes) -> Option<Response> + Send>;
 
+/// What proxies, gateways, firewalls and sign-in pages answer in a control plane's place.
+pub(crate) const STRANGE: [fn() -> Response; 6] = [
+    || (StatusCode::NOT_FOUND, PAGE).into_response(),
+    || StatusCode::UNAUTHORIZED.into_response(),
+    || (StatusCode::FORBIDDEN, PAGE).into_response(),
+    || StatusCode::GONE.into_response(),
+    || (StatusCode::FOUND, [("location", "http://127.0.0.1:1/login")]).into_response(),
+    || (StatusCode::OK, PAGE).into_response(),
+];
+const PAGE: &str = "<html>not here</html>";
+
 /// What the control plane has, does and has seen.
 #[derive(Default)]
 pub(crate) struct Plan {

@@ -72,10 +72,6 @@ impl Harness {
         self.left().await
     }
 
-    pub(crate) fn has_left(&self) -> bool {
-        self.agent.is_finished()
-    }
-
     /// Waits until the agent has left by itself.
     pub(crate) async fn left(self) -> Summary {
         let left = tokio::time::timeout(super::LIMIT, self.agent).await;

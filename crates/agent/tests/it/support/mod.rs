@@ -4,7 +4,7 @@ mod control_plane;
 mod harness;
 mod runtime;
 
-pub(crate) use control_plane::{Call, ControlPlane, Entry, Plan};
+pub(crate) use control_plane::{Call, ControlPlane, Entry, Plan, STRANGE};
 pub(crate) use harness::{Harness, job, step};
 pub(crate) use runtime::{Act, FakeRuntime};
 pub(crate) use testkit::Told;

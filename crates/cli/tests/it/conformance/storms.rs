@@ -16,9 +16,23 @@ fn storm() -> [Fault; 3] {
     ]
 }
 
+/// What gateways, firewalls and sign-in pages answer in an instance's place.
+fn strange() -> Vec<Fault> {
+    let page =
+        |status| Answer::status(status).with("Content-Type", "text/html").body("<html>not here</html>");
+    let elsewhere = Answer::status(302).with("Location", "/login");
+    let empty = [401, 403, 404, 410].map(Answer::status);
+    let all = empty.into_iter().chain([401, 403, 404].map(page)).chain([elsewhere]);
+    all.map(Fault::Instead).collect()
+}
+
 /// A job that needs every call there is.
 fn job(repository: &Repository) -> StockJob {
-    StockJob::new("batches", 1)
+    numbered_job(1, repository)
+}
+
+fn numbered_job(id: i64, repository: &Repository) -> StockJob {
+    StockJob::new("batches", id)
         .set("repositoryName", json!(NAME))
         .set("commit", json!(repository.commits[1]))
         .stored_file("stored", "batch-changes", "a/b", "0001-01-01T00:00:00Z")
@@ -53,6 +67,39 @@ fn calls_that_are_refused_for_a_while_are_made_again() {
         assert_eq!(bench.server.faults_left(call), 0, "{call}");
     }
     assert_eq!(bench.server.named("markComplete").len(), 4, "three were refused");
+    bench.end();
+}
+
+/// A deliberate difference: a stock executor drops a job whose log, or whose end, is refused by whoever it may be.
+#[test]
+fn calls_that_something_else_answers_are_made_again() {
+    let Some(mut bench) = Bench::new("calls_that_something_else_answers_are_made_again") else { return };
+    let repository = Repository::served_by(&bench);
+    bench.server.keep_file("batch-changes/a/b", b"stored\n");
+    let page = || [Fault::Instead(Answer::text("<html>sign in</html>"))];
+    let calls =
+        ["addExecutionLogEntry", "updateExecutionLogEntry", "info/refs", "git-upload-pack", "markComplete"];
+    for call in calls {
+        bench.server.fault(call, page().into_iter().chain(strange()));
+    }
+    // What is said with 200 is what the file holds.
+    bench.server.fault("file", strange());
+    // Several share what goes wrong, so that none pauses for long.
+    let jobs = 1..=4;
+    for id in jobs.clone() {
+        bench.server.give(numbered_job(id, &repository));
+    }
+    bench.start_with(&[("EXECUTOR_QUEUE_NAME", "batches"), ("EXECUTOR_MAXIMUM_NUM_JOBS", "4")]);
+    for id in jobs {
+        let record = bench.completed(id);
+        let step = record.entry("step.docker.a").unwrap();
+        assert_eq!((step.out.as_str(), step.exit_code), (SAID, Some(0)));
+        assert!(record.entry("teardown.fs").is_some(), "{:?}", record.keys());
+    }
+    for call in calls.into_iter().chain(["file"]) {
+        assert_eq!(bench.server.faults_left(call), 0, "{call}");
+    }
+    assert!(bench.log().contains("something seems to have answered in the control plane's place"));
     bench.end();
 }
 
@@ -125,15 +172,16 @@ fn a_pause_that_is_asked_for_is_kept() {
 #[test]
 fn a_final_call_that_is_refused_for_good_is_made_once() {
     let Some(mut bench) = Bench::new("a_final_call_that_is_refused_for_good_is_made_once") else { return };
-    for (id, status) in [(1, 400), (2, 401), (3, 404), (4, 501)] {
-        bench.server.fault("markComplete", [Fault::status(status)]);
+    let unreadable = "Failed to unmarshal payload: unexpected end of JSON input\n";
+    for (id, status, said) in [(1, 400, unreadable), (2, 401, "invalid token\n"), (3, 404, "null")] {
+        bench.server.fault("markComplete", [Fault::Instead(Answer::status(status).body(said))]);
         bench.server.give(StockJob::new("batches", id).step("", &["true"]));
     }
-    bench.server.give(StockJob::new("batches", 5).step("", &["true"]));
+    bench.server.give(StockJob::new("batches", 4).step("", &["true"]));
     bench.start();
-    bench.completed(5);
-    assert_eq!(bench.server.named("markComplete").len(), 5);
-    for id in 1..=4 {
+    bench.completed(4);
+    assert_eq!(bench.server.named("markComplete").len(), 4);
+    for id in 1..=3 {
         assert_eq!(bench.server.record("batches", id).unwrap().state, State::Processing, "job {id}");
     }
     bench.end();
@@ -143,10 +191,8 @@ fn a_final_call_that_is_refused_for_good_is_made_once() {
 #[test]
 fn a_log_entry_that_is_refused_for_good_fails_no_job() {
     let Some(mut bench) = Bench::new("a_log_entry_that_is_refused_for_good_fails_no_job") else { return };
-    bench.server.fault(
-        "addExecutionLogEntry",
-        [Fault::status(400), Fault::None, Fault::Instead(Answer::text("<html>"))],
-    );
+    let unreadable = || Fault::Instead(Answer::status(400).body("Failed to unmarshal payload: EOF\n"));
+    bench.server.fault("addExecutionLogEntry", [unreadable(), Fault::None, unreadable()]);
     bench.server.fault("updateExecutionLogEntry", [413, 413, 413].map(Fault::status));
     bench.server.give(StockJob::new("batches", 1).step("a", &["echo begun; sleep 2"]).step("b", &["true"]));
     bench.start();

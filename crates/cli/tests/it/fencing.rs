@@ -1,0 +1,50 @@
+//! A job runs nowhere twice at a time, whatever stands between an agent and a control plane that goes on.
+
+use crate::forwarder::Forwarder;
+use crate::leftovers::nothing_is_left;
+use crate::support::{Process, SOON, System, wait};
+use std::time::Instant;
+
+/// A step's process, by a duration that no other has.
+fn step() -> String {
+    format!("sleep 4321.{}", std::process::id())
+}
+
+/// How many processes of the step this host has.
+fn steps() -> usize {
+    let step = step();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let line = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+    let is_step = |line: &Vec<u8>| String::from_utf8_lossy(line).replace('\0', " ").trim() == step;
+    all.map(line).filter(is_step).count()
+}
+
+/// A refused connection is no proof that nobody is there: here it is a proxy that is gone.
+#[test]
+fn a_job_behind_a_proxy_that_died_runs_nowhere_twice() {
+    let test = "a_job_behind_a_proxy_that_died_runs_nowhere_twice";
+    let Some(mut system) = System::serving(test, &["--lease", "15s"], &[]) else { return };
+    let proxy = Forwarder::to(&system.url());
+    let mut command = system.agent_command();
+    command.env("EXECUTOR_FRONTEND_URL", proxy.url());
+    let first = Process::start(command, "agent ");
+    let id = system.submit(&format!("echo begun; exec {}", step()));
+    system.wait_for_log(&id, "begun");
+    wait(SOON, "the step", || (steps() == 1).then_some(()));
+
+    drop(proxy);
+    let refused = Instant::now();
+    let second = system.agent_elsewhere();
+    wait(SOON, "the job to run elsewhere", || {
+        let running = steps();
+        assert!(running <= 1, "{running} at a time, {:?} after the proxy died", refused.elapsed());
+        let job = system.show(&id);
+        (job["attempt"] == 2 && running == 1).then_some(())
+    });
+    system.ok(&["job", "cancel", &id]);
+    system.wait_for_state(&id, "canceled");
+    first.stop();
+    second.stop();
+    system.server.kill();
+    nothing_is_left(system.dir.path());
+}
