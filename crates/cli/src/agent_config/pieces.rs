@@ -1,7 +1,7 @@
 //! What can be known of a configuration whether or not an agent can run with it.
 
 use super::docker::DockerSettings;
-use super::{asked, connection, helper, limits, mounts, own_users, registries, tool_env};
+use super::{asked, connection, helper, limits, mounts, own_users, registries, src_steps, tool_env};
 use crate::certificates;
 use crate::env::{EnvReader, Reader, RuntimeName, engine_address};
 use images::{DockerConfig, Mirror};
@@ -19,6 +19,8 @@ use wire::DockerAuthConfig;
 pub(crate) struct Pieces {
     pub(crate) url: Option<Url>,
     pub(crate) password: Option<SecretString>,
+    /// The queues that are named, whether or not they may be.
+    pub(crate) queues: Vec<String>,
     /// What would run the jobs; `oci` where nothing may.
     pub(crate) runtime: RuntimeName,
     /// What was asked for instead and is not done.
@@ -27,6 +29,8 @@ pub(crate) struct Pieces {
     pub(crate) users: OwnUsers,
     pub(crate) search_path: OsString,
     pub(crate) tool_env: Vec<(String, String)>,
+    /// Whether src may run on this host.
+    pub(crate) src_steps: bool,
     pub(crate) max_jobs: usize,
     pub(crate) limits: Limits,
     pub(crate) disk_floor: Option<u64>,
@@ -43,19 +47,22 @@ impl Pieces {
     /// Reads them. What is faulty is noted in `env`, in no order.
     pub(crate) fn read(env: &mut EnvReader<'_>) -> Self {
         env.load(&[Reader::Run, Reader::Agent, Reader::All]);
-        let chosen = asked(env).choose(RuntimeName::BUILT).ok();
+        let asked_for = asked(env);
+        let chosen = asked_for.choose(RuntimeName::BUILT).ok();
         let runtime = chosen.as_ref().map_or(RuntimeName::Oci, |chosen| chosen.runtime);
         let disk = limits::disk(env, Some(runtime));
         let mounts = mounts::read(env);
         Self {
             url: connection::frontend_url(env),
             password: env.text("EXECUTOR_FRONTEND_PASSWORD").map(Into::into),
+            queues: queues(env),
             runtime,
             runtime_conflict: chosen.and_then(|chosen| chosen.conflict),
             oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
             users: own_users(env),
             search_path: env.text("PATH").unwrap_or_default().into(),
             tool_env: tool_env(env),
+            src_steps: src_steps(env, asked_for, runtime, env.bool("EXECUTOR_STRICT")),
             max_jobs: limits::at_least_one(env, "EXECUTOR_MAXIMUM_NUM_JOBS"),
             limits: limits::read(env, disk),
             disk_floor: limits::disk_floor(env),
@@ -75,4 +82,9 @@ impl Pieces {
         options.oci_runtime.clone_from(&self.oci_runtime);
         options
     }
+}
+
+fn queues(env: &EnvReader<'_>) -> Vec<String> {
+    let named = ["EXECUTOR_QUEUE_NAME", "EXECUTOR_QUEUE_NAMES"].into_iter().filter_map(|name| env.text(name));
+    named.flat_map(|names| names.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
 }

@@ -126,6 +126,12 @@ const CONTROL_PLANE: &[Check] = &[
         "Which release it says it is of, as far as it tells without a login, and what that means for jobs.",
     ),
     check(
+        "frontend.src-steps",
+        &[Ok, Warning],
+        "Jobs of the queue `batches` can run in the form in which a stock instance sends them: as calls of `src`, unless its \
+         site configuration has `batchChanges.nativeServerSideExecution`.",
+    ),
+    check(
         "frontend.proxy",
         &[Ok, Info, Warning],
         "Proxy variables name proxies that answer, and hosts of a private network are called without one; tells what \

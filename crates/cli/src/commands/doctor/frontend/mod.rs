@@ -4,6 +4,7 @@ mod answer;
 mod clock;
 mod network;
 mod proxy;
+mod src_steps;
 mod trust;
 mod version;
 
@@ -46,6 +47,7 @@ pub(super) async fn findings(known: &Known) -> Vec<Finding> {
             findings.extend(answer::judge(shown, answer, known.agent.password.is_some()));
             findings.push(clock::judge(answer.date.as_deref(), answer.at));
             findings.push(version::judge(&version));
+            findings.extend(src_steps::look(known, &version));
         }
         // Told by then.
         Err(trust::Fault::Tls(_)) => {}
