@@ -103,22 +103,26 @@ fn a_disk_limit_that_the_engine_can_not_keep_is_a_warning_and_strictly_a_refusal
     let test = "a_disk_limit_that_the_engine_can_not_keep_is_a_warning_and_strictly_a_refusal";
     let env = [("EXECUTOR_DOCKER_NETWORK", "none")];
     let Some(mut with) = WithEngine::start(test, &env) else { return };
-    let mut by_default = || {
-        let mut command = with.system.agent_command();
+    let by_default = |system: &mut System| {
+        let mut command = system.agent_command();
         command.env_remove("EXECUTOR_FIRECRACKER_DISK_SPACE");
         command
     };
-    let refused = by_default().env("EXECUTOR_STRICT", "true").output().unwrap();
+    let refused = by_default(&mut with.system).env("EXECUTOR_STRICT", "true").output().unwrap();
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
     let said = String::from_utf8_lossy(&refused.stderr);
     for part in ["limit.disk", "EXECUTOR_STRICT", "EXECUTOR_FIRECRACKER_DISK_SPACE=0"] {
         assert!(said.contains(part), "{part:?} in {said}");
     }
-    let mut without_limit = by_default();
+    let mut without_limit = by_default(&mut with.system);
     without_limit.env("EXECUTOR_STRICT", "true").env("EXECUTOR_FIRECRACKER_DISK_SPACE", "0");
-    Process::start(without_limit, "agent ").stop();
+    let strict = Process::start(without_limit, "agent ");
+    // It leaves in good order once it has reached its control plane.
+    let output = with.system.job("echo runs-strictly");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    strict.stop();
 
-    let lenient = Process::start(by_default(), "agent ");
+    let lenient = Process::start(by_default(&mut with.system), "agent ");
     let warnings = |lines: &[String]| {
         lines.iter().filter(|line| line.starts_with("warning: disk limits can't be enforced: ")).count()
     };
