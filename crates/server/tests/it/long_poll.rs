@@ -30,6 +30,30 @@ async fn a_waiting_dequeue_gets_a_job_within_50_ms_of_its_submission() {
     assert_eq!(job_in(response).await.unwrap().id.0, id);
 }
 
+/// From then on the job's lease runs, whenever the answer arrives.
+#[tokio::test]
+async fn an_answer_tells_how_long_its_job_was_waited_for() {
+    let harness = Harness::start().await;
+    let sent = Instant::now();
+    let answer = waiting(&harness, 30).await;
+    let (here, pause) = (Instant::now(), Duration::from_millis(100));
+    while here.elapsed() < pause {
+        harness.get("/version").await;
+    }
+    harness.submit(&job()).await;
+    let response = answer.await.unwrap();
+    let held = wire::additions::parse_held(response.headers()["executors-held"].to_str().unwrap()).unwrap();
+    assert!(held >= pause && held <= sent.elapsed(), "{held:?} of {:?}", sent.elapsed());
+    // A job that is there is given at once.
+    harness.submit(&job()).await;
+    let sent = Instant::now();
+    let response = harness.dequeue_request("batches").send().await.unwrap();
+    let held = wire::additions::parse_held(response.headers()["executors-held"].to_str().unwrap()).unwrap();
+    assert!(held <= sent.elapsed(), "{held:?} of {:?}", sent.elapsed());
+    let response = harness.dequeue_request("batches").send().await.unwrap();
+    assert!(!response.headers().contains_key("executors-held"), "there is no job");
+}
+
 #[tokio::test]
 async fn a_wait_that_finds_nothing_ends_in_time() {
     let harness = Harness::start().await;
