@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod env;
 mod exit;
+mod first_process;
 mod lifecycle;
 mod logging;
 mod paths;
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
     let _ = provide_tls();
     let variables = System::variables();
     let done = match usage::read(std::env::args_os()) {
+        Ok(cli) if first_process::is_this() && serves(cli.command.as_ref()) => match first_process::attend() {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
         Ok(cli) => run_command(&variables, cli.command.unwrap_or(Command::Run(RunArgs::default()))),
         Err(other) => other.tell(),
     };
@@ -55,6 +60,12 @@ fn main() -> ExitCode {
         exit
     });
     ExitCode::from(exit as u8)
+}
+
+/// Whether it goes on until it is told to end, and starts others meanwhile.
+fn serves(command: Option<&Command>) -> bool {
+    let Some(command) = command else { return true };
+    matches!(command, Command::Run(RunArgs { help_env: None, .. }) | Command::Up(_) | Command::Server(_))
 }
 
 /// There are secrets in it: of jobs, of the operator, of whoever may submit. What we start inherits the limit.

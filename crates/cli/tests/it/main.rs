@@ -17,6 +17,7 @@ mod engine;
 mod engine_adoption;
 mod fencing;
 mod files;
+mod first_process;
 mod forwarder;
 mod hostile;
 mod images_kept;
