@@ -86,7 +86,7 @@ impl Taken {
     /// The most of each; processor time only grows.
     fn grow(&mut self, memory: Memory, cpu: f64) {
         self.memory.pss = self.memory.pss.max(memory.pss);
-        self.memory.anonymous = self.memory.anonymous.max(memory.anonymous);
+        self.memory.private = self.memory.private.max(memory.private);
         self.memory.processes = self.memory.processes.max(memory.processes);
         self.cpu = cpu;
     }

@@ -1,5 +1,5 @@
 //! Memory of server and agent, idle and at work. All processes of the agent's count: a job has a supervisor
-//! of its own, with a guardian and a launcher.
+//! of its own, with a guardian.
 
 use super::processes::{self, Memory};
 use super::stats::Samples;
@@ -48,9 +48,9 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     busy.print(&format!("{JOBS} jobs"));
     let (idle, busy) = (idle.agent(), busy.agent());
     println!(
-        "  per job: {:.2} MB PSS, {:.2} MB RssAnon\n",
+        "  per job: {:.2} MB PSS, {:.2} MB private\n",
         (busy.pss - idle.pss) / JOBS as f64,
-        (busy.anonymous - idle.anonymous) / JOBS as f64
+        (busy.private - idle.private) / JOBS as f64
     );
     Ok(())
 }
@@ -101,7 +101,7 @@ fn median(looks: &[Memory]) -> Memory {
     };
     Memory {
         pss: of(|memory| memory.pss),
-        anonymous: of(|memory| memory.anonymous),
+        private: of(|memory| memory.private),
         processes: of(|memory| memory.processes as f64).round() as usize,
     }
 }

@@ -10,8 +10,9 @@ use std::path::Path;
 pub(super) struct Memory {
     /// The proportional set size: what is shared counts in parts.
     pub(super) pss: f64,
-    /// What is a process's alone: `RssAnon`.
-    pub(super) anonymous: f64,
+    /// What is a process's alone and can't be read again from a file: `Private_Dirty`. Memory that a process
+    /// still shares with the one that it is a copy of is in nobody's.
+    pub(super) private: f64,
     /// How many processes.
     pub(super) processes: usize,
 }
@@ -19,7 +20,7 @@ pub(super) struct Memory {
 impl std::ops::AddAssign for Memory {
     fn add_assign(&mut self, other: Self) {
         self.pss += other.pss;
-        self.anonymous += other.anonymous;
+        self.private += other.private;
         self.processes += other.processes;
     }
 }
@@ -35,8 +36,8 @@ impl std::iter::Sum for Memory {
 
 impl std::fmt::Display for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { pss, anonymous, processes } = self;
-        write!(f, "{pss:>6.1} MB PSS, {anonymous:>6.1} MB RssAnon, {processes:>3} processes")
+        let Self { pss, private, processes } = self;
+        write!(f, "{pss:>6.1} MB PSS, {private:>6.1} MB private, {processes:>3} processes")
     }
 }
 
@@ -97,10 +98,11 @@ fn read(pid: u32, binary: &Path) -> Option<Process> {
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
         Some(kib * 1024.0 / 1e6)
     };
-    let memory =
-        Memory { pss: field("smaps_rollup", "Pss:")?, anonymous: field("status", "RssAnon:")?, processes: 1 };
+    let (pss, private) = (field("smaps_rollup", "Pss:")?, field("smaps_rollup", "Private_Dirty:")?);
+    let memory = Memory { pss, private, processes: 1 };
     let line = std::fs::read(dir.join("cmdline")).ok()?;
-    Some(Process { pid, kind: kind(&line), memory, ticks: stat(pid, 11)? + stat(pid, 12)? })
+    let name = std::fs::read_to_string(dir.join("comm")).ok()?;
+    Some(Process { pid, kind: kind(name.trim(), &line), memory, ticks: stat(pid, 11)? + stat(pid, 12)? })
 }
 
 /// A number of `/proc/PID/stat`, counted from the field after the name.
@@ -109,14 +111,20 @@ fn stat(pid: u32, field: usize) -> Option<u64> {
     text.rsplit_once(')')?.1.split_whitespace().nth(field)?.parse().ok()
 }
 
-/// What a process is for, by its command line.
-fn kind(line: &[u8]) -> String {
+/// What a process is for: by its name, which copies of another have of their own, and by its command line.
+fn kind(process: &str, line: &[u8]) -> String {
+    match process {
+        "guardian" | "supervisor" => return format!("{process}s"),
+        "nursery" => return process.to_owned(),
+        _ => {}
+    }
     let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
     let word = |index: usize| words.get(index).map_or("", |word| word);
     let name = match (word(1), word(2)) {
         ("run", _) => "agent",
-        ("internal-helper", "supervise") => "supervisors",
-        ("internal-helper", "guard" | "guard-docker") => "guardians",
+        // Not named yet.
+        ("internal-helper", "supervise") => "nursery",
+        ("internal-helper", "guard") => "guardians",
         ("internal-helper", "launch") => "launchers",
         ("internal-helper", role) => role,
         (subcommand, _) => subcommand,
@@ -139,20 +147,24 @@ mod tests {
         let (own, binary) = (std::process::id(), std::env::current_exe().unwrap());
         let found = of(own, &binary).unwrap();
         let process = found.iter().find(|process| process.pid == own).unwrap();
-        assert!(process.memory.pss > 0.0 && process.memory.anonymous > 0.0, "{process:?}");
+        assert!(process.memory.pss > 0.0 && process.memory.private > 0.0, "{process:?}");
         assert!(of(own, Path::new("/another/program")).unwrap().is_empty());
     }
 
     #[test]
-    fn kinds_are_told_by_the_command_line() {
-        for (line, expected) in [
-            ("/x/executor\0run\0", "agent"),
-            ("/x/executor\0server\0--listen\0", "server"),
-            ("executor\0internal-helper\0supervise\0/data\0name\0", "supervisors"),
-            ("/proc/self/exe\0internal-helper\0guard\0", "guardians"),
-            ("/proc/self/exe\0internal-helper\0namespace\0", "namespace"),
+    fn kinds_are_told_by_the_name_and_the_command_line() {
+        let supervise = "executor\0internal-helper\0supervise\0/data\0name\0";
+        for (name, line, expected) in [
+            ("executor", "/x/executor\0run\0", "agent"),
+            ("guardian", "/x/executor\0run\0", "guardians"),
+            ("executor", "/x/executor\0server\0--listen\0", "server"),
+            ("nursery", supervise, "nursery"),
+            ("supervisor", supervise, "supervisors"),
+            ("guardian", supervise, "guardians"),
+            ("exe", "/proc/self/exe\0internal-helper\0guard\0", "guardians"),
+            ("exe", "/proc/self/exe\0internal-helper\0namespace\0", "namespace"),
         ] {
-            assert_eq!(kind(line.as_bytes()), expected);
+            assert_eq!(kind(name, line.as_bytes()), expected);
         }
     }
 }
