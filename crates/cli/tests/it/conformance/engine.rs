@@ -51,11 +51,11 @@ impl OnEngine {
 #[test]
 fn a_batches_job_runs_in_containers_of_an_engine() {
     let Some(on) = OnEngine::new("a_batches_job_runs_in_containers_of_an_engine") else { return };
-    on.run(|bench, env| run_batches_job(bench, env));
+    on.run(run_batches_job);
 }
 
 #[test]
 fn a_codeintel_job_runs_in_containers_of_an_engine() {
     let Some(on) = OnEngine::new("a_codeintel_job_runs_in_containers_of_an_engine") else { return };
-    on.run(|bench, env| run_codeintel_job(bench, env));
+    on.run(run_codeintel_job);
 }
