@@ -35,7 +35,10 @@ impl Backend {
         let Ok(mut child) = child else { return Answer::error(500, "git can't be started") };
         let fed = child.stdin.take().map(|mut stdin| stdin.write_all(&request.body));
         match (fed, child.wait_with_output()) {
-            (Some(Ok(())), Ok(output)) => answer_of(&output.stdout),
+            (Some(Ok(())), Ok(output)) => match answer_of(&output.stdout) {
+                missing if missing.status == 404 => missing.body("repository not found\n"),
+                answer => answer,
+            },
             _ => Answer::error(500, "git broke"),
         }
     }
