@@ -22,8 +22,8 @@ mod repeats;
 mod repository;
 mod restarts;
 mod skipping;
-mod storms;
 mod src_steps;
+mod storms;
 mod waiting;
 mod whole_jobs;
 

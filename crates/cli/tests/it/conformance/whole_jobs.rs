@@ -103,24 +103,6 @@ pub(super) fn run_codeintel_job(bench: &mut Bench, env: &[(&str, &str)]) {
     assert!(record.entries.iter().all(|entry| !entry.out.contains(SECRET)), "{record:#?}");
 }
 
-/// A deliberate difference: `src` on this host would run users' commands outside of any sandbox.
-#[test]
-fn a_job_with_src_steps_is_refused_before_anything_is_made() {
-    let Some(mut bench) = Bench::new("a_job_with_src_steps_is_refused_before_anything_is_made") else {
-        return;
-    };
-    let src = json!([{"key": "batch-exec", "command": ["batch", "exec", "-f", "input.json"], "dir": ".", "env": []}]);
-    bench.server.give(StockJob::new("batches", 1).set("cliSteps", src).file("input.json", b"{}"));
-    bench.server.give(StockJob::new("batches", 2).step("", &["true"]));
-    bench.start();
-    let record = bench.ended("batches", 1);
-    assert_eq!(record.state, State::Errored, "{record:#?}");
-    assert!(record.message.unwrap().starts_with("src steps need "));
-    assert_eq!(record.entries, []);
-    bench.completed(2);
-    bench.end();
-}
-
 fn out(record: &Record, key: &str) -> String {
     record.entry(key).unwrap().out.clone()
 }
