@@ -67,9 +67,11 @@ fn without_users(wanted: &str) -> [String; 3] {
     let program = patient.command(&["--json"]);
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", "mount -t ramfs none \"$EXECUTOR_DATA_DIR\" && exec \"$@\"", "sh"]);
-    command.arg(program.get_program()).args(program.get_args()).env_clear().envs(
-        program.get_envs().filter_map(|(name, value)| Some((name, value?))),
-    );
+    command
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env_clear()
+        .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let examined = Examined::of(&mut command);
     let found = examined.found("oci.users");
     assert_eq!(found.len(), 1, "{found:?}");

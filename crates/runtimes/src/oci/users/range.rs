@@ -138,8 +138,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // It is still locked: nobody can have taken it meanwhile.
-        self.path.iter().for_each(|path| drop(fs::remove_file(path)));
+        if let Some(path) = &self.path {
+            // It is still locked: nobody can have taken it meanwhile.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -228,7 +230,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let [killed, other] = ["killed", "other"].map(|name| place.path().join(name));
         let [of_killed, of_living, of_other] = ["0", "1", "2"].map(|name| place.path().join(name));
-        [&killed, &other].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        for dir in [&killed, &other] {
+            fs::create_dir(dir).unwrap();
+        }
         Lock::take(of_killed.clone(), &killed).unwrap().unwrap().keep();
         let living = Lock::take(of_living.clone(), &killed).unwrap().unwrap();
         Lock::take(of_other.clone(), &other).unwrap().unwrap().keep();

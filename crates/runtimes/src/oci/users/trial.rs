@@ -38,7 +38,10 @@ pub(in crate::oci) fn try_out(
     namespace::try_out(helper, range.root(), SIZE).map_err(met(Need::OwnMounts))?;
     let trial = tempfile::tempdir_in(scratch).map_err(met(Need::Scratch))?;
     let at = |name: &str| trial.path().join(name);
-    ["volume", "layers", "root"].iter().try_for_each(|name| fs::create_dir(at(name))).map_err(met(Need::Scratch))?;
+    ["volume", "layers", "root"]
+        .iter()
+        .try_for_each(|name| fs::create_dir(at(name)))
+        .map_err(met(Need::Scratch))?;
     let tried = range
         .hand_over(&at("volume"))
         .map_err(met(Need::Volume))

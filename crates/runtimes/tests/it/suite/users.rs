@@ -270,7 +270,8 @@ pub(crate) async fn a_setuid_file_of_a_job_gives_nothing_on_the_host(bench: &mut
     }
     for limits in DISKS {
         let mut sandbox = bench.open(limits).await;
-        for dir in sandbox.workspace().ancestors().take_while(|dir| dir.starts_with(bench.dir.join("state"))) {
+        for dir in sandbox.workspace().ancestors().take_while(|dir| dir.starts_with(bench.dir.join("state")))
+        {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let program = sandbox.workspace().join("id");
@@ -299,8 +300,11 @@ pub(crate) async fn where_there_can_be_none_it_is_said_or_refused(bench: &mut Be
     let said = async |runtime: &OciRuntime| {
         runtime.preflight().await.into_iter().find(|finding| finding.id == "oci.users").unwrap()
     };
-    let spec =
-        || SandboxSpec { name: "job-1".into(), limits: DISKS[0], credentials: RegistryCredentials::default() };
+    let spec = || SandboxSpec {
+        name: "job-1".into(),
+        limits: DISKS[0],
+        credentials: RegistryCredentials::default(),
+    };
     for (users, strict) in [(OwnUsers::Always, false), (OwnUsers::WherePossible, true)] {
         let runtime = made(users, strict);
         let finding = said(&runtime).await;
