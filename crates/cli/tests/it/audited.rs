@@ -28,7 +28,8 @@ impl Audited {
 pub(crate) fn lines_of(audit: &Audited, id: &str) -> Vec<String> {
     let text = std::fs::read_to_string(&audit.path).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let of_job = lines.filter(|line| line["job"].to_string() == id);
+    let id: u64 = id.parse().unwrap();
+    let of_job = lines.filter(|line| line["job"] == id);
     let told = of_job.map(|line| match line["event"].as_str().unwrap() {
         "ended" => format!("ended: {}", line["reason"].as_str().unwrap()),
         event => event.to_owned(),

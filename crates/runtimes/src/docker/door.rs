@@ -4,11 +4,15 @@
 //! Whatever they ask for, a container gets the sandbox's labels, so that it goes when the sandbox does,
 //! and the limits and rights of any step; and it sees no more of this host than the job's workspace.
 
+mod images;
 mod rules;
 
 use super::client::broken;
 use super::endpoint::Endpoint;
 use super::error::{EngineError, told};
+use super::shared::Shared;
+use crate::RuntimeError;
+use ::images::RegistryCredentials;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
@@ -20,6 +24,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use images::Images;
 use rules::{Verdict, confine, judge};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -61,6 +66,7 @@ pub(super) struct Workspace {
 /// What all connections through a door share.
 struct Behind {
     endpoint: Endpoint,
+    images: Images,
     /// What every container is made with, in the engine's words.
     ours: Map<String, Value>,
     workspace: Workspace,
@@ -85,13 +91,16 @@ impl Door {
     /// Opens one at `socket`, whose directory nobody else may enter.
     pub(super) fn open(
         socket: &Path,
-        endpoint: Endpoint,
+        shared: &Arc<Shared>,
+        credentials: RegistryCredentials,
         ours: Map<String, Value>,
         workspace: Workspace,
     ) -> io::Result<Self> {
         let listener = UnixListener::bind(socket)?;
         std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
-        let behind = Arc::new(Behind { endpoint, ours, workspace, made: Mutex::default() });
+        let endpoint = shared.client.endpoint().clone();
+        let images = Images::new(Arc::clone(shared), credentials);
+        let behind = Arc::new(Behind { endpoint, images, ours, workspace, made: Mutex::default() });
         let serving = AbortOnDropHandle::new(tokio::spawn(serve(listener, behind)));
         Ok(Self { address: format!("unix://{}", socket.display()), _serving: serving })
     }
@@ -149,6 +158,7 @@ impl Behind {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         match judge(&method, &path) {
             Verdict::Pass => self.forward(request.map(BodyExt::boxed), tasks).await,
+            Verdict::Inspect(name) => self.inspect(name, request, tasks).await,
             Verdict::Create => self.create(request, tasks).await,
             Verdict::About(id) if self.has_made(id) => self.forward(request.map(BodyExt::boxed), tasks).await,
             Verdict::About(id) => Err(Shut::NotFound(format!("No such container: {id}"))),
@@ -158,6 +168,19 @@ impl Behind {
         }
     }
 
+    /// Tells of an image, if the job may use it.
+    async fn inspect(
+        &self,
+        name: &str,
+        mut request: Request<Incoming>,
+        tasks: &Tasks,
+    ) -> Result<Response<Body>, Shut> {
+        let none = || Shut::NotFound(format!("No such image: {name}"));
+        let id = self.images.find(name).await.map_err(|error| of_image(&error))?.ok_or_else(none)?;
+        *request.uri_mut() = format!("/images/{id}/json").parse().map_err(|_| none())?;
+        self.forward(request.map(BodyExt::boxed), tasks).await
+    }
+
     /// Makes a container as one of the sandbox.
     async fn create(&self, request: Request<Incoming>, tasks: &Tasks) -> Result<Response<Body>, Shut> {
         let (mut head, body) = request.into_parts();
@@ -165,6 +188,9 @@ impl Behind {
         let mut container: Map<String, Value> =
             serde_json::from_slice(&described).map_err(|fault| Shut::Refused(fault.to_string()))?;
         confine(&mut container, &self.ours, &self.workspace).map_err(Shut::Refused)?;
+        let image = container.get("Image").and_then(Value::as_str).unwrap_or_default();
+        let image = self.images.resolve(image).await.map_err(|error| of_image(&error))?;
+        container.insert("Image".to_owned(), image.into());
         let described = Bytes::from(Value::Object(container).to_string());
         head.headers.remove(TRANSFER_ENCODING);
         head.headers.insert(CONTENT_LENGTH, described.len().into());
@@ -223,6 +249,12 @@ fn spawn(tasks: &Tasks, task: impl Future<Output = ()> + Send + 'static) {
     let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
     while tasks.try_join_next().is_some() {}
     tasks.spawn(task);
+}
+
+/// As the engine says it of an image that is not there: its client pulls that then.
+fn of_image(error: &RuntimeError) -> Shut {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    Shut::NotFound(format!("{error}{source}"))
 }
 
 /// The `name` among a call's parameters.

@@ -226,7 +226,7 @@ impl Source<'_> {
 }
 
 /// For a question whose answer alone counts.
-struct Silent;
+pub(super) struct Silent;
 
 impl Progress for Silent {
     fn line(&self, _: &str) {}

@@ -138,7 +138,7 @@ impl DockerSandbox {
         let place =
             door::Workspace { here: workspace.path.clone(), as_mounted: workspace.as_mounted.clone() };
         let socket = workspace.door();
-        Door::open(&socket, shared.client.endpoint().clone(), ours, place)
+        Door::open(&socket, &self.shared, self.credentials.clone(), ours, place)
             .map_err(RuntimeError::io(format!("open a door to the engine at {}", socket.display())))
     }
 

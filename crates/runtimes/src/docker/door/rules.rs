@@ -10,6 +10,8 @@ use std::path::{Component, Path};
 pub(super) enum Verdict<'a> {
     /// The engine answers it.
     Pass,
+    /// It asks about this image.
+    Inspect(&'a str),
     /// It makes a container, which is to be the sandbox's.
     Create,
     /// It is about this container, which must be the sandbox's.
@@ -34,7 +36,9 @@ pub(super) fn judge<'a>(method: &Method, path: &'a str) -> Verdict<'a> {
         ["_ping" | "version" | "info"] if reads => Verdict::Pass,
         ["images", "create"] if *method == Method::POST => Verdict::Pass,
         // Names of images have slashes.
-        ["images", _, .., "json"] | ["distribution", _, .., "json"] if reads => Verdict::Pass,
+        ["images", _, .., "json"] if reads => {
+            Verdict::Inspect(&path["images/".len()..path.len() - "/json".len()])
+        }
         ["containers", "create"] if *method == Method::POST => Verdict::Create,
         ["containers", id] if *method == Method::DELETE => Verdict::About(id),
         ["containers", id, what] if ABOUT.contains(what) => Verdict::About(id),
@@ -191,7 +195,8 @@ mod tests {
             (&get, "/_ping", Verdict::Pass),
             (&get, "/v1.41/version", Verdict::Pass),
             (&post, "/v1.41/images/create", Verdict::Pass),
-            (&get, "/v1.41/images/a.example:5000/b/c:1/json", Verdict::Pass),
+            (&get, "/v1.41/images/a.example:5000/b/c:1/json", Verdict::Inspect("a.example:5000/b/c:1")),
+            (&get, "/images/json", Verdict::Refuse),
             (&post, "/v1.41/containers/create", Verdict::Create),
             (&post, "/containers/4f/attach", Verdict::About("4f")),
             (&delete, "/v1.41/containers/4f", Verdict::About("4f")),
@@ -224,7 +229,7 @@ mod tests {
         (dir, Workspace { here, as_mounted: "/seen".to_owned() })
     }
 
-    fn confined(host: Value) -> Result<Map<String, Value>, String> {
+    fn confined(host: &Value) -> Result<Map<String, Value>, String> {
         let (_dir, workspace) = workspace();
         let host: Value =
             serde_json::from_str(&host.to_string().replace("HERE", workspace.here.to_str().unwrap()))
@@ -237,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_container_gets_what_all_of_the_sandbox_get() {
-        let container = confined(json!({
+        let container = confined(&json!({
             "Binds": ["HERE/repository:/work:ro"],
             "Mounts": [{ "Type": "bind", "Source": "HERE", "Target": "/all" }],
             "AutoRemove": true, "Init": true, "NetworkMode": "host", "PidsLimit": 0, "CapDrop": null, "Privileged": false,
@@ -280,7 +285,7 @@ mod tests {
             (json!({ "Mounts": ["/"] }), "type \"\""),
             (json!([]), "HostConfig is no object"),
         ] {
-            let refused = confined(host.clone()).unwrap_err();
+            let refused = confined(&host).unwrap_err();
             assert!(refused.contains(why), "{host}: {refused}");
         }
     }

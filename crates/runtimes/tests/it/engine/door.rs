@@ -1,12 +1,16 @@
 //! Programs on this host that make containers for a job.
 
 use super::bench::{containers_of, run, run_on};
+use super::private::pull_as_another;
+use super::pull::{image, login, open, registry};
 use crate::harness::{Bench, IMAGE, TestSandbox};
+use images::RegistryCredentials;
 use runtimes::Limits;
 use runtimes::docker::DockerOptions;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use testkit::registry::PASSWORD;
 use testkit::{Engine, EngineKind};
 
 /// Docker's own client, behind a sandbox's door.
@@ -137,4 +141,34 @@ fn a_program_reaches_nothing_but_its_own_containers() {
             sandbox.close().await;
         },
     );
+}
+
+#[test]
+fn a_private_image_is_for_programs_of_jobs_that_may_pull_it() {
+    let name = "engine::door::a_private_image_is_for_programs_of_jobs_that_may_pull_it";
+    run(name, EngineKind::Docker, async |bench| {
+        let Some(registry) = registry(name, bench.engine(), true) else { return };
+        registry.push("team/secret:1", &image(&format!("door {}", registry.address)));
+        let secret = registry.name("team/secret:1");
+        pull_as_another(bench.engine(), &registry, &secret);
+        let id = bench.engine().told(&["image", "inspect", "--format", "{{.Id}}", &secret]);
+
+        let mut stranger = open(bench, RegistryCredentials::default()).await;
+        let client = Client::of(bench, &mut stranger).await;
+        for image in [&secret, &id] {
+            client.refusal(&["image", "inspect", image]);
+            client.refusal(&["run", "--rm", "--pull", "never", image, "true"]);
+        }
+        stranger.close().await;
+
+        let mut owner = open(bench, login(&registry, PASSWORD)).await;
+        let client = Client::of(bench, &mut owner).await;
+        let seen = client.run(&["image", "inspect", "--format", "{{.Id}}", &secret]);
+        assert_eq!(String::from_utf8_lossy(&seen.stdout).trim(), id, "{seen:?}");
+        for image in [&secret, &id] {
+            let made = client.run(&["create", image, "x"]);
+            assert!(made.status.success(), "{made:?}");
+        }
+        owner.close().await;
+    });
 }

@@ -9,12 +9,12 @@ use runtimes::docker::DockerRuntime;
 use testkit::registry::{PASSWORD, Registry, USER};
 use testkit::{Engine, EngineKind};
 
-fn assert_unauthorised(asked: Result<String, RuntimeError>) {
+fn assert_unauthorised(asked: &Result<String, RuntimeError>) {
     assert!(matches!(asked, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))), "{asked:?}");
 }
 
 /// What the engine's own client pulls is nothing that we know of.
-fn pull_as_another(engine: &Engine, registry: &Registry, image: &str) {
+pub(super) fn pull_as_another(engine: &Engine, registry: &Registry, image: &str) {
     engine.told(&["login", "--username", USER, "--password", PASSWORD, &registry.address]);
     engine.told(&["pull", "--quiet", image]);
     engine.told(&["logout", &registry.address]);
@@ -77,21 +77,21 @@ fn a_private_image_that_another_pulled_is_for_those_who_may_pull_it() {
         let image_name = registry.name("team/secret:1");
         pull_as_another(bench.engine(), &registry, &image_name);
         let none = RegistryCredentials::default;
-        assert_unauthorised(ask_with(bench, &image_name, none()).await);
+        assert_unauthorised(&ask_with(bench, &image_name, none()).await);
         let mut sandbox = open(bench, login(&registry, PASSWORD)).await;
         let (_, mark, lines) = ask(&mut sandbox, &image_name).await.unwrap();
         assert!(mark.starts_with("secret"), "{mark}");
         let asking = format!("{image_name} is here already; asking {} who may have it", registry.address);
         assert_eq!(lines, [asking], "nothing was pulled");
         sandbox.close().await;
-        assert_unauthorised(ask_with(bench, &image_name, none()).await);
+        assert_unauthorised(&ask_with(bench, &image_name, none()).await);
         // Nor by its digest, which the engine would take for an answer.
         let digests =
             bench.engine().told(&["image", "inspect", "--format", "{{index .RepoDigests 0}}", &image_name]);
-        assert_unauthorised(ask_with(bench, &digests, none()).await);
+        assert_unauthorised(&ask_with(bench, &digests, none()).await);
         assert!(ask_with(bench, &digests, login(&registry, PASSWORD)).await.unwrap().starts_with("secret"));
         for name in [&digests, &image_name] {
-            assert_unauthorised(ask_with(bench, name, none()).await);
+            assert_unauthorised(&ask_with(bench, name, none()).await);
         }
     });
 }
