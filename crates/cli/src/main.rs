@@ -47,10 +47,12 @@ fn main() -> ExitCode {
     let _ = provide_tls();
     let variables = System::variables();
     let done = match usage::read(std::env::args_os()) {
-        Ok(cli) if first_process::is_this() && serves(cli.command.as_ref()) => match first_process::attend() {
-            Ok(code) => return code,
-            Err(failure) => Err(failure),
-        },
+        Ok(cli) if first_process::is_this() && serves(cli.command.as_ref()) => {
+            match first_process::attend() {
+                Ok(code) => return code,
+                Err(failure) => Err(failure),
+            }
+        }
         Ok(cli) => run_command(&variables, cli.command.unwrap_or(Command::Run(RunArgs::default()))),
         Err(other) => other.tell(),
     };

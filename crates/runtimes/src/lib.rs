@@ -18,8 +18,8 @@ pub mod docker;
 pub mod oci;
 
 pub use contract::{
-    Cause, Exit, ExitStatus, Finding, HostEngine, Isolation, Output, Reaped, Runtime, Sandbox, SandboxSpec, Severity,
-    Step, Stream, Timeline, Usage,
+    Cause, Exit, ExitStatus, Finding, HostEngine, Isolation, Output, Reaped, Runtime, Sandbox, SandboxSpec,
+    Severity, Step, Stream, Timeline, Usage,
 };
 pub use error::RuntimeError;
 pub use fork::{fork, heed_requests, ignore_requests};

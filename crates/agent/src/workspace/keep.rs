@@ -53,7 +53,8 @@ async fn copy(
     };
     let argv = ["cp", "--archive", "--no-target-directory", "--", from, to].map(str::to_owned);
     let over = CancellationToken::new();
-    let mut copying = std::pin::pin!(command::run(Program { argv: &argv, env, directory: None }, entry, &over));
+    let mut copying =
+        std::pin::pin!(command::run(Program { argv: &argv, env, directory: None }, entry, &over));
     let patience = Patience { limit: COPY_LIMIT, hurry: hurry.clone() };
     let ran = tokio::select! {
         ran = &mut copying => ran,

@@ -56,7 +56,7 @@ pub(crate) struct Agent {
 }
 
 /// What a runtime is made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Use {
     /// Any number of jobs, one after the other or side by side.
     ForJobs,
@@ -174,7 +174,7 @@ pub(crate) fn runtime(
         RuntimeName::Oci => {
             let images = ImageStore::open_with(paths::images(data_dir), settings.images.clone());
             let images = images.map_err(|fault| failed(&fault))?;
-            if let (Some(rules), Use::ForJobs) = (&settings.images_kept, used) {
+            if let (Some(rules), Use::ForJobs) = (&settings.images_kept, &used) {
                 images_kept::watch(images.clone(), paths::images(data_dir), rules.clone());
             }
             let mut options =

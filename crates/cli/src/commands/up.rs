@@ -1,8 +1,8 @@
 //! `executor up`: control plane and agent in one process.
 
 use super::run::Agent;
-use super::supervise::HandedOn;
 use super::serve;
+use super::supervise::HandedOn;
 use crate::agent_config::{AgentSettings, Connection};
 use crate::args::ServerArgs;
 use crate::exit::{Exit, Failure, Outcome};

@@ -218,7 +218,10 @@ fn the_first_signal_drains_and_the_second_stops() {
     system.ok(&["job", "cancel", &id]);
     assert_eq!(client.wait_exit().code(), Some(130));
     let shown = system.ok(&["job", "show", &id]);
-    assert!(shown.contains("evidence    by whoever has the API's token, from 127.0.0.1, with executor/"), "{shown}");
+    assert!(
+        shown.contains("evidence    by whoever has the API's token, from 127.0.0.1, with executor/"),
+        "{shown}"
+    );
     let first = format!("attempt 1   executor_stopped on {}: ", job["executor"].as_str().unwrap());
     assert!(shown.contains(&first), "{shown}");
     other.stop();

@@ -191,7 +191,8 @@ mod tests {
     #[test]
     fn what_can_not_be_entered_is_not_delegated() {
         let root = tempfile::tempdir().unwrap();
-        let make = |group: &str| std::fs::create_dir_all(root.path().join("sys/fs/cgroup").join(group)).unwrap();
+        let make =
+            |group: &str| std::fs::create_dir_all(root.path().join("sys/fs/cgroup").join(group)).unwrap();
         ["cpu", "memory/a/b", "unified"].into_iter().for_each(make);
         let own = "4:memory:/a/b\n1:cpu,cpuacct:/\n0::/\n";
         let host = || Hierarchies::parse(root.path(), HYBRID, own).delegated();

@@ -75,6 +75,7 @@ pub fn look(wanted: Looking<'_>) -> Looked {
         findings.extend(lack.map(|lack| no_users(&lack, wanted.users == OwnUsers::Always)));
     }
     findings.extend(overlay());
+    findings.push(network());
     Looked { version, findings }
 }
 
@@ -97,6 +98,7 @@ pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
     findings.extend(disks(&shared.disks, shared.ordinary));
     findings.extend(shared.users.lack().map(|lack| no_users(lack, shared.users.are_needed())));
     findings.extend(overlay());
+    findings.push(network());
     findings
 }
 
@@ -164,6 +166,13 @@ fn overlay() -> Option<Finding> {
         seen: "the kernel does not know overlayfs".to_owned(),
         remedy: "load the kernel module overlay".to_owned(),
     })
+}
+
+/// Who comes from a runtime that gives jobs a network has to know.
+fn network() -> Finding {
+    let seen = "jobs have no network but a loopback of their own; steps that fetch or upload something need \
+                EXECUTOR_RUNTIME=docker";
+    Finding { id: "oci.network", severity: Severity::Info, seen: seen.to_owned(), remedy: String::new() }
 }
 
 fn about(program: &Program) -> Finding {

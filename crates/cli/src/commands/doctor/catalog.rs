@@ -203,6 +203,7 @@ const OCI: &[Check] = &[
          as a job has them, are made and removed again. Fatal where `EXECUTOR_USER_NAMESPACE=true` asks for them.",
     )
     .fine("jobs have users of their own: root in a job is nobody on the host"),
+    check("oci.network", &[Info], "What jobs can reach over a network."),
     check("oci.overlay", &[Ok, Fatal], "The kernel knows overlayfs, which images are mounted with.")
         .fine("the kernel knows overlayfs"),
 ];

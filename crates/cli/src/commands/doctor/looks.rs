@@ -3,8 +3,8 @@
 use super::finding::{Finding, Severity, finding};
 use super::known::Known;
 use super::{
-    agents, capacity, certificates, configuration, exporters, frontend, kernel, kvm, programs, registries, room,
-    runtime, systemd, time,
+    agents, capacity, certificates, configuration, exporters, frontend, kernel, kvm, programs, registries,
+    room, runtime, systemd, time,
 };
 use crate::exit::Failure;
 use runtimes::PrivateMounts;
