@@ -14,11 +14,14 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const INSTANCES: &str = "instances";
 const LOCK: &str = "lock";
 const VOLUMES: &str = "volumes";
 const SANDBOXES: &str = "sandboxes";
+/// How often it is looked whether somebody else is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The group that holds those of all sandboxes of `owner`.
 pub(super) fn parent_group(owner: &str) -> String {
@@ -136,6 +139,8 @@ pub(super) async fn remove(
         Err(_) => None,
     };
     drop(gate);
+    let context = || RuntimeError::io(format!("remove {}", dir.display()));
+    let Some(_turn) = turn(&dir).await.map_err(context())? else { return Ok(0) };
     if user_namespace::is_inside() {
         own_processes::end_all_of(&dir);
     }
@@ -153,10 +158,23 @@ pub(super) async fn remove(
     Group::remove_parent(host, &parent_group(owner));
     // Mounted only where the dead agent's mounts are still seen, as in its guardian.
     let _ = unmount(dir.join(VOLUMES), UnmountFlags::DETACH);
-    remove_tree(&dir).map_err(RuntimeError::io(format!("remove {}", dir.display())))?;
+    remove_tree(&dir).map_err(context())?;
     users::give_back_all(&dir);
     // Where there are no control groups.
     Ok(sandboxes.max(bundles))
+}
+
+/// Waits until nobody else removes `dir`, as a guardian and the next agent may at the same time; `None` if it is
+/// gone then.
+async fn turn(dir: &Path) -> io::Result<Option<File>> {
+    let turn = match File::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result?,
+    };
+    while flock(&turn, FlockOperation::NonBlockingLockExclusive).is_err() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(dir.exists().then_some(turn))
 }
 
 /// How many starts have left something in `state_dir` and live no more. Changes nothing.
@@ -169,4 +187,32 @@ pub fn dead(state_dir: &Path) -> usize {
 /// Whether there is still something of that start.
 pub(super) fn exists(state_dir: &Path, id: &str) -> bool {
     state_dir.join(INSTANCES).join(id).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guardian, and the agents that come after its own, see the same directory.
+    #[test]
+    fn those_that_remove_the_same_do_not_hinder_each_other() {
+        let state = tempfile::tempdir().unwrap();
+        let host = Hierarchies::detect().unwrap();
+        let dir = state.path().join(INSTANCES).join("dead");
+        for round in 0..5 {
+            for number in 0..50 {
+                fs::create_dir_all(dir.join(SANDBOXES).join(format!("{round}.{number}"))).unwrap();
+            }
+            std::thread::scope(|scope| {
+                let remove = || {
+                    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    tokio.block_on(remove(state.path(), "nobody-at-all", "dead", &host)).unwrap();
+                };
+                for _ in 0..3 {
+                    scope.spawn(remove);
+                }
+            });
+            assert!(!dir.exists());
+        }
+    }
 }
