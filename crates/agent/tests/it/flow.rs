@@ -198,7 +198,7 @@ async fn steps_for_src_are_refused_with_a_clear_text() {
     let harness = Harness::start(plan([payload]), Vec::new());
     let (mark, body) = harness.marked().await;
     assert_eq!((mark.as_str(), &body["end"]["reason"]), ("markErrored", &json!("bad_job")));
-    assert!(body["errorMessage"].as_str().unwrap().starts_with("src steps need "), "{body}");
+    assert!(body["errorMessage"].as_str().unwrap().contains("nativeServerSideExecution"), "{body}");
     assert!(harness.runtime.opened().is_empty());
     harness.end().await;
 }
