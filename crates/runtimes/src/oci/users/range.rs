@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// What all agents of this host share: who has which ids, and empty directories to mount on.
 const PLACE: &str = "/run/executor-users";
+/// The right of others to pass through a directory.
+const ENTER: u32 = 0o001;
 /// Ids of one job. Images know users up to 65534, nobody.
 pub(in crate::oci) const SIZE: u32 = 1 << 16;
 /// The first that jobs have. From here on neither distributions nor systemd nor container engines give any
@@ -173,6 +175,13 @@ pub(in crate::oci) fn layers() -> PathBuf {
 }
 
 fn make_place() -> io::Result<()> {
+    fs::create_dir_all(PLACE)?;
+    for above in Path::new(PLACE).ancestors().skip(1) {
+        if fs::metadata(above)?.permissions().mode() & ENTER == 0 {
+            let why = format!("{} can be entered by root alone, and so by no job's users", above.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+    }
     for (dir, mode) in [(PLACE.into(), 0o711), (here(), 0o755), (layers(), 0o711)] {
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(mode))?;

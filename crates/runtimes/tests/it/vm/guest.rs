@@ -67,7 +67,9 @@ pub(super) fn run(layout: &str, tests: &[&str], limit: Duration) -> String {
 /// Everything that is in the guest, as the archive that its kernel unpacks.
 fn initial_files(dir: &Path, layout: &str, tests: &[&str]) -> PathBuf {
     let root = dir.join("root");
-    for made in ["bin", "dev", "etc", "modules", "new", "proc", "root", "sys", "tmp", "scratch"] {
+    for made in
+        ["bin", "dev", "disk", "etc", "modules", "new", "proc", "root", "run", "sys", "tmp", "scratch"]
+    {
         fs::create_dir_all(root.join(made)).unwrap();
     }
     fs::write(root.join("layout"), format!("{layout}\n")).unwrap();

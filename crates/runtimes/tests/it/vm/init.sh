@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The first process of a guest: mounts what tests need, the control groups as wanted, and runs tests.
 b=/bin/busybox
-for program in sh cat chroot insmod ls mkdir mount poweroff read sleep; do $b ln -sf busybox "/bin/$program"; done
+for program in sh cat chroot insmod ls mkdir mount poweroff read sleep truncate; do $b ln -sf busybox "/bin/$program"; done
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 if [ "$1" != inside ]; then
@@ -27,12 +27,17 @@ if [ "$1" != inside ]; then
     mount --move /proc /new/proc
     mount --move /sys /new/sys
     mount --move /dev /new/dev
-    # Not /tmp: what is tested may have been built below it.
-    mount -t tmpfs tmp /new/scratch
     cd /new
     mount --move . /
     exec chroot . /init inside
 fi
+
+# Not /tmp: what is tested may have been built below it. And no tmpfs, which shows files with other owners from Linux
+# 6.3 on only.
+mount -t tmpfs disk /disk
+truncate -s 512M /disk/scratch
+mkfs.ext4 -q -O ^has_journal /disk/scratch
+mount -o loop /disk/scratch /scratch
 
 read -r EXECUTOR_TEST_LAYOUT < /layout
 # What is missing here is a failure.
