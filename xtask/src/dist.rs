@@ -14,9 +14,9 @@ pub(crate) fn run() -> Result<()> {
     if !targets.contains(TARGET) {
         crate::command::run(&mut program("rustup", ["target", "add", TARGET]))?;
     }
-    let build = ["build", "--release", "--package", "cli", "--target", TARGET];
+    let build = ["build", "--profile", product::SHIPPED, "--package", "cli", "--target", TARGET];
     crate::command::run(product::cargo(build).current_dir(product::checkout()))?;
-    let binary = product::target().join(TARGET).join("release/executor");
+    let binary = product::target().join(TARGET).join(product::SHIPPED).join("executor");
     let size = std::fs::metadata(&binary)?.len();
     println!("{} ({:.1} MiB, static)", binary.display(), size as f64 / f64::from(1 << 20));
     Ok(())

@@ -9,11 +9,23 @@ pub(crate) fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Builds `executor` as it is shipped, but for the machine at hand; returns its path.
+/// How it is built to be shipped: smaller, which takes longer.
+pub(crate) const SHIPPED: &str = "dist";
+
+/// Builds `executor` to be tried; returns its path.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_as("release")
+}
+
+/// Builds it as it is shipped, but for the machine at hand; returns its path.
+pub(crate) fn build_shipped() -> Result<PathBuf> {
+    build_as(SHIPPED)
+}
+
+fn build_as(profile: &str) -> Result<PathBuf> {
     println!("building executor (a few minutes the first time)");
-    run(cargo(["build", "--release", "--package", "cli", "--quiet"]).current_dir(checkout()))?;
-    let binary = target().join("release/executor");
+    run(cargo(["build", "--profile", profile, "--package", "cli", "--quiet"]).current_dir(checkout()))?;
+    let binary = target().join(profile).join("executor");
     std::fs::canonicalize(&binary).with_context(|| format!("{} was not built", binary.display()))
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
         println!("{runs} runs are too few for figures that are told to others: at least {FEWEST_RUNS}");
     }
     parts::ensure(&[parts::DEMO, parts::BENCH])?;
-    let bench = Bench { binary: product::build()?, rootfs: rootfs::debian()?, runs };
+    let bench = Bench { binary: product::build_shipped()?, rootfs: rootfs::debian()?, runs };
     conditions(runs)?;
     let wanted = |which| only.is_none_or(|only| only == which);
     if wanted(Measurement::Start) {
