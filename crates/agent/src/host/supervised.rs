@@ -53,6 +53,8 @@ struct Inner {
     incarnation: String,
     spare: Mutex<Option<Spare>>,
     making_spare: AtomicBool,
+    /// The agent leaves: nobody would be there for a spare. Changed by who has the lock of `spare`.
+    closed: AtomicBool,
     /// Supervisors that have to leave by themselves.
     leaving: Mutex<JoinSet<()>>,
     /// Jobs that are being handed over right now.
@@ -80,6 +82,7 @@ impl Supervised {
             incarnation,
             spare: Mutex::default(),
             making_spare: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             leaving: Mutex::default(),
             in_hand: watch::Sender::new(0),
         }))
@@ -94,7 +97,7 @@ impl JobHost for Supervised {
             return;
         }
         let mut spare = inner.spare.lock().await;
-        if spare.is_none() {
+        if spare.is_none() && !inner.closed.load(Ordering::Acquire) {
             match inner.start().await {
                 Ok(made) => *spare = Some(made),
                 Err(fault) => warn!(%fault, "failed to start a supervisor ahead"),
@@ -177,8 +180,12 @@ impl JobHost for Supervised {
     }
 
     async fn close(&self) {
-        // A spare leaves when it hears that nobody is there.
-        let spare = self.0.spare.lock().await.take();
+        // A spare leaves when it hears that nobody is there, and no other is made.
+        let spare = {
+            let mut spare = self.0.spare.lock().await;
+            self.0.closed.store(true, Ordering::Release);
+            spare.take()
+        };
         let mut leaving = std::mem::take(&mut *self.0.leaving.lock().await);
         if let Some(Spare { process, link, .. }) = spare {
             drop(link);

@@ -32,3 +32,17 @@ fn a_nursery_that_is_killed_is_replaced_and_takes_no_job_with_it() {
     agent.stop();
     nothing_is_left(system.dir.path());
 }
+
+/// Another spare is made a little after one was taken; the agent may leave at that very moment.
+#[test]
+fn an_agent_that_leaves_while_it_makes_a_spare_leaves_nothing_of_it() {
+    let test = "an_agent_that_leaves_while_it_makes_a_spare_leaves_nothing_of_it";
+    let Some(mut system) = System::with(test, &[("EXECUTOR_NUM_TOTAL_JOBS", "1")]) else { return };
+    for round in 0..8 {
+        let job = system.submit(&format!("usleep {}", round * 8_000));
+        let status = system.agent().wait_exit();
+        assert!(status.success(), "{status}");
+        system.wait_for_state(&job, "completed");
+        nothing_is_left(system.dir.path());
+    }
+}
