@@ -6,6 +6,7 @@ use super::root;
 use super::shared::Shared;
 use super::slot::Slot;
 use super::step::container_id;
+use super::users::Lent;
 use crate::{Exit, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
 use async_trait::async_trait;
 use images::{Image, Progress, Reference, RegistryCredentials};
@@ -29,9 +30,10 @@ impl OciSandbox {
     /// Gets `slot` ready for a job, or removes it.
     pub(super) async fn new(
         shared: Arc<Shared>,
-        slot: Slot,
+        mut slot: Slot,
         spec: SandboxSpec,
     ) -> Result<Self, RuntimeError> {
+        slot.users.iter_mut().for_each(Lent::put_to_use);
         if let Err(error) = prepare(&shared, &slot, &spec) {
             if let Err(left) = slot.remove().await {
                 tracing::error!(error = &left as &dyn std::error::Error, "failed to remove a sandbox");

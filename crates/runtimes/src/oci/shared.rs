@@ -9,7 +9,7 @@ use super::program::Program;
 use super::room::HostDisk;
 use super::slot::Slot;
 use super::spare::Spare;
-use super::users::{self, Lack, Lent, Users};
+use super::users::{self, Lack, Users};
 use super::{Helper, OciOptions, OwnUsers, Tried};
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::guardian::Guardian;
@@ -193,8 +193,6 @@ impl Drop for Shared {
     /// The guardian, which hears of this end as of any other, removes the rest.
     fn drop(&mut self) {
         let _ = unmount(self.instance.volumes(), UnmountFlags::DETACH);
-        // No job has run with these, but they would stay lent for as long as this process lives.
-        self.spare.left().and_then(|slot| slot.users).into_iter().for_each(Lent::give_back);
     }
 }
 

@@ -92,7 +92,7 @@ impl Users {
         match &self.pool {
             Ok(pool) => {
                 let range = pool.take().map_err(RuntimeError::io("give a job users of its own"))?;
-                Ok(Some(Lent { range: Some(range), idle: Arc::clone(&pool.idle) }))
+                Ok(Some(Lent { range: Some(range), idle: Arc::clone(&pool.idle), in_use: false }))
             }
             Err(Lack::Impossible(Obstacle { seen, remedy })) if self.needed => Err(RuntimeError::Refused(
                 format!("jobs can't have users of their own here: {seen}; {remedy}, or {ELSE}"),
@@ -120,12 +120,13 @@ impl Pool {
     }
 }
 
-/// A job's users. Given back when nothing of the job is left; else no other job gets them while this process
-/// lives.
+/// A job's users. Once they are in use they are given back when nothing of the job is left; else no other job
+/// gets them while this process lives.
 #[derive(Debug)]
 pub(super) struct Lent {
     range: Option<Range>,
     idle: Arc<Mutex<Vec<Range>>>,
+    in_use: bool,
 }
 
 impl Lent {
@@ -133,15 +134,21 @@ impl Lent {
         self.range.as_ref()
     }
 
+    /// A job gets them now.
+    pub(super) fn put_to_use(&mut self) {
+        self.in_use = true;
+    }
+
     pub(super) fn give_back(mut self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.range.take());
+        self.in_use = false;
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(range) = self.range.take() {
-            std::mem::forget(range);
+        match self.range.take() {
+            Some(range) if self.in_use => std::mem::forget(range),
+            unused => self.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(unused),
         }
     }
 }
