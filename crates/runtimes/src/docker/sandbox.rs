@@ -3,7 +3,6 @@
 use super::door::{self, Door};
 use super::error::{EngineError, told};
 use super::labels::{INCARNATION, OWNER, SANDBOX};
-use super::pull::Source;
 use super::shared::Shared;
 use super::spec::{Plan, of_every_container};
 use super::step::{Made, create};
@@ -192,14 +191,7 @@ impl Sandbox for DockerSandbox {
         check(&step)?;
         let begun = Instant::now();
         let engine = self.shared.engine_name().await?;
-        let mut source = Source {
-            client: &self.shared.client,
-            engine: &engine,
-            options: &self.shared.options,
-            access: &self.shared.access,
-            credentials: &self.credentials,
-            proven: &mut self.proven,
-        };
+        let mut source = self.shared.source(&engine, &self.credentials, &mut self.proven);
         let image = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(Exit::stopped_before_start(begun)),

@@ -6,12 +6,15 @@ use super::error::{EngineError, told};
 use super::guardian::guard;
 use super::incarnation::{self, Incarnation};
 use super::info::Info;
+use super::pull::Source;
 use super::spec::Filter;
 use super::version::Engine;
 use super::{DockerOptions, Origin, room};
 use crate::guardian::Guardian;
 use crate::oci::profile;
 use crate::{Limits, RuntimeError};
+use images::RegistryCredentials;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -78,6 +81,18 @@ impl Shared {
             refuses_disk_limits: AtomicBool::new(false),
             numbers: AtomicU64::new(0),
         })
+    }
+
+    /// Where a job's images come from. `proven` are repositories that its credentials were good for; `engine` is
+    /// [`Shared::engine_name`].
+    pub(super) fn source<'a>(
+        &'a self,
+        engine: &'a str,
+        credentials: &'a RegistryCredentials,
+        proven: &'a mut BTreeSet<String>,
+    ) -> Source<'a> {
+        let Self { client, options, access, .. } = self;
+        Source { client, engine, options, access, credentials, proven }
     }
 
     /// A number that no other sandbox of this start has.

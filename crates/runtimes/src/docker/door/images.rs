@@ -1,7 +1,7 @@
 //! Which images a job's programs may use: those that its steps might.
 
 use super::super::error::EngineError;
-use super::super::pull::{Silent, Source};
+use super::super::pull::Silent;
 use super::super::shared::Shared;
 use super::super::stored;
 use crate::RuntimeError;
@@ -44,14 +44,7 @@ impl Images {
             return Err(ImageError::NotFound { image: name.to_owned(), place }.into());
         }
         let engine = self.shared.engine_name().await?;
-        let mut source = Source {
-            client: &self.shared.client,
-            engine: &engine,
-            options: &self.shared.options,
-            access: &self.shared.access,
-            credentials: &self.credentials,
-            proven: &mut known.repositories,
-        };
+        let mut source = self.shared.source(&engine, &self.credentials, &mut known.repositories);
         let id = source.resolve(name, &Silent).await?;
         known.ids.insert(id.clone());
         Ok(id)
