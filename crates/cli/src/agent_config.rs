@@ -6,6 +6,7 @@
 
 mod connection;
 mod docker;
+mod host;
 mod json;
 mod kubernetes;
 mod limits;
@@ -18,6 +19,7 @@ mod virtual_machines;
 mod watching;
 
 pub(crate) use connection::Connection;
+pub(crate) use host::{host_name, telemetry};
 pub(crate) use pieces::Pieces;
 pub(crate) use watching::Watching;
 
@@ -39,7 +41,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::DockerAuthConfig;
-use wire::heartbeat::Telemetry;
 
 /// Everything the environment says of the agent, the connection aside.
 #[derive(Debug, Clone)]
@@ -311,17 +312,6 @@ impl AgentSettings {
     }
 }
 
-/// What the control plane is told of this host.
-pub(crate) fn telemetry() -> Telemetry {
-    Telemetry {
-        os: std::env::consts::OS.to_owned(),
-        architecture: go_architecture().to_owned(),
-        executor_version: env!("CARGO_PKG_VERSION").to_owned(),
-        git_version: git_version().unwrap_or_default(),
-        ..Telemetry::default()
-    }
-}
-
 /// Where jobs' logs and the like wait, below an agent's state directory.
 pub(crate) fn work_dir(state_dir: &Path) -> PathBuf {
     state_dir.join("work")
@@ -384,26 +374,6 @@ fn tool_env(env: &EnvReader<'_>) -> Vec<(String, String)> {
 
 fn non_zero(duration: Duration) -> Option<Duration> {
     (!duration.is_zero()).then_some(duration)
-}
-
-/// The architecture as Go names it.
-fn go_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
-fn git_version() -> Option<String> {
-    let output = std::process::Command::new("git").arg("version").output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    text.trim().strip_prefix("git version ").map(str::to_owned)
-}
-
-/// The host's name: `HOSTNAME`, or the system's.
-pub(crate) fn host_name(env: &EnvReader<'_>) -> String {
-    env.text("HOSTNAME").unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
