@@ -14,7 +14,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -80,17 +80,8 @@ impl Helper {
         if let Some(Ok(told)) = self.guardian.take().map(|ahead| ahead.tell(duty)) {
             return Ok(told);
         }
-        let mut child = Command::new(&self.program)
-            .args(&self.args)
-            .arg(ROLE)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            // What a terminal sends to the agent's group does not reach it.
-            .process_group(0)
-            .spawn()?;
+        // What a terminal sends to the agent's group does not reach it.
+        let mut child = self.command(ROLE).process_group(0).spawn()?;
         let ready = wait_until_ready(&mut child);
         if ready.is_err() {
             let _ = child.kill();

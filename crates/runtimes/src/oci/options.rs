@@ -4,6 +4,7 @@ use super::Tried;
 use crate::{GuardianAhead, PrivateMounts, RuntimeError};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How long a step that was asked to end may take, unless options say otherwise.
@@ -73,6 +74,20 @@ impl Helper {
     /// Such a command.
     pub fn new(program: impl Into<PathBuf>, args: Vec<OsString>) -> Self {
         Self { program: program.into(), args, guardian: GuardianAhead::default() }
+    }
+
+    /// A command of one in `role` that inherits nothing, is talked to over pipes and says nothing besides.
+    pub(crate) fn command(&self, role: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .arg(role)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        command
     }
 }
 

@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 /// What [`super::helper_main`] calls this.
 pub(super) const ROLE: &str = "try-ordinary-user";
@@ -47,17 +47,8 @@ fn judge(users: u64, tried: io::Result<()>) -> Finding {
 
 fn try_out(helper: &Helper, scratch: &Path) -> io::Result<()> {
     let trial = tempfile::tempdir_in(scratch)?;
-    let mut tried = Command::new(&helper.program)
-        .args(&helper.args)
-        .arg(ROLE)
-        .arg(trial.path())
-        .env_clear()
-        .current_dir("/")
-        // Its end is what ends the trial, should this process go.
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut tried = helper.command(ROLE).arg(trial.path()).spawn()?;
+    // Its end is what ends the trial, should this process go.
     let held = tried.stdin.take();
     let ended = tried.wait_with_output()?;
     drop(held);

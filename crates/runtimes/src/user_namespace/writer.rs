@@ -61,16 +61,7 @@ pub(super) struct Writer(Child);
 
 impl Writer {
     pub(super) fn start(helper: &Helper, order: &Order) -> io::Result<Self> {
-        let child = Command::new(&helper.program)
-            .args(&helper.args)
-            .arg(ROLE)
-            .arg(serde_json::to_string(order)?)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let child = helper.command(ROLE).arg(serde_json::to_string(order)?).spawn()?;
         Ok(Self(child))
     }
 

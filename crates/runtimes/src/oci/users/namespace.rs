@@ -18,7 +18,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode};
 
 /// What [`crate::oci::helper_main`] calls this.
 pub(in crate::oci) const ROLE: &str = "namespace";
@@ -56,16 +56,7 @@ struct Maker {
 
 impl Maker {
     fn start(helper: &Helper, args: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(&helper.program)
-            .args(&helper.args)
-            .arg(ROLE)
-            .args(args)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut child = helper.command(ROLE).args(args).spawn()?;
         let says = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { child, says })
     }
