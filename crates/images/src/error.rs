@@ -94,6 +94,15 @@ pub enum ImageError {
         /// One of its addresses.
         address: IpAddr,
     },
+    /// The registry's name is nobody's.
+    #[error(
+        "there is no registry {registry}: DNS was asked and has no host of that name; correct the image's name, or, \
+         if it is right, have DNS or /etc/hosts of this machine know it"
+    )]
+    UnknownHost {
+        /// The registry.
+        registry: String,
+    },
     /// The registry could not be talked to.
     #[error(
         "can't reach {registry}; check its name, the network and the proxy, or import the image: \
@@ -228,6 +237,7 @@ impl ImageError {
             Self::Unproved { .. } => "unproved",
             Self::Tls { .. } => "tls",
             Self::ForbiddenAddress { .. } => "forbidden_address",
+            Self::UnknownHost { .. } => "unknown_host",
             Self::Network { .. } => "network",
             Self::EnginePull { .. } => "engine_pull",
             Self::BadRegistry { .. } => "bad_registry",
@@ -250,6 +260,7 @@ impl ImageError {
                 | Self::Unauthorised { .. }
                 | Self::Credentials { .. }
                 | Self::ForbiddenAddress { .. }
+                | Self::UnknownHost { .. }
                 | Self::Network { .. }
                 | Self::Tls { .. }
                 | Self::RateLimited { .. }

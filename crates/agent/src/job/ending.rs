@@ -235,11 +235,13 @@ mod tests {
             ImageError::Credentials { image: image(), registry: registry(), fault: "no helper".to_owned() };
         let unproved = ImageError::Unproved { image: image(), source: Box::new(broken()) };
         let full = ImageError::DiskFull { path: "/nowhere".into() };
+        let unknown = ImageError::UnknownHost { registry: registry() };
         let is_wrong = |class: &str| EndReason::Image { class: class.to_owned() };
         let is_unavailable = |class: &str| EndReason::ImageUnavailable { class: class.to_owned() };
         for (error, expected) in [
             (wrong, is_wrong("not_found")),
             (refused, is_wrong("unauthorised")),
+            (unknown, is_wrong("unknown_host")),
             (limited, is_unavailable("rate_limited")),
             (broken(), is_unavailable("bad_registry")),
             (helpless, is_unavailable("credentials")),

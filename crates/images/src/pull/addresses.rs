@@ -3,9 +3,11 @@
 //! A job chooses its image's name, and so whom the agent connects to: see [`addresses`].
 
 use addresses::is_forbidden;
+use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use url::{Host, Url};
@@ -16,6 +18,13 @@ use url::{Host, Url};
 struct Forbidden {
     host: String,
     address: IpAddr,
+}
+
+/// A name that is nobody's: name servers answered, and no file of this machine has it either.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("no host has the name {host}")]
+struct Unknown {
+    host: String,
 }
 
 /// The address that `url` names, if it is one that must not be connected to.
@@ -79,23 +88,39 @@ struct OfSystem;
 impl Resolve for OfSystem {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            // The port is the caller's business.
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Addrs)
+            // The standard library does not tell a name that is none from servers that do not answer.
+            let found = tokio::task::spawn_blocking(move || addresses_of(name.as_str())).await??;
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
+    }
+}
+
+/// Blocking.
+fn addresses_of(host: &str) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
+    let once_each = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    match getaddrinfo(Some(host), None, Some(once_each)) {
+        // The port is the caller's business.
+        Ok(found) => found.map(|found| Ok(found?.sockaddr)).collect(),
+        Err(error) => Err(match error.kind() {
+            LookupErrorKind::NoName => Unknown { host: host.to_owned() }.into(),
+            _ => io::Error::from(error).into(),
+        }),
     }
 }
 
 /// Why `error`, if it is for a forbidden address that nobody was connected to.
 pub(super) fn forbidden_by(error: &(dyn Error + 'static)) -> Option<IpAddr> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(Forbidden { address, .. }) = error.downcast_ref() {
-            return Some(*address);
-        }
-        cause = error.source();
-    }
-    None
+    cause_of(error).map(|Forbidden { address, .. }| *address)
+}
+
+/// The name that is nobody's, if that is why `error` came.
+pub(super) fn unknown_by<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    cause_of(error).map(|Unknown { host }| host.as_str())
+}
+
+/// What of this type is among the causes of `error`.
+fn cause_of<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    std::iter::successors(Some(error), |error| (**error).source()).find_map(|error| error.downcast_ref())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What goes wrong with a registry, told apart.
 
-use super::addresses::forbidden_by;
+use super::addresses::{forbidden_by, unknown_by};
 use crate::ImageError;
 use crate::words::shown;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -113,11 +113,21 @@ pub(super) fn network(registry: String) -> impl FnOnce(reqwest::Error) -> ImageE
         if let Some(address) = forbidden_by(&error) {
             return ImageError::ForbiddenAddress { registry, address };
         }
+        if unknown_by(&error).is_some_and(|host| is_host_of(&registry, host)) {
+            return ImageError::UnknownHost { registry };
+        }
         let is_tls = is_tls(&error);
         // Addresses of blobs are often signed, and a signature is a credential.
         let source = error.without_url();
         if is_tls { ImageError::Tls { registry, source } } else { ImageError::Network { registry, source } }
     }
+}
+
+/// Whether `host` is what the user wrote for the registry. Where Docker Hub is, what a mirror is called, and whom a
+/// registry or a proxy sends us to was no user's choice, and what runs on this machine has no use for DNS.
+fn is_host_of(registry: &str, host: &str) -> bool {
+    let name = registry.rsplit_once(':').map_or(registry, |(name, _)| name);
+    name.eq_ignore_ascii_case(host) && !addresses::is_loopback_host(host)
 }
 
 /// Whether asking again may help.
@@ -152,6 +162,21 @@ mod tests {
         assert!(refusal(403, "{}").is_denial() && refusal(401, "").is_denial());
         assert!(!refusal(500, "").is_denial());
         assert!(told(500, "<html>").contains("status 500"));
+    }
+
+    #[test]
+    fn only_a_name_that_the_user_wrote_is_the_users() {
+        for (registry, host, expected) in [
+            ("r.test", "r.test", true),
+            ("R.test:5000", "r.test", true),
+            ("r.test", "blobs.r.test", false),
+            ("r.test:5000", "proxy.test", false),
+            ("docker.io", "registry-1.docker.io", false),
+            ("https://mirror.test", "mirror.test", false),
+            ("localhost:5000", "localhost", false),
+        ] {
+            assert_eq!(is_host_of(registry, host), expected, "{registry} {host}");
+        }
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl Registries {
         });
         match asked {
             Ok(Proof::ThisLogin) => key.into_iter().for_each(|key| self.proofs.add(key)),
-            Err(error) if error.is_temporary() => {
+            // What came from there once had a name: it is DNS that has changed.
+            Err(error) if error.is_temporary() || matches!(error, ImageError::UnknownHost { .. }) => {
                 return Err(ImageError::Unproved { image: reference.to_string(), source: Box::new(error) });
             }
             Ok(Proof::Everyone | Proof::NotThere) | Err(_) => {}

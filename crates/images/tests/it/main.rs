@@ -6,6 +6,7 @@ mod garbage;
 mod helpers;
 mod import;
 mod mirrors;
+mod names;
 mod overlay;
 mod private;
 mod pull;

@@ -29,14 +29,29 @@ pub(super) fn judge(reference: &Reference, registry: &str, said: Said) -> ImageE
     if has(&["unauthorized", "authentication required", "denied", "no basic auth", "incorrect username"]) {
         return ImageError::Unauthorised { image, registry, reason: said.text };
     }
+    if is_unknown(&lower, &registry) {
+        return ImageError::UnknownHost { registry };
+    }
     let manifest = has(&["manifest unknown", "name unknown", "manifest for", "not found", "does not exist"]);
-    // A host that is not found is a network's trouble.
+    // Another host that is not found, such as a proxy, is a network's trouble.
     let network =
         has(&["dial tcp", "lookup ", "no such host", "x509", "tls", "timeout", "connection refused"]);
     if !network && (manifest || said.status == Some(404)) {
         return ImageError::NotFound { image, place: registry };
     }
     ImageError::EnginePull { registry, image, said: said.text }
+}
+
+/// Whether there is no host of the registry's own name, in words of Go's resolver (`lookup r.example on 10.0.0.1:53:
+/// no such host`), which has others where name servers do not answer. `said` is in lower case.
+fn is_unknown(said: &str, registry: &str) -> bool {
+    let name = registry.rsplit_once(':').map_or(registry, |(name, _)| name).to_lowercase();
+    let looked_up = said.split("lookup ").skip(1).filter_map(|rest| rest.strip_prefix(&name));
+    let mut outcomes = looked_up.filter_map(|rest| {
+        rest.strip_prefix(": ")
+            .or_else(|| rest.strip_prefix(" on ")?.split_once(": ").map(|(_, outcome)| outcome))
+    });
+    outcomes.any(|outcome| outcome.starts_with("no such host")) && name != "localhost"
 }
 
 /// The architecture as images name it.
@@ -83,8 +98,21 @@ mod tests {
             (
                 500,
                 "Get \"https://r.example/v2/\": dial tcp: lookup r.example on 1.1.1.1:53: no such host",
+                "UnknownHost",
+            ),
+            (500, "pinging r.example: dial tcp: lookup r.example: no such host", "UnknownHost"),
+            (500, "proxyconnect tcp: dial tcp: lookup proxy.example: no such host", "EnginePull"),
+            (
+                500,
+                "Get \"https://r.example/v2/\": dial tcp: lookup r.example on 1.1.1.1:53: server misbehaving",
                 "EnginePull",
             ),
+            (
+                500,
+                "dial tcp: lookup r.example on [::1]:53: read udp [::1]:53: connection refused",
+                "EnginePull",
+            ),
+            (500, "dial tcp: lookup r.example.other on 1.1.1.1:53: no such host", "EnginePull"),
             (
                 500,
                 "Get \"https://r.example/v2/\": x509: certificate signed by unknown authority",
