@@ -18,6 +18,11 @@ const LEAST: u64 = 1 << 30;
 const MOST: u64 = 20 << 30;
 /// and never more than a tenth of a small disk.
 const SMALL_DISK_PART: u64 = 10;
+/// A disk on which fewer files than this can be made takes no job, which is what a clone and an unpacked image may
+/// well need,
+const MOST_FILES: u64 = 100_000;
+/// or fewer than this part of those that it can hold.
+const FILES_PART: u64 = 20;
 /// Once below the floor, this part of it must be free on top of it before jobs are taken again, so
 /// that a disk whose room goes up and down at the floor does not change our mind all the time.
 const MARGIN_PART: u64 = 10;
@@ -35,11 +40,13 @@ pub(crate) struct HostDisk {
 #[derive(Debug, Clone)]
 pub(crate) struct HostDisks(Vec<HostDisk>);
 
-/// Bytes of a file system.
+/// Bytes of a file system, and files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Room {
     free: u64,
     total: u64,
+    /// How many more there can be, and how many in all; `None` where there is no such limit.
+    files: Option<(u64, u64)>,
 }
 
 impl HostDisk {
@@ -149,24 +156,35 @@ impl Floor {
             }
         };
         let was_below = self.below.contains(dir);
+        let needed = |floor: u64| if was_below { floor + floor / MARGIN_PART } else { floor };
         let floor = self.set.unwrap_or_else(|| fitting_disk_floor(room.total));
-        let needed = if was_below { floor + floor / MARGIN_PART } else { floor };
         let (path, free) = (dir.display(), room.free);
-        match (was_below, free < needed) {
-            (false, true) => {
-                warn!(
-                    %path, free, floor,
-                    "less room is free on the disk than the floor that is to be kept: no jobs are taken until there is more"
-                );
-                self.below.insert(dir.to_owned());
-            }
-            (true, false) => {
-                info!(%path, free, floor, "there is room on the disk: jobs are taken again");
-                self.below.remove(dir);
-            }
+        let few_files = room.files.filter(|(left, all)| *left < needed(self.files(*all)));
+        let is_below = free < needed(floor) || few_files.is_some();
+        match (was_below, is_below, few_files) {
+            (false, true, Some((left, all))) if free >= floor => warn!(
+                %path, left, floor = self.files(all),
+                "fewer files can be made on the disk than the floor that is to be kept: no jobs are taken until there \
+                 can be more"
+            ),
+            (false, true, _) => warn!(
+                %path, free, floor,
+                "less room is free on the disk than the floor that is to be kept: no jobs are taken until there is more"
+            ),
+            (true, false, _) => info!(%path, free, floor, "there is room on the disk: jobs are taken again"),
             _ => {}
         }
-        free >= needed
+        if is_below {
+            self.below.insert(dir.to_owned());
+        } else {
+            self.below.remove(dir);
+        }
+        !is_below
+    }
+
+    /// How many more files a disk must be able to hold that can hold `all`.
+    fn files(&self, all: u64) -> u64 {
+        if self.set == Some(0) { 0 } else { fitting_files_floor(all) }
     }
 }
 
@@ -175,9 +193,16 @@ pub fn fitting_disk_floor(total: u64) -> u64 {
     (total / PART).clamp(LEAST, MOST).min(total / SMALL_DISK_PART)
 }
 
+/// How many more files a disk must be able to hold before a job is taken, if it can hold `all`. It is kept with any
+/// floor for bytes but none.
+pub fn fitting_files_floor(all: u64) -> u64 {
+    (all / FILES_PART).min(MOST_FILES)
+}
+
 fn room(path: &Path) -> io::Result<Room> {
     let stat = statvfs(path)?;
-    Ok(Room { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
+    let files = (stat.f_files > 0).then_some((stat.f_favail, stat.f_files));
+    Ok(Room { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize, files })
 }
 
 #[cfg(test)]
@@ -235,5 +260,28 @@ mod tests {
         assert!(floor.lets_in(&HostDisks::of(here.path(), Vec::new())));
         small.make_room();
         assert!(floor.lets_in(&disks) && floor.below.is_empty());
+    }
+
+    #[test]
+    fn a_disk_that_can_hold_few_more_files_takes_no_job() {
+        let test = "host_disk::tests::a_disk_that_can_hold_few_more_files_takes_no_job";
+        let Some(small) = testkit::SmallDisk::mount(test, 32 << 20) else { return };
+        let here = tempfile::tempdir().unwrap();
+        let disks = HostDisks::of(here.path(), vec![small.path()]);
+        let (mut floor, mut any) = (Floor::new(Some(1)), Floor::new(Some(0)));
+        assert!(floor.lets_in(&disks));
+        let many = small.use_up_files();
+        assert!(!floor.lets_in(&disks) && any.lets_in(&disks));
+        assert!(
+            matches!(disks.full(), EndReason::HostInodesFull { path, .. } if *path == *small.path().to_string_lossy())
+        );
+        let few = fitting_files_floor(room(&small.path()).unwrap().files.unwrap().1);
+        for name in 0..few {
+            std::fs::remove_file(many.path().join(name.to_string())).unwrap();
+        }
+        assert!(Floor::new(Some(1)).lets_in(&disks) && !floor.lets_in(&disks), "it wants a tenth more now");
+        drop(many);
+        assert!(floor.lets_in(&disks) && floor.below.is_empty());
+        assert_eq!((fitting_files_floor(0), fitting_files_floor(1 << 40)), (0, MOST_FILES));
     }
 }

@@ -45,7 +45,7 @@ mod workspace;
 pub use audit::Audit;
 pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP, Exporters, SupervisorCommand};
 pub use error::{AgentError, Summary, chain};
-pub use host_disk::fitting_disk_floor;
+pub use host_disk::{fitting_disk_floor, fitting_files_floor};
 pub use monitor::Monitor;
 pub use nursery::{catch_requests, nursery};
 pub use run::{Orders, run};

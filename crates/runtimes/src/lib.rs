@@ -12,6 +12,7 @@ mod guardian;
 mod helper;
 mod limits;
 mod private_mounts;
+mod shortage;
 mod user_namespace;
 
 pub mod docker;

@@ -59,6 +59,10 @@ impl Failure {
                 of_own_disk(step, workspace, limit)
             }
             EndReason::DiskFull { .. } if of_ours => host.full(),
+            // An engine says that its disk is full, and not where that is.
+            EndReason::HostDiskFull { path, .. } if host.is_full() && !Path::new(&path).exists() => {
+                host.full()
+            }
             EndReason::Sandbox | EndReason::Checkout if host.is_full() => host.full(),
             other => other,
         };
@@ -281,11 +285,19 @@ mod tests {
             matches!(&own, EndReason::InodesFull { step, limit, used } if step.is_empty() && used == limit),
             "{own:?}"
         );
-        let hosts = of(&there, &there);
+        let of_host = of(&there, &there);
         assert!(
-            matches!(&hosts, EndReason::HostInodesFull { path, limit, used } if *path == *there.to_string_lossy() && used == limit),
-            "{hosts:?}"
+            matches!(&of_host, EndReason::HostInodesFull { path, limit, used } if *path == *there.to_string_lossy() && used == limit),
+            "{of_host:?}"
         );
+        let engines = RuntimeError::Image(ImageError::DiskFull { path: "the container engine".into() });
+        let told = Failure::of_runtime(&engines);
+        for (host, expected) in [(here.path(), "host_disk_full"), (&there, "host_inodes_full")] {
+            let Failure::Broke { reason, .. } = told.clone().with_disk(&hosts(host), None, None) else {
+                panic!()
+            };
+            assert_eq!(reason.name(), expected);
+        }
         let fault = RuntimeError::HostInodesFull { path: "/state".into(), limit: 10, used: 9 };
         let Failure::Broke { reason, message } = Failure::of_runtime(&fault) else { panic!() };
         assert_eq!(reason, EndReason::HostInodesFull { path: "/state".to_owned(), limit: 10, used: 9 });

@@ -81,8 +81,9 @@ fn let_go(
 /// A disk that can't be looked at is not short: whoever needs it will say more.
 fn is_short(dir: &Path, floor: Option<u64>) -> bool {
     statvfs(dir).is_ok_and(|stat| {
+        let files = if floor == Some(0) { 0 } else { agent::fitting_files_floor(stat.f_files) };
         let floor = floor.unwrap_or_else(|| agent::fitting_disk_floor(stat.f_blocks * stat.f_frsize));
-        stat.f_bavail * stat.f_frsize < floor.saturating_mul(FLOORS)
+        stat.f_bavail * stat.f_frsize < floor.saturating_mul(FLOORS) || stat.f_favail < files * FLOORS
     })
 }
 
@@ -144,5 +145,11 @@ mod tests {
         assert!(is_short(&dir, Some(total / 2 + 1)));
         assert!(is_short(&dir, Some(u64::MAX)));
         assert!(!is_short(Path::new("/nowhere"), Some(u64::MAX)));
+        let Some(small) = testkit::SmallDisk::mount("a_disk_is_short_below_twice_its_floor", 8 << 20) else {
+            return;
+        };
+        assert!(!is_short(&small.path(), Some(1)));
+        let _many = small.use_up_files();
+        assert!(is_short(&small.path(), Some(1)) && !is_short(&small.path(), Some(0)));
     }
 }

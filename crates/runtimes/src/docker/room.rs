@@ -8,13 +8,11 @@ use super::client::Client;
 use super::info::Info;
 use super::{DockerOptions, Endpoint};
 use crate::RuntimeError;
-use rustix::fs::statvfs;
+use crate::shortage::{Left, Shortage};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A disk with less than this left, in bytes, has no room: file systems keep some for themselves.
-const FULL_BELOW: u64 = 16 << 20;
 /// How long apart looks are at most. Where less is left, they are as often as it could be gone by then.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that a step may write in a second, which is more than most disks take.
@@ -37,8 +35,8 @@ pub(super) fn disks(options: &DockerOptions, info: Option<&Info>) -> Vec<PathBuf
 #[derive(Debug)]
 pub(super) struct Room {
     disks: Vec<PathBuf>,
-    /// The one that was full, and the least that was free of it, in bytes.
-    full: Option<(PathBuf, u64)>,
+    /// The one that was full, and what of when it was worst.
+    full: Option<(PathBuf, Shortage)>,
 }
 
 impl Room {
@@ -59,20 +57,20 @@ impl Room {
     /// Looks once more; the failure if a disk was full at any time.
     pub(super) fn fault(mut self) -> Option<RuntimeError> {
         self.look();
-        self.full.map(|(path, free)| RuntimeError::HostDiskFull { path, free })
+        self.full.map(|(path, shortage)| shortage.fault(&path))
     }
 
     /// What is free of the fullest disk that has room, in bytes.
     fn look(&mut self) -> Option<u64> {
         let mut left = None;
         for disk in &self.disks {
-            let Ok(stat) = statvfs(disk) else { continue };
-            // What is set aside for root is there for containers' root as well.
-            let free = stat.f_bfree.saturating_mul(stat.f_frsize);
-            if free >= FULL_BELOW {
-                left = left.into_iter().chain([free]).min();
-            } else if self.full.as_ref().is_none_or(|(_, least)| free < *least) {
-                self.full = Some((disk.clone(), free));
+            let Some(Left { free, shortage }) = Left::on(disk) else { continue };
+            match shortage {
+                None => left = left.into_iter().chain([free]).min(),
+                Some(now) if self.full.as_ref().is_none_or(|(_, before)| now.is_worse_than(*before)) => {
+                    self.full = Some((disk.clone(), now));
+                }
+                Some(_) => {}
             }
         }
         left
@@ -101,7 +99,23 @@ mod tests {
         disk.make_room();
         let fault = seen.fault();
         assert!(
-            matches!(&fault, Some(RuntimeError::HostDiskFull { path, free }) if *path == disk.path() && *free < FULL_BELOW),
+            matches!(&fault, Some(RuntimeError::HostDiskFull { path, free }) if *path == disk.path() && *free < 16 << 20),
+            "{fault:?}"
+        );
+    }
+
+    #[test]
+    fn a_disk_that_could_hold_no_more_files_for_a_while_is_remembered() {
+        let test = "docker::room::tests::a_disk_that_could_hold_no_more_files_for_a_while_is_remembered";
+        let Some(disk) = SmallDisk::mount(test, 32 << 20) else { return };
+        let mut room = Room::of(vec![disk.path()]);
+        let many = disk.use_up_files();
+        assert_eq!(room.look(), None, "how soon it is full is no question any more");
+        drop(many);
+        assert!(room.look().is_some());
+        let fault = room.fault();
+        assert!(
+            matches!(&fault, Some(RuntimeError::HostInodesFull { path, limit, used }) if *path == disk.path() && used == limit),
             "{fault:?}"
         );
     }

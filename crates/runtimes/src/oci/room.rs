@@ -6,6 +6,7 @@
 //! I/O errors, or nothing at all until what it wrote is read again. Neither is its fault.
 
 use super::volume::Volume;
+use crate::shortage::{Left, Shortage};
 use crate::{Cause, RuntimeError};
 use rustix::fs::statvfs;
 use std::convert::Infallible;
@@ -20,10 +21,6 @@ const SHORTEST_IDLE_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// Bytes that a step may write in a second, which is more than most disks take.
 const QUICKEST: u64 = 4 << 30;
-/// A host with less than this left, in bytes, has no room: file systems keep some for themselves.
-const HOST_FULL_BELOW: u64 = 16 << 20;
-/// A host's disk on which fewer files than this can be made takes no job: each needs a few for itself.
-const HOST_FILES_FULL_BELOW: u64 = 16;
 
 /// What is free of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,15 +48,6 @@ impl Room {
     }
 }
 
-/// What a host's disk is short of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shortage {
-    /// What is left, in bytes.
-    Bytes(u64),
-    /// How many files it has, and can have.
-    Files { used: u64, limit: u64 },
-}
-
 /// The disk that all jobs' disks lie on.
 #[derive(Debug)]
 pub(super) struct HostDisk {
@@ -73,15 +61,7 @@ impl HostDisk {
 
     /// What there is next to nothing of.
     fn shortage(&self) -> Option<Shortage> {
-        let stat = statvfs(&self.state_dir).ok()?;
-        // What is set aside for root is there for us.
-        let free = stat.f_bfree.saturating_mul(stat.f_frsize);
-        let out_of_files = stat.f_files > 0 && stat.f_ffree < HOST_FILES_FULL_BELOW;
-        match free {
-            0..HOST_FULL_BELOW => Some(Shortage::Bytes(free)),
-            _ => out_of_files
-                .then(|| Shortage::Files { used: stat.f_files - stat.f_ffree, limit: stat.f_files }),
-        }
+        Left::on(&self.state_dir)?.shortage
     }
 
     /// The failure, or what it comes of.
@@ -90,16 +70,8 @@ impl HostDisk {
             (RuntimeError::Image(_) | RuntimeError::Refused(_), _) | (_, None) => error,
             (_, Some(shortage)) => {
                 tracing::warn!(%error, source = error.source(), ?shortage, "failed for want of room on the host");
-                self.fault(shortage)
+                shortage.fault(&self.state_dir)
             }
-        }
-    }
-
-    fn fault(&self, shortage: Shortage) -> RuntimeError {
-        let path = self.state_dir.clone();
-        match shortage {
-            Shortage::Bytes(free) => RuntimeError::HostDiskFull { path, free },
-            Shortage::Files { used, limit } => RuntimeError::HostInodesFull { path, limit, used },
         }
     }
 }
@@ -144,7 +116,10 @@ pub(super) struct Seen {
 
 impl Seen {
     fn look(&mut self, volume: &Volume, host: &HostDisk) {
-        self.host = worse(self.host, host.shortage());
+        let now = host.shortage();
+        if now.is_some_and(|now| self.host.is_none_or(|before| now.is_worse_than(before))) {
+            self.host = now;
+        }
         let Some(room) = Room::of(&volume.path) else { return };
         let now = Instant::now();
         let elapsed = self.at.replace(now).map_or(Duration::ZERO, |before| now - before);
@@ -190,20 +165,11 @@ impl Seen {
         if let Some(shortage) = self.host
             && (failed || volume.has_lost_writes().await)
         {
-            return Err(host.fault(shortage));
+            return Err(shortage.fault(&host.state_dir));
         }
         let files = || self.own_files.map(|limit| Cause::InodesFull { limit, used: limit });
         let bytes = volume.size.filter(|_| self.own_full).map(|limit| Cause::DiskFull { limit });
         Ok(bytes.or_else(files))
-    }
-}
-
-/// Bytes count before files, and fewer of them before more.
-fn worse(one: Option<Shortage>, other: Option<Shortage>) -> Option<Shortage> {
-    match (one, other) {
-        (Some(Shortage::Bytes(one)), Some(Shortage::Bytes(other))) => Some(Shortage::Bytes(one.min(other))),
-        (Some(Shortage::Files { .. }) | None, Some(_)) => other,
-        _ => one,
     }
 }
 
@@ -225,15 +191,6 @@ mod tests {
         assert!(!gauge(&[(500, 10), (1_000, 9)]).1, "something was left when more came");
         assert!(!gauge(&[(500, 10), (400, 11)]).1, "it went on more slowly");
         assert!(!gauge(&[(1_000, 10), (1_000, 1_000)]).1 && !gauge(&[(1_000, 10), (2_000, 1_000)]).1);
-    }
-
-    #[test]
-    fn want_of_bytes_is_told_rather_than_want_of_files() {
-        let bytes = |free| Some(Shortage::Bytes(free));
-        let files = Some(Shortage::Files { used: 9, limit: 10 });
-        assert_eq!((worse(None, files), worse(files, None)), (files, files));
-        assert_eq!((worse(bytes(1), files), worse(files, bytes(1))), (bytes(1), bytes(1)));
-        assert_eq!((worse(bytes(1), bytes(2)), worse(bytes(2), bytes(1))), (bytes(1), bytes(1)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, info, ok, warning};
 use super::known::Known;
-use super::sizes::{counted, told};
+use super::sizes::{counted, each, told};
 use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,9 +76,10 @@ fn memory(total: Option<u64>, own: Option<u64>, of_job: Option<u64>, jobs: u64) 
     };
     let wanted = of_job.saturating_mul(jobs);
     let seen = format!(
-        "{} may use {} of memory each, and {whose} {}",
+        "{} may use {} of memory{}, and {whose} {}",
         counted(jobs, "job"),
         told(of_job),
+        each(jobs),
         told(there)
     );
     if wanted.saturating_add(BESIDE_JOBS) <= there {
@@ -94,7 +95,7 @@ fn processors(there: f64, of_job: Option<f64>, jobs: u64) -> Finding {
     let Some(of_job) = of_job else {
         return info(ID, format!("executor may use {there} CPUs, and jobs have no CPU limit"));
     };
-    let seen = format!("{} may use {of_job} CPUs each, and executor {there}", counted(jobs, "job"));
+    let seen = format!("{} may use {of_job} CPUs{}, and executor {there}", counted(jobs, "job"), each(jobs));
     if of_job * jobs as f64 <= there { ok(ID, seen) } else { info(ID, format!("{seen}: jobs share them")) }
 }
 
@@ -121,7 +122,7 @@ fn processes(own: Option<u64>, of_job: Option<u64>, jobs: u64) -> Finding {
         Some(of_job) if of_job.saturating_mul(jobs) <= own => ok(ID, seen),
         Some(of_job) => warning(
             ID,
-            format!("{seen}, and {} may have {of_job} each", counted(jobs, "job")),
+            format!("{seen}, and {} may have {of_job}{}", counted(jobs, "job"), each(jobs)),
             "raise TasksMax of the systemd unit (infinity leaves it to jobs' own limits), or lower EXECUTOR_JOB_PIDS",
         ),
     }

@@ -277,8 +277,8 @@ const HOST: &[Check] = &[
     check(
         "disk.room",
         &[Ok, Info, Fatal],
-        "More is free on the disk of the data directory than the floor below which no job is taken; where an engine runs \
-         the jobs, on those of `TMPDIR` and of the engine's own directory as well.",
+        "More is free on the disk of the data directory, and more files can be made there, than the floor below which no \
+         job is taken; where an engine runs the jobs, on those of `TMPDIR` and of the engine's own directory as well.",
     ),
     check(
         "disk.jobs",

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, fatal, info, ok, warning};
 use super::known::Known;
-use super::sizes::{counted, told};
+use super::sizes::{counted, each, told};
 use crate::env::RuntimeName;
 use crate::paths;
 use rustix::fs::{Access, AtFlags, CWD, StatVfs, accessat, statfs, statvfs};
@@ -154,6 +154,17 @@ fn enough(dir: &Path, room: Room, floor: u64) -> Finding {
     if floor == 0 {
         return info(ID, format!("{seen}, and no floor is kept"));
     }
+    if let Some((left, all)) = room.names.filter(|(left, all)| *left < agent::fitting_files_floor(*all)) {
+        return fatal(
+            ID,
+            format!(
+                "only {left} more files can be made on the disk of {}, of {all}: no job is taken",
+                dir.display()
+            ),
+            "remove files that nobody needs, such as with `executor image gc`, or let EXECUTOR_DATA_DIR name a disk that \
+             was made with more inodes",
+        );
+    }
     if room.free >= floor {
         return ok(ID, format!("{seen}, and {} is the floor", told(floor)));
     }
@@ -178,13 +189,16 @@ fn jobs(room: Room, floor: u64, disk: Option<u64>, jobs: u64) -> Finding {
     };
     let wanted = disk.saturating_mul(jobs);
     let left = room.free.saturating_sub(floor);
-    let seen = format!("{} may write {} each", counted(jobs, "job"), told(disk));
+    let seen = format!("{} may write {}{}", counted(jobs, "job"), told(disk), each(jobs));
     if wanted <= left {
         return ok(ID, format!("{seen}, and {} are free", told(left)));
     }
     warning(
         ID,
-        format!("{seen}, {} together, and {} are free above the floor", told(wanted), told(left)),
+        match jobs {
+            1 => format!("{seen}, and {} are free above the floor", told(left)),
+            _ => format!("{seen}, {} together, and {} are free above the floor", told(wanted), told(left)),
+        },
         "use a larger disk, or lower EXECUTOR_MAXIMUM_NUM_JOBS or EXECUTOR_FIRECRACKER_DISK_SPACE",
     )
 }
@@ -207,6 +221,11 @@ mod tests {
         assert_eq!(severity(5, 5), Severity::Ok);
         assert_eq!(severity(4, 5), Severity::Fatal);
         assert_eq!(severity(0, 0), Severity::Info);
+        let few = |floor| {
+            let few = Room { names: Some((4_000, 100_000)), ..room(50, 100) };
+            enough(Path::new("/x"), few, floor).severity
+        };
+        assert_eq!((few(1), few(0)), (Severity::Fatal, Severity::Info));
     }
 
     #[test]

@@ -14,6 +14,11 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
+/// What follows a number for each of several; nothing for one.
+pub(super) fn each(number: u64) -> &'static str {
+    if number == 1 { "" } else { " each" }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_DISK_FLOOR",
         Kind::DiskSize,
         "",
-        "Take no job while less is free on the disk that EXECUTOR_DATA_DIR is on; 0 means never to look.",
+        "Take no job while less is free on a disk that jobs fill, such as that of EXECUTOR_DATA_DIR, nor while it can hold few more files (a twentieth of all it can hold, 100,000 at most); 0 means never to look.",
     )
     .unit("bytes")
     .derived("a twentieth of the disk, from 1G to 20G, never more than a tenth", |_| String::new()),
