@@ -1,5 +1,7 @@
 //! How an agent ends.
 
+use std::net::SocketAddr;
+
 /// What an agent did, told when it leaves in good order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
@@ -26,6 +28,15 @@ pub enum AgentError {
         /// How it failed.
         #[source]
         source: std::io::Error,
+    },
+    /// The address for questions about health is somebody else's.
+    #[error(
+        "can't listen on {address} for questions about health: another program of this host does, perhaps another \
+         agent with the same address"
+    )]
+    HealthAddressTaken {
+        /// The address.
+        address: SocketAddr,
     },
     /// The configuration can't work.
     #[error("{0}")]

@@ -41,8 +41,10 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Listens on the address of the configuration, if there is one, until the result is dropped.
 pub(crate) async fn listen(config: &Arc<AgentConfig>) -> Result<Option<AbortOnDropHandle<()>>, AgentError> {
     let Some(address) = config.health else { return Ok(None) };
-    let failed = AgentError::io(format!("listen on {address}, where health and metrics are to be told"));
-    let listener = bind(address).await.map_err(failed)?;
+    let listener = bind(address).await.map_err(|fault| match fault.kind() {
+        io::ErrorKind::AddrInUse => AgentError::HealthAddressTaken { address },
+        _ => AgentError::io(format!("listen on {address}, where health and metrics are to be told"))(fault),
+    })?;
     if let Ok(address) = listener.local_addr() {
         info!(%address, "health and metrics are told");
         config.monitor.listens(address);
@@ -53,7 +55,12 @@ pub(crate) async fn listen(config: &Arc<AgentConfig>) -> Result<Option<AbortOnDr
 /// A host without IPv6 has no address that means all of both kinds.
 async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(address).await {
-        Err(fault) if address.is_ipv6() && address.ip().is_unspecified() => {
+        // Half of an address that is taken would be asked in vain by those who use the other half.
+        Err(fault)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && fault.kind() != io::ErrorKind::AddrInUse =>
+        {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await.map_err(|_| fault)
         }
         bound => bound,
@@ -140,4 +147,29 @@ fn with_type(status: StatusCode, body: String, content_type: &'static str) -> Re
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv6Addr;
+
+    async fn taken(by: SocketAddr, wanted: impl Into<std::net::IpAddr>) -> bool {
+        let Ok(other) = TcpListener::bind(by).await else {
+            testkit::missing_part("an_address_that_is_taken_is_not_had_by_halves", "IPv6");
+            return true;
+        };
+        let port = other.local_addr().unwrap().port();
+        bind(SocketAddr::new(wanted.into(), port))
+            .await
+            .is_err_and(|fault| fault.kind() == io::ErrorKind::AddrInUse)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_not_had_by_halves() {
+        for by in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            assert!(taken(by.parse().unwrap(), Ipv6Addr::UNSPECIFIED).await, "{by}");
+        }
+        assert!(taken("0.0.0.0:0".parse().unwrap(), Ipv4Addr::LOCALHOST).await);
+    }
 }

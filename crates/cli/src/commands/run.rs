@@ -133,6 +133,9 @@ impl Agent {
                 Ok(Exit::Success)
             }
             Err(agent::AgentError::NeverReached) => Ok(Exit::Failed),
+            Err(fault @ agent::AgentError::HealthAddressTaken { .. }) => Err(Failure::system(format!(
+                "{fault}: `ss -ltnp` tells who; let EXECUTOR_HEALTH_SERVER_ADDR name another port for each agent"
+            ))),
             Err(fault) => Err(Failure::chain(Exit::System, &fault)),
         }
     }

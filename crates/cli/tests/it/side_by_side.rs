@@ -1,8 +1,9 @@
 //! Several agents of one user on one host, with nothing said of where each keeps its state.
 
 use crate::leftovers::nothing_is_left;
-use crate::support::{Process, SOON, System, system, wait};
+use crate::support::{Process, SOON, System, system, text, wait};
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 
 /// A step that waits, from its first words on, until the test lets it go on.
 const GATED: &str = "touch /data/gate; echo begun; while [ -e /data/gate ]; do usleep 20000; done";
@@ -86,5 +87,23 @@ fn the_jobs_of_an_agent_that_does_not_come_back_are_looked_after() {
     system.open_gates(&first);
     assert_eq!(told(&system.wait_for_state(&its_own, "completed"), "attempt"), "1");
     [first, second].into_iter().for_each(Process::stop);
+    nothing_is_left(system.dir.path());
+}
+
+#[test]
+fn an_agent_whose_health_port_is_anothers_says_so_and_does_not_start() {
+    let test = "an_agent_whose_health_port_is_anothers_says_so_and_does_not_start";
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let Some(mut system) = System::with(test, &[("EXECUTOR_HEALTH_SERVER_ADDR", &address)]) else { return };
+    let output = system.agent_command().output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.trim_end().lines().count(), 1, "a refusal is one line: {said}");
+    for part in
+        [&*format!("can't listen on {address} "), "another agent", "ss -ltnp", "EXECUTOR_HEALTH_SERVER_ADDR"]
+    {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
     nothing_is_left(system.dir.path());
 }
