@@ -82,6 +82,11 @@ impl Hierarchies {
         self
     }
 
+    /// The groups called `parent` right below the agent's own.
+    pub(crate) fn below(&self, parent: &str) -> Directories {
+        self.base.join(parent)
+    }
+
     /// Where a runtime finds `name` below `parent` in version 2: a path from the hierarchy's root.
     pub(crate) fn path_for_runtime(&self, parent: &str, name: &str) -> PathBuf {
         self.unified_path.join(parent).join(name)

@@ -31,8 +31,8 @@ impl Group {
     }
 
     /// Removes the groups' parent, if none is left in it.
-    pub(crate) fn remove_parent(host: &Hierarchies, parent: &str) {
-        for path in host.base.join(parent).all() {
+    pub(crate) fn remove_parent(parent: &Directories) {
+        for path in parent.all() {
             let _ = fs::remove_dir(path);
         }
     }
@@ -56,7 +56,7 @@ impl Group {
     }
 
     fn create_once(host: &Hierarchies, parent: &str, name: &str) -> io::Result<Self> {
-        let parent = host.base.join(parent);
+        let parent = host.below(parent);
         let directories = parent.join(name);
         if let Some(base) = &host.base.v2 {
             enable::hand_down(base, &host.base.unified)?;
@@ -70,8 +70,7 @@ impl Group {
     }
 
     /// Groups of that parent that exist, by name.
-    pub(crate) fn existing(host: &Hierarchies, parent: &str) -> Vec<(String, Self)> {
-        let parent = host.base.join(parent);
+    pub(crate) fn existing(parent: &Directories) -> Vec<(String, Self)> {
         let mut names: Vec<String> =
             parent.all().flat_map(subgroups).filter_map(|path| name_of(&path)).collect();
         names.sort_unstable();
@@ -205,8 +204,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let host = unified(root.path());
         Group::create(&host, "executor-a", "one").unwrap();
-        let found: Vec<_> = Group::existing(&host, "executor-a").into_iter().map(|(name, _)| name).collect();
+        let existing = |parent| Group::existing(&host.below(parent));
+        let found: Vec<_> = existing("executor-a").into_iter().map(|(name, _)| name).collect();
         assert_eq!(found, ["one"]);
-        assert!(Group::existing(&host, "executor-b").is_empty());
+        assert!(existing("executor-b").is_empty());
     }
 }

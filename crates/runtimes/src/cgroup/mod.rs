@@ -7,6 +7,7 @@ mod detect;
 mod enable;
 mod group;
 mod kill;
+mod record;
 mod usage;
 
 pub(crate) use detect::Hierarchies;

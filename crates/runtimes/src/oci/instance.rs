@@ -6,7 +6,7 @@
 use super::own_processes;
 use super::remove::remove_tree;
 use super::users;
-use crate::cgroup::{Group, Hierarchies};
+use crate::cgroup::{Directories, Group, Hierarchies};
 use crate::{Reaped, RuntimeError, user_namespace};
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
@@ -20,6 +20,8 @@ const INSTANCES: &str = "instances";
 const LOCK: &str = "lock";
 const VOLUMES: &str = "volumes";
 const SANDBOXES: &str = "sandboxes";
+/// Names the groups that hold those of its sandboxes.
+const GROUPS: &str = "groups";
 /// How often it is looked whether somebody else is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -37,7 +39,8 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn create(state_dir: &Path) -> io::Result<Self> {
+    /// One whose sandboxes have their groups in `groups`.
+    pub(super) fn create(state_dir: &Path, groups: &Directories) -> io::Result<Self> {
         let instances = state_dir.join(INSTANCES);
         private_dirs(&instances)?;
         // Between these two a directory is there that nobody has locked.
@@ -48,6 +51,7 @@ impl Instance {
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         drop(gate);
         let made = Self { id, dir, _lock: lock };
+        fs::write(made.dir.join(GROUPS), groups.to_record())?;
         for path in [made.volumes(), made.sandboxes(), made.runtime_state(), made.here()] {
             fs::create_dir(path)?;
         }
@@ -147,15 +151,19 @@ pub(super) async fn remove(
     let bundles = fs::read_dir(dir.join(SANDBOXES)).map_or(0, Iterator::count);
     let mut sandboxes = 0;
     let prefix = format!("{id}.");
-    for (name, group) in Group::existing(host, &parent_group(owner)) {
-        if name.starts_with(&prefix) {
-            let context = || RuntimeError::io(format!("end the sandbox {name} of a dead agent"));
-            group.kill().await.map_err(context())?;
-            group.remove().await.map_err(context())?;
-            sandboxes += 1;
+    // It may have been of another unit, and one of an earlier release did not write down where its groups are.
+    let written = fs::read_to_string(dir.join(GROUPS)).ok().map(|text| Directories::of_record(&text));
+    for parent in written.into_iter().chain([host.below(&parent_group(owner))]) {
+        for (name, group) in Group::existing(&parent) {
+            if name.starts_with(&prefix) {
+                let context = || RuntimeError::io(format!("end the sandbox {name} of a dead agent"));
+                group.kill().await.map_err(context())?;
+                group.remove().await.map_err(context())?;
+                sandboxes += 1;
+            }
         }
+        Group::remove_parent(&parent);
     }
-    Group::remove_parent(host, &parent_group(owner));
     // Mounted only where the dead agent's mounts are still seen, as in its guardian.
     let _ = unmount(dir.join(VOLUMES), UnmountFlags::DETACH);
     remove_tree(&dir).map_err(context())?;
@@ -192,6 +200,8 @@ pub(super) fn exists(state_dir: &Path, id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
 
     /// A guardian, and the agents that come after its own, see the same directory.
     #[test]
@@ -214,5 +224,33 @@ mod tests {
             });
             assert!(!dir.exists());
         }
+    }
+
+    #[tokio::test]
+    async fn the_groups_of_an_agent_of_another_unit_are_found() {
+        let test = "oci::instance::tests::the_groups_of_an_agent_of_another_unit_are_found";
+        let host = Hierarchies::detect().unwrap();
+        let unit = format!("executor-of-another-unit-{}", std::process::id());
+        let (Ok(dead), Ok(alive)) =
+            (Group::create(&host, &unit, "dead.0"), Group::create(&host, &unit, "alive.0"))
+        else {
+            return testkit::missing_part(test, "the right to make control groups");
+        };
+        let mut process = Command::new("sleep").arg("600").spawn().unwrap();
+        for group in dead.directories() {
+            fs::write(group.join("cgroup.procs"), process.id().to_string()).unwrap();
+        }
+        let state = tempfile::tempdir().unwrap();
+        let dir = state.path().join(INSTANCES).join("dead");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(GROUPS), host.below(&unit).to_record()).unwrap();
+        let removed = remove(state.path(), "nobody-at-all", "dead", &host).await;
+        let (groups, others) = (dead.directories(), alive.directories());
+        alive.remove().await.unwrap();
+        Group::remove_parent(&host.below(&unit));
+        assert_eq!(removed.unwrap(), 1);
+        assert_eq!(process.wait().unwrap().signal(), Some(9));
+        assert!(!groups.iter().any(|group| group.exists()) && !dir.exists());
+        assert!(!others.iter().any(|group| group.exists()), "nothing of the test stays either");
     }
 }

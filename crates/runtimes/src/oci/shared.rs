@@ -65,7 +65,8 @@ impl Shared {
         let writer = Writer::new(options.certificates.clone())
             .and_then(|writer| writer.for_family(program.family))
             .map_err(|error| RuntimeError::Host(error.to_string()))?;
-        let instance = Instance::create(state_dir)
+        let group_parent = parent_group(&options.owner);
+        let instance = Instance::create(state_dir, &host.below(&group_parent))
             .map_err(RuntimeError::io(format!("prepare the state directory {}", state_dir.display())))?;
         let guardian = guard(&options.helper, state_dir, &options.owner, &instance.id)
             .map_err(RuntimeError::io(format!("start the guardian {}", options.helper.program.display())))?;
@@ -95,7 +96,7 @@ impl Shared {
             grace: options.grace,
             guardian,
             ordinary,
-            group_parent: parent_group(&options.owner),
+            group_parent,
             spare_disk: options.spare_disk,
             one_job: options.one_job,
             strict: options.strict,
