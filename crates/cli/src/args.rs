@@ -72,7 +72,12 @@ pub(crate) struct ServerArgs {
     pub(crate) fault_retries: u32,
 }
 
+/// What an agent can't do without.
+const RUN_HELP: &str = "Its environment says what it does: EXECUTOR_FRONTEND_URL, EXECUTOR_FRONTEND_PASSWORD and \
+    EXECUTOR_QUEUE_NAME (or EXECUTOR_QUEUE_NAMES) must be set; `executor doctor` looks at the rest.";
+
 #[derive(Debug, Default, Args)]
+#[command(after_help = RUN_HELP)]
 pub(crate) struct RunArgs {
     /// Print every environment variable with its meaning, and leave
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "text", require_equals = true)]
@@ -237,6 +242,7 @@ pub(crate) struct JobListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct JobArgs {
     /// The job's id
+    #[arg(value_parser = job_id)]
     pub(crate) id: i64,
     /// JSON instead of text
     #[arg(long)]
@@ -246,6 +252,7 @@ pub(crate) struct JobArgs {
 #[derive(Debug, Args)]
 pub(crate) struct JobLogsArgs {
     /// The job's id
+    #[arg(value_parser = job_id)]
     pub(crate) id: i64,
     /// Wait for more until the job ends
     #[arg(long, short)]
@@ -322,4 +329,8 @@ pub(crate) struct ImageStoreArgs {
     /// JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn job_id(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| "it must be a number, as `executor job list` tells them")
 }

@@ -128,7 +128,8 @@ mod tests {
             ),
             (
                 "job show abc",
-                "invalid value 'abc' for '<ID>': invalid digit found in string; see `executor job show --help`",
+                "invalid value 'abc' for '<ID>': it must be a number, as `executor job list` tells them; see `executor job \
+                 show --help`",
             ),
             (
                 "up --listen nowhere",

@@ -9,7 +9,7 @@ use store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// A file or directory of ours can't be used.
-    #[error("can't use {path}: {source}")]
+    #[error("can't use {path}; name a directory that can be written to with --data-dir")]
     File {
         /// Which.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum ServerError {
     #[error("git can't be run: {0}. Install git 2.30 or newer and make sure that it is on the PATH")]
     Git(String),
     /// The address is taken, or not ours.
-    #[error("can't listen on {addr}: {source}. Choose another address or port with --listen")]
+    #[error("can't listen on {addr}; choose another address or port with --listen")]
     Listen {
         /// The address.
         addr: SocketAddr,

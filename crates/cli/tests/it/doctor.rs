@@ -142,6 +142,7 @@ fn a_healthy_host_is_told_so_and_left_as_it_was() {
     for (id, severity) in [
         ("config.variables", "ok"),
         ("config.secret", "ok"),
+        ("oci.users", "ok"),
         ("frontend.reach", "ok"),
         ("frontend.answer", "ok"),
         ("frontend.token", "ok"),

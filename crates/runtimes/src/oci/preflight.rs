@@ -41,7 +41,7 @@ pub struct Trial<'a> {
     pub disk: &'a Path,
     /// An empty directory on the file system of the data directory.
     pub data: &'a Path,
-    /// A directory on the file system of the images.
+    /// A directory on the file system of the images, not above nor below that of the data.
     pub images: &'a Path,
     /// How this program starts its own helpers.
     pub helper: &'a Helper,

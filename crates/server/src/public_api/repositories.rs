@@ -53,6 +53,6 @@ pub(super) async fn remove(State(app): State<App>, Path(name): Path<String>) -> 
         tracing::info!(repository = name, "a repository was removed");
         return Ok(StatusCode::NO_CONTENT);
     }
-    let detail = format!("there is no repository {name:?}");
+    let detail = format!("there is no repository {name:?}: `executor repo list` tells which there are");
     Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_repository", "There is no such repository", detail))
 }

@@ -8,6 +8,7 @@ use super::versions;
 use crate::agent_config;
 use crate::env::RuntimeName;
 use crate::exit::Failure;
+use crate::paths;
 use runtimes::PrivateMounts;
 use runtimes::docker::{BadEndpoint, DockerOptions, Endpoint, Sight};
 use runtimes::oci::{Looked, Looking, Trial};
@@ -28,12 +29,15 @@ pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<
         return Vec::new();
     }
     let scratch = tempfile::Builder::new().prefix("executor-doctor-").tempdir();
-    let directories = scratch.and_then(|disk| Ok((disk, room::scratch(&known.data_dir)?)));
+    let images = paths::images(&known.data_dir);
+    let images = if images.is_dir() { &images } else { &known.data_dir };
+    // Beside each other: overlayfs takes no layers of which one is in the other.
+    let directories =
+        scratch.and_then(|disk| Ok((disk, room::scratch(&known.data_dir)?, room::scratch(images)?)));
     let helper = agent_config::helper();
-    let images = room::existing(&known.data_dir);
     let trial = match (mounts, &directories) {
-        (Ok(mounts), Ok((disk, data))) => {
-            Ok(Trial { mounts, disk: disk.path(), data: data.path(), images, helper: &helper })
+        (Ok(mounts), Ok((disk, data, images))) => {
+            Ok(Trial { mounts, disk: disk.path(), data: data.path(), images: images.path(), helper: &helper })
         }
         (Err(fault), _) => {
             let general = "run executor as root, or in a container that is privileged or has CAP_SYS_ADMIN";
