@@ -1,5 +1,5 @@
 //! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a registry, a private
-//! authority, a scripted stock instance, loud skips.
+//! authority, ordinary users, a scripted stock instance, loud skips.
 //!
 //! Invariant: a development dependency only.
 
@@ -7,6 +7,7 @@ mod clock;
 mod disk;
 mod engine;
 pub mod image;
+mod made_up_user;
 pub mod registry;
 mod skip;
 pub mod stock_server;
@@ -16,5 +17,6 @@ mod told;
 pub use clock::MockClock;
 pub use disk::SmallDisk;
 pub use engine::{Engine, EngineKind};
+pub use made_up_user::MadeUpUser;
 pub use skip::{have_root, missing_part};
 pub use told::Told;

@@ -1,7 +1,7 @@
 //! `kill -9` of each part in the middle of a job.
 
 use crate::leftovers::{leftovers_of, nothing_is_left};
-use crate::support::{SHORT_LEASE, SOON, System, http, system, wait};
+use crate::support::{SOON, System, http, system, wait};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -45,10 +45,10 @@ fn a_followed_log_survives_the_server() {
 #[test]
 fn a_job_of_a_dead_agent_completes_on_another() {
     let test = "a_job_of_a_dead_agent_completes_on_another";
-    let Some(mut system) = System::serving(test, SHORT_LEASE, &[]) else { return };
+    let Some(mut system) = System::serving(test, &["--lease", "15s"], &[]) else { return };
     let mut first = system.agent();
-    // Both tries last long enough for the first agent to be killed in the middle of one.
-    let id = system.submit("echo begun; sleep 24");
+    // Both tries last long enough for the first to be ended before its lease is over, 12 s after its last heartbeat.
+    let id = system.submit("echo begun; sleep 18");
     system.wait_for_log(&id, "begun");
     let killed = Instant::now();
     first.kill();
@@ -65,7 +65,7 @@ fn a_job_of_a_dead_agent_completes_on_another() {
     });
     assert!(killed.elapsed() < Duration::from_secs(35), "{job}");
     let gone = gone.expect("its sandbox is gone before the job is given away");
-    assert!(gone > Duration::from_secs(10), "an agent that returns in time finds the job: {gone:?}");
+    assert!(gone > Duration::from_secs(5), "an agent that returns in time finds the job: {gone:?}");
     assert!(job["executor"].as_str().unwrap().starts_with("agent2-"), "{job}");
     let job = system.wait_for_state(&id, "completed");
     assert_eq!(job["attempt"], 2);

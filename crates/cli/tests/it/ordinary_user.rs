@@ -2,67 +2,26 @@
 
 use crate::leftovers::leftovers;
 use crate::support::{GATE, Process, SOON, System, files_below, text, wait};
-use std::collections::BTreeSet;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+use testkit::MadeUpUser;
 
-/// The first of the users of these tests, each made up and known to nobody but its own processes; another group
-/// that it is in.
-const USER: u32 = 61_234;
-const GROUP: u32 = 61_334;
-/// The first of their other users, and how many each has.
-const OTHERS: u32 = 0x5000_0000;
-const COUNT: u32 = 1 << 16;
-
-/// Mounts what names the user where only the process that this becomes sees it.
-const AS_USER: &str = r#"set -e
-dir=$1 user=$2 group=$3 program=$4; shift 4
-mount --bind "$dir/passwd" /etc/passwd
-mount --bind "$dir/$GIVEN" /etc/subuid
-mount --bind "$dir/$GIVEN" /etc/subgid
-mount --bind "$program" "$dir/program"
-exec setpriv --reuid "$user" --regid "$user" --groups "$group" -- "$dir/program" "$@""#;
-
-/// A system whose agents are the user's, which is the one of that number.
-struct Ordinary(System, u32);
+/// A system whose agents are the user's.
+struct Ordinary(System, MadeUpUser);
 
 impl Ordinary {
-    fn new(test: &str, number: u32) -> Option<Self> {
-        for part in ["newuidmap", "newgidmap", "unshare", "setpriv"] {
-            if !["/usr/bin", "/bin"].iter().any(|dir| Path::new(dir).join(part).exists()) {
-                testkit::missing_part(test, part);
-                return None;
-            }
-        }
+    fn new(test: &str) -> Option<Self> {
         let system = System::with(test, &[("EXECUTOR_JOB_PIDS", "64"), ("EXECUTOR_MAXIMUM_NUM_JOBS", "2")])?;
-        let ordinary = Self(system, number);
-        let (dir, user) = (ordinary.0.dir.path(), ordinary.user());
-        let known = std::fs::read_to_string("/etc/passwd").unwrap();
-        std::fs::write(dir.join("passwd"), format!("{known}ordinary:x:{user}:{user}::/:/bin/sh\n")).unwrap();
-        std::fs::write(dir.join("given"), format!("ordinary:{}:{COUNT}\n", ordinary.others().start)).unwrap();
-        std::fs::write(dir.join("nothing"), "").unwrap();
-        std::fs::write(dir.join("program"), "").unwrap();
-        let home = dir.join("agent-data-elsewhere");
-        std::fs::create_dir(&home).unwrap();
-        chown(&home, Some(user), Some(user)).unwrap();
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711)).unwrap();
+        let user = MadeUpUser::new(test, system.dir.path())?;
+        let ordinary = Self(system, user);
+        ordinary.1.own_dir(&ordinary.home());
         let archive = dir_of(&ordinary.0, "busybox.tar");
         let mut command =
             ordinary.as_user(Command::new("executor").args(["image", "import", "busybox", &archive]));
         let imported = command.output().unwrap();
         assert!(imported.status.success(), "{}", text(&imported));
         Some(ordinary)
-    }
-
-    fn user(&self) -> u32 {
-        USER + self.1
-    }
-
-    fn others(&self) -> std::ops::Range<u32> {
-        let first = OTHERS + self.1 * COUNT;
-        first..first + COUNT
     }
 
     /// Everything that the user has: no variable names a directory but its home.
@@ -72,10 +31,8 @@ impl Ordinary {
 
     /// The same command, run by the user.
     fn as_user(&self, command: &Command) -> Command {
-        let mut wrapped = Command::new("unshare");
-        wrapped.args(["--mount", "--", "sh", "-c", AS_USER, "sh"]);
-        wrapped.arg(self.0.dir.path()).args([self.user(), GROUP].map(|id| id.to_string()));
-        wrapped.arg(env!("CARGO_BIN_EXE_executor")).args(command.get_args());
+        let mut wrapped = self.1.command(&[], Path::new(env!("CARGO_BIN_EXE_executor")));
+        wrapped.args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => wrapped.env(name, value),
@@ -85,7 +42,7 @@ impl Ordinary {
         for variable in ["EXECUTOR_DATA_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
             wrapped.env_remove(variable);
         }
-        wrapped.env("HOME", self.home()).env("GIVEN", "given").stdin(Stdio::null());
+        wrapped.env("HOME", self.home()).stdin(Stdio::null());
         wrapped
     }
 
@@ -105,24 +62,9 @@ impl Ordinary {
         });
     }
 
-    /// Processes of the user, and of its other users.
-    fn processes(&self) -> BTreeSet<u32> {
-        let numbers = std::fs::read_dir("/proc").unwrap().flatten();
-        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let is_its = |pid: &u32| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            let uid = field("Uid:").split_whitespace().next().and_then(|uid| uid.parse().ok()).unwrap_or(0);
-            // One that has ended may have nobody who takes note soon.
-            let is_forgotten = field("State:").trim_start().starts_with('Z');
-            (uid == self.user() || self.others().contains(&uid)) && !is_forgotten
-        };
-        numbers.filter(is_its).collect()
-    }
-
     /// `kill -9` of each agent, supervisor, guardian and whatever else the user has here.
     fn kill_all(&self) {
-        for pid in self.processes() {
+        for pid in self.1.processes() {
             // It may have gone with another.
             let _ =
                 Command::new("kill").args(["-s", "KILL", &pid.to_string()]).stderr(Stdio::null()).status();
@@ -132,7 +74,7 @@ impl Ordinary {
     /// Waits until the user has no process, nor an agent of its any state or mount.
     fn nothing_is_left(&self) {
         wait(SOON, "all that the user had to go", || {
-            (self.processes().is_empty() && leftovers(self.0.dir.path()).is_empty()).then_some(())
+            (self.1.processes().is_empty() && leftovers(self.0.dir.path()).is_empty()).then_some(())
         });
     }
 }
@@ -147,7 +89,7 @@ fn printed(output: &Output) -> String {
 
 #[test]
 fn an_ordinary_user_runs_jobs_and_hears_what_holds() {
-    let Some(mut ordinary) = Ordinary::new("an_ordinary_user_runs_jobs_and_hears_what_holds", 0) else {
+    let Some(mut ordinary) = Ordinary::new("an_ordinary_user_runs_jobs_and_hears_what_holds") else {
         return;
     };
     let agent = ordinary.agent();
@@ -185,7 +127,7 @@ fn an_ordinary_user_runs_jobs_and_hears_what_holds() {
     let owned = |path: &PathBuf| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path).unwrap());
     assert_eq!(
         files.iter().map(owned).collect::<Vec<_>>(),
-        [ordinary.user()],
+        [ordinary.1.uid()],
         "its records are the user's own"
     );
     system.ok(&["job", "cancel", &endless]);
@@ -197,7 +139,7 @@ fn an_ordinary_user_runs_jobs_and_hears_what_holds() {
 #[test]
 fn the_jobs_of_an_ordinary_user_outlive_its_agent_and_nothing_outlives_them() {
     let test = "the_jobs_of_an_ordinary_user_outlive_its_agent_and_nothing_outlives_them";
-    let Some(mut ordinary) = Ordinary::new(test, 1) else { return };
+    let Some(mut ordinary) = Ordinary::new(test) else { return };
     let mut first = ordinary.agent();
     let id = ordinary.0.submit(&format!("echo begun; {GATE}; echo done"));
     ordinary.0.wait_for_log(&id, "begun");
@@ -216,7 +158,7 @@ fn the_jobs_of_an_ordinary_user_outlive_its_agent_and_nothing_outlives_them() {
     ordinary.0.wait_for_log(&id, "begun");
     ordinary.kill_all();
     wait(Duration::from_secs(5), "all that the user had to go", || {
-        ordinary.processes().is_empty().then_some(())
+        ordinary.1.processes().is_empty().then_some(())
     });
     drop(second);
     let third = ordinary.agent();
@@ -228,11 +170,11 @@ fn the_jobs_of_an_ordinary_user_outlive_its_agent_and_nothing_outlives_them() {
 
 #[test]
 fn an_ordinary_user_without_others_is_told_what_to_do() {
-    let Some(mut ordinary) = Ordinary::new("an_ordinary_user_without_others_is_told_what_to_do", 2) else {
+    let Some(mut ordinary) = Ordinary::new("an_ordinary_user_without_others_is_told_what_to_do") else {
         return;
     };
     let command = ordinary.0.agent_command();
-    let refused = ordinary.as_user(&command).env("GIVEN", "nothing").output().unwrap();
+    let refused = MadeUpUser::without_others(&mut ordinary.as_user(&command)).output().unwrap();
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(said.trim_end().lines().count(), 1, "a refusal is one line: {said}");

@@ -2,7 +2,7 @@
 
 use super::bench::{containers_of, run, run_on};
 use super::private::pull_as_another;
-use super::pull::{image, login, open, registry};
+use super::pull::{login, open, private_image};
 use crate::harness::{Bench, IMAGE, TestSandbox};
 use images::RegistryCredentials;
 use runtimes::Limits;
@@ -147,9 +147,7 @@ fn a_program_reaches_nothing_but_its_own_containers() {
 fn a_private_image_is_for_programs_of_jobs_that_may_pull_it() {
     let name = "engine::door::a_private_image_is_for_programs_of_jobs_that_may_pull_it";
     run(name, EngineKind::Docker, async |bench| {
-        let Some(registry) = registry(name, bench.engine(), true) else { return };
-        registry.push("team/secret:1", &image(&format!("door {}", registry.address)));
-        let secret = registry.name("team/secret:1");
+        let Some((registry, secret)) = private_image(name, bench.engine(), "door") else { return };
         pull_as_another(bench.engine(), &registry, &secret);
         let id = bench.engine().told(&["image", "inspect", "--format", "{{.Id}}", &secret]);
 

@@ -1,7 +1,7 @@
 //! Who may use an image that the engine has.
 
 use super::bench::{options, run};
-use super::pull::{ask, ask_with, image, login, open, registry};
+use super::pull::{ask, ask_with, image, login, open, private_image, registry};
 use crate::harness::{Bench, IMAGE};
 use images::{ImageError, RegistryCredentials};
 use runtimes::RuntimeError;
@@ -24,26 +24,16 @@ pub(super) fn pull_as_another(engine: &Engine, registry: &Registry, image: &str)
 fn a_private_image_is_for_those_who_may_pull_it() {
     let name = "engine::pull::a_private_image_is_for_those_who_may_pull_it";
     run(name, EngineKind::Docker, async |bench| {
-        let Some(registry) = registry(name, bench.engine(), true) else { return };
-        registry.push("team/secret:1", &image(&format!("secret {}", registry.address)));
-        let image_name = registry.name("team/secret:1");
+        let Some((registry, image_name)) = private_image(name, bench.engine(), "secret") else { return };
         let none = RegistryCredentials::default;
         for credentials in [none(), login(&registry, "wrong")] {
-            let refused = ask_with(bench, &image_name, credentials).await;
-            assert!(
-                matches!(refused, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))),
-                "{refused:?}"
-            );
+            assert_unauthorised(&ask_with(bench, &image_name, credentials).await);
         }
         let good = || login(&registry, PASSWORD);
         assert!(ask_with(bench, &image_name, good()).await.unwrap().starts_with("secret"));
         // The engine has it now, which is nothing to those who may not.
         for credentials in [none(), login(&registry, "wrong")] {
-            let refused = ask_with(bench, &image_name, credentials).await;
-            assert!(
-                matches!(refused, Err(RuntimeError::Image(ImageError::Unauthorised { .. }))),
-                "{refused:?}"
-            );
+            assert_unauthorised(&ask_with(bench, &image_name, credentials).await);
         }
         // Who has shown it once need not do so for each step.
         let mut sandbox = open(bench, good()).await;
@@ -72,9 +62,7 @@ fn what_anyone_may_pull_is_everyones() {
 fn a_private_image_that_another_pulled_is_for_those_who_may_pull_it() {
     let name = "engine::private::a_private_image_that_another_pulled_is_for_those_who_may_pull_it";
     run(name, EngineKind::Docker, async |bench| {
-        let Some(registry) = registry(name, bench.engine(), true) else { return };
-        registry.push("team/secret:1", &image(&format!("secret {}", registry.address)));
-        let image_name = registry.name("team/secret:1");
+        let Some((registry, image_name)) = private_image(name, bench.engine(), "secret") else { return };
         pull_as_another(bench.engine(), &registry, &image_name);
         let none = RegistryCredentials::default;
         assert_unauthorised(&ask_with(bench, &image_name, none()).await);

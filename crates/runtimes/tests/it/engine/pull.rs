@@ -16,6 +16,15 @@ pub(super) fn registry(test: &str, engine: &Engine, password: bool) -> Option<Re
     Registry::start(test, &Setup { password, network_of: Some(engine), ..Setup::default() })
 }
 
+/// A registry that has an image for those who know its password, and the image's name, which says `mark` and where
+/// it is from.
+pub(super) fn private_image(test: &str, engine: &Engine, mark: &str) -> Option<(Registry, String)> {
+    let registry = registry(test, engine, true)?;
+    registry.push("team/secret:1", &image(&format!("{mark} {}", registry.address)));
+    let name = registry.name("team/secret:1");
+    Some((registry, name))
+}
+
 /// Credentials for it with this password.
 pub(super) fn login(registry: &Registry, password: &str) -> RegistryCredentials {
     RegistryCredentials::of_logins([(registry.address.clone(), Login::password(USER, password))])
