@@ -212,7 +212,7 @@ impl Taker {
                 // Two copies of a job never run beside each other.
                 old.ended().await;
             }
-            let ran = host.run(Assigned { job, auth, stop, lease, at, timeline }).await;
+            let ran = host.run(Assigned { job, auth, stop, lease, at, timeline, kept: None }).await;
             drop((registered, slot));
             watched.end(ran);
             host.warm().await;

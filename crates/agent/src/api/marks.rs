@@ -2,12 +2,14 @@
 
 use super::{Api, ApiError, CALL_TIMEOUT, JobAuth};
 use http::Method;
+use serde::{Deserialize, Serialize};
 use wire::additions::EndDetail;
 use wire::paths::QueueCall;
 use wire::{Mark, MarkWithError};
 
 /// Which final call to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "snake_case")]
 pub(crate) enum Final {
     Complete,
     /// It went wrong in a way that may be tried again.

@@ -4,7 +4,7 @@ use super::conversation::{Followed, Ward, follow};
 use super::kill::kill;
 use super::told::Told;
 use super::vigil::Vigil;
-use super::{Ran, hand_back};
+use super::{Ran, hand_back, last_word};
 use crate::account::Ledger;
 use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
@@ -61,10 +61,17 @@ impl Terms {
 }
 
 impl Charge<'_> {
-    /// Stays in touch with its supervisor until it has ended; if the supervisor dies over it, hands it back.
+    /// Stays in touch with its supervisor until it has ended; if the supervisor dies over it, hands it back, or tells
+    /// its end where that is known.
     pub(super) async fn see_to_its_end(self, link: Option<Link>) -> Ran {
         if let Some(ended) = self.follow_to_its_end(link).await {
             return ended;
+        }
+        if let (Some(record), Some(kept)) = (self.dir.record(), self.dir.kept_end()) {
+            let completed =
+                last_word::tell(self.around, self.dir, &record, self.stop, self.ledger, kept).await;
+            self.dir.remove();
+            return Ran { completed, written: false };
         }
         let last = hand_back::last_call(self.stop, self.terms.limit);
         self.ledger.ended(last.end());

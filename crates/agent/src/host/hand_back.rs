@@ -8,6 +8,7 @@ use crate::job::{self, Failure, JobStop, StopCause, Surroundings};
 use crate::supervisor::{JobDir, Record};
 use jobs::EndReason;
 use secrecy::SecretString;
+use std::io;
 use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, warn};
@@ -61,17 +62,23 @@ pub(super) async fn hand_back(
     if stop.cause() == Some(StopCause::Abandoned) {
         return;
     }
-    let token = match dir.token() {
-        Ok(token) => SecretString::from(token),
+    let auth = match auth_of(dir, record) {
+        Ok(auth) => auth,
         Err(fault) => return warn!(%job, %fault, "a job can't be handed back without its token"),
     };
-    let auth = JobAuth { id: job, queue: record.queue.clone(), token };
     stop.note_end_told();
     let patience = Patience { limit: around.api.config().patience, hurry: around.hurry.clone() };
     job::mark(&around.api, &auth, &last.call, &patience).await;
 }
 
-async fn is_removed(around: &Surroundings, record: &Record) -> bool {
+/// What calls about the job are made with.
+pub(super) fn auth_of(dir: &JobDir, record: &Record) -> io::Result<JobAuth> {
+    let token = SecretString::from(dir.token()?);
+    Ok(JobAuth { id: record.job, queue: record.queue.clone(), token })
+}
+
+/// Removes what the supervisor left of the job's sandbox; whether it is gone.
+pub(super) async fn is_removed(around: &Surroundings, record: &Record) -> bool {
     let Some(instance) = &record.instance else { return true };
     let deadline = BootTime::now() + REMOVE_LIMIT;
     while around.runtime.is_left(instance) {

@@ -7,6 +7,7 @@ mod conversation;
 mod hand_back;
 mod in_process;
 mod kill;
+mod last_word;
 mod process;
 mod supervised;
 mod told;
@@ -23,7 +24,7 @@ use futures_util::future::BoxFuture;
 
 /// A job that an earlier agent on this host took.
 pub(crate) struct Adopted {
-    /// What runs of it; `None` when its supervisor died, and it is only to be handed back.
+    /// What runs of it; `None` when its supervisor died over it, and it is only to be handed back.
     pub(crate) running: Option<RunningJob>,
     /// Sees to its end.
     pub(crate) end: BoxFuture<'static, ()>,

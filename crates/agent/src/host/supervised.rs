@@ -119,7 +119,7 @@ impl JobHost for Supervised {
         if handed.is_err() {
             watched::write_begin(inner.around.api.config(), &assigned);
         }
-        let Assigned { job, auth, stop, lease, timeline, at } = assigned;
+        let Assigned { job, auth, stop, lease, timeline, at, .. } = assigned;
         let ledger = timeline.ledger();
         match handed {
             Ok(Spare { dir, process, link }) => {
@@ -222,6 +222,8 @@ impl Supervised {
         let running =
             RunningJob::new(record.job, record.named_queue.clone(), Arc::clone(&stop), Arc::clone(&lease));
         let inner = Arc::clone(&self.0);
+        // Its lease is needed for as long as its end is not told.
+        let goes_on = lives || dir.kept_end().is_some();
         let ledger = Ledger::default();
         let watched = Watched::adopt(inner.around.api.config(), &record, &ledger);
         let end = async move {
@@ -237,7 +239,7 @@ impl Supervised {
             };
             watched.end(charge.see_to_its_end(None).await);
         };
-        Some(Adopted { running: lives.then_some(running), end: Box::pin(end) })
+        Some(Adopted { running: goes_on.then_some(running), end: Box::pin(end) })
     }
 }
 

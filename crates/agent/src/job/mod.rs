@@ -12,20 +12,22 @@ pub(crate) use credentials::check as check_credentials;
 pub(crate) use ending::{Failure, final_call};
 pub(crate) use stop::{EndTold, JobStop, StopCause};
 
+use crate::account::Account;
 use crate::api::{Api, Final, JobAuth, Patience, retry};
 use crate::error::chain;
 use crate::lease::Lease;
 use crate::log::JobLog;
+use crate::supervisor::{JobDir, KeptEnd};
 use crate::text::begin;
 use crate::timeline::Timeline;
 use crate::trace;
-use jobs::Redactor;
+use jobs::{EndReason, Redactor};
 use phases::Claimed;
 use runtimes::Runtime;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::time::sleep;
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
@@ -35,6 +37,9 @@ use wire::Job;
 const REMOVED: &str = "SECRET_REMOVED";
 /// The most of a message that is sent; parts of it come from payloads and programs.
 const LONGEST_MESSAGE: usize = 8 << 10;
+
+/// How long the final call waits for the disk that the job's end is kept on.
+const LONGEST_KEEPING: Duration = Duration::from_secs(10);
 
 /// What jobs share.
 #[derive(Clone)]
@@ -54,6 +59,8 @@ pub(crate) struct Assigned {
     /// When its dequeue was answered.
     pub(crate) at: Instant,
     pub(crate) timeline: Timeline,
+    /// Where its end is kept until the control plane knows it; `None` where nobody would look.
+    pub(crate) kept: Option<JobDir>,
 }
 
 /// Runs a job and makes its final call; tells whether it completed.
@@ -67,7 +74,7 @@ pub(crate) async fn run(around: Surroundings, assigned: Assigned) -> bool {
 }
 
 async fn run_to_its_end(around: Surroundings, assigned: Assigned) -> bool {
-    let Assigned { job, auth, stop, lease, at, timeline } = assigned;
+    let Assigned { job, auth, stop, lease, at, timeline, kept } = assigned;
     let config = around.api.config();
     let patience = Patience { limit: config.patience, hurry: around.hurry.clone() };
     let redactor = redactor(&job, &auth, &config.password);
@@ -91,7 +98,13 @@ async fn run_to_its_end(around: Surroundings, assigned: Assigned) -> bool {
         begin(&clean, LONGEST_MESSAGE).clone_into(message);
     }
     let telling = async {
-        log.flush(&patience).await;
+        let keeping = keep_end(kept.as_ref(), &last, &reason, &around.api, &log, &timeline);
+        // The one hides behind the other.
+        let (delivered, ()) = tokio::join!(log.flush(&patience), keeping);
+        if let Some(dir) = kept.as_ref().filter(|_| delivered) {
+            // At worst the log is delivered again.
+            let _ = dir.note_log_delivered();
+        }
         timeline.reached("log delivered");
         if stop.cause() != Some(StopCause::Abandoned) {
             stop.tell_end().await;
@@ -114,6 +127,33 @@ async fn run_to_its_end(around: Surroundings, assigned: Assigned) -> bool {
         }
     }
     last == Final::Complete
+}
+
+/// Keeps how the job ended, so that nobody runs it again should this process die before the control plane knows it.
+/// What can't be kept is told all the same.
+fn keep_end(
+    dir: Option<&JobDir>,
+    last: &Final,
+    reason: &EndReason,
+    api: &Api,
+    log: &JobLog,
+    timeline: &Timeline,
+) -> impl Future<Output = ()> + use<> {
+    let undelivered = log.undelivered();
+    let account = Account { end: Some(Box::new(reason.detail())), ..timeline.ledger().account() };
+    let (last, appends, entries) = (last.clone(), api.can_append(), undelivered.entries());
+    let end = KeptEnd { last, account, appends, entries };
+    let dir = dir.cloned();
+    async move {
+        let Some(dir) = dir else { return };
+        let keeping = tokio::task::spawn_blocking(move || dir.keep_end(&end, &undelivered));
+        match timeout(LONGEST_KEEPING, keeping).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(fault))) => warn!(%fault, "failed to keep how a job ended until that is told"),
+            Ok(Err(panic)) => warn!(%panic, "failed to keep how a job ended until that is told"),
+            Err(_) => warn!("it takes long to keep how a job ended; it is told without that"),
+        }
+    }
 }
 
 /// Makes a final call, again and again while there is patience.

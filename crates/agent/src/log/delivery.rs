@@ -4,7 +4,7 @@
 //! every update, so updates come at most once a second and less often as the text grows.
 
 use super::calls::LogCalls;
-use super::entry::{Entry, View};
+use super::entry::{Delivered, Entry, View};
 use crate::api::{ApiError, AppendOutcome, Backoff, JobAuth, LogText, retry};
 use crate::text;
 use http::StatusCode;
@@ -52,6 +52,10 @@ impl Delivery {
         job: JobAuth,
         entry: Arc<Entry>,
     ) -> Result<Self, ApiError> {
+        if let Some(Delivered { id, acked }) = entry.delivered() {
+            // Somebody else has opened it.
+            return Ok(Self::of(api, job, entry, id, acked));
+        }
         let mut backoff = Backoff::default();
         loop {
             let view = entry.view();
@@ -68,23 +72,18 @@ impl Delivery {
                 Ok(id) => {
                     let (sent_at, end_acked) = (Some(Instant::now()), end.is_some());
                     let sent_at = sent_at.filter(|_| !api.can_append());
-                    entry.backlog.delivered_to(acked);
-                    return Ok(Self {
-                        api,
-                        job,
-                        entry,
-                        id,
-                        acked,
-                        end_acked,
-                        sent_at,
-                        rewinds: 0,
-                        unknown: 0,
-                    });
+                    entry.note_delivered(Delivered { id, acked });
+                    return Ok(Self { end_acked, sent_at, ..Self::of(api, job, entry, id, acked) });
                 }
                 Err(error) if error.may_pass() => pause(&mut backoff, &error).await,
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn of(api: Arc<dyn LogCalls>, job: JobAuth, entry: Arc<Entry>, id: i64, acked: u64) -> Self {
+        let (end_acked, sent_at) = (false, None);
+        Self { api, job, entry, id, acked, end_acked, sent_at, rewinds: 0, unknown: 0 }
     }
 
     /// Runs until the entry has ended and the control plane has all of it.
@@ -144,7 +143,7 @@ impl Delivery {
     async fn send(&mut self) -> Result<(), ApiError> {
         let view = self.entry.view();
         if self.appends() { self.append(view).await } else { self.replace(view).await }?;
-        self.entry.backlog.delivered_to(self.acked);
+        self.entry.note_delivered(Delivered { id: self.id, acked: self.acked });
         self.sent_at = Some(Instant::now());
         Ok(())
     }

@@ -17,6 +17,7 @@ use images::Progress;
 use jiff::Timestamp;
 use jobs::{RedactStream, Redactor};
 use runtimes::{Output, Stream};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,7 +32,7 @@ const PIECE: usize = 64 << 10;
 pub(crate) const NO_EXIT_CODE: i32 = -1;
 
 /// How an entry ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct End {
     pub(super) exit_code: i32,
     pub(super) duration_ms: i64,
@@ -47,6 +48,15 @@ pub(super) struct View {
     pub(super) look_again: Option<Duration>,
 }
 
+/// How far the control plane has an entry for sure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Delivered {
+    /// Its number there.
+    pub(super) id: i64,
+    /// Bytes of its text.
+    pub(super) acked: u64,
+}
+
 /// What writer and delivery of an entry share.
 pub(super) struct Entry {
     pub(super) key: String,
@@ -59,6 +69,7 @@ pub(super) struct Entry {
     /// There is news for the delivery.
     pub(super) changed: Notify,
     pub(super) backlog: Backlog,
+    delivered: Mutex<Option<Delivered>>,
     monitor: Monitor,
 }
 
@@ -103,8 +114,35 @@ impl Entry {
             redactor: redactor.clone(),
             changed: Notify::new(),
             backlog: Backlog::new(monitor.clone()),
+            delivered: Mutex::default(),
             monitor,
         }
+    }
+
+    /// One that somebody else has written to its end.
+    pub(super) fn complete(
+        key: &str,
+        command: Option<Vec<String>>,
+        start_time: Timestamp,
+        (spool, end): (Spool, End),
+        delivered: Option<Delivered>,
+        monitor: Monitor,
+    ) -> Self {
+        let entry = Self::new(key, None, &Redactor::default(), spool, monitor);
+        entry.lock().end = Some(end);
+        entry.grew();
+        Self { command, start_time, delivered: Mutex::new(delivered), ..entry }
+    }
+
+    /// How far the control plane has it; `None` before it was opened there.
+    pub(super) fn delivered(&self) -> Option<Delivered> {
+        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The control plane has so much of it.
+    pub(super) fn note_delivered(&self, delivered: Delivered) {
+        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivered);
+        self.backlog.delivered_to(delivered.acked);
     }
 
     /// What there is to deliver now.

@@ -7,6 +7,7 @@ mod backlog;
 mod calls;
 mod delivery;
 mod entry;
+mod kept;
 mod lines;
 #[cfg(test)]
 mod outages;
@@ -16,14 +17,15 @@ mod tail;
 mod utf8;
 
 pub(crate) use entry::{EntryWriter, NO_EXIT_CODE};
+pub(crate) use kept::{KeptEntry, Undelivered, deliver_kept};
 
 use crate::api::{Api, JobAuth, Patience};
 use calls::LogCalls;
 use entry::Entry;
 use jobs::Redactor;
 use spool::Spool;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
@@ -37,6 +39,8 @@ pub(crate) struct JobLog {
     api: Api,
     redactor: Redactor,
     entries: mpsc::Sender<Arc<Entry>>,
+    /// Those that may not be delivered yet, in the order in which they were opened.
+    opened: Mutex<Vec<Weak<Entry>>>,
     /// Some did not fit into `entries`.
     left_out: AtomicBool,
     shipper: AbortOnDropHandle<()>,
@@ -51,7 +55,8 @@ impl JobLog {
     fn with_calls(calls: Arc<dyn LogCalls>, api: Api, job: JobAuth, redactor: Redactor) -> Self {
         let (entries, queue) = mpsc::channel(MOST_WAITING);
         let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(calls, job, queue)));
-        Self { api, redactor, entries, left_out: AtomicBool::new(false), shipper }
+        let (opened, left_out) = (Mutex::default(), AtomicBool::new(false));
+        Self { api, redactor, entries, opened, left_out, shipper }
     }
 
     /// Opens an entry; `command` is redacted here.
@@ -59,15 +64,28 @@ impl JobLog {
         let config = self.api.config();
         let spool = Spool::new(config.work_dir.clone(), config.log_cap);
         let entry = Arc::new(Entry::new(key, command, &self.redactor, spool, config.monitor.clone()));
-        if let Err(TrySendError::Full(entry)) = self.entries.try_send(Arc::clone(&entry))
-            && !self.left_out.swap(true, Ordering::Relaxed)
-        {
-            warn!(
+        match self.entries.try_send(Arc::clone(&entry)) {
+            Ok(()) => self.note_opened(&entry),
+            Err(TrySendError::Full(entry)) if !self.left_out.swap(true, Ordering::Relaxed) => warn!(
                 key = entry.key,
                 "too many log entries wait for the control plane: from here on some are left out"
-            );
+            ),
+            Err(_) => {}
         }
         EntryWriter(entry)
+    }
+
+    fn note_opened(&self, entry: &Arc<Entry>) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whatever was delivered is gone.
+        opened.retain(|entry| entry.strong_count() > 0);
+        opened.push(Arc::downgrade(entry));
+    }
+
+    /// What the control plane does not have yet, for somebody else to deliver. Call it once all entries are closed.
+    pub(crate) fn undelivered(&self) -> Undelivered {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        Undelivered::of(opened.iter().filter_map(Weak::upgrade).collect(), self.api.can_append())
     }
 
     /// A text without the job's secrets.
@@ -75,8 +93,8 @@ impl JobLog {
         self.redactor.redact(text)
     }
 
-    /// Waits until everything is delivered, as long as `patience` lasts.
-    pub(crate) async fn flush(self, patience: &Patience) {
+    /// Waits until everything is delivered that can be, as long as `patience` lasts; tells whether that was so.
+    pub(crate) async fn flush(self, patience: &Patience) -> bool {
         let Self { entries, mut shipper, .. } = self;
         drop(entries);
         tokio::select! {
@@ -84,8 +102,12 @@ impl JobLog {
                 if let Err(panic) = ended {
                     warn!(%panic, "delivering the log failed");
                 }
+                true
             }
-            () = patience.over() => warn!("gave up on delivering the rest of the log"),
+            () = patience.over() => {
+                warn!("gave up on delivering the rest of the log");
+                false
+            }
         }
     }
 }

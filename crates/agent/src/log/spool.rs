@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Text up to this length needs no file.
 const IN_MEMORY: usize = 16 << 10;
@@ -38,6 +39,12 @@ enum Head {
     Memory(Vec<u8>),
     /// Unlinked from the start: it can't outlive us and nobody else can open it.
     File(File),
+    /// From byte `begin` on, at `at` in a file that has more than this text.
+    Kept {
+        file: Arc<File>,
+        at: u64,
+        begin: u64,
+    },
 }
 
 impl Spool {
@@ -55,6 +62,12 @@ impl Spool {
             fault: None,
             epilogue: String::new(),
         }
+    }
+
+    /// A text of `len` bytes that was kept from its byte `begin` on, at `at` in `file`. It takes no more.
+    pub(super) fn kept(file: Arc<File>, at: u64, begin: u64, len: u64) -> Self {
+        let head = Head::Kept { file, at, begin };
+        Self { head, head_len: len, head_limit: len, ..Self::new(PathBuf::new(), 0) }
     }
 
     /// How much can be read.
@@ -136,6 +149,8 @@ impl Spool {
                 Ok(())
             }
             Head::File(file) => file.write_all_at(bytes, self.head_len),
+            Head::Kept { .. } if bytes.is_empty() => Ok(()),
+            Head::Kept { .. } => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
         }
     }
 
@@ -145,6 +160,16 @@ impl Spool {
             Head::File(file) => {
                 let mut bytes = vec![0; len];
                 file.read_exact_at(&mut bytes, offset)?;
+                Ok(bytes)
+            }
+            Head::Kept { file, at, begin } => {
+                let after = offset.checked_sub(*begin).ok_or_else(|| {
+                    io::Error::other(format!(
+                        "the text was kept from byte {begin} on only, not from {offset}"
+                    ))
+                })?;
+                let mut bytes = vec![0; len];
+                file.read_exact_at(&mut bytes, at + after)?;
                 Ok(bytes)
             }
         }

@@ -3,6 +3,7 @@
 //! Its lock is the proof that the supervisor lives: the kernel drops it with the process, however
 //! that ended, and no other process can be taken for it.
 
+use super::kept_end::{END, LOG_DELIVERED};
 use crate::boot_time::BootTime;
 use crate::random;
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -178,7 +179,7 @@ impl JobDir {
     }
 
     /// Opens a file that must be one: nothing that leads elsewhere, or that opening waits for.
-    fn open(&self, name: &str) -> io::Result<File> {
+    pub(super) fn open(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(self.0.join(name))?;
         if !file.metadata()?.is_file() {
@@ -190,7 +191,8 @@ impl JobDir {
 
     /// The job is over: nobody has to do anything for it any more.
     pub(crate) fn forget_job(&self) {
-        for file in [RECORD, TOKEN] {
+        // The record first: without it there is nothing to do.
+        for file in [RECORD, TOKEN, END, LOG_DELIVERED] {
             let _ = fs::remove_file(self.0.join(file));
         }
     }
@@ -221,10 +223,28 @@ impl JobDir {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.write_by(name, |file| file.write_all(content))
+    }
+
+    /// Writes a file for others to see whole or not at all.
+    pub(super) fn write_by(
+        &self,
+        name: &str,
+        by: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let new = self.0.join(format!("{name}.new"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(content)?;
+        by(&mut file)?;
         fs::rename(new, self.0.join(name))
+    }
+
+    /// Sees to it that what is needed of the job survives the death of the host.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        for file in [TOKEN, RECORD] {
+            self.open(file)?.sync_all()?;
+        }
+        File::open(&self.0)?.sync_all()?;
+        self.0.parent().map_or(Ok(()), |jobs| File::open(jobs)?.sync_all())
     }
 }
 
@@ -247,11 +267,11 @@ fn private() -> DirBuilder {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn record() -> Record {
+    pub(in crate::supervisor) fn record() -> Record {
         Record {
             job: JobId(7),
             named_queue: None,

@@ -6,9 +6,11 @@
 
 mod hub;
 mod job_dir;
+mod kept_end;
 mod protocol;
 
 pub(crate) use job_dir::{JobDir, Record, Standing, control_plane};
+pub(crate) use kept_end::{KeptEnd, KeptTexts};
 pub(crate) use protocol::{Assignment, Cause, JOB_LINE, LINE, Link, Order, Report, line_of, millis};
 
 use crate::account::Account;
@@ -152,7 +154,8 @@ impl Ready {
         let timeline = Timeline::resume(IdText::new(job.id, job.queue.as_deref()), at.instant());
         let ledger = timeline.ledger().clone();
         let (id, queue) = (job.id, auth.queue.clone());
-        let assigned = Assigned { job, auth, stop, lease, at: at.instant(), timeline };
+        let kept = Some(dir.clone());
+        let assigned = Assigned { job, auth, stop, lease, at: at.instant(), timeline, kept };
         hub.serve_during(async {
             let completed = job::run(around, assigned).await;
             let account = ledger.account();

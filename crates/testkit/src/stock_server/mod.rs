@@ -108,6 +108,11 @@ impl StockServer {
         self.lock().faults.entry(call.to_owned()).or_default().extend(faults);
     }
 
+    /// Nothing more goes wrong with `call`.
+    pub fn mend(&self, call: &str) {
+        self.lock().faults.remove(call);
+    }
+
     /// How many of the faults for `call` are still to come.
     pub fn faults_left(&self, call: &str) -> usize {
         self.lock().faults.get(call).map_or(0, std::collections::VecDeque::len)

@@ -24,6 +24,7 @@ mod restarts;
 mod skipping;
 mod src_steps;
 mod storms;
+mod untold_ends;
 mod waiting;
 mod whole_jobs;
 

@@ -1,0 +1,226 @@
+//! The rest of a log that its writer could not deliver: plain data and a text, which may be kept in a file and be
+//! delivered from there by somebody else.
+
+use super::calls::LogCalls;
+use super::entry::{Delivered, End, Entry, NO_EXIT_CODE};
+use super::shipper;
+use super::spool::Spool;
+use crate::api::{Api, JobAuth, LogText};
+use crate::monitor::Monitor;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// How much text is copied at a time, in bytes.
+const PIECE: usize = 256 << 10;
+
+/// One entry without its text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeptEntry {
+    key: String,
+    /// Redacted, as the text is.
+    command: Option<Vec<String>>,
+    start_time: Timestamp,
+    end: End,
+    delivered: Option<Delivered>,
+    /// How long its text is, and from which byte on it is kept.
+    len: u64,
+    begin: u64,
+}
+
+/// What a control plane does not have of a log whose entries are all closed.
+pub(crate) struct Undelivered(Vec<(KeptEntry, Arc<Entry>)>);
+
+impl Undelivered {
+    /// Where the control plane `appends`, what it has of a text is not needed any more.
+    pub(super) fn of(entries: Vec<Arc<Entry>>, appends: bool) -> Self {
+        let kept = |entry: &Arc<Entry>| {
+            let (view, delivered) = (entry.view(), entry.delivered());
+            let begin = delivered.filter(|_| appends).map_or(0, |delivered| delivered.acked);
+            KeptEntry {
+                key: entry.key.clone(),
+                command: entry.command.clone(),
+                start_time: entry.start_time,
+                end: view.end.unwrap_or(End { exit_code: NO_EXIT_CODE, duration_ms: 0 }),
+                delivered,
+                len: view.len,
+                begin,
+            }
+        };
+        Self(entries.into_iter().map(|entry| (kept(&entry), entry)).collect())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// All but the texts.
+    pub(crate) fn entries(&self) -> Vec<KeptEntry> {
+        self.0.iter().map(|(kept, _)| kept.clone()).collect()
+    }
+
+    /// Writes the texts, one after the other.
+    pub(crate) fn write_texts(&self, to: &mut impl Write) -> io::Result<()> {
+        for (kept, entry) in &self.0 {
+            let mut at = kept.begin;
+            while at < kept.len {
+                let room = usize::try_from(kept.len - at).map_or(PIECE, |rest| rest.min(PIECE));
+                let piece = entry.read(at, room)?;
+                if piece.is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                to.write_all(piece.as_bytes())?;
+                at += piece.len() as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Delivers what was kept: `entries`, whose texts follow each other in `file` from `at` on. Returns when every one is
+/// delivered, or can't be any more.
+pub(crate) async fn deliver_kept(api: &Api, job: &JobAuth, entries: Vec<KeptEntry>, file: File, at: u64) {
+    deliver(Arc::new(api.clone()), &api.config().monitor, job, entries, file, at).await;
+}
+
+async fn deliver(
+    calls: Arc<dyn LogCalls>,
+    monitor: &Monitor,
+    job: &JobAuth,
+    entries: Vec<KeptEntry>,
+    file: File,
+    mut at: u64,
+) {
+    let (sender, queue) = mpsc::channel(entries.len().max(1));
+    let file = Arc::new(file);
+    for KeptEntry { key, command, start_time, end, delivered, len, begin } in entries {
+        let spool = Spool::kept(Arc::clone(&file), at, begin, len);
+        at += len.saturating_sub(begin);
+        let entry = Entry::complete(&key, command, start_time, (spool, end), delivered, monitor.clone());
+        // There is room for all.
+        let _ = sender.try_send(Arc::new(entry));
+    }
+    drop(sender);
+    shipper::ship(calls, job.clone(), queue).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{ApiError, AppendOutcome};
+    use crate::log::entry::EntryWriter;
+    use async_trait::async_trait;
+    use jobs::Redactor;
+    use runtimes::Stream;
+    use secrecy::SecretString;
+    use std::sync::Mutex;
+    use wire::additions::AppendLog;
+    use wire::{JobId, LogEntry, LogEntryUpdate};
+
+    /// A control plane that has what it was told of each entry: its key, its text, its exit code.
+    #[derive(Default)]
+    struct Plane {
+        appends: bool,
+        entries: Mutex<Vec<(String, String, Option<i32>)>>,
+    }
+
+    #[async_trait]
+    impl LogCalls for Plane {
+        fn executor_name(&self) -> &'static str {
+            "executor"
+        }
+
+        fn can_append(&self) -> bool {
+            self.appends
+        }
+
+        async fn add_entry(&self, _: &JobAuth, entry: &LogEntry) -> Result<i64, ApiError> {
+            let mut entries = self.entries.lock().unwrap();
+            entries.push((entry.key.clone(), entry.out.clone(), entry.exit_code));
+            Ok(entries.len() as i64)
+        }
+
+        async fn append(&self, _: &JobAuth, append: &AppendLog) -> Result<AppendOutcome, ApiError> {
+            let (_, text, exit_code) = &mut self.entries.lock().unwrap()[append.entry_id as usize - 1];
+            assert_eq!(append.offset, text.len() as u64);
+            text.push_str(&append.chunk);
+            *exit_code = append.exit_code;
+            Ok(AppendOutcome::Taken)
+        }
+
+        async fn put_entry(
+            &self,
+            _: &JobAuth,
+            update: LogEntryUpdate,
+            text: Arc<dyn LogText>,
+            length: u64,
+        ) -> Result<(), ApiError> {
+            let (_, out, exit_code) = &mut self.entries.lock().unwrap()[update.entry_id as usize - 1];
+            *out = text.read(0, length as usize).expect("all of it was kept");
+            *exit_code = update.entry.exit_code;
+            Ok(())
+        }
+    }
+
+    fn lines(before: &str) -> String {
+        (0..5_000).flat_map(|n| [before.to_owned(), format!("line {n}\n")]).collect()
+    }
+
+    fn entry(key: &str, text: &str, delivered: Option<Delivered>) -> Arc<Entry> {
+        let spool = Spool::new(std::env::temp_dir(), 1 << 30);
+        let entry = Arc::new(Entry::new(key, None, &Redactor::default(), spool, Monitor::default()));
+        let writer = EntryWriter(Arc::clone(&entry));
+        writer.output(Stream::Stdout, text.as_bytes());
+        writer.close(7);
+        if let Some(delivered) = delivered {
+            entry.note_delivered(delivered);
+        }
+        entry
+    }
+
+    /// Two entries, the first of which is known by its first 12 bytes; kept as by a process that ends then.
+    async fn delivered_later(appends: bool) -> Vec<(String, String, Option<i32>)> {
+        let lines = lines("");
+        let known = Some(Delivered { id: 1, acked: 12 });
+        let entries = vec![entry("one", &lines, known), entry("two", "short\n", None)];
+        let undelivered = Undelivered::of(entries, appends);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"what comes first").unwrap();
+        undelivered.write_texts(&mut file).unwrap();
+        let kept = serde_json::to_string(&undelivered.entries()).unwrap();
+        drop(undelivered);
+
+        let first = ("one".to_owned(), "stdout: line".to_owned(), None);
+        let plane = Arc::new(Plane { appends, entries: Mutex::new(vec![first]) });
+        let calls: Arc<dyn LogCalls> = Arc::clone(&plane) as _;
+        let job = JobAuth { id: JobId(1), queue: "q".to_owned(), token: SecretString::from("t") };
+        let kept = serde_json::from_str(&kept).unwrap();
+        deliver(calls, &Monitor::default(), &job, kept, file, b"what comes first".len() as u64).await;
+        plane.entries.lock().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_is_delivered_whole_and_once() {
+        let lines = lines("stdout: ");
+        for appends in [true, false] {
+            let told = |key: &str, text: &str| (key.to_owned(), text.to_owned(), Some(7));
+            let all = delivered_later(appends).await;
+            assert_eq!(all, [told("one", &lines), told("two", "stdout: short\n")], "{appends}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_kept_from_where_it_is_needed() {
+        let entries = || vec![entry("one", "0123456789\n", Some(Delivered { id: 1, acked: 10 }))];
+        let kept = |appends| {
+            let mut text = Vec::new();
+            Undelivered::of(entries(), appends).write_texts(&mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!((kept(true).as_str(), kept(false).as_str()), ("23456789\n", "stdout: 0123456789\n"));
+    }
+}
