@@ -11,7 +11,7 @@ use super::own_processes::Inside;
 use super::root::WORKSPACE;
 use super::{Helper, cwd, keeper, own_processes, stages};
 use crate::private_mounts::sealed_mounts;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{FsWord, Mode, OFlags, open, statfs};
 use rustix::io::ioctl_fionread;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -28,6 +28,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
 
+/// What the kernel calls version 2 of control groups among file systems.
+const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 /// What [`super::helper_main`] calls this.
 pub(super) const ROLE: &str = "launch";
 /// What the launcher ends with when it could not become the runtime.
@@ -214,9 +216,10 @@ fn arrive(place: Place) -> io::Result<()> {
     if let Some(layers) = layers {
         context("show layers at", &layers.at, show(layers))?;
     }
-    if *unify_cgroups {
+    let at = Path::new("/sys/fs/cgroup");
+    // A hierarchy is not mounted on top of itself.
+    if *unify_cgroups && !is_version_2(at) {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        let at = Path::new("/sys/fs/cgroup");
         if *own_processes {
             own_processes::take_groups_for_roots()?;
         }
@@ -231,6 +234,10 @@ fn arrive(place: Place) -> io::Result<()> {
 fn show(layers: &Shown) -> io::Result<()> {
     let users = std::fs::File::open(&layers.users)?;
     mount_mapped(&layers.from, &layers.at, users.as_fd())
+}
+
+fn is_version_2(mounted: &Path) -> bool {
+    statfs(mounted).is_ok_and(|found| found.f_type == CGROUP2_SUPER_MAGIC)
 }
 
 fn enter(group: &Path) -> io::Result<()> {
