@@ -38,14 +38,16 @@ pub(in crate::oci) fn try_out(
     namespace::try_out(helper, range.root(), SIZE).map_err(met(Need::OwnMounts))?;
     let trial = tempfile::tempdir_in(scratch).map_err(met(Need::Scratch))?;
     let at = |name: &str| trial.path().join(name);
-    ["volume", "layers", "root"]
+    // A directory and one that it holds make no overlay, says Linux 6.1.
+    let shown = if trial.path().starts_with(layers) { &at("sample") } else { layers };
+    ["volume", "layers", "root", "sample"]
         .iter()
         .try_for_each(|name| fs::create_dir(at(name)))
         .map_err(met(Need::Scratch))?;
     let tried = range
         .hand_over(&at("volume"))
         .map_err(met(Need::Volume))
-        .and_then(|()| range.show(layers, &at("layers")).map_err(met(Need::Layers)))
+        .and_then(|()| range.show(shown, &at("layers")).map_err(met(Need::Layers)))
         .and_then(|()| overlay(&[at("layers"), at("volume")], &at("root")).map_err(met(Need::Overlay)));
     for name in ["root", "layers", "volume"] {
         // What was not mounted can't be unmounted.
