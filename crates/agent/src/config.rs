@@ -56,6 +56,9 @@ pub struct SupervisorCommand {
     pub args: Vec<OsString>,
     /// Variables to set, or to unset; they may hold secrets.
     pub env: Vec<(String, Option<OsString>)>,
+    /// What starts it in a control group of its own: a program and arguments, which are followed by `arg0` and
+    /// `args`, and it becomes that program. Empty where it is started as it is.
+    pub starter: Vec<OsString>,
 }
 
 impl fmt::Debug for SupervisorCommand {

@@ -30,6 +30,7 @@ use crate::env::engine_address;
 use crate::env::runtime_choice::{self, Asked, Chosen};
 use crate::env::{EnvErrors, EnvReader, Reader, RuntimeName};
 use crate::exit::Failure;
+use crate::systemd::scope::{self, Manager};
 use agent::{AgentConfig, Announced};
 use docker::DockerSettings;
 use images::DockerConfig;
@@ -80,6 +81,8 @@ pub(crate) struct RuntimeSettings {
     users: OwnUsers,
     oci_runtime: Option<String>,
     search_path: Option<String>,
+    /// Of the user's sockets.
+    runtime_dir: Option<PathBuf>,
     disk: Option<u64>,
     docker: DockerSettings,
     /// Whether src may run on this host.
@@ -144,6 +147,20 @@ impl RuntimeSettings {
         let by_engine = (self.name == RuntimeName::Docker).then_some(engine);
         let src = ("EXECUTOR_SRC_STEPS".to_owned(), Some(self.src_steps.to_string().into()));
         [runtime, src].into_iter().chain(by_engine).collect()
+    }
+
+    /// What starts supervisors in a control group of systemd's, apart from the agent's, where jobs' groups are ours.
+    /// That of an `ordinary` user is its own systemd.
+    pub(crate) fn starter(&self, ordinary: bool) -> Vec<OsString> {
+        if self.name != RuntimeName::Oci {
+            return Vec::new();
+        }
+        let manager = match &self.runtime_dir {
+            _ if !ordinary => Manager::System,
+            Some(dir) => Manager::User(dir),
+            None => return Vec::new(),
+        };
+        scope::starter(manager, self.search_path.as_deref().unwrap_or_default())
     }
 
     fn helper(&self) -> Helper {
@@ -247,6 +264,7 @@ impl AgentSettings {
                 users: own_users(env),
                 oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
                 search_path: env.text("PATH"),
+                runtime_dir: env.text("XDG_RUNTIME_DIR").map(PathBuf::from),
                 disk,
                 docker,
                 src_steps: src_steps(env, asked, chosen.runtime, strict),

@@ -129,7 +129,8 @@ pub(crate) enum InstallCommand {
     },
     /// Print a unit file for systemd, with a comment on each line that is not plain
     SystemdUnit {
-        /// Which: executor (the agent) or executor-server (the control plane)
+        /// Which: executor (the agent), executor-server (the control plane) or executor-user (an agent of an ordinary
+        /// user)
         #[arg(value_name = "NAME", default_value = "executor")]
         name: UnitName,
     },
@@ -146,6 +147,7 @@ pub(crate) enum InstallCommand {
 pub(crate) enum UnitName {
     Executor,
     ExecutorServer,
+    ExecutorUser,
 }
 
 #[derive(Debug, Args)]

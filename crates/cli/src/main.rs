@@ -38,6 +38,9 @@ fn main() -> ExitCode {
     // Every HTTP client needs it. Nobody else installs one, so this can't fail.
     let provide_tls = || rustls::crypto::ring::default_provider().install_default();
     if args.next_if(|first| first == HELPER).is_some() {
+        if args.next_if(|role| role == systemd::scope::ROLE).is_some() {
+            return systemd::scope::main(args);
+        }
         if args.next_if(|role| role == supervise::ROLE).is_none() {
             return runtimes::helper_main(args);
         }

@@ -27,5 +27,6 @@ pub use fork::{fork, heed_requests, ignore_requests};
 pub use guardian::GuardianAhead;
 pub use helper::helper_main;
 pub use limits::Limits;
+pub use oci::find_program;
 pub use private_mounts::{PrivateMounts, private_mounts};
 pub use user_namespace::become_root;

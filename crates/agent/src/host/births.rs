@@ -3,11 +3,13 @@
 use super::process::Process;
 use crate::config::SupervisorCommand;
 use crate::nursery::{Message, pair, receive, send};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -25,6 +27,8 @@ const ATTEMPTS: u32 = 2;
 pub(super) struct Births {
     command: SupervisorCommand,
     nursery: Mutex<Option<Nursery>>,
+    /// Whether there was one that its starter did not start.
+    by_itself: AtomicBool,
 }
 
 struct Nursery {
@@ -34,7 +38,7 @@ struct Nursery {
 
 impl Births {
     pub(super) fn by(command: SupervisorCommand) -> Self {
-        Self { command, nursery: Mutex::default() }
+        Self { command, nursery: Mutex::default(), by_itself: AtomicBool::default() }
     }
 
     /// Makes a supervisor with `link` as its standard input and a directory of its own.
@@ -43,9 +47,11 @@ impl Births {
         let mut current = self.nursery.lock().await;
         let mut last = io::Error::other("none was tried");
         for _ in 0..ATTEMPTS {
-            let mut nursery = match current.take() {
+            let held = current.take();
+            let is_new = held.is_none();
+            let mut nursery = match held {
                 Some(nursery) => nursery,
-                None => Nursery::start(&self.command)?,
+                None => self.start()?,
             };
             match timeout(LIMIT, nursery.ask(&asked)).await.unwrap_or_else(|late| Err(late.into())) {
                 Ok(answer) => {
@@ -58,6 +64,11 @@ impl Births {
                 }
                 Err(fault) => {
                     warn!(%fault, "what makes supervisors does not answer; another is started");
+                    if is_new && !self.command.starter.is_empty() {
+                        let starter = self.command.starter[0].to_string_lossy();
+                        warn!(%starter, "it is not started in a control group of its own any more");
+                        self.by_itself.store(true, Ordering::Relaxed);
+                    }
                     // One that it has made nevertheless leaves when its link closes.
                     let _ = nursery.process.kill().await;
                     last = fault;
@@ -65,6 +76,11 @@ impl Births {
             }
         }
         Err(last)
+    }
+
+    fn start(&self) -> io::Result<Nursery> {
+        let starter = if self.by_itself.load(Ordering::Relaxed) { &[] } else { &*self.command.starter };
+        Nursery::start(&self.command, starter)
     }
 
     /// Lets go of the nursery, and waits until it has left.
@@ -77,15 +93,22 @@ impl Births {
 }
 
 impl Nursery {
-    fn start(command: &SupervisorCommand) -> io::Result<Self> {
+    fn start(command: &SupervisorCommand, starter: &[OsString]) -> io::Result<Self> {
         let (ours, theirs) = pair()?;
         // What is sent and received there is up to us; only that it can be is waited for.
         let ours = std::os::unix::net::UnixStream::from(ours);
         ours.set_nonblocking(true)?;
-        let SupervisorCommand { program, arg0, args, env } = command;
-        let mut command = Command::new(program);
+        let SupervisorCommand { program, arg0, args, env, .. } = command;
+        let mut command = match starter {
+            [] => Command::new(program),
+            [starter, ..] => Command::new(starter),
+        };
+        match starter {
+            [] => command.arg0(arg0),
+            [_, rest @ ..] => command.args(rest).arg(arg0),
+        };
         // What a terminal sends to the agent's group does not reach it.
-        command.arg0(arg0).args(args).stdin(theirs).stdout(Stdio::null()).process_group(0);
+        command.args(args).stdin(theirs).stdout(Stdio::null()).process_group(0);
         for (name, value) in env {
             match value {
                 Some(value) => command.env(name, value),
@@ -101,5 +124,35 @@ impl Nursery {
         send(&self.talk, asked)?;
         let answer = self.talk.async_io(Interest::READABLE, || receive(&self.talk)).await?;
         answer.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it has ended"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    #[tokio::test]
+    async fn where_a_starter_fails_it_is_done_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let tried = dir.path().join("tried");
+        // Neither of them becomes a nursery.
+        let note = |word: &str| -> Vec<OsString> {
+            let script = format!("echo {word} >> {}", tried.display());
+            ["-c", &script].map(OsString::from).to_vec()
+        };
+        let starter = [vec!["/bin/sh".into()], note("started")].concat();
+        let births = Births::by(SupervisorCommand {
+            program: "/bin/sh".into(),
+            arg0: "sh".into(),
+            args: note("itself"),
+            env: Vec::new(),
+            starter,
+        });
+        for told in ["started\nitself\n", "started\nitself\nitself\nitself\n"] {
+            let (link, _) = pair().unwrap();
+            assert!(births.make(Path::new(OsStr::new("/nowhere")), link).await.is_err());
+            assert_eq!(std::fs::read_to_string(&tried).unwrap(), told);
+        }
     }
 }

@@ -58,6 +58,7 @@ const fn unit(name: UnitName) -> &'static str {
     match name {
         UnitName::Executor => include_str!("../../../../dist/systemd/executor.service"),
         UnitName::ExecutorServer => include_str!("../../../../dist/systemd/executor-server.service"),
+        UnitName::ExecutorUser => include_str!("../../../../dist/systemd/executor-user.service"),
     }
 }
 

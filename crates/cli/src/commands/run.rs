@@ -91,11 +91,15 @@ impl Agent {
         let state = states.hold(serves).map_err(|fault| Failure::chain(Exit::System, &fault))?;
         let name = state.executor_name(&format!("{host}-"), || agent_config::executor_name(host));
         let name = name.map_err(|fault| Failure::chain(Exit::System, &fault))?;
+        let ordinary = mounts.as_ref().is_ok_and(|mounts| mounts.of_ordinary_user());
         let Made { runtime, tried } = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
         look(runtime.as_ref(), settings.runtime.strict).await?;
         let handed_on = settings.runtime.chosen().into_iter().chain(handed_on).collect();
         let supervisor = settings.supervised;
-        let supervisor = supervisor.then(|| supervise::command(&data_dir, &name, handed_on, tried.as_ref()));
+        let supervisor = supervisor.then(|| {
+            let starter = settings.runtime.starter(ordinary);
+            supervise::command(&data_dir, &name, handed_on, tried.as_ref(), starter)
+        });
         let work_dir = agent_config::work_dir(&paths::agent(&data_dir));
         let systemd = settings.watching.systemd.clone();
         let mut config = settings.config(connection, &name, work_dir);

@@ -20,12 +20,14 @@ pub(crate) const ROLE: &str = "supervise";
 pub(crate) type HandedOn = Vec<(String, Option<OsString>)>;
 
 /// What starts a nursery for an agent called `name` that keeps its state below `data_dir`, with these variables
-/// besides, and with what the agent has found out of this host.
+/// besides, and with what the agent has found out of this host. `starter` puts it in a scope of its own, if it is to
+/// have one.
 pub(crate) fn command(
     data_dir: &Path,
     name: &str,
     env: HandedOn,
     tried: Option<&Tried>,
+    starter: Vec<OsString>,
 ) -> SupervisorCommand {
     // It is plain data; without it, a supervisor finds out by itself.
     let tried = tried.and_then(|tried| serde_json::to_string(tried).ok()).unwrap_or_default();
@@ -35,6 +37,7 @@ pub(crate) fn command(
         arg0: program_name().into(),
         args: vec![crate::HELPER.into(), ROLE.into(), data_dir.into(), name.into(), tried.into()],
         env,
+        starter,
     }
 }
 

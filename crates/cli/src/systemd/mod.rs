@@ -2,6 +2,7 @@
 //! is not stuck. Without such a manager all of this does nothing.
 
 mod notify;
+pub(crate) mod scope;
 mod watched;
 
 pub(crate) use notify::Notifier;
@@ -18,6 +19,15 @@ const STARTING: Duration = Duration::from_millis(100);
 const RUNNING: Duration = Duration::from_secs(1);
 /// So many beats fit into the time after which the manager takes the service for stuck.
 const BEATS: u32 = 3;
+
+/// The service that the control groups of a process name.
+pub(crate) fn service(groups: &str) -> Option<&str> {
+    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    // A user's own manager is a service itself.
+    let is_service = |part: &&str| part.ends_with(".service") && !part.starts_with("user@");
+    let mut services = paths.filter_map(|path| path.split('/').find(is_service));
+    services.next()
+}
 
 /// Tells the manager of `watched` until the result is dropped; that it stops when `drain` fires.
 pub(crate) fn attend(
@@ -76,5 +86,23 @@ async fn pause(told: &Told, drain: &CancellationToken, watchdog: Option<Duration
     tokio::select! {
         () = sleep(pause) => {}
         () = stops => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::service;
+
+    #[test]
+    fn the_service_is_found_wherever_in_the_path() {
+        assert_eq!(service("0::/system.slice/executor.service/executor-agent\n"), Some("executor.service"));
+        assert_eq!(
+            service("1:name=systemd:/system.slice/executor.service\n0::/\n"),
+            Some("executor.service")
+        );
+        let of_user = "0::/user.slice/user-7.slice/user@7.service/app.slice/executor.service/x\n";
+        assert_eq!(service(of_user), Some("executor.service"));
+        assert_eq!(service("0::/user.slice/user-7.slice/user@7.service/app.slice/x.scope\n"), None);
+        assert_eq!(service("0::/user.slice/user-0.slice/session-1.scope\n"), None);
     }
 }

@@ -90,7 +90,7 @@ fn printed(name: &str) -> String {
 fn units_are_printed_as_they_are_shipped_and_systemd_takes_them() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/systemd");
     let dir = tempfile::tempdir().unwrap();
-    for name in ["executor", "executor-server"] {
+    for name in ["executor", "executor-server", "executor-user"] {
         let unit = printed(name);
         assert!(unit.lines().any(|line| line == "LimitCORE=0"), "a core dump would hold secrets");
         assert_eq!(unit, std::fs::read_to_string(shipped.join(format!("{name}.service"))).unwrap());
@@ -98,27 +98,32 @@ fn units_are_printed_as_they_are_shipped_and_systemd_takes_them() {
         let unit = unit.replace("/usr/local/bin/executor", "/bin/true");
         std::fs::write(dir.path().join(format!("{name}.service")), unit).unwrap();
     }
-    let units = ["executor.service", "executor-server.service"].map(|name| dir.path().join(name));
-    let verified = Command::new("systemd-analyze")
-        .args(["verify", "--man=no", "--recursive-errors=no"])
-        .args(units)
-        .output();
-    let Ok(verified) = verified else {
-        testkit::missing_part(
-            "units_are_printed_as_they_are_shipped_and_systemd_takes_them",
-            "systemd-analyze",
-        );
-        return;
-    };
-    assert!(verified.status.success() && verified.stderr.is_empty(), "{}", text(&verified));
+    let system = ["executor.service", "executor-server.service"];
+    for (manager, units) in [("--system", &system[..]), ("--user", &["executor-user.service"])] {
+        let verified = Command::new("systemd-analyze")
+            .args(["verify", "--man=no", "--recursive-errors=no", manager])
+            .args(units.iter().map(|name| dir.path().join(name)))
+            .env("XDG_RUNTIME_DIR", dir.path())
+            .output();
+        let Ok(verified) = verified else {
+            testkit::missing_part(
+                "units_are_printed_as_they_are_shipped_and_systemd_takes_them",
+                "systemd-analyze",
+            );
+            return;
+        };
+        assert!(verified.status.success() && verified.stderr.is_empty(), "{}", text(&verified));
+    }
 }
 
 /// The doctor's opinion of units is the same as ours.
 #[test]
-fn the_agents_unit_has_what_the_doctor_looks_for() {
-    let unit = printed("executor");
-    for line in ["Delegate=yes", "KillMode=process", "LimitNOFILE=65536", "TasksMax=infinity"] {
-        assert!(unit.lines().any(|seen| seen == line), "{line}");
+fn the_agents_units_have_what_the_doctor_looks_for() {
+    for unit in ["executor", "executor-user"].map(printed) {
+        for line in ["Delegate=yes", "KillMode=process", "LimitNOFILE=65536", "TasksMax=infinity"] {
+            assert!(unit.lines().any(|seen| seen == line), "{line}");
+        }
+        assert!(unit.contains("WatchdogSec=30s"), "a stuck agent must be found while its jobs' leases last");
     }
 }
 

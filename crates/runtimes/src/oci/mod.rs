@@ -42,8 +42,8 @@ mod witness;
 pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
-pub use preflight::{Looked, Looking, Trial, look};
-pub(crate) use program::find_program;
+pub use preflight::{Looked, Looking, Trial, has_version_2_alone, look};
+pub use program::find_program;
 pub use tried::Tried;
 
 use crate::{Finding, Isolation, Reaped, Runtime, RuntimeError, Sandbox, SandboxSpec};

@@ -47,6 +47,11 @@ pub struct Trial<'a> {
     pub helper: &'a Helper,
 }
 
+/// Whether this host has version 2 of control groups and no other.
+pub fn has_version_2_alone() -> bool {
+    Hierarchies::detect().is_ok_and(|host| host.layout() == "v2")
+}
+
 /// Looks at the host as [`super::OciRuntime`] does, and leaves nothing behind. Blocking.
 pub fn look(wanted: Looking<'_>) -> Looked {
     let found = Program::find(wanted.runtime, wanted.search_path);

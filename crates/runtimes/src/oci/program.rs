@@ -221,7 +221,8 @@ fn missing(what: &str, search_path: &OsStr) -> RuntimeError {
 }
 
 /// Finds a program as a shell does.
-pub(crate) fn find_program(name: &str, search_path: &OsStr) -> Option<PathBuf> {
+/// The program `name` in the first directory of `search_path`, written as `PATH` is, that has it.
+pub fn find_program(name: &str, search_path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(search_path).map(|directory| directory.join(name)).find(|path| is_program(path))
 }
 

@@ -13,7 +13,7 @@ const FACTS: &str = "Delegate,KillMode,LimitNOFILE,TasksMax";
 
 pub(super) async fn findings(known: &Known) -> Vec<Finding> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(unit) = unit(&groups) else {
+    let Some(unit) = crate::systemd::service(&groups) else {
         return vec![info(ID, "not run in a service of systemd: run in one, doctor looks at that as well")];
     };
     let path = known.agent.tool_env.iter().find(|(name, _)| name == "PATH");
@@ -29,13 +29,6 @@ pub(super) async fn findings(known: &Known) -> Vec<Finding> {
         ),
         _ => vec![info(ID, format!("systemd does not tell how {unit} is set up"))],
     }
-}
-
-/// The service that the control groups of a process name.
-fn unit(groups: &str) -> Option<&str> {
-    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    let mut services = paths.filter_map(|path| path.split('/').find(|part| part.ends_with(".service")));
-    services.next()
 }
 
 fn judge(unit: &str, told: &str, jobs: u64, pids: Option<u64>) -> Vec<Finding> {
@@ -78,13 +71,6 @@ fn judge(unit: &str, told: &str, jobs: u64, pids: Option<u64>) -> Vec<Finding> {
 mod tests {
     use super::super::finding::Severity;
     use super::*;
-
-    #[test]
-    fn the_service_is_found_wherever_in_the_path() {
-        assert_eq!(unit("0::/system.slice/executor.service/executor-agent\n"), Some("executor.service"));
-        assert_eq!(unit("1:name=systemd:/system.slice/executor.service\n0::/\n"), Some("executor.service"));
-        assert_eq!(unit("0::/user.slice/user-0.slice/session-1.scope\n"), None);
-    }
 
     #[test]
     fn each_setting_is_judged() {

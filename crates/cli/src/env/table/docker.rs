@@ -83,7 +83,6 @@ pub(super) const ROWS: &[Variable] = &[
     .effect(Effect::With(&[Docker])),
     system(
         "XDG_RUNTIME_DIR",
-        "The user's directory of sockets; an ordinary user's Podman service is looked for in it.",
-    )
-    .effect(Effect::With(&[Docker])),
+        "The user's directory of sockets: an ordinary user's Podman service is looked for in it, and its systemd, which keeps control groups of jobs.",
+    ),
 ];
