@@ -7,8 +7,7 @@ use super::super::stored;
 use crate::RuntimeError;
 use images::{ImageError, RegistryCredentials};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use tokio::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an image's id begins with.
 const ID: &str = "sha256:";
@@ -34,8 +33,7 @@ impl Images {
 
     /// The id of the image that `name` means, which the job may use. It is pulled if it is not there.
     pub(super) async fn resolve(&self, name: &str) -> Result<String, RuntimeError> {
-        let mut known = self.known.lock().await;
-        if known.ids.contains(name) {
+        if self.known().ids.contains(name) {
             return Ok(name.to_owned());
         }
         if name.starts_with(ID) {
@@ -44,10 +42,18 @@ impl Images {
             return Err(ImageError::NotFound { image: name.to_owned(), place }.into());
         }
         let engine = self.shared.engine_name().await?;
-        let mut source = self.shared.source(&engine, &self.credentials, &mut known.repositories);
+        // Whoever asks about an image that is here does not wait for another's pull.
+        let mut repositories = self.known().repositories.clone();
+        let mut source = self.shared.source(&engine, &self.credentials, &mut repositories);
         let id = source.resolve(name, &Silent).await?;
+        let mut known = self.known();
+        known.repositories.append(&mut repositories);
         known.ids.insert(id.clone());
         Ok(id)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same of one that is there; `None` if it is not, so that whoever asks pulls it and sees how that goes.
