@@ -8,8 +8,11 @@ use images::RegistryCredentials;
 use runtimes::Limits;
 use runtimes::docker::DockerOptions;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use testkit::registry::PASSWORD;
 use testkit::{Engine, EngineKind};
 
@@ -33,6 +36,22 @@ impl<'a> Client<'a> {
 
     fn run(&self, args: &[&str]) -> Output {
         self.command(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What is answered to a call that no client would make.
+    fn raw(&self, method: &str, path: &str, body: &str) -> String {
+        let mut stream = UnixStream::connect(self.address.trim_start_matches("unix://")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn refusal(&self, args: &[&str]) -> String {
@@ -60,6 +79,9 @@ fn a_program_on_the_host_makes_containers_of_the_sandbox() {
         let script = "cat file -; echo changed > file; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; \
                       cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max; echo $A; exit 3";
         let args = ["run", "--rm", "--init", "--interactive", "--privileged=false", "--memory", "1g"];
+        let ids = tempfile::tempdir().unwrap();
+        let id = ids.path().join("id");
+        let args = [&args[..], &["--cidfile", id.to_str().unwrap(), "--user", "0:0"]].concat();
         let args = [&args[..], &["--workdir", "/work", "--mount", &mount, "--env", "A=b"]].concat();
         let args = [&args[..], &["--entrypoint", "/bin/sh", IMAGE, "-c", script]].concat();
         let mut child = client.command(&args);
@@ -76,6 +98,9 @@ fn a_program_on_the_host_makes_containers_of_the_sandbox() {
         let step = sandbox.sh("grep CapEff /proc/self/status").await;
         assert!(stdout.contains(step.trim()), "{stdout} {step}");
         assert_eq!(fs::read_to_string(repository.join("file")).unwrap(), "changed\n");
+        assert_eq!(fs::read_to_string(id).unwrap().len(), 64);
+        let pulled = client.run(&["image", "pull", IMAGE]);
+        assert!(pulled.status.success(), "{pulled:?}");
         sandbox.close().await;
     });
 }
@@ -141,6 +166,52 @@ fn a_program_reaches_nothing_but_its_own_containers() {
             sandbox.close().await;
         },
     );
+}
+
+#[test]
+fn no_spelling_of_a_call_leads_around_the_door() {
+    let name = "engine::door::no_spelling_of_a_call_leads_around_the_door";
+    run(name, EngineKind::Docker, async |bench| {
+        let mut sandbox = bench.open(Limits::default()).await;
+        let repository = sandbox.workspace().join("repository");
+        fs::create_dir(&repository).unwrap();
+        let client = Client::of(bench, &mut sandbox).await;
+        for (path, body) in [
+            ("/containers/create", r#"{"Image":"IMAGE","HostConfig":{},"hostconfig":{"Privileged":true}}"#),
+            ("/containers/create", r#"{"Image":"IMAGE","HOSTCONFIG":{"Binds":["/:/h"]}}"#),
+            ("/containers/create?Name=a", r#"{"Image":"IMAGE"}"#),
+            ("/containers/create?name=a&n%61me=b", r#"{"Image":"IMAGE"}"#),
+            ("/images/create?fromSrc=http://127.0.0.1:1/x&repo=busybox", ""),
+            ("/images/create?from%53rc=-&repo=busybox", "x"),
+            ("/images/create?fromImage=IMAGE&repo=busybox", ""),
+        ] {
+            let answer = client.raw("POST", &path.replace("IMAGE", IMAGE), &body.replace("IMAGE", IMAGE));
+            assert!(answer.starts_with("HTTP/1.1 403"), "{path} {body}: {answer}");
+        }
+        assert_eq!(containers_of(bench.engine(), &bench.owner), Vec::<String>::new());
+
+        // A name that is somebody's id means the container that was given it.
+        let other = bench.engine().told(&["create", IMAGE, "true"]);
+        let body = format!(r#"{{"Image":"{IMAGE}","Cmd":["true"]}}"#);
+        let made = client.raw("POST", &format!("/containers/create?name={other}"), &body);
+        if made.starts_with("HTTP/1.1 201") {
+            let answer = client.raw("POST", &format!("/containers/{other}/start"), "");
+            assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        }
+        let state = bench.engine().told(&["inspect", "--format", "{{.State.Status}}", &other]);
+        assert_eq!(state, "created");
+        bench.engine().told(&["rm", &other]);
+
+        // What is mounted is what was there when the container was made.
+        let mount = format!("{}:/work", repository.display());
+        let made = client.run(&["create", "--volume", &mount, IMAGE, "ls", "/work"]);
+        let made = String::from_utf8(made.stdout).unwrap();
+        fs::remove_dir(&repository).unwrap();
+        symlink("/etc", &repository).unwrap();
+        let said = client.refusal(&["start", "--attach", made.trim()]);
+        assert!(said.contains("is not what the container was made with"), "{said}");
+        sandbox.close().await;
+    });
 }
 
 #[test]
