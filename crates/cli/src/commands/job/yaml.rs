@@ -32,7 +32,9 @@ fn what(error: &Error) -> String {
             "an alias (*name) names no anchor (&name): name one that is above it".to_owned()
         }
         Error::NullIntoString { .. } => "a text is missing here: write one, \"\" for an empty one".to_owned(),
-        Error::Unexpected { expected, .. } => format!("something else must be here: {expected}"),
+        Error::Unexpected { expected, .. } => {
+            format!("something else must be here: {}", in_plain_words(expected))
+        }
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. } => {
@@ -40,5 +42,15 @@ fn what(error: &Error) -> String {
         }
         _ => "this is no YAML that a job file can hold: see the indentation and the quotes around here"
             .to_owned(),
+    }
+}
+
+/// What a parser wants, as those say it who write such files.
+fn in_plain_words(wanted: &str) -> &str {
+    match wanted {
+        "string scalar" | "scalar" | "value" => "one text, in quotes if it begins with a sign such as [ or {",
+        "sequence start" => "a list, each item after a dash",
+        "mapping start" => "keys with their values, `key: value`",
+        other => other,
     }
 }
