@@ -4,6 +4,8 @@
 //! whose containers are this sandbox's: they get the limits of any step, see nothing but the workspace,
 //! and go when the job ends, whoever died.
 
+mod environment;
+
 use super::phases::Prepared;
 use super::{Failure, credentials};
 use crate::log::NO_EXIT_CODE;
@@ -44,9 +46,8 @@ pub(super) fn check(job: &Job, allowed: bool) -> Result<(), Failure> {
         if let Some(out) = step.command.iter().find(|argument| leads_out(argument)) {
             return bad(format!("the argument {out:?} leads out of the workspace"));
         }
-        // The entry itself may hold a secret, so only its place is told.
-        if let Some(odd) = step.env.iter().position(|pair| !pair.contains('=') || pair.contains('\0')) {
-            return bad(format!("entry {odd} of the step's env is not NAME=value"));
+        if let Err(why) = environment::check(&step.env) {
+            return bad(why);
         }
     }
     Ok(())
@@ -89,7 +90,7 @@ impl Prepared<'_, '_> {
         let at = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
 
         let argv: Vec<String> = [SRC.to_owned()].into_iter().chain(step.command.iter().cloned()).collect();
-        let env = environment(step, &config.tool_env, &engine.address, logins.as_deref());
+        let env = environment::all(step, &config.tool_env, &engine.address, logins.as_deref());
         let entry = claimed.log.entry(&format!("{KEY}{name}"), Some(&argv));
         claimed.timeline.reached("step begins");
         let program = Program { argv: &argv, env: &env, directory: Some(&at) };
@@ -117,20 +118,6 @@ impl Prepared<'_, '_> {
             }
         }
     }
-}
-
-/// The step's variables; those of this host win over them.
-fn environment(
-    step: &CliStep,
-    tool_env: &[(String, String)],
-    engine: &str,
-    logins: Option<&Path>,
-) -> Vec<(String, String)> {
-    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let theirs = step.env.iter().filter_map(|pair| pair.split_once('=')).map(own);
-    let logins = logins.and_then(Path::to_str).map(|path| ("DOCKER_CONFIG", path));
-    let ours = [("DOCKER_HOST", engine)].into_iter().chain(logins).map(own);
-    theirs.chain(tool_env.iter().cloned()).chain(ours).collect()
 }
 
 /// Writes the configuration of Docker's client, and returns its directory.
@@ -174,22 +161,12 @@ mod tests {
             (&["batch", "exec", "-tmp", "a/../../b"], &[], "leads out"),
             (&["batch", "exec", "a\0"], &[], "leads out"),
             (&["batch", "exec"], &["TOKEN"], "entry 0 of the step's env"),
+            (&["batch", "exec"], &["LD_PRELOAD=x.so"], "the step's variable LD_PRELOAD"),
         ] {
             let Err(Failure::Broke { message, .. }) = check(&job(command, env), true) else {
                 panic!("{command:?}")
             };
             assert!(message.starts_with(WHAT) && message.contains(why), "{message}");
         }
-    }
-
-    #[test]
-    fn the_hosts_variables_win() {
-        let step = CliStep { env: vec!["PATH=/evil".into(), "A=b=c".into()], ..CliStep::default() };
-        let env = environment(&step, &[("PATH".into(), "/bin".into())], "unix:///e", Some(Path::new("/c")));
-        let last = |name: &str| env.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        assert_eq!(
-            (last("PATH"), last("A"), last("DOCKER_HOST"), last("DOCKER_CONFIG")),
-            (Some("/bin"), Some("b=c"), Some("unix:///e"), Some("/c"))
-        );
     }
 }
