@@ -15,6 +15,10 @@ impl BootTime {
         Self(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
     }
 
+    pub(crate) const fn nanos(self) -> u64 {
+        self.0
+    }
+
     /// When `instant` was, or will be.
     pub(crate) fn of(instant: Instant) -> Self {
         let (now, here) = (Self::now(), Instant::now());

@@ -156,7 +156,9 @@ fn config_of(own: &AgentConfig, jobs: &[Record], jobs_dir: PathBuf) -> Option<Ag
     if !multi_queue {
         queues.truncate(1);
     }
-    Some(AgentConfig { name: first.executor.clone(), queues, multi_queue, jobs_dir, ..own.clone() })
+    let name = first.executor.clone();
+    // Its starts are its own to tell of.
+    Some(AgentConfig { name, queues, multi_queue, jobs_dir, start: None, ..own.clone() })
 }
 
 /// Since when which directories are.

@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::monitor::Monitor;
+use crate::start::Start;
 use crate::state_dir::StateDirs;
 use crate::trace::Tracing;
 use images::DockerConfig;
@@ -134,6 +135,8 @@ pub struct AgentConfig {
     pub audit: Audit,
     /// Where traces of jobs are sent, if anywhere.
     pub tracing: Option<Tracing>,
+    /// Which start of the agent this is, where it has a state directory for itself.
+    pub start: Option<Start>,
     /// What the agent shows of itself. Keep a clone to look at it.
     pub monitor: Monitor,
     /// How long the control plane is asked to hold a dequeue that would find nothing.
@@ -187,6 +190,7 @@ impl AgentConfig {
             exporters: Exporters::default(),
             audit: Audit::default(),
             tracing: None,
+            start: None,
             monitor: Monitor::default(),
             long_poll: Duration::from_secs(20),
             log_cap: DEFAULT_LOG_CAP,

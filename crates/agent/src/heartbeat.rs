@@ -72,9 +72,10 @@ async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
 /// may well be there for others.
 async fn once(api: &Api, jobs: &RunningSet) {
     let mut sent = jobs.snapshot();
+    let all = sent.len();
     let running = if api.config().multi_queue { grouped(api.config(), &mut sent) } else { numbered(&sent) };
     let asked = BootTime::now();
-    let answered = api.heartbeat(running).await;
+    let answered = api.heartbeat(running, sent.len() == all).await;
     let monitor = &api.config().monitor;
     monitor.health().beat(answered.is_ok());
     match answered {

@@ -13,6 +13,7 @@ use crate::job::{self, Surroundings};
 use crate::metrics::Forwarder;
 use crate::random;
 use crate::running::RunningSet;
+use crate::start::Start;
 use runtimes::Runtime;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub async fn run(
     let api = Api::new(Arc::clone(&config)).map_err(AgentError::Client)?;
     let around = Surroundings { api: api.clone(), runtime: Arc::clone(&runtime), hurry: orders.stop };
     let host = host(&around);
+    let unsettled = config.start.as_ref().map(Start::unsettled);
     let running = RunningSet::default();
     let adopted = Adoptions::register(host.adopt().await, &running);
     // The jobs that go on here need it before the control plane has answered anything.
@@ -67,7 +69,10 @@ pub async fn run(
         reached => reached?,
     }
     info!(name = config.name, queues = ?config.queues, runtime = runtime.name(), "executor begins");
-    clean_up(&*runtime).await;
+    let is_clean = clean_up(&*runtime).await;
+    if let Some(unsettled) = unsettled.filter(|_| is_clean) {
+        unsettled.done();
+    }
 
     let _forwarder = Forwarder::start(Arc::clone(&config))?;
     let heartbeat = match early {
@@ -156,10 +161,14 @@ async fn reach(api: &Api, drain: &CancellationToken) -> Result<(), AgentError> {
 
 /// Removes what an agent that died left behind. What can't be removed now is tried again at the
 /// next start, and is no reason not to work.
-async fn clean_up(runtime: &dyn Runtime) {
+async fn clean_up(runtime: &dyn Runtime) -> bool {
     match runtime.reap().await {
         Ok(reaped) if reaped.sandboxes > 0 => info!(sandboxes = reaped.sandboxes, "removed leftovers"),
         Ok(_) => {}
-        Err(fault) => warn!(fault = chain(&fault), "failed to remove leftovers of an earlier agent"),
+        Err(fault) => {
+            warn!(fault = chain(&fault), "failed to remove leftovers of an earlier agent");
+            return false;
+        }
     }
+    true
 }

@@ -4,6 +4,7 @@
 //! Invariant: nothing here reads a clock, draws randomness, logs, spawns or does I/O. Time comes
 //! in as an argument; [`transition`] is a total function.
 
+pub mod claims;
 pub mod clock;
 pub mod files;
 pub mod name;

@@ -5,6 +5,7 @@ use crate::attention::Unheard;
 use crate::auth::secret;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
+use crate::executor_api::Claims;
 use crate::fairness::Fairness;
 use crate::files::Files;
 use crate::git::{self, Repositories};
@@ -107,6 +108,7 @@ async fn open(
         store,
         site: SiteConfig::open(&site_path)?,
         fairness: Fairness::default(),
+        claims: Claims::default(),
         secret_jobs: SecretJobs::default(),
         unheard: Unheard::default(),
         clock: Arc::clone(&config.clock),

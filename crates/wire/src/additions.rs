@@ -34,6 +34,67 @@ pub const PREFERENCE_APPLIED: &str = "Preference-Applied";
 /// traces.
 pub const TRACE_PARENT: &str = "traceparent";
 
+/// Request header of dequeues and heartbeats: which start of an agent speaks, as an [`Incarnation`]. Sent to control
+/// planes of ours only.
+pub const INCARNATION: &str = "Executors-Incarnation";
+/// Request header of a dequeue with an [`INCARNATION`]: its number, which that start uses once.
+pub const DEQUEUE: &str = "Executors-Dequeue";
+/// Request header of a heartbeat with an [`INCARNATION`]: the [`LostDequeues`] of that start.
+pub const LOST_DEQUEUES: &str = "Executors-Lost-Dequeues";
+
+/// The longest name of a place, in bytes.
+const LONGEST_PLACE: usize = 128;
+/// How many lost dequeues are read.
+const MOST_LOST: usize = 64;
+
+/// One start of an agent: `place=6b1f.2a.91; start=3; settled`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incarnation {
+    /// The same for all starts with one state directory during one boot of its host: letters, digits, `.` and `-`.
+    pub place: String,
+    /// Later starts there have larger numbers.
+    pub start: u64,
+    /// In heartbeats: nothing of an earlier start is left there, nor will be, but the jobs that are named.
+    pub settled: bool,
+}
+
+impl Incarnation {
+    /// The value of [`INCARNATION`].
+    pub fn to_header(&self) -> String {
+        let settled = if self.settled { "; settled" } else { "" };
+        format!("place={}; start={}{settled}", self.place, self.start)
+    }
+
+    /// Reads such a value. What a later release adds is passed over.
+    pub fn parse(value: &str) -> Option<Self> {
+        let items = || value.split(';').map(str::trim);
+        let place = items().find_map(|item| item.strip_prefix("place="))?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        if place.is_empty() || place.len() > LONGEST_PLACE || !place.bytes().all(is_plain) {
+            return None;
+        }
+        let start = items().find_map(|item| item.strip_prefix("start="))?.parse().ok()?;
+        Some(Self { place: place.to_owned(), start, settled: items().any(|item| item == "settled") })
+    }
+}
+
+/// Numbers of dequeues whose answers nobody reads any more: `3, 7`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LostDequeues(pub Vec<u64>);
+
+impl LostDequeues {
+    /// The value of [`LOST_DEQUEUES`].
+    pub fn to_header(&self) -> String {
+        let numbers: Vec<String> = self.0.iter().map(u64::to_string).collect();
+        numbers.join(", ")
+    }
+
+    /// Reads such a value; what is no number is passed over.
+    pub fn parse(value: &str) -> Self {
+        Self(value.split(',').filter_map(|number| number.trim().parse().ok()).take(MOST_LOST).collect())
+    }
+}
+
 /// The preference that asks for a wait of `seconds`.
 pub fn prefer_wait(seconds: u64) -> String {
     format!("wait={seconds}")
@@ -153,6 +214,25 @@ mod tests {
     fn how_long_a_request_was_held_is_never_rounded_up() {
         assert_eq!(held(Duration::from_micros(1_999)), "1");
         assert_eq!((parse_held("0"), parse_held("-1"), parse_held("")), (Some(Duration::ZERO), None, None));
+    }
+
+    #[test]
+    fn a_start_is_read_as_it_was_written_and_nothing_else_is_one() {
+        for settled in [true, false] {
+            let start = Incarnation { place: "6b-1f.2a".to_owned(), start: 3, settled };
+            assert_eq!(Incarnation::parse(&start.to_header()), Some(start));
+        }
+        assert_eq!(Incarnation::parse("start=1;later=x; place=a").map(|read| read.settled), Some(false));
+        let long = format!("place={}; start=1", "x".repeat(LONGEST_PLACE + 1));
+        for none in
+            ["", "place=a", "start=1", "place=; start=1", "place=a b; start=1", "place=a; start=-1", &long]
+        {
+            assert_eq!(Incarnation::parse(none), None, "{none}");
+        }
+        let lost = LostDequeues(vec![0, 17]);
+        assert_eq!(LostDequeues::parse(&lost.to_header()), lost);
+        assert_eq!(LostDequeues::parse("x, 4,, -1"), LostDequeues(vec![4]));
+        assert_eq!(LostDequeues::parse(&"1,".repeat(1_000)).0.len(), MOST_LOST);
     }
 
     #[test]

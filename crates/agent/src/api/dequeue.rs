@@ -5,7 +5,9 @@ use crate::boot_time::BootTime;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
-use wire::additions::{HELD, PREFER, PREFERENCE_APPLIED, TERM_PREFERENCE, parse_held, prefer_wait};
+use wire::additions::{
+    DEQUEUE, HELD, INCARNATION, PREFER, PREFERENCE_APPLIED, TERM_PREFERENCE, parse_held, prefer_wait,
+};
 use wire::paths::{MULTI_DEQUEUE, QueueCall};
 use wire::{DequeueRequest, Job, JobId};
 
@@ -55,9 +57,19 @@ impl Api {
             disk_space: config.announced.disk.clone(),
         };
         let preferences = format!("{}, {TERM_PREFERENCE}", prefer_wait(config.long_poll.as_secs()));
-        let request = self.as_agent(Method::POST, &path).header(PREFER, preferences);
+        let mut request = self.as_agent(Method::POST, &path).header(PREFER, preferences);
+        let asked = config.start.as_ref().filter(|_| self.is_ours()).map(|start| (start, start.ask()));
+        if let Some((start, asked)) = &asked {
+            let incarnation = start.incarnation(false).to_header();
+            request = request.header(INCARNATION, incarnation).header(DEQUEUE, asked.number);
+        }
         let sent = BootTime::now();
-        let reply = self.call(QueueCall::Dequeue, request, &body, config.long_poll + MARGIN).await?;
+        let reply = self.call(QueueCall::Dequeue, request, &body, config.long_poll + MARGIN).await;
+        // One that is too large would be so the next time.
+        if let (Some((_, asked)), Ok(_) | Err(ApiError::TooLarge { .. })) = (asked, &reply) {
+            asked.answered();
+        }
+        let reply = reply?;
         self.learn(&reply, true);
         Ok(Answer {
             at: Instant::now(),

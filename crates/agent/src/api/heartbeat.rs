@@ -3,7 +3,7 @@
 use super::{Api, ApiError};
 use http::Method;
 use std::time::Duration;
-use wire::additions::{PREFER, TERM_PREFERENCE};
+use wire::additions::{INCARNATION, Incarnation, LOST_DEQUEUES, LostDequeues, PREFER, TERM_PREFERENCE};
 use wire::heartbeat::{Running, Telemetry};
 use wire::paths::{MULTI_HEARTBEAT, QueueCall};
 use wire::{HeartbeatRequest, HeartbeatResponse, IdText};
@@ -26,17 +26,23 @@ impl Api {
     pub(crate) async fn ping(&self) -> Result<(), ApiError> {
         let config = self.config();
         let queues = if config.multi_queue { config.queues.clone() } else { Vec::new() };
-        self.beat(Running::Ping { queues }, Telemetry::default(), String::new()).await.map(drop)
+        self.beat(Running::Ping { queues }, Telemetry::default(), String::new(), None).await.map(drop)
     }
 
-    /// Says which jobs run.
-    pub(crate) async fn heartbeat(&self, running: Running) -> Result<HeartbeatAnswer, ApiError> {
+    /// Says which jobs run: all of them, or not those that can't be named.
+    pub(crate) async fn heartbeat(
+        &self,
+        running: Running,
+        names_all: bool,
+    ) -> Result<HeartbeatAnswer, ApiError> {
         let mut telemetry = self.config().telemetry.clone();
         if !self.is_ours() {
             // It would compare our number to its own and warn of a difference that means nothing.
             telemetry.executor_version.clone_from(&self.config().version);
         }
-        let reply = self.beat(running, telemetry, self.config().monitor.for_heartbeat()).await?;
+        let word = self.config().start.as_ref().filter(|_| self.is_ours());
+        let word = word.map(|start| (start.incarnation(names_all), start.lost()));
+        let reply = self.beat(running, telemetry, self.config().monitor.for_heartbeat(), word).await?;
         let Some(value) = reply.json::<serde_json::Value>()? else {
             return Ok(HeartbeatAnswer::default());
         };
@@ -48,6 +54,7 @@ impl Api {
         running: Running,
         telemetry: Telemetry,
         prometheus_metrics: String,
+        word: Option<(Incarnation, LostDequeues)>,
     ) -> Result<super::Reply, ApiError> {
         let config = self.config();
         let path = match config.queues.as_slice() {
@@ -56,7 +63,13 @@ impl Api {
         };
         let body =
             HeartbeatRequest { executor_name: config.name.clone(), running, telemetry, prometheus_metrics };
-        let request = self.as_agent(Method::POST, &path).header(PREFER, TERM_PREFERENCE);
+        let mut request = self.as_agent(Method::POST, &path).header(PREFER, TERM_PREFERENCE);
+        if let Some((incarnation, lost)) = word {
+            request = request.header(INCARNATION, incarnation.to_header());
+            if !lost.0.is_empty() {
+                request = request.header(LOST_DEQUEUES, lost.to_header());
+            }
+        }
         let reply = self.call(QueueCall::Heartbeat, request, &body, HEARTBEAT_TIMEOUT).await?;
         self.learn(&reply, false);
         Ok(reply)

@@ -10,6 +10,7 @@ use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
 use crate::job::{JobStop, StopCause, Surroundings};
 use crate::lease::Lease;
+use crate::start::Unsettled;
 use crate::supervisor::{JobDir, Link, Record, Standing};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -31,6 +32,8 @@ pub(super) struct Charge<'a> {
     pub(super) stop: &'a JobStop,
     pub(super) lease: &'a Lease,
     pub(super) ledger: &'a Ledger,
+    /// It runs no more; it is only cleared up.
+    pub(super) unsettled: Option<Unsettled>,
 }
 
 /// What is expected of it and of its supervisor.
@@ -63,7 +66,16 @@ impl Terms {
 impl Charge<'_> {
     /// Stays in touch with its supervisor until it has ended; if the supervisor dies over it, hands it back, or tells
     /// its end where that is known.
-    pub(super) async fn see_to_its_end(self, link: Option<Link>) -> Ran {
+    pub(super) async fn see_to_its_end(mut self, link: Option<Link>) -> Ran {
+        let unsettled = self.unsettled.take();
+        let ran = self.end_of(link).await;
+        if let Some(unsettled) = unsettled {
+            unsettled.done();
+        }
+        ran
+    }
+
+    async fn end_of(self, link: Option<Link>) -> Ran {
         if let Some(ended) = self.follow_to_its_end(link).await {
             return ended;
         }

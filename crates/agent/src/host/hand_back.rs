@@ -83,6 +83,9 @@ pub(super) async fn is_removed(around: &Surroundings, record: &Record) -> bool {
     let deadline = BootTime::now() + REMOVE_LIMIT;
     while around.runtime.is_left(instance) {
         if BootTime::now() > deadline {
+            if let Some(start) = &around.api.config().start {
+                start.spoil();
+            }
             return false;
         }
         // Its guardian may be at it as well.

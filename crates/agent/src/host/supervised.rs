@@ -12,6 +12,7 @@ use crate::config::SupervisorCommand;
 use crate::job::{self, Assigned, JobStop, Surroundings};
 use crate::lease::Lease;
 use crate::running::RunningJob;
+use crate::start::Start;
 use crate::supervisor::{Assignment, JobDir, Link, Order, Record, Standing, millis};
 use crate::watched::{self, Watched};
 use async_trait::async_trait;
@@ -98,7 +99,7 @@ impl JobHost for Supervised {
         }
         let mut spare = inner.spare.lock().await;
         if spare.is_none() && !inner.closed.load(Ordering::Acquire) {
-            match inner.start().await {
+            match inner.start_spare().await {
                 Ok(made) => *spare = Some(made),
                 Err(fault) => warn!(%fault, "failed to start a supervisor ahead"),
             }
@@ -135,6 +136,7 @@ impl JobHost for Supervised {
                     stop: &stop,
                     lease: &lease,
                     ledger,
+                    unsettled: None,
                 };
                 let ran = charge.see_to_its_end(Some(link)).await;
                 let mut leaving = inner.leaving.lock().await;
@@ -161,6 +163,7 @@ impl JobHost for Supervised {
             Ok(dirs) => dirs,
             Err(fault) => {
                 warn!(%fault, path = %inner.jobs.display(), "failed to look for jobs of an earlier agent");
+                inner.spoil();
                 return Vec::new();
             }
         };
@@ -203,7 +206,14 @@ impl JobHost for Supervised {
 
 impl Supervised {
     async fn adopt_one(&self, dir: JobDir) -> Option<Adopted> {
-        let (record, lives) = settled(&dir).await?;
+        let (record, lives) = match settled(&dir).await {
+            Settled::Job(record, lives) => (record, lives),
+            Settled::Nobodys => return None,
+            Settled::Unsure => {
+                self.0.spoil();
+                return None;
+            }
+        };
         if !record.is_of(&self.0.around.api.config().frontend_url) {
             // Its token is a secret between it and the other one.
             warn!(
@@ -223,6 +233,7 @@ impl Supervised {
             RunningJob::new(record.job, record.named_queue.clone(), Arc::clone(&stop), Arc::clone(&lease));
         let inner = Arc::clone(&self.0);
         // Its lease is needed for as long as its end is not told.
+        let unsettled = self.0.start().filter(|_| !lives).map(Start::unsettled);
         let goes_on = lives || dir.kept_end().is_some();
         let ledger = Ledger::default();
         let watched = Watched::adopt(inner.around.api.config(), &record, &ledger);
@@ -236,6 +247,7 @@ impl Supervised {
                 stop: &stop,
                 lease: &lease,
                 ledger: &ledger,
+                unsettled,
             };
             watched.end(charge.see_to_its_end(None).await);
         };
@@ -243,30 +255,53 @@ impl Supervised {
     }
 }
 
-/// Waits until it is clear what `dir` is: of a job, whose supervisor lives or died, or nobody's. The last
-/// is removed.
-async fn settled(dir: &JobDir) -> Option<(Record, bool)> {
+/// What a directory turned out to be.
+enum Settled {
+    /// Of a job; whether its supervisor lives.
+    Job(Record, bool),
+    /// Nobody's: it is removed.
+    Nobodys,
+    /// A job may begin there.
+    Unsure,
+}
+
+/// Waits until it is clear what `dir` is.
+async fn settled(dir: &JobDir) -> Settled {
     let deadline = BootTime::now() + LEAVE_LIMIT;
     loop {
         match dir.standing() {
-            Standing::Lives(Some(record)) => return Some((record, true)),
-            Standing::Died(record) => return Some((record, false)),
-            Standing::Over => {
-                dir.remove();
-                return None;
-            }
+            Standing::Lives(Some(record)) => return Settled::Job(record, true),
+            Standing::Died(record) => return Settled::Job(record, false),
+            // Held while it is removed: a spare that only begins to live finds that it is not for it.
+            Standing::Over if dir.remove_unheld() => return Settled::Nobodys,
             // A spare of an agent that is gone, which leaves, or was just given a job.
-            Standing::Lives(None) if BootTime::now() < deadline => sleep(LOOK_AGAIN).await,
+            Standing::Over | Standing::Lives(None) if BootTime::now() < deadline => sleep(LOOK_AGAIN).await,
+            Standing::Over => {
+                warn!(dir = %dir.path().display(), "what was kept of a job can't be read");
+                dir.remove();
+                return Settled::Unsure;
+            }
             Standing::Lives(None) => {
                 warn!(dir = %dir.path().display(), "a supervisor of an earlier agent has no job and does not leave");
-                return None;
+                return Settled::Unsure;
             }
         }
     }
 }
 
 impl Inner {
-    async fn start(&self) -> io::Result<Spare> {
+    fn start(&self) -> Option<&Start> {
+        self.around.api.config().start.as_ref()
+    }
+
+    /// A job of an earlier agent may go on here without being known.
+    fn spoil(&self) {
+        if let Some(start) = self.start() {
+            start.spoil();
+        }
+    }
+
+    async fn start_spare(&self) -> io::Result<Spare> {
         let dir = JobDir::create(&self.jobs)?;
         let started = self.start_in(&dir).await;
         if started.is_err() {
@@ -293,7 +328,7 @@ impl Inner {
             let limit = if spare.is_some() { SPARE_LIMIT } else { START_LIMIT };
             let started = match spare {
                 Some(spare) => Ok(spare),
-                None => self.start().await,
+                None => self.start_spare().await,
             };
             let mut spare = match started {
                 Ok(spare) => spare,

@@ -6,6 +6,8 @@
 //! executor-name    what the control plane knows it by
 //! serves           whose jobs it takes
 //! jobs/            those that run
+//! place            what tells it from a copy
+//! starts           the number of the latest start of an agent here
 //! 2/, 3/, …        the same for a second agent, a third, …
 //! ```
 //!

@@ -2,12 +2,15 @@
 
 mod choice;
 
+use crate::boot_time::BootTime;
 use crate::error::AgentError;
+use crate::random;
+use crate::start::Start;
 use crate::supervisor::{JobDir, Record, control_plane};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use url::Url;
 
@@ -17,6 +20,12 @@ const LOCK: &str = "lock";
 const NAME: &str = "executor-name";
 const SERVES: &str = "serves";
 const JOBS: &str = "jobs";
+const PLACE: &str = "place";
+/// How many bytes tell a directory from a copy.
+const PLACE_BYTES: usize = 8;
+const STARTS: &str = "starts";
+/// Another one after each boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Longer names are cut by no one, so what is longer was not written by us, in bytes.
 const LONGEST_NAME: usize = 1 << 10;
 /// The most of a small file that is read, in bytes.
@@ -99,6 +108,23 @@ impl StateDir {
         replace(&self.dir.join(SERVES), serves)
     }
 
+    /// Another start of an agent here. Its place is this directory in this boot of this host, whatever the host and the
+    /// directory are called and whoever copies them; its number is larger than those of earlier starts.
+    pub fn start(&self) -> io::Result<Start> {
+        let boot = fs::read_to_string(BOOT_ID)?;
+        let seen = fs::metadata(&self.dir)?;
+        let own = self.dir.join(PLACE);
+        let kept = line_in(&own).filter(|place| is_place(place));
+        let place = kept.unwrap_or_else(|| hex::encode(random::bytes::<PLACE_BYTES>()));
+        replace(&own, &place)?;
+        let path = self.dir.join(STARTS);
+        let last: u64 = line_in(&path).and_then(|line| line.parse().ok()).unwrap_or_default();
+        // Even if that file was removed.
+        let number = BootTime::now().nanos().max(last.saturating_add(1));
+        replace(&path, &number.to_string())?;
+        Ok(Start::new(format!("{}.{:x}.{:x}.{place}", boot.trim(), seen.dev(), seen.ino()), number))
+    }
+
     /// Where it is kept which jobs run.
     pub fn jobs(&self) -> PathBuf {
         self.dir.join(JOBS)
@@ -176,6 +202,10 @@ fn lives(pid: u32) -> bool {
         .next()
         .and_then(|rest| rest.trim().chars().next())
         .is_some_and(|state| !"ZX".contains(state))
+}
+
+fn is_place(place: &str) -> bool {
+    place.len() == 2 * PLACE_BYTES && place.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_name(name: &str) -> bool {
@@ -264,5 +294,27 @@ mod tests {
         let url = "https://user:pass@cp.example/base/?token=x".parse().unwrap();
         let queues = ["batches".to_owned(), "codeintel".to_owned()];
         assert_eq!(serves(&url, &queues), "https://cp.example/base batches,codeintel");
+    }
+
+    #[test]
+    fn starts_at_a_place_have_ascending_numbers_and_a_copy_is_another_place() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = free(&temp.path().join("agent"));
+        let word = |dir: &StateDir| dir.start().unwrap().incarnation(true);
+        let (first, second) = (word(&dir), word(&dir));
+        assert!(first.place == second.place && first.start < second.start, "{first:?} {second:?}");
+        assert_eq!(wire::additions::Incarnation::parse(&second.to_header()), Some(second.clone()));
+        let copy = free(&temp.path().join("copy"));
+        for file in [PLACE, STARTS] {
+            fs::copy(dir.dir.join(file), copy.dir.join(file)).unwrap();
+        }
+        assert_ne!(word(&copy).place, first.place);
+        // Clocks of two containers may differ; the number still grows.
+        fs::write(dir.dir.join(STARTS), u64::MAX.div_euclid(2).to_string()).unwrap();
+        assert_eq!(word(&dir).start, u64::MAX.div_euclid(2) + 1);
+        fs::remove_file(dir.dir.join(STARTS)).unwrap();
+        assert!(word(&dir).start > second.start, "the clock knows");
+        fs::write(dir.dir.join(PLACE), "not\nours").unwrap();
+        assert_ne!(word(&dir).place, first.place, "a directory that was made anew is another place");
     }
 }

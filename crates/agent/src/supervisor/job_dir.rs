@@ -197,6 +197,23 @@ impl JobDir {
         }
     }
 
+    /// Removes everything of a directory without a supervisor and without a job; tells whether it was one. Whoever would
+    /// begin to live there finds it taken, or gone.
+    pub(crate) fn remove_unheld(&self) -> bool {
+        let held = match self.hold() {
+            Ok(held) => Some(held),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => return false,
+        };
+        // Of a job that can't be read, nobody knows what is left.
+        if fs::symlink_metadata(self.0.join(RECORD)).is_ok() {
+            return false;
+        }
+        self.remove();
+        drop(held);
+        true
+    }
+
     /// Removes everything.
     pub(crate) fn remove(&self) {
         self.forget_job();
@@ -315,6 +332,21 @@ pub(super) mod tests {
         assert!(matches!(dir.standing(), Standing::Over));
         dir.remove();
         assert!(JobDir::all(&jobs.path().join("jobs")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn only_what_is_nobody_s_is_removed_before_others_can_live_there() {
+        let jobs = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(jobs.path()).unwrap();
+        let held = dir.hold().unwrap();
+        assert!(!dir.remove_unheld(), "a spare lives there");
+        dir.note(&record(), "t0ken").unwrap();
+        drop(held);
+        assert!(!dir.remove_unheld(), "its job is not over");
+        dir.forget_job();
+        assert!(dir.remove_unheld() && !dir.path().exists());
+        assert!(dir.remove_unheld(), "it is gone");
+        assert!(dir.hold().is_err(), "nobody comes to life there");
     }
 
     #[test]

@@ -107,6 +107,12 @@ impl Agent {
         config.telemetry.docker_version = runtime.engine_version().await.unwrap_or_default();
         config.jobs_dir = state.jobs();
         config.others = Some(states);
+        // Jobs in an agent's own process leave nothing from which the next one could tell what became of them.
+        config.start = supervisor.as_ref().and_then(|_| {
+            let told =
+                |fault: &std::io::Error| tracing::warn!(%fault, "lost jobs will wait for their leases' end");
+            state.start().inspect_err(told).ok()
+        });
         config.supervisor = supervisor;
         Ok(Self { config, systemd, runtime, _state: state })
     }

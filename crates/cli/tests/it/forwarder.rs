@@ -1,14 +1,27 @@
 //! A proxy in front of a control plane, which a test can kill: connections to it are refused then.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+/// What becomes of the answers to dequeues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    Arrive,
+    /// They are taken from the control plane, and go nowhere.
+    AreSwallowed,
+    /// The same, and the connection is cut.
+    AreCut,
+}
+
 /// Passes connections on. Dropping it closes its port and every connection.
 pub(crate) struct Forwarder {
     address: SocketAddr,
+    /// And how many answers came to nothing so far.
+    answers: Arc<Mutex<(Answers, usize)>>,
     closing: Arc<AtomicBool>,
     connections: Connections,
     accepting: Option<JoinHandle<()>>,
@@ -25,6 +38,8 @@ impl Forwarder {
         let address = listener.local_addr().unwrap();
         let (closing, connections) = (Arc::new(AtomicBool::new(false)), Connections::default());
         let (ends, all) = (Arc::clone(&closing), Arc::clone(&connections));
+        let answers = Arc::new(Mutex::new((Answers::Arrive, 0)));
+        let what = Arc::clone(&answers);
         let accepting = std::thread::spawn(move || {
             for (number, near) in listener.incoming().enumerate() {
                 if ends.load(Ordering::SeqCst) {
@@ -32,10 +47,20 @@ impl Forwarder {
                 }
                 let Ok(near) = near else { continue };
                 let Ok(far) = TcpStream::connect(target) else { continue };
-                forward(&all, number, [near, far]);
+                forward(&all, number, [near, far], &what);
             }
         });
-        Self { address, closing, connections, accepting: Some(accepting) }
+        Self { address, answers, closing, connections, accepting: Some(accepting) }
+    }
+
+    /// What becomes of the answers to dequeues from now on.
+    pub(crate) fn let_answers(&self, what: Answers) {
+        self.answers.lock().unwrap().0 = what;
+    }
+
+    /// How many of them came to nothing.
+    pub(crate) fn lost(&self) -> usize {
+        self.answers.lock().unwrap().1
     }
 
     pub(crate) fn url(&self) -> String {
@@ -44,13 +69,38 @@ impl Forwarder {
 }
 
 /// Copies both ways until one side has had enough.
-fn forward(all: &Connections, number: usize, [near, far]: [TcpStream; 2]) {
+fn forward(
+    all: &Connections,
+    number: usize,
+    [near, far]: [TcpStream; 2],
+    answers: &Arc<Mutex<(Answers, usize)>>,
+) {
     let copy = |stream: &TcpStream| stream.try_clone().unwrap();
     all.lock().unwrap().insert(number, [copy(&near), copy(&far)]);
-    for (mut from, mut to) in [(copy(&near), copy(&far)), (far, near)] {
-        let all = Arc::clone(all);
+    // Whether it was a dequeue that was sent last.
+    let dequeues = Arc::new(AtomicBool::new(false));
+    for (mut from, mut to, answering) in [(copy(&near), copy(&far), false), (far, near, true)] {
+        let (all, answers, dequeues) = (Arc::clone(all), Arc::clone(answers), Arc::clone(&dequeues));
         std::thread::spawn(move || {
-            let _ = std::io::copy(&mut from, &mut to);
+            let mut piece = vec![0; 64 << 10];
+            while let Ok(length @ 1..) = from.read(&mut piece) {
+                let bytes = &piece[..length];
+                let mut what = Answers::Arrive;
+                if answering && dequeues.load(Ordering::SeqCst) {
+                    let mut answers = answers.lock().unwrap();
+                    what = answers.0;
+                    answers.1 += usize::from(what != Answers::Arrive);
+                }
+                if !answering && bytes.starts_with(b"POST ") {
+                    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+                    dequeues.store(line.ends_with(b"/dequeue HTTP/1.1"), Ordering::SeqCst);
+                }
+                match what {
+                    Answers::Arrive if to.write_all(bytes).is_ok() => {}
+                    Answers::AreSwallowed => {}
+                    _ => break,
+                }
+            }
             end(all.lock().unwrap().remove(&number));
         });
     }

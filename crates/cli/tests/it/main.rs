@@ -23,6 +23,7 @@ mod hostile;
 mod images_kept;
 mod leftovers;
 mod links;
+mod lost_answers;
 mod nursery;
 mod ordinary_user;
 mod secrets;

@@ -3,7 +3,7 @@
 use super::given::{self, Given};
 use super::queue::Queue;
 use super::version::payload_version;
-use super::{Failure, bounds, job_builder, long_poll, payload, term};
+use super::{Failure, bounds, claims, job_builder, long_poll, payload, term};
 use crate::app::App;
 use crate::auth::shared::SharedAuth;
 use crate::delivery::{self, Unflushed};
@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use jobs::EndReason;
+use jobs::claims::Start;
 use std::time::Duration;
 use store::{Claimed, Finish};
 use wire::additions::{CAPABILITIES, LOG_APPEND};
@@ -30,7 +31,7 @@ pub(super) async fn single(
     body: Body,
 ) -> Result<Response, Failure> {
     let request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
-    let asked = Asked::new(request, vec![queue], false, term::of(&app, &headers))?;
+    let asked = Asked::new(request, vec![queue], false, &app, &headers)?;
     answer(&app, &headers, &asked, unflushed).await
 }
 
@@ -47,7 +48,7 @@ pub(super) async fn multi(
     queues.sort_unstable();
     queues.dedup();
     refuse_unknown(&queues)?;
-    let asked = Asked::new(request, queues, true, term::of(&app, &headers))?;
+    let asked = Asked::new(request, queues, true, &app, &headers)?;
     answer(&app, &headers, &asked, unflushed).await
 }
 
@@ -72,6 +73,8 @@ pub(super) struct Asked {
     multi: bool,
     /// How long a job lasts for this executor without a heartbeat.
     lease: Duration,
+    /// Which dequeue of which start of an agent it is, if that was told.
+    dequeue: Option<(Start, u64)>,
 }
 
 impl Asked {
@@ -80,12 +83,14 @@ impl Asked {
         request: DequeueRequest,
         queues: Vec<String>,
         multi: bool,
-        lease: Duration,
+        app: &App,
+        headers: &HeaderMap,
     ) -> Result<Self, Failure> {
         bounds::check_name(&request.executor_name)?;
+        let (lease, dequeue) = (term::of(app, headers), claims::dequeue_of(headers));
         let payload =
             payload_version(&request.version).map_err(|fault| Failure::internal(fault.to_string()))?;
-        Ok(Self { executor: request.executor_name, payload, queues, multi, lease })
+        Ok(Self { executor: request.executor_name, payload, queues, multi, lease, dequeue })
     }
 }
 
@@ -154,10 +159,13 @@ pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Given>, Fai
 /// then nobody takes it.
 async fn claim_from(app: &App, queue: &str, asked: &Asked) -> Result<Option<Given>, Failure> {
     let (running, queues) = (app.clone(), [queue.to_owned()]);
-    let (executor, lease) = (asked.executor.clone(), asked.lease);
+    let (executor, lease, dequeue) = (asked.executor.clone(), asked.lease, asked.dequeue.clone());
     let claimed = app.see_through(async move {
         let claimed = running.store.claim(&queues, &executor, lease).await?;
-        Ok(claimed.map(|claimed| Given::new(&running, claimed)))
+        Ok(claimed.map(|claimed| {
+            running.claims.note(&claimed, dequeue);
+            Given::new(&running, claimed)
+        }))
     });
     claimed.await?.map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))
 }

@@ -31,13 +31,14 @@ pub(super) fn lease(claimed: &Claimed) -> Lease {
     Lease { epoch: record.epoch, executor: record.executor.clone().unwrap_or_default() }
 }
 
-async fn release(app: App, id: JobId, lease: Lease) {
+/// Takes back a claim that its executor never heard of.
+pub(super) async fn release(app: App, id: JobId, lease: Lease) {
     match app.store.release(id, &lease).await {
         Ok(job) => tracing::info!(
             job = %id,
             executor = lease.executor,
             state = %job.record.state,
-            "an executor was gone before its job reached it: the claim was taken back"
+            "a job never reached its executor: the claim was taken back"
         ),
         // It has ended meanwhile.
         Err(StoreError::Rejected(_)) => {}

@@ -1,7 +1,7 @@
 //! Hearing which jobs are alive.
 
 use super::queue::Queue;
-use super::{Failure, bounds, payload, term};
+use super::{Failure, bounds, claims, payload, term};
 use crate::app::App;
 use crate::auth::shared::SharedAuth;
 use axum::Json;
@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use jobs::JobId;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use wire::additions::{CAPABILITIES, LOG_APPEND};
 use wire::heartbeat::HeartbeatReceived;
 use wire::{HeartbeatResponse, IdText};
@@ -33,7 +32,7 @@ pub(super) async fn single(
         ids.insert(job_id(text, SINGLE)?, IdText(text.0.clone()));
     }
     register(&app, &heartbeat, &[queue]).await;
-    renew(&app, &heartbeat, &ids, term::of(&app, &headers), SINGLE).await
+    renew(&app, &heartbeat, &ids, &headers, SINGLE).await
 }
 
 /// The jobs of several queues. Their ids are answered with the queue: `12-batches`.
@@ -53,7 +52,7 @@ pub(super) async fn multi(
         }
     }
     register(&app, &heartbeat, &queues).await;
-    renew(&app, &heartbeat, &ids, term::of(&app, &headers), MULTI).await
+    renew(&app, &heartbeat, &ids, &headers, MULTI).await
 }
 
 async fn read(app: &App, body: Body) -> Result<HeartbeatReceived, Failure> {
@@ -108,14 +107,16 @@ async fn renew(
     app: &App,
     heartbeat: &HeartbeatReceived,
     ids: &BTreeMap<JobId, IdText>,
-    lease: Duration,
+    headers: &HeaderMap,
     operation: &str,
 ) -> Result<Response, Failure> {
+    let lease = term::of(app, headers);
     let asked: Vec<JobId> = ids.keys().copied().collect();
     let answer = app.store.heartbeat(&heartbeat.executor_name, &asked, lease).await.map_err(|fault| {
         app.unheard.note();
         Failure::store(operation, &fault)
     })?;
+    claims::heard(app, &heartbeat.executor_name, &asked, claims::word_of(headers).as_ref());
     let named = |found: Vec<JobId>| found.iter().filter_map(|id| ids.get(id).cloned()).collect();
     let answer = HeartbeatResponse { known_ids: named(answer.known), cancel_ids: named(answer.cancel) };
     let mut response = ([(CAPABILITIES, LOG_APPEND)], Json(answer)).into_response();

@@ -3,6 +3,7 @@
 
 mod answer;
 mod bounds;
+mod claims;
 mod dequeue;
 mod files;
 mod git;
@@ -19,6 +20,7 @@ mod term;
 mod version;
 
 pub(crate) use answer::Failure;
+pub(crate) use claims::Claims;
 
 use crate::app::App;
 use crate::auth::shared::SharedAuth;

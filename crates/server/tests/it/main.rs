@@ -3,6 +3,7 @@
 
 mod attacks;
 mod auth;
+mod claims;
 mod connections;
 mod dequeue;
 mod fetch;
