@@ -1,5 +1,6 @@
 //! The seam. Two small traits; plain data in and out.
 
+use crate::oci::Helper;
 use crate::{Limits, RuntimeError};
 use async_trait::async_trait;
 use images::{Progress, RegistryCredentials};
@@ -133,6 +134,10 @@ pub struct HostEngine {
     pub address: String,
     /// A directory that no container sees and nobody else may enter; it goes with the sandbox.
     pub dir: PathBuf,
+    /// The job's workspace, below that.
+    pub workspace: PathBuf,
+    /// How this program starts what keeps others to that.
+    pub helper: Helper,
 }
 
 /// One step to run.

@@ -1,6 +1,6 @@
 //! This program as its own helper.
 
-use crate::{guardian, oci, user_namespace};
+use crate::{guardian, host_program, oci, user_namespace};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -13,6 +13,9 @@ pub fn helper_main(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
     if args.next_if(|role| role == user_namespace::ROLE).is_some() {
         return user_namespace::main(args);
+    }
+    if args.next_if(|role| role == host_program::ROLE).is_some() {
+        return host_program::main(args);
     }
     oci::helper_main(args)
 }

@@ -10,6 +10,7 @@ mod error;
 mod fork;
 mod guardian;
 mod helper;
+mod host_program;
 mod limits;
 mod private_mounts;
 mod shortage;

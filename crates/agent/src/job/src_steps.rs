@@ -85,16 +85,25 @@ impl Prepared<'_, '_> {
         let logins = credentials::documented(&claimed.job.docker_auth_config, config);
         let logins = logins.map(|logins| write_logins(logins, &engine.dir)).transpose();
         let logins = logins.map_err(|fault| Failure::of_write("the credentials for registries", &fault))?;
-        let directory = self.confined.directory(&normalize(&step.dir)?)?;
+        let below = normalize(&step.dir)?;
+        let directory = self.confined.directory(&below)?;
         // The child has this descriptor until it becomes the program.
         let at = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
 
         let argv: Vec<String> = [SRC.to_owned()].into_iter().chain(step.command.iter().cloned()).collect();
         let env = environment::all(step, &config.tool_env, &engine.address, logins.as_deref());
+        let search_path =
+            config.tool_env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
+        let confined = engine.confined(&below, search_path, &argv);
         let entry = claimed.log.entry(&format!("{KEY}{name}"), Some(&argv));
         claimed.timeline.reached("step begins");
-        let program = Program { argv: &argv, env: &env, directory: Some(&at) };
-        let ran = command::run(program, &entry, claimed.stop.token()).await;
+        let ran = match &confined {
+            Some(argv) => {
+                let program = Program { argv, env: &env, directory: Some(&at) };
+                command::run(program, &entry, claimed.stop.token()).await
+            }
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "it is not on PATH")),
+        };
         claimed.timeline.reached("step ended");
         match ran {
             Ok(Ran::Exited { status, .. }) => {

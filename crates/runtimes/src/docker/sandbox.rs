@@ -208,6 +208,8 @@ impl Sandbox for DockerSandbox {
         Ok(opened.map(|(door, workspace)| HostEngine {
             address: door.address.clone(),
             dir: workspace.private_dir().to_owned(),
+            workspace: workspace.path.clone(),
+            helper: self.shared.options.helper.clone(),
         }))
     }
 

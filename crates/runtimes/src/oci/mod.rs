@@ -42,6 +42,7 @@ mod witness;
 pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
+pub(crate) use own_processes::split;
 pub use preflight::{Looked, Looking, Trial, has_version_2_alone, look};
 pub use program::find_program;
 pub use tried::Tried;

@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Puts a copy of this process, which must have one thread, into a process namespace of its own. Returns
 /// nothing in the copy, and what to end with in this one.
-pub(super) fn split() -> io::Result<Option<ExitCode>> {
+pub(crate) fn split() -> io::Result<Option<ExitCode>> {
     // SAFETY: only `FILES` can break another thread's view of its descriptors, and it is not set.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID) }?;
     let outside = pidfd_open(getpid(), PidfdFlags::empty())?;

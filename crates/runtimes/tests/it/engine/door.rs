@@ -214,6 +214,66 @@ fn no_spelling_of_a_call_leads_around_the_door() {
     });
 }
 
+/// What one tries that has taken over a program on this host.
+const PRY: &str = r#"
+for path in /root /home /var /run /etc/shadow /sys HOST ENGINE; do [ -e "$path" ] && echo "seen $path"; done
+for path in /usr/x /etc/x /proc/sys/kernel/core_pattern "$AROUND/x" /dev/x; do
+  (echo x > "$path") 2> /dev/null && echo "written $path"; done
+kill -0 "$HOST_PID" 2> /dev/null && echo "reached $HOST_PID"
+mount -t tmpfs none /tmp 2> /dev/null && echo mounted
+grep -vc Iface /proc/net/route
+grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status
+echo 'echo run' > script; chmod +x script; ./script 2> /dev/null && echo executed
+id -u; pwd; echo kept > file; docker run --rm IMAGE echo from a container
+sleep 600 > /dev/null 2>&1 &
+exit 7"#;
+
+#[test]
+fn a_program_on_the_host_is_kept_to_its_jobs_workspace() {
+    let name = "engine::door::a_program_on_the_host_is_kept_to_its_jobs_workspace";
+    let Some(engine) = Engine::shared(name, EngineKind::Docker) else { return };
+    run_on(engine, name, limited, async |bench| {
+        let mut sandbox = bench.open(Limits::default()).await;
+        let directory = sandbox.workspace().join("repository");
+        fs::create_dir(&directory).unwrap();
+        let private = tempfile::tempdir().unwrap();
+        fs::write(private.path().join("file"), "private").unwrap();
+        let door = sandbox.0.engine().await.unwrap().unwrap();
+        let socket = bench.engine().host().trim_start_matches("unix://").to_owned();
+        let script = PRY.replace("IMAGE", IMAGE).replace("ENGINE", &socket);
+        let script = script.replace("HOST ", &format!("{} ", private.path().join("file").display()));
+        let search_path = "/usr/local/bin:/usr/bin:/bin";
+        let asked = ["sh", "-c", &script].map(str::to_owned);
+        assert_eq!(door.confined("repository", "/nowhere", &asked), None);
+        let argv = door.confined("repository", search_path, &asked).unwrap();
+        let ran = Command::new(&argv[0])
+            .args(&argv[1..])
+            .env_clear()
+            .env("PATH", search_path)
+            .env("DOCKER_HOST", &door.address)
+            .env("AROUND", &door.dir)
+            .env("HOST_PID", std::process::id().to_string())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(ran.status.code(), Some(7), "{stdout}{stderr}");
+        let expected = format!(
+            "0\nCapEff:\t000000000000000b\nCapBnd:\t000000000000000b\nNoNewPrivs:\t1\n0\n{}\nfrom a container\n",
+            directory.display()
+        );
+        assert_eq!(stdout, expected, "{stderr}");
+        assert_eq!(fs::read_to_string(directory.join("file")).unwrap(), "kept\n");
+        let open = format!("{}", door.dir.display());
+        let left = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let cwd = fs::read_link(entry.unwrap().path().join("cwd")).ok()?;
+            cwd.starts_with(&open).then_some(cwd)
+        });
+        assert_eq!(left.collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new());
+        sandbox.close().await;
+    });
+}
+
 #[test]
 fn a_private_image_is_for_programs_of_jobs_that_may_pull_it() {
     let name = "engine::door::a_private_image_is_for_programs_of_jobs_that_may_pull_it";
