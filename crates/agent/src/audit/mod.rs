@@ -62,6 +62,9 @@ enum Event<'a> {
         commit: String,
         images: Vec<String>,
         steps: Vec<String>,
+        /// What src was asked to do on this host.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        src_steps: Vec<String>,
         limits: Limited,
     },
     Ended {
@@ -108,7 +111,7 @@ impl AuditLog {
     /// A job was taken: it is told in the agent's own log, if that is asked for.
     pub(crate) fn taken(&self, config: &AgentConfig, job: &Job, auth: &JobAuth) {
         if self.in_log {
-            let payload = payload::told(job, &redactor(job, auth, &config.password));
+            let payload = payload::told(job, &redactor(job, auth, config));
             warn!(job = %job.id, queue = auth.queue, payload, "Received new job to process");
         }
     }
@@ -118,7 +121,7 @@ impl AuditLog {
         if self.file.is_none() {
             return;
         }
-        let redactor = redactor(job, auth, &config.password);
+        let redactor = redactor(job, auth, config);
         let text = |text: &str| {
             let clean = redactor.redact(text);
             begin(&clean, LONGEST_TEXT).to_owned()
@@ -136,6 +139,12 @@ impl AuditLog {
             commit: text(&job.commit),
             images,
             steps: named().map(key).collect(),
+            src_steps: job
+                .cli_steps
+                .iter()
+                .take(MOST_NAMES)
+                .map(|step| text(&step.command.join(" ")))
+                .collect(),
             limits: Limited::of(&config.limits, config.max_runtime),
         };
         self.write(config, job.id, &auth.queue, event);

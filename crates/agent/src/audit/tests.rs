@@ -2,7 +2,7 @@ use super::*;
 use jobs::Redactor;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use wire::{DockerStep, JobFile};
+use wire::{CliStep, DockerStep, JobFile};
 
 const SECRET: &str = "hunter2\"hunter2";
 
@@ -27,6 +27,12 @@ fn job() -> Job {
         id: JobId(7),
         repository_name: "r/n".to_owned(),
         commit: format!("c0ffee-{SECRET}"),
+        cli_steps: vec![CliStep {
+            key: "batch-exec".to_owned(),
+            command: ["batch", "exec", SECRET].map(str::to_owned).to_vec(),
+            dir: ".".to_owned(),
+            env: vec![format!("TOKEN={SECRET}")],
+        }],
         docker_steps: vec![step("build", "alpine:3"), step("", "alpine:3"), step("last", "debian")],
         ..Job::default()
     };
@@ -74,6 +80,7 @@ fn a_job_is_two_lines_without_its_secrets() {
         ("commit", json!("c0ffee-gone")),
         ("images", json!(["alpine:3", "debian"])),
         ("steps", json!(["build", "1", "last"])),
+        ("src_steps", json!(["batch exec gone"])),
         (
             "limits",
             json!({"cpus": null, "memory_bytes": 1 << 30, "disk_bytes": null, "pids": null, "seconds": 1800.0}),
@@ -102,6 +109,8 @@ fn a_payload_is_told_without_its_secrets_and_its_files() {
     assert_eq!(told["dockerSteps"][0]["commands"], json!(["echo gone"]));
     assert_eq!(told["dockerSteps"][0]["env"], json!(["TOKEN=gone"]));
     assert_eq!(told["files"], json!([{"path": "a.sh", "bytes": SECRET.len(), "binary": false}]));
+    let src = json!([{"key": "batch-exec", "command": ["batch", "exec", "gone"], "dir": ".", "env": ["TOKEN=gone"]}]);
+    assert_eq!((&told["cliSteps"], &told["version"]), (&src, &json!(2)));
     assert_eq!(told["redactions"], json!(["gone"]));
 }
 

@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::config::AgentConfig;
 use images::{Login, RegistryCredentials};
+use secrecy::SecretString;
 use wire::DockerAuthConfig;
 
 /// What `job` may pull with.
@@ -25,6 +26,20 @@ pub(super) fn documented<'a>(
     config: &'a AgentConfig,
 ) -> Option<&'a DockerAuthConfig> {
     [job, &config.docker_auth].into_iter().find(|config| !config.auths.is_empty())
+}
+
+/// What of all of these is secret: passwords, tokens, and the texts in which they are written down. What helpers
+/// would answer is not among them; it reaches no program of a job.
+pub(super) fn secrets(job: &DockerAuthConfig, config: &AgentConfig) -> Vec<SecretString> {
+    let of_login = |auth: &wire::RegistryAuth| {
+        let password =
+            auth.decode().map(|(_, password)| password.trim_end_matches(['\r', '\n', '\0']).to_owned());
+        [Some(auth.auth.trim().to_owned()), password].into_iter().flatten().map(SecretString::from)
+    };
+    let logins = job.auths.values().chain(config.docker_auth.auths.values()).flat_map(of_login);
+    // A file that can't be used is told of where it would be.
+    let of_user = config.docker_config.iter().flat_map(|user| user.secrets().unwrap_or_default());
+    logins.chain(of_user).collect()
 }
 
 /// Checks the executor's own credentials; what is wrong is told without any value.
@@ -81,6 +96,36 @@ mod tests {
         assert_eq!(reason(&DockerAuthConfig::default(), &agent(bad)), Some(EndReason::Sandbox));
         assert_eq!(reason(&job, &agent(bad)), None);
         assert!(check(&agent(bad)).unwrap_err().contains("\"b\""));
+    }
+
+    #[test]
+    fn what_they_hold_is_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        // of-user:user's one, and a token.
+        let text =
+            r#"{"auths":{"a":{"auth":"b2YtdXNlcjp1c2VyJ3Mgb25l"},"b":{"identitytoken":"user-token"}}}"#;
+        std::fs::write(&path, text).unwrap();
+        let docker_config = Some(DockerConfig { path, ..DockerConfig::default() });
+        // u:agent's one
+        let agent =
+            AgentConfig { docker_config, ..agent(r#"{"auths":{"c":{"auth":"dTphZ2VudCdzIG9uZQ=="}}}"#) };
+        // u:job's one, with a line's end
+        let job = config(r#"{"auths":{"d":{"auth":"dTpqb2IncyBvbmUK"}}}"#);
+        let job = wire::Job { docker_auth_config: job, ..wire::Job::default() };
+        let auth = crate::api::JobAuth { id: wire::JobId(1), queue: "q".to_owned(), token: "t0ken".into() };
+        let redactor = super::super::redactor(&job, &auth, &agent);
+        for secret in [
+            "user's one",
+            "b2YtdXNlcjp1c2VyJ3Mgb25l",
+            "user-token",
+            "agent's one",
+            "dTphZ2VudCdzIG9uZQ==",
+            "job's one",
+            "dTpqb2IncyBvbmUK",
+        ] {
+            assert_eq!(redactor.redact(&format!("a {secret} b")), "a SECRET_REMOVED b", "{secret}");
+        }
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ pub(crate) use stop::{EndTold, JobStop, StopCause};
 
 use crate::account::Account;
 use crate::api::{Api, Final, JobAuth, Patience, retry};
+use crate::config::AgentConfig;
 use crate::error::chain;
 use crate::lease::Lease;
 use crate::log::JobLog;
@@ -24,7 +25,7 @@ use crate::trace;
 use jobs::{EndReason, Redactor};
 use phases::Claimed;
 use runtimes::Runtime;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
@@ -77,7 +78,7 @@ async fn run_to_its_end(around: Surroundings, assigned: Assigned) -> bool {
     let Assigned { job, auth, stop, lease, at, timeline, kept } = assigned;
     let config = around.api.config();
     let patience = Patience { limit: config.patience, hurry: around.hurry.clone() };
-    let redactor = redactor(&job, &auth, &config.password);
+    let redactor = redactor(&job, &auth, config);
     let log = JobLog::start(around.api.clone(), auth.clone(), redactor);
     info!(job = %job.id, queue = auth.queue, repository = job.repository_name, steps = job.docker_steps.len(), "job begins");
 
@@ -190,9 +191,11 @@ async fn watch(around: Surroundings, stop: Arc<JobStop>, lease: Arc<Lease>, at: 
 }
 
 /// Everything that may not be shown; the job's own words for a secret win over ours.
-pub(crate) fn redactor(job: &Job, auth: &JobAuth, password: &SecretString) -> Redactor {
-    let ours = [password.expose_secret(), auth.token.expose_secret()];
-    let ours = ours.into_iter().filter(|secret| !job.redacted_values.contains_key(*secret));
+pub(crate) fn redactor(job: &Job, auth: &JobAuth, config: &AgentConfig) -> Redactor {
+    let logins = credentials::secrets(&job.docker_auth_config, config);
+    let ours = [config.password.expose_secret(), auth.token.expose_secret()];
+    let ours = ours.into_iter().chain(logins.iter().map(ExposeSecret::expose_secret));
+    let ours = ours.filter(|secret| !job.redacted_values.contains_key(*secret));
     let theirs = job.redacted_values.iter().map(|(secret, word)| (secret.as_str(), word.as_str()));
     Redactor::new(ours.map(|secret| (secret, REMOVED)).chain(theirs).filter(|(secret, _)| !secret.is_empty()))
 }

@@ -24,7 +24,7 @@ pub(crate) struct Followed {
 pub(crate) fn follow(config: &AgentConfig, assigned: &Assigned) -> Option<Followed> {
     let tracer = config.monitor.tracer(config)?.clone();
     let Assigned { job, auth, at, timeline, .. } = assigned;
-    let redactor = redactor(job, auth, &config.password);
+    let redactor = redactor(job, auth, config);
     let text = |text: &str| Attribute::Text(begin(&redactor.redact(text), LONGEST_TEXT).to_owned());
     let attributes = vec![
         ("executor.job.id", Attribute::Number(job.id.0)),

@@ -1,6 +1,7 @@
 //! The Docker configuration of the executor's own user.
 
 use super::{CredentialsError, Login, helper, keys};
+use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -64,6 +65,18 @@ impl DockerConfig {
     /// Refuses a file that can't be used. Blocking; asks no helper.
     pub fn check(&self) -> Result<(), CredentialsError> {
         self.read().map(drop)
+    }
+
+    /// The passwords and tokens in the file, and the texts in which they are written there. Blocking; asks no helper.
+    pub fn secrets(&self) -> Result<Vec<SecretString>, CredentialsError> {
+        let (content, logins) = self.read()?;
+        let entries = content.auths.into_iter().flatten().filter_map(|(_, entry)| entry);
+        let written = entries.filter_map(|entry| entry.auth).map(|auth| auth.trim().into());
+        let held = logins.into_values().map(|login| match login {
+            Login::Password { password, .. } => password,
+            Login::IdentityToken(token) | Login::RegistryToken(token) => token,
+        });
+        Ok(written.chain(held).collect())
     }
 
     /// The helper programs that the file names, and where each is found. Blocking; asks none of them.
