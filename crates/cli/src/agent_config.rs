@@ -94,6 +94,11 @@ pub(crate) struct RuntimeSettings {
 }
 
 impl RuntimeSettings {
+    /// Whether steps of src may run on this host.
+    pub(crate) fn runs_src(&self) -> bool {
+        self.src_steps
+    }
+
     /// Writes the bundle for steps, where they are to get one.
     pub(crate) fn write_certificates(&self, path: &Path) -> Result<(), Failure> {
         if self.gives_certificates { certificates::write(&self.images.roots, path) } else { Ok(()) }

@@ -1,5 +1,5 @@
 //! `executor install` and `executor test-vm`: the verbs of the reference that fetch what it needs.
-//! Scripts call them; what this executor does not need it says, and all is well.
+//! Scripts call them; what this executor does not need or fetch it says, and all is well.
 
 use super::print;
 use crate::args::{InstallCommand, TestVmArgs, UnitName};
@@ -10,8 +10,9 @@ const IMAGES: [&str; 3] = ["executor-vm", "sandbox", "kernel"];
 
 const IGNITE: &str = "ignite is not needed: this executor has no virtual machines of it";
 const CNI: &str = "CNI plugins are not needed: no runtime of this executor uses them";
-const SRC_CLI: &str =
-    "src is not needed: this executor never starts it; a step that does finds it in its image";
+const SRC_CLI: &str = "src is not fetched: it is needed on PATH only where steps of it run on this host, by \
+                       EXECUTOR_USE_FIRECRACKER=false or EXECUTOR_SRC_STEPS=true; then put it there in the version that \
+                       `executor doctor` tells, from https://github.com/sourcegraph/src-cli/releases";
 const IPTABLES_RULES: &str = "firewall rules are not needed: they are for the bridge of virtual machines, and this executor makes none \
                               (`executor doctor` tells what jobs can reach)";
 const PACKAGES: &str = "nothing was installed; what this executor needs comes as packages: git, e2fsprogs, and crun or \

@@ -18,6 +18,7 @@ use runtimes::{Finding, PrivateMounts, Runtime, Severity};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs the agent until it is told to leave.
 pub(crate) async fn run(
@@ -31,6 +32,7 @@ pub(crate) async fn run(
     let data_dir = data_dir(paths)?;
     if verify {
         validate::check_git(&settings).await?;
+        validate::check_src(&settings, &connection).await?;
     }
     let lifecycle =
         Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
@@ -86,6 +88,7 @@ impl Agent {
         serves: &str,
     ) -> Result<Self, Failure> {
         tell(&settings.conflicts)?;
+        validate::tell_of_src(&settings, &connection)?;
         let data_dir = absolute(data_dir)?;
         let states = StateDirs::below(paths::agent(&data_dir));
         let state = states.hold(serves).map_err(|fault| Failure::chain(Exit::System, &fault))?;
@@ -104,6 +107,7 @@ impl Agent {
         let systemd = settings.watching.systemd.clone();
         let mut config = settings.config(connection, &name, work_dir);
         config.telemetry = agent_config::telemetry();
+        config.telemetry.src_cli_version = src_version(&config).await;
         config.telemetry.docker_version = runtime.engine_version().await.unwrap_or_default();
         config.jobs_dir = state.jobs();
         config.others = Some(states);
@@ -149,6 +153,20 @@ impl Agent {
             Err(fault) => Err(Failure::chain(Exit::System, &fault)),
         }
     }
+}
+
+/// What the control plane is told of the src on this host, where its steps run.
+async fn src_version(config: &AgentConfig) -> String {
+    /// How long src may take to say it.
+    const LIMIT: Duration = Duration::from_secs(5);
+    if !config.src_steps {
+        return String::new();
+    }
+    let environment = config.tool_env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    validate::find_src(environment, LIMIT).await.unwrap_or_else(|fault| {
+        tracing::debug!(fault, "the control plane is told of no src");
+        String::new()
+    })
 }
 
 /// Looks at the host as an agent does when it starts, and says what it says.

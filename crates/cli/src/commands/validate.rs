@@ -1,9 +1,10 @@
 //! `executor validate`: the documented checks, in the documented order, up to the first that fails.
 //!
-//! What the reference needs and we do not (its own client, programs of virtual machines) is not
-//! looked for; in its place the runtime looks at the host as it does when an agent starts.
+//! What the reference needs and we do not (programs of virtual machines; its own client, where no step of it runs on
+//! this host) is not looked for; in its place the runtime looks at the host as it does when an agent starts.
 
 mod git;
+mod src_cli;
 mod token;
 
 use super::print;
@@ -14,6 +15,9 @@ use crate::paths::Paths;
 use runtimes::PrivateMounts;
 
 pub(crate) use git::{check as check_git, find as find_git};
+pub(crate) use src_cli::{
+    Judgement, check as check_src, find as find_src, judge as judge_src, tell as tell_of_src,
+};
 pub(crate) use token::{ask, below};
 
 /// Runs the checks that come after the configuration's.
@@ -26,6 +30,7 @@ pub(crate) async fn run(
 ) -> Outcome {
     let checked = async {
         check_git(&settings).await?;
+        check_src(&settings, &connection).await?;
         run::look_at_host(&run::data_dir(paths)?, host, mounts, &settings).await?;
         token::check(&connection, &settings.runtime.images.roots).await
     };

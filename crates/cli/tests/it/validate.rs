@@ -192,7 +192,7 @@ fn verbs_that_fetch_what_is_not_needed_say_so() {
     for (args, part) in [
         (&["ignite", "--bin-dir", "/nowhere"][..], "ignite is not needed"),
         (&["cni"], "CNI plugins are not needed"),
-        (&["src-cli", "--bin-dir", "/nowhere"], "src is not needed"),
+        (&["src-cli", "--bin-dir", "/nowhere"], "src is not fetched"),
         (&["iptables-rules", "--recreate-chain"], "firewall rules are not needed"),
         (&["image", "Executor-VM"], "the image executor-vm is not needed"),
         (&["all"], "the image kernel is not needed"),

@@ -129,7 +129,8 @@ const CONTROL_PLANE: &[Check] = &[
         "frontend.src-steps",
         &[Ok, Warning],
         "Jobs of the queue `batches` can run in the form in which a stock instance sends them: as calls of `src`, unless its \
-         site configuration has `batchChanges.nativeServerSideExecution`.",
+         site configuration has `batchChanges.nativeServerSideExecution`; and the `src` here is of the version that it \
+         recommends.",
     ),
     check(
         "frontend.proxy",

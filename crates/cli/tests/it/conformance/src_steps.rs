@@ -15,6 +15,7 @@ use testkit::{Engine, EngineKind};
 /// The script, around what it does in the middle.
 const SRC: &str = r#"#!/bin/sh
 set -e
+[ "$*" = 'version -client-only' ] && { echo 'Current version: 5.5.0'; exit; }
 [ "$*" = 'batch exec -f input.json -repo repository -tmp .src-tmp' ] || { echo "odd call: $*" >&2; exit 64; }
 cat input.json; echo
 mkdir .src-tmp
@@ -78,7 +79,7 @@ impl WithSrc {
                 json!([{ "key": "batch-exec", "command": command, "dir": ".", "env": ["TOKEN=s3cret-of-the-user"] }]),
             )
             .set("redactedValues", json!({ "s3cret-of-the-user": "${{ secrets.TOKEN }}" }))
-            .set("dockerAuthConfig", json!({ "auths": { "r.example": { "auth": "dTpwYXNzd29yZA==" } } }))
+            .set("dockerAuthConfig", json!({ "auths": { "r.example": { "auth": "dTpwNHNzd29yZA==" } } }))
             .file("input.json", b"{}")
     }
 
@@ -103,7 +104,50 @@ fn a_job_of_src_runs_its_containers_by_the_executors_engine() {
     let lines: Vec<&str> = entry.out.lines().collect();
     assert_eq!(lines[..3], ["stdout: {}", "stdout: two", "stdout: ${{ secrets.TOKEN }}"], "{}", entry.out);
     assert!(entry.out.contains("src/main.txt | 2 +-"), "{}", entry.out);
-    assert!(entry.out.contains("{\"auths\":{\"r.example\":"), "{}", entry.out);
+    assert!(entry.out.contains(r#"{"auths":{"r.example":{"auth":"SECRET_REMOVED"}}}"#), "{}", entry.out);
+    assert!(!record.entries.iter().any(|entry| entry.out.contains("p4ssword")), "{record:#?}");
+    let told = with.bench.server.named("heartbeat");
+    assert_eq!(told[0].json()["srcCliVersion"], "5.5.0");
+    with.end();
+}
+
+/// Whoever may give a job secrets chooses their names.
+#[test]
+fn a_secret_that_programs_on_the_host_would_heed_is_refused() {
+    let test = "a_secret_that_programs_on_the_host_would_heed_is_refused";
+    let Some(mut with) = WithSrc::new(test, "echo ran") else { return };
+    let command = ["batch", "exec", "-f", "input.json", "-repo", "repository", "-tmp", ".src-tmp"];
+    let env = ["LD_PRELOAD=repository/x.so"];
+    let step = json!([{ "key": "batch-exec", "command": command, "dir": ".", "env": env }]);
+    with.bench.server.give(with.job(1).set("cliSteps", step));
+    with.start();
+    let record = with.bench.ended("batches", 1);
+    assert_eq!(record.entries, []);
+    let message = record.message.unwrap();
+    assert!(
+        message.starts_with("failed to perform src-cli step: the step's variable LD_PRELOAD can't be given"),
+        "{message}"
+    );
+    with.end();
+}
+
+/// A repository's own settings can name programs, which git starts wherever it runs.
+#[test]
+fn what_a_repository_has_git_start_sees_nothing_of_the_host() {
+    let test = "what_a_repository_has_git_start_sees_nothing_of_the_host";
+    let taken_over = r#"mkdir -p repository/.git/hooks
+git -C repository config core.fsmonitor 'sh -c "ls /var /root; id -u; touch /usr/owned" 1>&2; false'
+git -C repository status --short 2>&1
+[ -e /etc/shadow ] && echo seen; echo /*"#;
+    let Some(mut with) = WithSrc::new(test, taken_over) else { return };
+    with.bench.server.give(with.job(1));
+    with.start();
+    let record = with.bench.completed(1);
+    let out = &record.entry("step.src.batch-exec").unwrap().out;
+    assert!(out.contains("'/var': No such file") || out.contains("/var: No such file"), "{out}");
+    assert!(out.contains("Read-only file system"), "{out}");
+    assert!(!std::path::Path::new("/usr/owned").exists());
+    assert!(!out.contains("stdout: seen"), "{out}");
     with.end();
 }
 

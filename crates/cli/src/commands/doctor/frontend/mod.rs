@@ -47,7 +47,7 @@ pub(super) async fn findings(known: &Known) -> Vec<Finding> {
             findings.extend(answer::judge(shown, answer, known.agent.password.is_some()));
             findings.push(clock::judge(answer.date.as_deref(), answer.at));
             findings.push(version::judge(&version));
-            findings.extend(src_steps::look(known, &version));
+            findings.extend(src_steps::look(known, &version).await);
         }
         // Told by then.
         Err(trust::Fault::Tls(_)) => {}

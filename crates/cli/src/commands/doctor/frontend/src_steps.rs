@@ -2,30 +2,60 @@
 
 use super::super::finding::{Finding, ok, warning};
 use super::super::known::Known;
+use super::CALL_LIMIT;
 use super::version::Release;
+use crate::commands::validate::{Judgement, find_src, judge_src};
 use std::path::PathBuf;
 
 const ID: &str = "frontend.src-steps";
 const QUEUE: &str = "batches";
 const PROGRAM: &str = "src";
 
-pub(super) fn look(known: &Known, release: &Release) -> Option<Finding> {
+pub(super) async fn look(known: &Known, release: &Release) -> Option<Finding> {
     let agent = &known.agent;
-    let is_concerned =
-        matches!(release, Release::Stock(_)) && agent.queues.iter().any(|queue| queue == QUEUE);
+    let Release::Stock(recommended) = release else { return None };
+    if !agent.queues.iter().any(|queue| queue == QUEUE) {
+        return None;
+    }
     let src =
         std::env::split_paths(&agent.search_path).map(|dir| dir.join(PROGRAM)).find(|path| path.is_file());
-    is_concerned.then(|| judge(agent.src_steps, src))
+    let found = match src.filter(|_| agent.src_steps) {
+        Some(path) => {
+            let environment = agent.tool_env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            Some((path, find_src(environment, CALL_LIMIT).await))
+        }
+        None => None,
+    };
+    Some(judge(agent.src_steps, found, recommended))
 }
 
-fn judge(may_run: bool, src: Option<PathBuf>) -> Finding {
-    match (may_run, src) {
-        (true, Some(src)) => ok(ID, format!("calls of src run on this host, by {}", src.display())),
+/// `found` is where src is, and the version that it says it has.
+fn judge(may_run: bool, found: Option<(PathBuf, Result<String, String>)>, recommended: &str) -> Finding {
+    match (may_run, found) {
+        (true, Some((path, Ok(version)))) => match judge_src(&version, recommended) {
+            Judgement::Fits => {
+                ok(ID, format!("calls of src run on this host, by {} {version}", path.display()))
+            }
+            Judgement::Older(seen) | Judgement::Other(seen) => warning(
+                ID,
+                format!("{seen} ({})", path.display()),
+                format!(
+                    "put src {recommended} there: jobs are written for it, and may ask for what another lacks"
+                ),
+            ),
+        },
+        (true, Some((path, Err(fault)))) => warning(
+            ID,
+            format!("{fault} ({})", path.display()),
+            format!("put src {recommended} there, which the instance recommends"),
+        ),
         (true, None) => warning(
             ID,
             format!("{PROGRAM} is not on PATH, which jobs of the queue {QUEUE} call that are no containers"),
-            "install src-cli where PATH leads, or have \"batchChanges.nativeServerSideExecution\": true put into the \
-             instance's site configuration",
+            format!(
+                "install src-cli {recommended} where PATH leads, or have \"batchChanges.nativeServerSideExecution\": true \
+                 put into the instance's site configuration"
+            ),
         ),
         (false, _) => warning(
             ID,
@@ -45,10 +75,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_told() {
-        let found = Some(PathBuf::from("/bin/src"));
-        assert_eq!(judge(true, found.clone()).severity, Severity::Ok);
-        assert!(judge(true, None).seen.contains("not on PATH"));
-        assert!(judge(false, found).remedy.contains("nativeServerSideExecution"));
+    fn what_is_missing_or_does_not_fit_is_told() {
+        let found = |version: &str| Some((PathBuf::from("/bin/src"), Ok(version.to_owned())));
+        assert_eq!(judge(true, found("5.6.1"), "5.6.1").severity, Severity::Ok);
+        for (version, told) in [("5.6.0", "consider upgrading"), ("5.5.0", "not the recommended version")] {
+            let finding = judge(true, found(version), "5.6.1");
+            assert!(finding.seen.contains(told) && finding.remedy.contains("5.6.1"), "{finding:?}");
+            assert_eq!(finding.severity, Severity::Warning);
+        }
+        let broken = Some((PathBuf::from("/bin/src"), Err("it fails".to_owned())));
+        assert!(judge(true, broken, "5.6.1").seen.contains("it fails"));
+        assert!(judge(true, None, "5.6.1").seen.contains("not on PATH"));
+        assert!(judge(false, None, "5.6.1").remedy.contains("nativeServerSideExecution"));
     }
 }
