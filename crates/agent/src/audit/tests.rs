@@ -29,7 +29,7 @@ fn job() -> Job {
         commit: format!("c0ffee-{SECRET}"),
         cli_steps: vec![CliStep {
             key: "batch-exec".to_owned(),
-            command: ["batch", "exec", SECRET].map(str::to_owned).to_vec(),
+            command: ["batch", "run", SECRET].map(str::to_owned).to_vec(),
             dir: ".".to_owned(),
             env: vec![format!("TOKEN={SECRET}")],
         }],
@@ -80,7 +80,7 @@ fn a_job_is_two_lines_without_its_secrets() {
         ("commit", json!("c0ffee-gone")),
         ("images", json!(["alpine:3", "debian"])),
         ("steps", json!(["build", "1", "last"])),
-        ("src_steps", json!(["batch exec gone"])),
+        ("src_steps", json!(["batch run gone"])),
         (
             "limits",
             json!({"cpus": null, "memory_bytes": 1 << 30, "disk_bytes": null, "pids": null, "seconds": 1800.0}),
@@ -109,7 +109,7 @@ fn a_payload_is_told_without_its_secrets_and_its_files() {
     assert_eq!(told["dockerSteps"][0]["commands"], json!(["echo gone"]));
     assert_eq!(told["dockerSteps"][0]["env"], json!(["TOKEN=gone"]));
     assert_eq!(told["files"], json!([{"path": "a.sh", "bytes": SECRET.len(), "binary": false}]));
-    let src = json!([{"key": "batch-exec", "command": ["batch", "exec", "gone"], "dir": ".", "env": ["TOKEN=gone"]}]);
+    let src = json!([{"key": "batch-exec", "command": ["batch", "run", "gone"], "dir": ".", "env": ["TOKEN=gone"]}]);
     assert_eq!((&told["cliSteps"], &told["version"]), (&src, &json!(2)));
     assert_eq!(told["redactions"], json!(["gone"]));
 }
