@@ -3,7 +3,7 @@
 use crate::command::{capture, exists, program, run};
 use crate::{product, rootfs};
 use anyhow::{Context, Result, bail};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 /// A program, and the package it comes from.
 #[derive(Clone, Copy)]
@@ -41,6 +41,8 @@ pub(crate) const TEST: &[Part] = &[
     part("ip", "iproute2"),
     part("flock", "util-linux"),
     part("newuidmap", "uidmap"),
+    part("pasta", "passt"),
+    part("slirp4netns", "slirp4netns"),
     part("qemu-system-x86_64", "qemu-system-x86"),
     part("cpio", "cpio"),
     part("systemd-analyze", "systemd"),
@@ -74,6 +76,16 @@ pub(crate) fn ensure(parts: &[&[Part]]) -> Result<()> {
     run(program("apt-get", install.iter().copied().chain(packages))
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdout(std::process::Stdio::null()))
+}
+
+/// Lets everybody have network devices of their own, as udev does where there is one.
+pub(crate) fn tun() -> Result<()> {
+    const TUN: &str = "/dev/net/tun";
+    if is_root() && std::path::Path::new(TUN).exists() {
+        std::fs::set_permissions(TUN, std::fs::Permissions::from_mode(0o666))
+            .with_context(|| format!("failed to open {TUN} to everybody"))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn is_root() -> bool {

@@ -20,6 +20,7 @@ struct Count {
 
 pub(crate) fn run() -> Result<()> {
     parts::ensure(&[parts::DEMO, parts::TEST])?;
+    parts::tun()?;
     tools()?;
     for (part, made) in [("youki", parts::youki()), ("guests' kernel", parts::guest_kernel())] {
         if let Err(fault) = made {

@@ -11,6 +11,7 @@ mod json;
 mod kubernetes;
 mod limits;
 mod mounts;
+mod network;
 mod pieces;
 mod quantity;
 mod registries;
@@ -35,7 +36,7 @@ use agent::{AgentConfig, Announced};
 use docker::DockerSettings;
 use images::DockerConfig;
 use runtimes::docker::DockerOptions;
-use runtimes::oci::{Helper, OciOptions, OwnUsers};
+use runtimes::oci::{Helper, NetworkOptions, OciOptions, OwnUsers};
 use runtimes::{GuardianAhead, Limits, PrivateMounts};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
@@ -79,6 +80,8 @@ pub(crate) struct RuntimeSettings {
     gives_certificates: bool,
     /// Whether jobs have users of their own.
     users: OwnUsers,
+    /// What jobs get for a network.
+    network: NetworkOptions,
     oci_runtime: Option<String>,
     search_path: Option<String>,
     /// Of the user's sockets.
@@ -116,6 +119,7 @@ impl RuntimeSettings {
         options.runtime.clone_from(&self.oci_runtime);
         options.strict = self.strict;
         options.users = self.users;
+        options.network.clone_from(&self.network);
         options.certificates = self.gives_certificates.then_some(certificates);
         if let Some(path) = &self.search_path {
             options.search_path = path.into();
@@ -249,6 +253,7 @@ impl AgentSettings {
             ..images::Options::default()
         };
         let docker = DockerSettings::read(env, mounts, runtime);
+        let network = network::read(env);
         let images_kept = non_zero(env.duration("EXECUTOR_IMAGE_KEEP"));
         let images_kept = images_kept.map(|used_within| Rules { used_within, disk_floor });
         let mut warnings = Vec::new();
@@ -267,6 +272,7 @@ impl AgentSettings {
                 images_kept,
                 gives_certificates: env.bool("EXECUTOR_JOB_HOST_CERTIFICATES"),
                 users: own_users(env),
+                network,
                 oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
                 search_path: env.text("PATH"),
                 runtime_dir: env.text("XDG_RUNTIME_DIR").map(PathBuf::from),

@@ -1,13 +1,13 @@
 //! What can be known of a configuration whether or not an agent can run with it.
 
 use super::docker::DockerSettings;
-use super::{asked, connection, helper, limits, mounts, own_users, registries, src_steps, tool_env};
+use super::{asked, connection, helper, limits, mounts, network, own_users, registries, src_steps, tool_env};
 use crate::certificates;
 use crate::env::{EnvReader, Reader, RuntimeName, engine_address};
 use images::{DockerConfig, Mirror};
 use runtimes::Limits;
 use runtimes::docker::DockerOptions;
-use runtimes::oci::OwnUsers;
+use runtimes::oci::{NetworkOptions, OwnUsers};
 use secrecy::SecretString;
 use std::ffi::OsString;
 use std::path::Path;
@@ -27,6 +27,9 @@ pub(crate) struct Pieces {
     pub(crate) runtime_conflict: Option<String>,
     pub(crate) oci_runtime: Option<String>,
     pub(crate) users: OwnUsers,
+    pub(crate) network: NetworkOptions,
+    /// Whether what can't be had is refused.
+    pub(crate) strict: bool,
     pub(crate) search_path: OsString,
     pub(crate) tool_env: Vec<(String, String)>,
     /// Whether src may run on this host.
@@ -60,6 +63,8 @@ impl Pieces {
             runtime_conflict: chosen.and_then(|chosen| chosen.conflict),
             oci_runtime: env.text("EXECUTOR_OCI_RUNTIME"),
             users: own_users(env),
+            network: network::read(env),
+            strict: env.bool("EXECUTOR_STRICT"),
             search_path: env.text("PATH").unwrap_or_default().into(),
             tool_env: tool_env(env),
             src_steps: src_steps(env, asked_for, runtime, env.bool("EXECUTOR_STRICT")),

@@ -16,6 +16,7 @@ use rustix::io::ioctl_fionread;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -53,6 +54,8 @@ pub(super) struct Place {
     pub(super) layers: Option<Shown>,
     /// Show the runtime the version 2 hierarchy only.
     pub(super) unify_cgroups: bool,
+    /// The job's network namespace; without one, the runtime makes one that has a loopback only.
+    pub(super) network: Option<Entered>,
     /// Start the step in [processes of its own](super::own_processes).
     pub(super) own_processes: bool,
 }
@@ -64,6 +67,14 @@ pub(super) struct Shown {
     pub(super) at: PathBuf,
     /// The user namespace that translates.
     pub(super) users: PathBuf,
+}
+
+/// A network namespace to be in.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Entered {
+    pub(super) namespace: PathBuf,
+    /// Where `/sys` is mounted for a job with users of its own: with rights over these alone, it can't be.
+    pub(super) system: Option<PathBuf>,
 }
 
 /// What is to be mounted and run.
@@ -208,11 +219,14 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 /// Goes where the step will run.
 #[expect(clippy::needless_pass_by_value, reason = "used as a function in and_then")]
 fn arrive(place: Place) -> io::Result<()> {
-    let Place { groups, volumes, volume, here, layers, unify_cgroups, own_processes } = &place;
+    let Place { groups, volumes, volume, here, layers, unify_cgroups, network, own_processes } = &place;
     groups.iter().try_for_each(|group| enter(group))?;
     context("leave the host's mounts", Path::new("/"), sealed_mounts())?;
     context("bind the job's disk at", here, mount_bind(volume, here))?;
     context("let go of other jobs' disks at", volumes, unmount(volumes, UnmountFlags::DETACH))?;
+    if let Some(network) = network {
+        context("enter the network namespace", &network.namespace, enter_network(network))?;
+    }
     if let Some(layers) = layers {
         context("show layers at", &layers.at, show(layers))?;
     }
@@ -238,6 +252,14 @@ fn show(layers: &Shown) -> io::Result<()> {
 
 fn is_version_2(mounted: &Path) -> bool {
     statfs(mounted).is_ok_and(|found| found.f_type == CGROUP2_SUPER_MAGIC)
+}
+
+fn enter_network(network: &Entered) -> io::Result<()> {
+    let namespace = std::fs::File::open(&network.namespace)?;
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+    let Some(system) = &network.system else { return Ok(()) };
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    Ok(mount(c"sysfs", system, c"sysfs", flags, None)?)
 }
 
 fn enter(group: &Path) -> io::Result<()> {

@@ -15,6 +15,7 @@ mod instance;
 mod keeper;
 mod launcher;
 mod loop_device;
+mod network;
 pub(crate) mod options;
 mod ordinary_user;
 pub(crate) mod outcome;
@@ -41,6 +42,7 @@ mod witness;
 
 pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
+pub use network::{AllowedNetwork, NetworkChoice, NetworkOptions};
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
 pub(crate) use own_processes::split;
 pub use preflight::{Looked, Looking, Trial, has_version_2_alone, look};
@@ -116,6 +118,7 @@ impl Runtime for OciRuntime {
             )));
         }
         self.shared.check_limits(&spec.limits)?;
+        self.shared.check_network()?;
         let (name, disk) = (spec.name.clone(), spec.limits.disk);
         let made = async {
             let slot = match self.shared.take_spare(disk).await {

@@ -1,6 +1,6 @@
 //! What an operator decides.
 
-use super::Tried;
+use super::{NetworkOptions, Tried};
 use crate::{GuardianAhead, PrivateMounts, RuntimeError};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ pub struct OciOptions {
     pub strict: bool,
     /// Whether jobs have users of their own.
     pub users: OwnUsers,
+    /// What jobs get for a network; unless options say otherwise, a loopback.
+    pub network: NetworkOptions,
     /// What a runtime with the same options has found out of this host, so that it is not tried again.
     pub tried: Option<Tried>,
     /// The size of disks that are made ahead, in bytes: that of most jobs' limit.
@@ -107,6 +109,7 @@ impl OciOptions {
             search_path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             strict: false,
             users: OwnUsers::default(),
+            network: NetworkOptions::default(),
             tried: None,
             spare_disk: SPARE_DISK,
             one_job: false,

@@ -1,6 +1,7 @@
 //! What is said of the host before a job runs.
 
 use super::disks::Disks;
+use super::network::{Lack as NoNetwork, Means, NetworkOptions};
 use super::program::Program;
 use super::shared::Shared;
 use super::users::{self, Lack, Obstacle};
@@ -28,6 +29,10 @@ pub struct Looking<'a> {
     pub search_path: &'a OsStr,
     /// Whether jobs are to have users of their own.
     pub users: OwnUsers,
+    /// What jobs are to get for a network.
+    pub network: &'a NetworkOptions,
+    /// Whether what can't be had is refused.
+    pub strict: bool,
     /// What is tried, and not only looked at, if anything.
     pub trial: Option<Trial<'a>>,
 }
@@ -56,7 +61,8 @@ pub fn has_version_2_alone() -> bool {
 pub fn look(wanted: Looking<'_>) -> Looked {
     let found = Program::find(wanted.runtime, wanted.search_path);
     let version = found.as_ref().ok().map(|program| program.version.clone());
-    let mut findings = vec![found.map_or_else(|why| no_runtime(&why), |program| about(&program))];
+    let family = found.as_ref().map(|program| program.family);
+    let mut findings = vec![found.as_ref().map_or_else(no_runtime, about)];
     let ordinary = wanted.trial.filter(|trial| trial.mounts.of_ordinary_user());
     findings.extend(ordinary.map(|trial| ordinary_user::finding(trial.helper, trial.data)));
     let ordinary = ordinary.is_some();
@@ -80,7 +86,11 @@ pub fn look(wanted: Looking<'_>) -> Looked {
         findings.extend(lack.map(|lack| no_users(&lack, wanted.users == OwnUsers::Always)));
     }
     findings.extend(overlay());
-    findings.push(network());
+    if let (Some(trial), Ok(family)) = (wanted.trial, family) {
+        let asked = (wanted.network, family);
+        let tried = Means::probe(asked, wanted.search_path, (trial.helper, ordinary), trial.disk);
+        findings.push(network(&tried, wanted.network.by.is_needed(wanted.strict)));
+    }
     Looked { version, findings }
 }
 
@@ -103,7 +113,7 @@ pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
     findings.extend(disks(&shared.disks, shared.ordinary));
     findings.extend(shared.users.lack().map(|lack| no_users(lack, shared.users.are_needed())));
     findings.extend(overlay());
-    findings.push(network());
+    findings.push(network(&shared.network, shared.needs_network));
     findings
 }
 
@@ -173,11 +183,14 @@ fn overlay() -> Option<Finding> {
     })
 }
 
-/// Who comes from a runtime that gives jobs a network has to know.
-fn network() -> Finding {
-    let seen = "jobs have no network but a loopback of their own; steps that fetch or upload something need \
-                EXECUTOR_RUNTIME=docker";
-    Finding { id: "oci.network", severity: Severity::Info, seen: seen.to_owned(), remedy: String::new() }
+/// Who comes from a runtime that gives jobs a network has to know where there is none.
+fn network(found: &Result<Means, NoNetwork>, needed: bool) -> Finding {
+    let (severity, (seen, remedy)) = match found {
+        Ok(means) => (Severity::Info, (means.seen(), String::new())),
+        Err(lack @ NoNetwork::Unwanted) => (Severity::Info, lack.told()),
+        Err(lack) => (if needed { Severity::Fatal } else { Severity::Warning }, lack.told()),
+    };
+    Finding { id: "oci.network", severity, seen, remedy }
 }
 
 fn about(program: &Program) -> Finding {
@@ -299,6 +312,8 @@ mod tests {
                 runtime: wanted,
                 search_path: dir.path().as_os_str(),
                 users: OwnUsers::Always,
+                network: &NetworkOptions::default(),
+                strict: false,
                 trial: None,
             });
             assert_eq!(looked.version, Some(format!("{name} version 9.1")));

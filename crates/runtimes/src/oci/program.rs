@@ -105,6 +105,12 @@ impl Family {
         }
     }
 
+    /// Whether it runs a step in a network namespace that is there already. runsc fails to, where the step has
+    /// users of its own.
+    pub(super) fn joins_networks(self) -> bool {
+        self != Self::Runsc
+    }
+
     /// Its own processes and threads, and ours, while a step is started and runs, at most: they share
     /// the step's group.
     pub(super) fn own_pids(self) -> u64 {
@@ -184,7 +190,7 @@ impl Program {
 }
 
 /// What a program says of its version. One that hangs is ended.
-fn first_words(path: &Path) -> io::Result<String> {
+pub(super) fn first_words(path: &Path) -> io::Result<String> {
     let mut asked = Command::new(path)
         .arg("--version")
         .env_clear()

@@ -44,6 +44,15 @@ impl Given<'_> {
     }
 }
 
+/// What files of the layer of our own say.
+#[derive(Debug)]
+pub(super) struct Files<'a> {
+    pub(super) hostname: &'a str,
+    /// Whom to ask for names, where that is known better than by the image.
+    pub(super) resolver: Option<String>,
+    pub(super) given: Option<Given<'a>>,
+}
+
 /// Makes a directory with exactly these rights, whatever the agent's umask.
 pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::create_dir(path)?;
@@ -69,13 +78,8 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Makes the layer of our own, with a copy of what is given, owned by `root`.
-pub(super) fn make_skeleton(
-    volume: &Path,
-    root: u32,
-    hostname: &str,
-    mark_tmp: bool,
-    given: Option<Given<'_>>,
-) -> io::Result<()> {
+pub(super) fn make_skeleton(volume: &Path, root: u32, mark_tmp: bool, files: &Files<'_>) -> io::Result<()> {
+    let Files { hostname, resolver, given } = files;
     let skeleton = volume.join(SKELETON);
     make_dir(&skeleton, 0o755)?;
     MOUNT_POINTS.iter().try_for_each(|name| make_dir(&skeleton.join(name), 0o755))?;
@@ -93,6 +97,9 @@ pub(super) fn make_skeleton(
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
     write_file(&skeleton.join("etc/hosts"), &hosts)?;
     write_file(&skeleton.join("etc/hostname"), &format!("{hostname}\n"))?;
+    if let Some(resolver) = resolver {
+        write_file(&skeleton.join("etc/resolv.conf"), resolver)?;
+    }
     give(&skeleton, root)
 }
 

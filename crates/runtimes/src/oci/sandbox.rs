@@ -2,7 +2,7 @@
 
 use super::check::check;
 use super::remove::remove_tree;
-use super::root;
+use super::root::{self, Files};
 use super::shared::Shared;
 use super::slot::Slot;
 use super::step::container_id;
@@ -34,7 +34,7 @@ impl OciSandbox {
         spec: SandboxSpec,
     ) -> Result<Self, RuntimeError> {
         slot.users.iter_mut().for_each(Lent::put_to_use);
-        if let Err(error) = prepare(&shared, &slot, &spec) {
+        if let Err(error) = prepare(&shared, &mut slot, &spec) {
             if let Err(left) = slot.remove().await {
                 tracing::error!(error = &left as &dyn std::error::Error, "failed to remove a sandbox");
             }
@@ -104,11 +104,20 @@ impl Sandbox for OciSandbox {
 }
 
 /// What of a slot depends on its job.
-fn prepare(shared: &Shared, slot: &Slot, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+fn prepare(shared: &Shared, slot: &mut Slot, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+    let bundle = slot.bundle.clone();
+    let resolver = match (&mut slot.network, &shared.network) {
+        (Some(network), Ok(means)) => {
+            network.begin(means, &bundle).map_err(RuntimeError::io("begin a job's network"))?;
+            network.resolver()
+        }
+        _ => None,
+    };
     // One more stays inside where steps have processes of their own.
     slot.group.limit(&spec.limits, shared.program.family.own_pids() + u64::from(shared.ordinary))?;
     let mark_tmp = shared.program.family.keeps_empty_tmp_in_memory();
-    root::make_skeleton(&slot.volume.path, slot.root(), &spec.name, mark_tmp, shared.writer.certificates())
+    let files = Files { hostname: &spec.name, resolver, given: shared.writer.certificates() };
+    root::make_skeleton(&slot.volume.path, slot.root(), mark_tmp, &files)
         .map_err(RuntimeError::io("prepare a job's disk"))
 }
 

@@ -5,6 +5,7 @@ use super::disks::Disks;
 use super::filter::Filter;
 use super::guardian::guard;
 use super::instance::{Instance, parent_group};
+use super::network::{Lack as NoNetwork, Means};
 use super::program::Program;
 use super::room::HostDisk;
 use super::slot::Slot;
@@ -35,6 +36,10 @@ pub(super) struct Shared {
     pub(super) disks: Disks,
     pub(super) host_disk: HostDisk,
     pub(super) users: Users,
+    /// How jobs get a network, or why they have a loopback only.
+    pub(super) network: Result<Means, NoNetwork>,
+    /// Whether jobs are refused then.
+    pub(super) needs_network: bool,
     pub(super) writer: Writer,
     pub(super) filter: Filter,
     pub(super) helper: Helper,
@@ -54,9 +59,11 @@ impl Shared {
     pub(super) fn new(options: OciOptions, images: Arc<ImageStore>) -> Result<Self, RuntimeError> {
         options.check()?;
         let state_dir = &options.state_dir;
-        let (program, disks, lack) = match options.tried {
-            Some(Tried { program, disks, users }) => (program, Some(disks), Some(users)),
-            None => (Program::find(options.runtime.as_deref(), &options.search_path)?, None, None),
+        let (program, disks, lack, network) = match options.tried {
+            Some(Tried { program, disks, users, network }) => {
+                (program, Some(disks), Some(users), Some(network))
+            }
+            None => (Program::find(options.runtime.as_deref(), &options.search_path)?, None, None, None),
         };
         let ordinary = options.mounts.of_ordinary_user();
         let host = Hierarchies::detect().map_err(RuntimeError::io("read which control groups there are"))?;
@@ -82,9 +89,18 @@ impl Shared {
             Some(lack) => Users::known(&options.helper, &instance, lack, wanted),
             None => Users::probe(&options.helper, &instance, &images.layers(), wanted),
         };
+        let network = if let Some(tried) = network {
+            Means::known(tried, &options.network)
+        } else {
+            let here = (&options.helper, ordinary);
+            let asked = (&options.network, program.family);
+            Means::probe(asked, &options.search_path, here, &instance.sandboxes())
+        };
         Ok(Self {
             images,
             users,
+            network,
+            needs_network: options.network.by.is_needed(options.strict),
             instance,
             host,
             disks,
@@ -103,6 +119,17 @@ impl Shared {
             numbers: AtomicU64::new(0),
             spare: Spare::default(),
         })
+    }
+
+    /// A job without the network that it should have is refused.
+    pub(super) fn check_network(&self) -> Result<(), RuntimeError> {
+        match &self.network {
+            Err(lack @ NoNetwork::Impossible { .. }) if self.needs_network => {
+                let (seen, remedy) = lack.told();
+                Err(RuntimeError::Refused(format!("{seen}; {remedy}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where each step sees its volume, in its own mount namespace.

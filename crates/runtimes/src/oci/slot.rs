@@ -1,6 +1,7 @@
 //! A place for a job, made ahead: its disk, its control group, and a launcher that waits in it.
 
-use super::launcher::{Launcher, Place, Shown};
+use super::launcher::{Entered, Launcher, Place, Shown};
+use super::network::Network;
 use super::shared::Shared;
 use super::users::{self, Lent, Range};
 use super::volume::Volume;
@@ -18,6 +19,8 @@ pub(super) struct Slot {
     pub(super) volume: Volume,
     pub(super) group: Group,
     pub(super) users: Option<Lent>,
+    /// None where jobs have a loopback only, which each step's runtime makes.
+    pub(super) network: Option<Network>,
     pub(super) launcher: Option<Launcher>,
     /// The bundle: `config.json`, and the runtime's log.
     pub(super) bundle: PathBuf,
@@ -44,11 +47,32 @@ impl Slot {
             .map_err(RuntimeError::io("make a bundle"))
             .and_then(|()| Self::make_volume(shared, &id, disk));
         match made {
-            Ok((volume, users)) => Ok(Self { id, volume, group, users, launcher: None, bundle }),
+            Ok((volume, users)) => {
+                let slot = Self { id, volume, group, users, network: None, launcher: None, bundle };
+                slot.with_network(shared)
+            }
             Err(error) => {
                 let _ = fs::remove_dir(&bundle);
                 group.remove_now();
                 Err(error)
+            }
+        }
+    }
+
+    fn with_network(mut self, shared: &Shared) -> Result<Self, RuntimeError> {
+        let Ok(means) = &shared.network else { return Ok(self) };
+        match Network::make(means, &shared.helper, shared.ordinary, self.range()) {
+            Ok(network) => {
+                self.network = Some(network);
+                Ok(self)
+            }
+            Err(error) => {
+                let Self { volume, group, users, bundle, .. } = self;
+                let _ = volume.remove();
+                let _ = fs::remove_dir(&bundle);
+                group.remove_now();
+                users.into_iter().for_each(Lent::give_back);
+                Err(RuntimeError::io("make a network for a job")(error))
             }
         }
     }
@@ -102,6 +126,10 @@ impl Slot {
             // An ordinary user's may have one part of a layout that is a hybrid to the runtime.
             unify_cgroups: shared.ordinary || shared.host.layout() != "v2",
             own_processes: shared.ordinary,
+            network: self.network.as_ref().map(|network| Entered {
+                namespace: network.path(),
+                system: self.range().is_some().then(users::system),
+            }),
         };
         Launcher::spawn(&shared.helper, &place)
     }
@@ -110,6 +138,9 @@ impl Slot {
     pub(super) async fn remove(mut self) -> Result<(), RuntimeError> {
         self.launcher = None;
         let killed = self.group.kill().await.map_err(RuntimeError::io("end what a sandbox has started"));
+        if let Some(network) = self.network.take() {
+            network.close().await;
+        }
         let (volume, bundle) = (self.volume, self.bundle);
         let removed = tokio::task::spawn_blocking(move || {
             let volume = volume.remove();

@@ -36,6 +36,7 @@ impl OciSandbox {
         let number = self.steps;
         self.steps += 1;
         let plan = self.plan(step, image, number)?;
+        self.connect().await?;
         let group = &self.slot()?.group;
         group.reset_peak();
         let before = group.read();
@@ -58,6 +59,7 @@ impl OciSandbox {
         let ended = tokio::select! {
             ended = self.wait(launched, &plan, out, stop, &asking) => ended?,
             never = seen.watch(volume, host_disk) => match never {},
+            failure = network_failure(slot) => return Err(failure),
         };
         stages::tell(plan.stages.as_deref(), &self.hostname);
         let after = slot.group.read();
@@ -84,6 +86,15 @@ impl OciSandbox {
         let usage = Usage { wall: started.elapsed(), cpu, peak_memory: after.peak_memory };
         tracing::debug!(sandbox = self.hostname, step = number, ?status, ?cause, ?usage, "a step ended");
         Ok(Exit { status, cause, usage, timeline })
+    }
+
+    /// Has the job's network there, and closed to what is the host's by now.
+    async fn connect(&mut self) -> Result<(), RuntimeError> {
+        let shared = std::sync::Arc::clone(&self.shared);
+        let network = self.slot.as_mut().and_then(|slot| slot.network.as_mut());
+        let (Some(network), Ok(means)) = (network, &shared.network) else { return Ok(()) };
+        network.renew(means).map_err(RuntimeError::io("close a job's network to this host"))?;
+        network.up().await
     }
 
     /// A runtime that failed ends with a code like any step. Its log tells them apart.
@@ -122,11 +133,14 @@ impl OciSandbox {
             user.check_range()?;
         }
         let here = self.shared.here();
+        let system = slot.network.is_some().then(|| slot.range().map(|_| users::system())).flatten();
         let container = Container {
             step,
             image: &image.config,
             user: &user,
             users: slot.range().map(Range::root),
+            has_network: slot.network.is_some(),
+            system: system.as_deref(),
             hostname: &self.hostname,
             root: &here.join(ROOT),
             workspace: &here.join(WORKSPACE),
@@ -251,6 +265,14 @@ impl OciSandbox {
     fn container_state(&self, number: u32) -> Option<PathBuf> {
         let slot = self.slot.as_ref()?;
         Some(self.shared.instance.runtime_state().join(container_id(&slot.id, number)))
+    }
+}
+
+/// Waits for the end of the job's network, if it has one, though nobody wanted that.
+async fn network_failure(slot: &Slot) -> RuntimeError {
+    match &slot.network {
+        Some(network) => network.failure().await,
+        None => std::future::pending().await,
     }
 }
 

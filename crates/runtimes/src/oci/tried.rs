@@ -1,5 +1,6 @@
 //! What is found out of a host by trying, once for all processes of an agent that run jobs.
 
+use super::network::{Carrier, Lack as NoNetwork, Means};
 use super::program::Program;
 use super::shared::Shared;
 use super::users::Lack;
@@ -16,11 +17,14 @@ pub struct Tried {
     pub(super) disks: Result<PathBuf, String>,
     /// Why jobs have no users of their own, if they have none.
     pub(super) users: Option<Lack>,
+    /// The program that carries jobs' packets, or why they have a loopback only.
+    pub(super) network: Result<Carrier, NoNetwork>,
 }
 
 impl Tried {
     pub(super) fn of(shared: &Shared) -> Self {
-        let Shared { program, disks, users, .. } = shared;
-        Self { program: program.clone(), disks: disks.tried(), users: users.lack().cloned() }
+        let Shared { program, disks, users, network, .. } = shared;
+        let network = network.as_ref().map(Means::tried).map_err(Clone::clone);
+        Self { program: program.clone(), disks: disks.tried(), users: users.lack().cloned(), network }
     }
 }

@@ -13,11 +13,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Takes a directory with `images` and `state`, an owner, an OCI runtime, an image, a script, and whose users jobs
-/// have: their `own` or the `host`'s.
+/// have: their `own` or the `host`'s; and by which program they have a network.
 /// Writes its guardian's number, and then what the script writes.
 pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<String> = args.filter_map(|argument| argument.into_string().ok()).collect();
-    let [dir, owner, family, image, script, users] = args.as_slice() else { return ExitCode::FAILURE };
+    let [dir, owner, family, image, script, users, network] = args.as_slice() else {
+        return ExitCode::FAILURE;
+    };
     let Ok(mounts) = private_mounts() else { return ExitCode::FAILURE };
     let Some(helper) = helper() else { return ExitCode::FAILURE };
     let Ok(tokio) = tokio::runtime::Runtime::new() else { return ExitCode::FAILURE };
@@ -26,6 +28,8 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     options.runtime = Some(family.clone());
     options.spare_disk = 64 << 20;
     options.users = if users == "own" { OwnUsers::Always } else { OwnUsers::Never };
+    let Ok(network) = network.parse() else { return ExitCode::FAILURE };
+    options.network.by = network;
     let step = Step {
         image: image.clone(),
         argv: vec!["sh".into(), "-c".into(), script.clone()],

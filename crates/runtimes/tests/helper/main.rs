@@ -2,6 +2,7 @@
 
 mod agent;
 mod engine_agent;
+mod reach;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,9 @@ fn main() -> ExitCode {
     }
     if args.peek().is_some_and(|role| role == "engine-agent") {
         return engine_agent::main(args.skip(1));
+    }
+    if args.peek().is_some_and(|role| role == "reach") {
+        return reach::main(args.skip(1).filter_map(|attempt| attempt.into_string().ok()));
     }
     runtimes::helper_main(args)
 }

@@ -1,7 +1,7 @@
 //! A runtime of its own for each test, and a look afterwards whether anything is left.
 
 use images::{ImageStore, Progress, Reference, RegistryCredentials};
-use runtimes::oci::{Helper, OciOptions, OciRuntime, OwnUsers};
+use runtimes::oci::{Helper, NetworkOptions, OciOptions, OciRuntime, OwnUsers};
 use runtimes::{
     Exit, ExitStatus, Limits, Output, PrivateMounts, Runtime, RuntimeError, Sandbox, SandboxSpec, Step,
     Stream, private_mounts,
@@ -29,6 +29,8 @@ pub(crate) struct Bench {
     pub(crate) family: &'static str,
     /// Whether jobs have users of their own.
     pub(crate) users: OwnUsers,
+    /// What jobs have for a network.
+    pub(crate) network: NetworkOptions,
     /// None for an engine, which mounts by itself.
     pub(crate) mounts: Option<PrivateMounts>,
 }
@@ -47,13 +49,23 @@ const OF_ORDINARY_USER: &str = "_ordinary";
 
 /// Runs a test on a thread whose mounts are its own, as those of the executor are.
 pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut Bench)) {
+    run_with(name, family, &NetworkOptions::default(), test);
+}
+
+/// The same where jobs have such a network.
+pub(crate) fn run_with(
+    name: &str,
+    family: &'static str,
+    network: &NetworkOptions,
+    test: impl AsyncFnOnce(&mut Bench),
+) {
     match family {
         "docker" => return crate::engine::run(name, EngineKind::Docker, test),
         "podman" => return crate::engine::run(name, EngineKind::Podman, test),
         _ => {}
     }
     if let Some(family) = family.strip_suffix(OF_ORDINARY_USER) {
-        return crate::ordinary::run(name, family, test);
+        return crate::ordinary::run(name, family, network, test);
     }
     let users = if family.ends_with(WITH_HOSTS_USERS) { OwnUsers::Never } else { OwnUsers::Always };
     let family = family.strip_suffix(WITH_HOSTS_USERS).unwrap_or(family);
@@ -67,15 +79,20 @@ pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut 
             return testkit::missing_part(name, part);
         }
     }
-    run_here(family, users, test);
+    run_here(family, users, network, test);
 }
 
 /// The same in this process, whoever it is, where all parts are there.
-pub(crate) fn run_here(family: &'static str, users: OwnUsers, test: impl AsyncFnOnce(&mut Bench)) {
+pub(crate) fn run_here(
+    family: &'static str,
+    users: OwnUsers,
+    network: &NetworkOptions,
+    test: impl AsyncFnOnce(&mut Bench),
+) {
     let mounts = private_mounts().unwrap();
     let tokio = tokio::runtime::Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let mut bench = tokio.block_on(async { Bench::new(mounts, dir.path(), family, users) });
+    let mut bench = tokio.block_on(async { Bench::new(mounts, dir.path(), (family, users, network)) });
     tokio.block_on(test(&mut bench));
     let Bench { runtime, dir: state, owner, .. } = bench;
     drop(runtime);
@@ -109,14 +126,18 @@ pub(crate) fn helper() -> Helper {
 }
 
 impl Bench {
-    fn new(mounts: PrivateMounts, dir: &Path, family: &'static str, users: OwnUsers) -> Self {
+    fn new(
+        mounts: PrivateMounts,
+        dir: &Path,
+        (family, users, network): (&'static str, OwnUsers, &NetworkOptions),
+    ) -> Self {
         let images = Arc::new(ImageStore::open(dir.join("images")).unwrap());
         let archive = testkit::image::busybox_archive(&dir.join("image.tar")).unwrap();
         images.import(&IMAGE.parse::<Reference>().unwrap(), &archive).unwrap();
         // The directory's name is random; numbers of processes come again.
         let unique = dir.file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_lowercase();
         let owner = format!("test-{unique}");
-        let options = options(mounts, dir, &owner, family, users);
+        let options = OciOptions { network: network.clone(), ..options(mounts, dir, &owner, family, users) };
         let runtime = Box::new(OciRuntime::new(options, Arc::clone(&images)).unwrap());
         Self {
             runtime,
@@ -125,13 +146,15 @@ impl Bench {
             owner,
             family,
             users,
+            network: network.clone(),
             mounts: Some(mounts),
         }
     }
 
     /// Of another runtime of the same agent.
     pub(crate) fn options(&self) -> OciOptions {
-        options(self.mounts.unwrap(), &self.dir, &self.owner, self.family, self.users)
+        let options = options(self.mounts.unwrap(), &self.dir, &self.owner, self.family, self.users);
+        OciOptions { network: self.network.clone(), ..options }
     }
 
     /// Whether an ordinary user runs the sandboxes.

@@ -3,6 +3,7 @@
 
 mod engine;
 mod harness;
+mod network;
 mod ordinary;
 mod overhead;
 mod probe;

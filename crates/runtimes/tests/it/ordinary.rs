@@ -3,7 +3,7 @@
 //! Such a test runs in a process of its own, that of this program, under a user that is made up.
 
 use crate::harness::{Bench, find, run_here, wait_until_none};
-use runtimes::oci::OwnUsers;
+use runtimes::oci::{NetworkOptions, OwnUsers};
 use testkit::MadeUpUser;
 
 /// Says to this program that it is that process.
@@ -12,9 +12,14 @@ const INSIDE: &str = "EXECUTOR_TEST_ORDINARY";
 const AS_ROOT: [&str; 5] = ["unshare", "--user", "--map-root-user", "--map-auto", "--"];
 
 /// Runs the test that this thread is, as an ordinary user.
-pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut Bench)) {
+pub(crate) fn run(
+    name: &str,
+    family: &'static str,
+    network: &NetworkOptions,
+    test: impl AsyncFnOnce(&mut Bench),
+) {
     if is_inside() {
-        return run_here(family, OwnUsers::Never, test);
+        return run_here(family, OwnUsers::Never, network, test);
     }
     for part in [family, "busybox"] {
         if find(part).is_none() {
@@ -38,6 +43,6 @@ pub(crate) fn run(name: &str, family: &'static str, test: impl AsyncFnOnce(&mut 
 }
 
 #[expect(clippy::disallowed_methods, reason = "this process was started with it")]
-fn is_inside() -> bool {
+pub(crate) fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }

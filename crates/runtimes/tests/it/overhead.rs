@@ -4,7 +4,7 @@
 
 use crate::harness::{self, Bench, SPARE_DISK, TestSandbox};
 use images::RegistryCredentials;
-use runtimes::oci::{OciRuntime, OwnUsers};
+use runtimes::oci::{NetworkChoice, OciRuntime, OwnUsers};
 use runtimes::{Limits, Runtime, SandboxSpec};
 use std::fs;
 use std::path::Path;
@@ -25,6 +25,12 @@ fn overhead_of_runc() {
     harness::run("overhead_of_runc", "runc", measure);
 }
 
+#[test]
+#[ignore = "measures; judges nothing"]
+fn overhead_of_networks() {
+    harness::run("overhead_of_networks", "crun", measure_networks);
+}
+
 /// What is measured of a job, in turn.
 const STAGES: [&str; 6] =
     ["open and run", "  open", "  prepare and start", "  runtime and step", "the step after", "close"];
@@ -33,20 +39,34 @@ async fn measure(bench: &mut Bench) {
     let mut options = bench.options();
     options.users = OwnUsers::Never;
     let plain = OciRuntime::new(options, bench.store()).unwrap();
-    let mut taken: [[Vec<Duration>; STAGES.len()]; 2] = Default::default();
+    compare(&[("users of its own", bench.runtime.as_ref()), ("the host's users", &plain)]).await;
+    eprintln!("{:<22} {}", "bare", summary(bare(bench)));
+}
+
+async fn measure_networks(bench: &mut Bench) {
+    let by = |by| {
+        let mut options = bench.options();
+        options.network.by = by;
+        OciRuntime::new(options, bench.store()).unwrap()
+    };
+    let (slirp4netns, pasta) = (by(NetworkChoice::Slirp4netns), by(NetworkChoice::Pasta));
+    compare(&[("loopback", bench.runtime.as_ref()), ("slirp4netns", &slirp4netns), ("pasta", &pasta)]).await;
+}
+
+async fn compare(runtimes: &[(&str, &dyn Runtime)]) {
+    let mut taken: Vec<[Vec<Duration>; STAGES.len()]> = runtimes.iter().map(|_| Default::default()).collect();
     for _ in 0..ROUNDS {
-        // Taken in turn, so that a busy moment of the machine hits both.
-        for (runtime, taken) in [bench.runtime.as_ref(), &plain].into_iter().zip(&mut taken) {
-            taken.iter_mut().zip(once(runtime).await).for_each(|(all, one)| all.push(one));
+        // Taken in turn, so that a busy moment of the machine hits all.
+        for ((_, runtime), taken) in runtimes.iter().zip(&mut taken) {
+            taken.iter_mut().zip(once(*runtime).await).for_each(|(all, one)| all.push(one));
         }
     }
-    for (whose, taken) in ["users of its own", "the host's users"].iter().zip(taken) {
-        eprintln!("{whose}");
+    for ((which, _), taken) in runtimes.iter().zip(taken) {
+        eprintln!("{which}");
         for (stage, times) in STAGES.iter().zip(taken) {
             eprintln!("  {stage:<20} {}", summary(times));
         }
     }
-    eprintln!("{:<22} {}", "bare", summary(bare(bench)));
 }
 
 async fn once(runtime: &dyn Runtime) -> [Duration; STAGES.len()] {

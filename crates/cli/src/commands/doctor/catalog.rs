@@ -204,7 +204,13 @@ const OCI: &[Check] = &[
          as a job has them, are made and removed again. Fatal where `EXECUTOR_USER_NAMESPACE=true` asks for them.",
     )
     .fine("jobs have users of their own: root in a job is nobody on the host"),
-    check("oci.network", &[Info], "What jobs can reach over a network."),
+    check(
+        "oci.network",
+        &[Info, Warning, Fatal],
+        "What jobs can reach over a network, and by which program: `pasta` (package `passt`) or `slirp4netns` is found, and \
+         a network as jobs have it, closed to what is private, is made and removed again. Fatal where \
+         `EXECUTOR_OCI_NETWORK` names one that does not work, or under `EXECUTOR_STRICT=true`.",
+    ),
     check("oci.overlay", &[Ok, Fatal], "The kernel knows overlayfs, which images are mounted with.")
         .fine("the kernel knows overlayfs"),
 ];

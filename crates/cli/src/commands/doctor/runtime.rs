@@ -59,6 +59,8 @@ pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<
         runtime: agent.oci_runtime.as_deref(),
         search_path: &agent.search_path,
         users: agent.users,
+        network: &agent.network,
+        strict: agent.strict,
         trial,
     });
     let tried = trial.is_some();

@@ -51,6 +51,20 @@ pub(super) const ROWS: &[Variable] = &[
     .derived("true where that can be, else false", |_| "true".to_owned())
     .effect(Effect::With(&[Oci])),
     ours(
+        "EXECUTOR_OCI_NETWORK",
+        Kind::Text,
+        "auto",
+        "What gives jobs a network, with which they reach the internet and nothing private of this host or its neighbours: pasta, slirp4netns, or none but a loopback; auto takes the first of them that is on PATH and works, and says so at start where none does. A program that is named and does not work keeps the agent from starting.",
+    )
+    .effect(Effect::With(&[Oci])),
+    ours(
+        "EXECUTOR_OCI_NETWORK_ALLOW",
+        Kind::List,
+        "",
+        "What jobs may reach although it is private, such as mirrors: addresses and networks like 10.1.0.0/16, separated by commas. An address of this host's own must be named by itself; loopback, link-local, multicast and metadata services' addresses are refused.",
+    )
+    .effect(Effect::With(&[Oci])),
+    ours(
         "EXECUTOR_STRICT",
         Kind::Bool,
         "false",

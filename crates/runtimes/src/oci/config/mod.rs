@@ -55,6 +55,10 @@ pub(super) struct Container<'a> {
     pub(super) user: &'a User,
     /// What its root is on the host, if it has users of its own.
     pub(super) users: Option<u32>,
+    /// Whether there is a network namespace already, which the runtime is in.
+    pub(super) has_network: bool,
+    /// Where `/sys` is mounted already, if it is.
+    pub(super) system: Option<&'a Path>,
     pub(super) hostname: &'a str,
     pub(super) root: &'a Path,
     pub(super) workspace: &'a Path,
@@ -92,7 +96,7 @@ impl Writer {
 
     /// `filter` is the compiled seccomp profile, where it is known; the profile is there in any case.
     pub(super) fn spec(&self, container: &Container<'_>, filter: Option<&str>) -> Result<Spec, OciSpecError> {
-        let mut mounts = paths::mounts(container.workspace)?;
+        let mut mounts = paths::mounts(container.workspace, container.system)?;
         let certificates = self.certificates().map(|given| given.below(container.skeleton));
         let has_certificates = certificates.is_some();
         mounts.extend(certificates.map(certificates::mount).transpose()?);
@@ -112,13 +116,13 @@ impl Writer {
         let own = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
         let namespaces = [
             LinuxNamespaceType::Pid,
-            LinuxNamespaceType::Network,
             LinuxNamespaceType::Ipc,
             LinuxNamespaceType::Uts,
             LinuxNamespaceType::Mount,
             LinuxNamespaceType::Cgroup,
         ]
         .into_iter()
+        .chain((!container.has_network).then_some(LinuxNamespaceType::Network))
         .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
         .collect::<Result<Vec<_>, _>>()?;
         let mut namespaces = namespaces;
@@ -213,6 +217,8 @@ mod tests {
             image,
             user: &user,
             users: None,
+            has_network: false,
+            system: None,
             hostname: "job-1",
             root: Path::new("/r"),
             workspace: Path::new("/w"),

@@ -41,13 +41,24 @@ pub(in crate::oci) const MASKED: &[&str] = &[
 pub(in crate::oci) const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
 
 /// The mounts, in order. No control groups: nothing in them is a step's business.
-pub(super) fn mounts(workspace: &Path) -> Result<Vec<Mount>, OciSpecError> {
+///
+/// `system` is what to show as `/sys`, if that is mounted already.
+pub(super) fn mounts(workspace: &Path, system: Option<&Path>) -> Result<Vec<Mount>, OciSpecError> {
     let data = MountBuilder::default()
         .destination("/data")
         .typ("bind")
         .source(workspace)
         .options(own(&["bind", "rw", "nosuid", "nodev"]))
         .build()?;
+    let sys = match system {
+        Some(system) => MountBuilder::default()
+            .destination("/sys")
+            .typ("bind")
+            .source(system)
+            .options(own(&["rbind", "ro", "nosuid", "noexec", "nodev"]))
+            .build()?,
+        None => special("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
+    };
     Ok(vec![
         special("/proc", "proc", &["nosuid", "noexec", "nodev"])?,
         special("/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=64k"])?,
@@ -58,7 +69,7 @@ pub(super) fn mounts(workspace: &Path) -> Result<Vec<Mount>, OciSpecError> {
         )?,
         special("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777"])?,
         special("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
-        special("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
+        sys,
         data,
     ])
 }

@@ -9,7 +9,7 @@ pub(super) mod namespace;
 mod range;
 mod trial;
 
-pub(super) use range::{Range, SIZE, give_back_all, here, layers};
+pub(super) use range::{Range, SIZE, give_back_all, here, layers, system};
 pub(super) use trial::try_out;
 
 use super::instance::Instance;

@@ -22,6 +22,9 @@ use std::process::{Child, ChildStdout, Command, ExitCode};
 
 /// What [`crate::oci::helper_main`] calls this.
 pub(in crate::oci) const ROLE: &str = "namespace";
+/// Whatever it is asked for besides.
+const TRIAL: &str = "trial";
+const WITH_NETWORK: &str = "network";
 /// How long a process of ours may take to answer, in seconds: a millisecond, but on a busy host.
 const ANSWER_LIMIT: i64 = 10;
 /// Bytes of an answer.
@@ -39,10 +42,21 @@ pub(super) fn make(helper: &Helper, inside: u32, outside: u32, size: u32) -> io:
     Ok(held)
 }
 
+/// Makes a namespace with one user, root, who is `outside`, and a network namespace over which that has all
+/// rights. In this order.
+pub(in crate::oci) fn make_with_network(helper: &Helper, outside: u32) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut maker = Maker::start(helper, &[WITH_NETWORK])?;
+    let users = maker.hold(0, outside, 1)?;
+    let network = File::open(format!("/proc/{}/ns/net", maker.child.id()))?.into();
+    drop(maker.child.stdin.take());
+    maker.child.wait()?;
+    Ok((users, network))
+}
+
 /// Whether processes in a user namespace can have a `/proc` and a `/sys` of their own, as every container
 /// has. The kernel refuses them to hosts' containers from which parts of these are hidden.
 pub(super) fn try_out(helper: &Helper, outside: u32, size: u32) -> io::Result<()> {
-    let mut maker = Maker::start(helper, &["trial"])?;
+    let mut maker = Maker::start(helper, &[TRIAL])?;
     maker.hold(0, outside, size)?;
     drop(maker.child.stdin.take());
     maker.hear()
@@ -101,9 +115,12 @@ impl Drop for Maker {
 /// The life of the process that makes a namespace.
 pub(in crate::oci) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut stdin = io::stdin().lock();
-    let lived = say(&split(UnshareFlags::NEWUSER))
+    let asked = args.next();
+    let asks_for = |what: &str| asked.as_ref().is_some_and(|asked| asked == what);
+    let network = if asks_for(WITH_NETWORK) { UnshareFlags::NEWNET } else { UnshareFlags::empty() };
+    let lived = say(&split(UnshareFlags::NEWUSER | network))
         .and_then(|()| stdin.read_to_end(&mut Vec::new()))
-        .and_then(|_| if args.next().is_some() { say(&mount_own()) } else { Ok(()) });
+        .and_then(|_| if asks_for(TRIAL) { say(&mount_own()) } else { Ok(()) });
     if lived.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

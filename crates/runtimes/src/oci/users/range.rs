@@ -174,6 +174,11 @@ pub(in crate::oci) fn layers() -> PathBuf {
     Path::new(PLACE).join("layers")
 }
 
+/// Another, for what `/sys` shows of a job's network.
+pub(in crate::oci) fn system() -> PathBuf {
+    Path::new(PLACE).join("system")
+}
+
 fn make_place() -> io::Result<()> {
     fs::create_dir_all(PLACE)?;
     for above in Path::new(PLACE).ancestors().skip(1) {
@@ -182,7 +187,7 @@ fn make_place() -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
     }
-    for (dir, mode) in [(PLACE.into(), 0o711), (here(), 0o755), (layers(), 0o711)] {
+    for (dir, mode) in [(PLACE.into(), 0o711), (here(), 0o755), (layers(), 0o711), (system(), 0o755)] {
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(mode))?;
     }

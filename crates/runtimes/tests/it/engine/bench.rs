@@ -39,6 +39,7 @@ pub(crate) fn run_on(
         owner: owner(dir.path()),
         family: "docker",
         users: OwnUsers::Never,
+        network: runtimes::oci::NetworkOptions::default(),
         mounts: None,
     };
     tokio.block_on(test(&mut bench));

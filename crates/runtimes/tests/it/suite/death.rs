@@ -14,22 +14,37 @@ use std::time::Instant;
 const CLOSED_ON_EXEC: i32 = 0o2_000_000;
 
 /// An agent in the middle of a step.
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     guardian: u32,
     dir: PathBuf,
-    owner: String,
+    pub(crate) owner: String,
 }
 
-fn start(bench: &Bench, name: &str, family: &str) -> Agent {
+impl Agent {
+    /// Where it keeps its state, of which nothing may stay.
+    pub(crate) fn state(&self) -> String {
+        self.dir.join("state").display().to_string()
+    }
+
+    /// Kills whoever would clean up, and then it.
+    pub(crate) fn kill_all(&mut self) {
+        kill(self.guardian);
+        kill(self.child.id());
+        self.child.wait().unwrap();
+    }
+}
+
+pub(crate) fn start(bench: &Bench, name: &str, family: &str) -> Agent {
     let (dir, owner) = (bench.dir.clone(), format!("{}-{name}", bench.owner));
     let script = "setsid sleep 600 & echo running; exec sleep 600";
     let users = if bench.users == OwnUsers::Never { "host" } else { "own" };
+    let network = format!("{:?}", bench.network.by).to_lowercase();
     let mut child = Command::new(helper().program)
         .arg("agent")
         .env("SECRET_OF_AN_AGENT", "s3cr3t")
         .arg(&dir)
-        .args([&owner, &path_of(family), IMAGE, script, users])
+        .args([&owner, &path_of(family), IMAGE, script, users, &network])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -68,10 +83,6 @@ fn known_by(guardian: u32) -> Vec<String> {
     words.chain(open.map(|number| format!("descriptor {number}"))).collect()
 }
 
-fn state(agent: &Agent) -> String {
-    agent.dir.join("state").display().to_string()
-}
-
 pub(crate) async fn a_guardian_is_ready_when_its_agent_is(bench: &mut Bench) {
     let runtime = OciRuntime::new(bench.options(), bench.store()).unwrap();
     assert!(outlasts_requests_to_end(runtime.guardian_pid()));
@@ -79,7 +90,7 @@ pub(crate) async fn a_guardian_is_ready_when_its_agent_is(bench: &mut Bench) {
 
 pub(crate) async fn the_guardian_removes_all_of_a_killed_agent(bench: &mut Bench) {
     let mut agent = start(bench, "a", bench.family);
-    let has_its_own = !cgroups_of(&agent.owner).is_empty() && !loops_with(&state(&agent)).is_empty();
+    let has_its_own = !cgroups_of(&agent.owner).is_empty() && !loops_with(&agent.state()).is_empty();
     assert_ne!(has_its_own, bench.is_of_ordinary_user());
     wait_until_none("secrets", || known_by(agent.guardian));
     assert!(outlasts_requests_to_end(agent.guardian));
@@ -98,10 +109,8 @@ pub(crate) async fn the_guardian_removes_all_of_a_killed_agent(bench: &mut Bench
 
 pub(crate) async fn reaping_removes_all_when_the_guardian_is_killed_too(bench: &mut Bench) {
     let mut agent = start(bench, "b", bench.family);
-    kill(agent.guardian);
-    kill(agent.child.id());
-    agent.child.wait().unwrap();
-    let goes_on = !cgroups_of(&agent.owner).is_empty() && !processes_with(&state(&agent)).is_empty();
+    agent.kill_all();
+    let goes_on = !cgroups_of(&agent.owner).is_empty() && !processes_with(&agent.state()).is_empty();
     // What an ordinary user's agent has started goes with it.
     assert_ne!(goes_on, bench.is_of_ordinary_user());
     let options = OciOptions { owner: agent.owner.clone(), ..bench.options() };
@@ -119,7 +128,7 @@ pub(crate) async fn an_agent_that_lives_is_left_alone(bench: &mut Bench) {
     let options = OciOptions { owner: agent.owner.clone(), ..bench.options() };
     let other = OciRuntime::new(options, bench.store()).unwrap();
     assert_eq!(other.reap().await.unwrap().sandboxes, 0);
-    assert!(agent.child.try_wait().unwrap().is_none() && !processes_with(&state(&agent)).is_empty());
+    assert!(agent.child.try_wait().unwrap().is_none() && !processes_with(&agent.state()).is_empty());
     drop(other);
     kill(agent.child.id());
     agent.child.wait().unwrap();
