@@ -45,16 +45,15 @@ impl SmallDisk {
     /// Writes until nothing more fits, and then frees `rest` bytes.
     pub fn fill(&self, rest: u64) {
         let mut filler = File::create(self.filler()).expect("a file can be made");
-        let mut piece = PIECE;
-        while piece > 0 {
-            match filler.write(&[1; PIECE][..piece]) {
-                Ok(_) => {}
-                Err(fault) if fault.kind() == ErrorKind::StorageFull => piece /= 2,
-                Err(fault) => panic!("the disk can't be filled: {fault}"),
-            }
-        }
+        write_while_it_fits(&mut filler);
         let written = filler.stream_position().expect("it is a file");
         filler.set_len(written - rest).expect("so much was written");
+    }
+
+    /// Takes what others freed since [`Self::fill`].
+    pub fn fill_again(&self) {
+        let filler = File::options().append(true).open(self.filler());
+        write_while_it_fits(&mut filler.expect("it was filled"));
     }
 
     /// Removes what [`Self::fill`] wrote.
@@ -93,6 +92,17 @@ impl Drop for SmallDisk {
     }
 }
 
+fn write_while_it_fits(filler: &mut File) {
+    let mut piece = PIECE;
+    while piece > 0 {
+        match filler.write(&[1; PIECE][..piece]) {
+            Ok(_) => {}
+            Err(fault) if fault.kind() == ErrorKind::StorageFull => piece /= 2,
+            Err(fault) => panic!("the disk can't be filled: {fault}"),
+        }
+    }
+}
+
 fn run(command: &mut Command) -> bool {
     command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
@@ -113,7 +123,11 @@ mod tests {
         disk.fill(0);
         assert_eq!(fs::write(&file, "x").unwrap_err().kind(), ErrorKind::StorageFull);
         disk.make_room();
-        fs::write(&file, "x").unwrap();
+        fs::write(&file, [0; 1 << 20]).unwrap();
+        disk.fill(0);
+        fs::remove_file(&file).unwrap();
+        disk.fill_again();
+        assert_eq!(fs::write(&file, "x").unwrap_err().kind(), ErrorKind::StorageFull);
         let at = disk.path();
         assert!(mounted(&at));
         drop(disk);

@@ -9,6 +9,7 @@ use crate::account::Ledger;
 use crate::api::{Final, Patience};
 use crate::boot_time::BootTime;
 use crate::config::SupervisorCommand;
+use crate::host_disk::HostDisks;
 use crate::job::{self, Assigned, JobStop, Surroundings};
 use crate::lease::Lease;
 use crate::running::RunningJob;
@@ -148,8 +149,9 @@ impl JobHost for Supervised {
             Err(fault) => {
                 let message = format!("the executor could not start the supervisor of the job: {fault}");
                 warn!(job = %auth.id, message);
-                let last = Final::Errored { message, end: EndReason::Sandbox.detail() };
-                ledger.ended(EndReason::Sandbox.detail());
+                let end = inner.why_none_started().await.detail();
+                let last = Final::Errored { message, end: end.clone() };
+                ledger.ended(end);
                 stop.note_end_told();
                 job::mark(&inner.around.api, &auth, &last, &inner.patience()).await;
                 Ran { completed: false, written: false }
@@ -364,6 +366,12 @@ impl Inner {
             append: self.around.api.can_append(),
             incarnation: self.incarnation.clone(),
         }))
+    }
+
+    /// Supervisors that die before they have begun tell nobody what they lacked.
+    async fn why_none_started(&self) -> EndReason {
+        let disks = HostDisks::of(&self.jobs, self.around.runtime.fills().await);
+        if disks.is_full() { disks.full() } else { EndReason::Sandbox }
     }
 
     fn patience(&self) -> Patience {

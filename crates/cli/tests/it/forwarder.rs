@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// What becomes of the answers to dequeues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +25,15 @@ pub(crate) struct Forwarder {
     answers: Arc<Mutex<(Answers, usize)>>,
     closing: Arc<AtomicBool>,
     connections: Connections,
+    heartbeats: Heartbeats,
     accepting: Option<JoinHandle<()>>,
 }
 
 /// Both sides of each connection, by its number.
 type Connections = Arc<Mutex<BTreeMap<usize, [TcpStream; 2]>>>;
+
+/// When each heartbeat came by.
+type Heartbeats = Arc<Mutex<Vec<Instant>>>;
 
 impl Forwarder {
     /// Forwards to `url`, which has a host and a port.
@@ -40,6 +45,8 @@ impl Forwarder {
         let (ends, all) = (Arc::clone(&closing), Arc::clone(&connections));
         let answers = Arc::new(Mutex::new((Answers::Arrive, 0)));
         let what = Arc::clone(&answers);
+        let heartbeats = Heartbeats::default();
+        let heard = Arc::clone(&heartbeats);
         let accepting = std::thread::spawn(move || {
             for (number, near) in listener.incoming().enumerate() {
                 if ends.load(Ordering::SeqCst) {
@@ -47,10 +54,10 @@ impl Forwarder {
                 }
                 let Ok(near) = near else { continue };
                 let Ok(far) = TcpStream::connect(target) else { continue };
-                forward(&all, number, [near, far], &what);
+                forward(&all, number, [near, far], &what, &heard);
             }
         });
-        Self { address, answers, closing, connections, accepting: Some(accepting) }
+        Self { address, answers, closing, connections, heartbeats, accepting: Some(accepting) }
     }
 
     /// What becomes of the answers to dequeues from now on.
@@ -66,6 +73,11 @@ impl Forwarder {
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// When heartbeats came by, the oldest first.
+    pub(crate) fn heartbeats(&self) -> Vec<Instant> {
+        self.heartbeats.lock().unwrap().clone()
+    }
 }
 
 /// Copies both ways until one side has had enough.
@@ -74,6 +86,7 @@ fn forward(
     number: usize,
     [near, far]: [TcpStream; 2],
     answers: &Arc<Mutex<(Answers, usize)>>,
+    heartbeats: &Heartbeats,
 ) {
     let copy = |stream: &TcpStream| stream.try_clone().unwrap();
     all.lock().unwrap().insert(number, [copy(&near), copy(&far)]);
@@ -81,6 +94,7 @@ fn forward(
     let dequeues = Arc::new(AtomicBool::new(false));
     for (mut from, mut to, answering) in [(copy(&near), copy(&far), false), (far, near, true)] {
         let (all, answers, dequeues) = (Arc::clone(all), Arc::clone(answers), Arc::clone(&dequeues));
+        let heartbeats = Arc::clone(heartbeats);
         std::thread::spawn(move || {
             let mut piece = vec![0; 64 << 10];
             while let Ok(length @ 1..) = from.read(&mut piece) {
@@ -94,6 +108,10 @@ fn forward(
                 if !answering && bytes.starts_with(b"POST ") {
                     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
                     dequeues.store(line.ends_with(b"/dequeue HTTP/1.1"), Ordering::SeqCst);
+                    // They have connections of their own, so one always begins a piece.
+                    if line.ends_with(b"/heartbeat HTTP/1.1") {
+                        heartbeats.lock().unwrap().push(Instant::now());
+                    }
                 }
                 match what {
                     Answers::Arrive if to.write_all(bytes).is_ok() => {}

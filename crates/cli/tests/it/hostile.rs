@@ -1,7 +1,7 @@
 //! Steps that misbehave end with the right reason, leave nothing, and the next job runs.
 
 use crate::leftovers::nothing_is_left;
-use crate::support::{Process, SHORT_LEASE, System, system, text};
+use crate::support::{Process, System, system, text};
 use std::time::{Duration, Instant};
 
 /// The next job runs, and nothing of the last one is left.
@@ -130,17 +130,6 @@ fn a_fork_bomb_stays_within_its_limit() {
     assert!(text(&output).contains("can't fork"), "the limit was met: {}", text(&output));
     assert_eq!(system.newest()["reason"], "timeout");
     still_well(&system);
-}
-
-#[test]
-fn every_core_busy_does_not_cost_a_job_its_lease() {
-    let test = "every_core_busy_does_not_cost_a_job_its_lease";
-    let Some(mut system) = System::serving(test, SHORT_LEASE, &[]) else { return };
-    let _agent = system.agent();
-    let script = "for i in 1 2 3 4 5 6 7 8; do sh -c 'while :; do :; done' & done; sleep 32; echo kept";
-    let id = system.submit(script);
-    let job = system.wait_for_state(&id, "completed");
-    assert_eq!(job["attempt"], 1, "{job}");
 }
 
 /// A word that no other process on this host has in its arguments.

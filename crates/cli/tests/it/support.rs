@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use testkit::SmallDisk;
 
 /// How long anything may take that should take a moment.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -29,6 +30,8 @@ pub(crate) struct System {
     pub(crate) server: Process,
     /// Below the server, so that it is removed when nobody writes to it any more.
     pub(crate) dir: TempDir,
+    /// What agents have on this host is below it.
+    agents_in: PathBuf,
     agent_env: Vec<(String, String)>,
     agents: u32,
 }
@@ -41,6 +44,25 @@ impl System {
 
     /// The same, with a server that gets `server_args` besides.
     pub(crate) fn serving(test: &str, server_args: &[&str], agent_env: &[(&str, &str)]) -> Option<Self> {
+        Self::make(test, server_args, agent_env, None)
+    }
+
+    /// The same, with a disk of their own for all that agents have on this host.
+    pub(crate) fn with_agents_on(
+        disk: &SmallDisk,
+        test: &str,
+        server_args: &[&str],
+        agent_env: &[(&str, &str)],
+    ) -> Option<Self> {
+        Self::make(test, server_args, agent_env, Some(disk.path()))
+    }
+
+    fn make(
+        test: &str,
+        server_args: &[&str],
+        agent_env: &[(&str, &str)],
+        agents_in: Option<PathBuf>,
+    ) -> Option<Self> {
         if !testkit::have_root() {
             testkit::missing_part(test, "root");
             return None;
@@ -53,7 +75,8 @@ impl System {
         }
         let server = start_server(dir.path(), "127.0.0.1:0", server_args);
         let agent_env = agent_env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let system = Self { server, dir, agent_env, agents: 0 };
+        let agents_in = agents_in.unwrap_or_else(|| dir.path().to_owned());
+        let system = Self { server, dir, agents_in, agent_env, agents: 0 };
         let archive = archive.to_string_lossy().into_owned();
         system.ok(&["image", "import", "--data-dir", &system.agent_dir(), "busybox", &archive]);
         Some(system)
@@ -83,15 +106,18 @@ impl System {
 
     /// Lets all steps of `agent` go on that wait at a [`GATE`]; at least one must.
     pub(crate) fn open_gates(&self, agent: &Process) {
-        wait(SOON, "a step at its gate", || {
-            let seers = self.supervisors().into_iter().chain([agent.pid()]);
-            let gates: Vec<PathBuf> = seers.flat_map(|pid| self.gates_seen_by(pid)).collect();
-            for gate in &gates {
-                // The same file may be seen at two places.
-                let _ = std::fs::remove_file(gate);
-            }
-            (!gates.is_empty()).then_some(())
-        });
+        wait(SOON, "a step at its gate", || self.open_gates_there_are(agent).then_some(()));
+    }
+
+    /// The same, for those that wait right now; whether one did.
+    pub(crate) fn open_gates_there_are(&self, agent: &Process) -> bool {
+        let seers = self.supervisors().into_iter().chain([agent.pid()]);
+        let gates: Vec<PathBuf> = seers.flat_map(|pid| self.gates_seen_by(pid)).collect();
+        for gate in &gates {
+            // The same file may be seen at two places.
+            let _ = std::fs::remove_file(gate);
+        }
+        !gates.is_empty()
     }
 
     fn gates_seen_by(&self, pid: u32) -> Vec<PathBuf> {
@@ -146,7 +172,7 @@ impl System {
 
     /// The data directory of all agents: they share the images.
     pub(crate) fn agent_dir(&self) -> String {
-        self.dir.path().join("agent-data").to_string_lossy().into_owned()
+        self.agents_in.join("agent-data").to_string_lossy().into_owned()
     }
 
     pub(crate) fn server_dir(&self) -> PathBuf {
@@ -259,7 +285,7 @@ impl Drop for System {
     /// meanwhile.
     fn drop(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !leftovers(self.dir.path()).is_empty() && Instant::now() < deadline {
+        while !leftovers(&self.agents_in).is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(25));
         }
     }
