@@ -115,10 +115,15 @@ pub struct AgentConfig {
     /// Bytes that must be free on the disk of `work_dir` for a job to be taken; 0 is no floor, `None`
     /// one that fits the size of the disk.
     pub disk_floor: Option<u64>,
+    /// How long the agent may take to leave once it was told to take no more jobs: those that still run when that
+    /// is nearly over are handed back. `None` leaves them all the time they need.
+    pub drain_limit: Option<Duration>,
     /// The environment that host programs such as git get, `PATH` above all. They inherit nothing.
     pub tool_env: Vec<(String, String)>,
     /// Run steps that are calls of src as programs on this host, by an engine of the runtime.
     pub src_steps: bool,
+    /// Steps find a script of the operator's at [`runtimes::STARTUP_SCRIPT`], and run it before their commands.
+    pub startup_script: bool,
     /// Registry credentials for jobs that bring none.
     pub docker_auth: DockerAuthConfig,
     /// The Docker configuration of the user that the agent runs as, for when there are none of those either.
@@ -180,8 +185,10 @@ impl AgentConfig {
             supervisor: None,
             work_dir,
             disk_floor: None,
+            drain_limit: None,
             tool_env: vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())],
             src_steps: false,
+            startup_script: false,
             docker_auth: DockerAuthConfig::default(),
             docker_config: None,
             keep_workspaces: false,

@@ -2,8 +2,7 @@
 
 use crate::env::EnvReader;
 use crate::exit::{Exit, Failure};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use crate::for_jobs;
 use std::path::Path;
 use tls::{CertificateError, Places, Roots};
 
@@ -24,18 +23,7 @@ pub(crate) fn read(env: &mut EnvReader<'_>) -> Roots {
 /// Writes all of them as one file that every user of a container may read, whole or not at all.
 pub(crate) fn write(roots: &Roots, path: &Path) -> Result<(), Failure> {
     let bundle = roots.bundle().map_err(|fault| Failure::chain(Exit::System, &fault))?;
-    let replace = || -> std::io::Result<()> {
-        let dir = path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(bundle.as_bytes())?;
-        file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
-        file.persist(path)?;
-        Ok(())
-    };
-    replace().map_err(|fault| {
-        Failure::system(format!("the certificates for jobs can't be written to {}: {fault}", path.display()))
-    })
+    for_jobs::write("the certificates", bundle.as_bytes(), path)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod commands;
 mod env;
 mod exit;
 mod first_process;
+mod for_jobs;
 mod lifecycle;
 mod logging;
 mod paths;

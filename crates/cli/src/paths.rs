@@ -1,6 +1,7 @@
 //! Where things are kept on this host.
 
 use crate::env::EnvReader;
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// The directories of one user, resolved once.
@@ -63,6 +64,11 @@ pub(crate) fn agent(data_dir: &Path) -> PathBuf {
 /// The certificates that steps are given, where they are given any.
 pub(crate) fn certificates(data_dir: &Path) -> PathBuf {
     data_dir.join("certificates.pem")
+}
+
+/// The script of this content that steps run first: agents of one data directory may have several.
+pub(crate) fn startup_script(data_dir: &Path, content: &[u8]) -> PathBuf {
+    data_dir.join("startup-scripts").join(hex::encode(&Sha256::digest(content)[..8]))
 }
 
 fn is_root() -> bool {

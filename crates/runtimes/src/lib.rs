@@ -16,6 +16,9 @@ mod private_mounts;
 mod shortage;
 mod user_namespace;
 
+/// Where every step finds the script that its operator wants to be run before its commands, if there is one.
+pub const STARTUP_SCRIPT: &str = "/etc/executor/startup-script";
+
 pub mod docker;
 pub mod oci;
 

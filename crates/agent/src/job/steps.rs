@@ -3,7 +3,7 @@
 use super::phases::Prepared;
 use super::{Failure, skip};
 use crate::log::NO_EXIT_CODE;
-use crate::workspace::{DATA, SCRIPTS_DIR, file_name, normalize};
+use crate::workspace::{DATA, SCRIPTS_DIR, file_name, normalize, script};
 use runtimes::{ExitStatus, RuntimeError, Step};
 use wire::{DockerStep, Job};
 
@@ -18,9 +18,12 @@ impl Prepared<'_, '_> {
         let mut next = 0;
         while let Some(step) = job.docker_steps.get(next) {
             let name = step_name(step, next);
-            self.run_step(step, next, &name)
-                .await
-                .map_err(|failure| failure.while_doing(&format!("running command \"{KEY}{name}\"")))?;
+            let doing = if job.cli_steps.is_empty() {
+                format!("running command \"{KEY}{name}\"")
+            } else {
+                "failed to perform docker step".to_owned()
+            };
+            self.run_step(step, next, &name).await.map_err(|failure| failure.while_doing(&doing))?;
             next += 1;
             // Jobs of src are older than skipping.
             if job.cli_steps.is_empty()
@@ -46,6 +49,11 @@ impl Prepared<'_, '_> {
             // workspace, the runtime says why.
             let _ = self.confined.create_dir(below);
         }
+        let startup = claimed.around.api.config().startup_script;
+        if startup {
+            // What another step may have left there is not of this one.
+            let _ = self.confined.take(script::STARTUP_FAILED, script::LONGEST_CODE);
+        }
         let image = prepared.image.clone();
         let mut entry = claimed.log.entry(&format!("{KEY}{name}"), Some(&prepared.argv));
         claimed.timeline.reached("step begins");
@@ -62,7 +70,11 @@ impl Prepared<'_, '_> {
                     shown(exit.status),
                 );
                 entry.close(shown(exit.status));
-                Failure::of_exit(name, &exit)
+                let ended = Failure::of_exit(name, &exit);
+                let failed = ended.is_err() && startup && self.startup_failed();
+                ended.map_err(|failure| {
+                    if failed { failure.while_doing("failed to run startup script") } else { failure }
+                })
             }
             Err(fault) => {
                 let failure = match &fault {
@@ -81,6 +93,13 @@ impl Prepared<'_, '_> {
                 Err(failure)
             }
         }
+    }
+}
+
+impl Prepared<'_, '_> {
+    /// Whether the step got no further than the operator's script.
+    fn startup_failed(&self) -> bool {
+        matches!(self.confined.take(script::STARTUP_FAILED, script::LONGEST_CODE), Ok(Some(_)))
     }
 }
 

@@ -79,7 +79,7 @@ async fn write(
     for (index, step) in job.docker_steps.iter().enumerate() {
         let began = Instant::now();
         let path = script::path(job, index)?;
-        let text = script::content(&step.commands);
+        let text = script::content(&step.commands, api.config().startup_script);
         confined.create(&path)?.write_all(text.as_bytes()).map_err(|fault| broke(&path, &fault))?;
         note(entry, &path, began);
     }

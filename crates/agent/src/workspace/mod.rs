@@ -9,7 +9,7 @@ mod git;
 mod keep;
 mod paths;
 mod proxy;
-mod script;
+pub(crate) mod script;
 mod serve;
 
 pub(crate) use confined::Confined;

@@ -1,8 +1,10 @@
 //! The shell script of a step.
 
+use super::DATA;
 use super::paths::normalize;
 use crate::job::Failure;
 use crate::text::begin;
+use runtimes::STARTUP_SCRIPT;
 use wire::Job;
 
 /// Where scripts are, below the workspace.
@@ -26,14 +28,36 @@ if [ -z "$1" ]; then
   done
   unset executor_bash
 fi
-set +e
-set -x
-
 "#;
 
-/// The script that runs `commands`.
-pub(super) fn content(commands: &[String]) -> String {
-    format!("{PROLOGUE}{}\n", commands.join("\n"))
+/// What comes before the commands themselves.
+const BEGIN: &str = "set +e\nset -x\n\n";
+
+/// Where it is noted, in the workspace's root, that a step got no further than the operator's script: an exit
+/// code alone would be anybody's.
+pub(crate) const STARTUP_FAILED: &str = ".executor-startup-script-failed";
+/// The most that is noted there, in bytes.
+pub(crate) const LONGEST_CODE: u64 = 64;
+
+/// Runs the operator's script by the shell that runs the step.
+fn startup() -> String {
+    format!(
+        r#"if [ -n "$1" ]; then executor_shell=$BASH; else executor_shell=/bin/sh; fi
+"$executor_shell" {STARTUP_SCRIPT} || {{
+  executor_code=$?
+  echo "failed to run startup script: command failed with exit code $executor_code" >&2
+  echo "$executor_code" > {DATA}/{STARTUP_FAILED}
+  exit "$executor_code"
+}}
+unset executor_shell
+"#
+    )
+}
+
+/// The script that runs `commands`, after the operator's script if there is one.
+pub(super) fn content(commands: &[String], startup_script: bool) -> String {
+    let startup = if startup_script { startup() } else { String::new() };
+    format!("{PROLOGUE}{startup}{BEGIN}{}\n", commands.join("\n"))
 }
 
 /// The script's file name in [`SCRIPTS_DIR`]: `<job>.<step>_<repository>@<commit>.sh`.
@@ -78,7 +102,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let script = dir.path().join("s.sh");
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        std::fs::write(&script, content(&lines)).unwrap();
+        std::fs::write(&script, content(&lines, false)).unwrap();
         let mut tried = 0;
         for shell in
             [&["/bin/dash"][..], &["/bin/bash"], &["/bin/busybox", "sh"], &["/usr/bin/busybox", "sh"]]
@@ -112,6 +136,31 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_script_is_run_by_the_shell_that_runs_the_step() {
+        let text = content(&["echo own".to_owned()], true);
+        let dir = tempfile::tempdir().unwrap();
+        let (script, first, failed) =
+            (dir.path().join("s.sh"), dir.path().join("first"), dir.path().join("failed"));
+        let text = text.replace(STARTUP_SCRIPT, first.to_str().unwrap());
+        let text = text.replace(&format!("{DATA}/{STARTUP_FAILED}"), failed.to_str().unwrap());
+        std::fs::write(&script, text).unwrap();
+        let run = |shell: &str, lines: &str| {
+            std::fs::write(&first, lines).unwrap();
+            let output = Command::new(shell).arg(&script).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        };
+        let has_bash = std::path::Path::new("/bin/bash").exists();
+        for shell in ["/bin/sh", "/bin/bash"].into_iter().filter(|shell| *shell == "/bin/sh" || has_bash) {
+            let seen = run(shell, "echo ${BASH_VERSION:+bash}\n");
+            assert_eq!(seen, (Some(0), if has_bash { "bash\nown\n" } else { "\nown\n" }.to_owned()));
+            assert!(!failed.exists());
+            assert_eq!(run(shell, "exit 7\n"), (Some(7), String::new()));
+            assert_eq!(std::fs::read_to_string(&failed).unwrap(), "7\n");
+            std::fs::remove_file(&failed).unwrap();
+        }
+    }
+
+    #[test]
     fn bash_is_looked_for_on_the_shells_default_path() {
         let dirs: Vec<&str> = PROLOGUE
             .split_whitespace()
@@ -126,7 +175,7 @@ mod tests {
         if std::path::Path::new("/bin/bash").exists() {
             let dir = tempfile::tempdir().unwrap();
             let script = dir.path().join("s.sh");
-            std::fs::write(&script, content(&["a=(x y); echo ${a[1]}".to_owned()])).unwrap();
+            std::fs::write(&script, content(&["a=(x y); echo ${a[1]}".to_owned()], false)).unwrap();
             let output = Command::new("/bin/sh").arg(&script).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), "y\n");
         }

@@ -42,7 +42,7 @@ mod workspace;
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use mount::{BindOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use options::{DockerOptions, Rights};
-pub use preflight::look;
+pub use preflight::{REACHABLE, look};
 pub use room::fills;
 pub use sight::{Sight, sees_workspaces};
 

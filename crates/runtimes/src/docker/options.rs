@@ -38,6 +38,8 @@ pub struct DockerOptions {
     pub mirrors: Vec<Mirror>,
     /// A bundle of certificates that every step is given, PEM; `None` leaves steps to their images.
     pub certificates: Option<PathBuf>,
+    /// A script that every step is given at [`crate::STARTUP_SCRIPT`].
+    pub startup_script: Option<PathBuf>,
     /// Refuse a job when a limit that it asks for can't be enforced.
     pub strict: bool,
     /// How long a step that was asked to end may take before it is killed.
@@ -76,6 +78,7 @@ impl DockerOptions {
             shares_images: false,
             mirrors: Vec::new(),
             certificates: None,
+            startup_script: None,
             strict: false,
             grace: GRACE,
             helper,

@@ -6,6 +6,9 @@ use super::version::Engine;
 use super::{DockerOptions, Rights};
 use crate::{Finding, RuntimeError, Severity};
 
+/// Tells whether the engine answers.
+pub const REACHABLE: &str = "engine.reachable";
+
 /// Looks at the engine that `options` name, as [`super::DockerRuntime`] does, and makes nothing. Takes as
 /// long as an engine that does not answer.
 pub async fn look(options: &DockerOptions) -> Vec<Finding> {
@@ -19,8 +22,9 @@ pub(super) async fn findings(client: &Client, options: &DockerOptions) -> Vec<Fi
         Err(error) => {
             let error: super::error::EngineError = error;
             let seen = RuntimeError::from(error).to_string();
-            let remedy = "start the engine, or name another with DOCKER_HOST";
-            return vec![finding("engine.reachable", Severity::Fatal, seen, remedy)];
+            let remedy = "start the engine, name another with DOCKER_HOST, or set EXECUTOR_RUNTIME=oci to run jobs \
+                          in containers without one";
+            return vec![finding(REACHABLE, Severity::Fatal, seen, remedy)];
         }
     };
     let mut findings = vec![about(&engine, &info, client)];
@@ -45,7 +49,7 @@ fn about(engine: &Engine, info: &Info, client: &Client) -> Finding {
         if info.cgroup_version.is_empty() { "of an unknown version" } else { &info.cgroup_version },
         if info.cgroup_driver.is_empty() { "nobody" } else { &info.cgroup_driver },
     );
-    finding("engine.reachable", Severity::Info, seen, "")
+    finding(REACHABLE, Severity::Info, seen, "")
 }
 
 /// Limits that can't be enforced.

@@ -6,7 +6,7 @@
 
 use super::{DockerOptions, Mount, Rights};
 use crate::oci::profile;
-use crate::{Limits, Step};
+use crate::{Limits, STARTUP_SCRIPT, Step};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub(super) struct Plan<'a> {
     pub(super) workspace: &'a str,
     /// The bundle of certificates for the step, as the engine's host has it.
     pub(super) certificates: Option<&'a str>,
+    /// The script that the step runs first, likewise.
+    pub(super) startup_script: Option<&'a str>,
     pub(super) limits: &'a Limits,
     pub(super) labels: BTreeMap<&'static str, String>,
     /// Whether the engine can limit what is written outside the workspace.
@@ -173,8 +175,9 @@ impl<'a> Plan<'a> {
     fn mounts(&self) -> Vec<Mount> {
         let mut mounts = self.options.additional_mounts.clone();
         mounts.push(Mount::bind(self.workspace, WORKSPACE));
-        let bundle = self.certificates.map(|bundle| Mount::bind(bundle, profile::CERTIFICATES));
-        mounts.extend(bundle.map(|mount| Mount { read_only: true, ..mount }));
+        let given = [(self.certificates, profile::CERTIFICATES), (self.startup_script, STARTUP_SCRIPT)];
+        let given = given.into_iter().filter_map(|(file, place)| Some(Mount::bind(file?, place)));
+        mounts.extend(given.map(|mount| Mount { read_only: true, ..mount }));
         mounts
     }
 

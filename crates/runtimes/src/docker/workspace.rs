@@ -18,6 +18,8 @@ const INNER: &str = "data";
 
 /// The bundle for steps, beside it: where the engine sees the one it sees the other.
 const CERTIFICATES: &str = "certificates.pem";
+/// The script that steps run first, beside it too.
+const STARTUP_SCRIPT: &str = "startup-script";
 /// A door to the engine for programs on this host, beside it too.
 const DOOR: &str = "engine.sock";
 
@@ -30,6 +32,8 @@ pub(super) struct Workspace {
     pub(super) as_mounted: String,
     /// The certificates for steps, as the engine's host has them.
     pub(super) certificates: Option<String>,
+    /// The same for the script that steps run first.
+    pub(super) startup_script: Option<String>,
     cleaner: Option<Cleaner>,
     outer: PathBuf,
     number: u64,
@@ -49,16 +53,18 @@ impl Workspace {
                 RuntimeError::Host(format!("the engine can't be told of {}: it is not UTF-8", path.display()))
             })
         };
-        let certificates = options.certificates.as_ref();
-        let (as_mounted, as_certificates) =
-            (told(INNER)?, certificates.map(|_| told(CERTIFICATES)).transpose()?);
+        let as_mounted = told(INNER)?;
+        let given = |file: &Option<PathBuf>, name| file.as_ref().map(|_| told(name)).transpose();
+        let certificates = given(&options.certificates, CERTIFICATES)?;
+        let startup_script = given(&options.startup_script, STARTUP_SCRIPT)?;
         let context = || RuntimeError::io(format!("make the workspace {}", outer.display()));
         shared.incarnation.remember(number, &outer).map_err(context())?;
         make_directories(&options.workspaces, &outer, &path).map_err(context())?;
-        if let Some(bundle) = certificates {
-            fs::copy(bundle, outer.join(CERTIFICATES)).map_err(context())?;
+        for (file, name) in [(&options.certificates, CERTIFICATES), (&options.startup_script, STARTUP_SCRIPT)]
+        {
+            file.as_ref().map_or(Ok(0), |file| fs::copy(file, outer.join(name))).map_err(context())?;
         }
-        Ok(Self { path, as_mounted, certificates: as_certificates, cleaner: None, outer, number })
+        Ok(Self { path, as_mounted, certificates, startup_script, cleaner: None, outer, number })
     }
 
     /// Remembers an image that can empty it, where the agent itself may not be able to.

@@ -45,6 +45,8 @@ pub struct OciOptions {
     pub grace: Duration,
     /// A bundle of certificates that every step is given, PEM; `None` leaves steps to their images.
     pub certificates: Option<PathBuf>,
+    /// A script that every step is given at [`crate::STARTUP_SCRIPT`].
+    pub startup_script: Option<PathBuf>,
     /// How this program starts its own helpers.
     pub helper: Helper,
 }
@@ -115,6 +117,7 @@ impl OciOptions {
             one_job: false,
             grace: GRACE,
             certificates: None,
+            startup_script: None,
             helper,
         }
     }

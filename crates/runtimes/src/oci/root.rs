@@ -50,7 +50,7 @@ pub(super) struct Files<'a> {
     pub(super) hostname: &'a str,
     /// Whom to ask for names, where that is known better than by the image.
     pub(super) resolver: Option<String>,
-    pub(super) given: Option<Given<'a>>,
+    pub(super) given: Vec<Given<'a>>,
 }
 
 /// Makes a directory with exactly these rights, whatever the agent's umask.
@@ -87,9 +87,9 @@ pub(super) fn make_skeleton(volume: &Path, root: u32, mark_tmp: bool, files: &Fi
         make_dir(&skeleton.join("tmp"), 0o1777)?;
         write_file(&skeleton.join(TMP_MARK), "")?;
     }
-    if let Some(given) = given {
+    for given in given {
         let copy = given.below(&skeleton);
-        copy.parent().map_or(Ok(()), |directory| make_dir(directory, 0o755))?;
+        copy.parent().filter(|directory| !directory.exists()).map_or(Ok(()), |new| make_dir(new, 0o755))?;
         fs::copy(given.file, &copy)?;
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o644))?;
     }

@@ -116,7 +116,7 @@ fn prepare(shared: &Shared, slot: &mut Slot, spec: &SandboxSpec) -> Result<(), R
     // One more stays inside where steps have processes of their own.
     slot.group.limit(&spec.limits, shared.program.family.own_pids() + u64::from(shared.ordinary))?;
     let mark_tmp = shared.program.family.keeps_empty_tmp_in_memory();
-    let files = Files { hostname: &spec.name, resolver, given: shared.writer.certificates() };
+    let files = Files { hostname: &spec.name, resolver, given: shared.writer.given() };
     root::make_skeleton(&slot.volume.path, slot.root(), mark_tmp, &files)
         .map_err(RuntimeError::io("prepare a job's disk"))
 }

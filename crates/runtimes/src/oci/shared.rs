@@ -1,6 +1,6 @@
 //! What all sandboxes of a runtime share.
 
-use super::config::Writer;
+use super::config::{Gifts, Writer};
 use super::disks::Disks;
 use super::filter::Filter;
 use super::guardian::guard;
@@ -69,7 +69,11 @@ impl Shared {
         let host = Hierarchies::detect().map_err(RuntimeError::io("read which control groups there are"))?;
         let host = if ordinary { host.delegated() } else { host };
         let lack = if ordinary { Some(Some(Lack::Ordinary)) } else { lack };
-        let writer = Writer::new(options.certificates.clone())
+        let gifts = Gifts {
+            certificates: options.certificates.clone(),
+            startup_script: options.startup_script.clone(),
+        };
+        let writer = Writer::new(gifts)
             .and_then(|writer| writer.for_family(program.family))
             .map_err(|error| RuntimeError::Host(error.to_string()))?;
         let group_parent = parent_group(&options.owner);

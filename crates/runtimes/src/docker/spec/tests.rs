@@ -27,6 +27,7 @@ fn made_for(filter: Filter<'_>, limits: Limits, limits_disk: bool, options: &Doc
         hostname: "job-7",
         workspace: "/host/workspace-7-91",
         certificates: options.certificates.as_deref().and_then(|bundle| bundle.to_str()),
+        startup_script: options.startup_script.as_deref().and_then(|script| script.to_str()),
         limits: &limits,
         labels: [("executor.owner", "o".to_owned())].into(),
         limits_disk,

@@ -12,14 +12,14 @@ use super::program::Family;
 use super::root::Given;
 use super::user::User;
 use super::users;
-use crate::Step;
+use crate::{STARTUP_SCRIPT, Step};
 use images::ImageConfig;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     Capability, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroupBuilder,
     LinuxIdMappingBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, LinuxSeccomp,
-    PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec,
-    SpecBuilder, UserBuilder,
+    Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder,
+    RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 use rustix::process::{Resource, getrlimit};
 use std::collections::HashMap;
@@ -62,7 +62,7 @@ pub(super) struct Container<'a> {
     pub(super) hostname: &'a str,
     pub(super) root: &'a Path,
     pub(super) workspace: &'a Path,
-    /// The layer of our own, with a copy of the certificates where a step is given them.
+    /// The layer of our own, with a copy of what a step is given.
     pub(super) skeleton: &'a Path,
     /// The control group that the runtime shall make for the step, below ours; `None` when it
     /// makes none.
@@ -72,18 +72,35 @@ pub(super) struct Container<'a> {
 /// Writes descriptions. Made once, since the seccomp profile is long.
 pub(super) struct Writer {
     seccomp: LinuxSeccomp,
-    /// A bundle of certificates for every step.
-    certificates: Option<PathBuf>,
+    /// What every step is given.
+    gifts: Gifts,
+}
+
+/// Files of the host that every step is given.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gifts {
+    /// A bundle of certificates.
+    pub(super) certificates: Option<PathBuf>,
+    /// A script that the step runs first.
+    pub(super) startup_script: Option<PathBuf>,
+}
+
+impl Gifts {
+    /// Each with the place where the step finds it.
+    fn each(&self) -> impl Iterator<Item = Given<'_>> {
+        let places = [(&self.certificates, certificates::PLACE), (&self.startup_script, STARTUP_SCRIPT)];
+        places.into_iter().filter_map(|(file, place)| Some(Given { file: file.as_deref()?, place }))
+    }
 }
 
 impl Writer {
-    /// A step's certificates and where it finds them, if it is given any.
-    pub(super) fn certificates(&self) -> Option<Given<'_>> {
-        self.certificates.as_deref().map(|bundle| Given { file: bundle, place: certificates::PLACE })
+    /// What a step is given, and where it finds that.
+    pub(super) fn given(&self) -> Vec<Given<'_>> {
+        self.gifts.each().collect()
     }
 
-    pub(super) fn new(certificates: Option<PathBuf>) -> Result<Self, OciSpecError> {
-        Ok(Self { seccomp: seccomp::profile()?, certificates })
+    pub(super) fn new(gifts: Gifts) -> Result<Self, OciSpecError> {
+        Ok(Self { seccomp: seccomp::profile()?, gifts })
     }
 
     /// In the dialect of `family`.
@@ -97,9 +114,10 @@ impl Writer {
     /// `filter` is the compiled seccomp profile, where it is known; the profile is there in any case.
     pub(super) fn spec(&self, container: &Container<'_>, filter: Option<&str>) -> Result<Spec, OciSpecError> {
         let mut mounts = paths::mounts(container.workspace, container.system)?;
-        let certificates = self.certificates().map(|given| given.below(container.skeleton));
-        let has_certificates = certificates.is_some();
-        mounts.extend(certificates.map(certificates::mount).transpose()?);
+        for given in self.given() {
+            mounts.push(given_mount(given.below(container.skeleton), given.place)?);
+        }
+        let has_certificates = self.gifts.certificates.is_some();
         let compiled = filter.map(|filter| (ANNOTATION.to_owned(), filter.to_owned()));
         SpecBuilder::default()
             .annotations(compiled.into_iter().collect::<HashMap<_, _>>())
@@ -156,6 +174,13 @@ impl Writer {
     }
 }
 
+/// `copy`, on the job's own disk, at its place, not to be changed. A step's table of mounts tells where what is
+/// mounted lies in its file system: the file itself would tell of the host.
+fn given_mount(copy: PathBuf, place: &str) -> Result<Mount, OciSpecError> {
+    let options = ["bind", "ro", "nosuid", "nodev", "noexec"].map(str::to_owned);
+    MountBuilder::default().destination(place).typ("bind").source(copy).options(options).build()
+}
+
 fn process(container: &Container<'_>, has_certificates: bool) -> Result<Process, OciSpecError> {
     let ours: Vec<_> = has_certificates.then(certificates::variables).into_iter().flatten().collect();
     let user = UserBuilder::default()
@@ -210,7 +235,7 @@ fn resource_limits() -> Result<Vec<PosixRlimit>, OciSpecError> {
 mod tests {
     use super::*;
 
-    fn written(step: &Step, image: &ImageConfig, certificates: Option<PathBuf>) -> serde_json::Value {
+    fn written(step: &Step, image: &ImageConfig, gifts: Gifts) -> serde_json::Value {
         let user = User { uid: 1000, gid: 1000, groups: vec![], home: "/".into() };
         let container = Container {
             step,
@@ -225,7 +250,7 @@ mod tests {
             skeleton: Path::new("/s"),
             group: None,
         };
-        serde_json::to_value(Writer::new(certificates).unwrap().spec(&container, None).unwrap()).unwrap()
+        serde_json::to_value(Writer::new(gifts).unwrap().spec(&container, None).unwrap()).unwrap()
     }
 
     #[test]
@@ -233,7 +258,8 @@ mod tests {
         let env = vec!["GIT_SSL_CAINFO=/step".to_owned()];
         let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env };
         let image = ImageConfig { env: vec!["SSL_CERT_FILE=/image".into()], ..ImageConfig::default() };
-        let (with, without) = (written(&step, &image, Some("/b".into())), written(&step, &image, None));
+        let gifts = Gifts { certificates: Some("/b".into()), ..Gifts::default() };
+        let (with, without) = (written(&step, &image, gifts), written(&step, &image, Gifts::default()));
         let bundle = with["mounts"].as_array().unwrap().last().unwrap();
         assert_eq!(
             (&bundle["source"], &bundle["destination"]),
@@ -250,9 +276,26 @@ mod tests {
     }
 
     #[test]
+    fn a_script_that_is_to_be_run_first_is_there_and_can_t_be_changed() {
+        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
+        let gifts = Gifts { startup_script: Some("/b".into()), ..Gifts::default() };
+        let json = written(&step, &ImageConfig::default(), gifts);
+        let mount = json["mounts"].as_array().unwrap().last().unwrap();
+        assert_eq!(
+            (&mount["source"], &mount["destination"]),
+            (&format!("/s{STARTUP_SCRIPT}").into(), &STARTUP_SCRIPT.into())
+        );
+        assert!(mount["options"].as_array().unwrap().contains(&"ro".into()));
+        assert!(
+            !json["process"].to_string().contains("/etc/executor"),
+            "the step's script knows where it is"
+        );
+    }
+
+    #[test]
     fn a_plain_user_holds_no_capability() {
         let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
-        let json = written(&step, &ImageConfig::default(), None);
+        let json = written(&step, &ImageConfig::default(), Gifts::default());
         assert_eq!(json["process"]["capabilities"]["effective"], serde_json::json!([]));
         assert_eq!(json["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len());
         assert_eq!(json["process"]["noNewPrivileges"], true);

@@ -247,11 +247,14 @@ fn certificates_are_seen_where_the_workspace_is() {
     let elsewhere = tempfile::tempdir().unwrap();
     let (bundle, link) = (elsewhere.path().join("bundle.pem"), elsewhere.path().join("work"));
     std::fs::write(&bundle, "authorities").unwrap();
+    let script = elsewhere.path().join("script");
+    std::fs::write(&script, "echo first").unwrap();
     let change = |options: &mut DockerOptions| {
         std::fs::create_dir(&options.workspaces).unwrap();
         std::os::unix::fs::symlink(&options.workspaces, &link).unwrap();
         options.host_mount_path = Some(link.to_str().unwrap().to_owned());
         options.certificates = Some(bundle);
+        options.startup_script = Some(script);
     };
     with("engine::operator::certificates_are_seen_where_the_workspace_is", change, async |bench| {
         let mut sandbox = bench.open(Limits::default()).await;
@@ -259,6 +262,9 @@ fn certificates_are_seen_where_the_workspace_is() {
             .sh("cat $SSL_CERT_FILE; ls -A /data; echo x >> $SSL_CERT_FILE || echo; echo read only")
             .await;
         assert_eq!(seen, "authorities\nread only\n");
+        let place = runtimes::STARTUP_SCRIPT;
+        let seen = sandbox.sh(&format!("sh {place}; echo x >> {place} || echo; sh {place}")).await;
+        assert_eq!(seen, "first\n\nfirst\n");
         sandbox.close().await;
     });
 }

@@ -13,6 +13,9 @@ pub(crate) async fn nothing_of_the_host_is_told(bench: &mut Bench) {
     let bundle = bench.dir.join("bundle.pem");
     std::fs::write(&bundle, "authorities").unwrap();
     options.certificates = Some(bundle);
+    let script = bench.dir.join("script");
+    std::fs::write(&script, "echo first").unwrap();
+    options.startup_script = Some(script);
     let runtime = OciRuntime::new(options, bench.store()).unwrap();
     let limits = Limits { disk: Some(SPARE_DISK), ..Limits::default() };
     let spec = SandboxSpec { name: "job-1".into(), limits, credentials: RegistryCredentials::default() };
@@ -37,8 +40,13 @@ pub(crate) async fn nothing_of_the_host_is_told(bench: &mut Bench) {
         }
     }
     of_the_disk.sort_unstable();
-    assert_eq!(of_the_disk, ["/skeleton/etc/executor/certificates.pem", "/workspace"], "{table}");
+    let given = ["/skeleton/etc/executor/certificates.pem", "/skeleton/etc/executor/startup-script"];
+    assert_eq!(of_the_disk, [given[0], given[1], "/workspace"], "{table}");
     let seen = sandbox.sh("cat $SSL_CERT_FILE; echo x >> $SSL_CERT_FILE || echo; echo read only").await;
     assert_eq!(seen, "authorities\nread only\n");
+    let place = runtimes::STARTUP_SCRIPT;
+    let seen =
+        sandbox.sh(&format!("sh {place}; echo x >> {place} || rm -f {place} || echo; sh {place}")).await;
+    assert_eq!(seen, "first\n\nfirst\n");
     sandbox.close().await;
 }
