@@ -51,16 +51,28 @@ pub(super) fn objects(text: &str, fields: &Fields) -> Result<Vec<Map<String, Val
 }
 
 fn object(place: usize, item: Value, fields: &Fields) -> Result<Map<String, Value>, String> {
-    let object = match item {
+    let mut object = match item {
         Value::Object(object) => object,
         other => return Err(format!("item {place} must be an object, not {}", kind(&other))),
     };
     for (name, shape) in fields {
+        spell(&mut object, name);
         if object.get(*name).is_some_and(|value| !shape.fits(value)) {
             return Err(format!("{name} of item {place} must be {}", shape.told()));
         }
     }
     Ok(object)
+}
+
+/// Gives a field its name where it is there in another letter case only, as the reference's decoder does.
+fn spell(object: &mut Map<String, Value>, name: &str) {
+    if object.contains_key(name) {
+        return;
+    }
+    let other = object.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
+    if let Some(value) = other.and_then(|key| object.remove(&key)) {
+        object.insert(name.to_owned(), value);
+    }
 }
 
 /// An object whose values are texts.
@@ -122,6 +134,7 @@ mod tests {
             ("{}", "it must be an array, not an object"),
             (r#"[{},"a"]"#, "item 2 must be an object, not a text"),
             (r#"[{"key":1}]"#, "key of item 1 must be a text"),
+            (r#"[{"KEY":1}]"#, "key of item 1 must be a text"),
             (r#"[{"values":[1]}]"#, "values of item 1 must be an array of texts"),
             (r#"[{"seconds":1.5}]"#, "seconds of item 1 must be a whole number"),
             (r#"[{"more":[]}]"#, "more of item 1 must be an object"),

@@ -174,6 +174,7 @@ mod tests {
             assert_eq!(faults(&[(name, r#"[{"labelSelector":{}}]"#)]), [expected.as_str()]);
             assert_eq!(faults(&[(name, r#"[{"topologyKey":""}]"#)]), [expected.as_str()]);
             assert!(read(&[(name, r#"[{"topologyKey":"kubernetes.io/hostname"}]"#)]).is_ok());
+            assert!(read(&[(name, r#"[{"TopologyKey":"kubernetes.io/hostname"}]"#)]).is_ok());
         }
     }
 

@@ -59,7 +59,7 @@ pub(super) fn docker_auth(env: &mut EnvReader<'_>) -> DockerAuthConfig {
 }
 
 fn parse(text: &str) -> Result<DockerAuthConfig, String> {
-    let config: DockerAuthConfig = serde_json::from_str(text).map_err(|fault| json::syntax(&fault))?;
+    let config = DockerAuthConfig::from_json(text).map_err(|fault| json::syntax(&fault))?;
     match config.auths.iter().find(|(_, auth)| auth.decode().is_none()) {
         Some((registry, _)) => Err(format!("the auth of {registry:?} is not base64 of user:password")),
         None => Ok(config),
@@ -87,6 +87,16 @@ mod tests {
             let expected = format!("invalid EXECUTOR_DOCKER_AUTH_CONFIG, failed to parse: {told}");
             assert_eq!(faults(&[(NAME, value)]), [expected]);
         }
+    }
+
+    #[test]
+    fn credentials_are_found_in_any_letter_case() {
+        let found = |value: &str| read(&[(NAME, value)]).unwrap().1.docker_auth.auths.len();
+        assert_eq!(found(r#"{"Auths": {"r.example": {"AUTH": "dXNlcjpwYXNz"}}}"#), 1);
+        assert_eq!(found("null"), 0);
+        let told = faults(&[(NAME, r#"{"AUTHS": {"r.example": {"Auth": "hunter2"}}}"#)]);
+        assert!(told[0].ends_with("the auth of \"r.example\" is not base64 of user:password"), "{told:?}");
+        assert_eq!(faults(&[(NAME, "[]")]).len(), 1);
     }
 
     #[test]

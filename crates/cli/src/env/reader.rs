@@ -3,7 +3,7 @@
 use super::size::parse_size;
 use super::table::{self, variable};
 use super::values::{parse_bool, parse_int};
-use super::variable::{Kind, Reader, Variable};
+use super::variable::{Effect, Kind, Reader, Variable};
 use super::{go_duration, variables::Variables};
 use std::borrow::Cow;
 use std::fmt;
@@ -115,6 +115,12 @@ impl<'a> EnvReader<'a> {
         name.strip_suffix(&self.suffix).unwrap_or(name)
     }
 
+    /// The name under which a variable is there, bound to this program or not, whether or not the table knows it.
+    pub(crate) fn bound_or_not(&self, name: &str) -> Option<String> {
+        let bound = format!("{name}{}", self.suffix);
+        [bound, name.to_owned()].into_iter().find(|name| self.is_there(name))
+    }
+
     /// Whether a variable of exactly this name is there, whatever its value, and whether or not the
     /// table knows it.
     pub(crate) fn is_there(&self, name: &str) -> bool {
@@ -143,6 +149,8 @@ impl<'a> EnvReader<'a> {
         let (kind, fault) = match row.kind {
             Kind::Text | Kind::List | Kind::Json | Kind::DiskSize => return None,
             Kind::MaybeInt if raw.is_empty() => return None,
+            // Nobody would have read it.
+            Kind::Bool if matches!(row.effect, Effect::Nothing(_)) => return None,
             Kind::Int | Kind::MaybeInt => ("int", parse_int(&raw).err()),
             Kind::Bool => ("bool", parse_bool(&raw).err()),
             Kind::Duration => ("duration", go_duration::parse(&raw).err()),
@@ -172,6 +180,11 @@ impl<'a> EnvReader<'a> {
         self.given(variable(name)).and_then(|(_, value)| parse_bool(value).ok())
     }
 
+    /// A duration that somebody gave; `None` for the default.
+    pub(crate) fn given_duration(&self, name: &'static str) -> Option<Duration> {
+        self.given(variable(name)).and_then(|(_, value)| go_duration::parse(value).ok())
+    }
+
     pub(crate) fn duration(&self, name: &'static str) -> Duration {
         go_duration::parse(&self.value(name)).unwrap_or_default()
     }
@@ -189,6 +202,12 @@ mod tests {
     fn with<T>(pairs: &[(&str, &str)], read: impl FnOnce(&EnvReader<'_>) -> T) -> T {
         let variables = Variables::of(pairs);
         read(&EnvReader::new(&variables, "executor"))
+    }
+
+    #[test]
+    fn what_nobody_reads_stops_no_start() {
+        assert_eq!(faults(&[("INSECURE_DEV", "yes"), ("SRC_LOG_SOURCE_LINK", "on")]), [""; 0]);
+        assert_eq!(faults(&[("EXECUTOR_KEEP_WORKSPACES", "yes")]).len(), 1);
     }
 
     /// What is said of `pairs`, with the agent's connection given.

@@ -1,11 +1,15 @@
 //! Sizes in bytes, with suffixes in powers of 1024.
 
-/// `512M`, `12G`, `1.5T`, `20GB`, `20GiB`, or plain bytes.
+/// `512M`, `12G`, `1.5T`, `20GB`, `20GiB`, `20Gi`, or plain bytes.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let suffix = suffix.trim().to_ascii_uppercase();
-    let letter = suffix.strip_suffix("IB").or_else(|| suffix.strip_suffix('B')).unwrap_or(&suffix);
+    // Engines of the documented time and clusters write `Gi`.
+    let letter = ["IB", "B", "I"].iter().find_map(|end| suffix.strip_suffix(end)).unwrap_or(&suffix);
+    if letter.is_empty() && suffix.contains('I') {
+        return Err(unknown(&suffix));
+    }
     let power = match letter {
         "" => 0,
         "K" => 1,
@@ -13,12 +17,16 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         "G" => 3,
         "T" => 4,
         "P" => 5,
-        _ => return Err(format!("unknown suffix {suffix:?}: use K, M, G or T")),
+        _ => return Err(unknown(&suffix)),
     };
     let number: f64 =
         number.parse().map_err(|_| "it must be a number with a suffix, such as 12G".to_owned())?;
     let bytes = number * 1024_f64.powi(power);
     if bytes < 2_f64.powi(63) { Ok(bytes as u64) } else { Err("it is too large".to_owned()) }
+}
+
+fn unknown(suffix: &str) -> String {
+    format!("unknown suffix {suffix:?}: use K, M, G or T")
 }
 
 #[cfg(test)]
@@ -35,11 +43,14 @@ mod tests {
             ("12G", 12 << 30),
             ("20GB", 20 << 30),
             ("20GiB", 20 << 30),
+            ("20Gi", 20 << 30),
+            ("512mi", 512 << 20),
+            ("12 g", 12 << 30),
             ("1.5T", 3 << 39),
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for bad in ["", "G", "12X", "-1G", "1..2G", "99999999999T"] {
+        for bad in ["", "G", "12X", "12i", "12iB", "-1G", "1..2G", "99999999999T"] {
             assert!(parse_size(bad).is_err(), "{bad:?} was accepted");
         }
     }

@@ -52,11 +52,32 @@ fn fold(job: &mut Value) {
         }
     }
     if let Some(config) = job.get_mut("dockerAuthConfig") {
-        fold_keys(config, &["auths"]);
-        if let Some(Value::Object(auths)) = config.get_mut("auths") {
-            for credentials in auths.values_mut() {
-                fold_keys(credentials, &["auth"]);
-            }
+        fold_logins(config);
+    }
+}
+
+/// Spells the keys of a [`DockerAuthConfig`] as we do; registries are none of them.
+fn fold_logins(config: &mut Value) {
+    fold_keys(config, &["auths"]);
+    if let Some(Value::Object(auths)) = config.get_mut("auths") {
+        for credentials in auths.values_mut() {
+            fold_keys(credentials, &["auth"]);
+        }
+    }
+}
+
+impl DockerAuthConfig {
+    /// Reads one that people wrote: keys in any letter case, and `null` for none.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        // First as it is: only such a fault tells its place.
+        let asis = serde_json::from_str::<Option<Self>>(text);
+        // Not an array, which serde takes for the fields of a structure in their order.
+        let value: Option<serde_json::Map<String, Value>> = serde_json::from_str(text)?;
+        let mut value = value.map_or(Value::Null, Value::Object);
+        fold_logins(&mut value);
+        match serde_json::from_value::<Option<Self>>(value) {
+            Ok(config) => Ok(config.unwrap_or_default()),
+            Err(fault) => Err(asis.err().unwrap_or(fault)),
         }
     }
 }

@@ -4,7 +4,7 @@
 /// Name, kind, and default; of one that depends on others, its description. Empty where there is none.
 pub(super) const DOCUMENTED: [(&str, &str, &str); 78] = [
     ("DOCKER_REGISTRY_NODE_EXPORTER_URL", "text", ""),
-    ("EXECUTOR_ADD_SAFE", "bool", "false"),
+    ("EXECUTOR_ADD_SAFE", "text", ""),
     ("EXECUTOR_CLEANUP_TASK_INTERVAL", "duration", "1m"),
     ("EXECUTOR_DOCKER_ADDITIONAL_MOUNTS", "text", ""),
     ("EXECUTOR_DOCKER_ADD_HOST_GATEWAY", "bool", "false"),

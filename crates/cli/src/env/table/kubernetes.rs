@@ -182,9 +182,9 @@ pub(super) const ROWS: &[Variable] = &[
     ),
     documented(
         "EXECUTOR_ADD_SAFE",
-        Kind::Bool,
-        "false",
-        "Set to false in the steps of a job's one pod; the agent itself never reads it.",
+        Kind::Text,
+        "",
+        "Set to false in the steps of a job's one pod, for a program there; the agent itself never reads it.",
     )
     .effect(Effect::Nothing("it is for programs in steps")),
     documented(
