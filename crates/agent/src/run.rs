@@ -21,10 +21,13 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 /// The pause between two pings.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// What handing back jobs may take at the end of the time for a drain, or half of that time if it is less.
+const HAND_BACK: Duration = Duration::from_secs(10);
 /// A control plane that starts together with us may take this long before anybody is told.
 const QUIET_START: Duration = Duration::from_mins(1);
 
@@ -56,6 +59,7 @@ pub async fn run(
     config.monitor.audits(AuditLog::open(&config)?);
     let _health = health::listen(&config).await?;
     let drain = drain_on_any(&orders);
+    let _limit = config.drain_limit.map(|limit| hand_back_in_time(limit, &drain, &orders.stop));
     let api = Api::new(Arc::clone(&config)).map_err(AgentError::Client)?;
     let around = Surroundings { api: api.clone(), runtime: Arc::clone(&runtime), hurry: orders.stop };
     let host = host(&around);
@@ -117,6 +121,22 @@ fn host(around: &Surroundings) -> Arc<dyn JobHost> {
             Arc::new(Supervised::new(around.clone(), command, config.jobs_dir.clone(), incarnation))
         }
     }
+}
+
+/// Stops what still runs when the time for a drain is nearly over: whoever ends this process then would end jobs
+/// without a word.
+fn hand_back_in_time(
+    limit: Duration,
+    drain: &CancellationToken,
+    stop: &CancellationToken,
+) -> AbortOnDropHandle<()> {
+    let (drain, stop) = (drain.clone(), stop.clone());
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        drain.cancelled().await;
+        sleep(limit.saturating_sub(HAND_BACK.min(limit / 2))).await;
+        warn!(?limit, "the time for leaving is nearly over: jobs that still run are handed back");
+        stop.cancel();
+    }))
 }
 
 /// Somebody who only says "stop" or "leave" means "take no more jobs" as well.

@@ -15,6 +15,7 @@ mod network;
 mod pieces;
 mod quantity;
 mod registries;
+pub(crate) mod startup_script;
 mod tracing;
 mod virtual_machines;
 mod watching;
@@ -32,6 +33,7 @@ use crate::env::runtime_choice::{self, Asked, Chosen};
 use crate::env::{EnvErrors, EnvReader, Reader, RuntimeName};
 use crate::exit::Failure;
 use crate::systemd::scope::{self, Manager};
+use crate::{for_jobs, paths};
 use agent::{AgentConfig, Announced};
 use docker::DockerSettings;
 use images::DockerConfig;
@@ -58,6 +60,7 @@ pub(crate) struct AgentSettings {
     max_active_time: Option<Duration>,
     keep_workspaces: bool,
     disk_floor: Option<u64>,
+    drain_limit: Option<Duration>,
     /// Whether jobs run under supervisors, and so outlive the agent.
     pub(crate) supervised: bool,
     limits: Limits,
@@ -90,6 +93,8 @@ pub(crate) struct RuntimeSettings {
     docker: DockerSettings,
     /// Whether src may run on this host.
     src_steps: bool,
+    /// A script that steps run first; once an agent has started, its copy of it.
+    pub(crate) startup_script: Option<PathBuf>,
     /// Who cleans up after this process.
     guardian: GuardianAhead,
     /// What every job asks for.
@@ -107,6 +112,17 @@ impl RuntimeSettings {
         if self.gives_certificates { certificates::write(&self.images.roots, path) } else { Ok(()) }
     }
 
+    /// Copies the script that steps run first to below `data_dir`, and goes on with the copy: what runs in jobs
+    /// changes with the agent's next start, and not before.
+    pub(crate) fn copy_startup_script(&mut self, data_dir: &Path) -> Result<(), Failure> {
+        let Some(script) = &mut self.startup_script else { return Ok(()) };
+        let content = startup_script::content(script).map_err(|fault| {
+            Failure::system(format!("{} ({}) can't be read: {fault}", startup_script::NAME, script.display()))
+        })?;
+        *script = paths::startup_script(data_dir, &content);
+        for_jobs::write("the startup script", &content, script)
+    }
+
     /// The container runtime's options, with its state in `state_dir`. `certificates` is where a bundle
     /// for steps may be.
     pub(crate) fn oci_options(
@@ -121,6 +137,7 @@ impl RuntimeSettings {
         options.users = self.users;
         options.network.clone_from(&self.network);
         options.certificates = self.gives_certificates.then_some(certificates);
+        options.startup_script.clone_from(&self.startup_script);
         if let Some(path) = &self.search_path {
             options.search_path = path.into();
         }
@@ -146,6 +163,7 @@ impl RuntimeSettings {
         options.mirrors.clone_from(&self.images.mirrors);
         options.strict = self.strict;
         options.certificates = self.gives_certificates.then_some(certificates);
+        options.startup_script.clone_from(&self.startup_script);
         options
     }
 
@@ -155,7 +173,9 @@ impl RuntimeSettings {
         let engine = ("DOCKER_HOST".to_owned(), Some(self.docker.address().into()));
         let by_engine = (self.name == RuntimeName::Docker).then_some(engine);
         let src = ("EXECUTOR_SRC_STEPS".to_owned(), Some(self.src_steps.to_string().into()));
-        [runtime, src].into_iter().chain(by_engine).collect()
+        let script = self.startup_script.as_ref();
+        let script = script.map(|script| (startup_script::NAME.to_owned(), Some(script.into())));
+        [runtime, src].into_iter().chain(by_engine).chain(script).collect()
     }
 
     /// What starts supervisors in a control group of systemd's, apart from the agent's, where jobs' groups are ours.
@@ -252,6 +272,7 @@ impl AgentSettings {
             mirrors: registries::mirrors(env),
             ..images::Options::default()
         };
+        let startup_script = startup_script::read(env);
         let docker = DockerSettings::read(env, mounts, runtime);
         let network = network::read(env);
         let images_kept = non_zero(env.duration("EXECUTOR_IMAGE_KEEP"));
@@ -279,6 +300,7 @@ impl AgentSettings {
                 disk,
                 docker,
                 src_steps: src_steps(env, asked, chosen.runtime, strict),
+                startup_script,
                 guardian: GuardianAhead::default(),
                 limits,
             },
@@ -289,6 +311,7 @@ impl AgentSettings {
             max_active_time: non_zero(env.duration("EXECUTOR_MAX_ACTIVE_TIME")),
             keep_workspaces: env.bool("EXECUTOR_KEEP_WORKSPACES"),
             disk_floor,
+            drain_limit: limits::drain(env),
             supervised: env.bool("EXECUTOR_JOB_SUPERVISORS"),
             limits,
             announced: limits::announced(env),
@@ -324,6 +347,8 @@ impl AgentSettings {
         config.max_active_time = self.max_active_time;
         config.keep_workspaces = self.keep_workspaces;
         config.disk_floor = self.disk_floor;
+        config.drain_limit = self.drain_limit;
+        config.startup_script = self.runtime.startup_script.is_some();
         config.limits = self.limits;
         config.announced = self.announced;
         config.health = self.watching.health;

@@ -64,6 +64,22 @@ async fn the_first_signal_drains() {
 }
 
 #[tokio::test]
+async fn what_still_runs_when_a_drain_has_to_end_is_handed_back() {
+    let limit = Duration::from_secs(4);
+    let harness = Harness::start_with(jobs(1), vec![vec![Act::UntilStopped]], |config| {
+        config.drain_limit = Some(limit);
+    });
+    job_runs(&harness).await;
+    let asked = Instant::now();
+    harness.drain.cancel();
+    let (mark, body) = harness.marked().await;
+    let took = asked.elapsed();
+    assert_eq!((mark.as_str(), &body["end"]["reason"]), ("markErrored", &json!("executor_stopped")));
+    assert!(took > limit / 4 && took < limit, "{took:?}");
+    assert_eq!(harness.left().await.completed, 0);
+}
+
+#[tokio::test]
 async fn the_second_signal_stops_and_reports() {
     let harness = Harness::start(jobs(1), vec![vec![Act::UntilStopped]]);
     job_runs(&harness).await;

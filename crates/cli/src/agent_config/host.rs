@@ -1,15 +1,22 @@
 //! What there is to say of this host.
 
 use crate::env::EnvReader;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::time::timeout;
 use wire::heartbeat::Telemetry;
 
+/// How long git may take to say its version: no start waits for more than that.
+const GIT_LIMIT: Duration = Duration::from_secs(5);
+
 /// What the control plane is told of this host.
-pub(crate) fn telemetry() -> Telemetry {
+pub(crate) async fn telemetry() -> Telemetry {
     Telemetry {
         os: std::env::consts::OS.to_owned(),
         architecture: go_architecture().to_owned(),
         executor_version: env!("CARGO_PKG_VERSION").to_owned(),
-        git_version: git_version().unwrap_or_default(),
+        git_version: git_version().await.unwrap_or_default(),
         ..Telemetry::default()
     }
 }
@@ -23,8 +30,10 @@ fn go_architecture() -> &'static str {
     }
 }
 
-fn git_version() -> Option<String> {
-    let output = std::process::Command::new("git").arg("version").output().ok()?;
+async fn git_version() -> Option<String> {
+    let mut git = Command::new("git");
+    git.arg("version").stdin(Stdio::null()).kill_on_drop(true);
+    let output = timeout(GIT_LIMIT, git.output()).await.ok()?.ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     text.trim().strip_prefix("git version ").map(str::to_owned)
 }

@@ -3,6 +3,7 @@
 use crate::env::{EnvReader, RuntimeName};
 use agent::Announced;
 use runtimes::Limits;
+use std::time::Duration;
 
 /// Reads the disk's size, unless the runtime holds no part of a job to it: then it is only told.
 pub(super) fn disk(env: &mut EnvReader<'_>, runtime: Option<RuntimeName>) -> Option<u64> {
@@ -26,6 +27,11 @@ pub(super) fn disk_floor(env: &mut EnvReader<'_>) -> Option<u64> {
     let text = env.text("EXECUTOR_DISK_FLOOR")?;
     let floor = env.size("EXECUTOR_DISK_FLOOR");
     floor.map_err(|fault| env.fault(format!("invalid size {text:?} for EXECUTOR_DISK_FLOOR: {fault}"))).ok()
+}
+
+/// How long a drain may take: only what somebody said, since jobs may take all their time otherwise.
+pub(super) fn drain(env: &EnvReader<'_>) -> Option<Duration> {
+    env.given_duration("SRC_GRACEFUL_SHUTDOWN_TIMEOUT").filter(|limit| !limit.is_zero())
 }
 
 /// Reads the other limits.
@@ -74,6 +80,7 @@ fn non_zero(value: u64) -> Option<u64> {
 mod tests {
     use crate::agent_config::tests::{faults, read};
     use runtimes::Limits;
+    use std::time::Duration;
 
     #[test]
     fn zero_means_without_limit_and_less_is_a_fault() {
@@ -138,6 +145,15 @@ mod tests {
             faults,
             ["invalid size \"5%\" for EXECUTOR_DISK_FLOOR: unknown suffix \"%\": use K, M, G or T"]
         );
+    }
+
+    #[test]
+    fn a_drain_has_a_limit_only_where_somebody_set_one() {
+        let limit = |pairs: &[(&str, &str)]| read(pairs).unwrap().1.drain_limit;
+        let name = "SRC_GRACEFUL_SHUTDOWN_TIMEOUT";
+        assert_eq!((limit(&[]), limit(&[(name, "0")])), (None, None));
+        // Also where it is what a reader of the table would take for the default.
+        assert_eq!(limit(&[(name, "10s")]), Some(Duration::from_secs(10)));
     }
 
     #[test]

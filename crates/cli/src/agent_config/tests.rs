@@ -104,12 +104,12 @@ fn faults_come_in_the_documented_order() {
     assert_eq!(faults.len(), starts.len(), "{faults:#?}");
 }
 
-#[test]
-fn what_is_announced_is_no_release_and_what_is_told_to_ours_is() {
+#[tokio::test]
+async fn what_is_announced_is_no_release_and_what_is_told_to_ours_is() {
     let (connection, settings) = read(&[]).unwrap();
     let config = settings.config(connection, "host", PathBuf::from("/work"));
     assert_eq!(config.version, "0.0.0+dev");
-    assert_eq!(telemetry().executor_version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(telemetry().await.executor_version, env!("CARGO_PKG_VERSION"));
 }
 
 #[test]

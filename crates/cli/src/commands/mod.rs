@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod doctor;
+mod engine;
 pub(crate) mod image;
 pub(crate) mod images_kept;
 pub(crate) mod install;

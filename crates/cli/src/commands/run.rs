@@ -1,6 +1,6 @@
 //! `executor run`: the agent.
 
-use super::{images_kept, supervise, validate};
+use super::{engine, images_kept, supervise, validate};
 use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
 use crate::client::Settings;
 use crate::env::conflicts::Conflicts;
@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Runs the agent until it is told to leave.
 pub(crate) async fn run(
@@ -38,7 +39,9 @@ pub(crate) async fn run(
         Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     lifecycle.listen_to_leave().map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let serves = agent::serves(&connection.url, &connection.queues);
-    let agent = Agent::start(&data_dir, host, mounts, connection, settings, Vec::new(), &serves).await?;
+    let drain = &lifecycle.drain;
+    let agent =
+        Agent::start(&data_dir, host, mounts, connection, settings, Vec::new(), &serves, drain).await?;
     agent.introduce()?;
     agent.run(&lifecycle, None).await
 }
@@ -77,26 +80,30 @@ pub(crate) struct Made {
 impl Agent {
     /// Looks at the host; says what can't be promised, and refuses to start when nothing can run.
     /// Supervisors get the variables in `handed_on` besides those of this process. `serves` tells this agent from
-    /// others of this data directory.
+    /// others of this data directory. What is waited for is waited for until `drain`.
+    #[expect(clippy::too_many_arguments, reason = "each is another's to know")]
     pub(crate) async fn start(
         data_dir: &Path,
         host: &str,
         mounts: Result<PrivateMounts, Failure>,
         connection: Connection,
-        settings: AgentSettings,
+        mut settings: AgentSettings,
         handed_on: supervise::HandedOn,
         serves: &str,
+        drain: &CancellationToken,
     ) -> Result<Self, Failure> {
         tell(&settings.conflicts)?;
         validate::tell_of_src(&settings, &connection)?;
         let data_dir = absolute(data_dir)?;
+        settings.runtime.copy_startup_script(&data_dir)?;
         let states = StateDirs::below(paths::agent(&data_dir));
         let state = states.hold(serves).map_err(|fault| Failure::chain(Exit::System, &fault))?;
         let name = state.executor_name(&format!("{host}-"), || agent_config::executor_name(host));
         let name = name.map_err(|fault| Failure::chain(Exit::System, &fault))?;
         let ordinary = mounts.as_ref().is_ok_and(|mounts| mounts.of_ordinary_user());
         let Made { runtime, tried } = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
-        look(runtime.as_ref(), settings.runtime.strict).await?;
+        let findings = engine::awaited(engine::LIMIT, drain, async || runtime.preflight().await).await?;
+        judge(runtime.as_ref(), &findings, settings.runtime.strict)?;
         let handed_on = settings.runtime.chosen().into_iter().chain(handed_on).collect();
         let supervisor = settings.supervised;
         let supervisor = supervisor.then(|| {
@@ -106,7 +113,7 @@ impl Agent {
         let work_dir = agent_config::work_dir(&paths::agent(&data_dir));
         let systemd = settings.watching.systemd.clone();
         let mut config = settings.config(connection, &name, work_dir);
-        config.telemetry = agent_config::telemetry();
+        config.telemetry = agent_config::telemetry().await;
         config.telemetry.src_cli_version = src_version(&config).await;
         config.telemetry.docker_version = runtime.engine_version().await.unwrap_or_default();
         config.jobs_dir = state.jobs();
@@ -179,7 +186,7 @@ pub(crate) async fn look_at_host(
     tell(&settings.conflicts)?;
     let name = agent_config::executor_name(host);
     let made = runtime(&settings.runtime, &absolute(data_dir)?, mounts, &name, Use::ToLook)?;
-    look(made.runtime.as_ref(), settings.runtime.strict).await
+    judge(made.runtime.as_ref(), &made.runtime.preflight().await, settings.runtime.strict)
 }
 
 /// Says what is set and does not do what it says.
@@ -241,8 +248,7 @@ fn absolute(data_dir: &Path) -> Result<PathBuf, Failure> {
 
 /// Says what was seen of the host, before anything is promised. What can't be promised is a warning, and
 /// under strict operation a refusal.
-async fn look(runtime: &dyn Runtime, strict: bool) -> Result<(), Failure> {
-    let findings = runtime.preflight().await;
+fn judge(runtime: &dyn Runtime, findings: &[Finding], strict: bool) -> Result<(), Failure> {
     let stops = |severity| severity == Severity::Fatal || (strict && severity == Severity::Warning);
     let (faults, told): (Vec<&Finding>, Vec<&Finding>) =
         findings.iter().partition(|finding| stops(finding.severity));

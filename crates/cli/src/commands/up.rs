@@ -45,7 +45,9 @@ pub(crate) async fn run(
         multi_queue: true,
     };
     let handed_on = handed_on(&connection);
-    let agent = match Agent::start(&data_dir, host, mounts, connection, settings, handed_on, SERVES).await {
+    let drain = &lifecycle.drain;
+    let started = Agent::start(&data_dir, host, mounts, connection, settings, handed_on, SERVES, drain).await;
+    let agent = match started {
         Ok(agent) => agent,
         Err(failure) => {
             stop_server.cancel();

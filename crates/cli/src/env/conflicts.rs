@@ -17,7 +17,7 @@ pub(crate) struct Conflicts {
 
 /// Names that are set and never were variables.
 pub(crate) fn never(env: &EnvReader<'_>) -> Vec<String> {
-    let set = NEVER.iter().filter(|(name, _)| env.is_there(name));
+    let set = NEVER.iter().filter_map(|(name, instead)| Some((env.bound_or_not(name)?, instead)));
     set.map(|(name, instead)| format!("{name} is set, but there never was such a variable: {instead}"))
         .collect()
 }
@@ -33,14 +33,32 @@ pub(crate) fn find(env: &EnvReader<'_>, runtime: RuntimeName) -> Conflicts {
         warnings
             .push(format!("set, but this version can't do it yet: {lacking}; unset what you can do without"));
     }
+    warnings.extend(missed(env, runtime));
     let elsewhere = names(env, |effect| match effect {
         Effect::With(runtimes) => !runtimes.contains(&runtime),
+        Effect::Missed { acts, by, .. } => !acts.contains(&runtime) && !is_missed(by, runtime),
         Effect::NotYet(runtimes) => !runtimes.is_empty() && !runtimes.contains(&runtime),
         Effect::Nothing(_) => true,
         Effect::Always => false,
     });
     let note = format!("set, but of no effect with the runtime {runtime}: {elsewhere}");
     Conflicts { warnings, note: (!elsewhere.is_empty()).then_some(note) }
+}
+
+/// What acted with the reference where this runtime stands in, each with what to do instead.
+fn missed(env: &EnvReader<'_>, runtime: RuntimeName) -> Vec<String> {
+    let rows = table::rows().filter_map(|row| match row.effect {
+        Effect::Missed { by, remedy, .. } if is_missed(by, runtime) => Some((wished(env, row)?, remedy)),
+        _ => None,
+    });
+    rows.map(|(name, remedy)| {
+        format!("{name} is set, but does nothing with the runtime {runtime} of this version: {remedy}")
+    })
+    .collect()
+}
+
+fn is_missed(by: &[RuntimeName], runtime: RuntimeName) -> bool {
+    by.is_empty() || by.contains(&runtime)
 }
 
 /// The names of variables that are set to something other than their default, and whose effect is as
@@ -126,6 +144,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missed_is_a_warning_with_what_to_do_instead() {
+        let mounts = ("EXECUTOR_DOCKER_ADDITIONAL_MOUNTS", "type=tmpfs,target=/x");
+        let script = ("EXECUTOR_VM_STARTUP_SCRIPT_PATH", "/x");
+        let pairs = [mounts, script, ("EXECUTOR_DOCKER_ADD_HOST_GATEWAY", "true")];
+        let by = |runtime| {
+            let Conflicts { warnings, note } = found(&pairs, runtime);
+            let names: Vec<_> =
+                warnings.iter().map(|told| told.split(' ').next().unwrap().to_owned()).collect();
+            (names, note)
+        };
+        let (told, note) = by(RuntimeName::Oci);
+        assert!(note.is_none() && told.len() == 3, "{told:?} {note:?}");
+        assert!(pairs.iter().all(|(name, _)| told.contains(&(*name).to_owned())), "{told:?}");
+        assert_eq!(by(RuntimeName::Docker), (vec![script.0.to_owned()], None));
+        let (told, note) = by(RuntimeName::Shell);
+        assert_eq!(told, [script.0]);
+        assert!(note.unwrap().contains(mounts.0));
+        let warning = &found(&[script], RuntimeName::Oci).warnings[0];
+        assert!(warning.contains("EXECUTOR_STEP_STARTUP_SCRIPT_PATH"), "{warning}");
+    }
+
+    #[test]
     fn names_that_never_were_are_told_with_the_right_ones() {
         let pairs = [
             ("EXECUTOR_MAX_NUM_JOBS", "8"),
@@ -143,5 +183,7 @@ mod tests {
             assert!(warning.starts_with(&start), "{warning}");
         }
         assert!(warnings[0].ends_with("set EXECUTOR_MAXIMUM_NUM_JOBS"));
+        let bound = found(&[("EXECUTOR_MAX_NUM_JOBS_executor", "8")], RuntimeName::Oci).warnings;
+        assert!(bound.len() == 1 && bound[0].starts_with("EXECUTOR_MAX_NUM_JOBS_executor is set, but "));
     }
 }

@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// Where Docker listens unless somebody said otherwise.
-pub(crate) const DOCKER: &str = "/var/run/docker.sock";
+const DOCKER: &str = "/var/run/docker.sock";
 /// Podman's service of the whole host.
-pub(crate) const PODMAN: &str = "/run/podman/podman.sock";
+const PODMAN: &str = "/run/podman/podman.sock";
 /// An ordinary user's, below `XDG_RUNTIME_DIR`.
 const PODMAN_OF_USER: &str = "podman/podman.sock";
 

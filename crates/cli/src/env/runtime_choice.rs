@@ -5,7 +5,6 @@
 //! build lacks is refused when it was asked for in so many words, for a job must not get less
 //! isolation than that. A mere default gives way to `oci`.
 
-use super::engine_address::{DOCKER, PODMAN};
 use super::{EnvReader, RuntimeName};
 
 /// What the environment says.
@@ -63,14 +62,15 @@ impl Asked {
         if self.firecracker.is_none() && !self.in_cluster {
             return chosen(if built.contains(&Firecracker) { Firecracker } else { Oci });
         }
-        let container = if self.docker && built.contains(&Docker) { Docker } else { Oci };
+        let docker = built.contains(&Docker);
         match self.kubernetes.unwrap_or(self.in_cluster) {
-            false if container == Oci && built.contains(&Docker) => {
-                Ok(Chosen { runtime: Oci, conflict: Some(no_engine()) })
-            }
-            false => chosen(container),
+            // Also where no engine answers yet: it is waited for, and jobs run nowhere else without a word.
+            false => chosen(if docker { Docker } else { Oci }),
             true if built.contains(&Kubernetes) => chosen(Kubernetes),
-            true => Ok(Chosen { runtime: container, conflict: Some(in_a_pod(container)) }),
+            true => {
+                let container = if self.docker && docker { Docker } else { Oci };
+                Ok(Chosen { runtime: container, conflict: Some(in_a_pod(container)) })
+            }
         }
     }
 
@@ -101,14 +101,6 @@ fn lacking(name: &str, runtime: RuntimeName) -> String {
     format!(
         "{name} is true, but this version has no runtime {runtime} yet: set it to false to run jobs in containers \
          of this host (the runtime oci), which is weaker isolation"
-    )
-}
-
-fn no_engine() -> String {
-    format!(
-        "jobs were to run in containers of Docker, as documented where virtual machines are off, but no engine is at \
-         unix://{DOCKER}, nor Podman's at {PODMAN} or below XDG_RUNTIME_DIR: they run under oci, in containers of this \
-         host without it; start the engine first, name it with DOCKER_HOST, or set EXECUTOR_RUNTIME=oci if that is meant"
     )
 }
 
@@ -150,17 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_is_missing_is_a_conflict_where_it_would_have_been_taken() {
+    fn docker_is_taken_where_it_is_the_documented_choice_whether_or_not_it_answers() {
         let no_vm = Asked { firecracker: Some(false), ..NOTHING };
         for asked in [no_vm, Asked { in_cluster: true, kubernetes: Some(false), ..NOTHING }] {
-            let chosen = asked.choose(WITH_DOCKER).unwrap();
-            assert_eq!(chosen.runtime, Oci);
-            let told = chosen.conflict.unwrap();
-            for part in ["Docker", "unix:///var/run/docker.sock", "run under oci", "DOCKER_HOST"] {
-                assert!(told.contains(part), "{part:?} in {told}");
+            for docker in [false, true] {
+                assert_eq!(runtime(Asked { docker, ..asked }, WITH_DOCKER), Docker);
             }
-            assert_eq!(runtime(Asked { docker: true, ..asked }, WITH_DOCKER), Docker);
-            // It would have been nobody's choice.
             assert_eq!(runtime(Asked { named: Some(Oci), ..asked }, WITH_DOCKER), Oci);
         }
     }

@@ -74,6 +74,9 @@ pub(crate) enum Effect {
     /// It is read and checked, and nothing acts on it yet. For which runtimes it will; none named, for
     /// all.
     NotYet(&'static [RuntimeName]),
+    /// It acts where one of `acts` runs the jobs. Where one of `by` does, or any other if none is named, it would
+    /// have acted with the reference, and does not: what to do instead.
+    Missed { acts: &'static [RuntimeName], by: &'static [RuntimeName], remedy: &'static str },
     /// It is read and checked, and what it would change does not exist here: why.
     Nothing(&'static str),
 }

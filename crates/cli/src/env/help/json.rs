@@ -43,6 +43,12 @@ fn effect(effect: Effect) -> Value {
         Effect::With(runtimes) => json!({"state": "acts", "runtimes": names(runtimes)}),
         Effect::NotYet([]) => json!({"state": "notYet", "runtimes": null}),
         Effect::NotYet(runtimes) => json!({"state": "notYet", "runtimes": names(runtimes)}),
+        Effect::Missed { acts: [], remedy, .. } => {
+            json!({"state": "notYet", "runtimes": null, "instead": remedy})
+        }
+        Effect::Missed { acts, remedy, .. } => {
+            json!({"state": "acts", "runtimes": names(acts), "instead": remedy})
+        }
         Effect::Nothing(why) => json!({"state": "none", "runtimes": null, "why": why}),
     }
 }

@@ -20,7 +20,7 @@ apply. An older name counts only where the newer is unset or empty. All faults a
 Durations are written as in Go (`300ms`, `1.5h`, `2h45m`), truth values as one of `1 t T TRUE true True 0 f F FALSE false
 False`. A kind that is \"not empty\" refuses an empty value even where there is a default.
 
-Sizes are bytes, or have suffixes in powers of 1024 (`512M`, `12G`, also `12GB` and `12GiB`).
+Sizes are bytes, or have suffixes in powers of 1024 (`512M`, `12G`, also `12GB`, `12Gi` and `12GiB`).
 
 *Acts* tells under which runtimes a value changes anything in this version. A value that is set and changes nothing is told
 at start; where it should, that is a warning, and a refusal under `EXECUTOR_STRICT=true`. *From* tells whether a variable is
@@ -35,8 +35,8 @@ of the documented interface of executors, of the system, or ours.
 2. Neither set, outside a Kubernetes pod: virtual machines would be the reference's choice; `oci` stands in.
 3. In a Kubernetes pod (both `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT` are there), unless
    `EXECUTOR_USE_KUBERNETES=false`: Kubernetes jobs would be the reference's choice; `oci` stands in, with a warning.
-4. Else `docker`, where `DOCKER_HOST` names an engine or one listens at a usual socket; where there is none, `oci` stands in,
-   with a warning.
+4. Else `docker`, at the engine that `DOCKER_HOST` names or that listens at a usual socket. One that does not answer is waited for
+   at start, for a minute; then the start is refused.
 ";
 
 /// The page.

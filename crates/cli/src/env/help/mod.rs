@@ -19,6 +19,8 @@ fn effect(row: &Variable) -> String {
         Effect::With(runtimes) => RuntimeName::list(runtimes),
         Effect::NotYet([]) => "parsed, no effect yet".to_owned(),
         Effect::NotYet(runtimes) => format!("parsed, no effect yet ({})", RuntimeName::list(runtimes)),
+        Effect::Missed { acts: [], remedy, .. } => format!("parsed, no effect yet: {remedy}"),
+        Effect::Missed { acts, .. } => RuntimeName::list(acts),
         Effect::Nothing(why) => format!("parsed, no effect: {why}"),
     }
 }

@@ -3,6 +3,17 @@
 use crate::env::RuntimeName::{Docker, Oci};
 use crate::env::variable::{Effect, Kind, Variable, documented, ours, system};
 
+const GATEWAY: Effect = Effect::Missed {
+    acts: &[Docker],
+    by: &[Oci],
+    remedy: "use EXECUTOR_RUNTIME=docker, or an address that a step can reach",
+};
+const MOUNTS: Effect = Effect::Missed {
+    acts: &[Docker],
+    by: &[Oci],
+    remedy: "use EXECUTOR_RUNTIME=docker, or put what it mounts into the images; certificates come with EXECUTOR_JOB_HOST_CERTIFICATES=true",
+};
+
 pub(super) const ROWS: &[Variable] = &[
     documented(
         "EXECUTOR_DOCKER_HOST_MOUNT_PATH",
@@ -24,7 +35,7 @@ pub(super) const ROWS: &[Variable] = &[
         "false",
         "Let containers reach their host as host.docker.internal.",
     )
-    .effect(Effect::With(&[Docker])),
+    .effect(GATEWAY),
     documented(
         "EXECUTOR_DOCKER_AUTH_CONFIG",
         Kind::Json,
@@ -39,7 +50,7 @@ pub(super) const ROWS: &[Variable] = &[
         "",
         "More mounts for every container, as `docker run --mount` takes them, separated by semicolons.",
     )
-    .effect(Effect::With(&[Docker])),
+    .effect(MOUNTS),
     ours(
         "EXECUTOR_DOCKER_NETWORK",
         Kind::Text,

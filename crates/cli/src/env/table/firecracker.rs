@@ -53,7 +53,11 @@ pub(super) const ROWS: &[Variable] = &[
         "A script of the host that each virtual machine runs before its job.",
     )
     // Whatever runs the jobs, it was meant to prepare them.
-    .effect(Effect::NotYet(&[])),
+    .effect(Effect::Missed {
+        acts: &[],
+        by: &[],
+        remedy: "EXECUTOR_STEP_STARTUP_SCRIPT_PATH names a script that each step runs first, in its container",
+    }),
     documented(
         "EXECUTOR_VM_PREFIX",
         Kind::Text,

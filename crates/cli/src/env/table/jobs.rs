@@ -1,6 +1,6 @@
 //! How many jobs, for how long, and what is told of them.
 
-use crate::env::RuntimeName::Oci;
+use crate::env::RuntimeName::{Docker, Oci};
 use crate::env::variable::{Effect, Kind, Variable, documented, ours};
 
 pub(super) const ROWS: &[Variable] = &[
@@ -55,6 +55,13 @@ pub(super) const ROWS: &[Variable] = &[
         "true",
         "Run each job under a supervisor, a process of its own that outlives the agent: jobs go on while the agent is killed, restarted or upgraded.",
     ),
+    ours(
+        "EXECUTOR_STEP_STARTUP_SCRIPT_PATH",
+        Kind::Text,
+        "",
+        "A script of this host that each step runs in its container before its commands: by the same shell, as the same user, with the same variables. Where it fails the step does. At most 1 MiB, and not to be written by everybody.",
+    )
+    .effect(Effect::With(&[Oci, Docker])),
     documented(
         "EXECUTOR_KEEP_WORKSPACES",
         Kind::Bool,

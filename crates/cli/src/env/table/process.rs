@@ -36,8 +36,12 @@ pub(super) const ROWS: &[Variable] = &[
     documented("SRC_TRACE_LOG", Kind::Text, "", "Whether spans are logged; stands in sample manifests.")
         .effect(DEVELOPERS),
     documented("INSECURE_DEV", Kind::Bool, "false", "Developers' mode.").effect(DEVELOPERS),
-    documented("SRC_GRACEFUL_SHUTDOWN_TIMEOUT", Kind::Duration, "10s", "How long a shutdown may take.")
-        .effect(Effect::Nothing("jobs that run may finish, as with the reference; a second signal stops them")),
+    documented(
+        "SRC_GRACEFUL_SHUTDOWN_TIMEOUT",
+        Kind::Duration,
+        "10s",
+        "How long a shutdown may take, where it is set: jobs that still run 10 s before it is over, or when half of it is over, are handed back. Unset or 0, jobs that run may finish; a second signal stops them.",
+    ),
     documented(
         "SRC_HTTP_CLI_INTERNAL_TIMEOUT",
         Kind::Duration,
