@@ -26,7 +26,8 @@ impl Api {
     pub(crate) async fn ping(&self) -> Result<(), ApiError> {
         let config = self.config();
         let queues = if config.multi_queue { config.queues.clone() } else { Vec::new() };
-        self.beat(Running::Ping { queues }, Telemetry::default(), String::new(), None).await.map(drop)
+        // A control plane that kept what we told before would put nothing in its place.
+        self.beat(Running::Ping { queues }, self.telemetry(), String::new(), None).await.map(drop)
     }
 
     /// Says which jobs run: all of them, or not those that can't be named.
@@ -35,18 +36,22 @@ impl Api {
         running: Running,
         names_all: bool,
     ) -> Result<HeartbeatAnswer, ApiError> {
+        let word = self.config().start.as_ref().filter(|_| self.is_ours());
+        let word = word.map(|start| (start.incarnation(names_all), start.lost()));
+        let reply = self.beat(running, self.telemetry(), self.config().monitor.for_heartbeat(), word).await?;
+        let Some(value) = reply.json::<serde_json::Value>()? else {
+            return Ok(HeartbeatAnswer::default());
+        };
+        read(value)
+    }
+
+    fn telemetry(&self) -> Telemetry {
         let mut telemetry = self.config().telemetry.clone();
         if !self.is_ours() {
             // It would compare our number to its own and warn of a difference that means nothing.
             telemetry.executor_version.clone_from(&self.config().version);
         }
-        let word = self.config().start.as_ref().filter(|_| self.is_ours());
-        let word = word.map(|start| (start.incarnation(names_all), start.lost()));
-        let reply = self.beat(running, telemetry, self.config().monitor.for_heartbeat(), word).await?;
-        let Some(value) = reply.json::<serde_json::Value>()? else {
-            return Ok(HeartbeatAnswer::default());
-        };
-        read(value)
+        telemetry
     }
 
     async fn beat(

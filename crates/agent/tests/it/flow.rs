@@ -37,6 +37,7 @@ async fn a_job_makes_the_documented_calls_with_the_documented_bodies() {
     assert_eq!(ping.path, "/.executors/queue/batches/heartbeat");
     assert_eq!(ping.body["version"], "");
     assert!(ping.body.get("jobIds").is_none());
+    assert_eq!(ping.body["executorVersion"], "5.6.0", "it would blank what was told before");
 
     let dequeue = calls.iter().find(|call| call.name() == "dequeue").unwrap();
     assert_eq!(dequeue.path, "/.executors/queue/batches/dequeue");

@@ -66,18 +66,17 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// Which call it is: the last segment of a queue call, `ping` for a heartbeat without telemetry, `file`
-    /// for a download, `info/refs` and `git-upload-pack` for git, else the path.
+    /// Which call it is: the last segment of a queue call, `ping` for a heartbeat without jobs and metrics, as an
+    /// idle one for several queues may be as well, `file` for a download, `info/refs` and `git-upload-pack` for
+    /// git, else the path.
     pub fn call(&self) -> &str {
         let path = self.path();
         let last = path.rsplit('/').next().unwrap_or_default();
         match () {
             () if path.contains("/.executors/queue/") && last == "heartbeat" => {
-                if self.json()["os"] == "" {
-                    "ping"
-                } else {
-                    last
-                }
+                let body = self.json();
+                let names_jobs = ["jobIds", "jobIdsByQueue"].iter().any(|key| body.get(key).is_some());
+                if names_jobs || body["prometheusMetrics"] != "" { last } else { "ping" }
             }
             () if path.contains("/.executors/queue/") => last,
             () if path.contains("/.executors/files/") => "file",

@@ -18,7 +18,7 @@ fn shown(request: &Request, bench: &Bench) -> String {
     headers.sort();
     let (body, telemetry) = match request.call() {
         "git-upload-pack" => ("<what git says>".to_owned(), false),
-        call => (request.text(), call == "heartbeat"),
+        call => (request.text(), matches!(call, "heartbeat" | "ping")),
     };
     let text = format!("{} {}\n{}\n{body}\n", request.method, request.target, headers.concat());
     let name = bench.heard("ping", 1)[0].json()["executorName"].as_str().unwrap().to_owned();
@@ -33,7 +33,7 @@ fn shown(request: &Request, bench: &Bench) -> String {
         ("\"architecture\":\"", "\"", "<architecture>", telemetry),
         ("\"gitVersion\":\"", "\"", "<version>", telemetry),
         ("\"srcCliVersion\":\"", "\"", "<version or nothing>", telemetry),
-        ("\"prometheusMetrics\":\"", "\"}\n", "<metrics or nothing>", telemetry),
+        ("\"prometheusMetrics\":\"", "\"}\n", "<metrics or nothing>", request.call() == "heartbeat"),
     ] {
         if applies {
             text = between(&text, before, after, stands_for);
