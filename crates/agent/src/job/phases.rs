@@ -86,7 +86,7 @@ impl<'a> Claimed<'a> {
         let opening = AssertUnwindSafe(self.around.runtime.open(spec)).catch_unwind().await;
         let sandbox = match opening {
             Ok(opened) => {
-                opened.map_err(|fault| Failure::of_runtime(&fault).while_doing("creating the sandbox"))?
+                opened.map_err(|fault| Failure::of_runtime(&fault).while_doing("creating runtime runner"))?
             }
             Err(panic) => return Err(panicked(&*panic)),
         };
@@ -97,7 +97,9 @@ impl<'a> Claimed<'a> {
 
 impl<'a> Opened<'a> {
     async fn work(&mut self) -> Result<(), Failure> {
-        let mut prepared = self.prepare().await?;
+        let src_steps = !self.claimed.job.cli_steps.is_empty();
+        let preparing = if src_steps { "failed to prepare workspace" } else { "creating workspace" };
+        let mut prepared = self.prepare().await.map_err(|failure| failure.while_doing(preparing))?;
         prepared.run_steps().await?;
         prepared.run_src_steps().await
     }

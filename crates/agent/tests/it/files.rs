@@ -78,7 +78,7 @@ async fn a_stored_file_that_is_not_there_fails_the_job() {
     assert_eq!((mark.as_str(), &body["end"]["reason"]), ("markErrored", &json!("bad_job")));
     assert_eq!(
         body["errorMessage"],
-        "failed to get workspace files: b/k: unexpected status code 404: workspace file does not exist"
+        "creating workspace: failed to get workspace files: b/k: unexpected status code 404: workspace file does not exist"
     );
     let asked = harness.plane.plan().calls.iter().filter(|call| call.path.contains("/files/")).count();
     assert_eq!(asked, 2);

@@ -161,7 +161,10 @@ async fn an_unknown_commit_reads_clearly() {
     let (mark, body) = harness.marked().await;
     let message = body["errorMessage"].as_str().unwrap();
     assert_eq!((mark.as_str(), &body["end"]["reason"]), ("markErrored", &json!("checkout")));
-    assert!(message.starts_with("failed setup.git.fetch: command failed with exit code "), "{message}");
+    assert!(
+        message.starts_with("creating workspace: failed setup.git.fetch: command failed with exit code "),
+        "{message}"
+    );
     assert!(
         message.ends_with(&format!("(repository github.com/foo/bar has no commit {commit})")),
         "{message}"
@@ -200,7 +203,10 @@ async fn a_symlink_in_the_repository_leads_no_file_outside() {
         let harness = Harness::start(plan(&repository, change), Vec::new());
         let (_, body) = harness.marked().await;
         let message = body["errorMessage"].as_str().unwrap();
-        assert!(message.starts_with("refusing to write outside of working directory"), "{message}");
+        assert!(
+            message.starts_with("creating workspace: refusing to write outside of working directory"),
+            "{message}"
+        );
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
         harness.end().await;
     }
@@ -329,7 +335,10 @@ async fn a_control_plane_that_breaks_every_clone_is_not_the_jobs_fault() {
     let (mark, body) = harness.marked().await;
     assert_eq!((mark.as_str(), &body["end"]["reason"]), ("markErrored", &json!("sandbox")));
     let message = body["errorMessage"].as_str().unwrap();
-    assert!(message.starts_with("failed setup.git.fetch: command failed with exit code "), "{message}");
+    assert!(
+        message.starts_with("creating workspace: failed setup.git.fetch: command failed with exit code "),
+        "{message}"
+    );
     let told = "(the control plane answered with status 502, and the clone was tried for 300ms)";
     assert!(message.ends_with(told), "{message}");
     harness.end().await;
@@ -393,6 +402,9 @@ async fn a_repository_that_the_jobs_disk_has_no_room_for_fills_it() {
         ("markErrored", &json!({"reason": "disk_full", "limit": 16 << 20}))
     );
     let message = body["errorMessage"].as_str().unwrap();
-    assert!(message.starts_with("failed setup.git.fetch: command failed with exit code "), "{message}");
+    assert!(
+        message.starts_with("creating workspace: failed setup.git.fetch: command failed with exit code "),
+        "{message}"
+    );
     harness.end().await;
 }

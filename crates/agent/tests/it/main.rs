@@ -10,6 +10,7 @@ mod git;
 mod heartbeats;
 mod lifecycle;
 mod logs;
+mod messages;
 mod monitoring;
 mod outages;
 mod support;

@@ -98,7 +98,8 @@ impl Runtime for FakeRuntime {
     }
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, RuntimeError> {
-        let workspace = tempfile::tempdir_in(&self.place).unwrap();
+        let workspace = tempfile::tempdir_in(&self.place);
+        let workspace = workspace.map_err(|_| RuntimeError::Host("there is no place for it".to_owned()))?;
         let mut all = self.opened();
         let beside = all.iter().filter(|other| !other.closed).count();
         all.push(Opened {

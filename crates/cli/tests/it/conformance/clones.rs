@@ -134,7 +134,8 @@ fn a_commit_or_a_repository_that_is_not_there_fails_the_job() {
         assert_eq!(record.state, State::Errored);
         let message = record.message.clone().unwrap();
         assert!(
-            message.starts_with("failed setup.git.fetch: command failed with exit code 128"),
+            message
+                .starts_with("creating workspace: failed setup.git.fetch: command failed with exit code 128"),
             "{message}"
         );
         assert_eq!(record.keys()[3..], ["setup.git.fetch", "teardown.fs"]);

@@ -92,8 +92,8 @@ fn a_job_whose_files_cannot_be_had_or_written_fails() {
         assert_eq!(record.entries[0].exit_code, Some(1));
         record.message.unwrap()
     };
-    assert!(message(1).starts_with("failed to get workspace files: "), "{}", message(1));
-    assert!(message(2).starts_with("failed to get workspace files: "), "{}", message(2));
+    assert!(message(1).starts_with("creating workspace: failed to get workspace files: "), "{}", message(1));
+    assert!(message(2).starts_with("creating workspace: failed to get workspace files: "), "{}", message(2));
     assert!(message(3).contains("refusing to write outside of working directory"), "{}", message(3));
     assert!(message(4).contains("refusing to write outside of working directory"), "{}", message(4));
     assert_eq!(bench.server.named("file").len(), 1, "only one of them is a file's name");
