@@ -45,7 +45,9 @@ impl Instance {
         private_dirs(&instances)?;
         // Between these two a directory is there that nobody has locked.
         let gate = gate(state_dir)?;
-        let dir = tempfile::Builder::new().prefix("").rand_bytes(8).tempdir_in(&instances)?.keep();
+        // Half of one, as on a disk that is full, goes again.
+        let whole = tempfile::Builder::new().prefix("").rand_bytes(8).tempdir_in(&instances)?;
+        let dir = whole.path().to_owned();
         let id = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let lock = File::create(dir.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
@@ -58,6 +60,7 @@ impl Instance {
         // A mount of its own, so that a step's namespace can let go of all jobs' disks at once.
         mount_bind(made.volumes(), made.volumes())?;
         mount_change(made.volumes(), MountPropagationFlags::PRIVATE)?;
+        let _ = whole.keep();
         Ok(made)
     }
 
