@@ -108,12 +108,22 @@ pub(crate) fn youki() -> Result<()> {
 
 /// A kernel for the tests' guests, and of its modules those that they need.
 const GUEST_KERNEL: &str = "linux-image-cloud-amd64";
-const GUEST_MODULES: [&str; 2] = ["drivers/block/loop.ko", "fs/overlayfs/overlay.ko"];
+const GUEST_MODULES: [&str; 7] = [
+    "drivers/block/loop.ko",
+    "drivers/block/virtio_blk.ko",
+    "drivers/net/tun.ko",
+    "drivers/virtio/virtio.ko",
+    "drivers/virtio/virtio_mmio.ko",
+    "drivers/virtio/virtio_ring.ko",
+    "fs/overlayfs/overlay.ko",
+];
 
 /// Unpacks a kernel from Debian's packages, where tests look for it. Nothing is installed.
 pub(crate) fn guest_kernel() -> Result<()> {
     let place = rootfs::cache()?.join("guest-kernel");
-    if place.join("vmlinuz").is_file() {
+    let name_of = |module: &'static str| module.rsplit('/').next().unwrap_or(module);
+    let is_there = |name: &str| place.join(name).is_file();
+    if is_there("vmlinuz") && GUEST_MODULES.into_iter().map(name_of).all(is_there) {
         return Ok(());
     }
     println!("unpacking a kernel for guests (some seconds, kept for the next time)");
@@ -132,9 +142,12 @@ pub(crate) fn guest_kernel() -> Result<()> {
     std::fs::create_dir(at("kernel"))?;
     std::fs::copy(at("package/boot").join(format!("vmlinuz-{release}")), at("kernel/vmlinuz"))?;
     for module in GUEST_MODULES {
-        let name = module.rsplit('/').next().unwrap_or(module);
+        let name = name_of(module);
         let from = at("package/lib/modules").join(release).join("kernel").join(module);
         std::fs::copy(from, at("kernel").join(name)).with_context(|| format!("no module {module}"))?;
+    }
+    if place.exists() {
+        std::fs::remove_dir_all(&place).with_context(|| format!("failed to remove {}", place.display()))?;
     }
     std::fs::rename(at("kernel"), &place).with_context(|| format!("failed to make {}", place.display()))
 }

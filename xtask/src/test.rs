@@ -22,7 +22,11 @@ pub(crate) fn run() -> Result<()> {
     parts::ensure(&[parts::DEMO, parts::TEST])?;
     parts::tun()?;
     tools()?;
-    for (part, made) in [("youki", parts::youki()), ("guests' kernel", parts::guest_kernel())] {
+    for (part, made) in [
+        ("youki", parts::youki()),
+        ("guests' kernel", parts::guest_kernel()),
+        ("guests' system", rootfs::guest()),
+    ] {
         if let Err(fault) = made {
             // Its tests say that they are skipped.
             println!("there is no {part}: {fault:#}");

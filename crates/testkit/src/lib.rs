@@ -1,11 +1,12 @@
-//! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a registry, a private
-//! authority, ordinary users, a scripted stock instance, loud skips.
+//! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a registry, a
+//! guest, a private authority, ordinary users, a scripted stock instance, loud skips.
 //!
 //! Invariant: a development dependency only.
 
 mod clock;
 mod disk;
 mod engine;
+pub mod guest;
 pub mod image;
 mod made_up_user;
 pub mod registry;

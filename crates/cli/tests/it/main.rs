@@ -19,6 +19,7 @@ mod fencing;
 mod files;
 mod first_process;
 mod forwarder;
+mod guest;
 mod heartbeats;
 mod hostile;
 mod images_kept;

@@ -104,16 +104,9 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .map(PathBuf::from)
-        .chain([cache().join("youki-0.7.0/bin")])
+        .chain([testkit::guest::cache().join("youki-0.7.0/bin")])
         .map(|directory| directory.join(program))
         .find(|path| path.exists())
-}
-
-/// Where `cargo xtask test` keeps what Debian does not install.
-#[expect(clippy::disallowed_methods, reason = "the same place as there, also for a single test by hand")]
-pub(crate) fn cache() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("executor-xtask")
 }
 
 /// The program of that family.
