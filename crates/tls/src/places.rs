@@ -79,9 +79,14 @@ impl Places {
         self
     }
 
-    /// Refuses what was named and is of no use. Reads nothing else.
+    /// Refuses what was named and is of no use. Reads nothing else, and keeps nothing.
     pub fn check(&self) -> Result<(), CertificateError> {
-        self.named().map(drop)
+        if let Some(path) = &self.named_file
+            && !certificates_in(&text_of(path)?).any(|certificate| is_usable(&certificate))
+        {
+            return Err(CertificateError::Empty { path: path.clone() });
+        }
+        self.check_listed(self.named_directories.iter().any(|path| fs::read_dir(path).is_ok()))
     }
 
     /// Every certificate there is. Blocking.
@@ -111,13 +116,18 @@ impl Places {
         }
         // A list names what may be there: one that is there is enough.
         let listed: Vec<_> = self.named_directories.iter().filter_map(|path| within(path).ok()).collect();
-        if listed.is_empty() && !self.named_directories.is_empty() {
-            let paths: Vec<_> =
-                self.named_directories.iter().map(|path| path.display().to_string()).collect();
-            return Err(CertificateError::NoDirectory { paths: paths.join(":") });
-        }
+        self.check_listed(!listed.is_empty())?;
         all.extend(listed.into_iter().flatten());
         Ok(all)
+    }
+
+    /// Refuses a list of directories of which none is there.
+    fn check_listed(&self, any: bool) -> Result<(), CertificateError> {
+        if any || self.named_directories.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<_> = self.named_directories.iter().map(|path| path.display().to_string()).collect();
+        Err(CertificateError::NoDirectory { paths: paths.join(":") })
     }
 }
 
@@ -148,6 +158,14 @@ fn within(directory: &Path) -> io::Result<Certificates> {
 
 /// The certificates of a file, whatever else it has.
 fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    Ok(certificates_in(&text_of(path)?).collect())
+}
+
+fn certificates_in(text: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(text).filter_map(Result::ok)
+}
+
+fn text_of(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let unreadable = |source| CertificateError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     if !file.metadata().map_err(unreadable)?.is_file() {
@@ -158,5 +176,5 @@ fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError>
     if text.len() as u64 > FILE_BYTES {
         return Err(CertificateError::TooLarge { path: path.to_owned(), limit: FILE_BYTES });
     }
-    Ok(CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect())
+    Ok(text)
 }
