@@ -183,7 +183,7 @@ fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
     nothing_is_left(system.dir.path());
     let state = Path::new(&system.agent_dir()).join("agent");
     // What an agent keeps for the next one, here or in the runtime's own directory.
-    let own = ["lock", "executor-name", "gate", "serves", "place", "starts"];
+    let own = ["lock", "executor-name", "gate", "serves", "place", "starts", "oci/filter.json"];
     let left = |path: &Path| !own.iter().any(|own| path == state.join(own)) && !path.ends_with("lock");
     assert_eq!(files_below(&state, &left), Vec::<PathBuf>::new());
 }

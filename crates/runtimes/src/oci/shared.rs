@@ -85,6 +85,7 @@ impl Shared {
             Some(mkfs) => Disks::known(mkfs, options.strict),
             None => Disks::probe(&options.search_path, options.strict, &instance.volumes()),
         };
+        let filter = Filter::new(&program, writer.profile(), state_dir);
         let wanted = match options.users {
             OwnUsers::WherePossible if options.strict => OwnUsers::Always,
             wanted => wanted,
@@ -110,7 +111,7 @@ impl Shared {
             disks,
             host_disk: HostDisk::new(options.state_dir),
             writer,
-            filter: Filter::new(program.family),
+            filter,
             program,
             helper: options.helper,
             grace: options.grace,

@@ -111,6 +111,11 @@ impl Writer {
         Ok(Self { seccomp: seccomp::profile_without_masks()?, ..self })
     }
 
+    /// Which system calls a step may make.
+    pub(super) fn profile(&self) -> &LinuxSeccomp {
+        &self.seccomp
+    }
+
     /// `filter` is the compiled seccomp profile, where it is known; the profile is there in any case.
     pub(super) fn spec(&self, container: &Container<'_>, filter: Option<&str>) -> Result<Spec, OciSpecError> {
         let mut mounts = paths::mounts(container.workspace, container.system)?;
