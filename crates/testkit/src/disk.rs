@@ -123,7 +123,7 @@ mod tests {
         disk.fill(0);
         assert_eq!(fs::write(&file, "x").unwrap_err().kind(), ErrorKind::StorageFull);
         disk.make_room();
-        fs::write(&file, [0; 1 << 20]).unwrap();
+        fs::write(&file, vec![0; 1 << 20]).unwrap();
         disk.fill(0);
         fs::remove_file(&file).unwrap();
         disk.fill_again();
