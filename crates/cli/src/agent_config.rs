@@ -38,7 +38,7 @@ use agent::{AgentConfig, Announced};
 use docker::DockerSettings;
 use images::DockerConfig;
 use runtimes::docker::DockerOptions;
-use runtimes::oci::{Helper, NetworkOptions, OciOptions, OwnUsers};
+use runtimes::oci::{Helper, LauncherAhead, NetworkOptions, OciOptions, OwnUsers};
 use runtimes::{GuardianAhead, Limits, PrivateMounts};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
@@ -97,6 +97,8 @@ pub(crate) struct RuntimeSettings {
     pub(crate) startup_script: Option<PathBuf>,
     /// Who cleans up after this process.
     guardian: GuardianAhead,
+    /// What starts its first step.
+    launcher: LauncherAhead,
     /// What every job asks for.
     limits: Limits,
 }
@@ -193,8 +195,17 @@ impl RuntimeSettings {
     }
 
     fn helper(&self) -> Helper {
-        Helper { guardian: self.guardian.clone(), ..helper() }
+        Helper { guardian: self.guardian.clone(), launcher: self.launcher.clone(), ..helper() }
     }
+}
+
+/// Makes who cleans up after this process while it has one thread. Failing costs memory only: one is started as a
+/// program later.
+pub(crate) fn guardian_ahead() -> GuardianAhead {
+    GuardianAhead::fork().unwrap_or_else(|fault| {
+        ::tracing::debug!(%fault, "failed to make a guardian ahead");
+        GuardianAhead::default()
+    })
 }
 
 /// Whether src may run on this host. By the reference's own switch to Docker it does there, so who uses that
@@ -302,6 +313,7 @@ impl AgentSettings {
                 src_steps: src_steps(env, asked, chosen.runtime, strict),
                 startup_script,
                 guardian: GuardianAhead::default(),
+                launcher: LauncherAhead::default(),
                 limits,
             },
             max_jobs,
@@ -321,12 +333,20 @@ impl AgentSettings {
         })
     }
 
-    /// Makes who cleans up after this process while it has one thread. Failing costs memory only: one is
-    /// started as a program later.
-    pub(crate) fn make_guardian(&mut self) {
-        match GuardianAhead::fork() {
-            Ok(guardian) => self.runtime.guardian = guardian,
-            Err(fault) => ::tracing::debug!(%fault, "failed to make a guardian ahead"),
+    /// Has `guardian` clean up after this process.
+    pub(crate) fn guarded_by(&mut self, guardian: GuardianAhead) {
+        self.runtime.guardian = guardian;
+    }
+
+    /// Makes what starts the first step of a job of ours, while this process has one thread. Failing costs memory
+    /// and time only: one is started as a program later.
+    pub(crate) fn make_launcher(&mut self) {
+        if self.runtime.name != RuntimeName::Oci {
+            return;
+        }
+        match LauncherAhead::copy() {
+            Ok(launcher) => self.runtime.launcher = launcher,
+            Err(fault) => ::tracing::debug!(%fault, "failed to make a launcher ahead"),
         }
     }
 

@@ -32,6 +32,8 @@ use systemd::Notifier;
 
 /// What the program is called with to be one of its own helpers.
 const HELPER: &str = "internal-helper";
+/// Threads of an agent whose jobs have supervisors, which do the work: each more is memory for nothing.
+const AGENT_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     keep_memory_out_of_core_dumps();
@@ -57,7 +59,13 @@ fn main() -> ExitCode {
                 Err(failure) => Err(failure),
             }
         }
-        Ok(cli) => run_command(&variables, cli.command.unwrap_or(Command::Run(RunArgs::default()))),
+        Ok(cli) => {
+            if serves(cli.command.as_ref()) {
+                // To read the command line took more than anything that follows for long.
+                runtimes::give_back_memory();
+            }
+            run_command(&variables, cli.command.unwrap_or(Command::Run(RunArgs::default())))
+        }
         Err(other) => other.tell(),
     };
     let exit = done.unwrap_or_else(|Failure { exit, message }| {
@@ -94,9 +102,11 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         }
         Command::Run(RunArgs { help_env: None, verify, .. }) => {
             let mounts = isolate_mounts(&mut env);
+            let guardian = agent_config::guardian_ahead();
             let (connection, mut settings) = run::read(env)?;
-            settings.make_guardian();
-            block_on(run::run(&paths, &host, mounts, connection, settings, verify))
+            settings.guarded_by(guardian);
+            let threads = settings.supervised.then_some(AGENT_THREADS);
+            block_on_threads(threads, run::run(&paths, &host, mounts, connection, settings, verify))
         }
         Command::Validate => {
             let mounts = isolate_mounts(&mut env);
@@ -111,8 +121,9 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         Command::TestVm(args) => install::test_vm(&args),
         Command::Up(args) => {
             let mounts = isolate_mounts(&mut env);
+            let guardian = agent_config::guardian_ahead();
             let mut settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
-            settings.make_guardian();
+            settings.guarded_by(guardian);
             block_on(up::run(&paths, &host, mounts, args, settings))
         }
         Command::Server(args) => {
@@ -161,7 +172,16 @@ fn become_root(env: &mut EnvReader<'_>) -> Result<(), Failure> {
 }
 
 fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    block_on_threads(None, work)
+}
+
+/// As many as there are processors, unless it is said how many.
+fn block_on_threads(threads: Option<usize>, work: impl Future<Output = Outcome>) -> Outcome {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build();
     runtime.map_err(|fault| Failure::chain(Exit::System, &fault))?.block_on(work)
 }
 

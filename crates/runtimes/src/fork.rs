@@ -1,12 +1,18 @@
 //! Processes that begin as a copy of this one rather than as a new program: what both have, and do not
-//! change, is in memory once, the program's relocated tables above all.
-#![expect(unsafe_code, reason = "fork(2) and sigprocmask(2) have no safe wrapper")]
+//! change, is in memory once, the program's relocated tables above all, and nothing has to be loaded.
+#![expect(unsafe_code, reason = "fork(2), close_range(2) and sigprocmask(2) have no safe wrapper")]
 
+use crate::memory::give_back_memory;
 use rustix::process::{Pid, setpgid};
+use rustix::thread::set_name;
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Requests to end, and the agent's to leave: whoever signals all processes of a service means the agent,
 /// which passes on what others are to hear.
@@ -22,9 +28,7 @@ const REQUESTS: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, l
 /// kernel makes no process; and in the copy, when its streams can't be had.
 pub fn fork(stdin: OwnedFd) -> io::Result<Option<Pid>> {
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
-    if fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("a process with several threads can't be copied"));
-    }
+    check_alone()?;
     let before = set_mask(libc::SIG_BLOCK, &requests());
     // SAFETY: there is one thread, so what the copy finds is whole.
     match unsafe { libc::fork() } {
@@ -42,6 +46,79 @@ pub fn fork(stdin: OwnedFd) -> io::Result<Option<Pid>> {
             Pid::from_raw(copy.max(0)).ok_or(failed).map(Some)
         }
     }
+}
+
+/// Has `command`, once its streams and its group are set up, go on as a copy of this process instead of becoming a
+/// program: `live` is what it does, and what it ends with. Nothing but its standard streams is open in it. Start
+/// the command at once.
+///
+/// # Errors
+/// When there is more than one thread, since the others' work would stay half done in the copy.
+pub(crate) fn copy_for(
+    command: &mut Command,
+    live: impl FnMut() -> u8 + Send + Sync + 'static,
+) -> io::Result<()> {
+    check_alone()?;
+    // SAFETY: there is one thread, so what the copy finds is whole.
+    unsafe { copy_unchecked_for(command, || Ok(()), live) };
+    Ok(())
+}
+
+/// The same, whose start fails if `begin` does.
+///
+/// # Safety
+/// Unless there is one thread, both may make system calls only: what others have begun, such as a lock that they
+/// hold, stays as it is in the copy.
+pub(crate) unsafe fn copy_unchecked_for(
+    command: &mut Command,
+    mut begin: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+    mut live: impl FnMut() -> u8 + Send + Sync + 'static,
+) {
+    let copy = move || {
+        begin()?;
+        // Whoever started it has waited until now for a descriptor that a program would have closed.
+        close_all_but_streams()?;
+        let ended = live();
+        // SAFETY: it does not return, and nobody else is there.
+        unsafe { libc::_exit(ended.into()) }
+    };
+    // SAFETY: the caller's.
+    unsafe { command.pre_exec(copy) };
+}
+
+/// Whether nothing else goes on in this process.
+fn check_alone() -> io::Result<()> {
+    if fs::read_dir("/proc/self/task")?.count() == 1 {
+        return Ok(());
+    }
+    Err(io::Error::other("a process with several threads can't be copied"))
+}
+
+fn close_all_but_streams() -> io::Result<()> {
+    // SAFETY: what owned them is not used any more: whoever calls this never returns to it.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes a copy that stays what it is: it gets a name of its own among processes, whose command line is another's,
+/// keeps no directory busy, and has forgotten the environment, which may hold an agent's secrets, and what else is of
+/// no use to it.
+pub(crate) fn settle(name: &CStr) -> io::Result<()> {
+    set_name(name)?;
+    std::env::set_current_dir("/")?;
+    forget_environment()?;
+    give_back_memory();
+    Ok(())
+}
+
+fn forget_environment() -> io::Result<()> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // After the name, which may hold anything but ends with the last parenthesis: `env_start` and `env_end`.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(47);
+    let range: Vec<u64> = fields.take(2).filter_map(|field| field.parse().ok()).collect();
+    let [start, end] = range[..] else { return Err(io::ErrorKind::InvalidData.into()) };
+    let nothing = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or_default()];
+    File::options().write(true).open("/proc/self/mem")?.write_all_at(&nothing, start)
 }
 
 /// Lets nobody read what this process has to say.

@@ -3,16 +3,14 @@
 //! A guardian holds the end of a pipe whose other end only its agent has. When the pipe closes, however
 //! that came about, the agent is gone. The first line of what it hears there says what to do then.
 
-use crate::fork::{self, fall_silent, ignore_requests};
+use crate::fork::{self, fall_silent, ignore_requests, settle};
 use crate::oci::Helper;
 use crate::{RuntimeError, docker, oci};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::thread::set_name;
 use std::ffi::{CStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -20,7 +18,7 @@ use std::time::Duration;
 
 /// What [`crate::helper_main`] calls one.
 pub(crate) const ROLE: &str = "guard";
-/// Its name among processes, whose command line may be another's.
+/// Its name among processes.
 const NAME: &CStr = c"guardian";
 /// One that was started as a program and is not ready by then won't be.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -110,9 +108,7 @@ pub(crate) fn main() -> ExitCode {
 /// A guardian's own life. Only the agent's end ends it: a supervisor of services signals all their processes,
 /// and there may be a job to clean up after.
 fn live() -> io::Result<()> {
-    set_name(NAME)?;
-    std::env::set_current_dir("/")?;
-    forget_environment()?;
+    settle(NAME)?;
     let mut stdout = io::stdout();
     stdout.write_all(b"\n")?;
     stdout.flush()?;
@@ -132,17 +128,6 @@ fn live() -> io::Result<()> {
     let mut buffer = [0; 64];
     while hears.read(&mut buffer)? > 0 {}
     duty().map_err(io::Error::other)
-}
-
-/// Wipes the environment, of which there is one if this process is a copy: it may hold an agent's secrets.
-fn forget_environment() -> io::Result<()> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // After the name, which may hold anything but ends with the last parenthesis: `env_start` and `env_end`.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(47);
-    let range: Vec<u64> = fields.take(2).filter_map(|field| field.parse().ok()).collect();
-    let [start, end] = range[..] else { return Err(io::ErrorKind::InvalidData.into()) };
-    let nothing = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or_default()];
-    File::options().write(true).open("/proc/self/mem")?.write_all_at(&nothing, start)
 }
 
 /// Does its duty where nothing else is done.

@@ -114,7 +114,7 @@ fn stat(pid: u32, field: usize) -> Option<u64> {
 /// What a process is for: by its name, which copies of another have of their own, and by its command line.
 fn kind(process: &str, line: &[u8]) -> String {
     match process {
-        "guardian" | "supervisor" => return format!("{process}s"),
+        "guardian" | "supervisor" | "launcher" => return format!("{process}s"),
         "nursery" => return process.to_owned(),
         _ => {}
     }
@@ -161,6 +161,7 @@ mod tests {
             ("nursery", supervise, "nursery"),
             ("supervisor", supervise, "supervisors"),
             ("guardian", supervise, "guardians"),
+            ("launcher", supervise, "launchers"),
             ("exe", "/proc/self/exe\0internal-helper\0guard\0", "guardians"),
             ("exe", "/proc/self/exe\0internal-helper\0namespace\0", "namespace"),
         ] {

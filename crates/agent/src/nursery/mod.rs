@@ -9,7 +9,7 @@ mod message;
 
 pub(crate) use message::{Message, pair, receive, send};
 
-use runtimes::{fork, heed_requests, ignore_requests};
+use runtimes::{fork, give_back_memory, heed_requests, ignore_requests};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
@@ -27,6 +27,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn nursery() -> io::Result<Option<PathBuf>> {
     ignore_requests();
     set_name(c"nursery")?;
+    // What is left is in all copies.
+    give_back_memory();
     let mut children: Vec<OwnedFd> = Vec::new();
     loop {
         let stdin = io::stdin();

@@ -147,6 +147,8 @@ impl Agent {
             stop: lifecycle.stop.clone(),
             leave: lifecycle.leave.clone(),
         };
+        // To get ready took more than is needed from now on.
+        runtimes::give_back_memory();
         let done = agent::run(self.config, self.runtime, orders).await;
         match done {
             Ok(summary) => {

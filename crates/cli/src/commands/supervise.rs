@@ -65,9 +65,10 @@ fn run(data_dir: &Path, name: &str, tried: Option<Tried>) -> Result<(), Failure>
     // All that supervisors have in common is there. What follows is done by each of them.
     let Some(job) = nursery().map_err(|fault| failed(&fault))? else { return Ok(()) };
     let mounts = private_mounts().map_err(|fault| failed(&fault));
-    settings.make_guardian();
+    settings.guarded_by(agent_config::guardian_ahead());
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
     tokio.map_err(|fault| failed(&fault))?.block_on(async {
+        settings.make_launcher();
         catch_requests().map_err(|fault| failed(&fault))?;
         let runtime = run::runtime(&settings.runtime, data_dir, mounts, name, Use::ForOneJob(tried))?.runtime;
         let config: AgentConfig =

@@ -135,6 +135,11 @@ impl System {
         self.copies("nursery")
     }
 
+    /// What waits to start the first step of a job, of each supervisor.
+    pub(crate) fn launchers(&self) -> Vec<u32> {
+        self.copies("launcher")
+    }
+
     /// The processes of that name among those that a nursery and its copies are.
     fn copies(&self, name: &str) -> Vec<u32> {
         let of_ours = format!("supervise {}", self.agent_dir());

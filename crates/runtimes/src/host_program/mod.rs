@@ -80,7 +80,7 @@ pub(crate) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 fn confine(place: &Place) -> io::Result<Option<ExitCode>> {
     match split() {
         Ok(None) => {}
-        Ok(ended) => return Ok(ended),
+        Ok(ended) => return Ok(ended.map(ExitCode::from)),
         // Who has no right to make namespaces is no root, or one of a container.
         Err(fault) if fault.kind() == io::ErrorKind::PermissionDenied => {
             env::set_current_dir(place.workspace.join(&place.directory))?;

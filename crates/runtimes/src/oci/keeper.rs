@@ -12,11 +12,11 @@ use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 /// Runs `runtime`, which writes to `log` and leaves; then waits for the process in `pid_file` and ends as
 /// that did.
-pub(super) fn keep(runtime: &mut Command, pid_file: &Path, log: &Path) -> io::Result<ExitCode> {
+pub(super) fn keep(runtime: &mut Command, pid_file: &Path, log: &Path) -> io::Result<u8> {
     set_child_subreaper(Some(getpid()))?;
     let started = runtime.status()?;
     // A step that is asked to end as soon as it says something may meet a runtime that was about to leave.
@@ -25,7 +25,7 @@ pub(super) fn keep(runtime: &mut Command, pid_file: &Path, log: &Path) -> io::Re
         if not_started(log).is_none() {
             report(log, "error", &format!("it ended with {started}"));
         }
-        return Ok(ExitCode::FAILURE);
+        return Ok(1);
     }
     let written = fs::read_to_string(pid_file)?;
     let first = written.trim().parse().ok().and_then(Pid::from_raw);
@@ -38,5 +38,5 @@ pub(super) fn keep(runtime: &mut Command, pid_file: &Path, log: &Path) -> io::Re
         }
         None => status.exit_status().unwrap_or_default(),
     };
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+    Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }

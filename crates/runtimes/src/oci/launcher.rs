@@ -5,11 +5,15 @@
 //! groups and into a mount namespace that ends with the step, and waits there for a [`Plan`] on its
 //! standard input. Then it mounts the step's root file system and becomes the OCI runtime, or
 //! [keeps](super::keeper) a step whose runtime leaves. Its standard output and error are the step's.
+//!
+//! It is started as a program, which is told its place as an argument; or it is a copy of a process that
+//! had one thread, [made ahead](LauncherAhead), and hears of its place on its standard input before all else.
 
 use super::idmap::mount_mapped;
 use super::own_processes::Inside;
 use super::root::WORKSPACE;
 use super::{Helper, cwd, keeper, own_processes, stages};
+use crate::fork::{copy_for, heed_requests, settle};
 use crate::private_mounts::sealed_mounts;
 use rustix::fs::{FsWord, Mode, OFlags, open, statfs};
 use rustix::io::ioctl_fionread;
@@ -18,12 +22,14 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
-use std::io::{self, Write};
+use std::ffi::{CStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
@@ -33,6 +39,10 @@ use tokio_util::sync::CancellationToken;
 const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 /// What [`super::helper_main`] calls this.
 pub(super) const ROLE: &str = "launch";
+/// A copy's name among processes.
+const NAME: &CStr = c"launcher";
+/// Bytes of what a copy is told of its place: some paths.
+const LONGEST_PLACE: u32 = 32 << 10;
 /// What the launcher ends with when it could not become the runtime.
 pub(super) const FAILED: u8 = 125;
 /// A launcher that was made ahead has nothing left to do but to read its plan. One that does not in
@@ -111,9 +121,52 @@ pub(super) struct Launcher {
     child: Child,
 }
 
+/// A launcher that was made while there was one thread, for the first who needs one. All clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct LauncherAhead(Arc<Mutex<Option<Launcher>>>);
+
+impl LauncherAhead {
+    /// Makes one, as a copy of this process: call it in a tokio runtime, while there is one thread, and after this
+    /// process has got [mounts of its own](crate::private_mounts). Without one, launchers are started as programs,
+    /// which costs some memory and time more. It leaves with this process.
+    pub fn copy() -> io::Result<Self> {
+        let mut command = Command::new("a copy");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        copy_for(command.as_std_mut(), live_as_copy)?;
+        Ok(Self(Arc::new(Mutex::new(Some(Launcher { child: command.spawn()? })))))
+    }
+
+    fn take(&self) -> Option<Launcher> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl Launcher {
-    /// Starts one; it goes to its place by itself.
-    pub(super) fn spawn(helper: &Helper, place: &Place) -> io::Result<Self> {
+    /// One that goes to its place by itself: the one that was made ahead, or a new one.
+    pub(super) fn go(helper: &Helper, place: &Place) -> io::Result<Self> {
+        // One that splits is known by its arguments to whoever has to end it.
+        let ahead = if place.own_processes { None } else { helper.launcher.take() };
+        match ahead.map(|ahead| ahead.send_to(place)) {
+            Some(Ok(sent)) => Ok(sent),
+            _ => Self::spawn(helper, place),
+        }
+    }
+
+    fn send_to(self, place: &Place) -> io::Result<Self> {
+        let place = serde_json::to_vec(place)?;
+        let length = u32::try_from(place.len()).ok().filter(|length| *length <= LONGEST_PLACE);
+        let length = length.ok_or(io::ErrorKind::InvalidInput)?;
+        let told = [length.to_ne_bytes().as_slice(), &place].concat();
+        let stdin = self.child.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        // An empty pipe takes it at once.
+        if rustix::io::write(stdin, &told)? == told.len() {
+            Ok(self)
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
+    }
+
+    fn spawn(helper: &Helper, place: &Place) -> io::Result<Self> {
         let child = Command::new(&helper.program)
             .args(&helper.args)
             .arg(ROLE)
@@ -189,9 +242,35 @@ fn continue_stopped(child: u32) {
     }
 }
 
-/// The launcher's own life. Returns only when it did not become the runtime.
-pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let place = args.next().and_then(|place| serde_json::from_slice::<Place>(place.as_encoded_bytes()).ok());
+/// The life of a launcher that was started as a program. Returns only when it did not become the runtime.
+pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> u8 {
+    let place = args.next().and_then(|place| serde_json::from_slice(place.as_encoded_bytes()).ok());
+    live(place)
+}
+
+/// The same of one that is a copy.
+fn live_as_copy() -> u8 {
+    // It may be a copy of a process that did not want to hear them; the step does.
+    heed_requests();
+    match settle(NAME).and_then(|()| hear_place()) {
+        Ok(place) => live(serde_json::from_slice(&place).ok()),
+        // Whoever made it is gone, or does not need it.
+        Err(_) => FAILED,
+    }
+}
+
+/// Reads nothing but the place: what is still in the pipe later tells that the plan was not read.
+fn hear_place() -> io::Result<Vec<u8>> {
+    let mut stdin = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
+    let mut length = [0; size_of::<u32>()];
+    stdin.read_exact(&mut length)?;
+    let length = u32::from_ne_bytes(length).min(LONGEST_PLACE);
+    let mut place = vec![0; length as usize];
+    stdin.read_exact(&mut place)?;
+    Ok(place)
+}
+
+fn live(place: Option<Place>) -> u8 {
     let split = match &place {
         Some(place) if place.own_processes => own_processes::split(),
         _ => Ok(None),
@@ -206,13 +285,13 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let read = io::stdin().read_line(&mut line);
     let Ok(plan) = serde_json::from_str::<Plan>(&line) else {
         // The agent is gone, or does not need this launcher.
-        return ExitCode::from(FAILED);
+        return FAILED;
     };
     stages::note(plan.stages.as_deref(), stages::PLAN_READ);
     let ended = arrived.and(read).and_then(|_| launch(&plan));
     ended.unwrap_or_else(|why| {
         report(&plan.log, "error", &why.to_string());
-        ExitCode::from(FAILED)
+        FAILED
     })
 }
 
@@ -246,7 +325,7 @@ fn arrive(place: Place) -> io::Result<()> {
 }
 
 fn show(layers: &Shown) -> io::Result<()> {
-    let users = std::fs::File::open(&layers.users)?;
+    let users = File::open(&layers.users)?;
     mount_mapped(&layers.from, &layers.at, users.as_fd())
 }
 
@@ -267,7 +346,7 @@ fn enter(group: &Path) -> io::Result<()> {
 }
 
 /// Becomes the runtime, or keeps the step when the runtime leaves.
-fn launch(plan: &Plan) -> io::Result<ExitCode> {
+fn launch(plan: &Plan) -> io::Result<u8> {
     prepare(plan)?;
     stages::note(plan.stages.as_deref(), stages::ROOT_MOUNTED);
     let mut command = std::process::Command::new(&plan.program);
@@ -342,7 +421,7 @@ fn context<T, E: Into<io::Error>>(what: &str, path: &Path, result: Result<T, E>)
 /// Adds a line to the runtime's log.
 pub(super) fn report(log: &Path, level: &str, message: &str) {
     let line = serde_json::json!({ "level": level, "msg": message });
-    let file = std::fs::File::options().create(true).append(true).open(log);
+    let file = File::options().create(true).append(true).open(log);
     // There is nobody else to tell: the standard streams are the job's.
     let _ = file.and_then(|mut file| writeln!(file, "{line}"));
 }

@@ -43,6 +43,7 @@ mod witness;
 pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
 pub use network::{AllowedNetwork, NetworkChoice, NetworkOptions};
+pub use launcher::LauncherAhead;
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
 pub(crate) use own_processes::split;
 pub use preflight::{Looked, Looking, Trial, has_version_2_alone, look};
@@ -149,9 +150,9 @@ impl Runtime for OciRuntime {
 /// Call it before anything else, and without threads; it returns what the process should end with.
 pub fn helper_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     match args.next() {
-        Some(role) if role == launcher::ROLE => launcher::main(args),
+        Some(role) if role == launcher::ROLE => ExitCode::from(launcher::main(args)),
         Some(role) if role == ordinary_user::ROLE => ordinary_user::main(args),
-        Some(role) if role == users::namespace::ROLE => users::namespace::main(args),
+        Some(role) if role == users::namespace::ROLE => users::namespace::main(),
         _ => ExitCode::FAILURE,
     }
 }

@@ -1,6 +1,6 @@
 //! What an operator decides.
 
-use super::{NetworkOptions, Tried};
+use super::{LauncherAhead, NetworkOptions, Tried};
 use crate::{GuardianAhead, PrivateMounts, RuntimeError};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -72,12 +72,19 @@ pub struct Helper {
     pub args: Vec<OsString>,
     /// For the first who needs one.
     pub guardian: GuardianAhead,
+    /// The same.
+    pub launcher: LauncherAhead,
 }
 
 impl Helper {
     /// Such a command.
     pub fn new(program: impl Into<PathBuf>, args: Vec<OsString>) -> Self {
-        Self { program: program.into(), args, guardian: GuardianAhead::default() }
+        Self {
+            program: program.into(),
+            args,
+            guardian: GuardianAhead::default(),
+            launcher: LauncherAhead::default(),
+        }
     }
 
     /// A command of one in `role` that inherits nothing, is talked to over pipes and says nothing besides.

@@ -63,7 +63,7 @@ fn try_out(helper: &Helper, scratch: &Path) -> io::Result<()> {
 pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(scratch) = args.next().map(PathBuf::from) else { return ExitCode::FAILURE };
     let tried = match own_processes::split() {
-        Ok(Some(ended)) => return ended,
+        Ok(Some(ended)) => return ExitCode::from(ended),
         Ok(None) => try_inside(&scratch),
         Err(why) => Err(context("get processes of its own")(why)),
     };

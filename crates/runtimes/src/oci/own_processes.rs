@@ -20,7 +20,6 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// How long killed processes may take to go.
@@ -29,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Puts a copy of this process, which must have one thread, into a process namespace of its own. Returns
 /// nothing in the copy, and what to end with in this one.
-pub(crate) fn split() -> io::Result<Option<ExitCode>> {
+pub(crate) fn split() -> io::Result<Option<u8>> {
     // SAFETY: only `FILES` can break another thread's view of its descriptors, and it is not set.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID) }?;
     let outside = pidfd_open(getpid(), PidfdFlags::empty())?;
@@ -64,7 +63,7 @@ pub(super) fn take_groups_for_roots() -> io::Result<()> {
     Ok(unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }?)
 }
 
-fn wait_outside(inside: Pid) -> io::Result<ExitCode> {
+fn wait_outside(inside: Pid) -> io::Result<u8> {
     let held = pidfd_open(inside, PidfdFlags::empty())?;
     let stdin = io::stdin();
     loop {
@@ -86,10 +85,10 @@ fn wait_outside(inside: Pid) -> io::Result<ExitCode> {
         if let Some(signal) = Signal::from_named_raw(signal) {
             let _ = kill_process(getpid(), signal);
         }
-        return Ok(ExitCode::from(FAILED));
+        return Ok(FAILED);
     }
     let code = status.exit_status().and_then(|code| u8::try_from(code).ok());
-    Ok(ExitCode::from(code.unwrap_or(FAILED)))
+    Ok(code.unwrap_or(FAILED))
 }
 
 /// Kills every launcher that an agent with its files in `dir` has started, and with it what that has.

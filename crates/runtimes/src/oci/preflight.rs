@@ -88,7 +88,7 @@ pub fn look(wanted: Looking<'_>) -> Looked {
     findings.extend(overlay());
     if let (Some(trial), Ok(family)) = (wanted.trial, family) {
         let asked = (wanted.network, family);
-        let tried = Means::probe(asked, wanted.search_path, (trial.helper, ordinary), trial.disk);
+        let tried = Means::probe(asked, wanted.search_path, ordinary, trial.disk);
         findings.push(network(&tried, wanted.network.by.is_needed(wanted.strict)));
     }
     Looked { version, findings }

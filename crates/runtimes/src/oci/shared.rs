@@ -91,15 +91,14 @@ impl Shared {
             wanted => wanted,
         };
         let users = match lack {
-            Some(lack) => Users::known(&options.helper, &instance, lack, wanted),
+            Some(lack) => Users::known(&instance, lack, wanted),
             None => Users::probe(&options.helper, &instance, &images.layers(), wanted),
         };
         let network = if let Some(tried) = network {
             Means::known(tried, &options.network)
         } else {
-            let here = (&options.helper, ordinary);
             let asked = (&options.network, program.family);
-            Means::probe(asked, &options.search_path, here, &instance.sandboxes())
+            Means::probe(asked, &options.search_path, ordinary, &instance.sandboxes())
         };
         Ok(Self {
             images,

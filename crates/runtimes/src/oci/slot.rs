@@ -61,7 +61,7 @@ impl Slot {
 
     fn with_network(mut self, shared: &Shared) -> Result<Self, RuntimeError> {
         let Ok(means) = &shared.network else { return Ok(self) };
-        match Network::make(means, &shared.helper, shared.ordinary, self.range()) {
+        match Network::make(means, shared.ordinary, self.range()) {
             Ok(network) => {
                 self.network = Some(network);
                 Ok(self)
@@ -131,7 +131,7 @@ impl Slot {
                 system: self.range().is_some().then(users::system),
             }),
         };
-        Launcher::spawn(&shared.helper, &place)
+        Launcher::go(&shared.helper, &place)
     }
 
     /// Removes everything, going on when a part of it fails. The first failure is returned.

@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_OCI_NETWORK",
         Kind::Text,
         "auto",
-        "What gives jobs a network, with which they reach the internet and nothing private of this host or its neighbours: pasta, slirp4netns, or none but a loopback; auto takes the first of them that is on PATH and works, and says so at start where none does. A program that is named and does not work keeps the agent from starting.",
+        "What gives jobs a network, with which they reach the internet and nothing private of this host or its neighbours: slirp4netns, pasta, or none but a loopback; auto takes the first of them that is on PATH and works, and says so at start where none does. A program that is named and does not work keeps the agent from starting.",
     )
     .effect(Effect::With(&[Oci])),
     ours(

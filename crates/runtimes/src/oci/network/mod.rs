@@ -18,7 +18,6 @@ mod trial;
 pub(super) use program::Carrier;
 pub(super) use trial::{Lack, Means};
 
-use super::Helper;
 use super::users::Range;
 use crate::RuntimeError;
 use attendant::{Attendant, State};
@@ -63,7 +62,7 @@ pub struct NetworkOptions {
 /// Which program carries jobs' packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NetworkChoice {
-    /// pasta, else slirp4netns; where neither can be, jobs have a loopback.
+    /// slirp4netns, else pasta, which takes more memory and longer to start; where neither can be, jobs have a loopback.
     Auto,
     /// This one, or no job runs.
     Pasta,
@@ -141,13 +140,12 @@ impl Network {
     /// Makes one that is closed to what is private, and leads nowhere yet. Blocking, for some milliseconds.
     pub(super) fn make(
         means: &Means,
-        helper: &Helper,
         ordinary: bool,
         range: Option<&Range>,
     ) -> io::Result<Self> {
         let root = || Owner::NewRoot(range.map_or(NOBODY, Range::root));
         let owner = if ordinary { Owner::Same } else { root() };
-        let (namespace, Sockets { routes, filter }) = Namespace::make(helper, owner)?;
+        let (namespace, Sockets { routes, filter }) = Namespace::make(owner)?;
         let closed = Host::default();
         let mut made = Self { namespace, filter, routes: Some(routes), closed, attendant: None };
         made.close_to(means, Host::look()?)?;

@@ -6,7 +6,6 @@
 
 use super::netlink::{ANSWERED, Attribute, FILTER, Message, NEW, Netlink, ROUTES};
 use super::{DEVICE, GATEWAY, GATEWAY_V6, JOB, JOB_V6, MTU, PREFIX, PREFIX_V6, Ways};
-use crate::oci::Helper;
 use crate::oci::users::namespace;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use std::fs::{self, File};
@@ -64,11 +63,11 @@ pub(super) struct Sockets {
 
 impl Namespace {
     /// Makes one with a loopback. Blocking, for some milliseconds.
-    pub(super) fn make(helper: &Helper, owner: Owner) -> io::Result<(Self, Sockets)> {
+    pub(super) fn make(owner: Owner) -> io::Result<(Self, Sockets)> {
         let made = match owner {
             Owner::Same => Self { net: on_its_own_thread(unshare)?, user: None },
             Owner::NewRoot(root) => {
-                let (user, net) = namespace::make_with_network(helper, root)?;
+                let (user, net) = namespace::make_with_network(root)?;
                 Self { net, user: Some(user) }
             }
         };

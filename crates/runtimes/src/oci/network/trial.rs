@@ -4,7 +4,6 @@
 use super::program::{Carrier, Kind};
 use super::{Network, NetworkChoice, NetworkOptions};
 use crate::RuntimeError;
-use crate::oci::Helper;
 use crate::oci::program::Family;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -40,12 +39,12 @@ impl Means {
     pub(in crate::oci) fn probe(
         (options, family): (&NetworkOptions, Family),
         search_path: &OsStr,
-        (helper, ordinary): (&Helper, bool),
+        ordinary: bool,
         scratch: &Path,
     ) -> Result<Self, Lack> {
         let kinds: &[Kind] = match options.by {
             NetworkChoice::None => return Err(Lack::Unwanted),
-            NetworkChoice::Auto => &[Kind::Pasta, Kind::Slirp4netns],
+            NetworkChoice::Auto => &[Kind::Slirp4netns, Kind::Pasta],
             NetworkChoice::Pasta => &[Kind::Pasta],
             NetworkChoice::Slirp4netns => &[Kind::Slirp4netns],
         };
@@ -60,7 +59,7 @@ impl Means {
             let tried = match Carrier::find(*kind, search_path) {
                 Ok(Some(carrier)) => {
                     let means = Self::with(carrier, options);
-                    means.try_out(helper, ordinary, scratch).map(|()| means)
+                    means.try_out(ordinary, scratch).map(|()| means)
                 }
                 Ok(None) => Err(missing(*kind)),
                 Err(error) => Err(impossible(*kind, &error.to_string())),
@@ -101,9 +100,9 @@ impl Means {
         Self { carrier, allowed: options.allowed.iter().map(|allowed| allowed.0).collect() }
     }
 
-    fn try_out(&self, helper: &Helper, ordinary: bool, scratch: &Path) -> Result<(), Lack> {
+    fn try_out(&self, ordinary: bool, scratch: &Path) -> Result<(), Lack> {
         let failed = |why: String| impossible(self.carrier.kind, &why);
-        let mut network = Network::make(self, helper, ordinary, None).map_err(|error| {
+        let mut network = Network::make(self, ordinary, None).map_err(|error| {
             failed(format!("no network namespace with a packet filter could be made: {error}"))
         })?;
         network.begin(self, scratch).map_err(|error| failed(error.to_string()))?;

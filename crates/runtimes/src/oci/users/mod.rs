@@ -50,10 +50,9 @@ pub(super) struct Obstacle {
 }
 
 /// Ranges that were taken and are not in use. A range stays ours once it was taken: making what belongs to it
-/// costs two processes.
+/// takes two processes.
 #[derive(Debug, Clone)]
 struct Pool {
-    helper: Helper,
     /// Gone when nothing that uses one runs any more.
     dir: PathBuf,
     idle: Arc<Mutex<Vec<Range>>>,
@@ -62,7 +61,7 @@ struct Pool {
 impl Users {
     /// Looks, and tries, whether jobs can have users of their own, if they are to; `layers` are what jobs share.
     pub(super) fn probe(helper: &Helper, instance: &Instance, layers: &Path, wanted: OwnUsers) -> Self {
-        let pool = Pool::new(helper, instance.dir());
+        let pool = Pool::new(instance.dir());
         let tried = || {
             let range = try_out(helper, instance.dir(), &instance.volumes(), layers);
             range.map(|range| pool.put(range)).map_err(Lack::Impossible)
@@ -72,8 +71,8 @@ impl Users {
     }
 
     /// As another process of this agent has found out.
-    pub(super) fn known(helper: &Helper, instance: &Instance, lack: Option<Lack>, wanted: OwnUsers) -> Self {
-        let pool = lack.map_or_else(|| Ok(Pool::new(helper, instance.dir())), Err);
+    pub(super) fn known(instance: &Instance, lack: Option<Lack>, wanted: OwnUsers) -> Self {
+        let pool = lack.map_or_else(|| Ok(Pool::new(instance.dir())), Err);
         Self { pool, needed: wanted == OwnUsers::Always }
     }
 
@@ -106,13 +105,13 @@ impl Users {
 }
 
 impl Pool {
-    fn new(helper: &Helper, dir: &Path) -> Self {
-        Self { helper: helper.clone(), dir: dir.to_owned(), idle: Arc::default() }
+    fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), idle: Arc::default() }
     }
 
     fn take(&self) -> io::Result<Range> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| Range::take(&self.helper, &self.dir), Ok)
+        idle.map_or_else(|| Range::take(&self.dir), Ok)
     }
 
     fn put(&self, range: Range) {

@@ -1,30 +1,27 @@
 //! User namespaces without anybody in them: translations of owners, held open by a descriptor.
 //!
-//! A process with threads can't enter a user namespace, and needn't: a process of ours makes one and
-//! leaves once it is held.
+//! A process with threads can't enter a user namespace, and needn't: a copy of it makes one and leaves once it
+//! is held.
 #![expect(
     unsafe_code,
-    reason = "unshare(2) has no safe wrapper, and what a child does before its program is unchecked"
+    reason = "unshare(2) has no safe wrapper, and what a copy and a child before its program do is unchecked"
 )]
 
+use crate::fork::copy_unchecked_for;
 use crate::oci::Helper;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{UnshareFlags, set_thread_gid, set_thread_uid, unshare_unsafe};
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, ExitCode};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 /// What [`crate::oci::helper_main`] calls this.
 pub(in crate::oci) const ROLE: &str = "namespace";
-/// Whatever it is asked for besides.
-const TRIAL: &str = "trial";
-const WITH_NETWORK: &str = "network";
 /// How long a process of ours may take to answer, in seconds: a millisecond, but on a busy host.
 const ANSWER_LIMIT: i64 = 10;
 /// Bytes of an answer.
@@ -34,8 +31,8 @@ const READY: &str = "ready";
 const CAME_THROUGH: i32 = libc::ECANCELED;
 
 /// Makes a namespace in which `size` ids from `inside` on are those from `outside` on.
-pub(super) fn make(helper: &Helper, inside: u32, outside: u32, size: u32) -> io::Result<OwnedFd> {
-    let mut maker = Maker::start(helper, &[])?;
+pub(super) fn make(inside: u32, outside: u32, size: u32) -> io::Result<OwnedFd> {
+    let mut maker = Maker::copy(UnshareFlags::NEWUSER)?;
     let held = maker.hold(inside, outside, size)?;
     drop(maker.child.stdin.take());
     maker.child.wait()?;
@@ -44,8 +41,8 @@ pub(super) fn make(helper: &Helper, inside: u32, outside: u32, size: u32) -> io:
 
 /// Makes a namespace with one user, root, who is `outside`, and a network namespace over which that has all
 /// rights. In this order.
-pub(in crate::oci) fn make_with_network(helper: &Helper, outside: u32) -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut maker = Maker::start(helper, &[WITH_NETWORK])?;
+pub(in crate::oci) fn make_with_network(outside: u32) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut maker = Maker::copy(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
     let users = maker.hold(0, outside, 1)?;
     let network = File::open(format!("/proc/{}/ns/net", maker.child.id()))?.into();
     drop(maker.child.stdin.take());
@@ -56,7 +53,8 @@ pub(in crate::oci) fn make_with_network(helper: &Helper, outside: u32) -> io::Re
 /// Whether processes in a user namespace can have a `/proc` and a `/sys` of their own, as every container
 /// has. The kernel refuses them to hosts' containers from which parts of these are hidden.
 pub(super) fn try_out(helper: &Helper, outside: u32, size: u32) -> io::Result<()> {
-    let mut maker = Maker::start(helper, &[TRIAL])?;
+    let mut maker = Maker::start(helper)?;
+    maker.hear()?;
     maker.hold(0, outside, size)?;
     drop(maker.child.stdin.take());
     maker.hear()
@@ -69,15 +67,28 @@ struct Maker {
 }
 
 impl Maker {
-    fn start(helper: &Helper, args: &[&str]) -> io::Result<Self> {
-        let mut child = helper.command(ROLE).args(args).spawn()?;
+    /// One that tries its namespace out, and says how that went.
+    fn start(helper: &Helper) -> io::Result<Self> {
+        Self::begin(&mut helper.command(ROLE))
+    }
+
+    /// One that is in its namespaces when this returns, and only stays there until it is let go.
+    fn copy(namespaces: UnshareFlags) -> io::Result<Self> {
+        let mut command = Command::new("a copy");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // SAFETY: both make system calls only.
+        unsafe { copy_unchecked_for(&mut command, move || split(namespaces), stay) };
+        Self::begin(&mut command)
+    }
+
+    fn begin(command: &mut Command) -> io::Result<Self> {
+        let mut child = command.spawn()?;
         let says = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { child, says })
     }
 
-    /// Waits for its namespace, gives that its ids, and takes hold of it.
+    /// Gives its namespace its ids, and takes hold of it.
     fn hold(&mut self, inside: u32, outside: u32, size: u32) -> io::Result<OwnedFd> {
-        self.hear()?;
         let process = format!("/proc/{}", self.child.id());
         let map = format!("{inside} {outside} {size}\n");
         fs::write(format!("{process}/uid_map"), &map)?;
@@ -112,15 +123,17 @@ impl Drop for Maker {
     }
 }
 
-/// The life of the process that makes a namespace.
-pub(in crate::oci) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let mut stdin = io::stdin().lock();
-    let asked = args.next();
-    let asks_for = |what: &str| asked.as_ref().is_some_and(|asked| asked == what);
-    let network = if asks_for(WITH_NETWORK) { UnshareFlags::NEWNET } else { UnshareFlags::empty() };
-    let lived = say(&split(UnshareFlags::NEWUSER | network))
-        .and_then(|()| stdin.read_to_end(&mut Vec::new()))
-        .and_then(|_| if asks_for(TRIAL) { say(&mount_own()) } else { Ok(()) });
+/// Waits until whoever started this process lets it go.
+fn stay() -> u8 {
+    let let_go = retry_on_intr(|| rustix::io::read(rustix::stdio::stdin(), &mut [0; 1]));
+    u8::from(let_go.is_err())
+}
+
+/// The life of a process that tries a namespace out.
+pub(in crate::oci) fn main() -> ExitCode {
+    let lived = say(&split(UnshareFlags::NEWUSER))
+        .and_then(|()| io::stdin().lock().read_to_end(&mut Vec::new()))
+        .and_then(|_| say(&mount_own()));
     if lived.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -159,6 +172,7 @@ fn mount_own() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
     use tokio::signal::unix::{SignalKind, signal};
@@ -168,7 +182,7 @@ mod tests {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _handler = tokio.block_on(async { signal(SignalKind::user_defined1()) }).unwrap();
         let args = ["-c", "sleep 0.2; printf ready"].map(OsString::from).to_vec();
-        let mut maker = Maker::start(&Helper::new("/bin/sh", args), &[]).unwrap();
+        let mut maker = Maker::start(&Helper::new("/bin/sh", args)).unwrap();
         // SAFETY: it takes nothing and can't fail.
         let waiting = unsafe { libc::pthread_self() };
         let heard = AtomicBool::new(false);

@@ -1,7 +1,6 @@
 //! The ids that a job's users have on the host.
 
 use super::namespace;
-use crate::oci::Helper;
 use crate::oci::idmap::mount_mapped;
 use crate::oci::root::give;
 use rustix::fs::{FlockOperation, flock};
@@ -50,7 +49,7 @@ struct Lock {
 
 impl Range {
     /// Takes a range for the agent's start that has `dir`, which is gone when nothing of it runs any more.
-    pub(super) fn take(helper: &Helper, dir: &Path) -> io::Result<Self> {
+    pub(super) fn take(dir: &Path) -> io::Result<Self> {
         make_place()?;
         let given = GIVEN.map(|file| fs::read_to_string(file).unwrap_or_default()).join("\n");
         let given: Vec<(u64, u64)> = given_away(&given).collect();
@@ -60,8 +59,8 @@ impl Range {
                 continue;
             }
             if let Some(lock) = Lock::take(Path::new(PLACE).join(number.to_string()), dir)? {
-                let to_job = namespace::make(helper, 0, first, SIZE)?;
-                let from_job = namespace::make(helper, first, 0, SIZE)?;
+                let to_job = namespace::make(0, first, SIZE)?;
+                let from_job = namespace::make(first, 0, SIZE)?;
                 return Ok(Self { first, to_job, from_job, _lock: lock });
             }
         }

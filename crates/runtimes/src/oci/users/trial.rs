@@ -34,7 +34,7 @@ pub(in crate::oci) fn try_out(
     scratch: &Path,
     layers: &Path,
 ) -> Result<Range, Obstacle> {
-    let range = Range::take(helper, dir).map_err(met(Need::Range))?;
+    let range = Range::take(dir).map_err(met(Need::Range))?;
     namespace::try_out(helper, range.root(), SIZE).map_err(met(Need::OwnMounts))?;
     let trial = tempfile::tempdir_in(scratch).map_err(met(Need::Scratch))?;
     let at = |name: &str| trial.path().join(name);
