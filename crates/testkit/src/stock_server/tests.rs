@@ -8,8 +8,10 @@ use std::net::TcpStream;
 fn ask(server: &StockServer, path: &str, headers: &str, body: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(server.address)?;
     let length = body.len();
-    write!(stream, "POST {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}")?;
-    stream.shutdown(std::net::Shutdown::Write)?;
+    let request = format!("POST {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes())?;
+    // Where the connection was reset meanwhile, reading tells so.
+    let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
