@@ -102,9 +102,16 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// Every second job clones a repository, and has a step before the one that is watched.
 fn submit(system: &System, run: u64, job: u64) -> String {
     let body = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo line-$i; usleep {APART}; done");
-    system.submit(&format!("set +x; exec sh -c '{body}' {}", mark(run, job)))
+    let step = format!("set +x; exec sh -c '{body}' {}", mark(run, job));
+    if job.is_multiple_of(2) {
+        return system.submit(&step);
+    }
+    let args = ["job", "run", "--detach", "--image", "busybox", "--repo", "app", "--rev", "main"];
+    let steps = ["--step", "cat sub/file.txt", "--step", &step];
+    system.ok(&[&args[..], &steps].concat()).trim().to_owned()
 }
 
 /// Takes the place of an agent that was killed.
@@ -151,13 +158,18 @@ fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
     let seed = number("EXECUTOR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | rounds);
     eprintln!("seed {seed}, {rounds} rounds");
     let mut dice = Dice(seed);
+    let (repository, _) = system.git_repository();
+    system.ok(&["repo", "add", "app", &repository]);
     let watch = Watch::begin(seed);
     let mut agent = system.agent();
+    let mut kills = 0;
     let (mut under_way, mut ended): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         under_way.push(submit(&system, seed, round));
         dice.pause(1_000);
+        let before = agent.pid();
         agent = killed(&mut system, agent, &mut dice);
+        kills += u64::from(agent.pid() != before);
         wait(LIMIT, "room for another job", || {
             let (done, more) = under_way.drain(..).partition(|id| system.show(id)["state"] == "completed");
             ended.extend::<Vec<String>>(done);
@@ -178,7 +190,9 @@ fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
         again += u64::from(system.show(id)["attempt"] != 1);
     }
     watch.end();
-    eprintln!("{rounds} jobs completed, {again} of them not at the first try");
+    eprintln!(
+        "{rounds} jobs completed, {again} of them not at the first try; agents were killed or replaced {kills} times"
+    );
     agent.stop();
     nothing_is_left(system.dir.path());
     let state = Path::new(&system.agent_dir()).join("agent");

@@ -25,7 +25,9 @@ limits_hold
 a_job_outlives_its_agents
 drains restart
 now doctor
-doctor=$(systemd-run --quiet --wait --pipe --property=Delegate=yes /usr/local/bin/executor doctor 2>&1)
+# What a network of jobs needs is not in this guest.
+doctor=$(systemd-run --quiet --wait --pipe --property=Delegate=yes --setenv=EXECUTOR_OCI_NETWORK=none \
+    /usr/local/bin/executor doctor 2>&1)
 echo "$doctor" | grep -E 'warning  *(oci|cgroup)\.' && broken "the doctor is wrong: $doctor"
 drains stop
 nothing_is_left /var/lib/executor
