@@ -42,8 +42,8 @@ mod witness;
 
 pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
-pub use network::{AllowedNetwork, NetworkChoice, NetworkOptions};
 pub use launcher::LauncherAhead;
+pub use network::{AllowedNetwork, NetworkChoice, NetworkOptions};
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
 pub(crate) use own_processes::split;
 pub use preflight::{Looked, Looking, Trial, has_version_2_alone, look};

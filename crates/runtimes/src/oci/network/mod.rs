@@ -138,11 +138,7 @@ pub(super) struct Network {
 
 impl Network {
     /// Makes one that is closed to what is private, and leads nowhere yet. Blocking, for some milliseconds.
-    pub(super) fn make(
-        means: &Means,
-        ordinary: bool,
-        range: Option<&Range>,
-    ) -> io::Result<Self> {
+    pub(super) fn make(means: &Means, ordinary: bool, range: Option<&Range>) -> io::Result<Self> {
         let root = || Owner::NewRoot(range.map_or(NOBODY, Range::root));
         let owner = if ordinary { Owner::Same } else { root() };
         let (namespace, Sockets { routes, filter }) = Namespace::make(owner)?;
