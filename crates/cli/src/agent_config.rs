@@ -4,6 +4,7 @@
 //! itself, in the table's order, then the documented checks, then those of ours. Texts that scripts
 //! may look for are the documented ones.
 
+mod choice;
 mod connection;
 mod docker;
 mod host;
@@ -20,6 +21,7 @@ mod tracing;
 mod virtual_machines;
 mod watching;
 
+pub(crate) use choice::chooses_oci;
 pub(crate) use connection::Connection;
 pub(crate) use host::{host_name, telemetry};
 pub(crate) use pieces::Pieces;
@@ -27,14 +29,14 @@ pub(crate) use watching::Watching;
 
 use crate::certificates;
 use crate::commands::images_kept::Rules;
-use crate::env::conflicts::{self, Conflicts};
-use crate::env::engine_address;
-use crate::env::runtime_choice::{self, Asked, Chosen};
+use crate::env::conflicts::Conflicts;
+use crate::env::runtime_choice::Asked;
 use crate::env::{EnvErrors, EnvReader, Reader, RuntimeName};
 use crate::exit::Failure;
 use crate::systemd::scope::{self, Manager};
 use crate::{for_jobs, paths};
 use agent::{AgentConfig, Announced};
+use choice::{add_hints, asked, chosen_or_fault, conflicts_or_faults};
 use docker::DockerSettings;
 use images::DockerConfig;
 use runtimes::docker::DockerOptions;
@@ -389,55 +391,6 @@ impl AgentSettings {
 /// Where jobs' logs and the like wait, below an agent's state directory.
 pub(crate) fn work_dir(state_dir: &Path) -> PathBuf {
     state_dir.join("work")
-}
-
-fn asked(env: &mut EnvReader<'_>) -> Asked {
-    let named = env.text("EXECUTOR_RUNTIME");
-    Asked {
-        named: named.as_deref().and_then(RuntimeName::of),
-        firecracker: env.given_bool("EXECUTOR_USE_FIRECRACKER"),
-        kubernetes: env.given_bool("EXECUTOR_USE_KUBERNETES"),
-        in_cluster: runtime_choice::in_cluster(env),
-        docker: engine_address::find(env).is_some(),
-    }
-}
-
-/// Whether containers of ours would run the jobs.
-pub(crate) fn chooses_oci(env: &mut EnvReader<'_>) -> bool {
-    asked(env).choose(RuntimeName::BUILT).is_ok_and(|chosen| chosen.runtime == RuntimeName::Oci)
-}
-
-fn chosen_or_fault(env: &mut EnvReader<'_>, chosen: Result<Chosen, String>) -> Option<Chosen> {
-    if let Some(name) = env.text("EXECUTOR_RUNTIME").filter(|name| RuntimeName::of(name).is_none()) {
-        let known = RuntimeName::list(&RuntimeName::ALL);
-        env.fault(format!("invalid value {name:?} for EXECUTOR_RUNTIME: use one of {known}"));
-        return None;
-    }
-    chosen.map_err(|fault| env.fault(fault)).ok()
-}
-
-/// What is set and does not do what it says. Strict operation refuses to live with it.
-fn conflicts_or_faults(
-    env: &mut EnvReader<'_>,
-    chosen: &Chosen,
-    strict: bool,
-    warnings: Vec<String>,
-) -> Conflicts {
-    let mut found = conflicts::find(env, chosen.runtime);
-    found.warnings.extend(warnings);
-    if strict {
-        for warning in std::mem::take(&mut found.warnings) {
-            env.fault(format!("refused under EXECUTOR_STRICT: {warning}"));
-        }
-    }
-    found
-}
-
-/// Where there are faults, a name that never was a variable may be the reason for one.
-fn add_hints(env: &mut EnvReader<'_>) {
-    for hint in conflicts::never(env) {
-        env.hint(hint);
-    }
 }
 
 /// What programs that the agent starts for a job, such as git, get of the agent's own environment.
