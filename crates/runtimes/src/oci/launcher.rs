@@ -9,6 +9,10 @@
 //! It is started as a program, which is told its place as an argument; or it is a copy of a process that
 //! had one thread, [made ahead](LauncherAhead), and hears of its place on its standard input before all else.
 
+mod plan;
+
+pub(super) use plan::{Entered, Place, Plan, Shown};
+
 use super::idmap::mount_mapped;
 use super::own_processes::Inside;
 use super::root::WORKSPACE;
@@ -21,13 +25,12 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,72 +51,6 @@ pub(super) const FAILED: u8 = 125;
 /// A launcher that was made ahead has nothing left to do but to read its plan. One that does not in
 /// this time is stopped, or stuck on its way to its place.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Where a step runs: known before the step is.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Place {
-    /// The job's control groups.
-    pub(super) groups: Vec<PathBuf>,
-    /// All jobs' volumes, which the step must not keep alive.
-    pub(super) volumes: PathBuf,
-    /// This job's.
-    pub(super) volume: PathBuf,
-    /// Where it is to be seen.
-    pub(super) here: PathBuf,
-    /// The layers that all jobs share, if this one has users of its own.
-    pub(super) layers: Option<Shown>,
-    /// Show the runtime the version 2 hierarchy only.
-    pub(super) unify_cgroups: bool,
-    /// The job's network namespace; without one, the runtime makes one that has a loopback only.
-    pub(super) network: Option<Entered>,
-    /// Start the step in [processes of its own](super::own_processes).
-    pub(super) own_processes: bool,
-}
-
-/// A directory that a job sees with its own users as owners.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Shown {
-    pub(super) from: PathBuf,
-    pub(super) at: PathBuf,
-    /// The user namespace that translates.
-    pub(super) users: PathBuf,
-}
-
-/// A network namespace to be in.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Entered {
-    pub(super) namespace: PathBuf,
-    /// Where `/sys` is mounted for a job with users of its own: with rights over these alone, it can't be.
-    pub(super) system: Option<PathBuf>,
-}
-
-/// What is to be mounted and run.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Plan {
-    /// Where the job's volume is seen.
-    pub(super) here: PathBuf,
-    /// The image's layers, the topmost first.
-    pub(super) layers: Vec<PathBuf>,
-    /// Below `here`: our own layer, the writable one, and what overlayfs needs beside it.
-    pub(super) skeleton: String,
-    pub(super) upper: String,
-    pub(super) work: String,
-    pub(super) root: String,
-    /// What the job's root is on the host.
-    pub(super) owner: u32,
-    /// Root of a user namespace mounts, which may not read what the host's root would.
-    pub(super) ordinary: bool,
-    /// The working directory, if the runtime does not make one that is missing.
-    pub(super) make_cwd: Option<PathBuf>,
-    pub(super) program: PathBuf,
-    pub(super) arguments: Vec<OsString>,
-    /// Where failures are written, as the runtime writes its own.
-    pub(super) log: PathBuf,
-    /// Where it is noted when what was done, if anybody wants to know.
-    pub(super) stages: Option<PathBuf>,
-    /// Where a runtime that leaves once the step runs writes the number of the step's first process.
-    pub(super) pid_file: Option<PathBuf>,
-}
 
 /// A process that waits for a plan.
 #[derive(Debug)]
