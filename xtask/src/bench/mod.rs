@@ -6,6 +6,7 @@ mod disk;
 mod load;
 mod logs;
 mod memory;
+mod network;
 mod processes;
 mod start;
 mod stats;
@@ -25,6 +26,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Measurement {
     /// Submit to the step's first instruction, against bare runtimes and Docker
     Start,
+    /// What a network costs a job when it starts and when it ends, against none
+    Network,
     /// Clone through the proxy, against git alone
     Clone,
     /// Log throughput with redaction
@@ -57,6 +60,9 @@ pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
     let wanted = |which| only.is_none_or(|only| only == which);
     if wanted(Measurement::Start) {
         start::run(&bench)?;
+    }
+    if wanted(Measurement::Network) {
+        network::run(&bench)?;
     }
     if wanted(Measurement::Clone) {
         clone::run(&bench)?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Before each job, so that what is made ahead has been made.
-const IDLE: Duration = Duration::from_millis(300);
+pub(super) const IDLE: Duration = Duration::from_millis(300);
 /// Milliseconds of a day.
 const DAY: f64 = 86_400_000.0;
 
@@ -56,7 +56,7 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
 }
 
 /// The stages that the agent and its runtime told, with their time of day in milliseconds.
-fn events(log: &str) -> Vec<(String, f64)> {
+pub(super) fn events(log: &str) -> Vec<(String, f64)> {
     let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let told = events.filter_map(|event| {
         let (fields, stage) = (&event["fields"], event["fields"]["stage"].as_str());
@@ -76,7 +76,7 @@ fn events(log: &str) -> Vec<(String, f64)> {
     told.collect()
 }
 
-fn since(begun: f64, at: f64) -> f64 {
+pub(super) fn since(begun: f64, at: f64) -> f64 {
     (at - begun % DAY + DAY) % DAY
 }
 

@@ -138,15 +138,16 @@ impl Slot {
     pub(super) async fn remove(mut self) -> Result<(), RuntimeError> {
         self.launcher = None;
         let killed = self.group.kill().await.map_err(RuntimeError::io("end what a sandbox has started"));
-        if let Some(network) = self.network.take() {
-            network.close().await;
-        }
         let (volume, bundle) = (self.volume, self.bundle);
         let removed = tokio::task::spawn_blocking(move || {
             let volume = volume.remove();
             let bundle = super::remove::remove_tree(&bundle).map_err(RuntimeError::io("remove a bundle"));
             volume.and(bundle)
         });
+        // Meanwhile what carried its packets ends.
+        if let Some(network) = self.network {
+            network.close().await;
+        }
         let removed = removed
             .await
             .unwrap_or_else(|panic| Err(RuntimeError::Host(format!("removing a sandbox: {panic}"))));

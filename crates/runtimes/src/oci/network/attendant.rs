@@ -182,7 +182,7 @@ impl Work {
                 let _ = pidfd_send_signal(&process, Signal::KILL);
                 return Ok(());
             }
-            if told && let Some(device) = namespace::device(&self.routes)? {
+            if told && let Some(device) = namespace::carried(&self.routes)? {
                 namespace::set_up(&mut self.routes, device, self.ways)?;
                 is_up = true;
                 self.state.send_replace(State::Up);

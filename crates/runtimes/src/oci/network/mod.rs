@@ -6,6 +6,7 @@
 //! refused inside of the namespace, over which the job has no rights, before any step runs there.
 
 mod attendant;
+mod device;
 mod filter;
 mod host;
 mod namespace;
@@ -131,6 +132,8 @@ pub(super) struct Network {
     filter: Netlink,
     /// Until the program is started.
     routes: Option<Netlink>,
+    /// Where the host led nowhere when it was made, the loopback is all there is.
+    has_device: bool,
     /// What the rules in force were made of.
     closed: Host,
     attendant: Option<Attendant>,
@@ -143,8 +146,12 @@ impl Network {
         let owner = if ordinary { Owner::Same } else { root() };
         let (namespace, Sockets { routes, filter }) = Namespace::make(owner)?;
         let closed = Host::default();
-        let mut made = Self { namespace, filter, routes: Some(routes), closed, attendant: None };
+        let routes = Some(routes);
+        let mut made = Self { namespace, filter, routes, has_device: false, closed, attendant: None };
         made.close_to(means, Host::look()?)?;
+        if made.closed.ways.any() {
+            made.add_device()?;
+        }
         Ok(made)
     }
 
@@ -158,9 +165,18 @@ impl Network {
             tracing::warn!("this host has no default route, so a job has no network but a loopback");
             return Ok(());
         }
+        self.add_device()?;
         if let Some(routes) = self.routes.take() {
             let namespace = self.namespace.try_clone()?;
             self.attendant = Some(Attendant::start(carrier, namespace, routes, ways, dir)?);
+        }
+        Ok(())
+    }
+
+    fn add_device(&mut self) -> io::Result<()> {
+        if let Some(routes) = self.routes.as_mut().filter(|_| !self.has_device) {
+            self.namespace.add_device(routes)?;
+            self.has_device = true;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 )]
 
 use super::netlink::{ANSWERED, Attribute, FILTER, Message, NEW, Netlink, ROUTES};
-use super::{DEVICE, GATEWAY, GATEWAY_V6, JOB, JOB_V6, MTU, PREFIX, PREFIX_V6, Ways};
+use super::{DEVICE, GATEWAY, GATEWAY_V6, JOB, JOB_V6, MTU, PREFIX, PREFIX_V6, Ways, device};
 use crate::oci::users::namespace;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use std::fs::{self, File};
@@ -23,6 +23,8 @@ const NEW_ROUTE: u16 = 24;
 const LINK_HEADER: usize = 16;
 const NAME: u16 = 3;
 const UP: u32 = 1;
+/// Somebody takes what leaves by the link, and the kernel gives it to them.
+const CARRIES: u32 = 1 << 16;
 const LOOPBACK: u32 = 1;
 /// No look whether somebody else has an address.
 const UNQUESTIONED: u32 = 2;
@@ -71,8 +73,7 @@ impl Namespace {
                 Self { net, user: Some(user) }
             }
         };
-        let sockets = on_its_own_thread(|| {
-            move_into_link_name_space(made.net.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let sockets = made.inside(|| {
             for (setting, value) in SETTINGS {
                 if let Err(error) = fs::write(setting, value) {
                     tracing::debug!(%error, setting, "failed to set up a job's network");
@@ -81,8 +82,22 @@ impl Namespace {
             Ok(Sockets { routes: Netlink::open(ROUTES, LINKS)?, filter: Netlink::open(FILTER, 0)? })
         });
         let mut sockets = sockets?;
-        sockets.routes.send(vec![change_link(LOOPBACK, None)])?;
+        sockets.routes.send(vec![change_link(LOOPBACK)])?;
         Ok((made, sockets))
+    }
+
+    /// Adds the job's device. It is up, so that it is heard of when somebody takes what leaves by it.
+    pub(super) fn add_device(&self, routes: &mut Netlink) -> io::Result<()> {
+        self.inside(device::make)?;
+        let name = Attribute::text(NAME, DEVICE);
+        routes.send(vec![change_link(0).with(&name).with(&Attribute::bytes(4, &MTU.to_ne_bytes()))])
+    }
+
+    fn inside<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        on_its_own_thread(|| {
+            move_into_link_name_space(self.net.as_fd(), Some(LinkNameSpaceType::Network))?;
+            work()
+        })
     }
 
     /// It, for our own processes while this one lives.
@@ -118,21 +133,23 @@ fn unshare() -> io::Result<OwnedFd> {
     Ok(File::open("/proc/thread-self/ns/net")?.into())
 }
 
-/// The job's device, if the kernel has told that it is there by now.
-pub(super) fn device(routes: &Netlink) -> io::Result<Option<u32>> {
-    let is_device = |body: &[u8]| {
+/// The job's device, if the kernel has told by now that somebody takes what leaves by it.
+pub(super) fn carried(routes: &Netlink) -> io::Result<Option<u32>> {
+    let number = |body: &[u8], at: usize| Some(u32::from_ne_bytes(body.get(at..at + 4)?.try_into().ok()?));
+    let is_carried = |body: &[u8]| {
         let name = super::netlink::attributes(body.get(LINK_HEADER..).unwrap_or_default())
             .find(|(kind, _)| *kind == NAME);
         name.is_some_and(|(_, name)| name.strip_suffix(&[0]) == Some(DEVICE.as_bytes()))
+            && number(body, 8).is_some_and(|flags| flags & CARRIES != 0)
     };
     let heard = routes.heard()?;
-    let told = heard.iter().find(|(kind, body)| *kind == NEW_LINK && is_device(body));
-    Ok(told.and_then(|(_, body)| Some(u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?))))
+    let told = heard.iter().find(|(kind, body)| *kind == NEW_LINK && is_carried(body));
+    Ok(told.and_then(|(_, body)| number(body, 4)))
 }
 
 /// Gives the job's device its addresses, and has it lead to everywhere.
 pub(super) fn set_up(routes: &mut Netlink, device: u32, ways: Ways) -> io::Result<()> {
-    let mut messages = vec![change_link(device, Some(MTU))];
+    let mut messages = Vec::new();
     let ipv4 = (IpAddr::from(JOB), PREFIX, IpAddr::from(GATEWAY));
     let ipv6 = (IpAddr::from(JOB_V6), PREFIX_V6, IpAddr::from(GATEWAY_V6));
     for (address, prefix, gateway) in [(ways.ipv4, ipv4), (ways.ipv6, ipv6)]
@@ -145,14 +162,10 @@ pub(super) fn set_up(routes: &mut Netlink, device: u32, ways: Ways) -> io::Resul
     routes.send(messages)
 }
 
-fn change_link(index: u32, mtu: Option<u32>) -> Message {
+/// Has a link be up: that of a number or, for 0, of a name that is added.
+fn change_link(number: u32) -> Message {
     let up = UP.to_ne_bytes();
-    let body = [[0; 4], index.to_ne_bytes(), up, up].concat();
-    let message = Message::new(NEW_LINK, ANSWERED, &body);
-    match mtu {
-        Some(mtu) => message.with(&Attribute::bytes(4, &mtu.to_ne_bytes())),
-        None => message,
-    }
+    Message::new(NEW_LINK, ANSWERED, &[[0; 4], number.to_ne_bytes(), up, up].concat())
 }
 
 fn family_and_bytes(address: IpAddr) -> (u8, Vec<u8>) {
@@ -178,4 +191,37 @@ fn add_default_route(device: u32, gateway: IpAddr) -> Message {
     Message::new(NEW_ROUTE, ANSWERED | NEW, &body)
         .with(&Attribute::bytes(5, &bytes))
         .with(&Attribute::bytes(4, &device.to_ne_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn the_device_is_heard_of_when_somebody_carries_and_outlasts_them() {
+        let test =
+            "oci::network::namespace::tests::the_device_is_heard_of_when_somebody_carries_and_outlasts_them";
+        if !testkit::have_root() {
+            return testkit::missing_part(test, "root");
+        }
+        let (namespace, Sockets { mut routes, .. }) = Namespace::make(Owner::NewRoot(65_534)).unwrap();
+        namespace.add_device(&mut routes).unwrap();
+        let hear = |limit| {
+            let begun = Instant::now();
+            while begun.elapsed() < limit {
+                if let Some(device) = carried(&routes).unwrap() {
+                    return Some(device);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            None
+        };
+        assert_eq!(hear(Duration::from_millis(50)), None, "nobody is there yet");
+        let carrier = namespace.inside(device::attach).unwrap();
+        assert!(hear(Duration::from_secs(10)).is_some());
+        drop(carrier);
+        let devices = namespace.inside(|| fs::read_to_string("/proc/thread-self/net/dev")).unwrap();
+        assert!(devices.contains("eth0:"), "{devices}");
+    }
 }

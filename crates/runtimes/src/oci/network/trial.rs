@@ -1,6 +1,7 @@
 //! Whether jobs can have a network here, and by which program: everything that a job needs is done once, since
 //! what is there may still not be allowed.
 
+use super::device::TUN;
 use super::program::{Carrier, Kind};
 use super::{Network, NetworkChoice, NetworkOptions};
 use crate::RuntimeError;
@@ -13,8 +14,6 @@ use std::time::{Duration, Instant};
 
 /// How often it is looked whether the program is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// Where a program gets the device that a job's packets leave by.
-const TUN: &str = "/dev/net/tun";
 /// What an operator can do besides.
 const ELSE: &str = "set EXECUTOR_OCI_NETWORK=none if jobs need none";
 
@@ -103,7 +102,7 @@ impl Means {
     fn try_out(&self, ordinary: bool, scratch: &Path) -> Result<(), Lack> {
         let failed = |why: String| impossible(self.carrier.kind, &why);
         let mut network = Network::make(self, ordinary, None).map_err(|error| {
-            failed(format!("no network namespace with a packet filter could be made: {error}"))
+            failed(format!("no network namespace with a device and a packet filter could be made: {error}"))
         })?;
         network.begin(self, scratch).map_err(|error| failed(error.to_string()))?;
         let begun = Instant::now();
