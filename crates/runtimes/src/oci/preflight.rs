@@ -62,8 +62,9 @@ pub fn look(wanted: Looking<'_>) -> Looked {
     let found = Program::find(wanted.runtime, wanted.search_path);
     let version = found.as_ref().ok().map(|program| program.version.clone());
     let family = found.as_ref().map(|program| program.family);
-    let mut findings = vec![found.as_ref().map_or_else(no_runtime, about)];
     let ordinary = wanted.trial.filter(|trial| trial.mounts.of_ordinary_user());
+    let mut findings =
+        vec![found.as_ref().map_or_else(no_runtime, |program| about(program, ordinary.is_some()))];
     findings.extend(ordinary.map(|trial| ordinary_user::finding(trial.helper, trial.data)));
     let ordinary = ordinary.is_some();
     match Hierarchies::detect() {
@@ -106,7 +107,7 @@ fn no_runtime(why: &RuntimeError) -> Finding {
 }
 
 pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
-    let mut findings = vec![about(&shared.program)];
+    let mut findings = vec![about(&shared.program, shared.ordinary)];
     findings
         .extend(shared.ordinary.then(|| ordinary_user::finding(&shared.helper, &shared.instance.volumes())));
     findings.extend(groups(&shared.host, shared.ordinary));
@@ -193,8 +194,16 @@ fn network(found: &Result<Means, NoNetwork>, needed: bool) -> Finding {
     Finding { id: "oci.network", severity, seen, remedy }
 }
 
-fn about(program: &Program) -> Finding {
+fn about(program: &Program, ordinary: bool) -> Finding {
     let seen = format!("{} at {}", program.version, program.path.display());
+    if ordinary && !program.family.starts_all_of_ordinary_users() {
+        return Finding {
+            id: "oci.runtime",
+            severity: Severity::Fatal,
+            seen: format!("{seen}: it can't start all steps of an ordinary user's"),
+            remedy: "install crun or runc, or run executor as root".to_owned(),
+        };
+    }
     if let Some(caveat) = program.family.caveat() {
         let remedy = "use crun or runc where that matters".to_owned();
         return Finding {
@@ -253,6 +262,7 @@ fn module_is_there() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::Family;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -297,6 +307,23 @@ mod tests {
         assert!(told.seen.ends_with("users of their own: it rains"), "{}", told.seen);
         assert!(told.remedy.starts_with("take an umbrella, or set EXECUTOR_USER_NAMESPACE=false"));
         assert_eq!(no_users(&lack, true).severity, Severity::Fatal, "they were asked for");
+    }
+
+    #[test]
+    fn what_fails_some_steps_of_an_ordinary_users_runs_none() {
+        let program = |family: Family| Program {
+            path: "/bin/it".into(),
+            family,
+            version: format!("{} version 1", family.name()),
+        };
+        let told = about(&program(Family::Runsc), true);
+        assert_eq!(told.severity, Severity::Fatal);
+        assert_eq!(told.seen, "runsc version 1 at /bin/it: it can't start all steps of an ordinary user's");
+        for (family, ordinary) in
+            [(Family::Crun, true), (Family::Runc, true), (Family::Youki, true), (Family::Runsc, false)]
+        {
+            assert_ne!(about(&program(family), ordinary).severity, Severity::Fatal, "{family:?}");
+        }
     }
 
     #[test]

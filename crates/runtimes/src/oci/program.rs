@@ -111,6 +111,12 @@ impl Family {
         self != Self::Runsc
     }
 
+    /// Whether it is dependable in a user namespace of an ordinary user's. runsc has the processes that it starts
+    /// killed first where memory is short, and may be refused that for those that have changed their users by then.
+    pub(super) fn starts_all_of_ordinary_users(self) -> bool {
+        self != Self::Runsc
+    }
+
     /// Its own processes and threads, and ours, while a step is started and runs, at most: they share
     /// the step's group.
     pub(super) fn own_pids(self) -> u64 {

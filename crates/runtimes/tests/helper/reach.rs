@@ -46,6 +46,7 @@ fn make(attempt: &str) -> io::Result<String> {
             let found = (whom, PORT).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
             tcp(found)
         }
+        "dns" => resolve(whom.parse().map_err(io::Error::other)?),
         "ping" => ping(address()?),
         // ICMP by a raw socket; whole packets; whole frames.
         "raw" => socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP),
@@ -81,6 +82,21 @@ fn udp(socket: &UdpSocket, to: SocketAddr) -> io::Result<String> {
     let mut said = [0; 100];
     let (length, _) = socket.recv_from(&mut said)?;
     Ok(String::from_utf8_lossy(&said[..length]).into_owned())
+}
+
+/// Asks a resolver for an address by TCP, as programs do whose answer does not fit a packet.
+fn resolve(whom: IpAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&(whom, 53).into(), LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    question.extend(b"\x06mirror\x07example\x00\x00\x01\x00\x01");
+    stream.write_all(&[&[0, question.len() as u8][..], &question].concat())?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut answer)?;
+    let address = answer.last_chunk::<4>().ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(IpAddr::from(*address).to_string())
 }
 
 /// By the socket that needs no rights, where groups may have it.

@@ -101,9 +101,10 @@ pub(crate) fn run_here(
 }
 
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .iter()
-        .map(PathBuf::from)
+    let usual = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    crate::ordinary::programs()
+        .into_iter()
+        .chain(usual.map(PathBuf::from))
         .chain([testkit::guest::cache().join("youki-0.7.0/bin")])
         .map(|directory| directory.join(program))
         .find(|path| path.exists())

@@ -99,6 +99,7 @@ contract! { crun crun_host runc youki runsc docker podman: {
     }
     security {
         rights_are_few [not runsc],
+        limits_of_a_process_are_set [not runsc engines],
         namespaces_are_the_jobs_own [not runsc engines],
         calls_that_reach_the_host_are_refused [not runsc],
         a_later_step_is_filtered_as_the_first [not runsc],
@@ -155,6 +156,7 @@ mod of_ordinary_user {
         output { both_streams_are_exact, an_output_that_fails_ends_the_step, }
         security {
             rights_are_few,
+            limits_of_a_process_are_set,
             namespaces_are_the_jobs_own,
             calls_that_reach_the_host_are_refused,
             the_hosts_files_are_out_of_reach,
@@ -172,7 +174,13 @@ mod of_ordinary_user {
     contract! { runc_ordinary: {
         exits { exit_codes_and_signals, a_missing_program_is_the_jobs_failure, }
         ends { a_step_that_ignores_sigterm_is_killed, daemons_end_with_the_step, }
-        security { rights_are_few, users_are_those_of_the_image, }
+        security { rights_are_few, limits_of_a_process_are_set, users_are_those_of_the_image, }
+        death { the_guardian_removes_all_of_a_killed_agent, }
+    } }
+    contract! { youki_ordinary: {
+        exits { exit_codes_and_signals, a_missing_program_is_the_jobs_failure, }
+        ends { a_step_that_ignores_sigterm_is_killed, daemons_end_with_the_step, }
+        security { rights_are_few, limits_of_a_process_are_set, users_are_those_of_the_image, }
         death { the_guardian_removes_all_of_a_killed_agent, }
     } }
 }

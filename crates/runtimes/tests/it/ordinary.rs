@@ -2,12 +2,16 @@
 //!
 //! Such a test runs in a process of its own, that of this program, under a user that is made up.
 
-use crate::harness::{Bench, find, run_here, wait_until_none};
+use crate::harness::{Bench, find, path_of, run_here, wait_until_none};
 use runtimes::oci::{NetworkOptions, OwnUsers};
+use std::fs;
+use std::path::PathBuf;
 use testkit::MadeUpUser;
 
 /// Says to this program that it is that process.
 const INSIDE: &str = "EXECUTOR_TEST_ORDINARY";
+/// Says where it finds the runtime, which may lie where no ordinary user comes to.
+const PROGRAMS: &str = "EXECUTOR_TEST_PROGRAMS";
 /// Makes the user root of a namespace.
 const AS_ROOT: [&str; 5] = ["unshare", "--user", "--map-root-user", "--map-auto", "--"];
 
@@ -29,11 +33,15 @@ pub(crate) fn run(
     let dir = tempfile::tempdir().unwrap();
     let Some(user) = MadeUpUser::new(name, dir.path()) else { return };
     user.own_dir(&dir.path().join("tmp"));
+    let programs = dir.path().join("programs");
+    user.own_dir(&programs);
+    fs::copy(path_of(family), programs.join(family)).unwrap();
     let test = std::thread::current().name().unwrap().to_owned();
     let ran = user
         .command(&AS_ROOT, &std::env::current_exe().unwrap())
         .args(["--exact", &test, "--nocapture"])
         .env(INSIDE, "true")
+        .env(PROGRAMS, programs)
         .env("TMPDIR", dir.path().join("tmp"))
         .output()
         .unwrap();
@@ -45,4 +53,10 @@ pub(crate) fn run(
 #[expect(clippy::disallowed_methods, reason = "this process was started with it")]
 pub(crate) fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
+}
+
+/// Where programs are put for that process.
+#[expect(clippy::disallowed_methods, reason = "this process was started with it")]
+pub(crate) fn programs() -> Option<PathBuf> {
+    std::env::var_os(PROGRAMS).map(PathBuf::from)
 }

@@ -4,16 +4,29 @@ use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::mpsc;
 
 /// Where everybody listens.
 const PORT: u16 = 7777;
-/// Whom the host asks for names; a name is that of [`NAMED`], whatever it is.
+/// Whom the host asks for names, by UDP and TCP; a name is that of [`NAMED`], whatever it is.
 const RESOLVER: &str = "9.9.9.9";
-const NAMED: [u8; 4] = [1, 1, 1, 1];
+const NAMED: Named = Named { ipv4: Some([1, 1, 1, 1]), ipv6: None };
+/// Whom it asks where IPv6 is all it has.
+const RESOLVER_V6: &str = "2620:fe::9";
+const NAMED_V6: Named = Named { ipv4: None, ipv6: Some([0x2606, 0x4700, 0, 0, 0, 0, 0, 0x1111]) };
+/// Whom it asks where a program of its own does that for it.
+const STUB: &str = "127.0.0.53";
+const NAMED_BY_STUB: Named = Named { ipv4: Some([93, 184, 216, 34]), ipv6: None };
+
+/// What a resolver says that a name is.
+#[derive(Clone, Copy)]
+struct Named {
+    ipv4: Option<[u8; 4]>,
+    ipv6: Option<[u16; 8]>,
+}
 
 const GATEWAY: &str = "192.168.77.1";
 
@@ -72,15 +85,15 @@ pub(super) fn enter() {
     let (linked, links) = mpsc::channel();
     std::thread::spawn(move || {
         unshare(UnshareFlags::NEWNET);
-        let all = OTHERS.iter().filter(|other| **other != GATEWAY).chain([&RESOLVER]);
+        let all = OTHERS.iter().filter(|other| **other != GATEWAY).chain([&RESOLVER, &RESOLVER_V6]);
         sh(INTERNET, &all.copied().collect::<Vec<_>>().join(" "));
         tell.send(gettid().as_raw_nonzero().to_string()).unwrap();
         links.recv().unwrap();
         sh(OTHER_END, "");
         listen(OTHERS.iter().copied());
-        let resolver = UdpSocket::bind((RESOLVER, 53)).unwrap();
+        resolve(RESOLVER, NAMED);
+        resolve(RESOLVER_V6, NAMED_V6);
         tell.send(String::new()).unwrap();
-        resolve(&resolver);
     });
     let internet = told.recv().unwrap();
     unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS);
@@ -103,6 +116,18 @@ pub(super) fn get(address: &'static str) {
 /// The host's ways to anywhere are gone.
 pub(super) fn leave() {
     sh("ip route del default; ip -6 route del default", "");
+}
+
+/// What is left to the host is IPv6.
+pub(super) fn leave_ipv4() {
+    sh("ip route del default; ip -4 addr flush dev up0", "");
+    fs::write("/etc/resolv.conf", format!("nameserver {RESOLVER_V6}\n")).unwrap();
+}
+
+/// The host asks itself for names, as most do. What is told then is another address.
+pub(super) fn ask_itself() {
+    resolve(STUB, NAMED_BY_STUB);
+    fs::write("/etc/resolv.conf", format!("nameserver {STUB}\n")).unwrap();
 }
 
 fn unshare(what: UnshareFlags) {
@@ -137,20 +162,45 @@ fn listen(addresses: impl Iterator<Item = &'static str>) {
     }
 }
 
-/// Tells everybody who asks the same.
-fn resolve(socket: &UdpSocket) {
-    let mut asked = [0; 512];
-    while let Ok((length, from)) = socket.recv_from(&mut asked) {
-        let question = &asked[..length];
-        // The name ends with an empty part; what kind of address is asked for follows.
-        let Some(end) = question[12..].iter().position(|byte| *byte == 0).map(|at| 12 + at) else { continue };
-        let is_ipv4 = question.get(end + 1..end + 3) == Some(&[0, 1]);
-        let mut answer = question[..end + 5].to_vec();
-        answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_ipv4), 0, 0, 0, 0]);
-        if is_ipv4 {
-            answer.extend([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-            answer.extend(NAMED);
+/// Tells everybody who asks at that address the same.
+fn resolve(address: &str, named: Named) {
+    let at = SocketAddr::new(address.parse().unwrap(), 53);
+    let (tcp, udp) = (TcpListener::bind(at).unwrap(), UdpSocket::bind(at).unwrap());
+    std::thread::spawn(move || {
+        let mut asked = [0; 512];
+        while let Ok((length, from)) = udp.recv_from(&mut asked) {
+            let _ = named.answer(&asked[..length]).map(|answer| udp.send_to(&answer, from));
         }
-        let _ = socket.send_to(&answer, from);
+    });
+    std::thread::spawn(move || {
+        for mut stream in tcp.incoming().map_while(Result::ok) {
+            let mut asked = [0; 512];
+            let Ok(length) = stream.read(&mut asked) else { continue };
+            // One question, which comes at once, after its length.
+            let Some(answer) = asked.get(2..length).and_then(|question| named.answer(question)) else {
+                continue;
+            };
+            let _ = stream.write_all(&[&[0, answer.len() as u8][..], &answer].concat());
+        }
+    });
+}
+
+impl Named {
+    fn answer(self, question: &[u8]) -> Option<Vec<u8>> {
+        // The name ends with an empty part; what kind of address is asked for follows.
+        let end = question.get(12..)?.iter().position(|byte| *byte == 0)? + 12;
+        let address = match question.get(end + 1..end + 3)? {
+            [0, 1] => self.ipv4.map(|address| address.to_vec()),
+            [0, 28] => self.ipv6.map(|address| Ipv6Addr::from(address).octets().to_vec()),
+            _ => None,
+        };
+        let mut answer = question.get(..end + 5)?.to_vec();
+        answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0]);
+        if let Some(address) = address {
+            answer.extend([0xC0, 12, question[end + 1], question[end + 2], 0, 1, 0, 0, 0, 60, 0]);
+            answer.push(address.len() as u8);
+            answer.extend(address);
+        }
+        Some(answer)
     }
 }

@@ -83,7 +83,7 @@ async fn the_internet_is_reached_and_nothing_private(bench: &mut Bench) {
     let attempts: Vec<String> = ["tcp", "udp", "bound-tcp", "bound-udp"]
         .into_iter()
         .flat_map(|how| all().map(move |whom| format!("{how} {whom}")))
-        .chain(["name mirror.example".to_owned()])
+        .chain(["name mirror.example", "dns 198.18.61.3"].map(str::to_owned))
         .collect();
     let told = attempt(&mut sandbox, &attempts).await;
     assert_eq!(told.len(), attempts.len());
@@ -92,6 +92,8 @@ async fn the_internet_is_reached_and_nothing_private(bench: &mut Bench) {
         let (how, whom) = attempt.split_once(' ').unwrap();
         let expected = match how {
             "name" => Some("1.1.1.1"),
+            // pasta of Debian 12 passes packets on to the host's resolver, and no connections.
+            "dns" => (bench.network.by == NetworkChoice::Slirp4netns).then_some("1.1.1.1"),
             _ => REACHED.into_iter().find(|reached| *reached == whom),
         };
         let is_right = match expected {
@@ -187,6 +189,43 @@ async fn addresses_that_the_host_gets_are_closed_to_the_next_step(bench: &mut Be
     assert!(std::net::TcpStream::connect("8.8.4.77:7777").is_ok());
 }
 
+/// By UDP and TCP; on most hosts a program answers at an address of the loopback, which no job reaches.
+async fn a_host_that_asks_itself_for_names_is_asked_by_jobs(bench: &mut Bench) {
+    internet::ask_itself();
+    let mut sandbox = bench.open(Limits::default()).await;
+    install(sandbox.workspace());
+    let ask = ["name mirror.example", "dns 198.18.61.3", "tcp 127.0.0.53"].map(str::to_owned);
+    let told = attempt(&mut sandbox, &ask).await;
+    let by_tcp = usize::from(bench.network.by == NetworkChoice::Slirp4netns);
+    assert!(told[..=by_tcp].iter().all(|line| line.ends_with(" -> 93.184.216.34")), "{told:?}");
+    assert!(told[2].contains("-> failed: "), "{told:?}");
+    sandbox.close().await;
+}
+
+async fn where_the_host_has_ipv6_only_jobs_have_as_well(bench: &mut Bench) {
+    internet::leave_ipv4();
+    let mut sandbox = bench.open(Limits::default()).await;
+    install(sandbox.workspace());
+    for (tried, reached) in [
+        ("tcp 2606:4700::1111", Some("2606:4700::1111")),
+        ("udp 2606:4700::1111", Some("2606:4700::1111")),
+        ("name mirror.example", Some("2606:4700::1111")),
+        ("tcp fd12:3456::1", Some("fd12:3456::1")),
+        ("tcp fd99::1", None),
+        ("tcp 2a00:77::2", None),
+        ("tcp 1.1.1.1", None),
+        ("bound-tcp 1.1.1.1", None),
+    ] {
+        let told = attempt(&mut sandbox, &[tried.to_owned()]).await.concat();
+        let is_right = match reached {
+            Some(whom) => told == format!("{tried} -> {whom}"),
+            None => told.starts_with(&format!("{tried} -> failed: ")),
+        };
+        assert!(is_right, "{told}");
+    }
+    sandbox.close().await;
+}
+
 async fn where_the_host_leads_nowhere_a_job_has_its_loopback(bench: &mut Bench) {
     internet::leave();
     let mut sandbox = bench.open(Limits::default()).await;
@@ -254,6 +293,8 @@ networks! {
             a_network_that_fails_ends_the_step_and_is_not_the_jobs_fault
             a_killed_agent_takes_its_network_along
             addresses_that_the_host_gets_are_closed_to_the_next_step
+            a_host_that_asks_itself_for_names_is_asked_by_jobs
+            where_the_host_has_ipv6_only_jobs_have_as_well
             where_the_host_leads_nowhere_a_job_has_its_loopback
             where_there_is_no_program_it_is_said_or_refused
             nothing_of_the_host_is_told
@@ -272,10 +313,18 @@ networks! {
     Slirp4netns {
         crun:
             the_internet_is_reached_and_nothing_private
+            a_job_has_no_rights_over_its_network
+            a_host_that_asks_itself_for_names_is_asked_by_jobs
+            where_the_host_has_ipv6_only_jobs_have_as_well
             a_network_that_fails_ends_the_step_and_is_not_the_jobs_fault
             a_killed_agent_takes_its_network_along;
         crun_ordinary:
             the_internet_is_reached_and_nothing_private
             a_killed_agent_takes_its_network_along;
+        runc_ordinary:
+            the_internet_is_reached_and_nothing_private
+            a_job_has_no_rights_over_its_network
+            a_killed_agent_takes_its_network_along;
+        youki_ordinary: the_internet_is_reached_and_nothing_private a_job_has_no_rights_over_its_network;
     }
 }

@@ -2,6 +2,7 @@ use crate::harness::{Bench, IMAGE, step};
 use crate::probe;
 use runtimes::oci::OwnUsers;
 use runtimes::{ExitStatus, Limits, Step};
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -31,6 +32,19 @@ pub(crate) async fn rights_are_few(bench: &mut Bench) {
     assert_eq!(ignored & (1 << (13 - 1)) != 0, bench.family == "youki");
     // Whatever the agent's own is.
     assert_eq!(sandbox.sh("cat /proc/self/oom_score_adj").await, "1000\n");
+    sandbox.close().await;
+}
+
+/// Whatever those of this process are, which may be lowered without any right.
+pub(crate) async fn limits_of_a_process_are_set(bench: &mut Bench) {
+    let allowed = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let files = [65_536, 1_048_576].map(|files| allowed.min(files));
+    let mut sandbox = bench.open(Limits::default()).await;
+    let told = sandbox.sh("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc").await;
+    assert_eq!(
+        told.split_whitespace().collect::<Vec<_>>(),
+        [&files[0].to_string(), &files[1].to_string(), "0", "0"]
+    );
     sandbox.close().await;
 }
 
