@@ -81,6 +81,7 @@ fn a_full_disk_costs_a_job_neither_its_heartbeat_nor_its_lease() {
 
     system.wait_for_state(&waiting, "completed");
     agent.stop();
+    nothing_is_left(&disk.path());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::leftovers::nothing_is_left;
 use crate::support::{GATE, Process, SOON, System, git, system, text, wait};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use testkit::registry::{Registry, Setup};
 
 #[test]
@@ -224,6 +225,41 @@ fn the_first_signal_drains_and_the_second_stops() {
     );
     let first = format!("attempt 1   executor_stopped on {}: ", job["executor"].as_str().unwrap());
     assert!(shown.contains(&first), "{shown}");
+    other.stop();
+    nothing_is_left(system.dir.path());
+}
+
+/// As where a container or a pod is ended, whatever its jobs do.
+#[test]
+fn jobs_that_outlast_the_time_for_a_drain_are_handed_back() {
+    let test = "jobs_that_outlast_the_time_for_a_drain_are_handed_back";
+    // Half of it is for the jobs.
+    let limit = Duration::from_secs(8);
+    let env = [("SRC_GRACEFUL_SHUTDOWN_TIMEOUT", "8s"), ("EXECUTOR_MAXIMUM_NUM_JOBS", "2")];
+    let Some(mut system) = System::with(test, &env) else { return };
+    let mut agent = system.agent();
+    let long = system.submit("echo begun; exec sleep 600");
+    let short = system.submit(&format!("echo begun; {GATE}; echo done-anyway"));
+    [&long, &short].into_iter().for_each(|id| system.wait_for_log(id, "begun"));
+    let begun = Instant::now();
+    agent.signal("TERM");
+    agent.wait_for_line("draining: ");
+    system.open_gates(&agent);
+    assert!(agent.wait_exit().success());
+    let took = begun.elapsed();
+    assert!((limit / 2..limit).contains(&took), "it took {took:?}");
+    let job = system.show(&short);
+    assert_eq!(job["state"], "completed", "one that can ends by itself: {job}");
+    let job = system.show(&long);
+    assert_eq!((&job["state"], &job["reason"]), (&"errored".into(), &"executor_stopped".into()), "{job}");
+    nothing_is_left(system.dir.path());
+
+    let other = system.agent_elsewhere();
+    let told = wait(SOON, "the second try", || {
+        Some(system.show(&long)).filter(|job| job["state"] == "processing" && job["attempt"] == 2)
+    });
+    assert_eq!(told["earlierTries"][0]["reason"], "executor_stopped", "{told}");
+    system.ok(&["job", "cancel", &long]);
     other.stop();
     nothing_is_left(system.dir.path());
 }
