@@ -6,6 +6,8 @@ use url::{Host, ParseError, Url};
 
 const QUEUE_NAMES: &str = "batches, codeintel";
 const SHAPE: &str = "EXECUTOR_FRONTEND_URL must be in the format scheme://host (and optionally :port)";
+/// What is wrong with `127.0.0.1:3080`, of which no part is a scheme.
+const COLON: &str = "first path segment in URL cannot contain colon, write http:// or https:// before it";
 /// How a container on Docker for desktops finds its host.
 const DOCKER_S_HOST: &str = "host.docker.internal";
 
@@ -67,6 +69,10 @@ pub(super) fn frontend_url(env: &mut EnvReader<'_>) -> Option<Url> {
     let text = env.text("EXECUTOR_FRONTEND_URL").unwrap_or_default();
     let mut url = match Url::parse(&text) {
         Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
+        Err(ParseError::RelativeUrlWithoutBase) if has_colon_without_scheme(&text) => {
+            env.fault(format!("failed to parse EXECUTOR_FRONTEND_URL: {COLON}"));
+            return None;
+        }
         Ok(_) | Err(ParseError::RelativeUrlWithoutBase | ParseError::EmptyHost) => {
             env.fault(SHAPE);
             return None;
@@ -87,6 +93,12 @@ pub(super) fn frontend_url(env: &mut EnvReader<'_>) -> Option<Url> {
     // Ours are other credentials, and a URL is shown.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     Some(url)
+}
+
+/// Whether what has no scheme is no relative reference either: its first segment may have no colon, or what is
+/// before it would be taken for a scheme.
+fn has_colon_without_scheme(text: &str) -> bool {
+    text.split(['/', '?', '#']).next().is_some_and(|segment| segment.contains(':'))
 }
 
 #[cfg(test)]
@@ -129,8 +141,15 @@ mod tests {
 
     #[test]
     fn faults_of_the_url_have_the_documented_words() {
-        for url in ["sourcegraph.example.com", "/base", "sourcegraph:3080", "127.0.0.1:3080", "mailto:me"] {
+        for url in
+            ["sourcegraph.example.com", "/base:1", "sourcegraph:3080", "//sg:3080", "mailto:me", "ftp://sg"]
+        {
             assert_eq!(faults(&[("EXECUTOR_FRONTEND_URL", url)]), [SHAPE], "{url}");
+        }
+        for url in ["127.0.0.1:3080", "[::1]:80/x", "my_sg:3080", ":80"] {
+            let expected = "failed to parse EXECUTOR_FRONTEND_URL: first path segment in URL cannot contain colon, \
+                            write http:// or https:// before it";
+            assert_eq!(faults(&[("EXECUTOR_FRONTEND_URL", url)]), [expected], "{url}");
         }
         for url in ["http://host:port", "http://[::1", "https://exa mple.com"] {
             let faults = faults(&[("EXECUTOR_FRONTEND_URL", url)]);
