@@ -4,9 +4,12 @@ use super::answer::{Answer, Fault};
 use super::payload::StockJob;
 use super::request::Request;
 use super::{auth, git, job_calls, queue_calls, shapes};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+
+/// The version of its command line client that an instance recommends, to whoever asks.
+pub const RECOMMENDED_SRC: &str = "5.5.0";
 
 /// Which job: its queue and its id, which is unique only there.
 pub(super) type Key = (String, i64);
@@ -125,6 +128,9 @@ impl Instance {
     fn route(&mut self, request: &Request) -> Result<Served, Answer> {
         let missing = || Answer::status(404).body("404 page not found\n");
         let path = request.path().strip_prefix(&self.base).ok_or_else(missing)?;
+        if (request.method.as_str(), path) == ("GET", "/.api/src-cli/version") {
+            return Ok(Served::Answered(Answer::json(&json!({ "version": RECOMMENDED_SRC }))));
+        }
         let path = path.strip_prefix("/.executors/").ok_or_else(missing)?.to_owned();
         let parts: Vec<&str> = path.split('/').collect();
         let answer = match (request.method.as_str(), &parts[..]) {

@@ -20,7 +20,7 @@ mod talk;
 mod tests;
 
 pub use answer::{Answer, Fault, Hold};
-pub use instance::{Entry, Record, State};
+pub use instance::{Entry, RECOMMENDED_SRC, Record, State};
 pub use payload::StockJob;
 pub use request::Request;
 

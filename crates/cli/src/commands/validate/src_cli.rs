@@ -1,10 +1,10 @@
 //! Whether src is there where steps of it run on this host, and fits the instance.
 
-use super::token::below;
+use super::token::get;
 use crate::agent_config::{AgentSettings, Connection};
 use crate::exit::{Exit, Failure, chain};
 use crate::logging;
-use reqwest::{StatusCode, Url, redirect};
+use reqwest::StatusCode;
 use std::process::Stdio;
 use std::time::Duration;
 use tls::Roots;
@@ -52,7 +52,7 @@ pub(crate) async fn check(settings: &AgentSettings, connection: &Connection) -> 
         return Ok(());
     }
     let failed = |message: String| Failure { exit: Exit::Failed, message };
-    let recommended = recommended(&connection.url, &settings.runtime.images.roots).await;
+    let recommended = recommended(connection, &settings.runtime.images.roots).await;
     if recommended == Ok(None) {
         return Ok(());
     }
@@ -109,16 +109,10 @@ pub(crate) async fn find<'a>(
 
 /// Which version the instance recommends; `None` if it recommends none, as those of this family, which send no
 /// such jobs.
-async fn recommended(url: &Url, roots: &Roots) -> Result<Option<String>, String> {
+async fn recommended(connection: &Connection, roots: &Roots) -> Result<Option<String>, String> {
     let failed = |why: String| format!("cannot retrieve latest compatible src-cli version: {why}");
-    let client = reqwest::Client::builder()
-        .timeout(LIMIT)
-        .redirect(redirect::Policy::none())
-        .tls_backend_preconfigured(roots.client_config())
-        .build()
-        .map_err(|fault| failed(chain(&fault)))?;
-    let answer = client.get(below(url, SRC_CLI_VERSION)).send().await;
-    let answer = answer.map_err(|fault| failed(chain(&fault.without_url())))?;
+    let answer = get(&connection.url, SRC_CLI_VERSION, &connection.password, roots, LIMIT).await;
+    let answer = answer.map_err(|fault| failed(chain(&fault)))?;
     match answer.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => return Ok(None),

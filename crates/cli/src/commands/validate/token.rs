@@ -30,9 +30,20 @@ pub(super) async fn check(connection: &Connection, roots: &Roots) -> Result<(), 
     Err(Failure { exit: Exit::Failed, message: fault })
 }
 
-/// Asks the control plane at `url` whether it takes `secret`, within `limit`. Follows no redirect.
+/// Asks the control plane at `url` whether it takes `secret`, within `limit`.
 pub(crate) async fn ask(
     url: &Url,
+    secret: &SecretString,
+    roots: &Roots,
+    limit: Duration,
+) -> Result<Response, reqwest::Error> {
+    get(url, TEST_AUTH, secret, roots, limit).await
+}
+
+/// What is at `path` below `url`, for the executor that has `secret`, within `limit`. Follows no redirect.
+pub(super) async fn get(
+    url: &Url,
+    path: &str,
     secret: &SecretString,
     roots: &Roots,
     limit: Duration,
@@ -44,7 +55,7 @@ pub(crate) async fn ask(
         .tls_backend_preconfigured(roots.client_config())
         .build()?;
     let answer = client
-        .get(below(url, TEST_AUTH))
+        .get(below(url, path))
         .header(header::AUTHORIZATION, Credentials::Shared(secret.expose_secret()).to_header())
         .header(header::CONTENT_TYPE, "application/json")
         .body("null")

@@ -1,8 +1,13 @@
 //! `executor validate` against a stock instance.
 
-use super::bench::Bench;
+use super::bench::{Bench, SECRET};
 use crate::support::text;
-use testkit::stock_server::Fault;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use testkit::stock_server::{Fault, RECOMMENDED_SRC};
+
+/// Tells which src the instance recommends.
+const SRC_VERSION: &str = "/.api/src-cli/version";
 
 /// Its exit code and all it said.
 fn validate(bench: &Bench) -> (Option<i32>, String) {
@@ -27,5 +32,69 @@ fn the_shared_secret_is_tried() {
         let (code, said) = validate(&bench);
         assert!(code == Some(1) && said.contains(told), "{told:?} in {said}");
     }
+    bench.check();
+}
+
+/// A directory of programs: git as it is, and these scripts.
+fn programs(dir: &Path, scripts: &[(&str, &str)]) {
+    let _ = std::fs::remove_dir_all(dir);
+    std::fs::create_dir(dir).unwrap();
+    for (name, script) in [("git", "echo git version 2.47.0")].iter().chain(scripts) {
+        let program = dir.join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// Where steps of src run on this host, it is judged after git, and before the host and the token.
+#[test]
+fn src_is_judged_with_the_documented_words() {
+    const NO_DOCKER: &str = "docker not found in PATH, is it installed?\nCheck out \
+                             https://docs.docker.com/get-docker/ on how to install.";
+    const NO_SRC: &str = "src not found in PATH, is it installed?\nRun executor install src-cli, or refer to \
+                          https://github.com/sourcegraph/src-cli to install src-cli yourself.";
+    let Some(bench) = Bench::new("src_is_judged_with_the_documented_words") else { return };
+    let bin = bench.dir.path().join("bin");
+    let judge = |args: &[&str], scripts: &[(&str, &str)]| {
+        programs(&bin, scripts);
+        let output = bench
+            .command(args[0])
+            .args(&args[1..])
+            .env("EXECUTOR_QUEUE_NAME", "batches")
+            .env("EXECUTOR_RUNTIME", "docker")
+            .env("EXECUTOR_SRC_STEPS", "true")
+            .env("PATH", &bin)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.trim_end().strip_prefix("executor: ").unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    let docker = ("docker", "exit 1");
+    for args in [&["validate"][..], &["run", "--verify"]] {
+        let both = format!("2 errors occurred:\n\t* {NO_DOCKER}\n\t* {NO_SRC}");
+        assert_eq!(judge(args, &[]), both, "{args:?}");
+        assert_eq!(judge(args, &[docker]), NO_SRC, "{args:?}");
+        assert_eq!(
+            judge(args, &[docker, ("src", "echo broken; exit 3")]),
+            "failed to get src-cli version, is it installed?: 'src version -client-only': broken: exit status: 3"
+        );
+        assert_eq!(
+            judge(args, &[docker, ("src", "echo Current version: 5.4.9")]),
+            format!(
+                "installed src-cli is not the recommended version, consider switching actual=5.4.9, \
+                 recommended={RECOMMENDED_SRC}"
+            )
+        );
+        bench.server.fault(SRC_VERSION, [Fault::status(503)]);
+        assert_eq!(
+            judge(args, &[docker, ("src", "echo Current version: 5.5.0")]),
+            "cannot retrieve latest compatible src-cli version: unexpected status code 503"
+        );
+    }
+    let asked = bench.server.named(SRC_VERSION);
+    assert_eq!((asked.len(), asked[0].method.as_str(), asked[0].text().as_str()), (10, "GET", "null"));
+    assert_eq!(asked[0].header("authorization"), Some(format!("token-executor {SECRET}").as_str()));
+    assert_eq!(bench.server.named("/.executors/test/auth").len(), 0, "the first that fails is the last");
     bench.check();
 }

@@ -6,10 +6,12 @@
 
 use super::bench::Bench;
 use super::repository::{NAME, Repository};
+use crate::support::text;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use testkit::stock_server::{CLONED, State, StockJob};
+use std::process::Command;
+use testkit::stock_server::{Answer, CLONED, Fault, State, StockJob};
 use testkit::{Engine, EngineKind};
 
 /// The script, around what it does in the middle.
@@ -49,13 +51,19 @@ impl WithSrc {
     }
 
     /// Starts an executor that is told no more than the reference would be.
-    #[expect(clippy::disallowed_methods, reason = "programs are found where the test finds them")]
     fn start(&mut self) {
+        let command = self.command("run");
+        self.bench.start_command(command);
+    }
+
+    /// A command of an executor with an engine.
+    #[expect(clippy::disallowed_methods, reason = "programs are found where the test finds them")]
+    fn command(&self, name: &str) -> Command {
         let dir = self.bench.dir.path();
         let work = dir.join("work");
-        fs::create_dir(&work).unwrap();
+        fs::create_dir_all(&work).unwrap();
         let path = format!("{}:{}", dir.join("bin").display(), std::env::var("PATH").unwrap());
-        let mut command = self.bench.command("run");
+        let mut command = self.bench.command(name);
         command
             .env_remove("EXECUTOR_RUNTIME")
             .env("EXECUTOR_USE_FIRECRACKER", "false")
@@ -64,7 +72,7 @@ impl WithSrc {
             .env("EXECUTOR_DOCKER_NETWORK", "none")
             .env("TMPDIR", work)
             .env("PATH", path);
-        self.bench.start_command(command);
+        command
     }
 
     fn job(&self, id: i64) -> StockJob {
@@ -176,6 +184,31 @@ fn a_step_of_src_that_fails_is_told_as_documented() {
     assert_eq!(message, "failed to perform src-cli step: command failed with exit code 3");
     assert_eq!(record.entry("step.src.batch-exec").unwrap().exit_code, Some(3));
     with.end();
+}
+
+/// A patch release that is behind does what it is asked for, and an instance that recommends none sends no such steps.
+#[test]
+fn a_src_that_is_behind_is_a_warning_and_none_is_needed_where_none_is_recommended() {
+    let test = "a_src_that_is_behind_is_a_warning_and_none_is_needed_where_none_is_recommended";
+    let Some(with) = WithSrc::new(test, "true") else { return };
+    let validate = || {
+        let output = with.command("validate").env("SRC_LOG_LEVEL", "warn").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        assert!(
+            String::from_utf8_lossy(&output.stdout).ends_with("All checks passed!\n"),
+            "{}",
+            text(&output)
+        );
+        text(&output)
+    };
+    let newer = Answer::json(&json!({ "version": "5.5.3" }));
+    with.bench.server.fault("/.api/src-cli/version", [Fault::Instead(newer), Fault::status(404)]);
+    let warning =
+        "consider upgrading actual=5.5.0, latest=5.5.3: installed src-cli is not the latest version";
+    assert!(validate().contains(warning));
+    fs::remove_file(with.bench.dir.path().join("bin/src")).unwrap();
+    assert!(!validate().contains("src"));
+    with.bench.check();
 }
 
 /// A deliberate difference: `src` runs on the host, so only whoever had it there already gets it unasked.
