@@ -100,8 +100,12 @@ fn read(reply: &Reply) -> Dequeued {
 /// Looks for id, token and queue in a payload that is wrong elsewhere.
 fn salvage(body: &[u8]) -> Option<(JobId, String, Option<String>)> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let id = JobId::deserialize(value.get("id")?).ok()?;
-    let text = |key| value.get(key).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    let of = |key: &str| {
+        let keys_in_any_case = || value.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+        value.get(key).or_else(|| keys_in_any_case().map(|(_, value)| value))
+    };
+    let id = JobId::deserialize(of("id")?).ok()?;
+    let text = |key| of(key).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
     Some((id, text("token")?.to_owned(), text("queue").map(str::to_owned)))
 }
 
@@ -136,6 +140,8 @@ mod tests {
     fn id_and_token_are_found_in_a_payload_that_is_wrong_elsewhere() {
         let found = salvage(br#"{"id":7,"token":"t","queue":"batches","files":{"a":{"content":"%"}}}"#);
         assert_eq!(found, Some((JobId(7), "t".to_owned(), Some("batches".to_owned()))));
+        let cased = salvage(br#"{"ID":7,"Token":"t","QUEUE":"batches","Files":{"a":{"content":"%"}}}"#);
+        assert_eq!(cased, found, "keys come in any letter case");
         for hopeless in [&b"{"[..], b"[]", br#"{"id":"x","token":"t"}"#, br#"{"id":7}"#] {
             assert_eq!(salvage(hopeless), None);
         }
