@@ -1,5 +1,5 @@
 //! All variables of the documented interface, of all revisions of it, written down apart from the table: each
-//! with what kind of value it takes and with its default.
+//! with what kind of value it takes, with its default, and whether it may be empty.
 
 /// Name, kind, and default; of one that depends on others, its description. Empty where there is none.
 pub(super) const DOCUMENTED: [(&str, &str, &str); 78] = [
@@ -82,6 +82,29 @@ pub(super) const DOCUMENTED: [(&str, &str, &str); 78] = [
     ("SRC_LOG_SOURCE_LINK", "bool", "false"),
     ("SRC_TRACE_LOG", "text", ""),
 ];
+
+/// Those that may not be empty.
+pub(super) const REQUIRED: [&str; 16] = [
+    "EXECUTOR_FIRECRACKER_DISK_SPACE",
+    "EXECUTOR_FIRECRACKER_IMAGE",
+    "EXECUTOR_FIRECRACKER_KERNEL_IMAGE",
+    "EXECUTOR_FIRECRACKER_SANDBOX_IMAGE",
+    "EXECUTOR_FRONTEND_PASSWORD",
+    "EXECUTOR_FRONTEND_URL",
+    "EXECUTOR_JOB_MEMORY",
+    "EXECUTOR_KUBERNETES_NAMESPACE",
+    "EXECUTOR_KUBERNETES_PERSISTENCE_VOLUME_NAME",
+    "EXECUTOR_KUBERNETES_RESOURCE_LIMIT_MEMORY",
+    "EXECUTOR_KUBERNETES_RESOURCE_REQUEST_MEMORY",
+    "EXECUTOR_VM_PREFIX",
+    "KUBERNETES_JOB_STEP_IMAGE",
+    "KUBERNETES_JOB_VOLUME_SIZE",
+    "KUBERNETES_JOB_VOLUME_TYPE",
+    "KUBERNETES_SINGLE_JOB_STEP_IMAGE",
+];
+
+/// Those whose values are shown to nobody.
+pub(super) const SECRET: [&str; 2] = ["EXECUTOR_DOCKER_AUTH_CONFIG", "EXECUTOR_FRONTEND_PASSWORD"];
 
 /// Names of older revisions, and what they are called now.
 pub(super) const OLDER: [(&str, &str); 3] = [

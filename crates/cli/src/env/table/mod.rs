@@ -46,7 +46,7 @@ pub(crate) fn variable(name: &str) -> &'static Variable {
 
 #[cfg(test)]
 mod tests {
-    use super::documented::{DOCUMENTED, OLDER};
+    use super::documented::{DOCUMENTED, OLDER, REQUIRED, SECRET};
     use super::*;
     use crate::env::variable::{Effect, Reader};
     use crate::env::{EnvReader, RuntimeName, Variables};
@@ -81,6 +81,11 @@ mod tests {
             .map(|row| (row.name, row.kind.name(), row.default_told().unwrap_or_default()))
             .collect();
         assert_eq!(ours, DOCUMENTED.into_iter().collect());
+        let that = |is: fn(&Variable) -> bool| -> BTreeSet<_> {
+            rows().filter(|row| row.origin == Origin::Documented && is(row)).map(|row| row.name).collect()
+        };
+        assert_eq!(that(|row| row.required), REQUIRED.into_iter().collect());
+        assert_eq!(that(|row| row.secret), SECRET.into_iter().collect());
         let older: BTreeSet<_> = rows().filter_map(|row| row.older.map(|older| (older, row.name))).collect();
         assert_eq!(older, OLDER.into_iter().collect());
         let system = rows().filter(|row| row.origin == Origin::System).map(|row| row.name);
