@@ -105,7 +105,7 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum InstallCommand {
-    /// Say of all below that it is not needed, and which packages are
+    /// Say of each of the verbs below what it would, and which packages are needed
     All,
     /// Say that ignite, which that executor starts virtual machines with, is not needed
     Ignite {
@@ -121,7 +121,7 @@ pub(crate) enum InstallCommand {
     },
     /// Say that network plugins for such virtual machines are not needed
     Cni,
-    /// Say that `src`, Sourcegraph's command line client, is not needed
+    /// Say where `src`, Sourcegraph's command line client, is needed, and where it is to be had; nothing is fetched
     SrcCli {
         /// Without effect
         #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
