@@ -85,7 +85,7 @@ pub struct AgentConfig {
     pub queues: Vec<String>,
     /// Speak the calls of several queues, even if there is only one in `queues`.
     pub multi_queue: bool,
-    /// This agent's name, new at every start.
+    /// This agent's name, which its successor has as well while jobs of it run.
     pub name: String,
     /// The version to announce, by which a stock control plane chooses the payload. Our own, which is
     /// told to a control plane of ours, is in `telemetry`.

@@ -11,7 +11,7 @@ pub(crate) struct Conflicts {
     /// It was asked for, and this version can't do it: a warning each, and a refusal under strict
     /// operation.
     pub(crate) warnings: Vec<String>,
-    /// It is not for the runtime that runs the jobs, as with the reference.
+    /// It is for another runtime than the one that runs the jobs.
     pub(crate) note: Option<String>,
 }
 

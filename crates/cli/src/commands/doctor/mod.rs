@@ -2,8 +2,6 @@
 //!
 //! It works with a broken configuration too: faults are findings, and the rest is looked at with what is
 //! known. Looks run at the same time, each within a limit, and none changes anything on the host.
-//!
-//! The control plane's own checks will be a theme of their own beside these.
 
 mod agents;
 mod capacity;
