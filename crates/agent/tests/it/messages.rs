@@ -58,3 +58,21 @@ async fn what_failed_is_told_with_what_was_being_done() {
     let (said, _) = message(plain(), Vec::new(), Path::new("/nowhere")).await;
     assert!(said.starts_with("creating runtime runner: "), "{said}");
 }
+
+#[tokio::test]
+async fn what_can_t_be_cleaned_up_is_told_and_fails_no_job() {
+    let plan = Plan { jobs: [job(1, &[step("a")]).to_string()].into(), ..Plan::default() };
+    let work_dir = tempfile::tempdir().unwrap();
+    // Where kept workspaces would be.
+    std::fs::write(work_dir.path().join("kept"), "").unwrap();
+    let harness = Harness::start_with(plan, vec![vec![Act::Exit(0)]], |config| {
+        config.keep_workspaces = true;
+        work_dir.path().clone_into(&mut config.work_dir);
+    });
+    let (mark, body) = harness.marked().await;
+    assert_eq!(mark, "markComplete", "{body}");
+    let entry = harness.plane.plan().entry("teardown.fs").unwrap();
+    assert!(entry.out.starts_with("Operation failed: keeping /"), "{entry:?}");
+    assert_eq!(entry.exit_code, Some(0));
+    harness.end().await;
+}
