@@ -1,7 +1,7 @@
 //! Memory of server and agent, idle and at work. All processes of the agent's count: a job has a supervisor
-//! of its own, with a guardian.
+//! of its own, with a guardian, and a program that carries its packets.
 
-use super::processes::{self, Memory};
+use super::processes::{self, CARRIERS, Memory};
 use super::stats::Samples;
 use super::{Bench, System};
 use anyhow::{Result, bail};
@@ -46,11 +46,13 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
 
     idle.print("idle");
     busy.print(&format!("{JOBS} jobs"));
-    let (idle, busy) = (idle.agent(), busy.agent());
+    let per_job = |idle: f64, busy: f64| (busy - idle) / JOBS as f64;
     println!(
-        "  per job: {:.2} MB PSS, {:.2} MB private\n",
-        (busy.pss - idle.pss) / JOBS as f64,
-        (busy.private - idle.private) / JOBS as f64
+        "  per job: {:.2} MB PSS, {:.2} MB private; with its carrier {:.2} MB PSS, {:.2} MB private\n",
+        per_job(idle.agent().pss, busy.agent().pss),
+        per_job(idle.agent().private, busy.agent().private),
+        per_job(idle.with_carriers().pss, busy.with_carriers().pss),
+        per_job(idle.with_carriers().private, busy.with_carriers().private)
     );
     Ok(())
 }
@@ -76,8 +78,13 @@ impl Look {
         Ok(Self { server: median(&server), agent })
     }
 
-    /// The agent with all that it started.
+    /// The agent with all of the program that it started.
     fn agent(&self) -> Memory {
+        self.agent.iter().filter(|(kind, _)| *kind != CARRIERS).map(|(_, memory)| *memory).sum()
+    }
+
+    /// The same, and what carries the jobs' packets.
+    fn with_carriers(&self) -> Memory {
         self.agent.values().copied().sum()
     }
 
@@ -88,6 +95,7 @@ impl Look {
         for (kind, memory) in &self.agent {
             row(&format!("  {kind}"), memory);
         }
+        row("agent, helpers and carriers", &self.with_carriers());
     }
 }
 

@@ -1,9 +1,15 @@
 //! What the processes of the program take: the one that was started, and all below it that are of the
-//! same program. Memory of the containers' runtimes and of the jobs themselves is not counted.
+//! same program, or carry jobs' packets for it. Memory of the containers' runtimes and of the jobs themselves
+//! is not counted.
 
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// The kind of the programs that carry packets, which are others' programs.
+pub(super) const CARRIERS: &str = "carriers of packets";
+/// Their names. The program is told by it, behind the directory of the job that it is for.
+const CARRIERS_NAMES: [&[u8]; 2] = [b"slirp4netns", b"pasta"];
 
 /// MB of memory of some processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -41,7 +47,7 @@ impl std::fmt::Display for Memory {
     }
 }
 
-/// One process of the program.
+/// One process of the program, or one that carries packets for it.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) pid: u32,
@@ -52,8 +58,8 @@ pub(super) struct Process {
     pub(super) ticks: u64,
 }
 
-/// The process `root` and all that descend from it, as far as they run the program `binary`. One that ends
-/// while it is looked at is left out.
+/// The process `root` and all that descend from it, as far as they run the program `binary` or carry packets. One
+/// that ends while it is looked at is left out.
 pub(super) fn of(root: u32, binary: &Path) -> Result<Vec<Process>> {
     let mut parents = BTreeMap::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
@@ -89,7 +95,9 @@ fn family(root: u32, parents: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
 
 fn read(pid: u32, binary: &Path) -> Option<Process> {
     let dir = Path::new("/proc").join(pid.to_string());
-    if std::fs::read_link(dir.join("exe")).ok()? != binary {
+    let line = std::fs::read(dir.join("cmdline")).ok()?;
+    let carries = carries(&line);
+    if !carries && std::fs::read_link(dir.join("exe")).ok()? != binary {
         return None;
     }
     let field = |file: &str, name: &str| -> Option<f64> {
@@ -100,9 +108,16 @@ fn read(pid: u32, binary: &Path) -> Option<Process> {
     };
     let (pss, private) = (field("smaps_rollup", "Pss:")?, field("smaps_rollup", "Private_Dirty:")?);
     let memory = Memory { pss, private, processes: 1 };
-    let line = std::fs::read(dir.join("cmdline")).ok()?;
     let name = std::fs::read_to_string(dir.join("comm")).ok()?;
-    Some(Process { pid, kind: kind(name.trim(), &line), memory, ticks: stat(pid, 11)? + stat(pid, 12)? })
+    let kind = if carries { CARRIERS.to_owned() } else { kind(name.trim(), &line) };
+    Some(Process { pid, kind, memory, ticks: stat(pid, 11)? + stat(pid, 12)? })
+}
+
+/// Whether this is the command line of a program that carries packets.
+fn carries(line: &[u8]) -> bool {
+    let called = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    let name = called.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    called.starts_with(b"/") && CARRIERS_NAMES.contains(&name)
 }
 
 /// A number of `/proc/PID/stat`, counted from the field after the name.
@@ -149,6 +164,19 @@ mod tests {
         let process = found.iter().find(|process| process.pid == own).unwrap();
         assert!(process.memory.pss > 0.0 && process.memory.private > 0.0, "{process:?}");
         assert!(of(own, Path::new("/another/program")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn carriers_are_told_by_what_they_are_called() {
+        for (line, expected) in [
+            ("/data/agent/sandboxes/x/slirp4netns\0--configure\0", true),
+            ("/data/agent/sandboxes/x/pasta\0--quiet\0", true),
+            ("/x/executor\0run\0", false),
+            ("cat\0/x/slirp4netns\0", false),
+            ("", false),
+        ] {
+            assert_eq!(carries(line.as_bytes()), expected, "{line:?}");
+        }
     }
 
     #[test]
