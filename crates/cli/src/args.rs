@@ -31,7 +31,7 @@ pub(crate) enum Command {
     /// Look at everything that can be known of this host before a job runs on it, and tell what to mend
     Doctor(DoctorArgs),
     /// Print units for systemd. The other verbs are those of Sourcegraph's executor, for scripts that call them:
-    /// they install nothing, and say what is not needed here
+    /// they install nothing, and say what is needed here in its place
     #[command(subcommand)]
     Install(InstallCommand),
     /// Start a virtual machine to try it

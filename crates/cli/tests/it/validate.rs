@@ -202,6 +202,8 @@ fn verbs_that_fetch_what_is_not_needed_say_so() {
         assert!(String::from_utf8_lossy(&output.stdout).contains(part), "{args:?}: {}", text(&output));
     }
     assert!(!Path::new("/nowhere").exists());
+    let help = install(&["--help"]);
+    assert!(text(&help).contains("Say where `src`"), "the help says the same: {}", text(&help));
     for (args, said) in [
         (&["image"][..], "no image specified"),
         (&["image", "kernel", "sandbox"], "too many arguments"),
