@@ -1,4 +1,4 @@
-//! Project automation: `cargo xtask demo`, `test`, `bench`, `dist`.
+//! Project automation: `cargo xtask demo`, `test`, `engines`, `bench`, `dist`.
 //!
 //! Everything that is started here is ended here, by its pid; everything that is made is removed,
 //! but for what is kept below `~/.cache/executor-xtask`: root file systems, tools, a kernel for guests.
@@ -10,6 +10,7 @@ mod bench;
 mod command;
 mod demo;
 mod dist;
+mod engines;
 mod http;
 mod leftovers;
 mod parts;
@@ -38,6 +39,12 @@ enum Task {
     },
     /// Run every check and every test
     Test,
+    /// Run the tests of container engines against other releases than the installed one
+    Engines {
+        /// Only those whose name has this in it, such as `Podman` or `of sid`
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Measure, against the floor and against peers
     Bench {
         /// Runs of each measurement
@@ -57,6 +64,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Demo { repo } => demo::run(repo),
         Task::Test => test::run(),
+        Task::Engines { only } => engines::run(only.as_deref()),
         Task::Bench { runs, only } => bench::run(runs, only),
         Task::Dist => dist::run(),
         Task::Rootfs => {

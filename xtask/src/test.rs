@@ -3,6 +3,7 @@
 use crate::command::{exists, output, program, run as run_command};
 use crate::{demo, parts, product, rootfs};
 use anyhow::{Context, Result, bail};
+use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,10 +13,16 @@ const FETCH_LIMIT: &str = "60s";
 
 /// What was counted.
 #[derive(Debug, Default, Clone, Copy)]
-struct Count {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
+pub(crate) struct Count {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -57,7 +64,7 @@ pub(crate) fn run() -> Result<()> {
     for line in skipped.lines().chain(unchecked.as_deref()) {
         println!("{line}");
     }
-    println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    println!("{count}");
     if count.failed > 0 {
         bail!("there are failures: see above");
     }
@@ -119,7 +126,7 @@ fn check(name: &str, mut command: Command, count: &mut Count) -> Result<()> {
 }
 
 /// Runs the tests and reads their count out of the closing line.
-fn tests(mut command: Command, count: &mut Count) -> Result<()> {
+pub(crate) fn tests(mut command: Command, count: &mut Count) -> Result<()> {
     let mut child = command
         .current_dir(product::checkout())
         .stderr(Stdio::piped())

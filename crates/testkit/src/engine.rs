@@ -1,8 +1,9 @@
 //! A real container engine for tests: in namespaces of its own, stopped when nobody uses it any more.
 
+mod system;
+
 use crate::image::{Archive, digest};
 use crate::{have_root, missing_part};
-use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -53,9 +54,7 @@ pub struct Engine {
 impl Engine {
     /// The one that all tests of this program share. `None` when a part is missing, which is told.
     pub fn shared(test: &str, kind: EngineKind) -> Option<Self> {
-        let program = std::env::current_exe().expect("this program has a path");
-        let key = hex::encode(&Sha256::digest(program.as_os_str().as_encoded_bytes())[..4]);
-        Self::at(test, kind, &format!("{}-{key}", kind.name()), |_| {})
+        Self::at(test, kind, &format!("{}-{}", kind.name(), system::key()), |_| {})
     }
 
     /// One that nobody else uses.
@@ -65,7 +64,7 @@ impl Engine {
 
     /// The same, keeping its images and containers on a disk of XFS.
     pub fn on_xfs(test: &str, kind: EngineKind) -> Option<Self> {
-        if !on_path("mkfs.xfs") {
+        if !here("mkfs.xfs") {
             missing_part(test, "mkfs.xfs");
             return None;
         }
@@ -92,10 +91,8 @@ impl Engine {
     }
 
     fn at(test: &str, kind: EngineKind, name: &str, prepare: impl FnOnce(&Path)) -> Option<Self> {
-        let programs = [kind.program(), "docker", "unshare", "flock", "ip"];
-        for (there, part) in
-            programs.map(|part| (on_path(part), part)).into_iter().chain([(have_root(), "root")])
-        {
+        let engine = [kind.program(), "docker", "flock", "ip"].map(|part| (system::has(part), part));
+        for (there, part) in engine.into_iter().chain([(here("unshare"), "unshare"), (have_root(), "root")]) {
             if !there {
                 missing_part(test, part);
                 return None;
@@ -129,10 +126,18 @@ impl Engine {
         &self.dir
     }
 
+    /// Docker's client, as old or new as the engine, without the settings of whoever runs the tests. It finds files
+    /// where temporary ones are, and no others.
+    pub fn client(&self) -> Command {
+        let mut command = system::program("docker", &self.keeper());
+        command.env("DOCKER_CONFIG", &self.dir);
+        command
+    }
+
     /// A command of Docker's client.
     pub fn docker(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("docker");
-        command.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", &self.dir).args(args);
+        let mut command = self.client();
+        command.env("DOCKER_HOST", self.host()).args(args);
         command
     }
 
@@ -164,8 +169,7 @@ impl Engine {
 
     /// The engine's process.
     pub fn pid(&self) -> u32 {
-        let keeper = fs::read_to_string(self.dir.join("keeper.pid")).expect("the keeper runs");
-        let children = format!("/proc/{0}/task/{0}/children", keeper.trim());
+        let children = format!("/proc/{0}/task/{0}/children", self.keeper());
         let children = fs::read_to_string(children).expect("the keeper runs");
         let is_engine = |pid: &&str| {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -179,6 +183,11 @@ impl Engine {
     pub fn start_again(&self) {
         fs::write(self.dir.join("again"), "").expect("a file");
         self.wait_until_ready();
+    }
+
+    fn keeper(&self) -> String {
+        let keeper = fs::read_to_string(self.dir.join("keeper.pid")).expect("the keeper runs");
+        keeper.trim().to_owned()
     }
 
     fn wait_until_ready(&self) {
@@ -250,7 +259,10 @@ fn start(kind: EngineKind, dir: &Path, prepare: impl FnOnce(&Path)) {
     prepare(dir);
     let script = dir.join("keeper.sh");
     fs::write(&script, KEEPER).expect("the script is written");
-    fs::write(dir.join(DOCKER_SETTINGS_FILE), DOCKER_SETTINGS).expect("the settings are written");
+    fs::write(dir.join(DOCKER_SETTINGS_FILE), system::settings(DOCKER_SETTINGS)).expect("they are written");
+    if let Some(system) = system::other() {
+        std::os::unix::fs::symlink(system, dir.join("system")).expect("a link");
+    }
     let runtime = dir.join(FEW_FILES_RUNC);
     fs::write(&runtime, FEW_FILES).expect("the runtime is written");
     fs::set_permissions(runtime, fs::Permissions::from_mode(0o755)).expect("its mode is set");
@@ -293,7 +305,6 @@ fn lock_gate(path: &Path) -> File {
     }
 }
 
-fn on_path(program: &str) -> bool {
-    let places = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-    places.iter().any(|place| Path::new(place).join(program).exists())
+fn here(program: &str) -> bool {
+    system::has_below(Path::new("/"), program)
 }

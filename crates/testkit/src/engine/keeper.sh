@@ -2,7 +2,8 @@
 #
 # Who uses it holds a lock on DIR/users, which the kernel drops with its holder, whoever killed it. Who
 # starts or stops it holds one on DIR.gate. An engine that is killed is started again when DIR/again is
-# there. Runs in a network and a mount namespace of its own, which end with it.
+# there. Runs in a network and a mount namespace of its own, which end with it. Where DIR/system names the root of
+# another system, everything is of that one, but for temporary files and what the kernel tells.
 set -u
 dir=$1
 shift
@@ -11,6 +12,17 @@ exec 8>>"$dir.gate" 9>>"$dir/users" </dev/null >>"$dir/keeper.log" 2>&1
 ip link set lo up
 if [ -e data.img ]; then mkdir data && mount -o loop data.img data; fi
 cgroups=/sys/fs/cgroup
+
+# What is written there is forgotten: engines of other tests are in the same system.
+enter() {
+    system=$(readlink -f "$1") && mount -t tmpfs engine "$system/mnt" && cd "$system/mnt" || exit 1
+    mkdir upper work root
+    mount -t overlay -o "lowerdir=$system,upperdir=$PWD/upper,workdir=$PWD/work" engine root || exit 1
+    for shared in /proc /sys /dev "${dir%/*}"; do mkdir -p "root$shared" && mount --rbind "$shared" "root$shared"; done
+    for own in dev/shm run; do mount -t tmpfs engine "root/$own"; done
+    cd root && pivot_root . mnt && umount -l /mnt && cd "$dir" || exit 1
+}
+[ ! -e system ] || enter system
 
 start() {
     rm -f "$dir/again" "$dir/docker.sock" "$dir/pid"

@@ -29,8 +29,8 @@ impl<'a> Client<'a> {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("docker");
-        command.env("DOCKER_HOST", &self.address).env("DOCKER_CONFIG", self.engine.dir()).args(args);
+        let mut command = self.engine.client();
+        command.env("DOCKER_HOST", &self.address).args(args);
         command
     }
 

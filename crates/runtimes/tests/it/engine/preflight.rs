@@ -19,7 +19,8 @@ fn an_engine_is_introduced_with_what_it_can_not_do() {
         let findings = bench.runtime.preflight().await;
         let about = find(&findings, "engine.reachable");
         assert_eq!(about.severity, Severity::Info);
-        for word in ["Docker 20.10", "API 1.41", "overlay2", "cgroupfs", "unix://"] {
+        let release = bench.engine().told(&["version", "--format", "{{.Server.Version}}"]);
+        for word in [&*format!("Docker {release} at unix://"), "API 1.4", "storage overlay", "cgroupfs"] {
             assert!(about.seen.contains(word), "{}", about.seen);
         }
         let disk = find(&findings, "limit.disk");

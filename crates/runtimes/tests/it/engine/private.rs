@@ -136,8 +136,8 @@ fn an_image_that_came_from_nowhere_is_used_as_it_was_put_there() {
 }
 
 #[test]
-fn a_digest_is_one_of_its_repository() {
-    let name = "engine::private::a_digest_is_one_of_its_repository";
+fn podman_finds_a_digest_in_its_own_repository_only() {
+    let name = "engine::private::podman_finds_a_digest_in_its_own_repository_only";
     run(name, EngineKind::Podman, async |bench| {
         let digests =
             bench.engine().told(&["image", "inspect", "--format", "{{index .RepoDigests 0}}", IMAGE]);
