@@ -1,7 +1,8 @@
-//! `cargo xtask engines`: the tests of container engines against other releases than the one that is installed.
+//! `cargo xtask engines`: the tests of container engines and OCI runtimes against other releases than those that are
+//! installed.
 //!
-//! Each release is in a root file system of a Debian suite, and the tests take engine, client and OCI runtime from
-//! there. No part of `cargo xtask test`: it takes about as long again as all of that, and what it finds comes with new releases
+//! Each release is in a root file system of a Debian suite. Tests of engines take engine, client and OCI runtime from
+//! there; those of OCI runtimes are themselves run there, with the programs for jobs' networks. No part of `cargo xtask test`: it takes about as long again as all of that, and what it finds comes with new releases
 //! of others rather than with changes here.
 
 use crate::command::{capture, program, run as run_command};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// What a system with engines is made of, besides its suite.
 const RECIPE: &[&str] = &[
     "--variant=minbase",
-    "--include=ca-certificates,crun,docker-cli,docker.io,golang-github-containers-common,\
+    "--include=busybox-static,ca-certificates,crun,docker-cli,docker.io,e2fsprogs,golang-github-containers-common,\
      golang-github-containers-image,iproute2,iptables,netavark,nftables,passt,podman,runc,runsc,slirp4netns,uidmap",
     "--aptopt=Acquire::Languages \"none\"",
     // Mirrors of suites that never end may be some days late.
@@ -27,6 +28,22 @@ const RECIPE: &[&str] = &[
 const DOCKER: &str = "binary(it) and not test(/podman/) and (package(runtimes) and test(/^(docker|engine)::/) or \
                       package(cli) and test(/^(engine|conformance::engine|conformance::src_steps|doctor::services)/))";
 const PODMAN: &str = "binary(it) and test(/podman/)";
+/// Those of the daemonless runtime.
+const CRUN: &str = "binary(it) and package(runtimes) and test(/^(own::)?crun(_host)?::|^network::/)";
+const RUNC: &str = "binary(it) and package(runtimes) and test(/^(own::)?runc::/)";
+
+/// Runs a test in the system at `$ROOT`.
+const RUNNER: &str = concat!(
+    include_str!("../../crates/testkit/src/engine/enter.sh"),
+    r#"
+if [ -z "${ENTERED:-}" ]; then ENTERED=1 exec unshare --mount --propagation slave /bin/sh "$0" "$@"; fi
+here=$PWD
+enter "$ROOT" "${TMPDIR:-/tmp}" /run "$CHECKOUT"
+cd "$here" && exec "$@"
+"#
+);
+/// Where cargo's test programs look for what runs them.
+const RUNNER_VARIABLE: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
 
 /// One engine, and how it is to be.
 struct Round {
@@ -46,6 +63,10 @@ const fn podman(suite: &'static str) -> Round {
     Round { program: "podman", suite, tests: PODMAN, note: "", env: None }
 }
 
+const fn runtime(program: &'static str, tests: &'static str) -> Round {
+    Round { program, suite: "sid", tests, note: "", env: None }
+}
+
 const ROUNDS: &[Round] = &[
     docker("trixie", "", None),
     docker("sid", "", None),
@@ -59,6 +80,8 @@ const ROUNDS: &[Round] = &[
     ),
     podman("trixie"),
     podman("sid"),
+    runtime("crun", CRUN),
+    runtime("runc", RUNC),
 ];
 
 /// Runs them all, or those of whose line `only` is a part, and tells of each in one line.
@@ -79,7 +102,7 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
         println!("{line}");
     }
     if lines.is_empty() || failed > 0 {
-        bail!("{} engines, {failed} failures: see above", lines.len());
+        bail!("{} rounds, {failed} failures: see above", lines.len());
     }
     Ok(())
 }
@@ -88,18 +111,36 @@ impl Round {
     /// Such as `Docker 28.5.2 of sid`.
     fn name(&self, system: &Path) -> Result<String> {
         let said = capture(program("chroot", [system]).args([self.program, "--version"]))?;
-        let mut words = said.split([' ', ',', '+']);
-        let engine = words.next().unwrap_or_default().replacen('p', "P", 1);
+        let mut words = said.split([' ', ',', '+', '\n']);
+        let engine = match words.next() {
+            Some("podman") => "Podman",
+            named => named.unwrap_or("?"),
+        };
         let release = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit())).unwrap_or("?");
         Ok(format!("{engine} {release} of {}{}", self.suite, self.note))
+    }
+
+    /// Whether jobs need no engine for it.
+    fn is_runtime(&self) -> bool {
+        self.tests == CRUN || self.tests == RUNC
     }
 
     fn run(&self, system: &Path) -> Result<Count> {
         let skips = tempfile::NamedTempFile::new().context("failed to make a file for skipped tests")?;
         let mut nextest = product::cargo(["nextest", "run", "--profile", "ci", "--no-fail-fast"]);
         nextest.args(["--package", "runtimes", "--package", "cli", "--filterset", self.tests]);
-        nextest.env("EXECUTOR_TEST_ENGINE_SYSTEM", system).env("EXECUTOR_TEST_SKIPS", skips.path());
-        nextest.envs(self.env);
+        nextest.env("EXECUTOR_TEST_SKIPS", skips.path()).envs(self.env);
+        let runner = tempfile::NamedTempFile::new().context("failed to make a file for a script")?;
+        std::fs::write(runner.path(), RUNNER)?;
+        if self.is_runtime() {
+            let command = format!("/bin/sh {}", runner.path().display());
+            nextest
+                .env(RUNNER_VARIABLE, command)
+                .env("ROOT", system)
+                .env("CHECKOUT", std::fs::canonicalize(product::checkout())?);
+        } else {
+            nextest.env("EXECUTOR_TEST_ENGINE_SYSTEM", system);
+        }
         let mut count = Count::default();
         tests(nextest, &mut count)?;
         // What nextest calls so is all that was not asked for.

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-const KEEPER: &str = include_str!("engine/keeper.sh");
+const KEEPER: &str = concat!(include_str!("engine/enter.sh"), include_str!("engine/keeper.sh"));
 /// gVisor's own network does not begin in every virtual machine.
 const DOCKER_SETTINGS: &str =
     r#"{"runtimes": {"runsc": {"path": "runsc", "runtimeArgs": ["--network=none"]}}}"#;

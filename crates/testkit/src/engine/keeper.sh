@@ -13,16 +13,11 @@ ip link set lo up
 if [ -e data.img ]; then mkdir data && mount -o loop data.img data; fi
 cgroups=/sys/fs/cgroup
 
-# What is written there is forgotten: engines of other tests are in the same system.
-enter() {
-    system=$(readlink -f "$1") && mount -t tmpfs engine "$system/mnt" && cd "$system/mnt" || exit 1
-    mkdir upper work root
-    mount -t overlay -o "lowerdir=$system,upperdir=$PWD/upper,workdir=$PWD/work" engine root || exit 1
-    for shared in /proc /sys /dev "${dir%/*}"; do mkdir -p "root$shared" && mount --rbind "$shared" "root$shared"; done
-    for own in dev/shm run; do mount -t tmpfs engine "root/$own"; done
-    cd root && pivot_root . mnt && umount -l /mnt && cd "$dir" || exit 1
-}
-[ ! -e system ] || enter system
+if [ -e system ]; then
+    enter system "${dir%/*}"
+    for own in /dev/shm /run; do mount -t tmpfs engine "$own"; done
+    cd "$dir" || exit 1
+fi
 
 start() {
     rm -f "$dir/again" "$dir/docker.sock" "$dir/pid"
