@@ -2,7 +2,7 @@
 
 mod system;
 
-use crate::image::{Archive, digest};
+use crate::image::Archive;
 use crate::{have_root, missing_part};
 use std::fs::{self, File};
 use std::io;
@@ -153,11 +153,16 @@ impl Engine {
     /// Gives it an image as `name`.
     pub fn load(&self, name: &str, image: &Archive) {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), image.docker()).expect("the archive is written");
+        fs::write(file.path(), image.docker_named(name)).expect("the archive is written");
         let path = file.path().to_str().expect("a plain path");
         self.told(&["load", "--quiet", "--input", path]);
-        // All archives have the same name in them, so that it may mean another image by now.
-        self.told(&["tag", &digest(&image.config()), name]);
+    }
+
+    /// Whether it tells images that were loaded from those that were pulled. Podman does not, nor does Docker where
+    /// containerd keeps them.
+    pub fn knows_what_was_loaded(&self) -> bool {
+        let storage = || self.told(&["info", "--format", "{{.DriverStatus}}"]);
+        self.kind == EngineKind::Docker && !storage().contains("io.containerd.snapshotter")
     }
 
     /// A command in its network.

@@ -25,7 +25,13 @@ impl WithEngine {
         engine.load("busybox", &busybox);
         let work = tempfile::tempdir().unwrap();
         let (host, tmpdir) = (engine.host(), work.path().to_str().unwrap().to_owned());
-        let own = [("EXECUTOR_RUNTIME", "docker"), ("DOCKER_HOST", &host), ("TMPDIR", &tmpdir)];
+        let shared = (!engine.knows_what_was_loaded()).to_string();
+        let own = [
+            ("EXECUTOR_RUNTIME", "docker"),
+            ("DOCKER_HOST", &host),
+            ("TMPDIR", &tmpdir),
+            ("EXECUTOR_DOCKER_SHARED_IMAGES", &shared),
+        ];
         let env: Vec<_> = own.into_iter().chain(env.iter().copied()).collect();
         Some(Self { system: System::with(test, &env)?, engine, work })
     }

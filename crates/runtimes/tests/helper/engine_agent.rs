@@ -22,6 +22,8 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut options = DockerOptions::new(dir.join("state"), dir.join("work"), helper);
     options.endpoint = endpoint;
     options.network = Some("none".to_owned());
+    // Not every engine tells that its image was only loaded.
+    options.shares_images = true;
     let step = Step {
         image: image.clone(),
         argv: vec!["sh".into(), "-c".into(), script.clone()],

@@ -87,6 +87,11 @@ impl Archive {
 
     /// What `docker save` wrote before version 25.
     pub fn docker(&self) -> Vec<u8> {
+        self.docker_named("example/saved:1")
+    }
+
+    /// The same of an image that was saved by this name.
+    pub fn docker_named(&self, name: &str) -> Vec<u8> {
         let config = self.config();
         let config_name = format!("{}.json", hex_of(&config));
         let mut tar = Layer::new().file(&config_name, &config);
@@ -96,7 +101,7 @@ impl Archive {
             tar = tar.file(&name, blob);
             names.push(name);
         }
-        let manifest = json!([{ "Config": config_name, "RepoTags": ["example/saved:1"], "Layers": names }]);
+        let manifest = json!([{ "Config": config_name, "RepoTags": [name], "Layers": names }]);
         tar.file("manifest.json", &json_bytes(&manifest)).bytes()
     }
 

@@ -24,7 +24,9 @@ impl OnEngine {
     fn run(mut self, job: impl FnOnce(&mut Bench, &[(&str, &str)])) {
         let workspaces = self.bench.dir.path().join("workspaces");
         let (host, tmpdir) = (self.engine.host(), workspaces.to_str().unwrap().to_owned());
+        let shared = (!self.engine.knows_what_was_loaded()).to_string();
         let env = [
+            ("EXECUTOR_DOCKER_SHARED_IMAGES", &*shared),
             ("EXECUTOR_RUNTIME", "docker"),
             ("DOCKER_HOST", &host),
             ("TMPDIR", &tmpdir),

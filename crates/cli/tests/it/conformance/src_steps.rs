@@ -70,6 +70,7 @@ impl WithSrc {
             .env("EXECUTOR_QUEUE_NAME", "batches")
             .env("DOCKER_HOST", self.engine.host())
             .env("EXECUTOR_DOCKER_NETWORK", "none")
+            .env("EXECUTOR_DOCKER_SHARED_IMAGES", (!self.engine.knows_what_was_loaded()).to_string())
             .env("TMPDIR", work)
             .env("PATH", path);
         command

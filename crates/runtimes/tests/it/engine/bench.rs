@@ -14,6 +14,12 @@ pub(crate) fn run(name: &str, kind: EngineKind, test: impl AsyncFnOnce(&mut Benc
     run_on(engine, name, |_| {}, test);
 }
 
+/// The same where nobody gets an image of a registry's unasked. What was only loaded is none, if the engine tells.
+pub(super) fn run_asking(name: &str, test: impl AsyncFnOnce(&mut Bench)) {
+    let Some(engine) = Engine::shared(name, EngineKind::Docker) else { return };
+    run_on(engine, name, |options| options.shares_images = false, test);
+}
+
 /// Runs a test on that engine with options of its own.
 pub(crate) fn run_on(
     engine: Engine,
@@ -30,6 +36,7 @@ pub(crate) fn run_on(
     let tokio = tokio::runtime::Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(&engine, dir.path());
+    options.shares_images = !engine.knows_what_was_loaded();
     change(&mut options);
     let runtime = tokio.block_on(async { DockerRuntime::new(options) }).unwrap();
     let mut bench = Bench {
@@ -58,8 +65,6 @@ pub(crate) fn options(engine: &Engine, dir: &Path) -> DockerOptions {
     let mut options = DockerOptions::new(dir.join("state"), dir.join("work"), helper());
     options.endpoint = engine.host().parse().unwrap();
     options.network = Some("none".to_owned());
-    // It can't tell what was only loaded, and nobody is there to be asked.
-    options.shares_images = engine.kind() == EngineKind::Podman;
     options.grace = Duration::from_millis(300);
     options
 }

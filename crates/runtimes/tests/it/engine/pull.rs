@@ -1,6 +1,6 @@
 //! Images that the engine pulls, from real registries.
 
-use super::bench::{run, run_on};
+use super::bench::{run, run_asking, run_on};
 use crate::harness::{Bench, Kept, TestSandbox, step};
 use images::{ImageError, Login, Mirror, Progress, RegistryCredentials};
 use runtimes::{Cause, Exit, ExitStatus, Limits, Output, RuntimeError, SandboxSpec, Step, Stream};
@@ -95,7 +95,7 @@ pub(super) async fn ask_with(
 #[test]
 fn an_image_is_pulled_once_and_stays_what_it_was() {
     let name = "engine::pull::an_image_is_pulled_once_and_stays_what_it_was";
-    run(name, EngineKind::Docker, async |bench| {
+    run_asking(name, async |bench| {
         let Some(registry) = registry(name, bench.engine(), false) else { return };
         let image_name = registry.name("team/tool:1");
         registry.push("team/tool:1", &image(&format!("first {}", registry.address)));
@@ -119,7 +119,7 @@ fn an_image_is_pulled_once_and_stays_what_it_was() {
 #[test]
 fn what_can_not_be_had_is_told_apart() {
     let name = "engine::pull::what_can_not_be_had_is_told_apart";
-    run(name, EngineKind::Docker, async |bench| {
+    run_asking(name, async |bench| {
         let Some(registry) = registry(name, bench.engine(), false) else { return };
         registry.push("team/there:1", &image("x"));
         let refused = async |image: &str| {
