@@ -47,7 +47,8 @@ const RUNNER_VARIABLE: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
 
 /// One engine, and how it is to be.
 struct Round {
-    program: &'static str,
+    what: &'static str,
+    package: &'static str,
     suite: &'static str,
     tests: &'static str,
     /// Told with the result.
@@ -56,15 +57,15 @@ struct Round {
 }
 
 const fn docker(suite: &'static str, note: &'static str, env: Option<(&'static str, &'static str)>) -> Round {
-    Round { program: "dockerd", suite, tests: DOCKER, note, env }
+    Round { what: "Docker", package: "docker.io", suite, tests: DOCKER, note, env }
 }
 
 const fn podman(suite: &'static str) -> Round {
-    Round { program: "podman", suite, tests: PODMAN, note: "", env: None }
+    Round { what: "Podman", package: "podman", suite, tests: PODMAN, note: "", env: None }
 }
 
-const fn runtime(program: &'static str, tests: &'static str) -> Round {
-    Round { program, suite: "sid", tests, note: "", env: None }
+const fn runtime(what: &'static str, tests: &'static str) -> Round {
+    Round { what, package: what, suite: "sid", tests, note: "", env: None }
 }
 
 const ROUNDS: &[Round] = &[
@@ -110,14 +111,11 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
 impl Round {
     /// Such as `Docker 28.5.2 of sid`.
     fn name(&self, system: &Path) -> Result<String> {
-        let said = capture(program("chroot", [system]).args([self.program, "--version"]))?;
-        let mut words = said.split([' ', ',', '+', '\n']);
-        let engine = match words.next() {
-            Some("podman") => "Podman",
-            named => named.unwrap_or("?"),
-        };
-        let release = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit())).unwrap_or("?");
-        Ok(format!("{engine} {release} of {}{}", self.suite, self.note))
+        // Not every program tells its own without a `/proc`.
+        let asked = ["dpkg-query", "--show", "--showformat=${Version}", self.package];
+        let said = capture(program("chroot", [system]).args(asked))?;
+        let release = said.split(['+', '-']).next().unwrap_or_default();
+        Ok(format!("{} {release} of {}{}", self.what, self.suite, self.note))
     }
 
     /// Whether jobs need no engine for it.

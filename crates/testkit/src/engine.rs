@@ -152,6 +152,8 @@ impl Engine {
 
     /// Gives it an image as `name`.
     pub fn load(&self, name: &str, image: &Archive) {
+        let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        let name = if has_tag { name } else { &format!("{name}:latest") };
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), image.docker_named(name)).expect("the archive is written");
         let path = file.path().to_str().expect("a plain path");
