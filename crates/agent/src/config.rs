@@ -19,6 +19,8 @@ use wire::heartbeat::Telemetry;
 
 /// The most text of one log entry that is kept: 64 MiB.
 pub const DEFAULT_LOG_CAP: u64 = 64 << 20;
+/// The most that text of one job's log takes of the disk while it waits to be delivered, all entries together: 512 MiB.
+pub const DEFAULT_JOB_LOG_CAP: u64 = 512 << 20;
 /// What a stock control plane is told of our version, when jobs are asked for and in heartbeats: a
 /// development build, which by its documentation gets the newest payload and is compared to nothing.
 pub const ANNOUNCED_VERSION: &str = "0.0.0+dev";
@@ -148,6 +150,8 @@ pub struct AgentConfig {
     pub long_poll: Duration,
     /// The most bytes of text of one log entry.
     pub log_cap: u64,
+    /// The most bytes of text of one job that wait on the disk.
+    pub job_log_cap: u64,
     /// The pause between heartbeats, from the end of one to the beginning of the next.
     pub heartbeat_interval: Duration,
     /// How long a clone is tried again from the first time that the control plane broke it.
@@ -201,6 +205,7 @@ impl AgentConfig {
             monitor: Monitor::default(),
             long_poll: Duration::from_secs(20),
             log_cap: DEFAULT_LOG_CAP,
+            job_log_cap: DEFAULT_JOB_LOG_CAP,
             heartbeat_interval: Duration::from_secs(5),
             clone_patience: Duration::from_mins(5),
             patience: Duration::from_mins(10),

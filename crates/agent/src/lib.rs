@@ -44,7 +44,10 @@ mod watched;
 mod workspace;
 
 pub use audit::Audit;
-pub use config::{ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_LOG_CAP, Exporters, SupervisorCommand};
+pub use config::{
+    ANNOUNCED_VERSION, AgentConfig, Announced, DEFAULT_JOB_LOG_CAP, DEFAULT_LOG_CAP, Exporters,
+    SupervisorCommand,
+};
 pub use error::{AgentError, Summary, chain};
 pub use host_disk::{fitting_disk_floor, fitting_files_floor};
 pub use monitor::Monitor;

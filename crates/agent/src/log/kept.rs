@@ -113,6 +113,7 @@ mod tests {
     use super::*;
     use crate::api::{ApiError, AppendOutcome};
     use crate::log::entry::EntryWriter;
+    use crate::log::quota::Quota;
     use async_trait::async_trait;
     use jobs::Redactor;
     use runtimes::Stream;
@@ -171,7 +172,7 @@ mod tests {
     }
 
     fn entry(key: &str, text: &str, delivered: Option<Delivered>) -> Arc<Entry> {
-        let spool = Spool::new(std::env::temp_dir(), 1 << 30);
+        let spool = Spool::new(std::env::temp_dir(), 1 << 30, &Quota::new(1 << 30));
         let entry = Arc::new(Entry::new(key, None, &Redactor::default(), spool, Monitor::default()));
         let writer = EntryWriter(Arc::clone(&entry));
         writer.output(Stream::Stdout, text.as_bytes());

@@ -1,7 +1,7 @@
 //! The log of one job: entries are written here and delivered in the background.
 //!
 //! Nothing here fails a job or makes one wait, however long the control plane is away: text waits
-//! on disk, up to a limit per entry. What can't be delivered is told once, in the agent's own log.
+//! on disk, up to a limit per entry and one for all. What can't be delivered is told once, in the agent's own log.
 
 mod backlog;
 mod calls;
@@ -11,6 +11,7 @@ mod kept;
 mod lines;
 #[cfg(test)]
 mod outages;
+mod quota;
 mod shipper;
 mod spool;
 mod tail;
@@ -23,6 +24,7 @@ use crate::api::{Api, JobAuth, Patience};
 use calls::LogCalls;
 use entry::Entry;
 use jobs::Redactor;
+use quota::Quota;
 use spool::Spool;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -38,6 +40,7 @@ const MOST_WAITING: usize = 1_000;
 pub(crate) struct JobLog {
     api: Api,
     redactor: Redactor,
+    quota: Quota,
     entries: mpsc::Sender<Arc<Entry>>,
     /// Those that may not be delivered yet, in the order in which they were opened.
     opened: Mutex<Vec<Weak<Entry>>>,
@@ -56,13 +59,14 @@ impl JobLog {
         let (entries, queue) = mpsc::channel(MOST_WAITING);
         let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(calls, job, queue)));
         let (opened, left_out) = (Mutex::default(), AtomicBool::new(false));
-        Self { api, redactor, entries, opened, left_out, shipper }
+        let quota = Quota::new(api.config().job_log_cap);
+        Self { api, redactor, quota, entries, opened, left_out, shipper }
     }
 
     /// Opens an entry; `command` is redacted here.
     pub(crate) fn entry(&self, key: &str, command: Option<&[String]>) -> EntryWriter {
         let config = self.api.config();
-        let spool = Spool::new(config.work_dir.clone(), config.log_cap);
+        let spool = Spool::new(config.work_dir.clone(), config.log_cap, &self.quota);
         let entry = Arc::new(Entry::new(key, command, &self.redactor, spool, config.monitor.clone()));
         match self.entries.try_send(Arc::clone(&entry)) {
             Ok(()) => self.note_opened(&entry),

@@ -1,6 +1,7 @@
 //! The text of one entry until it is delivered: in memory while it is small, then in a file
-//! without a name, and of what goes beyond the limit only the end.
+//! without a name, and of what goes beyond the limit, its own or its job's, only the end.
 
+use super::quota::{Quota, Share};
 use super::tail::Tail;
 use crate::text::begin;
 use std::fs::File;
@@ -28,10 +29,19 @@ pub(super) struct Spool {
     head_ends_line: bool,
     /// What did not fit into the head any more.
     tail: Option<Tail>,
+    /// What its file may take of the disk.
+    share: Share,
     /// Why the head takes no more, if it is not for its limit.
-    fault: Option<io::Error>,
+    stopped: Option<Stopped>,
     /// Marker and tail, once the text is complete.
     epilogue: String,
+}
+
+#[derive(Debug)]
+enum Stopped {
+    /// Its job's texts take all that they may together.
+    Quota,
+    Fault(io::Error),
 }
 
 #[derive(Debug)]
@@ -48,8 +58,8 @@ enum Head {
 }
 
 impl Spool {
-    /// An empty text of at most `limit` bytes, markers included, with files in `dir`.
-    pub(super) fn new(dir: PathBuf, limit: u64) -> Self {
+    /// An empty text of at most `limit` bytes, markers included, with files in `dir` that take of `quota`.
+    pub(super) fn new(dir: PathBuf, limit: u64, quota: &Quota) -> Self {
         let tail = tail_limit(limit);
         Self {
             dir,
@@ -59,7 +69,8 @@ impl Spool {
             head_len: 0,
             head_ends_line: true,
             tail: None,
-            fault: None,
+            share: quota.share(),
+            stopped: None,
             epilogue: String::new(),
         }
     }
@@ -67,7 +78,7 @@ impl Spool {
     /// A text of `len` bytes that was kept from its byte `begin` on, at `at` in `file`. It takes no more.
     pub(super) fn kept(file: Arc<File>, at: u64, begin: u64, len: u64) -> Self {
         let head = Head::Kept { file, at, begin };
-        Self { head, head_len: len, head_limit: len, ..Self::new(PathBuf::new(), 0) }
+        Self { head, head_len: len, head_limit: len, ..Self::new(PathBuf::new(), 0, &Quota::new(0)) }
     }
 
     /// How much can be read.
@@ -94,9 +105,13 @@ impl Spool {
             self.epilogue.push('\n');
         }
         if left_out > 0 {
-            let why = match &self.fault {
+            let why = match &self.stopped {
                 None => format!("the limit is {} bytes", self.limit),
-                Some(fault) => format!("they could not be stored: {fault}"),
+                Some(Stopped::Quota) => {
+                    let all = self.share.quota().limit();
+                    format!("the limit of what waits of a job's whole log is {all} bytes")
+                }
+                Some(Stopped::Fault(fault)) => format!("they could not be stored: {fault}"),
             };
             let marker = format!("[executor: {left_out} bytes of output are left out here; {why}]\n");
             self.epilogue.push_str(&marker);
@@ -120,19 +135,40 @@ impl Spool {
     /// Appends to the head and gives back what does not fit.
     fn push_head<'a>(&mut self, text: &'a str) -> &'a str {
         let room = usize::try_from(self.head_limit - self.head_len).unwrap_or(usize::MAX);
-        let (fits, rest) = text.split_at(begin(text, room).len());
+        let wanted = begin(text, room).len();
+        let granted = self.grant(wanted);
+        let (fits, rest) = text.split_at(begin(text, granted).len());
         if let Err(fault) = self.write_head(fits.as_bytes()) {
             // A full or broken disk of ours is no reason to fail a job; its log has a hole then.
             tracing::warn!(%fault, "failed to spool log text; only its end is kept from here on");
-            self.fault = Some(fault);
-            self.head_limit = self.head_len;
+            self.stop(Stopped::Fault(fault));
             return text;
         }
         self.head_len += fits.len() as u64;
+        if granted < wanted {
+            self.stop(Stopped::Quota);
+        }
         if let Some(last) = fits.as_bytes().last() {
             self.head_ends_line = *last == b'\n';
         }
         rest
+    }
+
+    /// How many of `wanted` more bytes there is room for: what stays in memory takes nothing of the disk.
+    fn grant(&mut self, wanted: usize) -> usize {
+        let needed = self.head_len + wanted as u64;
+        let in_memory = if matches!(self.head, Head::Memory(_)) { IN_MEMORY as u64 } else { 0 };
+        if needed <= in_memory {
+            return wanted;
+        }
+        let granted = self.share.grow_to(needed).max(in_memory).min(needed) - self.head_len;
+        usize::try_from(granted).unwrap_or(wanted)
+    }
+
+    /// The head takes no more.
+    fn stop(&mut self, why: Stopped) {
+        self.stopped = Some(why);
+        self.head_limit = self.head_len;
     }
 
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -194,7 +230,7 @@ mod tests {
     use super::*;
 
     fn spool(limit: u64) -> Spool {
-        Spool::new(std::env::temp_dir(), limit)
+        Spool::new(std::env::temp_dir(), limit, &Quota::new(u64::MAX))
     }
 
     fn all(spool: &Spool, piece: usize) -> String {
@@ -250,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_takes_nothing_leaves_a_hole_and_no_error() {
-        let mut spool = Spool::new("/nowhere/at/all".into(), 1 << 20);
+        let mut spool = Spool::new("/nowhere/at/all".into(), 1 << 20, &Quota::new(u64::MAX));
         spool.push(&"x".repeat(1_000));
         for _ in 0..1_000 {
             spool.push(&format!("{}\n", "y".repeat(1_000)));
@@ -258,5 +294,44 @@ mod tests {
         spool.finish();
         let text = all(&spool, 1 << 20);
         assert!(text.contains("they could not be stored: "), "{}", &text[..2_000]);
+    }
+
+    #[test]
+    fn texts_that_share_a_quota_keep_their_beginning_and_their_end() {
+        let quota = Quota::new(200_000);
+        let written = |name: &str| {
+            let mut spool = Spool::new(std::env::temp_dir(), 1 << 20, &quota);
+            for n in 0..20_000 {
+                spool.push(&format!("stdout: {name} {n}\n"));
+            }
+            spool.finish();
+            spool
+        };
+        let spools = ["one", "two", "three"].map(written);
+        let [one, two, three] = spools.each_ref().map(|spool| all(spool, 4_096));
+        let marker = "bytes of output are left out here; the limit of what waits of a job's whole log is 200000 bytes]\n";
+        assert!(one.starts_with("stdout: one 0\n") && one.len() > 190_000, "{} bytes", one.len());
+        for (name, text) in [("one", &one), ("two", &two), ("three", &three)] {
+            assert!(text.starts_with(&format!("stdout: {name} 0\n")), "{name}");
+            assert!(text.ends_with(&format!("stdout: {name} 19999\n")), "{name}");
+            assert!(text.contains(marker), "{name}");
+        }
+        let on_disk = |spool: &Spool| match &spool.head {
+            Head::File(file) => file.metadata().unwrap().len(),
+            _ => 0,
+        };
+        let taken: u64 = spools.iter().map(on_disk).sum();
+        assert!((190_000..=200_000).contains(&taken), "{taken}");
+        assert!(two.len() > IN_MEMORY && two.len() < 100_000, "{} bytes", two.len());
+        drop(spools);
+        assert_eq!(quota.free(), quota.limit(), "what was delivered makes room");
+    }
+
+    #[test]
+    fn a_short_text_needs_nothing_of_the_quota() {
+        let mut spool = Spool::new(std::env::temp_dir(), 1 << 20, &Quota::new(0));
+        spool.push("all of it\n");
+        spool.finish();
+        assert_eq!(all(&spool, 4_096), "all of it\n");
     }
 }

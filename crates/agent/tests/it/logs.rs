@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use runtimes::Stream;
 use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use tokio_util::sync::CancellationToken;
 
 fn plan(ours: bool, payload: &Value) -> Plan {
@@ -133,6 +134,50 @@ async fn a_flood_is_cut_in_the_middle_and_takes_no_memory() {
         let grown = peak_memory() - before;
         // The control plane of the test keeps the text and handles its JSON in this process too.
         assert!(grown < 64 << 20, "{grown} bytes more");
+        harness.end().await;
+    }
+}
+
+/// What files that have no name any more take of the disk, of those that this process has open.
+fn unnamed_on_disk() -> u64 {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let unnamed = open.filter(|entry| {
+        std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().ends_with(" (deleted)"))
+    });
+    unnamed.filter_map(|entry| entry.path().metadata().ok()).map(|file| file.blocks() * 512).sum()
+}
+
+#[tokio::test]
+async fn a_job_of_many_long_steps_keeps_to_its_share_of_the_disk() {
+    const LIMIT: u64 = 2 << 20;
+    let keys: Vec<String> = (0..12).map(|n| format!("s{n}")).collect();
+    let steps: Vec<Value> = keys.iter().map(|key| step(key)).collect();
+    let line = format!("{}\n", "x".repeat(999)).repeat(64).into_bytes();
+    let acts = || vec![Act::Out("the begin\n"), Act::Flood(line.clone(), 16), Act::Out("the end\n")];
+    for ours in [true, false] {
+        let held = unnamed_on_disk();
+        let acts = keys.iter().map(|_| acts()).collect();
+        let mut harness =
+            Harness::start_with(plan(ours, &job(1, &steps)), acts, |config| config.job_log_cap = LIMIT);
+        eventually("the job", || harness.plane.plan().entries.first().cloned()).await;
+        harness.plane.go_away();
+        eventually("the sandbox's end", || harness.runtime.opened().first()?.closed.then_some(())).await;
+        let taken = unnamed_on_disk() - held;
+        // A block at the end of each file may be half empty.
+        assert!(taken <= LIMIT + 12 * 4_096, "{taken} bytes on disk");
+        harness.plane.come_back();
+        assert_eq!(harness.marked().await.0, "markComplete");
+        let entries: Vec<Entry> = {
+            let plan = harness.plane.plan();
+            keys.iter().map(|key| plan.entry(&format!("step.docker.{key}")).unwrap()).collect()
+        };
+        let told = format!("the limit of what waits of a job's whole log is {LIMIT} bytes]\n");
+        for Entry { out, key, exit_code, .. } in &entries {
+            assert!(out.starts_with("stdout: the begin\n") && out.ends_with("stdout: the end\n"), "{key}");
+            assert_eq!(*exit_code, Some(0), "{key}");
+        }
+        let cut = entries.iter().filter(|entry| entry.out.contains(&told)).count();
+        assert!((10..12).contains(&cut), "{cut} entries are cut");
         harness.end().await;
     }
 }
