@@ -12,7 +12,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, getrlimit, pidfd_open, pidfd_send_signal,
+    set_parent_process_death_signal, setrlimit,
 };
 use rustix::thread::{
     Gid, LinkNameSpaceType, Uid, move_into_link_name_space, set_thread_gid, set_thread_groups, set_thread_uid,
@@ -28,6 +29,11 @@ use tokio::sync::watch;
 const STACK: usize = 128 << 10;
 /// Bytes that are kept of what the program says.
 const SAID: usize = 1 << 10;
+
+/// Descriptors that the program may have: a connection of the job's takes one, and up to 256 KiB of memory.
+const DESCRIPTORS: u64 = 2_048;
+/// Bytes that it may map.
+const MAPPED: u64 = 2 << 30;
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +92,13 @@ impl Attendant {
     }
 }
 
+/// Limits this process to `most`, if it may have more.
+fn lower(resource: Resource, most: u64) -> io::Result<()> {
+    let least = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+    let Rlimit { current, maximum } = getrlimit(resource);
+    Ok(setrlimit(resource, Rlimit { current: least(current), maximum: least(maximum) })?)
+}
+
 impl Work {
     fn live(mut self) {
         let why = match self.spawn() {
@@ -122,6 +135,9 @@ impl Work {
             if getppid() != parent {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
+            // What a job does there counts against none of the job's own limits.
+            lower(Resource::Nofile, DESCRIPTORS)?;
+            lower(Resource::As, MAPPED)?;
             // Whoever signals all processes of a service means the agent.
             ignore_requests();
             fcntl_setfd(namespace.net(), FdFlags::empty())?;

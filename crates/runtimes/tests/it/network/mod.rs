@@ -166,6 +166,12 @@ async fn a_killed_agent_takes_its_network_along(bench: &mut Bench) {
     let mut agent = death::start(bench, "n", bench.family);
     let state = agent.state();
     let carrier = carrier(&state).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", carrier.as_raw_nonzero())).unwrap();
+    for (limit, most) in [("Max open files", 2_048), ("Max address space", 2 << 30)] {
+        let told = limits.lines().find_map(|line| line.strip_prefix(limit)).unwrap();
+        let told: Vec<u64> = told.split_whitespace().take(2).map(|value| value.parse().unwrap()).collect();
+        assert!(told.iter().all(|value| *value <= most), "{limit}: {told:?}");
+    }
     let held = pidfd_open(carrier, PidfdFlags::empty()).unwrap();
     assert!(outlasts_requests_to_end(carrier.as_raw_nonzero().get().cast_unsigned()));
     agent.kill_all();
