@@ -1,7 +1,7 @@
 //! An agent of its own for each test, in front of a scripted stock instance.
 
 use crate::leftovers::{leftovers, nothing_is_left};
-use crate::support::{Process, SOON, text, wait};
+use crate::support::{Process, SOON, files_below, text, wait};
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,14 @@ impl Bench {
     /// The executor's process.
     pub(crate) fn agent(&mut self) -> &mut Process {
         self.agent.as_mut().expect("it was started")
+    }
+
+    /// The process that runs the executor's only job.
+    pub(crate) fn supervisor(&self) -> u32 {
+        let jobs = self.dir.path().join("agent-data/agent/jobs");
+        let record = files_below(&jobs, &|path| path.ends_with("job.json"));
+        let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&record[0]).unwrap()).unwrap();
+        record["pid"].as_u64().unwrap().try_into().unwrap()
     }
 
     /// What the executor says on its standard error.

@@ -2,6 +2,7 @@
 
 use super::bench::Bench;
 use super::gate::Gate;
+use crate::adoption::kill;
 use crate::leftovers::nothing_is_left;
 use crate::support::wait;
 use serde_json::json;
@@ -31,6 +32,33 @@ fn an_executor_that_is_started_again_goes_on_with_its_job() {
     let step = record.entry("step.docker.a").unwrap();
     assert!(step.out.contains("stdout: begun\n") && step.out.contains("stdout: went-on\n"), "{step:?}");
     assert_eq!(bench.server.named("markComplete").len(), 1);
+    bench.end();
+}
+
+/// An instance knows nothing of processes of ours: it is told what became of its job, in the documented way.
+#[test]
+fn a_job_whose_process_is_killed_is_errored_at_once() {
+    let Some(mut bench) = Bench::new("a_job_whose_process_is_killed_is_errored_at_once") else { return };
+    let gate = Gate::new();
+    bench.server.give(StockJob::new("batches", 1).step("a", &["echo begun", &gate.script()]));
+    bench.start();
+    gate.reached();
+    bench.logged(1, "step.docker.a", "stdout: begun\n");
+    let supervisor = bench.supervisor();
+    let killed = Instant::now();
+    kill(supervisor);
+    let record = bench.ended("batches", 1);
+    let took = killed.elapsed();
+    assert_eq!(record.state, State::Errored, "{record:#?}");
+    assert_eq!(record.message.as_deref(), Some("the process that ran the job was killed on its executor"));
+    assert!(took < Duration::from_secs(20), "{took:?}, but such an instance waits for 25 s itself");
+    assert!(!gate.is_reached(), "the step was ended before that was told");
+    assert!(record.entry("step.docker.a").unwrap().out.contains("stdout: begun\n"), "{record:#?}");
+    // Its place is free, and nobody says more of it.
+    bench.server.give(StockJob::new("batches", 2).step("b", &["echo next"]));
+    bench.completed(2);
+    assert_eq!(bench.server.named("markErrored").len(), 1);
+    assert_eq!(bench.server.named("markFailed").len(), 0);
     bench.end();
 }
 
