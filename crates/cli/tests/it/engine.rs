@@ -3,7 +3,7 @@
 use crate::leftovers::nothing_is_left;
 use crate::support::{Process, System, text};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use tempfile::TempDir;
 use testkit::{Engine, EngineKind};
 
@@ -13,6 +13,16 @@ pub(crate) struct WithEngine {
     engine: Engine,
     /// Where workspaces are made.
     work: TempDir,
+}
+
+/// A process that is ended with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl WithEngine {
@@ -54,20 +64,33 @@ impl WithEngine {
 
 #[test]
 fn a_job_runs_in_containers_of_an_engine() {
-    let env =
-        [("EXECUTOR_DOCKER_NETWORK", "none"), ("EXECUTOR_DOCKER_ADDITIONAL_MOUNTS", "type=tmpfs,dst=/fast")];
+    // In the network that an engine gives where nobody chose another.
+    let env = [("EXECUTOR_DOCKER_ADDITIONAL_MOUNTS", "type=tmpfs,dst=/fast")];
     let Some(mut with) = WithEngine::start("a_job_runs_in_containers_of_an_engine", &env) else { return };
+    let served = tempfile::tempdir().unwrap();
+    std::fs::write(served.path().join("greeting"), "over-the-network\n").unwrap();
+    let server = with
+        .engine
+        .in_network("/bin/busybox")
+        .args(["httpd", "-f", "-p", "4997", "-h"])
+        .arg(served.path())
+        .spawn();
+    let _server = Ended(server.unwrap());
     let system = &mut with.system;
     let agent = system.agent();
     let (path, [first, _]) = system.git_repository();
     system.ok(&["repo", "add", "app", &path]);
-    let steps = ["echo changed >> sub/file.txt; grep -c ' /fast ' /proc/mounts", "cat sub/file.txt; exit 7"];
+    let fetch = "host=$(ip route | awk '/^default/ { print $3 }'); \
+                 for i in 1 2 3 4 5; do wget -qO- http://$host:4997/greeting && break; sleep 0.2; done; \
+                 cat sub/file.txt; exit 7";
+    let steps = ["echo changed >> sub/file.txt; grep -c ' /fast ' /proc/mounts", fetch];
     let args = ["job", "run", "--repo", "app", "--rev", &first, "--image", "busybox"];
     let steps: Vec<&str> = steps.iter().flat_map(|step| ["--step", step]).collect();
     let output = system.run(&[&args[..], &steps].concat());
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(printed.contains("1\n") && printed.contains("one\nchanged\n"), "{}", text(&output));
+    assert!(printed.contains("over-the-network\n"), "{}", text(&output));
     let job = system.newest();
     assert_eq!((job["state"].as_str(), job["reason"].as_str()), (Some("failed"), Some("exit_code")));
     assert_eq!(job["steps"][1]["exitCode"], 7);

@@ -104,6 +104,12 @@ impl System {
         command
     }
 
+    /// Waits until a step of `agent` has come to its [`GATE`], which stays closed.
+    pub(crate) fn wait_for_gate(&self, agent: &Process) {
+        let seers = || self.supervisors().into_iter().chain([agent.pid()]);
+        wait(SOON, "a step at its gate", || seers().find(|pid| !self.gates_seen_by(*pid).is_empty()));
+    }
+
     /// Lets all steps of `agent` go on that wait at a [`GATE`]; at least one must.
     pub(crate) fn open_gates(&self, agent: &Process) {
         wait(SOON, "a step at its gate", || self.open_gates_there_are(agent).then_some(()));
