@@ -46,6 +46,7 @@ pub(crate) const TEST: &[Part] = &[
     part("qemu-system-x86_64", "qemu-system-x86"),
     part("cpio", "cpio"),
     part("systemd-analyze", "systemd"),
+    part("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"),
     part("prometheus-node-exporter", "prometheus-node-exporter"),
 ];
 

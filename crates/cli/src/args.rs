@@ -57,6 +57,10 @@ pub(crate) struct ServerArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7080", value_parser = crate::commands::serve::listen)]
     pub(crate) listen: SocketAddr,
+    /// A file with the URL of a PostgreSQL database (15 or newer) to keep jobs in, as postgres://USER:PASSWORD@HOST:PORT/NAME
+    /// [default: a file in the data directory, executor.db]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
     /// Site configuration, JSON with comments [default: DATA_DIR/site-config.jsonc, made on first start]
     #[arg(long, value_name = "FILE")]
     pub(crate) site_config: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Tells the time. The only implementations are the system's clock and the tests'.
+/// Tells the time: the system's clock does, a database's that several servers share, and the tests'.
 pub trait Clock: Send + Sync {
     /// Now, in UTC.
     fn now(&self) -> Timestamp;

@@ -20,6 +20,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where everything is kept. Made when it is not there.
     pub data_dir: PathBuf,
+    /// The URL of a PostgreSQL database, a secret; a file in the data directory without one. Texts of logs, files and
+    /// repositories are in the data directory all the same.
+    pub database_url: Option<String>,
     /// The site configuration; `site-config.jsonc` in the data directory unless said otherwise.
     pub site_config: Option<PathBuf>,
     /// How long a job stays its executor's without a heartbeat.
@@ -28,7 +31,7 @@ pub struct ServerConfig {
     pub retry: RetryPolicy,
     /// The version this server says it is.
     pub version: String,
-    /// Where time comes from.
+    /// Where time comes from, unless the database tells it.
     pub clock: Arc<dyn Clock>,
     /// What it takes at most.
     pub limits: Limits,
@@ -40,6 +43,7 @@ impl ServerConfig {
         Self {
             listen,
             data_dir: data_dir.into(),
+            database_url: None,
             site_config: None,
             lease: LeasePolicy::default(),
             retry: RetryPolicy::default(),

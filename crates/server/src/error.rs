@@ -30,7 +30,10 @@ pub enum ServerError {
     SiteConfig(#[from] SiteConfigError),
     /// The store can't be opened.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+    /// The database's address can't be read.
+    #[error(transparent)]
+    DatabaseUrl(StoreError),
     /// The uploaded files can't be looked through.
     #[error("can't use the uploaded files in the data directory: {0}")]
     Files(String),
@@ -48,4 +51,13 @@ pub enum ServerError {
     /// A part of the server panicked.
     #[error("the server broke: {0}")]
     Broken(#[from] tokio::task::JoinError),
+}
+
+impl From<StoreError> for ServerError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::DatabaseUrl => Self::DatabaseUrl(error),
+            _ => Self::Store(error),
+        }
+    }
 }

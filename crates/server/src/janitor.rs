@@ -8,7 +8,7 @@ use jobs::{JobId, Judgement};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Change, SqliteStore, Store};
+use store::{Change, SqlStore, Store};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -136,7 +136,7 @@ pub(crate) async fn forget_files(app: App) {
 
 /// Empties the write-ahead log every so often, and soon after a job with secrets ended, until the
 /// server stops.
-pub(crate) async fn checkpoint(app: App, store: Arc<SqliteStore>) {
+pub(crate) async fn checkpoint(app: App, store: Arc<SqlStore>) {
     let mut changes = store.changes();
     loop {
         tokio::select! {

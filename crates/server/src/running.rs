@@ -14,11 +14,12 @@ use crate::site_config::SiteConfig;
 use crate::slots::Slots;
 use crate::{executor_api, janitor, listener, private_files, public_api, requests};
 use axum::{Router, middleware};
+use jobs::Clock;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{SqliteOptions, SqliteStore, Store};
+use store::{DatabaseChoice, DatabaseClock, SqlStore, Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -81,24 +82,27 @@ fn open_data_dir(dir: &Path) -> Result<PathBuf, ServerError> {
     made.map_err(|source| ServerError::File { path: dir.to_owned(), source })
 }
 
-async fn open(
-    config: &ServerConfig,
-    stop: &CancellationToken,
-) -> Result<(App, Arc<SqliteStore>), ServerError> {
+async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, Arc<SqlStore>), ServerError> {
     git::check_installed().await.map_err(|fault| ServerError::Git(fault.to_string()))?;
     let dir = &config.data_dir;
     let site_path = config.site_config.clone().unwrap_or_else(|| dir.join(SITE_CONFIG_FILE));
-    let sqlite = Arc::new(
-        SqliteStore::open(SqliteOptions {
-            dir: dir.clone(),
-            clock: Arc::clone(&config.clock),
-            retry: config.retry,
-            max_log_bytes: config.limits.log_text,
-            max_queued: config.limits.queued_jobs,
-        })
-        .await?,
-    );
-    let store: Arc<dyn Store> = sqlite.clone();
+    let (database, clock): (_, Arc<dyn Clock>) = match config.database_url.clone() {
+        None => (DatabaseChoice::Embedded, Arc::clone(&config.clock)),
+        Some(url) => {
+            let clock = DatabaseClock::start(&url).await?;
+            (DatabaseChoice::Postgres { url }, clock)
+        }
+    };
+    let options = StoreOptions {
+        dir: dir.clone(),
+        database,
+        clock: Arc::clone(&clock),
+        retry: config.retry,
+        max_log_bytes: config.limits.log_text,
+        max_queued: config.limits.queued_jobs,
+    };
+    let sql = Arc::new(SqlStore::open(options).await?);
+    let store: Arc<dyn Store> = sql.clone();
     let mirrors = dir.join(REPOSITORIES_DIR);
     let repositories = Repositories::open(mirrors, Arc::clone(&store), config.limits.clone()).await;
     let files = Files::open(dir.join(FILES_DIR), Arc::clone(&store), config.limits.clone()).await;
@@ -111,7 +115,7 @@ async fn open(
         claims: Claims::default(),
         secret_jobs: SecretJobs::default(),
         unheard: Unheard::default(),
-        clock: Arc::clone(&config.clock),
+        clock,
         version: config.version.clone(),
         api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,
         large_calls: Slots::new(config.limits.large_calls, config.limits.large_calls_per_client),
@@ -122,10 +126,10 @@ async fn open(
         stop: stop.clone(),
         tasks: TaskTracker::new(),
     };
-    Ok((App(Arc::new(parts)), sqlite))
+    Ok((App(Arc::new(parts)), sql))
 }
 
-async fn run(app: App, store: Arc<SqliteStore>, config: ServerConfig, socket: TcpListener) {
+async fn run(app: App, store: Arc<SqlStore>, config: ServerConfig, socket: TcpListener) {
     app.tasks.spawn(janitor::take_back_stalled(app.clone()));
     app.tasks.spawn(janitor::forget_executors(app.clone()));
     app.tasks.spawn(janitor::forget_jobs(app.clone()));

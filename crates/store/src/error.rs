@@ -71,6 +71,22 @@ pub enum StoreError {
         /// The database file.
         path: String,
     },
+    /// The database's address can't be read. It may hold a password, so it is not told.
+    #[error("the database's URL can't be read: it is written as postgres://USER:PASSWORD@HOST:PORT/NAME")]
+    DatabaseUrl,
+    /// The database does not tell the time.
+    #[error(
+        "the database does not tell the time, or takes longer than a second: see to its load and to the way to it"
+    )]
+    DatabaseTime,
+    /// The database is older than what this was tested with.
+    #[error("the database at {place} is PostgreSQL {version}: at least version 15 is needed")]
+    OldDatabase {
+        /// Host and name.
+        place: String,
+        /// What it says it is.
+        version: String,
+    },
     /// Another process holds the data directory.
     #[error(
         "the data directory {0} is in use by another server: stop that one, or choose another --data-dir"

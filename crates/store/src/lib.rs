@@ -1,6 +1,6 @@
 //! The durable queue: jobs, their logs, uploaded files, executors and repositories.
 //!
-//! [`Store`] is the contract; [`SqliteStore`] keeps it in one file. Every implementation passes the
+//! [`Store`] is the contract; [`SqlStore`] keeps it in one SQLite file or in PostgreSQL. Every implementation passes the
 //! same suite (`tests/it`).
 //!
 //! Invariants: only this crate knows SQL. What a call has answered `Ok` to survives the death of
@@ -11,7 +11,7 @@ mod clock;
 mod contract;
 mod error;
 mod model;
-mod sqlite;
+mod sql;
 
 pub use clock::SystemClock;
 pub use contract::Store;
@@ -20,4 +20,4 @@ pub use model::{
     Change, Claimed, ExecutorRow, FILE_CHARGE, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
     LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow, TryRow,
 };
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sql::{DatabaseChoice, DatabaseClock, SqlStore, StoreOptions};

@@ -245,7 +245,7 @@ pub struct RepositoryRow {
 }
 
 /// Something happened that somebody may wait for. A hint, not a record: read the store for the truth.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A queue has a job to claim.
     Queued(String),

@@ -1,5 +1,5 @@
-//! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a registry, a
-//! guest, a private authority, ordinary users, a scripted stock instance, loud skips.
+//! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a database, a
+//! registry, a guest, a private authority, ordinary users, a scripted stock instance, loud skips.
 //!
 //! Invariant: a development dependency only.
 
@@ -9,6 +9,7 @@ mod engine;
 pub mod guest;
 pub mod image;
 mod made_up_user;
+mod postgres;
 pub mod registry;
 mod skip;
 pub mod stock_server;
@@ -19,5 +20,6 @@ pub use clock::MockClock;
 pub use disk::SmallDisk;
 pub use engine::{Engine, EngineKind};
 pub use made_up_user::MadeUpUser;
+pub use postgres::{Postgres, Synced};
 pub use skip::{have_root, missing_part};
 pub use told::Told;

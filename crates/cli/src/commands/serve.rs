@@ -10,7 +10,7 @@ use crate::systemd::{self, Notifier, Watched};
 use jobs::LeasePolicy;
 use server::{RunningServer, ServerConfig, ServerError, SiteConfigError};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -49,10 +49,24 @@ pub(crate) async fn start(
     stop: CancellationToken,
 ) -> Result<RunningServer, Failure> {
     let mut config = ServerConfig::new(args.listen, data_dir);
+    config.database_url = args.database_url_file.as_deref().map(database_url).transpose()?;
     config.site_config.clone_from(&args.site_config);
     config.lease = LeasePolicy::of(args.lease);
     config.retry.max_faults = args.fault_retries;
     server::start(config, stop).await.map_err(|fault| Failure::chain(exit_of(&fault), &fault))
+}
+
+/// Reads a database's URL, which is a secret: it holds a password.
+fn database_url(path: &Path) -> Result<String, Failure> {
+    let file = || format!("--database-url-file {}", path.display());
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| Failure::usage(format!("{} can't be read: {error}", file())))?;
+    let url = text.trim();
+    if url.is_empty() {
+        let remedy = "write postgres://USER:PASSWORD@HOST:PORT/NAME into it";
+        return Err(Failure::usage(format!("{} is empty: {remedy}", file())));
+    }
+    Ok(url.to_owned())
 }
 
 /// Whose a fault is: what was configured, or what the machine does. A data directory that can't be used is the
@@ -66,9 +80,9 @@ fn exit_of(fault: &ServerError) -> Exit {
         }
     };
     match fault {
-        ServerError::SiteConfig(SiteConfigError::Content { .. }) | ServerError::ApiToken { .. } => {
-            Exit::Usage
-        }
+        ServerError::SiteConfig(SiteConfigError::Content { .. })
+        | ServerError::ApiToken { .. }
+        | ServerError::DatabaseUrl(_) => Exit::Usage,
         ServerError::SiteConfig(SiteConfigError::File { source, .. })
         | ServerError::Listen { source, .. } => named(source),
         _ => Exit::System,

@@ -28,6 +28,7 @@ mod links;
 mod lost_answers;
 mod nursery;
 mod ordinary_user;
+mod postgres;
 mod secrets;
 mod side_by_side;
 mod standing_still;

@@ -32,6 +32,7 @@ pub(crate) struct System {
     pub(crate) dir: TempDir,
     /// What agents have on this host is below it.
     agents_in: PathBuf,
+    server_args: Vec<String>,
     agent_env: Vec<(String, String)>,
     agents: u32,
 }
@@ -76,7 +77,8 @@ impl System {
         let server = start_server(dir.path(), "127.0.0.1:0", server_args);
         let agent_env = agent_env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let agents_in = agents_in.unwrap_or_else(|| dir.path().to_owned());
-        let system = Self { server, dir, agents_in, agent_env, agents: 0 };
+        let server_args = server_args.iter().map(|arg| (*arg).to_owned()).collect();
+        let system = Self { server, dir, agents_in, server_args, agent_env, agents: 0 };
         let archive = archive.to_string_lossy().into_owned();
         system.ok(&["image", "import", "--data-dir", &system.agent_dir(), "busybox", &archive]);
         Some(system)
@@ -210,7 +212,8 @@ impl System {
     pub(crate) fn restart_server(&mut self) {
         let address = self.url().strip_prefix("http://").unwrap().to_owned();
         self.server.kill();
-        self.server = start_server(self.dir.path(), &address, &[]);
+        let args: Vec<&str> = self.server_args.iter().map(String::as_str).collect();
+        self.server = start_server(self.dir.path(), &address, &args);
     }
 
     /// `executor` with this system's settings.

@@ -1,8 +1,11 @@
-//! What every store keeps (`contract`), and what is particular to the one in SQLite (`sqlite`).
+//! What every store keeps (`contract`), and what is particular to the one in SQLite (`sqlite`) and the one in PostgreSQL
+//! (`postgres`).
 
 #![expect(clippy::unwrap_used, reason = "in a test it is the assertion")]
 
 mod contract;
+mod postgres;
 mod sqlite;
 
-store_contract_suite!(sqlite_contract, crate::sqlite::open);
+store_contract_suite!(sqlite_contract, crate::sqlite::open, crate::sqlite::is_there);
+store_contract_suite!(postgres_contract, crate::postgres::open, crate::postgres::is_there);

@@ -148,6 +148,8 @@ impl Model {
 }
 
 pub(crate) async fn any_sequence_of_calls_does_what_the_model_says(open: impl AsyncFn(Setup) -> World) {
+    // What stores share is kept for the next one.
+    let _shared = open(Setup::default()).await;
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     let checked = tokio::task::block_in_place(|| {
         runner.run(&calls(), |calls| {

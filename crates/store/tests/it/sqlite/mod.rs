@@ -15,9 +15,14 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use store::{SqliteOptions, SqliteStore, StoreError};
+use store::{DatabaseChoice, SqlStore, StoreError, StoreOptions};
 use tempfile::TempDir;
 use testkit::MockClock;
+
+/// It is built in.
+pub(crate) fn is_there(_test: &str) -> bool {
+    true
+}
 
 /// A store in a directory of its own.
 pub(crate) async fn open(setup: Setup) -> World {
@@ -32,16 +37,17 @@ async fn open_in(dir: &Path, setup: Setup) -> Result<World, StoreError> {
     Ok(World { store: Arc::new(store), clock, entries: AtomicI64::new(0), _keep: Box::new(()) })
 }
 
-async fn open_store(dir: &Path, setup: Setup) -> Result<(Arc<MockClock>, SqliteStore), StoreError> {
+async fn open_store(dir: &Path, setup: Setup) -> Result<(Arc<MockClock>, SqlStore), StoreError> {
     let clock = Arc::new(MockClock::at(1_700_000_000));
-    let options = SqliteOptions {
+    let options = StoreOptions {
         dir: dir.to_owned(),
+        database: DatabaseChoice::Embedded,
         clock: Arc::clone(&clock) as _,
         retry: setup.retry,
         max_log_bytes: setup.max_log_bytes,
         max_queued: setup.max_queued,
     };
-    Ok((clock, SqliteStore::open(options).await?))
+    Ok((clock, SqlStore::open(options).await?))
 }
 
 /// A connection behind the store's back.

@@ -5,7 +5,7 @@ use crate::contract::world::{LEASE, Setup, errored, failed, lease, new_job, some
 use jiff::{SignedDuration, Timestamp};
 use jobs::{Clock, Judgement};
 use std::path::Path;
-use store::{Claimed, Finish, SqliteStore, Store};
+use store::{Claimed, Finish, SqlStore, Store};
 
 #[tokio::test]
 async fn secrets_leave_the_files_when_their_job_ends() {
@@ -51,11 +51,11 @@ async fn secrets_leave_the_files_when_their_job_ends() {
     }
 }
 
-async fn claim(store: &SqliteStore) -> Claimed {
+async fn claim(store: &SqlStore) -> Claimed {
     store.claim(&["batches".to_owned()], "exec-1", LEASE).await.unwrap().unwrap()
 }
 
-async fn end_in_some_way(store: &SqliteStore, claimed: &Claimed, job: usize) {
+async fn end_in_some_way(store: &SqlStore, claimed: &Claimed, job: usize) {
     let (id, lease) = (claimed.job.id, lease(claimed));
     match job % 5 {
         0 => drop(store.finish(id, &lease, Finish::Complete).await.unwrap()),

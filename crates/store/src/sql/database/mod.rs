@@ -1,0 +1,119 @@
+//! Connections, transactions and migrations.
+
+mod clock;
+mod postgres;
+mod sqlite;
+
+pub use clock::DatabaseClock;
+pub(super) use postgres::PostgresDatabase;
+pub(super) use sqlite::SqliteFile;
+
+use super::session::Session;
+use crate::error::StoreError;
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use std::ops::{Deref, DerefMut};
+use tokio::sync::MutexGuard;
+
+/// What a transaction survives once it is committed. Both survive the death of every process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The loss of power as well: commit waits for the disk.
+    PowerLoss,
+    /// Written to the disk together with the next one that waits. For news that are soon repeated.
+    Crash,
+}
+
+/// Where everything is kept but the texts of logs.
+pub(super) enum Database {
+    Sqlite(SqliteFile),
+    Postgres(PostgresDatabase),
+}
+
+impl Database {
+    /// A connection for look-ups.
+    pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.lookup().await,
+            Self::Postgres(database) => database.lookup().await,
+        }
+    }
+
+    /// Begins to write. Dropped without a commit, nothing happened.
+    pub(super) async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.write(durability).await,
+            Self::Postgres(database) => database.write(durability).await,
+        }
+    }
+
+    /// Moves what was written into the place where it stays, where that is another one.
+    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(file) => file.checkpoint().await,
+            // It does so by itself.
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(file) => file.close().await,
+            Self::Postgres(database) => database.close().await,
+        }
+    }
+}
+
+/// A transaction that writes.
+pub(super) struct Write<'a> {
+    /// Before `_turn`: it is dropped, and so rolled back, first.
+    session: Session,
+    /// Where only one may write at a time, this is the one.
+    _turn: Option<MutexGuard<'a, ()>>,
+}
+
+impl Write<'_> {
+    /// Makes it so.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        self.session.commit().await
+    }
+}
+
+impl Deref for Write<'_> {
+    type Target = Session;
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl DerefMut for Write<'_> {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+/// Changes of a schema, oldest first, from their names and texts. Those that were released are never edited again.
+fn migrator(changes: &[(&'static str, &'static str)]) -> Migrator {
+    let numbered = (1..).zip(changes);
+    let migration = |(number, (name, sql)): (i64, &(&'static str, &'static str))| {
+        Migration::new(number, (*name).into(), MigrationType::Simple, (*sql).into_sql_str(), false)
+    };
+    Migrator::with_migrations(numbered.map(migration).collect())
+}
+
+/// What became of bringing the schema of the database at `place` up to date.
+fn migrated(outcome: Result<(), MigrateError>, place: impl FnOnce() -> String) -> Result<(), StoreError> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => {
+            Err(StoreError::UnknownSchema { path: place() })
+        }
+        Err(error) => Err(StoreError::Database(Box::new(error))),
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}

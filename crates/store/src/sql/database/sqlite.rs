@@ -1,0 +1,221 @@
+//! The database in one file.
+
+use super::{Durability, Write, migrated, migrator};
+use crate::error::StoreError;
+use crate::sql::session::Session;
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// Connections for look-ups. In WAL mode they neither wait for the writer nor hold it up.
+const READERS: u32 = 4;
+/// How long a statement waits for a lock of SQLite's own. Only another program, such as somebody's
+/// `sqlite3`, can make it wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The write-ahead log is cut back to this size whenever it starts over.
+const WAL_SIZE_LIMIT: &str = "67108864";
+
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// Every change of the schema, oldest first.
+const MIGRATIONS: [(&str, &str); 6] = [
+    ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
+    ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
+    ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
+    ("retention", include_str!("../../../migrations/sqlite/0004_retention.sql")),
+    ("leases", include_str!("../../../migrations/sqlite/0005_leases.sql")),
+    ("faults", include_str!("../../../migrations/sqlite/0006_faults.sql")),
+];
+
+/// The database file.
+pub(in crate::sql) struct SqliteFile {
+    /// One connection with `synchronous=FULL`.
+    synced: SqlitePool,
+    /// One connection with `synchronous=NORMAL`. The commits of both go into one write-ahead log, in
+    /// order, so a synced commit brings along every relaxed one before it.
+    relaxed: SqlitePool,
+    readers: SqlitePool,
+    /// Whose turn it is to write. A queue here is fair and costs nothing; SQLite's own lock is polled.
+    turn: Mutex<()>,
+}
+
+impl SqliteFile {
+    /// Opens the file and brings its schema up to date.
+    pub(in crate::sql) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let writer = options(path)
+            // Freed bytes are overwritten: they may have been secrets.
+            .pragma("secure_delete", "ON")
+            .pragma("journal_size_limit", WAL_SIZE_LIMIT);
+        let synced = connect(writer.clone().synchronous(SqliteSynchronous::Full), 1).await?;
+        let outcome = migrator(&MIGRATIONS).run(&synced).await;
+        migrated(outcome, || path.display().to_string())?;
+        let relaxed = connect(writer.synchronous(SqliteSynchronous::Normal), 1).await?;
+        let readers = connect(options(path).read_only(true), READERS).await?;
+        Ok(Self { synced, relaxed, readers, turn: Mutex::new(()) })
+    }
+
+    pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
+        Ok(Session::SqliteLookup(self.readers.acquire().await?))
+    }
+
+    /// Begins to write, when everybody before has finished.
+    pub(super) async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
+        let turn = self.turn.lock().await;
+        let pool = match durability {
+            Durability::PowerLoss => &self.synced,
+            Durability::Crash => &self.relaxed,
+        };
+        let session = Session::SqliteWrite(pool.begin_with(BEGIN).await?);
+        Ok(Write { session, _turn: Some(turn) })
+    }
+
+    /// Moves everything from the write-ahead log into the database file and empties the former.
+    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        sqlx::query(CHECKPOINT).execute(&self.synced).await?;
+        Ok(())
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.relaxed.close().await;
+        self.synced.close().await;
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+}
+
+async fn connect(options: SqliteConnectOptions, connections: u32) -> Result<SqlitePool, StoreError> {
+    let pool = PoolOptions::new()
+        .max_connections(connections)
+        .min_connections(connections)
+        // A connection to a file does not go stale. But on a full disk SQLite ends a transaction by
+        // itself, which its driver does not hear of: such a connection would refuse every further one.
+        .test_before_acquire(false)
+        .before_acquire(|connection: &mut SqliteConnection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        })
+        .idle_timeout(None)
+        .max_lifetime(None);
+    Ok(pool.connect_with(options).await?)
+}
+
+#[cfg(test)]
+impl SqliteFile {
+    /// A connection for what no statement of the store does.
+    pub(in crate::sql) async fn raw(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
+        self.synced.acquire().await.unwrap()
+    }
+
+    /// An empty one, and the directory that goes with it.
+    pub(in crate::sql) async fn temporary() -> (tempfile::TempDir, Self) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("executor.db");
+        std::fs::write(&path, "").unwrap();
+        let database = Self::open(&path).await.unwrap();
+        (dir, database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::session::Sql;
+    use crate::sql::statements;
+    use sqlx::{Executor, SqlSafeStr, Statement};
+
+    /// SQLite resolves every table, column and function when it prepares, so this is the check that a
+    /// compiler can't do.
+    #[tokio::test]
+    async fn every_statement_fits_the_schema() {
+        let (_dir, database) = SqliteFile::temporary().await;
+        for (name, sql) in statements::all() {
+            let prepared = database.readers.prepare(sql.sqlite.into_sql_str()).await;
+            let prepared = prepared.unwrap_or_else(|error| panic!("{name}: {error}: {}", sql.sqlite));
+            assert_eq!(prepared.sql().as_str(), sql.sqlite);
+        }
+    }
+
+    /// What all connections of a pool say to some pragmas, `None` if they don't agree.
+    async fn pragmas(pool: &SqlitePool, connections: u32) -> Option<[String; 5]> {
+        const ASKED: &str = "SELECT CAST(synchronous AS TEXT), journal_mode, CAST(foreign_keys AS TEXT), \
+                             CAST(timeout AS TEXT), CAST(secure_delete AS TEXT) \
+                             FROM pragma_synchronous, pragma_journal_mode, pragma_foreign_keys, \
+                             pragma_busy_timeout, pragma_secure_delete";
+        let mut held = Vec::new();
+        let mut said = Vec::new();
+        for _ in 0..connections {
+            let mut connection = pool.acquire().await.unwrap();
+            let row: (String, String, String, String, String) =
+                sqlx::query_as(ASKED).fetch_one(&mut *connection).await.unwrap();
+            said.push(<[String; 5]>::from(row));
+            held.push(connection);
+        }
+        let first = said.pop()?;
+        said.iter().all(|other| *other == first).then_some(first)
+    }
+
+    /// That a submit survives a loss of power hangs on these alone: no other test would see one go.
+    #[tokio::test]
+    async fn every_connection_is_as_durability_and_references_need_it() {
+        const NORMAL: &str = "1";
+        const FULL: &str = "2";
+        let (_dir, database) = SqliteFile::temporary().await;
+        let expected = |synchronous: &str| [synchronous, "wal", "1", "10000", "1"].map(str::to_owned);
+        assert_eq!(pragmas(&database.synced, 1).await, Some(expected(FULL)));
+        assert_eq!(pragmas(&database.relaxed, 1).await, Some(expected(NORMAL)));
+        let [_, journal, references, patience, _] = pragmas(&database.readers, READERS).await.unwrap();
+        assert_eq!([journal.as_str(), &references, &patience], ["wal", "1", "10000"]);
+        // Which of the two a transaction is given.
+        for (durability, synchronous) in [(Durability::PowerLoss, 2_i64), (Durability::Crash, 1)] {
+            let mut write = database.write(durability).await.unwrap();
+            const ASK: &str = "PRAGMA synchronous";
+            let (told,): (i64,) = write.query(Sql { sqlite: ASK, postgres: ASK }).one().await.unwrap();
+            assert_eq!(told, synchronous, "{durability:?}");
+        }
+        let limit: i64 =
+            sqlx::query_scalar("PRAGMA journal_size_limit").fetch_one(&database.synced).await.unwrap();
+        assert_eq!(limit.to_string(), WAL_SIZE_LIMIT);
+    }
+
+    #[tokio::test]
+    async fn an_older_database_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("executor.db");
+        std::fs::write(&path, "").unwrap();
+        let old = connect(options(&path), 1).await.unwrap();
+        migrator(&MIGRATIONS[..1]).run(&old).await.unwrap();
+        let job = "INSERT INTO jobs (queue, repository, commit_id, spec, queued_at) \
+                   VALUES ('batches', ?, '', ?, 0)";
+        for (repository, spec) in
+            [("app", r#"{"rev":"main","steps":[]}"#), ("", r#"{"steps":[]}"#), ("", "?")]
+        {
+            sqlx::query(job).bind(repository).bind(spec).execute(&old).await.unwrap();
+        }
+        let errored = "INSERT INTO jobs (queue, repository, commit_id, spec, queued_at, state, finished_at) \
+                       VALUES ('batches', '', '', '{}', 0, 'errored', 5)";
+        sqlx::query(errored).execute(&old).await.unwrap();
+        old.close().await;
+        let database = SqliteFile::open(&path).await.unwrap();
+        let kept = "SELECT rev, spec FROM jobs JOIN job_specs ON job = id ORDER BY id";
+        let kept: Vec<(String, String)> = sqlx::query_as(kept).fetch_all(&database.readers).await.unwrap();
+        let specs: Vec<_> = kept.iter().map(|(rev, spec)| (rev.as_str(), spec.as_str())).collect();
+        let expect =
+            [("main", r#"{"rev":"main","steps":[]}"#), ("", r#"{"steps":[]}"#), ("", "?"), ("", "{}")];
+        assert_eq!(specs, expect);
+        let retry = "SELECT retry_at FROM jobs WHERE state = 'errored'";
+        let retry: Option<i64> = sqlx::query_scalar(retry).fetch_one(&database.readers).await.unwrap();
+        assert_eq!(retry, Some(10_000_005));
+    }
+}

@@ -1,0 +1,81 @@
+//! Executors that were heard of.
+
+use super::SqlStore;
+use super::database::Durability;
+use super::session::Session;
+use super::statements::statements;
+use super::values::{from_json, micros, timestamp, to_json};
+use crate::error::StoreError;
+use crate::model::ExecutorRow;
+use jiff::Timestamp;
+use wire::heartbeat::Telemetry;
+
+/// Executors that are remembered at most. Each new one beyond takes the place of the one that was not
+/// heard of for longest.
+const MAX_EXECUTORS: i64 = 10_000;
+
+statements! {
+    UPSERT = "INSERT INTO executors (name, queues, telemetry, first_seen_at, last_seen_at) \
+              VALUES ($1, $2, $3, $4, $4) ON CONFLICT (name) DO UPDATE \
+              SET queues = excluded.queues, telemetry = excluded.telemetry, \
+              last_seen_at = excluded.last_seen_at RETURNING executors.first_seen_at = executors.last_seen_at";
+    COUNT = "SELECT COUNT(*) FROM executors";
+    DISPLACE = "DELETE FROM executors WHERE name IN \
+                (SELECT name FROM executors ORDER BY last_seen_at, name LIMIT $1)";
+    FORGET = "DELETE FROM executors WHERE last_seen_at < $1";
+    LIST = "SELECT name, queues, telemetry, first_seen_at, last_seen_at FROM executors \
+            ORDER BY last_seen_at DESC, name LIMIT $1";
+}
+
+pub(super) async fn upsert(
+    store: &SqlStore,
+    name: &str,
+    queues: &[String],
+    telemetry: &Telemetry,
+) -> Result<(), StoreError> {
+    let mut write = store.database.write(Durability::Crash).await?;
+    let (is_new,): (bool,) = write
+        .query(UPSERT)
+        .bind(name)
+        .bind(to_json(queues)?)
+        .bind(to_json(telemetry)?)
+        .bind(micros(store.clock.now()))
+        .one()
+        .await?;
+    if is_new {
+        make_room(&mut write).await?;
+    }
+    write.commit().await
+}
+
+async fn make_room(session: &mut Session) -> Result<(), StoreError> {
+    let (count,): (i64,) = session.query(COUNT).one().await?;
+    if count > MAX_EXECUTORS {
+        session.query(DISPLACE).bind(count - MAX_EXECUTORS).execute().await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<u64, StoreError> {
+    let mut write = store.database.write(Durability::Crash).await?;
+    let forgotten = write.query(FORGET).bind(micros(cutoff)).execute().await?;
+    write.commit().await?;
+    Ok(forgotten)
+}
+
+pub(super) async fn list(store: &SqlStore) -> Result<Vec<ExecutorRow>, StoreError> {
+    let rows: Vec<(String, String, String, i64, i64)> =
+        store.database.lookup().await?.query(LIST).bind(MAX_EXECUTORS).all().await?;
+    rows.into_iter()
+        .map(|(name, queues, telemetry, first_seen, last_seen)| {
+            let row = || format!("executor {name:?}");
+            Ok(ExecutorRow {
+                queues: from_json(&queues, "list of queues", row)?,
+                telemetry: from_json(&telemetry, "telemetry", row)?,
+                first_seen_at: timestamp(first_seen, row)?,
+                last_seen_at: timestamp(last_seen, row)?,
+                name,
+            })
+        })
+        .collect()
+}

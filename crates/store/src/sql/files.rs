@@ -1,0 +1,110 @@
+//! Uploaded files: what is known of them, and which jobs name them.
+
+use super::SqlStore;
+use super::database::Durability;
+use super::session::Session;
+use super::statements::statements;
+use super::values::{micros, timestamp};
+use crate::error::StoreError;
+use crate::model::{FILE_CHARGE, FileRow, NewFile};
+use jiff::Timestamp;
+use jobs::{FileSpec, JobId};
+use std::collections::BTreeSet;
+
+/// Files that are forgotten in one transaction: everybody else waits for its end.
+const MAX_FORGOTTEN_AT_ONCE: i64 = 200;
+
+statements! {
+    INSERT = "INSERT INTO files (id, name, size, sha256, modified_at, uploaded_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    BY_ID = "SELECT id, name, size, sha256, modified_at, uploaded_at FROM files WHERE id = $1";
+    OF_JOB = "SELECT id, name, size, sha256, modified_at, uploaded_at FROM files \
+              JOIN job_files ON job_files.file = files.id WHERE job_files.job = $1 AND files.id = $2";
+    SIZE in sqlite = "SELECT COALESCE(SUM(MAX(size, $1)), 0) FROM files",
+         in postgres = "SELECT COALESCE(SUM(GREATEST(size, $1)), 0)::bigint FROM files";
+    KEEP = "INSERT INTO job_files (job, file) SELECT $1, id FROM files WHERE id = $2";
+    UNUSED = "SELECT id FROM files WHERE uploaded_at < $1 AND NOT EXISTS ( \
+                  SELECT 1 FROM job_files JOIN jobs ON jobs.id = job_files.job \
+                  WHERE job_files.file = files.id \
+                  AND (jobs.state NOT IN ('completed', 'failed', 'canceled') OR jobs.finished_at >= $1) \
+              ) ORDER BY uploaded_at LIMIT $2";
+    FORGET = "DELETE FROM files WHERE id = $1";
+}
+
+/// A file as it comes out of the database.
+type Columns = (String, String, i64, String, i64, i64);
+
+pub(super) async fn add(store: &SqlStore, new: NewFile) -> Result<FileRow, StoreError> {
+    let now = store.clock.now();
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    write
+        .query(INSERT)
+        .bind(&new.id)
+        .bind(&new.name)
+        .bind(i64::try_from(new.size).unwrap_or(i64::MAX))
+        .bind(&new.sha256)
+        .bind(micros(new.modified_at))
+        .bind(micros(now))
+        .execute()
+        .await?;
+    let columns = write.query(BY_ID).bind(&new.id).one().await?;
+    write.commit().await?;
+    read(columns)
+}
+
+pub(super) async fn by_id(store: &SqlStore, id: &str) -> Result<Option<FileRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    lookup.query(BY_ID).bind(id).optional().await?.map(read).transpose()
+}
+
+pub(super) async fn of_job(store: &SqlStore, job: JobId, id: &str) -> Result<Option<FileRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    lookup.query(OF_JOB).bind(job.0).bind(id).optional().await?.map(read).transpose()
+}
+
+pub(super) async fn size(store: &SqlStore) -> Result<u64, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let (size,): (i64,) = lookup.query(SIZE).bind(FILE_CHARGE.cast_signed()).one().await?;
+    Ok(size.unsigned_abs())
+}
+
+/// Notes which uploads a new job names. From then on they stay as long as it needs them.
+pub(super) async fn keep(session: &mut Session, job: JobId, files: &[FileSpec]) -> Result<(), StoreError> {
+    let uploads: BTreeSet<&String> = files.iter().filter_map(|file| file.upload.as_ref()).collect();
+    for id in uploads {
+        if session.query(KEEP).bind(job.0).bind(id).execute().await? == 0 {
+            return Err(StoreError::UnknownFile(id.clone()));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<Vec<String>, StoreError> {
+    // The usual answer is "none": it costs the writers nothing.
+    if unused(&mut store.database.lookup().await?, cutoff).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let forgotten = unused(&mut write, cutoff).await?;
+    for id in &forgotten {
+        write.query(FORGET).bind(id).execute().await?;
+    }
+    write.commit().await?;
+    Ok(forgotten)
+}
+
+async fn unused(session: &mut Session, cutoff: Timestamp) -> Result<Vec<String>, StoreError> {
+    let unused = session.query(UNUSED).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE);
+    Ok(unused.all::<(String,)>().await?.into_iter().map(|(id,)| id).collect())
+}
+
+fn read((id, name, size, sha256, modified_at, uploaded_at): Columns) -> Result<FileRow, StoreError> {
+    let row = || format!("file {id}");
+    Ok(FileRow {
+        modified_at: timestamp(modified_at, row)?,
+        uploaded_at: timestamp(uploaded_at, row)?,
+        size: size.unsigned_abs(),
+        id,
+        name,
+        sha256,
+    })
+}

@@ -1,0 +1,77 @@
+//! Who holds which job.
+
+use super::SqlStore;
+use super::database::Durability;
+use super::statements::statements;
+use super::token;
+use super::values::{job_name, micros, small, span, to_json};
+use crate::error::StoreError;
+use crate::model::{HeartbeatAnswer, HeldJob};
+use jobs::JobId;
+use std::time::Duration;
+
+statements! {
+    /// A lease never becomes shorter: whoever holds it may not hear of that.
+    RENEW in sqlite = "UPDATE jobs SET last_heartbeat_at = $1, lease = max(lease, $2) \
+                       WHERE id IN (SELECT value FROM json_each($3)) \
+                       AND state = 'processing' AND executor = $4 RETURNING id, cancel_requested",
+          in postgres = "WITH held AS (SELECT id FROM jobs \
+                             WHERE id IN (SELECT value::bigint FROM json_array_elements_text($3::json)) \
+                             AND state = 'processing' AND executor = $4 ORDER BY id FOR UPDATE) \
+                         UPDATE jobs SET last_heartbeat_at = $1, lease = GREATEST(lease, $2) FROM held \
+                         WHERE jobs.id = held.id RETURNING jobs.id, cancel_requested";
+    BY_TOKEN = "SELECT id, queue, repository, epoch, executor FROM jobs \
+                WHERE token_hash = $1 AND state = 'processing'";
+    BY_HOLDER = "SELECT id, queue, repository, epoch, executor FROM jobs \
+                 WHERE id = $1 AND state = 'processing' AND executor = $2";
+}
+
+/// A job that is held, as it comes out of the database.
+type Held = (i64, String, String, i64, String);
+
+pub(super) async fn heartbeat(
+    store: &SqlStore,
+    executor: &str,
+    ids: &[JobId],
+    lease: Duration,
+) -> Result<HeartbeatAnswer, StoreError> {
+    if ids.is_empty() {
+        return Ok(HeartbeatAnswer::default());
+    }
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    // Lost with the power, it is as if the last heartbeat had not come: the next one is near.
+    let mut write = store.database.write(Durability::Crash).await?;
+    let mut renewed: Vec<(i64, bool)> = write
+        .query(RENEW)
+        .bind(micros(store.clock.now()))
+        .bind(span(lease))
+        .bind(to_json(&ids)?)
+        .bind(executor)
+        .all()
+        .await?;
+    write.commit().await?;
+    renewed.sort_unstable();
+    Ok(HeartbeatAnswer {
+        known: renewed.iter().map(|(id, _)| JobId(*id)).collect(),
+        cancel: renewed.iter().filter(|(_, cancel)| *cancel).map(|(id, _)| JobId(*id)).collect(),
+    })
+}
+
+pub(super) async fn job_by_token(store: &SqlStore, token: &str) -> Result<Option<HeldJob>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    lookup.query(BY_TOKEN).bind(token::hash(token)).optional().await?.map(held).transpose()
+}
+
+pub(super) async fn job_by_holder(
+    store: &SqlStore,
+    id: JobId,
+    executor: &str,
+) -> Result<Option<HeldJob>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    lookup.query(BY_HOLDER).bind(id.0).bind(executor).optional().await?.map(held).transpose()
+}
+
+fn held((id, queue, repository, epoch, executor): Held) -> Result<HeldJob, StoreError> {
+    let id = JobId(id);
+    Ok(HeldJob { id, queue, repository, epoch: small(epoch, "epoch", || job_name(id))?, executor })
+}

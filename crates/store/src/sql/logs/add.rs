@@ -1,0 +1,92 @@
+//! Opening log entries.
+//!
+//! A caller whose answer got lost calls again, so the second call for one try, key and start time
+//! finds the entry of the first. It may have more text by then, or know the end: that is added as
+//! appending would. Nothing is taken away, since a late copy of the first call may come last.
+
+use super::super::SqlStore;
+use super::super::database::Durability;
+use super::super::session::Session;
+use super::super::statements::statements;
+use super::super::values::{micros, to_json};
+use super::append::{KnownEnd, set_end};
+use super::files::TryFiles;
+use super::lease::keep_lease;
+use crate::error::StoreError;
+use crate::model::{Change, NewLogEntry};
+use jobs::{JobId, Lease};
+
+/// Log entries of one try at most.
+const MAX_ENTRIES: i64 = 10_000;
+
+statements! {
+    OPENED = "SELECT entry FROM log_entries WHERE job = $1 AND epoch = $2 AND key = $3 AND start_time = $4";
+    NEXT_NUMBER = "SELECT COALESCE(MAX(entry), 0) + 1 FROM log_entries WHERE job = $1 AND epoch = $2";
+    INSERT = "INSERT INTO log_entries (job, epoch, entry, key, command, start_time, exit_code, duration_ms) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+}
+
+pub(in crate::sql) async fn add(
+    store: &SqlStore,
+    id: JobId,
+    lease: &Lease,
+    entry: NewLogEntry,
+) -> Result<i64, StoreError> {
+    let command = entry.command.as_ref().map(to_json).transpose()?;
+    let start_time = micros(entry.start_time);
+    let held = store.logs.hold(id, lease.epoch).await;
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    keep_lease(&mut write, id, lease).await?;
+    let opened: Option<(i64,)> = write
+        .query(OPENED)
+        .bind(id.0)
+        .bind(i64::from(lease.epoch))
+        .bind(&entry.key)
+        .bind(start_time)
+        .optional()
+        .await?;
+    let number = match opened {
+        Some((number,)) => number,
+        None => next_number(&mut write, id, lease.epoch).await?,
+    };
+    // The text goes first: a number whose row was not committed is given again, its file replaced.
+    let text = entry.out.into_bytes();
+    let ended = entry.exit_code.is_some();
+    let work = move |files: &mut TryFiles| {
+        match opened {
+            Some(_) => files.add_at(number, 0, &text).map(drop),
+            None => files.put(number, &text),
+        }?;
+        if ended { files.sync(number) } else { Ok(()) }
+    };
+    let (held, ()) = held.run(work).await?;
+    if opened.is_some() {
+        let end = KnownEnd { exit_code: entry.exit_code, duration_ms: entry.duration_ms };
+        set_end(&mut write, id, lease.epoch, number, end).await?;
+    } else {
+        write
+            .query(INSERT)
+            .bind(id.0)
+            .bind(i64::from(lease.epoch))
+            .bind(number)
+            .bind(entry.key)
+            .bind(command)
+            .bind(start_time)
+            .bind(entry.exit_code)
+            .bind(entry.duration_ms)
+            .execute()
+            .await?;
+    }
+    write.commit().await?;
+    drop(held);
+    store.announce(Change::Log(id));
+    Ok(number)
+}
+
+async fn next_number(session: &mut Session, id: JobId, epoch: u32) -> Result<i64, StoreError> {
+    let (number,) = session.query(NEXT_NUMBER).bind(id.0).bind(i64::from(epoch)).one().await?;
+    if number > MAX_ENTRIES {
+        return Err(StoreError::TooManyLogEntries { job: id, limit: MAX_ENTRIES });
+    }
+    Ok(number)
+}

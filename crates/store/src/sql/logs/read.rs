@@ -1,0 +1,148 @@
+//! Reading logs.
+
+use super::super::SqlStore;
+use super::super::statements::statements;
+use super::super::values::{from_json, job_name, small, timestamp};
+use super::files::{failed, text_path};
+use super::lease::check_entry;
+use super::lengths::Lengths;
+use crate::error::StoreError;
+use crate::model::LogEntryRow;
+use jobs::JobId;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Bytes that are read at once at most, whatever was asked for.
+const MAX_READ: usize = 8 << 20;
+/// Bytes that are read at once at least: enough for any one character, so that every read gets on.
+const MIN_READ: usize = 4;
+
+statements! {
+    LATEST_EPOCH = "SELECT epoch FROM jobs WHERE id = $1";
+    LIST = "SELECT entry, key, command, start_time, exit_code, duration_ms FROM log_entries \
+            WHERE job = $1 AND epoch = $2 ORDER BY entry";
+}
+
+/// A log entry as it comes out of the database.
+type Columns = (i64, String, Option<String>, i64, Option<i32>, Option<i64>);
+
+pub(in crate::sql) async fn entries(
+    store: &SqlStore,
+    id: JobId,
+    epoch: Option<u32>,
+) -> Result<Vec<LogEntryRow>, StoreError> {
+    let mut reader = store.database.lookup().await?;
+    let latest: Option<(i64,)> = reader.query(LATEST_EPOCH).bind(id.0).optional().await?;
+    let (latest,) = latest.ok_or(StoreError::UnknownJob(id))?;
+    let epoch = epoch.map_or_else(|| small(latest, "epoch", || job_name(id)), Ok)?;
+    let rows: Vec<Columns> = reader.query(LIST).bind(id.0).bind(i64::from(epoch)).all().await?;
+    drop(reader);
+    let dir = store.logs.dir(id, epoch);
+    let lengths = blocking(move || Lengths::scan(&dir)).await?;
+    rows.into_iter().map(|columns| entry_row(id, epoch, &lengths, columns)).collect()
+}
+
+fn entry_row(
+    id: JobId,
+    epoch: u32,
+    lengths: &Lengths,
+    (entry, key, command, start_time, exit_code, duration_ms): Columns,
+) -> Result<LogEntryRow, StoreError> {
+    let name = || format!("log entry {entry} of {}", job_name(id));
+    Ok(LogEntryRow {
+        entry,
+        epoch,
+        key,
+        command: command.map(|json| from_json(&json, "command", name)).transpose()?,
+        start_time: timestamp(start_time, name)?,
+        exit_code,
+        duration_ms,
+        length: lengths.of(entry),
+    })
+}
+
+pub(in crate::sql) async fn read(
+    store: &SqlStore,
+    id: JobId,
+    epoch: u32,
+    number: i64,
+    offset: u64,
+    max: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let mut reader = store.database.lookup().await?;
+    check_entry(&mut reader, id, epoch, number).await?;
+    drop(reader);
+    let path = text_path(&store.logs.dir(id, epoch), number);
+    // Bytes that are being written may end within a character.
+    let held = store.logs.tries.hold_known(id, epoch).await;
+    let bytes = blocking(move || {
+        let read = read_text(&path, offset, max.clamp(MIN_READ, MAX_READ));
+        read.map_err(|error| failed(&path, error))
+    })
+    .await;
+    drop(held);
+    bytes
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| StoreError::Database(Box::new(error)))?
+}
+
+fn read_text(path: &Path, offset: u64, max: usize) -> io::Result<Vec<u8>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        // Nothing was ever written.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let follows = file.metadata()?.len().saturating_sub(offset);
+    let wanted = usize::try_from(follows).unwrap_or(max).min(max);
+    let mut bytes = vec![0; wanted];
+    file.read_exact_at(&mut bytes, offset)?;
+    if follows > wanted as u64 {
+        bytes.truncate(whole_characters(&bytes));
+    }
+    Ok(bytes)
+}
+
+/// How many bytes are left without a last character that is not complete.
+fn whole_characters(bytes: &[u8]) -> usize {
+    for (back, byte) in bytes.iter().rev().take(3).enumerate() {
+        let width = match byte {
+            0x80..=0xBF => continue,
+            0xC0..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xF7 => 4,
+            _ => 1,
+        };
+        let present = back + 1;
+        return if width > present { bytes.len() - present } else { bytes.len() };
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_within_a_character_is_cut_before_it() {
+        let text = "aä€😀z";
+        for cut in 1..=text.len() {
+            let whole = whole_characters(&text.as_bytes()[..cut]);
+            assert_eq!(whole, text.floor_char_boundary(cut), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_left_alone() {
+        assert_eq!(whole_characters(b"\x80\x80\x80\x80"), 4);
+        assert_eq!(whole_characters(b"\xFF"), 1);
+        assert_eq!(whole_characters(b""), 0);
+    }
+}

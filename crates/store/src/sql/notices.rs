@@ -1,0 +1,195 @@
+//! Telling those who wait that something changed: in this process, and where several servers share a database, in all of
+//! them.
+//!
+//! A notice is a hint. It is given after the change, apart from its transaction: a database that has many writers tells
+//! such notices one by one, and they would wait for each other. Whoever dies in between has told nobody, as has a
+//! connection that is lost; those who wait look again now and then.
+
+use crate::error::StoreError;
+use crate::model::Change;
+use jobs::JobId;
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+
+/// Changes that a slow listener may fall behind by before it misses some.
+const CAPACITY: usize = 4_096;
+/// Changes that wait for being told to other servers; more are not told.
+const OUTBOX: usize = 16_384;
+/// Changes that are told other servers at once at most.
+const AT_ONCE: usize = 512;
+/// Bytes that the database takes as one notice: 8000, and some to spare.
+const MAX_NOTICE_BYTES: usize = 7_900;
+/// How long to wait before the database is asked again that could not be.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What notices are told under.
+const CHANNEL: &str = "executor_changes";
+/// Nobody needs a notice any more after the power was lost.
+const TELL: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('executor_changes', $1)";
+
+/// Who is told of changes.
+pub(super) struct Notices {
+    here: broadcast::Sender<Change>,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// The other servers of a database.
+struct Elsewhere {
+    outbox: mpsc::Sender<Change>,
+    teller: JoinHandle<()>,
+    listener: JoinHandle<()>,
+}
+
+impl Notices {
+    /// For those in this process.
+    pub(super) fn here() -> Self {
+        Self { here: broadcast::channel(CAPACITY).0, elsewhere: None }
+    }
+
+    /// For those in every process that has this database.
+    pub(super) async fn everywhere(pool: PgPool) -> Result<Self, StoreError> {
+        let mut notices = Self::here();
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(CHANNEL).await?;
+        let own = own_name()?;
+        let (outbox, inbox) = mpsc::channel(OUTBOX);
+        notices.elsewhere = Some(Elsewhere {
+            outbox,
+            teller: tokio::spawn(tell(pool, own.clone(), inbox)),
+            listener: tokio::spawn(listen(listener, own, notices.here.clone())),
+        });
+        Ok(notices)
+    }
+
+    /// Nobody listening is fine.
+    pub(super) fn announce(&self, change: Change) {
+        if let Some(elsewhere) = &self.elsewhere {
+            let _ = elsewhere.outbox.try_send(change.clone());
+        }
+        let _ = self.here.send(change);
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.here.subscribe()
+    }
+
+    /// Ends what holds connections.
+    pub(super) async fn close(&self) {
+        let Some(elsewhere) = &self.elsewhere else { return };
+        elsewhere.teller.abort();
+        elsewhere.listener.abort();
+        while !(elsewhere.teller.is_finished() && elsewhere.listener.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.teller.abort();
+        self.listener.abort();
+    }
+}
+
+/// Tells other servers what changed, many changes at once when there are many.
+async fn tell(pool: PgPool, own: String, mut inbox: mpsc::Receiver<Change>) {
+    let mut changes = Vec::new();
+    while inbox.recv_many(&mut changes, AT_ONCE).await > 0 {
+        for notice in notices(&own, &changes) {
+            if let Err(error) = sqlx::query(TELL).bind(notice).execute(&pool).await {
+                tracing::warn!(%error, "could not tell other servers what changed; they will see it a little later");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        changes.clear();
+    }
+}
+
+/// Passes on what other servers say.
+async fn listen(mut listener: PgListener, own: String, here: broadcast::Sender<Change>) {
+    loop {
+        match listener.recv().await {
+            Ok(notice) => {
+                for change in read(&own, notice.payload()) {
+                    let _ = here.send(change);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the database does not tell what other servers change; asking again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Who tells something, so that it is not told itself.
+fn own_name() -> Result<String, StoreError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::Database(Box::new(error)))?;
+    Ok(hex::encode(bytes))
+}
+
+/// Notices that tell of `changes`, each once.
+fn notices(own: &str, changes: &[Change]) -> Vec<String> {
+    let mut told = HashSet::new();
+    let mut notices = Vec::new();
+    let mut notice = own.to_owned();
+    for change in changes.iter().filter(|change| told.insert(*change)) {
+        let word = match change {
+            Change::Queued(queue) => format!(" q{queue}"),
+            Change::Job(id) => format!(" j{id}"),
+            Change::Log(id) => format!(" l{id}"),
+        };
+        if notice.len() + word.len() > MAX_NOTICE_BYTES {
+            notices.push(std::mem::replace(&mut notice, own.to_owned()));
+        }
+        let _ = notice.write_str(&word);
+    }
+    notices.push(notice);
+    notices
+}
+
+/// What another server told. What a later version may say besides is passed over.
+fn read<'a>(own: &str, notice: &'a str) -> impl Iterator<Item = Change> + use<'a> {
+    let mut words = notice.split(' ');
+    let is_own = words.next() == Some(own);
+    words.filter(move |_| !is_own).filter_map(|word| {
+        let (kind, what) = word.split_at_checked(1)?;
+        let job = || what.parse().ok().map(JobId);
+        match kind {
+            "q" => Some(Change::Queued(what.to_owned())),
+            "j" => job().map(Change::Job),
+            "l" => job().map(Change::Log),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_understood_by_others_only() {
+        let changes = [Change::Queued("batches".into()), Change::Job(JobId(7)), Change::Log(JobId(7))];
+        let twice: Vec<_> = changes.iter().chain(&changes).cloned().collect();
+        let told = notices("me", &twice);
+        assert_eq!(told, ["me qbatches j7 l7"]);
+        assert_eq!(read("you", &told[0]).collect::<Vec<_>>(), changes);
+        assert_eq!(read("me", &told[0]).count(), 0);
+        assert_eq!(read("me", "you zebra j x jx l9").collect::<Vec<_>>(), [Change::Log(JobId(9))]);
+    }
+
+    #[test]
+    fn many_changes_are_several_notices() {
+        let changes: Vec<_> = (0..10_000).map(|id| Change::Job(JobId(id))).collect();
+        let told = notices("0123456789abcdef", &changes);
+        assert!(told.len() > 1 && told.iter().all(|notice| notice.len() <= MAX_NOTICE_BYTES));
+        let read: Vec<_> = told.iter().flat_map(|notice| read("other", notice)).collect();
+        assert_eq!(read, changes);
+    }
+}

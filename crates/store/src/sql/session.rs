@@ -1,0 +1,162 @@
+//! Talking to either database in one way.
+//!
+//! Every statement is written once, with `$1` for its first argument, and names only types that both have:
+//! BIGINT, TEXT, BYTEA and BOOLEAN. Where the two differ, [`Sql`] holds both texts.
+
+use crate::error::StoreError;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{
+    ColumnIndex, Decode, Encode, FromRow, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection,
+    Transaction, Type,
+};
+
+/// One statement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sql {
+    pub(super) sqlite: &'static str,
+    pub(super) postgres: &'static str,
+}
+
+/// A connection, for look-ups or within a transaction.
+pub(super) enum Session {
+    SqliteLookup(PoolConnection<Sqlite>),
+    SqliteWrite(Transaction<'static, Sqlite>),
+    PostgresLookup(PoolConnection<Postgres>),
+    PostgresWrite(Transaction<'static, Postgres>),
+}
+
+enum Connection<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl Session {
+    /// Begins a statement.
+    pub(super) fn query(&mut self, sql: Sql) -> Query<'_> {
+        match self.connection() {
+            Connection::Sqlite(connection) => Query::Sqlite(sqlx::query(sql.sqlite), connection),
+            Connection::Postgres(connection) => Query::Postgres(sqlx::query(sql.postgres), connection),
+        }
+    }
+
+    /// Makes so what was written.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::SqliteWrite(transaction) => transaction.commit().await?,
+            Self::PostgresWrite(transaction) => transaction.commit().await?,
+            Self::SqliteLookup(_) | Self::PostgresLookup(_) => {}
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self) -> Connection<'_> {
+        match self {
+            Self::SqliteLookup(connection) => Connection::Sqlite(connection),
+            Self::SqliteWrite(transaction) => Connection::Sqlite(transaction),
+            Self::PostgresLookup(connection) => Connection::Postgres(connection),
+            Self::PostgresWrite(transaction) => Connection::Postgres(transaction),
+        }
+    }
+}
+
+/// A statement with the arguments it has so far.
+pub(super) enum Query<'c> {
+    Sqlite(sqlx::query::Query<'c, Sqlite, SqliteArguments>, &'c mut SqliteConnection),
+    Postgres(sqlx::query::Query<'c, Postgres, PgArguments>, &'c mut PgConnection),
+}
+
+/// What both databases take as an argument.
+pub(super) trait Argument<'t>:
+    Encode<'t, Sqlite> + Type<Sqlite> + Encode<'t, Postgres> + Type<Postgres>
+{
+}
+impl<'t, T> Argument<'t> for T where
+    T: Encode<'t, Sqlite> + Type<Sqlite> + Encode<'t, Postgres> + Type<Postgres>
+{
+}
+
+/// What is read of a row of either database.
+pub(super) trait FromEither: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
+impl<T> FromEither for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
+
+impl Query<'_> {
+    /// Gives the next argument.
+    pub(super) fn bind<'t, T: Argument<'t>>(self, value: T) -> Self {
+        match self {
+            Self::Sqlite(query, connection) => Self::Sqlite(query.bind(value), connection),
+            Self::Postgres(query, connection) => Self::Postgres(query.bind(value), connection),
+        }
+    }
+
+    /// Runs it; says how many rows it wrote.
+    pub(super) async fn execute(self) -> Result<u64, StoreError> {
+        Ok(match self {
+            Self::Sqlite(query, connection) => query.execute(connection).await?.rows_affected(),
+            Self::Postgres(query, connection) => query.execute(connection).await?.rows_affected(),
+        })
+    }
+
+    /// Runs it for all its rows.
+    pub(super) async fn rows(self) -> Result<Vec<Row>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(query, connection) => {
+                query.fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect()
+            }
+            Self::Postgres(query, connection) => {
+                query.fetch_all(connection).await?.into_iter().map(Row::Postgres).collect()
+            }
+        })
+    }
+
+    /// Runs it for its first row, if it has one.
+    pub(super) async fn row(self) -> Result<Option<Row>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(query, connection) => query.fetch_optional(connection).await?.map(Row::Sqlite),
+            Self::Postgres(query, connection) => query.fetch_optional(connection).await?.map(Row::Postgres),
+        })
+    }
+
+    /// Runs it for all its rows, as tuples.
+    pub(super) async fn all<T: FromEither>(self) -> Result<Vec<T>, StoreError> {
+        self.rows().await?.iter().map(Row::read).collect()
+    }
+
+    /// Runs it for its first row as a tuple, if it has one.
+    pub(super) async fn optional<T: FromEither>(self) -> Result<Option<T>, StoreError> {
+        self.row().await?.as_ref().map(Row::read).transpose()
+    }
+
+    /// Runs it for its only row, as a tuple.
+    pub(super) async fn one<T: FromEither>(self) -> Result<T, StoreError> {
+        self.optional().await?.ok_or_else(|| sqlx::Error::RowNotFound.into())
+    }
+}
+
+/// A row of either database.
+pub(super) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// One column.
+    pub(super) fn get<'r, T>(&'r self, column: &'static str) -> Result<T, StoreError>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+        &'static str: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
+    {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    fn read<T: FromEither>(&self) -> Result<T, StoreError> {
+        Ok(match self {
+            Self::Sqlite(row) => T::from_row(row)?,
+            Self::Postgres(row) => T::from_row(row)?,
+        })
+    }
+}

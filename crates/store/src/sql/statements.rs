@@ -1,0 +1,47 @@
+//! Declaring SQL so that no statement escapes the tests that prepare them all.
+
+/// Declares statements, each as `NAME = "…";` for both databases or as
+/// `NAME in sqlite = "…", in postgres = "…";`, and under test a list of them named `ALL`.
+macro_rules! statements {
+    ($($(#[$meta:meta])* $name:ident $(in sqlite = $sqlite:expr, in postgres)? = $sql:expr;)+) => {
+        $($(#[$meta])* const $name: $crate::sql::session::Sql =
+            $crate::sql::statements::statement!($($sqlite)?; $sql);)+
+        #[cfg(test)]
+        pub(in crate::sql) const ALL: &[(&str, $crate::sql::session::Sql)] = &[$((stringify!($name), $name)),+];
+    };
+}
+pub(super) use statements;
+
+macro_rules! statement {
+    (; $both:expr) => {
+        $crate::sql::session::Sql { sqlite: $both, postgres: $both }
+    };
+    ($sqlite:expr; $postgres:expr) => {
+        $crate::sql::session::Sql { sqlite: $sqlite, postgres: $postgres }
+    };
+}
+pub(super) use statement;
+
+/// Every statement of the store.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)> {
+    use super::{
+        claim, end, executors, files, forget, job_rows, lease, life, logs, repositories, secrets, submit,
+        tries,
+    };
+    let files = [
+        claim::ALL,
+        end::ALL,
+        executors::ALL,
+        files::ALL,
+        forget::ALL,
+        job_rows::ALL,
+        lease::ALL,
+        life::ALL,
+        repositories::ALL,
+        secrets::ALL,
+        submit::ALL,
+        tries::ALL,
+    ];
+    files.into_iter().chain(logs::ALL).flatten().copied()
+}

@@ -1,0 +1,160 @@
+//! [`Store`], method by method.
+
+use super::{
+    SqlStore, claim, end, executors, files, forget, job_rows, lease, logs, repositories, submit, tries,
+};
+use crate::contract::Store;
+use crate::error::StoreError;
+use crate::model::{
+    Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
+    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow, TryRow,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jobs::{Canceler, JobId, JobSpec, Judgement, Lease};
+use std::time::Duration;
+use tokio::sync::broadcast;
+use wire::heartbeat::Telemetry;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn submit(&self, job: NewJob) -> Result<JobId> {
+        submit::submit(self, job).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<JobRow> {
+        job_rows::job(self, id).await
+    }
+
+    async fn spec(&self, id: JobId) -> Result<JobSpec> {
+        job_rows::spec(self, id).await
+    }
+
+    async fn earlier_tries(&self, id: JobId) -> Result<Vec<TryRow>> {
+        tries::list(self, id).await
+    }
+
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>> {
+        job_rows::jobs(self, filter).await
+    }
+
+    async fn claim(&self, queues: &[String], executor: &str, lease: Duration) -> Result<Option<Claimed>> {
+        claim::claim(self, queues, executor, lease).await
+    }
+
+    async fn release(&self, id: JobId, lease: &Lease) -> Result<JobRow> {
+        end::release(self, id, lease).await
+    }
+
+    async fn heartbeat(&self, executor: &str, ids: &[JobId], lease: Duration) -> Result<HeartbeatAnswer> {
+        lease::heartbeat(self, executor, ids, lease).await
+    }
+
+    async fn finish(&self, id: JobId, lease: &Lease, finish: Finish) -> Result<JobRow> {
+        end::finish(self, id, lease, finish).await
+    }
+
+    async fn cancel(&self, id: JobId, canceler: Canceler) -> Result<JobRow> {
+        end::cancel(self, id, canceler).await
+    }
+
+    async fn reset_stalled(&self, at: Judgement) -> Result<Vec<JobRow>> {
+        end::reset_stalled(self, at).await
+    }
+
+    async fn forget_jobs(&self, cutoff: Timestamp) -> Result<u64> {
+        forget::forget(self, cutoff).await
+    }
+
+    async fn job_by_token(&self, token: &str) -> Result<Option<HeldJob>> {
+        lease::job_by_token(self, token).await
+    }
+
+    async fn job_by_holder(&self, id: JobId, executor: &str) -> Result<Option<HeldJob>> {
+        lease::job_by_holder(self, id, executor).await
+    }
+
+    async fn add_log_entry(&self, id: JobId, lease: &Lease, entry: NewLogEntry) -> Result<i64> {
+        logs::add(self, id, lease, entry).await
+    }
+
+    async fn put_log_entry(&self, id: JobId, lease: &Lease, number: i64, entry: NewLogEntry) -> Result<()> {
+        logs::put(self, id, lease, number, entry).await
+    }
+
+    async fn append_log(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        number: i64,
+        offset: u64,
+        text: &str,
+        exit_code: Option<i32>,
+        duration_ms: Option<i64>,
+    ) -> Result<u64> {
+        let end = logs::KnownEnd { exit_code, duration_ms };
+        logs::append(self, id, lease, number, offset, text, end).await
+    }
+
+    async fn log_entries(&self, id: JobId, epoch: Option<u32>) -> Result<Vec<LogEntryRow>> {
+        logs::entries(self, id, epoch).await
+    }
+
+    async fn read_log(&self, id: JobId, epoch: u32, number: i64, offset: u64, max: usize) -> Result<Vec<u8>> {
+        logs::read(self, id, epoch, number, offset, max).await
+    }
+
+    async fn add_file(&self, file: NewFile) -> Result<FileRow> {
+        files::add(self, file).await
+    }
+
+    async fn file(&self, id: &str) -> Result<Option<FileRow>> {
+        files::by_id(self, id).await
+    }
+
+    async fn job_file(&self, job: JobId, id: &str) -> Result<Option<FileRow>> {
+        files::of_job(self, job, id).await
+    }
+
+    async fn files_size(&self) -> Result<u64> {
+        files::size(self).await
+    }
+
+    async fn forget_files(&self, cutoff: Timestamp) -> Result<Vec<String>> {
+        files::forget(self, cutoff).await
+    }
+
+    async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()> {
+        executors::upsert(self, name, queues, telemetry).await
+    }
+
+    async fn forget_executors(&self, cutoff: Timestamp) -> Result<u64> {
+        executors::forget(self, cutoff).await
+    }
+
+    async fn executors(&self) -> Result<Vec<ExecutorRow>> {
+        executors::list(self).await
+    }
+
+    async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow> {
+        repositories::add(self, repository).await
+    }
+
+    async fn repository(&self, name: &str) -> Result<Option<RepositoryRow>> {
+        repositories::by_name(self, name).await
+    }
+
+    async fn repositories(&self) -> Result<Vec<RepositoryRow>> {
+        repositories::list(self).await
+    }
+
+    async fn remove_repository(&self, name: &str) -> Result<bool> {
+        repositories::remove(self, name).await
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes()
+    }
+}

@@ -1,0 +1,92 @@
+//! Several servers on one database.
+
+use super::{is_there, open_on};
+use crate::contract::world::{ALL_QUEUES, LEASE, Setup, failed, lease, new_job};
+use jiff::Timestamp;
+use jobs::{Canceler, Clock, JobId, Judgement, State};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use store::{Finish, SqlStore, Store};
+use testkit::{MockClock, Postgres};
+
+const JOBS: usize = 120;
+
+/// Every job is claimed once and ended once, whichever of the servers is asked, while others look for lost ones and
+/// cancel some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_share_a_queue() {
+    if !is_there("servers_share_a_queue") {
+        return;
+    }
+    let postgres = Postgres::start("servers_share_a_queue").unwrap();
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let (_first_dir, first) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let (_second_dir, second) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let servers = [Arc::new(first), Arc::new(second)];
+    for number in 0..JOBS {
+        servers[number % 2].submit(new_job(ALL_QUEUES[number % 3 % 2])).await.unwrap();
+    }
+    let mut workers = Vec::new();
+    for number in 0..8 {
+        let (server, other) = (Arc::clone(&servers[number % 2]), Arc::clone(&servers[(number + 1) % 2]));
+        workers.push(tokio::spawn(work(server, other, format!("exec-{number}"), clock.now())));
+    }
+    let mut done = Vec::new();
+    for worker in workers {
+        done.extend(worker.await.unwrap());
+    }
+    let distinct: BTreeSet<JobId> = done.iter().copied().collect();
+    assert_eq!((done.len(), distinct.len()), (JOBS, JOBS));
+    for id in distinct {
+        let job = servers[0].job(id).await.unwrap();
+        assert_eq!((job.record.state, job.record.epoch), (State::Completed, 1), "{id}");
+    }
+}
+
+/// Claims from one server and ends by the other until nothing is left.
+async fn work(server: Arc<SqlStore>, other: Arc<SqlStore>, executor: String, now: Timestamp) -> Vec<JobId> {
+    let queues = ALL_QUEUES.map(str::to_owned);
+    let judgement = Judgement { now, attentive_since: Timestamp::UNIX_EPOCH };
+    let mut done = Vec::new();
+    while let Some(claimed) = server.claim(&queues, &executor, LEASE).await.unwrap() {
+        let (id, lease) = (claimed.job.id, lease(&claimed));
+        let ids = [id, JobId(1), JobId(2)];
+        let (beat, stalled, end) = tokio::join!(
+            other.heartbeat(&executor, &ids, LEASE),
+            other.reset_stalled(judgement),
+            server.finish(id, &lease, Finish::Complete),
+        );
+        assert!(beat.unwrap().known.iter().all(|known| *known == id));
+        assert!(stalled.unwrap().is_empty());
+        assert_eq!(end.unwrap().record.state, State::Completed);
+        other.cancel(id, Canceler::api([10, 0, 0, 7].into(), None)).await.unwrap_err();
+        done.push(id);
+    }
+    done
+}
+
+/// Of two ends of one job exactly one counts, whichever servers are told of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_ends_once() {
+    if !is_there("a_job_ends_once") {
+        return;
+    }
+    let postgres = Postgres::start("a_job_ends_once").unwrap();
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let (_first_dir, first) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let (_second_dir, second) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let queues = ALL_QUEUES.map(str::to_owned);
+    for _ in 0..40 {
+        let id = first.submit(new_job("batches")).await.unwrap();
+        let claimed = second.claim(&queues, "exec-1", LEASE).await.unwrap().unwrap();
+        let lease = lease(&claimed);
+        let ends = tokio::join!(
+            first.finish(id, &lease, Finish::Complete),
+            second.finish(id, &lease, failed()),
+            first.cancel(id, Canceler::api([10, 0, 0, 7].into(), None)),
+        );
+        let ended = [ends.0.is_ok(), ends.1.is_ok()];
+        assert_eq!(ended.into_iter().filter(|ended| *ended).count(), 1, "{ended:?}");
+        assert!(second.job(id).await.unwrap().record.state.is_terminal());
+    }
+}
