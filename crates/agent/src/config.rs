@@ -106,6 +106,10 @@ pub struct AgentConfig {
     pub limits: runtimes::Limits,
     /// What the control plane is told of it.
     pub announced: Announced,
+    /// How well jobs are kept apart from this host, as a control plane of ours is told it. The runtime knows.
+    pub isolation: Option<jobs::Isolation>,
+    /// What else its operator says of this agent, told in the same way.
+    pub labels: Vec<String>,
     /// A directory of our own for what running jobs need on this host.
     pub work_dir: PathBuf,
     /// Where it is kept which jobs run under supervisors.
@@ -184,6 +188,8 @@ impl AgentConfig {
             max_active_time: None,
             limits: runtimes::Limits::default(),
             announced: Announced::default(),
+            isolation: None,
+            labels: Vec::new(),
             jobs_dir: work_dir.join("jobs"),
             others: None,
             supervisor: None,

@@ -14,6 +14,7 @@ mod limits;
 mod mounts;
 mod network;
 mod pieces;
+mod promises;
 mod quantity;
 mod registries;
 pub(crate) mod startup_script;
@@ -25,6 +26,7 @@ pub(crate) use choice::chooses_oci;
 pub(crate) use connection::Connection;
 pub(crate) use host::{host_name, telemetry};
 pub(crate) use pieces::Pieces;
+pub(crate) use promises::isolation;
 pub(crate) use watching::Watching;
 
 use crate::certificates;
@@ -67,6 +69,7 @@ pub(crate) struct AgentSettings {
     pub(crate) supervised: bool,
     limits: Limits,
     announced: Announced,
+    labels: Vec<String>,
     docker_auth: DockerAuthConfig,
     docker_config: Option<DockerConfig>,
     tool_env: Vec<(String, String)>,
@@ -329,6 +332,7 @@ impl AgentSettings {
             supervised: env.bool("EXECUTOR_JOB_SUPERVISORS"),
             limits,
             announced: limits::announced(env),
+            labels: promises::labels(env),
             docker_auth,
             docker_config: registries::docker_config(env),
             tool_env: tool_env(env),
@@ -373,6 +377,7 @@ impl AgentSettings {
         config.startup_script = self.runtime.startup_script.is_some();
         config.limits = self.limits;
         config.announced = self.announced;
+        config.labels = self.labels;
         config.health = self.watching.health;
         config.exporters = self.watching.exporters;
         config.audit = self.watching.audit;

@@ -1,5 +1,9 @@
 //! The command line.
 
+mod queueing;
+
+pub(crate) use queueing::{AgentArgs, AgentCommand, OrderArgs, QueueArgs, QueueCommand};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +44,12 @@ pub(crate) enum Command {
     /// Submit and look after jobs
     #[command(subcommand)]
     Job(JobCommand),
+    /// Look after the queues: pause them, limit how many of their jobs run
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Look after the agents that the control plane has heard of
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Look after the repositories that jobs can use
     #[command(subcommand)]
     Repo(RepoCommand),
@@ -183,6 +193,8 @@ pub(crate) enum JobCommand {
     List(JobListArgs),
     /// Show one job
     Show(JobArgs),
+    /// Say why a job waits, or why it ended
+    Explain(JobArgs),
     /// Print a job's logs
     Logs(JobLogsArgs),
     /// Stop a job
@@ -192,7 +204,7 @@ pub(crate) enum JobCommand {
 #[derive(Debug, Args)]
 pub(crate) struct JobRunArgs {
     /// A job file (YAML) instead of the options below
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "copy", "queue", "command"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "copy", "queue", "priority", "delay", "concurrency", "needs", "command"])]
     pub(crate) file: Option<PathBuf>,
     /// A repository that was added with `executor repo add`; without one the job is just steps
     #[arg(long, value_name = "NAME")]
@@ -218,6 +230,8 @@ pub(crate) struct JobRunArgs {
     /// Queue: batches or codeintel
     #[arg(long, default_value = "batches")]
     pub(crate) queue: String,
+    #[command(flatten)]
+    pub(crate) order: OrderArgs,
     /// Submit, print the id, and leave
     #[arg(long, short)]
     pub(crate) detach: bool,

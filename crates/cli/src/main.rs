@@ -19,7 +19,7 @@ mod usage;
 
 use args::{Command, HelpFormat, ImageCommand, RunArgs};
 use client::Settings;
-use commands::{doctor, image, install, job, repo, run, serve, supervise, up, validate};
+use commands::{agent, doctor, image, install, job, queue, repo, run, serve, supervise, up, validate};
 use env::{EnvReader, System, Variables};
 use exit::{Exit, Failure, Outcome};
 use paths::Paths;
@@ -135,6 +135,16 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             let client = Settings::client(&mut env, &paths)?;
             env.finish().map_err(Failure::usage)?;
             block_on(job::run(&client, variables, command))
+        }
+        Command::Queue(command) => {
+            let client = Settings::client(&mut env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(queue::run(&client, command))
+        }
+        Command::Agent(command) => {
+            let client = Settings::client(&mut env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(agent::run(&client, command))
         }
         Command::Repo(command) => {
             let client = Settings::client(&mut env, &paths)?;

@@ -6,21 +6,28 @@
 
 pub mod claims;
 pub mod clock;
+pub mod dispatch;
+pub mod explain;
 pub mod files;
 pub mod name;
+pub mod needs;
 pub mod policy;
 pub mod reason;
 pub mod redact;
 mod revision;
+mod size;
 pub mod spec;
 pub mod state;
 mod unique;
 
 pub use clock::Clock;
+pub use dispatch::Concurrency;
 pub use files::FileSpec;
+pub use needs::{Capacity, Isolation, Needs};
 pub use policy::{Judgement, LeasePolicy, RetryPolicy};
 pub use reason::{Blame, CanceledBy, Canceler, EndReason, FinalCall};
 pub use redact::{RedactStream, Redactor};
+pub use size::parse_size;
 pub use spec::{JobSpec, StepSpec};
 pub use state::{Event, Lease, Outcome, Record, Rejected, State, transition};
 pub use wire::JobId;

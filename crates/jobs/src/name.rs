@@ -1,5 +1,8 @@
 //! What names may look like. Each rule is told in full by its error.
 
+use crate::needs::MAX_LABELS;
+use std::collections::BTreeSet;
+
 /// A name that breaks its rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {what} {value:?}: {rule}")]
@@ -56,6 +59,36 @@ pub fn check_env_name(name: &str) -> Result<(), BadName> {
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if ok { Ok(()) } else { Err(BadName::new("variable name", name, RULE)) }
+}
+
+/// A label of an executor, such as `gpu` or `zone=b`.
+pub fn check_label(label: &str) -> Result<(), BadName> {
+    const RULE: &str = "use 1 to 60 letters, digits, '.', '_', '-', '/', ':' and '='";
+    let ok = (1..=60).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:=".contains(&b));
+    if ok { Ok(()) } else { Err(BadName::new("label", label, RULE)) }
+}
+
+/// Labels of one executor, or that one job needs.
+pub(crate) fn check_labels(labels: &BTreeSet<String>) -> Result<(), BadName> {
+    if let Some(label) = labels.iter().nth(MAX_LABELS) {
+        return Err(BadName::new("label", label, "at most 20 labels can be needed"));
+    }
+    labels.iter().try_for_each(|label| check_label(label))
+}
+
+/// What jobs have in common of which only so many may run at once.
+pub fn check_concurrency_key(key: &str) -> Result<(), BadName> {
+    const RULE: &str = "use 1 to 100 visible ASCII characters";
+    let ok = (1..=100).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    if ok { Ok(()) } else { Err(BadName::new("concurrency key", key, RULE)) }
+}
+
+/// What tells a submission that is made again from another one.
+pub fn check_idempotency_key(key: &str) -> Result<(), BadName> {
+    const RULE: &str = "use 1 to 200 visible ASCII characters";
+    let ok = (1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    if ok { Ok(()) } else { Err(BadName::new("idempotency key", key, RULE)) }
 }
 
 /// A container image's reference: `[registry/]name[:tag][@digest]`. Looks at the form only, and takes

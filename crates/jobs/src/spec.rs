@@ -1,9 +1,12 @@
 //! What a user asks for.
 
+use crate::dispatch::{Concurrency, MAX_PRIORITY};
 use crate::files::{self, BadFile, FileSpec, MAX_PATH, MAX_PATH_PART};
 use crate::name::{self, BadName};
+use crate::needs::Needs;
 use crate::revision::{self, MAX_BACK, MAX_LENGTH};
 use crate::unique;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,6 +49,18 @@ pub struct JobSpec {
     pub files: Vec<FileSpec>,
     /// What to run, in order.
     pub steps: Vec<StepSpec>,
+    /// From -10 to 10; one level counts as five minutes of waiting. See [`crate::dispatch`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i32,
+    /// Not to be run before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// How many jobs that have something in common may run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// What it needs of its executor.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
 }
 
 /// One step of a job.
@@ -65,6 +80,11 @@ pub struct StepSpec {
     /// Environment of this step; wins over the job's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
     pub env: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 fn default_queue() -> String {
@@ -103,6 +123,12 @@ pub enum BadSpec {
     /// A file breaks its rule.
     #[error(transparent)]
     File(#[from] BadFile),
+    /// A priority out of its range.
+    #[error("priority {0} is out of range: use -{MAX_PRIORITY} to {MAX_PRIORITY}")]
+    Priority(i32),
+    /// No job with that key could ever run.
+    #[error("the concurrency limit of {0:?} is 0, so no such job could ever run: use 1 or more")]
+    NoConcurrency(String),
     /// There is nothing to do.
     #[error("the job has no steps: give it at least one")]
     NoSteps,
@@ -197,6 +223,7 @@ impl JobSpec {
             (Some(rev), Some(_)) if !revision::is_allowed(rev) => return Err(BadSpec::Rev(rev.clone())),
             _ => {}
         }
+        self.check_order()?;
         if self.steps.is_empty() {
             return Err(BadSpec::NoSteps);
         }
@@ -227,6 +254,20 @@ impl JobSpec {
         self.check_sizes()?;
         let size = self.size();
         if size > MAX_SPEC_BYTES { Err(BadSpec::TooLarge(size)) } else { Ok(()) }
+    }
+
+    /// Checks what decides when and where it runs.
+    fn check_order(&self) -> Result<(), BadSpec> {
+        if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&self.priority) {
+            return Err(BadSpec::Priority(self.priority));
+        }
+        if let Some(Concurrency { key, limit }) = &self.concurrency {
+            name::check_concurrency_key(key)?;
+            if *limit == 0 {
+                return Err(BadSpec::NoConcurrency(key.clone()));
+            }
+        }
+        Ok(self.needs.check()?)
     }
 
     /// Checks what every step is started with.

@@ -1,7 +1,7 @@
 //! The public API under `/api/v1`: its types, shared by server and client. JSON with camelCase keys.
 
 use jiff::Timestamp;
-use jobs::{Blame, Canceler, State};
+use jobs::{Blame, Canceler, Capacity, State};
 use serde::{Deserialize, Serialize};
 use wire::additions::EndDetail;
 
@@ -47,6 +47,15 @@ pub struct JobView {
     /// From when on it may be tried again, if it has errored; for the executor that had it, a little later.
     #[serde(default)]
     pub retry_at: Option<Timestamp>,
+    /// Where it is among its owner's jobs: one level counts as five minutes of waiting.
+    #[serde(default)]
+    pub priority: i32,
+    /// It waits for this time.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
+    /// It waits until fewer jobs with its concurrency key run.
+    #[serde(default)]
+    pub waits_for_key: bool,
     /// Its steps, those begun as well as those to come. Empty in lists.
     #[serde(default)]
     pub steps: Vec<StepView>,
@@ -207,6 +216,74 @@ pub struct ExecutorView {
     pub first_seen_at: Timestamp,
     /// When it was last heard of.
     pub last_seen_at: Timestamp,
+    /// What it gives a job, as far as it told.
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// Since when it is given no jobs; `null`: it is.
+    #[serde(default)]
+    pub maintenance_at: Option<Timestamp>,
+}
+
+/// `PATCH /api/v1/executors/{name}`; the answer is an [`ExecutorView`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChangeExecutor {
+    /// Whether it is given no jobs from now on. Those it has go on.
+    pub maintenance: bool,
+}
+
+/// A queue, in `GET /api/v1/queues` and `GET /api/v1/queues/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueView {
+    /// Its name.
+    pub name: String,
+    /// Since when none of its jobs is given out; `null`: they are.
+    pub paused_at: Option<Timestamp>,
+    /// How many of its jobs are given out at once; `null`: any number.
+    pub max_running: Option<u32>,
+    /// Jobs that wait to be given out.
+    pub queued: u64,
+    /// Those of them that wait for their time, or for others with their concurrency key.
+    pub held: u64,
+    /// Jobs that executors have.
+    pub running: u64,
+    /// Jobs that wait for another try.
+    pub errored: u64,
+    /// When the oldest was queued that waits for an executor alone.
+    pub oldest_queued_at: Option<Timestamp>,
+}
+
+/// `PATCH /api/v1/queues/{name}`: what is left out stays; the answer is a [`QueueView`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChangeQueue {
+    /// Whether its jobs are given out from now on. Those that run go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// How many of its jobs are given out at once; 0: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running: Option<u32>,
+}
+
+/// `GET /api/v1/jobs/{id}/explain`: why a job waits, or why it ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainView {
+    /// The job.
+    pub job: JobView,
+    /// What stands between it and an executor, what has to go first before the rest. Empty for a job that does not wait.
+    pub obstacles: Vec<ObstacleView>,
+}
+
+/// One thing that a job waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObstacleView {
+    /// A stable name of its kind, such as `queue_paused`.
+    pub code: String,
+    /// The same for people.
+    pub text: String,
 }
 
 /// `GET /api/v1/version`.

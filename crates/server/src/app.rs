@@ -2,7 +2,7 @@
 
 use crate::attention::Unheard;
 use crate::config::Limits;
-use crate::executor_api::Claims;
+use crate::executor_api::{Capacities, Claims};
 use crate::fairness::Fairness;
 use crate::files::Files;
 use crate::git::Repositories;
@@ -30,6 +30,7 @@ pub(crate) struct Parts {
     pub(crate) files: Files,
     pub(crate) fairness: Fairness,
     pub(crate) claims: Claims,
+    pub(crate) capacities: Capacities,
     pub(crate) secret_jobs: SecretJobs,
     pub(crate) unheard: Unheard,
     pub(crate) clock: Arc<dyn Clock>,

@@ -13,6 +13,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+/// How often to look for jobs whose time has come.
+const RELEASE_DUE_EVERY: Duration = Duration::from_secs(1);
 /// How often the write-ahead log is emptied.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 /// How long after a job with secrets ended it is emptied as well.
@@ -60,6 +62,24 @@ async fn take_back(app: &App, at: Judgement) {
         }
         Err(fault) => {
             tracing::error!(error = &fault as &dyn std::error::Error, "can't look for stalled jobs");
+        }
+    }
+}
+
+/// Lets go of jobs whose time has come, until the server stops.
+pub(crate) async fn release_due(app: App) {
+    let mut ticks = interval(RELEASE_DUE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(fault) = app.store.release_due().await {
+            tracing::error!(
+                error = &fault as &dyn std::error::Error,
+                "can't let go of jobs whose time has come"
+            );
         }
     }
 }

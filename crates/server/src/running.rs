@@ -5,7 +5,7 @@ use crate::attention::Unheard;
 use crate::auth::secret;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
-use crate::executor_api::Claims;
+use crate::executor_api::{Capacities, Claims};
 use crate::fairness::Fairness;
 use crate::files::Files;
 use crate::git::{self, Repositories};
@@ -113,6 +113,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         site: SiteConfig::open(&site_path)?,
         fairness: Fairness::default(),
         claims: Claims::default(),
+        capacities: Capacities::default(),
         secret_jobs: SecretJobs::default(),
         unheard: Unheard::default(),
         clock,
@@ -131,6 +132,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
 
 async fn run(app: App, store: Arc<SqlStore>, config: ServerConfig, socket: TcpListener) {
     app.tasks.spawn(janitor::take_back_stalled(app.clone()));
+    app.tasks.spawn(janitor::release_due(app.clone()));
     app.tasks.spawn(janitor::forget_executors(app.clone()));
     app.tasks.spawn(janitor::forget_jobs(app.clone()));
     app.tasks.spawn(janitor::forget_files(app.clone()));

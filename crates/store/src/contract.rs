@@ -2,12 +2,12 @@
 
 use crate::error::StoreError;
 use crate::model::{
-    Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
-    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow, TryRow,
+    Asking, Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
+    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueRow, QueueRules, RepositoryRow, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{Canceler, JobId, JobSpec, Judgement, Lease};
+use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
@@ -40,12 +40,28 @@ pub trait Store: Send + Sync {
     /// Jobs, newest first; a few hundred at most, whatever the limit.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>>;
 
-    /// Gives the oldest claimable job of any of `queues` to `executor`, with a new epoch and token, and for
-    /// as long as `lease` after it was heard of last.
+    /// Puts several jobs into their queues, as [`Self::submit`] does: all of them, or none.
+    async fn submit_all(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>>;
+
+    /// Gives the jobs that are next to an executor, each with a new epoch and token: see [`jobs::dispatch`] for the order.
+    /// Not those that need what it has not, nor any of a queue that is paused or has as many running as it may, nor any to
+    /// an executor in maintenance.
     ///
-    /// Claimable is what is queued, and what errored when its pause is over; for the executor that had it last, that is
-    /// a little later. The latter becomes so without a [`Change`]: look again now and then.
-    async fn claim(&self, queues: &[String], executor: &str, lease: Duration) -> Result<Option<Claimed>>;
+    /// Claimable is what is queued and not held, and what errored when its pause is over; for the executor that had it
+    /// last, that is a little later. The latter becomes so without a [`Change`]: look again now and then.
+    async fn claim(&self, asking: &Asking) -> Result<Vec<Claimed>>;
+
+    /// Lets go of jobs whose time has come; says how many. Call it every second or so.
+    async fn release_due(&self) -> Result<u64>;
+
+    /// A queue: what operators say of it, and what it holds.
+    async fn queue(&self, name: &str) -> Result<QueueRow>;
+
+    /// Says how a queue's jobs are given out from now on.
+    async fn set_queue_rules(&self, name: &str, rules: QueueRules) -> Result<()>;
+
+    /// Since when an executor is given no jobs; `None`: it is from now on.
+    async fn set_maintenance(&self, executor: &str, since: Option<Timestamp>) -> Result<()>;
 
     /// Takes back a claim that its executor never heard of: the job is queued again at once, and its
     /// token is dead. Should the executor have heard of it after all, nothing that it does counts.
@@ -123,6 +139,9 @@ pub trait Store: Send + Sync {
 
     /// Notes that an executor was heard of. Queues are sorted by the caller.
     async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()>;
+
+    /// Notes what an executor gives a job, if it was heard of.
+    async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<()>;
 
     /// Forgets executors that were last heard of before `cutoff`; says how many.
     async fn forget_executors(&self, cutoff: Timestamp) -> Result<u64>;

@@ -59,6 +59,25 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// There is no such executor.
+    #[error("there is no executor {0:?}: it is known once it was heard of")]
+    UnknownExecutor(String),
+    /// Another submission had the same key.
+    #[error(
+        "the idempotency key {key:?} was used for another submission, job {job}: use a key of its own for each"
+    )]
+    KeyReused {
+        /// The key.
+        key: String,
+        /// What came of the other submission.
+        job: JobId,
+    },
+    /// The same submission is under way.
+    #[error("a submission with the idempotency key {0:?} is just being made: try again")]
+    SubmittedTwice(String),
+    /// There are as many kinds of jobs as there may be.
+    #[error("there are {0} combinations of owner and needs already: let more jobs need the same")]
+    TooManyLanes(u64),
     /// A repository of that name exists.
     #[error("a repository named {0:?} exists already: choose another name, or remove it first")]
     RepositoryExists(String),

@@ -17,7 +17,8 @@ pub use clock::SystemClock;
 pub use contract::Store;
 pub use error::StoreError;
 pub use model::{
-    Change, Claimed, ExecutorRow, FILE_CHARGE, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
-    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow, TryRow,
+    Asking, Change, Claimed, ExecutorRow, FILE_CHARGE, FileRow, Finish, HeartbeatAnswer, HeldJob, Hold,
+    JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueRow, QueueRules,
+    RepositoryRow, TryRow,
 };
 pub use sql::{DatabaseChoice, DatabaseClock, SqlStore, StoreOptions};

@@ -1,7 +1,8 @@
 //! Plain data in and out of the store.
 
 use jiff::Timestamp;
-use jobs::{EndReason, JobId, JobSpec, Record, State};
+use jobs::{Capacity, EndReason, JobId, JobSpec, Record, State};
+use std::time::Duration;
 use wire::additions::EndDetail;
 use wire::heartbeat::Telemetry;
 
@@ -12,6 +13,62 @@ pub struct NewJob {
     pub spec: JobSpec,
     /// The commit that `spec.rev` named at submission; empty without a repository.
     pub commit: String,
+    /// Whose it is: owners take turns. Empty where nobody is told from anybody else.
+    pub owner: String,
+    /// The same key of the same owner means the same submission made again.
+    pub idempotency_key: Option<String>,
+}
+
+/// What a queued job waits for before anybody can be given it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// That fewer jobs with its concurrency key run.
+    Key,
+    /// Its time.
+    Until(Timestamp),
+}
+
+/// Who asks for jobs.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// Of which queues.
+    pub queues: Vec<String>,
+    /// The executor's name.
+    pub executor: String,
+    /// What it gives a job.
+    pub capacity: Capacity,
+    /// How long what it is given stays its own without a heartbeat.
+    pub lease: Duration,
+    /// How many at most.
+    pub most: u32,
+}
+
+/// What operators say of a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueRules {
+    /// Since when none of its jobs is given out; `None`: they are.
+    pub paused_at: Option<Timestamp>,
+    /// How many of its jobs are given out at once; `None`: any number.
+    pub max_running: Option<u32>,
+}
+
+/// A queue as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRow {
+    /// Its name.
+    pub name: String,
+    /// What operators say of it.
+    pub rules: QueueRules,
+    /// Jobs that wait to be given out.
+    pub queued: u64,
+    /// Those of them that can't be yet: see [`Hold`].
+    pub held: u64,
+    /// Jobs that executors have.
+    pub running: u64,
+    /// Jobs that wait for another try.
+    pub errored: u64,
+    /// When the oldest was queued that waits and is not held.
+    pub oldest_queued_at: Option<Timestamp>,
 }
 
 /// A job as it is now. What was asked for beyond this may be megabytes, and is [`crate::Store::spec`].
@@ -43,6 +100,10 @@ pub struct JobRow {
     pub retry_at: Option<Timestamp>,
     /// When its executor was last heard of it.
     pub last_heartbeat_at: Option<Timestamp>,
+    /// Where it is among its owner's: see [`jobs::dispatch`].
+    pub priority: i32,
+    /// What it waits for before anybody can be given it, if it does.
+    pub hold: Option<Hold>,
 }
 
 /// A try that another one followed, or may follow.
@@ -220,6 +281,10 @@ pub struct ExecutorRow {
     pub first_seen_at: Timestamp,
     /// When it was last heard of.
     pub last_seen_at: Timestamp,
+    /// What it gives a job, as far as it told.
+    pub capacity: Capacity,
+    /// Since when it is given no jobs, if it is not.
+    pub maintenance_at: Option<Timestamp>,
 }
 
 /// A repository to add.
@@ -253,4 +318,6 @@ pub enum Change {
     Job(JobId),
     /// A job's log grew.
     Log(JobId),
+    /// What operators say of queues or executors changed: there may be jobs to claim.
+    Rules,
 }

@@ -42,6 +42,34 @@ pub const DEQUEUE: &str = "Executors-Dequeue";
 /// Request header of a heartbeat with an [`INCARNATION`]: the [`LostDequeues`] of that start.
 pub const LOST_DEQUEUES: &str = "Executors-Lost-Dequeues";
 
+/// Request header of a dequeue: how well the executor keeps jobs apart from its host: `none`, `container`, `user-kernel` or
+/// `vm`. Sent to control planes of ours only, as the next one.
+pub const ISOLATION: &str = "Executors-Isolation";
+/// Request header of a dequeue: what else its operator says of the executor, as [`Labels`].
+pub const LABELS: &str = "Executors-Labels";
+/// Request header of a submission: the same key means the same submission made again.
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// Labels that are read at most.
+const MOST_LABELS: usize = 100;
+
+/// Labels of an executor: `gpu, zone=b`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(pub Vec<String>);
+
+impl Labels {
+    /// The value of [`LABELS`].
+    pub fn to_header(&self) -> String {
+        self.0.join(", ")
+    }
+
+    /// Reads such a value.
+    pub fn parse(value: &str) -> Self {
+        let labels = value.split(',').map(str::trim).filter(|label| !label.is_empty());
+        Self(labels.map(str::to_owned).take(MOST_LABELS).collect())
+    }
+}
+
 /// The longest name of a place, in bytes.
 const LONGEST_PLACE: usize = 128;
 /// How many lost dequeues are read.

@@ -2,11 +2,14 @@
 
 use super::{Api, ApiError, Reply};
 use crate::boot_time::BootTime;
+use crate::config::AgentConfig;
 use http::{Method, StatusCode};
+use reqwest::RequestBuilder;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 use wire::additions::{
-    DEQUEUE, HELD, INCARNATION, PREFER, PREFERENCE_APPLIED, TERM_PREFERENCE, parse_held, prefer_wait,
+    DEQUEUE, HELD, INCARNATION, ISOLATION, LABELS, Labels, PREFER, PREFERENCE_APPLIED, TERM_PREFERENCE,
+    parse_held, prefer_wait,
 };
 use wire::paths::{MULTI_DEQUEUE, QueueCall};
 use wire::{DequeueRequest, Job, JobId};
@@ -63,6 +66,9 @@ impl Api {
             let incarnation = start.incarnation(false).to_header();
             request = request.header(INCARNATION, incarnation).header(DEQUEUE, asked.number);
         }
+        if self.is_ours() {
+            request = promising(request, config);
+        }
         let sent = BootTime::now();
         let reply = self.call(QueueCall::Dequeue, request, &body, config.long_poll + MARGIN).await;
         // One that is too large would be so the next time.
@@ -78,6 +84,17 @@ impl Api {
             dequeued: read(&reply),
         })
     }
+}
+
+/// Tells what jobs may rely on here.
+fn promising(mut request: RequestBuilder, config: &AgentConfig) -> RequestBuilder {
+    if let Some(isolation) = config.isolation {
+        request = request.header(ISOLATION, isolation.name());
+    }
+    if !config.labels.is_empty() {
+        request = request.header(LABELS, Labels(config.labels.clone()).to_header());
+    }
+    request
 }
 
 /// When a job was claimed at the earliest, for a request that was sent at `sent`. An answer may take its time, and the

@@ -6,13 +6,14 @@ mod sse;
 pub(crate) use settings::Settings;
 
 use crate::exit::{Exit, Failure, chain};
+use jobs::JobSpec;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::CONTENT_LENGTH;
-use reqwest::{Body, Method, RequestBuilder, Response};
+use reqwest::{Body, Method, Request, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use server::api::{FileView, Problem};
+use server::api::{FileView, JobView, Problem};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tls::Roots;
 use tokio::io::AsyncReadExt;
 use tokio_util::io::{InspectReader, ReaderStream};
 use url::Url;
+use wire::additions::IDEMPOTENCY_KEY;
 
 /// How long one call may take, streams aside.
 const CALL_TIMEOUT: Duration = Duration::from_mins(2);
@@ -79,6 +81,21 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, Failure> {
         self.read(self.fetching(path, body)).await
+    }
+
+    /// Submits a job. Made again, the call is told from another one, so a connection that was cut costs nothing.
+    pub(crate) async fn submit(&self, spec: &JobSpec) -> Result<JobView, Failure> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(|fault| Failure::chain(Exit::System, &fault))?;
+        self.read(self.fetching("/api/v1/jobs", spec).header(IDEMPOTENCY_KEY, hex::encode(key))).await
+    }
+
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(self.request(Method::PATCH, path).timeout(CALL_TIMEOUT).json(body)).await
     }
 
     fn fetching(&self, path: &str, body: &impl Serialize) -> RequestBuilder {
@@ -173,12 +190,16 @@ async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
         (Err(fault), Some(again)) if was_cut(&fault) => {
             let again = again.build_split();
             match again {
-                (client, Ok(again)) if again.method().is_idempotent() => client.execute(again).await,
+                (client, Ok(again)) if may_be_repeated(&again) => client.execute(again).await,
                 _ => Err(fault),
             }
         }
         (sent, _) => sent,
     }
+}
+
+fn may_be_repeated(request: &Request) -> bool {
+    request.method().is_idempotent() || request.headers().contains_key(IDEMPOTENCY_KEY)
 }
 
 /// The connection was there, and ended before the answer began.

@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod agent;
 pub(crate) mod doctor;
 mod engine;
 pub(crate) mod image;
@@ -7,6 +8,7 @@ pub(crate) mod images_kept;
 pub(crate) mod install;
 pub(crate) mod job;
 pub(crate) mod print;
+pub(crate) mod queue;
 pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod serve;

@@ -113,6 +113,7 @@ impl Agent {
         let work_dir = agent_config::work_dir(&paths::agent(&data_dir));
         let systemd = settings.watching.systemd.clone();
         let mut config = settings.config(connection, &name, work_dir);
+        config.isolation = Some(agent_config::isolation(runtime.isolation()));
         config.telemetry = agent_config::telemetry().await;
         config.telemetry.src_cli_version = src_version(&config).await;
         config.telemetry.docker_version = runtime.engine_version().await.unwrap_or_default();

@@ -1,10 +1,9 @@
 //! Reading values by the table, collecting every fault.
 
-use super::size::parse_size;
 use super::table::{self, variable};
 use super::values::{parse_bool, parse_int};
 use super::variable::{Effect, Kind, Reader, Variable};
-use super::{go_duration, variables::Variables};
+use super::{go_duration, parse_size, variables::Variables};
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::given::{self, Given};
 use super::queue::Queue;
 use super::version::payload_version;
-use super::{Failure, bounds, claims, job_builder, long_poll, payload, term};
+use super::{Failure, bounds, capacity, claims, job_builder, long_poll, payload, term};
 use crate::app::App;
 use crate::auth::shared::SharedAuth;
 use crate::delivery::{self, Unflushed};
@@ -13,10 +13,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
-use jobs::EndReason;
 use jobs::claims::Start;
+use jobs::{Capacity, EndReason};
 use std::time::Duration;
-use store::{Claimed, Finish};
+use store::{Asking, Claimed, Finish};
 use wire::additions::{CAPABILITIES, LOG_APPEND};
 use wire::paths::QUEUES;
 use wire::{DequeueRequest, PayloadVersion};
@@ -73,6 +73,8 @@ pub(super) struct Asked {
     multi: bool,
     /// How long a job lasts for this executor without a heartbeat.
     lease: Duration,
+    /// What it gives a job.
+    capacity: Capacity,
     /// Which dequeue of which start of an agent it is, if that was told.
     dequeue: Option<(Start, u64)>,
 }
@@ -90,7 +92,8 @@ impl Asked {
         let (lease, dequeue) = (term::of(app, headers), claims::dequeue_of(headers));
         let payload =
             payload_version(&request.version).map_err(|fault| Failure::internal(fault.to_string()))?;
-        Ok(Self { executor: request.executor_name, payload, queues, multi, lease, dequeue })
+        let capacity = capacity::of(&request, headers);
+        Ok(Self { executor: request.executor_name, payload, queues, multi, lease, capacity, dequeue })
     }
 }
 
@@ -100,6 +103,7 @@ async fn answer(
     asked: &Asked,
     unflushed: Unflushed,
 ) -> Result<Response, Failure> {
+    capacity::note(app, &asked.executor, &asked.capacity).await;
     let long_poll::Outcome { given, waited, held } = long_poll::claim(app, headers, asked).await?;
     let mut response = match given {
         None => StatusCode::NO_CONTENT.into_response(),
@@ -158,10 +162,16 @@ pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Given>, Fai
 /// Claims in a task of its own: a claim that is under way when the client hangs up gets to its end, and
 /// then nobody takes it.
 async fn claim_from(app: &App, queue: &str, asked: &Asked) -> Result<Option<Given>, Failure> {
-    let (running, queues) = (app.clone(), [queue.to_owned()]);
-    let (executor, lease, dequeue) = (asked.executor.clone(), asked.lease, asked.dequeue.clone());
+    let (running, dequeue) = (app.clone(), asked.dequeue.clone());
+    let asking = Asking {
+        queues: vec![queue.to_owned()],
+        executor: asked.executor.clone(),
+        capacity: asked.capacity.clone(),
+        lease: asked.lease,
+        most: 1,
+    };
     let claimed = app.see_through(async move {
-        let claimed = running.store.claim(&queues, &executor, lease).await?;
+        let claimed = running.store.claim(&asking).await?.pop();
         Ok(claimed.map(|claimed| {
             running.claims.note(&claimed, dequeue);
             Given::new(&running, claimed)

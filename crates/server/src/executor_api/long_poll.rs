@@ -71,6 +71,7 @@ async fn queued(changes: &mut Receiver<Change>, queues: &[String]) {
     loop {
         match changes.recv().await {
             Ok(Change::Queued(queue)) if queues.contains(&queue) => return,
+            Ok(Change::Rules) => return,
             Ok(_) => {}
             // Some news were lost: look.
             Err(RecvError::Lagged(_)) => return,

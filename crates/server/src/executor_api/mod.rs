@@ -3,6 +3,7 @@
 
 mod answer;
 mod bounds;
+mod capacity;
 mod claims;
 mod dequeue;
 mod files;
@@ -20,6 +21,7 @@ mod term;
 mod version;
 
 pub(crate) use answer::Failure;
+pub(crate) use capacity::Capacities;
 pub(crate) use claims::Claims;
 
 use crate::app::App;

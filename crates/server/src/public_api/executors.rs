@@ -1,15 +1,44 @@
-//! Listing executors.
+//! Executors: who there is, and who is given no jobs.
 
+use super::input::json;
 use super::problem::Refusal;
 use super::views;
-use crate::api::ExecutorView;
+use crate::api::{ChangeExecutor, ExecutorView};
 use crate::app::App;
 use axum::Json;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use store::StoreError;
 
 /// `GET /executors`: those heard of last come first.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<ExecutorView>>, Refusal> {
     let now = app.clock.now();
     let rows = app.store.executors().await?;
     Ok(Json(rows.into_iter().map(|row| views::executor(row, now)).collect()))
+}
+
+/// `PATCH /executors/{name}`
+pub(super) async fn change(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<ExecutorView>, Refusal> {
+    let change: ChangeExecutor = json(&app, body, app.limits.api_body, "invalid_executor_change").await?;
+    let now = app.clock.now();
+    let present = find(&app, &name).await?;
+    // It stays in maintenance since when it was.
+    let since = change.maintenance.then(|| present.maintenance_at.unwrap_or(now));
+    tracing::info!(
+        executor = name,
+        maintenance = change.maintenance,
+        "an executor's maintenance flag changed"
+    );
+    let (store, executor) = (app.store.clone(), name.clone());
+    app.see_through(async move { store.set_maintenance(&executor, since).await }).await??;
+    Ok(Json(views::executor(find(&app, &name).await?, now)))
+}
+
+async fn find(app: &App, name: &str) -> Result<store::ExecutorRow, Refusal> {
+    let found = app.store.executors().await?.into_iter().find(|row| row.name == name);
+    found.ok_or_else(|| StoreError::UnknownExecutor(name.to_owned()).into())
 }

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use jobs::{Canceler, JobId, JobSpec, Record, State as JobState};
 use serde::Deserialize;
 use store::{JobFilter, JobRow, NewJob};
+use wire::additions::IDEMPOTENCY_KEY;
 
 /// Jobs on a page unless said otherwise.
 const PAGE: u32 = 50;
@@ -27,6 +28,7 @@ const DEFAULT_REV: &str = "HEAD";
 pub(super) async fn submit(
     State(app): State<App>,
     Extension(from): Extension<Peer>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, HeaderMap, Json<JobView>), Refusal> {
     let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(|| {
@@ -38,9 +40,10 @@ pub(super) async fn submit(
         let title = "The job can't be run as it is";
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())
     })?;
+    let idempotency_key = idempotency_key(&headers)?;
     let running = app.clone();
     let submitted = async move {
-        let job = enqueue(&running, spec).await;
+        let job = enqueue(&running, spec, idempotency_key).await;
         drop(slot);
         job
     };
@@ -53,14 +56,25 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, headers, Json(with_steps(&app, job).await?)))
 }
 
-async fn enqueue(app: &App, mut spec: JobSpec) -> Result<JobRow, Refusal> {
+/// What tells a submission that is made again, if its client wants it told.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    jobs::name::check_idempotency_key(&key).map_err(|fault| {
+        let title = "The idempotency key can't be used";
+        Refusal::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", title, fault.to_string())
+    })?;
+    Ok(Some(key))
+}
+
+async fn enqueue(app: &App, mut spec: JobSpec, idempotency_key: Option<String>) -> Result<JobRow, Refusal> {
     files::look_up(app, &mut spec).await?;
     let commit = match &spec.repo {
         Some(repo) => app.repositories.resolve(repo, spec.rev.as_deref().unwrap_or(DEFAULT_REV)).await?,
         None => String::new(),
     };
     let with_secrets = !spec.secrets.is_empty();
-    let id = app.store.submit(NewJob { spec, commit }).await?;
+    let id = app.store.submit(NewJob { spec, commit, owner: String::new(), idempotency_key }).await?;
     if with_secrets {
         app.secret_jobs.note(id);
     }

@@ -2,12 +2,14 @@
 
 mod cursor;
 mod executors;
+mod explain;
 mod files;
 mod follow;
 mod input;
 mod jobs;
 mod logs;
 mod problem;
+mod queues;
 mod repositories;
 mod stream;
 mod views;
@@ -19,7 +21,7 @@ use crate::app::App;
 use crate::auth;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router, middleware};
 use http::{Method, StatusCode, Uri};
 
@@ -35,7 +37,11 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/api/v1/repositories", get(repositories::list).post(repositories::add))
         .route("/api/v1/repositories/{*name}", delete(repositories::remove))
         .route("/api/v1/files", post(files::upload))
+        .route("/api/v1/jobs/{id}/explain", get(explain::explain))
+        .route("/api/v1/queues", get(queues::list))
+        .route("/api/v1/queues/{name}", get(queues::show).patch(queues::change))
         .route("/api/v1/executors", get(executors::list))
+        .route("/api/v1/executors/{name}", patch(executors::change))
         .route("/api/v1/version", get(version))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::api::require))
         .route("/healthz", get(health))

@@ -72,6 +72,27 @@ impl From<StoreError> for Refusal {
             StoreError::QueueFull { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", "The queue is full", told)
             }
+            StoreError::KeyReused { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "idempotency_key_reused",
+                "The idempotency key was used for another submission",
+                told,
+            ),
+            StoreError::SubmittedTwice(_) => Self::new(
+                StatusCode::CONFLICT,
+                "submission_under_way",
+                "The same submission is under way",
+                told,
+            ),
+            StoreError::TooManyLanes(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_lanes",
+                "There is no room for more kinds of jobs",
+                told,
+            ),
+            StoreError::UnknownExecutor(_) => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_executor", "There is no such executor", told)
+            }
             StoreError::RepositoryExists(_) => {
                 Self::new(StatusCode::CONFLICT, "repository_exists", "The name is taken", told)
             }

@@ -1,11 +1,13 @@
 //! From what the store knows to what the API shows.
 
-use crate::api::{ExecutorView, FileView, JobView, LogEntryView, RepositoryView, StepView, TryView};
+use crate::api::{
+    ExecutorView, FileView, JobView, LogEntryView, QueueView, RepositoryView, StepView, TryView,
+};
 use jiff::{SignedDuration, Timestamp};
 use jobs::policy::SILENT_AFTER;
 use jobs::{EndReason, JobSpec};
 use std::collections::HashMap;
-use store::{ExecutorRow, FileRow, JobRow, LogEntryRow, RepositoryRow, TryRow};
+use store::{ExecutorRow, FileRow, Hold, JobRow, LogEntryRow, QueueRow, QueueRules, RepositoryRow, TryRow};
 
 /// What executors send as the exit code of a command that came to none.
 const NO_EXIT_CODE: i32 = -1;
@@ -34,6 +36,12 @@ pub(super) fn job(row: JobRow) -> JobView {
         started_at: row.started_at,
         finished_at: row.finished_at,
         retry_at: row.retry_at,
+        priority: row.priority,
+        not_before: match row.hold {
+            Some(Hold::Until(due)) => Some(due),
+            _ => None,
+        },
+        waits_for_key: row.hold == Some(Hold::Key),
         steps: Vec::new(),
         earlier_tries: Vec::new(),
     }
@@ -106,17 +114,31 @@ pub(super) fn file(row: FileRow) -> FileView {
     FileView { id, name, size, sha256, modified_at }
 }
 
-pub(super) fn executor(row: ExecutorRow, now: Timestamp) -> ExecutorView {
+/// Whether it was heard of within three heartbeats.
+pub(super) fn is_active(row: &ExecutorRow, now: Timestamp) -> bool {
     let silence = now.duration_since(row.last_seen_at);
+    SignedDuration::try_from(SILENT_AFTER).is_ok_and(|silent| silence <= silent)
+}
+
+pub(super) fn executor(row: ExecutorRow, now: Timestamp) -> ExecutorView {
+    let active = is_active(&row, now);
     let known = [row.telemetry.os, row.telemetry.architecture];
     let known: Vec<_> = known.into_iter().filter(|part| !part.is_empty()).collect();
     ExecutorView {
         name: row.name,
         queues: row.queues,
-        active: SignedDuration::try_from(SILENT_AFTER).is_ok_and(|silent| silence <= silent),
+        active,
         version: row.telemetry.executor_version,
         platform: known.join("/"),
         first_seen_at: row.first_seen_at,
         last_seen_at: row.last_seen_at,
+        capacity: row.capacity,
+        maintenance_at: row.maintenance_at,
     }
+}
+
+pub(super) fn queue(row: QueueRow) -> QueueView {
+    let QueueRow { name, rules, queued, held, running, errored, oldest_queued_at } = row;
+    let QueueRules { paused_at, max_running } = rules;
+    QueueView { name, paused_at, max_running, queued, held, running, errored, oldest_queued_at }
 }

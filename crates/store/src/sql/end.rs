@@ -2,15 +2,15 @@
 //! never heard of them.
 
 use super::SqlStore;
-use super::database::Durability;
+use super::database::{Durability, Write};
 use super::job_rows;
 use super::life::{Circumstances, Life};
 use super::session::Session;
 use super::statements::statements;
 use super::values::micros;
 use crate::error::StoreError;
-use crate::model::{Change, Finish, JobRow};
-use jobs::{Canceler, Event, JobId, Judgement, Lease, State};
+use crate::model::{Finish, JobRow};
+use jobs::{Canceler, Event, JobId, Judgement, Lease};
 
 /// Bytes kept of what an executor says went wrong.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
@@ -50,15 +50,8 @@ pub(super) async fn finish(
 }
 
 pub(super) async fn release(store: &SqlStore, id: JobId, lease: &Lease) -> Result<JobRow, StoreError> {
-    let mut write = store.database.write(Durability::PowerLoss).await?;
-    let life = Life::load(&mut write, id).await?;
-    let message = (!life.record.cancel_requested()).then_some(GAVE_UP);
-    let with = Circumstances { now: store.clock.now(), retry: store.retry, message, grant: None };
-    life.advance(&mut write, Event::Release(lease.clone()), with).await?;
-    let job = job_rows::load(&mut write, id).await?;
-    write.commit().await?;
+    let job = apply(store, id, Event::Release(lease.clone()), Some(GAVE_UP)).await?;
     store.logs.forget(id, lease.epoch);
-    announce(store, &job);
     Ok(job)
 }
 
@@ -73,12 +66,24 @@ async fn apply(
     message: Option<&str>,
 ) -> Result<JobRow, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
+    let applied = advance(store, &mut write, id, event, message).await;
+    store.settle(write, applied).await
+}
+
+async fn advance(
+    store: &SqlStore,
+    write: &mut Write<'_>,
+    id: JobId,
+    event: Event,
+    message: Option<&str>,
+) -> Result<JobRow, StoreError> {
+    let life = Life::load(write, id).await?;
+    // That it was given up is not said of a job that somebody stopped.
+    let gave_up = matches!(event, Event::Release(_)) && life.record.cancel_requested();
+    let message = message.filter(|_| !gave_up);
     let with = Circumstances { now: store.clock.now(), retry: store.retry, message, grant: None };
-    Life::load(&mut write, id).await?.advance(&mut write, event, with).await?;
-    let job = job_rows::load(&mut write, id).await?;
-    write.commit().await?;
-    announce(store, &job);
-    Ok(job)
+    life.advance(write, event, with).await?;
+    job_rows::load(write, id).await
 }
 
 pub(super) async fn reset_stalled(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, StoreError> {
@@ -88,7 +93,6 @@ pub(super) async fn reset_stalled(store: &SqlStore, at: Judgement) -> Result<Vec
         let batch = reset_batch(store, at).await?;
         for job in &batch {
             store.logs.forget(job.id, job.record.epoch);
-            announce(store, job);
         }
         reset.extend(batch);
     }
@@ -116,7 +120,7 @@ async fn reset_batch(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, Sto
             Err(error) => return Err(error),
         }
     }
-    write.commit().await?;
+    store.commit(write).await?;
     Ok(reset)
 }
 
@@ -124,13 +128,6 @@ async fn stalled(session: &mut Session, at: Judgement) -> Result<Vec<JobId>, Sto
     let (now, attentive) = (micros(at.now), micros(at.attentive_since));
     let stalled = session.query(STALLED).bind(now).bind(now - attentive).bind(MAX_RESET_AT_ONCE);
     Ok(stalled.all::<(i64,)>().await?.into_iter().map(|(id,)| JobId(id)).collect())
-}
-
-fn announce(store: &SqlStore, job: &JobRow) {
-    if matches!(job.record.state, State::Queued | State::Errored) {
-        store.announce(Change::Queued(job.queue.clone()));
-    }
-    store.announce(Change::Job(job.id));
 }
 
 /// The beginning of a message that is too long.

@@ -8,6 +8,7 @@ use super::values::{from_json, micros, timestamp, to_json};
 use crate::error::StoreError;
 use crate::model::ExecutorRow;
 use jiff::Timestamp;
+use jobs::Capacity;
 use wire::heartbeat::Telemetry;
 
 /// Executors that are remembered at most. Each new one beyond takes the place of the one that was not
@@ -23,7 +24,8 @@ statements! {
     DISPLACE = "DELETE FROM executors WHERE name IN \
                 (SELECT name FROM executors ORDER BY last_seen_at, name LIMIT $1)";
     FORGET = "DELETE FROM executors WHERE last_seen_at < $1";
-    LIST = "SELECT name, queues, telemetry, first_seen_at, last_seen_at FROM executors \
+    NOTE_CAPACITY = "UPDATE executors SET capacity = $1 WHERE name = $2 AND capacity <> $1";
+    LIST = "SELECT name, queues, telemetry, first_seen_at, last_seen_at, capacity, maintenance_at FROM executors \
             ORDER BY last_seen_at DESC, name LIMIT $1";
 }
 
@@ -45,7 +47,7 @@ pub(super) async fn upsert(
     if is_new {
         make_room(&mut write).await?;
     }
-    write.commit().await
+    store.commit(write).await
 }
 
 async fn make_room(session: &mut Session) -> Result<(), StoreError> {
@@ -59,21 +61,35 @@ async fn make_room(session: &mut Session) -> Result<(), StoreError> {
 pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<u64, StoreError> {
     let mut write = store.database.write(Durability::Crash).await?;
     let forgotten = write.query(FORGET).bind(micros(cutoff)).execute().await?;
-    write.commit().await?;
+    store.commit(write).await?;
     Ok(forgotten)
 }
 
+pub(super) async fn note_capacity(
+    store: &SqlStore,
+    executor: &str,
+    capacity: &Capacity,
+) -> Result<(), StoreError> {
+    let mut write = store.database.write(Durability::Crash).await?;
+    write.query(NOTE_CAPACITY).bind(to_json(capacity)?).bind(executor).execute().await?;
+    store.commit(write).await
+}
+
+/// An executor, as it comes out of the database.
+type Found = (String, String, String, i64, i64, String, Option<i64>);
+
 pub(super) async fn list(store: &SqlStore) -> Result<Vec<ExecutorRow>, StoreError> {
-    let rows: Vec<(String, String, String, i64, i64)> =
-        store.database.lookup().await?.query(LIST).bind(MAX_EXECUTORS).all().await?;
+    let rows: Vec<Found> = store.database.lookup().await?.query(LIST).bind(MAX_EXECUTORS).all().await?;
     rows.into_iter()
-        .map(|(name, queues, telemetry, first_seen, last_seen)| {
+        .map(|(name, queues, telemetry, first_seen, last_seen, capacity, maintenance)| {
             let row = || format!("executor {name:?}");
             Ok(ExecutorRow {
                 queues: from_json(&queues, "list of queues", row)?,
                 telemetry: from_json(&telemetry, "telemetry", row)?,
                 first_seen_at: timestamp(first_seen, row)?,
                 last_seen_at: timestamp(last_seen, row)?,
+                capacity: from_json(&capacity, "capacity", row)?,
+                maintenance_at: maintenance.map(|micros| timestamp(micros, row)).transpose()?,
                 name,
             })
         })

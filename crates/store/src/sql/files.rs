@@ -47,7 +47,7 @@ pub(super) async fn add(store: &SqlStore, new: NewFile) -> Result<FileRow, Store
         .execute()
         .await?;
     let columns = write.query(BY_ID).bind(&new.id).one().await?;
-    write.commit().await?;
+    store.commit(write).await?;
     read(columns)
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<Vec<St
     for id in &forgotten {
         write.query(FORGET).bind(id).execute().await?;
     }
-    write.commit().await?;
+    store.commit(write).await?;
     Ok(forgotten)
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<u64, S
     while !left.is_empty() {
         let mut write = store.database.write(Durability::Crash).await?;
         take_turn(&mut write, &mut left).await?;
-        write.commit().await?;
+        store.commit(write).await?;
     }
     Ok(forgotten)
 }

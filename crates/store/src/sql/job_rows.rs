@@ -4,9 +4,9 @@ use super::SqlStore;
 use super::life::{Life, life_columns};
 use super::session::{Row, Session};
 use super::statements::statements;
-use super::values::{from_json, job_name};
+use super::values::{from_json, job_name, timestamp};
 use crate::error::StoreError;
-use crate::model::{JobFilter, JobRow};
+use crate::model::{Hold, JobFilter, JobRow};
 use jobs::{JobId, JobSpec};
 
 /// Jobs in one listing at most, whatever was asked for.
@@ -15,7 +15,7 @@ const MAX_LISTED: u32 = 500;
 /// The columns of a job that [`read`] needs.
 macro_rules! job_columns {
     () => {
-        concat!(life_columns!(), ", queue, repository, rev, commit_id")
+        concat!(life_columns!(), ", repository, rev, commit_id, priority, held, due_at")
     };
 }
 
@@ -71,10 +71,11 @@ fn read(row: &Row) -> Result<JobRow, StoreError> {
     let life = Life::read(row)?;
     let name = || job_name(life.id);
     let unless_empty = |text: String| Some(text).filter(|text| !text.is_empty());
+    let queue = life.queue().to_owned();
     let end = life.end_json.as_deref().map(|json| from_json(json, "end reason", name)).transpose()?;
     Ok(JobRow {
         id: life.id,
-        queue: row.get("queue")?,
+        queue,
         repo: unless_empty(row.get("repository")?),
         rev: unless_empty(row.get("rev")?),
         commit: row.get("commit_id")?,
@@ -86,5 +87,18 @@ fn read(row: &Row) -> Result<JobRow, StoreError> {
         finished_at: life.finished_at,
         retry_at: life.retry_at,
         last_heartbeat_at: life.last_heartbeat_at,
+        priority: i32::try_from(row.get::<i64>("priority")?).unwrap_or_default(),
+        hold: hold(row)?,
+    })
+}
+
+/// What a queued job waits for before anybody can be given it.
+fn hold(row: &Row) -> Result<Option<Hold>, StoreError> {
+    let held: Option<String> = row.get("held")?;
+    let due_at: Option<i64> = row.get("due_at")?;
+    Ok(match (held.as_deref(), due_at) {
+        (Some("time"), Some(due_at)) => Some(Hold::Until(timestamp(due_at, || "job".to_owned())?)),
+        (Some(_), _) => Some(Hold::Key),
+        (None, _) => None,
     })
 }

@@ -49,7 +49,7 @@ pub(super) async fn heartbeat(
         .bind(executor)
         .all()
         .await?;
-    write.commit().await?;
+    store.commit(write).await?;
     renewed.sort_unstable();
     Ok(HeartbeatAnswer {
         known: renewed.iter().map(|(id, _)| JobId(*id)).collect(),

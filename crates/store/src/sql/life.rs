@@ -1,6 +1,8 @@
 //! What changes about a job over its life, apart from what was asked for.
 
 use super::database::Write;
+use super::keys;
+use super::news::News;
 use super::secrets;
 use super::session::{Row, Session};
 use super::statements::statements;
@@ -15,7 +17,8 @@ use std::time::Duration;
 macro_rules! life_columns {
     () => {
         "id, state, epoch, executor, resets, faults, failures, cancel_requested, canceler, end_detail, \
-         message, queued_at, started_at, finished_at, retry_at, last_heartbeat_at, lease, token_hash"
+         message, queued_at, started_at, finished_at, retry_at, last_heartbeat_at, lease, token_hash, \
+         queue, lane, rank, key"
     };
 }
 pub(super) use life_columns;
@@ -47,6 +50,17 @@ pub(super) struct Life {
     /// Microseconds.
     lease: i64,
     token_hash: Option<Vec<u8>>,
+    /// Where it waits, and where it will again.
+    place: Place,
+}
+
+/// Where a job waits.
+#[derive(Debug, Clone)]
+struct Place {
+    queue: String,
+    lane: i64,
+    rank: i64,
+    key: Option<String>,
 }
 
 /// What an event brings along besides itself.
@@ -73,6 +87,11 @@ impl Life {
     pub(super) async fn load(write: &mut Write<'_>, id: JobId) -> Result<Self, StoreError> {
         let row = write.query(LOAD).bind(id.0).row().await?;
         Self::read(&row.ok_or(StoreError::UnknownJob(id))?)
+    }
+
+    /// Its queue.
+    pub(super) fn queue(&self) -> &str {
+        &self.place.queue
     }
 
     /// How long its latest claim lasts without a heartbeat.
@@ -106,8 +125,20 @@ impl Life {
         }
         if life.record.state.is_terminal() {
             secrets::drop_all(write, life.id).await?;
+            if let Some(key) = &life.place.key {
+                keys::hand_on(write, key).await?;
+            }
         }
+        life.tell(write);
         Ok(life)
+    }
+
+    fn tell(&self, write: &mut Write<'_>) {
+        if matches!(self.record.state, State::Queued | State::Errored) {
+            let Place { queue, lane, rank, .. } = self.place.clone();
+            write.tell(News::Queued { queue, lane, rank });
+        }
+        write.tell(News::Job(self.id));
     }
 
     fn after(mut self, outcome: Outcome, with: &Circumstances<'_>) -> Result<Self, StoreError> {
@@ -206,6 +237,12 @@ impl Life {
             last_heartbeat_at: time("last_heartbeat_at")?,
             lease: row.get("lease")?,
             token_hash: row.get("token_hash")?,
+            place: Place {
+                queue: row.get("queue")?,
+                lane: row.get("lane")?,
+                rank: row.get("rank")?,
+                key: row.get("key")?,
+            },
         })
     }
 }

@@ -16,16 +16,24 @@
 mod claim;
 mod database;
 mod directory;
+mod due;
 mod end;
 mod executors;
 mod files;
 mod forget;
+mod heads;
 mod job_rows;
+mod keys;
+mod lane_rows;
+mod lanes;
 mod lease;
 mod life;
 mod logs;
+mod news;
 mod notices;
+mod queues;
 mod repositories;
+mod room;
 mod secrets;
 mod session;
 mod statements;
@@ -39,10 +47,13 @@ pub use database::DatabaseClock;
 
 use crate::error::StoreError;
 use crate::model::Change;
-use database::{Database, PostgresDatabase, SqliteFile};
+use database::{Database, PostgresDatabase, SqliteFile, Write};
 use directory::DataDir;
+use lanes::Lanes;
 use logs::Logs;
+use news::News;
 use notices::Notices;
+use room::Room;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -82,6 +93,8 @@ pub struct SqlStore {
     database: Database,
     logs: Logs,
     notices: Notices,
+    lanes: Arc<Lanes>,
+    room: Room,
     clock: Arc<dyn jobs::Clock>,
     retry: jobs::RetryPolicy,
     /// Jobs that one queue holds at most.
@@ -94,19 +107,22 @@ impl SqlStore {
     /// Opens the store, and makes or updates it first where that is needed.
     pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
         let dir = DataDir::lock(options.dir)?;
+        let lanes = Arc::<Lanes>::default();
         let (database, notices) = match &options.database {
-            DatabaseChoice::Embedded => {
-                (Database::Sqlite(SqliteFile::open(&dir.database()?).await?), Notices::here())
-            }
+            DatabaseChoice::Embedded => (
+                Database::Sqlite(SqliteFile::open(&dir.database()?).await?),
+                Notices::here(Arc::clone(&lanes)),
+            ),
             DatabaseChoice::Postgres { url } => {
                 let database = PostgresDatabase::open(url).await?;
-                let notices = Notices::everywhere(database.pool().clone()).await?;
+                let notices = Notices::everywhere(database.pool().clone(), Arc::clone(&lanes)).await?;
                 (Database::Postgres(database), notices)
             }
         };
         let logs = Logs::new(dir.logs(), options.max_log_bytes);
         let StoreOptions { clock, retry, max_queued, .. } = options;
-        Ok(Self { database, logs, notices, clock, retry, max_queued, _dir: dir })
+        let room = Room::default();
+        Ok(Self { database, logs, notices, lanes, room, clock, retry, max_queued, _dir: dir })
     }
 
     /// Moves everything from an embedded database's write-ahead log into its file and empties the former.
@@ -126,8 +142,26 @@ impl SqlStore {
         checkpointed
     }
 
-    fn announce(&self, change: Change) {
-        self.notices.announce(change);
+    /// Makes so what was written, and tells those who wait for it.
+    async fn commit(&self, write: Write<'_>) -> Result<(), StoreError> {
+        write.commit().await?.into_iter().for_each(|news| self.announce(news));
+        Ok(())
+    }
+
+    /// The same, or takes back what was written where it failed. Until that is done it holds the rows that it changed
+    /// or meant to change, so nobody is told of a fault before.
+    async fn settle<T>(&self, write: Write<'_>, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        match outcome {
+            Ok(done) => self.commit(write).await.map(|()| done),
+            Err(fault) => {
+                write.roll_back().await?;
+                Err(fault)
+            }
+        }
+    }
+
+    fn announce(&self, news: News) {
+        self.notices.announce(news);
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {

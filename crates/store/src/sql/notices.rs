@@ -5,13 +5,15 @@
 //! such notices one by one, and they would wait for each other. Whoever dies in between has told nobody, as has a
 //! connection that is lost; those who wait look again now and then.
 
+use super::lanes::Lanes;
+use super::news::News;
 use crate::error::StoreError;
 use crate::model::Change;
-use jobs::JobId;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
@@ -34,25 +36,27 @@ const TELL: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_not
 /// Who is told of changes.
 pub(super) struct Notices {
     here: broadcast::Sender<Change>,
+    /// Hears everything before those who wait for it.
+    lanes: Arc<Lanes>,
     elsewhere: Option<Elsewhere>,
 }
 
 /// The other servers of a database.
 struct Elsewhere {
-    outbox: mpsc::Sender<Change>,
+    outbox: mpsc::Sender<News>,
     teller: JoinHandle<()>,
     listener: JoinHandle<()>,
 }
 
 impl Notices {
     /// For those in this process.
-    pub(super) fn here() -> Self {
-        Self { here: broadcast::channel(CAPACITY).0, elsewhere: None }
+    pub(super) fn here(lanes: Arc<Lanes>) -> Self {
+        Self { here: broadcast::channel(CAPACITY).0, lanes, elsewhere: None }
     }
 
     /// For those in every process that has this database.
-    pub(super) async fn everywhere(pool: PgPool) -> Result<Self, StoreError> {
-        let mut notices = Self::here();
+    pub(super) async fn everywhere(pool: PgPool, lanes: Arc<Lanes>) -> Result<Self, StoreError> {
+        let mut notices = Self::here(Arc::clone(&lanes));
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(CHANNEL).await?;
         let own = own_name()?;
@@ -60,17 +64,17 @@ impl Notices {
         notices.elsewhere = Some(Elsewhere {
             outbox,
             teller: tokio::spawn(tell(pool, own.clone(), inbox)),
-            listener: tokio::spawn(listen(listener, own, notices.here.clone())),
+            listener: tokio::spawn(listen(listener, own, notices.here.clone(), lanes)),
         });
         Ok(notices)
     }
 
     /// Nobody listening is fine.
-    pub(super) fn announce(&self, change: Change) {
+    pub(super) fn announce(&self, news: News) {
         if let Some(elsewhere) = &self.elsewhere {
-            let _ = elsewhere.outbox.try_send(change.clone());
+            let _ = elsewhere.outbox.try_send(news.clone());
         }
-        let _ = self.here.send(change);
+        let _ = self.here.send(news.heard(&self.lanes));
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Change> {
@@ -96,7 +100,7 @@ impl Drop for Elsewhere {
 }
 
 /// Tells other servers what changed, many changes at once when there are many.
-async fn tell(pool: PgPool, own: String, mut inbox: mpsc::Receiver<Change>) {
+async fn tell(pool: PgPool, own: String, mut inbox: mpsc::Receiver<News>) {
     let mut changes = Vec::new();
     while inbox.recv_many(&mut changes, AT_ONCE).await > 0 {
         for notice in notices(&own, &changes) {
@@ -110,16 +114,17 @@ async fn tell(pool: PgPool, own: String, mut inbox: mpsc::Receiver<Change>) {
 }
 
 /// Passes on what other servers say.
-async fn listen(mut listener: PgListener, own: String, here: broadcast::Sender<Change>) {
+async fn listen(mut listener: PgListener, own: String, here: broadcast::Sender<Change>, lanes: Arc<Lanes>) {
     loop {
         match listener.recv().await {
             Ok(notice) => {
-                for change in read(&own, notice.payload()) {
-                    let _ = here.send(change);
+                for news in read(&own, notice.payload()) {
+                    let _ = here.send(news.heard(&lanes));
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, "the database does not tell what other servers change; asking again");
+                lanes.rules_changed();
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -134,59 +139,48 @@ fn own_name() -> Result<String, StoreError> {
 }
 
 /// Notices that tell of `changes`, each once.
-fn notices(own: &str, changes: &[Change]) -> Vec<String> {
+fn notices(own: &str, changes: &[News]) -> Vec<String> {
     let mut told = HashSet::new();
     let mut notices = Vec::new();
     let mut notice = own.to_owned();
     for change in changes.iter().filter(|change| told.insert(*change)) {
-        let word = match change {
-            Change::Queued(queue) => format!(" q{queue}"),
-            Change::Job(id) => format!(" j{id}"),
-            Change::Log(id) => format!(" l{id}"),
-        };
-        if notice.len() + word.len() > MAX_NOTICE_BYTES {
+        let word = change.word();
+        if notice.len() + 1 + word.len() > MAX_NOTICE_BYTES {
             notices.push(std::mem::replace(&mut notice, own.to_owned()));
         }
-        let _ = notice.write_str(&word);
+        let _ = write!(notice, " {word}");
     }
     notices.push(notice);
     notices
 }
 
 /// What another server told. What a later version may say besides is passed over.
-fn read<'a>(own: &str, notice: &'a str) -> impl Iterator<Item = Change> + use<'a> {
+fn read<'a>(own: &str, notice: &'a str) -> impl Iterator<Item = News> + use<'a> {
     let mut words = notice.split(' ');
     let is_own = words.next() == Some(own);
-    words.filter(move |_| !is_own).filter_map(|word| {
-        let (kind, what) = word.split_at_checked(1)?;
-        let job = || what.parse().ok().map(JobId);
-        match kind {
-            "q" => Some(Change::Queued(what.to_owned())),
-            "j" => job().map(Change::Job),
-            "l" => job().map(Change::Log),
-            _ => None,
-        }
-    })
+    words.filter(move |_| !is_own).filter_map(News::read)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::JobId;
 
     #[test]
     fn what_is_told_is_understood_by_others_only() {
-        let changes = [Change::Queued("batches".into()), Change::Job(JobId(7)), Change::Log(JobId(7))];
+        let queued = News::Queued { queue: "batches".into(), lane: 3, rank: -5 };
+        let changes = [queued, News::Job(JobId(7)), News::Log(JobId(7)), News::Rules];
         let twice: Vec<_> = changes.iter().chain(&changes).cloned().collect();
         let told = notices("me", &twice);
-        assert_eq!(told, ["me qbatches j7 l7"]);
+        assert_eq!(told, ["me q3:-5:batches j7 l7 r"]);
         assert_eq!(read("you", &told[0]).collect::<Vec<_>>(), changes);
         assert_eq!(read("me", &told[0]).count(), 0);
-        assert_eq!(read("me", "you zebra j x jx l9").collect::<Vec<_>>(), [Change::Log(JobId(9))]);
+        assert_eq!(read("me", "you zebra q1:2 qx:2:b j x jx l9").collect::<Vec<_>>(), [News::Log(JobId(9))]);
     }
 
     #[test]
     fn many_changes_are_several_notices() {
-        let changes: Vec<_> = (0..10_000).map(|id| Change::Job(JobId(id))).collect();
+        let changes: Vec<_> = (0..10_000).map(|id| News::Job(JobId(id))).collect();
         let told = notices("0123456789abcdef", &changes);
         assert!(told.len() > 1 && told.iter().all(|notice| notice.len() <= MAX_NOTICE_BYTES));
         let read: Vec<_> = told.iter().flat_map(|notice| read("other", notice)).collect();

@@ -24,7 +24,7 @@ pub(super) async fn add(store: &SqlStore, new: NewRepository) -> Result<Reposito
     let Some(columns) = insert.optional().await? else {
         return Err(StoreError::RepositoryExists(new.name));
     };
-    write.commit().await?;
+    store.commit(write).await?;
     read(columns)
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn list(store: &SqlStore) -> Result<Vec<RepositoryRow>, StoreEr
 pub(super) async fn remove(store: &SqlStore, name: &str) -> Result<bool, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let removed = write.query(DELETE).bind(name).execute().await?;
-    write.commit().await?;
+    store.commit(write).await?;
     Ok(removed == 1)
 }
 

@@ -51,6 +51,16 @@ impl Session {
         Ok(())
     }
 
+    /// Forgets what was written.
+    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
+        match self {
+            Self::SqliteWrite(transaction) => transaction.rollback().await?,
+            Self::PostgresWrite(transaction) => transaction.rollback().await?,
+            Self::SqliteLookup(_) | Self::PostgresLookup(_) => {}
+        }
+        Ok(())
+    }
+
     fn connection(&mut self) -> Connection<'_> {
         match self {
             Self::SqliteLookup(connection) => Connection::Sqlite(connection),

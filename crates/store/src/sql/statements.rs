@@ -26,18 +26,22 @@ pub(super) use statement;
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)> {
     use super::{
-        claim, end, executors, files, forget, job_rows, lease, life, logs, repositories, secrets, submit,
-        tries,
+        due, end, executors, files, forget, heads, job_rows, keys, lane_rows, lease, life, logs, queues,
+        repositories, secrets, submit, tries,
     };
     let files = [
-        claim::ALL,
+        due::ALL,
         end::ALL,
         executors::ALL,
         files::ALL,
         forget::ALL,
+        heads::ALL,
         job_rows::ALL,
+        keys::ALL,
+        lane_rows::ALL,
         lease::ALL,
         life::ALL,
+        queues::ALL,
         repositories::ALL,
         secrets::ALL,
         submit::ALL,

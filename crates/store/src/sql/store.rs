@@ -1,17 +1,18 @@
 //! [`Store`], method by method.
 
 use super::{
-    SqlStore, claim, end, executors, files, forget, job_rows, lease, logs, repositories, submit, tries,
+    SqlStore, claim, due, end, executors, files, forget, job_rows, lease, logs, queues, repositories, submit,
+    tries,
 };
 use crate::contract::Store;
 use crate::error::StoreError;
 use crate::model::{
-    Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow, LogEntryRow,
-    NewFile, NewJob, NewLogEntry, NewRepository, RepositoryRow, TryRow,
+    Asking, Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
+    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueRow, QueueRules, RepositoryRow, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{Canceler, JobId, JobSpec, Judgement, Lease};
+use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
@@ -40,8 +41,28 @@ impl Store for SqlStore {
         job_rows::jobs(self, filter).await
     }
 
-    async fn claim(&self, queues: &[String], executor: &str, lease: Duration) -> Result<Option<Claimed>> {
-        claim::claim(self, queues, executor, lease).await
+    async fn submit_all(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
+        submit::submit_all(self, jobs).await
+    }
+
+    async fn claim(&self, asking: &Asking) -> Result<Vec<Claimed>> {
+        claim::claim(self, asking).await
+    }
+
+    async fn release_due(&self) -> Result<u64> {
+        due::release(self).await
+    }
+
+    async fn queue(&self, name: &str) -> Result<QueueRow> {
+        queues::get(self, name).await
+    }
+
+    async fn set_queue_rules(&self, name: &str, rules: QueueRules) -> Result<()> {
+        queues::set_rules(self, name, rules).await
+    }
+
+    async fn set_maintenance(&self, executor: &str, since: Option<Timestamp>) -> Result<()> {
+        queues::set_maintenance(self, executor, since).await
     }
 
     async fn release(&self, id: JobId, lease: &Lease) -> Result<JobRow> {
@@ -128,6 +149,10 @@ impl Store for SqlStore {
 
     async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()> {
         executors::upsert(self, name, queues, telemetry).await
+    }
+
+    async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<()> {
+        executors::note_capacity(self, executor, capacity).await
     }
 
     async fn forget_executors(&self, cutoff: Timestamp) -> Result<u64> {

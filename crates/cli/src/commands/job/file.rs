@@ -4,6 +4,10 @@
 //! queue: batches          # optional
 //! repo: app               # optional: a repository that was added
 //! rev: main               # optional: branch, tag or commit
+//! priority: 1             # optional: -10 to 10; one level counts as five minutes of waiting
+//! notBefore: 2031-01-01T06:00:00Z             # optional
+//! concurrency: {key: deploy-app, limit: 1}    # optional: so many jobs with one key run at once
+//! needs: {cpus: 4, memory: 8G, disk: 20G, isolation: vm, labels: [gpu]}    # optional: what its executor must have
 //! image: debian:12        # optional: the image of every step that names none
 //! env: {CI: "1"}          # optional
 //! secrets: [NPM_TOKEN]    # optional: taken from the environment, kept out of every log
@@ -24,7 +28,8 @@ use super::files::LocalFile;
 use super::yaml;
 use crate::env::Variables;
 use crate::exit::Failure;
-use jobs::{FileSpec, JobSpec, StepSpec};
+use jiff::Timestamp;
+use jobs::{Concurrency, FileSpec, JobSpec, Needs, StepSpec};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,6 +46,14 @@ struct JobFile {
     repo: Option<String>,
     #[serde(default)]
     rev: Option<String>,
+    #[serde(default)]
+    priority: i32,
+    #[serde(default, rename = "notBefore")]
+    not_before: Option<Timestamp>,
+    #[serde(default)]
+    concurrency: Option<Concurrency>,
+    #[serde(default)]
+    needs: Needs,
     #[serde(default)]
     image: Option<String>,
     #[serde(default)]
@@ -96,6 +109,10 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         secrets: super::submit::secrets(&file.secrets, variables)?,
         files,
         steps: steps.collect::<Result<_, _>>()?,
+        priority: file.priority,
+        not_before: file.not_before,
+        concurrency: file.concurrency,
+        needs: file.needs,
     };
     Ok((spec, local))
 }
@@ -172,7 +189,8 @@ mod tests {
     #[test]
     fn a_whole_job_file_is_read() {
         let (job, local) = read_job(
-            "repo: app\nrev: main\nimage: debian:12\nenv: {A: '1'}\nsecrets: [TOKEN]\nfiles:\n  - {path: a, content: text}\n  - {path: \
+            "repo: app\nrev: main\npriority: -2\nnotBefore: 2031-01-01T06:00:00Z\nconcurrency: {key: deploy}\nneeds: {cpus: 4, \
+             memory: 8G, isolation: vm, labels: [gpu]}\nimage: debian:12\nenv: {A: '1'}\nsecrets: [TOKEN]\nfiles:\n  - {path: a, content: text}\n  - {path: \
              b/c, from: x.bin}\nsteps:\n  - run: make\n    dir: sub\n  - \
              name: script\n    script: build.sh\n    image: gcc:13\n    env: {B: '2'}\n",
         )
@@ -181,6 +199,9 @@ mod tests {
             (job.queue.as_str(), job.repo.as_deref(), job.rev.as_deref()),
             ("batches", Some("app"), Some("main"))
         );
+        assert_eq!((job.priority, job.concurrency.unwrap().limit), (-2, 1));
+        assert_eq!(job.not_before.unwrap().to_string(), "2031-01-01T06:00:00Z");
+        assert_eq!((job.needs.memory, job.needs.labels.len()), (Some(8 << 30), 1));
         assert_eq!(job.secrets["TOKEN"], "value");
         assert_eq!((job.files[0].path.as_str(), job.files[0].content.as_deref()), ("a", Some("text")));
         assert!(local[0].path == "b/c" && local[0].from.is_absolute() && local[0].from.ends_with("x.bin"));

@@ -1,5 +1,6 @@
 //! `executor job`.
 
+mod explain;
 mod file;
 mod files;
 mod follow;
@@ -23,6 +24,7 @@ pub(crate) async fn run(client: &Client, variables: &Variables, command: JobComm
         JobCommand::Run(args) => submit::run(client, variables, *args).await,
         JobCommand::List(args) => list(client, args).await,
         JobCommand::Show(args) => show(client, args).await,
+        JobCommand::Explain(args) => explain::run(client, &args).await,
         JobCommand::Logs(args) => logs(client, args).await,
         JobCommand::Cancel(args) => cancel(client, args).await,
     }
@@ -111,6 +113,8 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
         ("commit", job.commit.clone()),
         ("started", job.started_at.map(|time| time.to_string())),
         ("finished", job.finished_at.map(|time| time.to_string())),
+        ("priority", Some(job.priority).filter(|priority| *priority != 0).map(|it| it.to_string())),
+        ("not before", job.not_before.map(|time| time.to_string())),
         ("next try", job.retry_at.map(|time| format!("from {time} on"))),
     ];
     facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));

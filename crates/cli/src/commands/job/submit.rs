@@ -7,9 +7,11 @@ use crate::client::Client;
 use crate::commands::print;
 use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
+use jiff::{SignedDuration, Timestamp};
 use jobs::{JobSpec, StepSpec};
 use server::api::JobView;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub(super) async fn run(client: &Client, variables: &Variables, args: JobRunArgs) -> Outcome {
     let (mut spec, local) = match &args.file {
@@ -21,7 +23,7 @@ pub(super) async fn run(client: &Client, variables: &Variables, args: JobRunArgs
     let pending = files::add(&mut spec, local)?;
     spec.check().map_err(Failure::usage)?;
     files::upload(client, &mut spec, pending).await?;
-    let job: JobView = client.post_fetching("/api/v1/jobs", &spec).await?;
+    let job: JobView = client.submit(&spec).await?;
     if args.detach {
         if args.json {
             print::json(&job)?;
@@ -53,7 +55,17 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
         secrets: secrets(&args.secret, variables)?,
         files: Vec::new(),
         steps: scripts.into_iter().map(step).collect(),
+        priority: args.order.priority,
+        not_before: args.order.delay.map(after),
+        concurrency: args.order.concurrency.clone(),
+        needs: args.order.needs().map_err(Failure::usage)?,
     })
+}
+
+/// The time when so much has passed.
+fn after(delay: Duration) -> Timestamp {
+    let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
+    Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX)
 }
 
 fn variable(pair: &str, variables: &Variables) -> Result<(String, String), Failure> {

@@ -26,6 +26,12 @@ pub(super) const ROWS: &[Variable] = &[
         "Take no more jobs after this long, finish those that run, and stop; 0 means never.",
     ),
     ours(
+        "EXECUTOR_LABELS",
+        Kind::Text,
+        "",
+        "What else jobs can ask for that is here, such as gpu,zone=b: labels with commas between them, which a control plane of this program's is told. A job that needs a label runs only where it is.",
+    ),
+    ours(
         "EXECUTOR_DISK_FLOOR",
         Kind::DiskSize,
         "",

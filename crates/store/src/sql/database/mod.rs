@@ -8,6 +8,7 @@ pub use clock::DatabaseClock;
 pub(super) use postgres::PostgresDatabase;
 pub(super) use sqlite::SqliteFile;
 
+use super::news::News;
 use super::session::Session;
 use crate::error::StoreError;
 use sqlx::SqlSafeStr;
@@ -68,14 +69,32 @@ impl Database {
 pub(super) struct Write<'a> {
     /// Before `_turn`: it is dropped, and so rolled back, first.
     session: Session,
+    /// What to tell once it is committed.
+    news: Vec<News>,
     /// Where only one may write at a time, this is the one.
     _turn: Option<MutexGuard<'a, ()>>,
 }
 
 impl Write<'_> {
-    /// Makes it so.
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
-        self.session.commit().await
+    /// Begun, with nothing written yet.
+    const fn of(session: Session, turn: Option<MutexGuard<'_, ()>>) -> Write<'_> {
+        Write { session, news: Vec::new(), _turn: turn }
+    }
+
+    /// Has something told once it is committed.
+    pub(super) fn tell(&mut self, news: News) {
+        self.news.push(news);
+    }
+
+    /// Ends it as if nothing had been written.
+    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
+        self.session.roll_back().await
+    }
+
+    /// Makes it so; returns what is to be told now.
+    pub(super) async fn commit(self) -> Result<Vec<News>, StoreError> {
+        self.session.commit().await?;
+        Ok(self.news)
     }
 }
 

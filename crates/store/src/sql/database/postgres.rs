@@ -22,8 +22,10 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-const MIGRATIONS: [(&str, &str); 1] =
-    [("store", include_str!("../../../migrations/postgres/0001_store.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
+    ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
+];
 
 /// A PostgreSQL database.
 pub(in crate::sql) struct PostgresDatabase {
@@ -67,7 +69,7 @@ impl PostgresDatabase {
         if durability == Durability::Crash {
             transaction.execute(RELAXED).await?;
         }
-        Ok(Write { session: Session::PostgresWrite(transaction), _turn: None })
+        Ok(Write::of(Session::PostgresWrite(transaction), None))
     }
 
     pub(super) async fn close(&self) {

@@ -22,13 +22,14 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
     ("retention", include_str!("../../../migrations/sqlite/0004_retention.sql")),
     ("leases", include_str!("../../../migrations/sqlite/0005_leases.sql")),
     ("faults", include_str!("../../../migrations/sqlite/0006_faults.sql")),
+    ("lanes", include_str!("../../../migrations/sqlite/0007_lanes.sql")),
 ];
 
 /// The database file.
@@ -70,7 +71,7 @@ impl SqliteFile {
             Durability::Crash => &self.relaxed,
         };
         let session = Session::SqliteWrite(pool.begin_with(BEGIN).await?);
-        Ok(Write { session, _turn: Some(turn) })
+        Ok(Write::of(session, Some(turn)))
     }
 
     /// Moves everything from the write-ahead log into the database file and empties the former.

@@ -5,15 +5,15 @@
 //! appending would. Nothing is taken away, since a late copy of the first call may come last.
 
 use super::super::SqlStore;
-use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
 use super::super::values::{micros, to_json};
 use super::append::{KnownEnd, set_end};
 use super::files::TryFiles;
-use super::lease::keep_lease;
+use super::lease::write_as_holder;
 use crate::error::StoreError;
-use crate::model::{Change, NewLogEntry};
+use crate::model::NewLogEntry;
+use crate::sql::news::News;
 use jobs::{JobId, Lease};
 
 /// Log entries of one try at most.
@@ -35,8 +35,7 @@ pub(in crate::sql) async fn add(
     let command = entry.command.as_ref().map(to_json).transpose()?;
     let start_time = micros(entry.start_time);
     let held = store.logs.hold(id, lease.epoch).await;
-    let mut write = store.database.write(Durability::PowerLoss).await?;
-    keep_lease(&mut write, id, lease).await?;
+    let mut write = write_as_holder(store, id, lease).await?;
     let opened: Option<(i64,)> = write
         .query(OPENED)
         .bind(id.0)
@@ -77,9 +76,9 @@ pub(in crate::sql) async fn add(
             .execute()
             .await?;
     }
-    write.commit().await?;
+    store.commit(write).await?;
     drop(held);
-    store.announce(Change::Log(id));
+    store.announce(News::Log(id));
     Ok(number)
 }
 

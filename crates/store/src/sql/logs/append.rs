@@ -1,13 +1,12 @@
 //! Adding text to log entries.
 
 use super::super::SqlStore;
-use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
 use super::files::TryFiles;
-use super::lease::{check_entry, check_lease, keep_lease};
+use super::lease::{check_entry, check_lease, write_as_holder};
 use crate::error::StoreError;
-use crate::model::Change;
+use crate::sql::news::News;
 use jobs::{JobId, Lease};
 
 statements! {
@@ -46,13 +45,12 @@ pub(in crate::sql) async fn append(
     };
     let (held, length) = held.run(work).await?;
     if end.exit_code.is_some() || end.duration_ms.is_some() {
-        let mut write = store.database.write(Durability::PowerLoss).await?;
-        keep_lease(&mut write, id, lease).await?;
+        let mut write = write_as_holder(store, id, lease).await?;
         set_end(&mut write, id, lease.epoch, number, end).await?;
-        write.commit().await?;
+        store.commit(write).await?;
     }
     drop(held);
-    store.announce(Change::Log(id));
+    store.announce(News::Log(id));
     Ok(length)
 }
 

@@ -1,6 +1,7 @@
 //! Whether a writer may write.
 
-use super::super::database::Write;
+use super::super::SqlStore;
+use super::super::database::{Durability, Write};
 use super::super::session::{Session, Sql};
 use super::super::statements::statements;
 use crate::error::StoreError;
@@ -21,9 +22,21 @@ pub(super) async fn check_lease(session: &mut Session, id: JobId, lease: &Lease)
     check(session, HELD, id, lease).await
 }
 
-/// The same, and nobody ends the holder's lease before `write` is over.
-pub(super) async fn keep_lease(write: &mut Write<'_>, id: JobId, lease: &Lease) -> Result<(), StoreError> {
-    check(write, HELD_FOR_NOW, id, lease).await
+/// The same, and nobody ends the holder's lease before this transaction is over.
+pub(super) async fn write_as_holder<'s>(
+    store: &'s SqlStore,
+    id: JobId,
+    lease: &Lease,
+) -> Result<Write<'s>, StoreError> {
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    match check(&mut write, HELD_FOR_NOW, id, lease).await {
+        Ok(()) => Ok(write),
+        // It has locked the row of a job that others may want.
+        Err(fault) => {
+            write.roll_back().await?;
+            Err(fault)
+        }
+    }
 }
 
 async fn check(session: &mut Session, held: Sql, id: JobId, lease: &Lease) -> Result<(), StoreError> {

@@ -1,14 +1,14 @@
 //! Replacing log entries as a whole, as executors do that know no better way to add to one.
 
 use super::super::SqlStore;
-use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
 use super::super::values::{micros, to_json};
 use super::files::TryFiles;
-use super::lease::{check_lease, keep_lease};
+use super::lease::{check_lease, write_as_holder};
 use crate::error::StoreError;
-use crate::model::{Change, NewLogEntry};
+use crate::model::NewLogEntry;
+use crate::sql::news::News;
 use jobs::{JobId, Lease};
 
 statements! {
@@ -49,7 +49,7 @@ pub(in crate::sql) async fn put(
         replace(store, id, lease, number, wanted).await?;
     }
     drop(held);
-    store.announce(Change::Log(id));
+    store.announce(News::Log(id));
     Ok(())
 }
 
@@ -65,8 +65,7 @@ async fn replace(
     number: i64,
     (key, command, start_time, exit_code, duration_ms): Columns,
 ) -> Result<(), StoreError> {
-    let mut write = store.database.write(Durability::PowerLoss).await?;
-    keep_lease(&mut write, id, lease).await?;
+    let mut write = write_as_holder(store, id, lease).await?;
     write
         .query(REPLACE)
         .bind(key)
@@ -79,5 +78,5 @@ async fn replace(
         .bind(number)
         .execute()
         .await?;
-    write.commit().await
+    store.commit(write).await
 }

@@ -5,14 +5,18 @@ pub(crate) mod claim;
 pub(crate) mod files;
 pub(crate) mod forget;
 pub(crate) mod heartbeat;
+pub(crate) mod held;
 pub(crate) mod life;
 pub(crate) mod logs;
 pub(crate) mod logs_limits;
 pub(crate) mod model;
+pub(crate) mod order;
 pub(crate) mod registry;
 pub(crate) mod release;
 pub(crate) mod retry;
+pub(crate) mod rules;
 pub(crate) mod stall;
+pub(crate) mod submissions;
 pub(crate) mod world;
 
 /// Runs the whole suite on the stores that `$open` opens: `async fn(Setup) -> World`; those tests for which `$there` says
@@ -36,6 +40,14 @@ macro_rules! each_test {
             claim: the_oldest_job_comes_first, queues_are_kept_apart, several_queues_go_by_age,
                 an_empty_queue_gives_nothing, racing_claims_never_share_a_job, each_claim_has_its_own_token,
                 secrets_go_to_the_claimer_only;
+            order: a_priority_counts_as_waiting, owners_take_turns, a_job_goes_only_where_it_has_what_it_needs,
+                several_jobs_are_given_at_once, what_comes_back_is_where_it_was;
+            held: a_job_is_not_run_before_its_time, only_so_many_jobs_of_a_key_run_at_once,
+                a_job_whose_time_has_come_waits_for_its_key, places_are_handed_on_once;
+            rules: a_paused_queue_gives_nothing, a_queue_runs_as_many_jobs_as_it_may,
+                an_executor_in_maintenance_is_given_nothing, what_an_executor_gives_is_remembered;
+            submissions: a_submission_that_is_made_again_is_the_same, submissions_that_race_are_one,
+                several_are_submitted_together_or_none;
             retry: an_errored_job_waits_for_its_delay, retries_run_out,
                 a_retry_keeps_the_secrets_and_clears_the_end, the_executor_that_had_it_comes_last,
                 each_try_that_another_followed_is_told;
@@ -97,14 +109,18 @@ fn no_test_was_forgotten() {
         include_str!("files.rs"),
         include_str!("forget.rs"),
         include_str!("heartbeat.rs"),
+        include_str!("held.rs"),
         include_str!("life.rs"),
         include_str!("logs.rs"),
         include_str!("logs_limits.rs"),
         include_str!("model.rs"),
+        include_str!("order.rs"),
         include_str!("registry.rs"),
         include_str!("release.rs"),
         include_str!("retry.rs"),
+        include_str!("rules.rs"),
         include_str!("stall.rs"),
+        include_str!("submissions.rs"),
     ];
     for test in sources.iter().flat_map(|source| source.split("\npub(crate) async fn ").skip(1)) {
         let name = test.split('(').next().unwrap_or_default();

@@ -2,11 +2,11 @@
 
 use super::world::{ALL_QUEUES, Setup, World, charged, errored, exit_code_3, failed, new_job, somebody};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{EndReason, Event, JobId, Judgement, Lease, Record, RetryPolicy, State, transition};
+use jobs::{Capacity, EndReason, Event, JobId, Judgement, Lease, Record, RetryPolicy, State, transition};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::time::Duration;
-use store::{Finish, JobFilter, StoreError};
+use store::{Asking, Finish, JobFilter, StoreError};
 use tokio::runtime::Handle;
 use wire::additions::EndDetail;
 
@@ -191,7 +191,14 @@ async fn make(world: &World, model: &mut Model, call: Call) {
         Call::Claim { queues, executor, lease } => {
             let names: Vec<_> = queues.iter().map(|queue| ALL_QUEUES[*queue].to_owned()).collect();
             let (executor, lease) = (EXECUTORS[executor], Duration::from_secs(lease));
-            let claimed = world.store.claim(&names, executor, lease).await.unwrap();
+            let asking = Asking {
+                queues: names,
+                executor: executor.to_owned(),
+                capacity: Capacity::default(),
+                lease,
+                most: 1,
+            };
+            let claimed = world.store.claim(&asking).await.unwrap().pop();
             let expect = model.claimable(&queues, executor, now);
             assert_eq!(claimed.as_ref().map(|job| job.job.id), expect.map(|index| model.jobs[index].id));
             if let (Some(claimed), Some(index)) = (claimed, expect) {

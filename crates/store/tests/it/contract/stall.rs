@@ -1,10 +1,10 @@
 //! Executors that fall silent.
 
-use super::world::{LEASE, Setup, World, lease, somebody};
+use super::world::{LEASE, Setup, World, asking, lease, somebody};
 use jiff::SignedDuration;
 use jobs::{EndReason, Judgement, Rejected, State};
 use std::time::Duration;
-use store::{Finish, StoreError};
+use store::{Asking, Finish, StoreError};
 
 pub(crate) async fn a_stalled_job_is_queued_again(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
@@ -64,8 +64,11 @@ pub(crate) async fn a_lease_lasts_as_long_as_its_executor_may_have_been_told(
     let world = open(Setup::default()).await;
     let id = world.submit("batches").await;
     let seconds = Duration::from_secs;
-    let queue = ["batches".to_owned()];
-    world.store.claim(&queue, "exec-1", seconds(90)).await.unwrap().unwrap();
+    let claim = async |executor, lease| {
+        let asking = Asking { lease, ..asking(&["batches"], executor) };
+        assert_eq!(world.store.claim(&asking).await.unwrap().len(), 1);
+    };
+    claim("exec-1", seconds(90)).await;
     let stalled = async || !world.store.reset_stalled(world.judgement()).await.unwrap().is_empty();
     let renewed = async |lease| {
         world.store.heartbeat("exec-1", &[id], seconds(lease)).await.unwrap();
@@ -83,7 +86,7 @@ pub(crate) async fn a_lease_lasts_as_long_as_its_executor_may_have_been_told(
     let late = Judgement { attentive_since, ..world.judgement() };
     assert!(world.store.reset_stalled(late).await.unwrap().is_empty(), "nobody has listened for so long");
     assert!(stalled().await);
-    world.store.claim(&queue, "exec-2", seconds(10)).await.unwrap().unwrap();
+    claim("exec-2", seconds(10)).await;
     world.advance(11);
     assert!(stalled().await, "the next claim has a lease of its own");
 }

@@ -1,12 +1,12 @@
 //! A store with a clock in hand.
 
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Canceler, Clock, EndReason, JobId, JobSpec, Judgement, Lease, RetryPolicy, StepSpec};
+use jobs::{Canceler, Capacity, Clock, EndReason, JobId, JobSpec, Judgement, Lease, RetryPolicy, StepSpec};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use store::{Claimed, Finish, NewJob, NewLogEntry, Store};
+use store::{Asking, Claimed, Finish, NewJob, NewLogEntry, Store};
 use testkit::MockClock;
 
 pub(crate) const ALL_QUEUES: [&str; 2] = ["batches", "codeintel"];
@@ -61,8 +61,21 @@ impl World {
     }
 
     pub(crate) async fn claim_of(&self, queues: &[&str], executor: &str) -> Option<Claimed> {
-        let queues: Vec<String> = queues.iter().map(ToString::to_string).collect();
-        self.store.claim(&queues, executor, LEASE).await.unwrap()
+        let mut claimed = self.store.claim(&asking(queues, executor)).await.unwrap();
+        assert!(claimed.len() <= 1);
+        claimed.pop()
+    }
+
+    /// Which jobs an executor is given one after the other, until there is none.
+    pub(crate) async fn given(&self, asking: &Asking) -> Vec<JobId> {
+        let mut given = Vec::new();
+        loop {
+            let claimed = self.store.claim(asking).await.unwrap();
+            if claimed.is_empty() {
+                return given;
+            }
+            given.extend(claimed.into_iter().map(|claimed| claimed.job.id));
+        }
     }
 
     /// A job that `exec-1` has just claimed.
@@ -119,6 +132,17 @@ impl World {
     }
 }
 
+/// One that asks for one job, and tells nothing of itself.
+pub(crate) fn asking(queues: &[&str], executor: &str) -> Asking {
+    Asking {
+        queues: queues.iter().map(ToString::to_string).collect(),
+        executor: executor.to_owned(),
+        capacity: Capacity::default(),
+        lease: LEASE,
+        most: 1,
+    }
+}
+
 pub(crate) fn lease(claimed: &Claimed) -> Lease {
     let record = &claimed.job.record;
     Lease { epoch: record.epoch, executor: record.executor.clone().unwrap() }
@@ -127,7 +151,7 @@ pub(crate) fn lease(claimed: &Claimed) -> Lease {
 pub(crate) fn new_job(queue: &str) -> NewJob {
     let step = StepSpec { image: "alpine:3".to_owned(), run: "true".to_owned(), ..StepSpec::default() };
     let spec = JobSpec { queue: queue.to_owned(), steps: vec![step], ..JobSpec::default() };
-    NewJob { spec, commit: String::new() }
+    NewJob { spec, commit: String::new(), owner: String::new(), idempotency_key: None }
 }
 
 pub(crate) fn repository_job() -> NewJob {

@@ -1,13 +1,17 @@
 //! Several servers on one database.
 
 use super::{is_there, open_on};
-use crate::contract::world::{ALL_QUEUES, LEASE, Setup, failed, lease, new_job};
+use crate::contract::world::{ALL_QUEUES, LEASE, Setup, asking, failed, lease, new_job};
 use jiff::Timestamp;
 use jobs::{Canceler, Clock, JobId, Judgement, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use store::{Finish, SqlStore, Store};
+use std::time::Duration;
+use store::{Asking, Claimed, Finish, SqlStore, Store};
 use testkit::{MockClock, Postgres};
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(20);
 
 const JOBS: usize = 120;
 
@@ -45,10 +49,10 @@ async fn servers_share_a_queue() {
 
 /// Claims from one server and ends by the other until nothing is left.
 async fn work(server: Arc<SqlStore>, other: Arc<SqlStore>, executor: String, now: Timestamp) -> Vec<JobId> {
-    let queues = ALL_QUEUES.map(str::to_owned);
+    let asking = asking(&ALL_QUEUES, &executor);
     let judgement = Judgement { now, attentive_since: Timestamp::UNIX_EPOCH };
     let mut done = Vec::new();
-    while let Some(claimed) = server.claim(&queues, &executor, LEASE).await.unwrap() {
+    while let Some(claimed) = server.claim(&asking).await.unwrap().pop() {
         let (id, lease) = (claimed.job.id, lease(&claimed));
         let ids = [id, JobId(1), JobId(2)];
         let (beat, stalled, end) = tokio::join!(
@@ -75,10 +79,10 @@ async fn a_job_ends_once() {
     let clock = Arc::new(MockClock::at(1_700_000_000));
     let (_first_dir, first) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
     let (_second_dir, second) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
-    let queues = ALL_QUEUES.map(str::to_owned);
+    let asking = asking(&ALL_QUEUES, "exec-1");
     for _ in 0..40 {
         let id = first.submit(new_job("batches")).await.unwrap();
-        let claimed = second.claim(&queues, "exec-1", LEASE).await.unwrap().unwrap();
+        let claimed = claim_soon(&second, &asking).await;
         let lease = lease(&claimed);
         let ends = tokio::join!(
             first.finish(id, &lease, Finish::Complete),
@@ -89,4 +93,18 @@ async fn a_job_ends_once() {
         assert_eq!(ended.into_iter().filter(|ended| *ended).count(), 1, "{ended:?}");
         assert!(second.job(id).await.unwrap().record.state.is_terminal());
     }
+}
+
+/// Claims the job that another server has just been given, as soon as this one hears of it.
+async fn claim_soon(server: &SqlStore, asking: &Asking) -> Claimed {
+    let mut changes = server.changes();
+    let claim = async {
+        loop {
+            if let Some(claimed) = server.claim(asking).await.unwrap().pop() {
+                return claimed;
+            }
+            let _ = changes.recv().await;
+        }
+    };
+    timeout(LIMIT, claim).await.unwrap()
 }

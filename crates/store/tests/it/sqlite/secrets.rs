@@ -1,7 +1,7 @@
 //! What the files do not hold.
 
 use super::open_store;
-use crate::contract::world::{LEASE, Setup, errored, failed, lease, new_job, somebody};
+use crate::contract::world::{Setup, asking, errored, failed, lease, new_job, somebody};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{Clock, Judgement};
 use std::path::Path;
@@ -52,7 +52,7 @@ async fn secrets_leave_the_files_when_their_job_ends() {
 }
 
 async fn claim(store: &SqlStore) -> Claimed {
-    store.claim(&["batches".to_owned()], "exec-1", LEASE).await.unwrap().unwrap()
+    store.claim(&asking(&["batches"], "exec-1")).await.unwrap().pop().unwrap()
 }
 
 async fn end_in_some_way(store: &SqlStore, claimed: &Claimed, job: usize) {

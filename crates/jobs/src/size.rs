@@ -1,7 +1,7 @@
 //! Sizes in bytes, with suffixes in powers of 1024.
 
-/// `512M`, `12G`, `1.5T`, `20GB`, `20GiB`, `20Gi`, or plain bytes.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+/// `512M`, `12G`, `1.5T`, `20GB`, `20GiB`, `20Gi`, or plain bytes. The error says what is wrong.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let suffix = suffix.trim().to_ascii_uppercase();

@@ -1,0 +1,65 @@
+//! `executor agent`.
+
+use super::print;
+use crate::args::{AgentArgs, AgentCommand};
+use crate::client::Client;
+use crate::exit::{Exit, Outcome};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use server::api::{ChangeExecutor, ExecutorView};
+
+pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
+    match command {
+        AgentCommand::List { json } => list(client, json).await,
+        AgentCommand::Drain(args) => change(client, args, true).await,
+        AgentCommand::Resume(args) => change(client, args, false).await,
+    }
+}
+
+async fn list(client: &Client, json: bool) -> Outcome {
+    let agents: Vec<ExecutorView> = client.get("/api/v1/executors").await?;
+    if json {
+        print::json(&agents)?;
+        return Ok(Exit::Success);
+    }
+    let rows = agents.iter().map(|agent| {
+        vec![
+            agent.name.clone(),
+            state(agent).to_owned(),
+            agent.queues.join(","),
+            agent.version.clone(),
+            agent.platform.clone(),
+            agent.capacity.isolation.map_or("", jobs::Isolation::name).to_owned(),
+            agent.capacity.labels.iter().cloned().collect::<Vec<_>>().join(","),
+            print::ago(agent.last_seen_at),
+        ]
+    });
+    print::table(
+        &["NAME", "STATE", "QUEUES", "VERSION", "PLATFORM", "ISOLATION", "LABELS", "LAST SEEN"],
+        rows.collect(),
+        "no agents were heard of: start one with `executor run`",
+    )?;
+    Ok(Exit::Success)
+}
+
+async fn change(client: &Client, args: AgentArgs, maintenance: bool) -> Outcome {
+    let name = utf8_percent_encode(&args.name, NON_ALPHANUMERIC);
+    let path = format!("/api/v1/executors/{name}");
+    let agent: ExecutorView = client.patch(&path, &ChangeExecutor { maintenance }).await?;
+    if args.json {
+        print::json(&agent)?;
+    } else if maintenance {
+        print::line(&format!("agent {} is given no more jobs; those it has go on", agent.name))?;
+    } else {
+        print::line(&format!("agent {} is given jobs again", agent.name))?;
+    }
+    Ok(Exit::Success)
+}
+
+const fn state(agent: &ExecutorView) -> &'static str {
+    match (agent.active, agent.maintenance_at.is_some()) {
+        (true, false) => "active",
+        (true, true) => "draining",
+        (false, false) => "silent",
+        (false, true) => "silent, draining",
+    }
+}

@@ -1,0 +1,60 @@
+//! `executor queue`.
+
+use super::print;
+use crate::args::{QueueArgs, QueueCommand};
+use crate::client::Client;
+use crate::exit::{Exit, Failure, Outcome};
+use server::api::{ChangeQueue, QueueView};
+
+pub(crate) async fn run(client: &Client, command: QueueCommand) -> Outcome {
+    let pause = |paused| ChangeQueue { paused: Some(paused), max_running: None };
+    match command {
+        QueueCommand::List { json } => list(client, json).await,
+        QueueCommand::Pause(QueueArgs { name, json }) => change(client, &name, &pause(true), json).await,
+        QueueCommand::Resume(QueueArgs { name, json }) => change(client, &name, &pause(false), json).await,
+        QueueCommand::Limit { name, max_running, json } => {
+            let limit = ChangeQueue { paused: None, max_running: Some(max_running) };
+            change(client, &name, &limit, json).await
+        }
+    }
+}
+
+async fn list(client: &Client, json: bool) -> Outcome {
+    let queues: Vec<QueueView> = client.get("/api/v1/queues").await?;
+    if json {
+        print::json(&queues)?;
+        return Ok(Exit::Success);
+    }
+    let rows = queues.iter().map(|queue| {
+        vec![
+            queue.name.clone(),
+            queue.queued.to_string(),
+            queue.held.to_string(),
+            queue.running.to_string(),
+            queue.errored.to_string(),
+            queue.oldest_queued_at.map_or(String::new(), print::ago),
+            state(queue),
+        ]
+    });
+    let head = ["QUEUE", "WAITING", "HELD", "RUNNING", "TO RETRY", "OLDEST", "STATE"];
+    print::table(&head, rows.collect(), "no queues")?;
+    Ok(Exit::Success)
+}
+
+async fn change(client: &Client, name: &str, change: &ChangeQueue, json: bool) -> Outcome {
+    jobs::name::check_queue(name).map_err(Failure::usage)?;
+    let queue: QueueView = client.patch(&format!("/api/v1/queues/{name}"), change).await?;
+    if json {
+        print::json(&queue)?;
+    } else {
+        print::line(&format!("queue {}: {}", queue.name, state(&queue)))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn state(queue: &QueueView) -> String {
+    let paused = queue.paused_at.map(|since| format!("paused {}", print::ago(since)));
+    let limit = queue.max_running.map(|limit| format!("at most {limit} at once"));
+    let told: Vec<String> = [paused, limit].into_iter().flatten().collect();
+    if told.is_empty() { "open".to_owned() } else { told.join(", ") }
+}

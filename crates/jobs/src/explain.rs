@@ -1,0 +1,272 @@
+//! Why a job waits.
+
+use crate::Capacity;
+use crate::needs::{Needs, Unmet};
+use crate::state::State;
+use jiff::Timestamp;
+use std::fmt;
+
+/// Executors that an explanation names at most.
+const MOST_NAMED: usize = 20;
+
+/// What is known of a job and of who might run it.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// Where the job is.
+    pub state: State,
+    /// Its queue.
+    pub queue: &'a str,
+    /// What it needs.
+    pub needs: &'a Needs,
+    /// It waits for this time.
+    pub not_before: Option<Timestamp>,
+    /// It waits for jobs with this concurrency key, of which so many may run at once.
+    pub key: Option<(&'a str, u32)>,
+    /// It waits for another try until then.
+    pub retry_at: Option<Timestamp>,
+    /// Since when its queue is paused.
+    pub paused_at: Option<Timestamp>,
+    /// How many jobs of its queue run, and how many may.
+    pub running: (u64, Option<u32>),
+    /// Jobs of its queue that wait and can be given out, itself included.
+    pub waiting: u64,
+    /// Everybody who serves its queue.
+    pub executors: &'a [Executor],
+    /// When that was so.
+    pub now: Timestamp,
+}
+
+/// An executor that serves the job's queue.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    /// Its name.
+    pub name: String,
+    /// Whether it was heard of within three heartbeats.
+    pub active: bool,
+    /// Whether it is given no jobs.
+    pub in_maintenance: bool,
+    /// What it gives a job.
+    pub capacity: Capacity,
+}
+
+/// One thing that a job waits for, or that explains why it does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Its time.
+    NotBefore(Timestamp),
+    /// The end of jobs with the same key, of which so many may run at once.
+    Key(String, u32),
+    /// The pause before its next try.
+    Retry(Timestamp),
+    /// Somebody paused its queue.
+    Paused(Timestamp),
+    /// So many jobs of its queue run as may.
+    QueueLimit(u32),
+    /// No executor was ever heard of that serves its queue.
+    NoExecutor,
+    /// Those that have what it needs were not heard of lately.
+    Silent(Vec<String>),
+    /// Those that have what it needs are in maintenance.
+    InMaintenance(Vec<String>),
+    /// None has what it needs; what each lacks.
+    Unmet(Vec<(String, Vec<Unmet>)>),
+    /// Nothing but other jobs: so many of its queue wait.
+    Busy(u64),
+}
+
+impl Obstacle {
+    /// A stable name of its kind.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotBefore(_) => "not_before",
+            Self::Key(..) => "concurrency_limit",
+            Self::Retry(_) => "retry_pause",
+            Self::Paused(_) => "queue_paused",
+            Self::QueueLimit(_) => "queue_limit",
+            Self::NoExecutor => "no_executor",
+            Self::Silent(_) => "executors_silent",
+            Self::InMaintenance(_) => "executors_in_maintenance",
+            Self::Unmet(_) => "needs_unmet",
+            Self::Busy(_) => "executors_busy",
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBefore(time) => write!(f, "it is not to be run before {time}"),
+            Self::Key(key, limit) => {
+                write!(
+                    f,
+                    "at most {limit} jobs with the concurrency key {key:?} run at once, and as many do or are next"
+                )
+            }
+            Self::Retry(time) => write!(f, "it is tried again from {time} on"),
+            Self::Paused(since) => write!(f, "its queue has been paused since {since}"),
+            Self::QueueLimit(limit) => {
+                write!(f, "at most {limit} jobs of its queue run at once, and as many do")
+            }
+            Self::NoExecutor => write!(f, "no executor serves its queue"),
+            Self::Silent(names) => {
+                write!(f, "whoever has what it needs was not heard of lately: {}", list(names))
+            }
+            Self::InMaintenance(names) => {
+                write!(f, "whoever has what it needs is in maintenance: {}", list(names))
+            }
+            Self::Unmet(lacks) => {
+                write!(f, "no executor has what it needs: ")?;
+                for (index, (name, unmet)) in lacks.iter().take(MOST_NAMED).enumerate() {
+                    let unmet: Vec<String> = unmet.iter().map(ToString::to_string).collect();
+                    write!(f, "{}{name}: {}", if index == 0 { "" } else { "; " }, unmet.join(", "))?;
+                }
+                Ok(())
+            }
+            Self::Busy(1) => {
+                write!(f, "it is the only one of its queue that waits: an executor takes it soon")
+            }
+            Self::Busy(waiting) => write!(f, "{waiting} jobs of its queue wait for executors to have room"),
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let more = names.len().saturating_sub(MOST_NAMED);
+    let named = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
+/// What stands between a job and an executor, what has to go first before the rest; nothing for a job that does not wait.
+pub fn obstacles(facts: &Facts<'_>) -> Vec<Obstacle> {
+    if !matches!(facts.state, State::Queued | State::Errored) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    found.extend(facts.not_before.map(Obstacle::NotBefore));
+    found.extend(facts.key.map(|(key, limit)| Obstacle::Key(key.to_owned(), limit)));
+    let retry_at = facts.retry_at.filter(|at| facts.state == State::Errored && *at > facts.now);
+    found.extend(retry_at.map(Obstacle::Retry));
+    found.extend(facts.paused_at.map(Obstacle::Paused));
+    if let (running, Some(limit)) = facts.running
+        && running >= u64::from(limit)
+    {
+        found.push(Obstacle::QueueLimit(limit));
+    }
+    found.extend(nobody_takes_it(facts));
+    if found.is_empty() {
+        found.push(Obstacle::Busy(facts.waiting.max(1)));
+    }
+    found
+}
+
+/// Why no executor could take it, however much room there is.
+fn nobody_takes_it(facts: &Facts<'_>) -> Option<Obstacle> {
+    if facts.executors.is_empty() {
+        return Some(Obstacle::NoExecutor);
+    }
+    let fits = |executor: &&Executor| facts.needs.unmet(&executor.capacity).is_empty();
+    let fitting: Vec<&Executor> = facts.executors.iter().filter(fits).collect();
+    if fitting.is_empty() {
+        // Of those that are gone nobody wants to know what they lacked, while there are others.
+        let (here, gone): (Vec<_>, Vec<_>) = facts.executors.iter().partition(|executor| executor.active);
+        let asked = if here.is_empty() { gone } else { here };
+        let lacks =
+            asked.iter().map(|executor| (executor.name.clone(), facts.needs.unmet(&executor.capacity)));
+        return Some(Obstacle::Unmet(lacks.collect()));
+    }
+    let names = |of: &[&Executor]| of.iter().map(|executor| executor.name.clone()).collect();
+    let active: Vec<&Executor> = fitting.iter().copied().filter(|executor| executor.active).collect();
+    if active.is_empty() {
+        return Some(Obstacle::Silent(names(&fitting)));
+    }
+    active.iter().all(|executor| executor.in_maintenance).then(|| Obstacle::InMaintenance(names(&active)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::needs::Isolation;
+
+    fn executor(name: &str) -> Executor {
+        let capacity = Capacity { cpus: Some(2), ..Capacity::default() };
+        Executor { name: name.to_owned(), active: true, in_maintenance: false, capacity }
+    }
+
+    fn facts<'a>(needs: &'a Needs, executors: &'a [Executor]) -> Facts<'a> {
+        Facts {
+            state: State::Queued,
+            queue: "batches",
+            needs,
+            not_before: None,
+            key: None,
+            retry_at: None,
+            paused_at: None,
+            running: (0, None),
+            waiting: 1,
+            executors,
+            now: Timestamp::from_second(1_000).unwrap(),
+        }
+    }
+
+    fn told(facts: &Facts<'_>) -> Vec<String> {
+        obstacles(facts).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_job_that_could_run_waits_for_room() {
+        let (needs, executors) = (Needs::default(), [executor("e1")]);
+        let alone = facts(&needs, &executors);
+        assert_eq!(told(&alone), ["it is the only one of its queue that waits: an executor takes it soon"]);
+        let many = Facts { waiting: 12, ..alone };
+        assert_eq!(told(&many), ["12 jobs of its queue wait for executors to have room"]);
+    }
+
+    #[test]
+    fn everything_that_holds_it_back_is_told() {
+        let (needs, later) = (Needs::default(), Timestamp::from_second(2_000).unwrap());
+        let all = Facts {
+            not_before: Some(later),
+            key: Some(("deploy", 1)),
+            paused_at: Some(later),
+            running: (3, Some(3)),
+            ..facts(&needs, &[])
+        };
+        let codes: Vec<_> = obstacles(&all).iter().map(Obstacle::code).collect();
+        assert_eq!(codes, ["not_before", "concurrency_limit", "queue_paused", "queue_limit", "no_executor"]);
+        let below = Facts { running: (2, Some(3)), ..facts(&needs, &[]) };
+        assert_eq!(obstacles(&below), [Obstacle::NoExecutor]);
+    }
+
+    #[test]
+    fn a_pause_before_a_retry_is_told_until_it_is_over() {
+        let (needs, executors) = (Needs::default(), [executor("e1")]);
+        let at = |second| Facts {
+            state: State::Errored,
+            retry_at: Some(Timestamp::from_second(second).unwrap()),
+            ..facts(&needs, &executors)
+        };
+        assert_eq!(obstacles(&at(1_005))[0].code(), "retry_pause");
+        assert_eq!(obstacles(&at(1_000)), [Obstacle::Busy(1)]);
+        let running = Facts { state: State::Processing, ..facts(&needs, &[]) };
+        assert_eq!(obstacles(&running), []);
+    }
+
+    #[test]
+    fn who_could_run_it_and_does_not_is_named() {
+        let needs = Needs { cpus: Some(4), isolation: Some(Isolation::Vm), ..Needs::default() };
+        let gone = Executor { active: false, ..executor("gone") };
+        assert_eq!(
+            told(&facts(&needs, &[gone.clone(), executor("e1")])),
+            [
+                "no executor has what it needs: e1: it needs 4 CPUs of 2, it needs the isolation vm, which is not told"
+            ]
+        );
+        let none = Needs::default();
+        assert_eq!(
+            told(&facts(&none, std::slice::from_ref(&gone))),
+            ["whoever has what it needs was not heard of lately: gone"]
+        );
+        let away = Executor { in_maintenance: true, ..executor("away") };
+        assert_eq!(told(&facts(&none, &[gone, away])), ["whoever has what it needs is in maintenance: away"]);
+    }
+}

@@ -1,0 +1,96 @@
+//! Which job is next, and for whom.
+
+use super::world::{ALL_QUEUES, Setup, World, asking, new_job};
+use jobs::{Capacity, Isolation, JobId};
+use std::collections::BTreeSet;
+use store::{Asking, NewJob};
+
+async fn submit(world: &World, change: impl FnOnce(&mut NewJob)) -> JobId {
+    let mut job = new_job("batches");
+    change(&mut job);
+    world.store.submit(job).await.unwrap()
+}
+
+pub(crate) async fn a_priority_counts_as_waiting(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let low = submit(&world, |job| job.spec.priority = -1).await;
+    let plain = submit(&world, |_| {}).await;
+    let high = submit(&world, |job| job.spec.priority = 2).await;
+    assert_eq!(world.store.job(high).await.unwrap().priority, 2);
+    world.advance(6 * 60);
+    let late = submit(&world, |_| {}).await;
+    let given = world.given(&asking(&ALL_QUEUES, "exec-1")).await;
+    assert_eq!(given, [high, plain, low, late], "the low one has waited for longer than its level is worth");
+}
+
+pub(crate) async fn owners_take_turns(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let mut of_ann = Vec::new();
+    for _ in 0..4 {
+        of_ann.push(submit(&world, |job| job.owner = "ann".to_owned()).await);
+        world.advance(1);
+    }
+    let of_bob = submit(&world, |job| job.owner = "bob".to_owned()).await;
+    let of_cyd = submit(&world, |job| job.owner = "cyd".to_owned()).await;
+    let given = world.given(&asking(&ALL_QUEUES, "exec-1")).await;
+    assert_eq!(given, [of_ann[0], of_bob, of_cyd, of_ann[1], of_ann[2], of_ann[3]]);
+}
+
+pub(crate) async fn a_job_goes_only_where_it_has_what_it_needs(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let large = submit(&world, |job| job.spec.needs.memory = Some(8 << 30)).await;
+    let isolated = submit(&world, |job| job.spec.needs.isolation = Some(Isolation::Vm)).await;
+    let labelled = submit(&world, |job| job.spec.needs.labels = BTreeSet::from(["gpu".to_owned()])).await;
+    let plain = submit(&world, |_| {}).await;
+    let with = |capacity| Asking { capacity, ..asking(&ALL_QUEUES, "exec-1") };
+    let small =
+        Capacity { memory: Some(4 << 30), isolation: Some(Isolation::Container), ..Capacity::default() };
+    assert_eq!(world.given(&with(small)).await, [plain], "it does not wait behind what can't run there");
+    let gpu = Capacity {
+        memory: Some(4 << 30),
+        labels: BTreeSet::from(["gpu".to_owned(), "fast".to_owned()]),
+        ..Capacity::default()
+    };
+    assert_eq!(world.given(&with(gpu)).await, [labelled]);
+    let vm = Capacity { isolation: Some(Isolation::Vm), ..Capacity::default() };
+    assert_eq!(world.given(&with(vm)).await, [large, isolated], "what is not told is enough");
+}
+
+pub(crate) async fn several_jobs_are_given_at_once(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let mut jobs = Vec::new();
+    for owner in ["ann", "ann", "ann", "ann", "ann", "bob"] {
+        let mut job = new_job("batches");
+        job.owner = owner.to_owned();
+        jobs.push(job);
+    }
+    let ids = world.store.submit_all(jobs).await.unwrap();
+    let asking = Asking { most: 4, ..asking(&ALL_QUEUES, "exec-1") };
+    let claimed = world.store.claim(&asking).await.unwrap();
+    let given: Vec<JobId> = claimed.iter().map(|claimed| claimed.job.id).collect();
+    assert_eq!(
+        given,
+        [ids[0], ids[1], ids[5], ids[2]],
+        "half to each owner, and what is left to who has more"
+    );
+    let tokens: BTreeSet<&str> = claimed.iter().map(|claimed| claimed.token.as_str()).collect();
+    assert_eq!(tokens.len(), 4);
+    assert_eq!(world.store.claim(&asking).await.unwrap().len(), 2);
+    assert!(world.store.claim(&asking).await.unwrap().is_empty());
+}
+
+/// A retry, a stall and a release put a job back to where it was.
+pub(crate) async fn what_comes_back_is_where_it_was(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let first = submit(&world, |_| {}).await;
+    world.advance(1);
+    let second = submit(&world, |_| {}).await;
+    let lease = super::world::lease(&world.claim("exec-1").await.unwrap());
+    assert_eq!(world.claim("exec-1").await.unwrap().job.id, second);
+    assert!(world.claim("exec-1").await.is_none(), "the queue is known to be empty now");
+    world.store.release(first, &lease).await.unwrap();
+    assert_eq!(world.claim("exec-1").await.unwrap().job.id, first);
+    let third = submit(&world, |_| {}).await;
+    world.stall_all().await;
+    assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-2")).await, [first, second, third]);
+}

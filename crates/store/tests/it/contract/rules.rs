@@ -1,0 +1,76 @@
+//! What operators say of queues and executors.
+
+use super::world::{ALL_QUEUES, Setup, World, asking, lease};
+use jobs::Capacity;
+use std::collections::BTreeSet;
+use store::{Change, Finish, QueueRules, StoreError};
+use wire::heartbeat::Telemetry;
+
+pub(crate) async fn a_paused_queue_gives_nothing(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let paused = world.submit("batches").await;
+    let other = world.submit("codeintel").await;
+    let rules = QueueRules { paused_at: Some(world.now()), max_running: None };
+    world.store.set_queue_rules("batches", rules).await.unwrap();
+    assert_eq!(world.store.queue("batches").await.unwrap().rules, rules);
+    assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-1")).await, [other]);
+    let mut changes = world.store.changes();
+    world.store.set_queue_rules("batches", QueueRules::default()).await.unwrap();
+    assert_eq!(changes.recv().await.unwrap(), Change::Rules, "whoever waits looks again");
+    assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-1")).await, [paused]);
+}
+
+pub(crate) async fn a_queue_runs_as_many_jobs_as_it_may(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let rules = QueueRules { paused_at: None, max_running: Some(2) };
+    world.store.set_queue_rules("batches", rules).await.unwrap();
+    for _ in 0..4 {
+        world.submit("batches").await;
+    }
+    let free = world.submit("codeintel").await;
+    let many = store::Asking { most: 10, ..asking(&ALL_QUEUES, "exec-1") };
+    let given = world.store.claim(&many).await.unwrap();
+    assert_eq!(given.len(), 3, "two of one queue, and all of the other");
+    assert!(given.iter().any(|claimed| claimed.job.id == free));
+    assert!(world.claim("exec-1").await.is_none());
+    let limited = given.iter().find(|claimed| claimed.job.queue == "batches").unwrap();
+    world.store.finish(limited.job.id, &lease(limited), Finish::Complete).await.unwrap();
+    assert!(world.claim("exec-1").await.is_some());
+    assert!(world.claim("exec-1").await.is_none());
+    let row = world.store.queue("batches").await.unwrap();
+    assert_eq!((row.queued, row.held, row.running, row.errored), (1, 0, 2, 0));
+    assert_eq!(row.oldest_queued_at, Some(world.now()));
+    assert_eq!(world.store.queue("codeintel").await.unwrap().oldest_queued_at, None);
+}
+
+pub(crate) async fn an_executor_in_maintenance_is_given_nothing(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let since = Some(world.now());
+    let unknown = world.store.set_maintenance("exec-1", since).await;
+    assert!(matches!(unknown, Err(StoreError::UnknownExecutor(_))), "{unknown:?}");
+    let queues = ["batches".to_owned()];
+    world.store.upsert_executor("exec-1", &queues, &Telemetry::default()).await.unwrap();
+    world.submit("batches").await;
+    world.store.set_maintenance("exec-1", since).await.unwrap();
+    assert!(world.claim("exec-1").await.is_none());
+    world.store.upsert_executor("exec-1", &queues, &Telemetry::default()).await.unwrap();
+    assert_eq!(
+        world.store.executors().await.unwrap()[0].maintenance_at,
+        since,
+        "a heartbeat does not end it"
+    );
+    world.store.set_maintenance("exec-1", None).await.unwrap();
+    assert!(world.claim("exec-1").await.is_some());
+}
+
+pub(crate) async fn what_an_executor_gives_is_remembered(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let capacity =
+        Capacity { cpus: Some(4), labels: BTreeSet::from(["gpu".to_owned()]), ..Capacity::default() };
+    world.store.note_capacity("exec-1", &capacity).await.unwrap();
+    assert!(world.store.executors().await.unwrap().is_empty(), "it is known by its heartbeats");
+    world.store.upsert_executor("exec-1", &[], &Telemetry::default()).await.unwrap();
+    world.store.note_capacity("exec-1", &capacity).await.unwrap();
+    world.store.upsert_executor("exec-1", &[], &Telemetry::default()).await.unwrap();
+    assert_eq!(world.store.executors().await.unwrap()[0].capacity, capacity);
+}

@@ -1,0 +1,50 @@
+//! Submissions that may be made again, and several at once.
+
+use super::world::{Setup, World, new_job};
+use std::collections::BTreeSet;
+use store::{JobFilter, NewJob, StoreError};
+
+fn with_key(owner: &str, key: &str) -> NewJob {
+    NewJob { owner: owner.to_owned(), idempotency_key: Some(key.to_owned()), ..new_job("batches") }
+}
+
+pub(crate) async fn a_submission_that_is_made_again_is_the_same(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let first = world.store.submit(with_key("ann", "k1")).await.unwrap();
+    assert_eq!(world.store.submit(with_key("ann", "k1")).await.unwrap(), first);
+    let moved = NewJob { commit: "1".repeat(40), ..with_key("ann", "k1") };
+    assert_eq!(world.store.submit(moved).await.unwrap(), first, "where a branch is now does not matter");
+    let others = [with_key("ann", "k2"), with_key("bob", "k1"), new_job("batches"), new_job("batches")];
+    let mut ids = BTreeSet::from([first]);
+    for other in others {
+        ids.insert(world.store.submit(other).await.unwrap());
+    }
+    assert_eq!(ids.len(), 5);
+    let mut changed = with_key("ann", "k1");
+    changed.spec.priority = 1;
+    let refused = world.store.submit(changed).await;
+    assert!(matches!(&refused, Err(StoreError::KeyReused { job, .. }) if *job == first), "{refused:?}");
+}
+
+pub(crate) async fn submissions_that_race_are_one(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    for round in 0..10 {
+        let key = format!("k{round}");
+        let made =
+            futures_util::future::join_all((0..6).map(|_| world.store.submit(with_key("", &key)))).await;
+        let ids: BTreeSet<_> = made.iter().map(|made| *made.as_ref().unwrap()).collect();
+        assert_eq!(ids.len(), 1, "{made:?}");
+    }
+}
+
+pub(crate) async fn several_are_submitted_together_or_none(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup { max_queued: 5, ..Setup::default() }).await;
+    let three = || (0..3).map(|_| new_job("batches")).collect::<Vec<_>>();
+    let ids = world.store.submit_all(three()).await.unwrap();
+    assert!(ids.is_sorted() && ids.len() == 3);
+    let refused = world.store.submit_all(three()).await;
+    assert!(matches!(refused, Err(StoreError::QueueFull { .. })), "{refused:?}");
+    let filter = JobFilter { limit: 10, ..JobFilter::default() };
+    assert_eq!(world.store.jobs(filter).await.unwrap().len(), 3);
+    assert_eq!(world.store.submit_all(Vec::new()).await.unwrap(), []);
+}
