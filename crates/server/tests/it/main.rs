@@ -15,6 +15,7 @@ mod lifecycle;
 mod logs;
 mod long_poll;
 mod marks;
+mod queueing;
 mod repositories_api;
 mod retention;
 mod secrecy;
