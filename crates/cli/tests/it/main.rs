@@ -29,6 +29,7 @@ mod lost_answers;
 mod nursery;
 mod ordinary_user;
 mod postgres;
+mod queueing;
 mod secrets;
 mod side_by_side;
 mod standing_still;

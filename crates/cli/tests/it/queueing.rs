@@ -1,0 +1,75 @@
+//! When and where jobs run, as operators and users say it.
+
+use crate::support::{Process, SOON, System, system, text, wait};
+
+/// Submits a job that needs nothing but time, with these options; its id.
+fn submit(system: &System, options: &[&str]) -> String {
+    let args = ["job", "run", "--detach", "--image", "busybox"];
+    let args: Vec<&str> = args.iter().chain(options).chain(&["--", "true"]).copied().collect();
+    system.ok(&args).trim().to_owned()
+}
+
+/// What `job explain` says until it says `part`.
+fn explained(system: &System, id: &str, part: &str) {
+    wait(SOON, part, || system.ok(&["job", "explain", id]).contains(part).then_some(()));
+}
+
+#[test]
+fn operators_hold_queues_and_agents_and_users_see_why_jobs_wait() {
+    let Some(mut system) = system("operators_hold_queues_and_agents_and_users_see_why_jobs_wait") else { return };
+    let agent = system.agent();
+    let done = submit(&system, &["--priority", "-3"]);
+    system.wait_for_state(&done, "completed");
+    let told = system.ok(&["job", "explain", &done]);
+    assert_eq!(told, format!("job {done} is completed, succeeded\n"));
+
+    assert!(system.ok(&["queue", "pause", "batches"]).starts_with("queue batches: paused"));
+    let paused = submit(&system, &[]);
+    explained(&system, &paused, "queue_paused: its queue has been paused since");
+    let listed = system.ok(&["queue", "list"]);
+    assert!(listed.contains("batches") && listed.contains("paused"), "{listed}");
+    assert_eq!(system.ok(&["queue", "resume", "batches"]), "queue batches: open\n");
+    system.wait_for_state(&paused, "completed");
+    assert_eq!(system.ok(&["queue", "limit", "batches", "1"]), "queue batches: at most 1 at once\n");
+    assert!(system.refused(&["queue", "pause", "bulk"]).contains("invalid queue \"bulk\""));
+
+    let labelled = submit(&system, &["--needs", "label=gpu,isolation=container"]);
+    explained(&system, &labelled, "needs_unmet: no executor has what it needs");
+    let delayed = submit(&system, &["--delay", "1h"]);
+    explained(&system, &delayed, "not_before: it is not to be run before");
+    system.ok(&["job", "cancel", &delayed]);
+    agent.stop();
+
+    // One that has what is needed; it says so only once it knows whom it speaks to.
+    let mut command = system.agent_command();
+    command.env("EXECUTOR_LABELS", "gpu, zone=b");
+    let agent = Process::start(command, "agent ");
+    let ended = system.wait_for_state(&labelled, "completed");
+    let name = ended["executor"].as_str().unwrap();
+    let listed = system.ok(&["agent", "list"]);
+    assert!(listed.contains("container") && listed.contains("gpu,zone=b"), "{listed}");
+
+    let drained = system.ok(&["agent", "drain", name]);
+    assert_eq!(drained, format!("agent {name} is given no more jobs; those it has go on\n"));
+    let waiting = submit(&system, &[]);
+    explained(&system, &waiting, "executors_in_maintenance: whoever has what it needs is in maintenance");
+    system.ok(&["agent", "resume", name]);
+    system.wait_for_state(&waiting, "completed");
+    assert!(system.refused(&["agent", "drain", "nobody"]).contains("there is no executor \"nobody\""));
+    agent.stop();
+}
+
+#[test]
+fn what_can_not_be_needed_is_told() {
+    let Some(system) = system("what_can_not_be_needed_is_told") else { return };
+    for (options, told) in [
+        (["--needs", "gpu=1"], "use one of cpus, memory, disk, isolation, label"),
+        (["--priority", "11"], "priority 11 is out of range"),
+        (["--delay", "soon"], "soon"),
+    ] {
+        let args = ["job", "run", "--image", "busybox"].iter().chain(&options).chain(&["--", "true"]);
+        let args: Vec<&str> = args.copied().collect();
+        let output = system.run(&args);
+        assert!(output.status.code() == Some(2) && text(&output).contains(told), "{}", text(&output));
+    }
+}
