@@ -39,12 +39,30 @@ pub struct Announced {
 }
 
 /// Who tells metrics that heartbeats carry besides our own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Exporters {
     /// The base URL of a node exporter, without `/metrics`.
     pub node: Option<Url>,
     /// The base URL of the exporter proxy on the registry's machine.
     pub registry: Option<Url>,
+}
+
+impl fmt::Debug for Exporters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, registry } = self;
+        let shown = |url: &Option<Url>| url.as_ref().map(shown);
+        f.debug_struct("Exporters").field("node", &shown(node)).field("registry", &shown(registry)).finish()
+    }
+}
+
+/// A URL without what may be secret in it: user, password, query and fragment.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // A URL that can't have them has none.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
 }
 
 /// What starts that which makes supervisors of jobs: a process that ends up in [`crate::nursery()`], and gets
@@ -75,7 +93,7 @@ impl fmt::Debug for SupervisorCommand {
 }
 
 /// Everything an agent needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AgentConfig {
     /// The control plane's base URL. Its path is kept, also for git.
     pub frontend_url: Url,
@@ -162,6 +180,20 @@ pub struct AgentConfig {
     pub clone_patience: Duration,
     /// How long, after a job has ended, its final call and the rest of its log are tried.
     pub patience: Duration,
+}
+
+impl fmt::Debug for AgentConfig {
+    /// What tells one agent from another; much of the rest may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentConfig")
+            .field("frontend_url", &shown(&self.frontend_url))
+            .field("queues", &self.queues)
+            .field("name", &self.name)
+            .field("max_jobs", &self.max_jobs)
+            .field("work_dir", &self.work_dir)
+            .field("jobs_dir", &self.jobs_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 impl AgentConfig {

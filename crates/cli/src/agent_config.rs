@@ -17,6 +17,7 @@ mod pieces;
 mod promises;
 mod quantity;
 mod registries;
+mod shown;
 pub(crate) mod startup_script;
 mod tracing;
 mod virtual_machines;
@@ -24,7 +25,7 @@ mod watching;
 
 pub(crate) use choice::chooses_oci;
 pub(crate) use connection::Connection;
-pub(crate) use host::{host_name, telemetry};
+pub(crate) use host::{executor_name, host_name, telemetry};
 pub(crate) use pieces::Pieces;
 pub(crate) use promises::isolation;
 pub(crate) use watching::Watching;
@@ -40,18 +41,18 @@ use crate::{for_jobs, paths};
 use agent::{AgentConfig, Announced};
 use choice::{add_hints, asked, chosen_or_fault, conflicts_or_faults};
 use docker::DockerSettings;
+use host::owner;
 use images::DockerConfig;
 use runtimes::docker::DockerOptions;
 use runtimes::oci::{Helper, LauncherAhead, NetworkOptions, OciOptions, OwnUsers};
 use runtimes::{GuardianAhead, Limits, PrivateMounts};
-use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::DockerAuthConfig;
 
 /// Everything the environment says of the agent, the connection aside.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct AgentSettings {
     pub(crate) runtime: RuntimeSettings,
     /// What is set and does not do what it says; nothing to warn of under strict operation.
@@ -232,16 +233,6 @@ fn own_users(env: &EnvReader<'_>) -> OwnUsers {
 /// How this program starts its own helpers.
 pub(crate) fn helper() -> Helper {
     Helper::new("/proc/self/exe", vec![crate::HELPER.into()])
-}
-
-/// A new name for an executor on `host`.
-pub(crate) fn executor_name(host: &str) -> String {
-    format!("{host}-{}", uuid::Uuid::new_v4())
-}
-
-/// Whose sandboxes they are, among all on this host: those of one state directory.
-fn owner(state_dir: &Path) -> String {
-    hex::encode(&Sha256::digest(state_dir.as_os_str().as_encoded_bytes())[..6])
 }
 
 /// What `run` needs, or every fault at once. `env` may hold faults already.

@@ -12,14 +12,14 @@ pub(crate) use export::Tracer;
 pub(crate) use follow::follow;
 pub(crate) use span::JobTrace;
 
-use crate::random;
+use crate::{config, random};
 use secrecy::SecretString;
 use std::fmt;
 use std::time::Duration;
 use url::Url;
 
 /// Where spans go, and as whose.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tracing {
     /// The address that takes spans, with its path.
     pub endpoint: Url,
@@ -31,6 +31,15 @@ pub struct Tracing {
     pub service: String,
     /// What else is said of it.
     pub attributes: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, timeout, service, attributes, headers: _ } = self;
+        let mut shown = f.debug_struct("Tracing");
+        shown.field("endpoint", &config::shown(endpoint)).field("timeout", timeout);
+        shown.field("service", service).field("attributes", attributes).finish_non_exhaustive()
+    }
 }
 
 /// The number of a trace.

@@ -12,7 +12,7 @@ const COLON: &str = "first path segment in URL cannot contain colon, write http:
 const DOCKER_S_HOST: &str = "host.docker.internal";
 
 /// Where an agent finds its control plane.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) url: Url,
     pub(crate) password: SecretString,

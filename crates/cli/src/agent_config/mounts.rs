@@ -7,6 +7,7 @@ mod record;
 use crate::env::EnvReader;
 use fields::Fields;
 use std::collections::BTreeMap;
+use std::fmt;
 
 const NAME: &str = "EXECUTOR_DOCKER_ADDITIONAL_MOUNTS";
 
@@ -32,12 +33,22 @@ pub(crate) struct BindOptions {
     pub(crate) non_recursive: bool,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct VolumeOptions {
     pub(crate) no_copy: bool,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) driver: String,
     pub(crate) driver_options: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for VolumeOptions {
+    /// Options of a driver may hold the password of a share.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<&String> = self.driver_options.keys().collect();
+        let mut shown = f.debug_struct("VolumeOptions");
+        shown.field("no_copy", &self.no_copy).field("labels", &self.labels);
+        shown.field("driver", &self.driver).field("driver_options", &options).finish()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -109,7 +109,7 @@ async fn what_is_announced_is_no_release_and_what_is_told_to_ours_is() {
     let (connection, settings) = read(&[]).unwrap();
     let config = settings.config(connection, "host", PathBuf::from("/work"));
     assert_eq!(config.version, "0.0.0+dev");
-    assert_eq!(telemetry().await.executor_version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(telemetry(&config.tool_env).await.executor_version, env!("CARGO_PKG_VERSION"));
 }
 
 #[test]
@@ -160,4 +160,45 @@ fn supervisors_are_told_what_was_chosen() {
     assert_eq!(chosen(&[("EXECUTOR_RUNTIME", "oci")]), ["EXECUTOR_RUNTIME=oci"]);
     let by_engine = [("EXECUTOR_USE_FIRECRACKER", "false"), ("DOCKER_HOST", "tcp://dind")];
     assert_eq!(chosen(&by_engine), ["EXECUTOR_RUNTIME=docker", "DOCKER_HOST=tcp://dind:2375"]);
+}
+
+#[test]
+fn what_is_shown_of_a_configuration_has_no_secret() {
+    let secret = "hunter2hunter2";
+    let url = |host: &str| format!("http://jane:{secret}@{host}/?token={secret}");
+    let volume = format!("type=volume,src=share,dst=/share,\"volume-opt=o=addr=10.0.0.1,password={secret}\"");
+    // base64 of `jane:hunter2hunter2`
+    let encoded = "amFuZTpodW50ZXIyaHVudGVyMg==";
+    let auth = format!(r#"{{"auths": {{"r.example": {{"auth": "{encoded}"}}}}}}"#);
+    let changes = [
+        ("EXECUTOR_FRONTEND_URL", &*format!("https://jane:{secret}@sg.example.com/base?token={secret}")),
+        ("EXECUTOR_FRONTEND_PASSWORD", &format!("{secret}{secret}")),
+        ("EXECUTOR_DOCKER_AUTH_CONFIG", &auth),
+        ("EXECUTOR_DOCKER_ADDITIONAL_MOUNTS", &volume),
+        ("NODE_EXPORTER_URL", &url("node:9100")),
+        ("DOCKER_REGISTRY_NODE_EXPORTER_URL", &url("registry:9999")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &url("collector:4318")),
+        ("OTEL_EXPORTER_OTLP_HEADERS", &format!("authorization=Bearer {secret}")),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("AZURE_CLIENT_SECRET", secret),
+        ("HTTPS_PROXY", &url("proxy:3128")),
+        ("HOME", "/home/executor"),
+        ("NPM_TOKEN", secret),
+    ];
+    let (connection, settings) = read(&changes).unwrap();
+    assert!(settings.docker_config.as_ref().unwrap().environment.iter().any(|(_, value)| value == secret));
+    let environment = Variables::of(&changes);
+    let options = {
+        let proof = settings.runtime.docker.options(Path::new("/nowhere"), helper());
+        format!("{proof:?}")
+    };
+    let settled = format!("{connection:?} {settings:?} {settings:#?} {environment:?}");
+    let config = settings.config(connection, "agent-1", "/nowhere".into());
+    let shown = format!("{settled} {options} {config:?} {config:#?}");
+    for part in ["sg.example.com", "/home/executor/.docker/config.json"] {
+        assert!(shown.contains(part), "{part} is no secret: {shown}");
+    }
+    for part in [secret, encoded] {
+        assert!(!shown.contains(part), "{shown}");
+    }
 }

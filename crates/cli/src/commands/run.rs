@@ -114,7 +114,7 @@ impl Agent {
         let systemd = settings.watching.systemd.clone();
         let mut config = settings.config(connection, &name, work_dir);
         config.isolation = Some(agent_config::isolation(runtime.isolation()));
-        config.telemetry = agent_config::telemetry().await;
+        config.telemetry = agent_config::telemetry(&config.tool_env).await;
         config.telemetry.src_cli_version = src_version(&config).await;
         config.telemetry.docker_version = runtime.engine_version().await.unwrap_or_default();
         config.jobs_dir = state.jobs();

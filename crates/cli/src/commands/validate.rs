@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::paths::Paths;
 use runtimes::PrivateMounts;
 
-pub(crate) use git::{check as check_git, find as find_git};
+pub(crate) use git::{check as check_git, find as find_git, version as git_version};
 pub(crate) use src_cli::{
     Judgement, check as check_src, find as find_src, judge as judge_src, tell as tell_of_src,
 };

@@ -1,10 +1,18 @@
 //! Where values come from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A snapshot of an environment: the process', or a test's.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Variables(BTreeMap<String, String>);
+
+impl fmt::Debug for Variables {
+    /// Names alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
 
 /// The process' own environment.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 const FILE_BYTES: u64 = 1 << 20;
 
 /// Where the configuration is, and what the programs get that it names.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct DockerConfig {
     /// The file, usually `~/.docker/config.json`. There may be none.
     pub path: PathBuf,
@@ -21,6 +22,17 @@ pub struct DockerConfig {
     pub search_path: OsString,
     /// Their whole environment.
     pub environment: Vec<(String, String)>,
+}
+
+impl fmt::Debug for DockerConfig {
+    /// Keys of clouds and passwords of proxies are among the variables.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, search_path, environment } = self;
+        let names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+        let mut shown = out.debug_struct("DockerConfig");
+        shown.field("path", path).field("search_path", search_path).field("environment", &names);
+        shown.finish()
+    }
 }
 
 /// What a configuration has for a registry.
@@ -55,8 +67,8 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-impl std::fmt::Debug for Entry {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Entry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Entry(…)")
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A mount as `docker run --mount` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -60,7 +61,7 @@ pub struct VolumeOptions {
 }
 
 /// Who makes a volume.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct VolumeDriver {
     /// The driver; empty means `local`.
@@ -69,6 +70,14 @@ pub struct VolumeDriver {
     /// What it is told.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for VolumeDriver {
+    /// Options may hold the password of a share.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<&String> = self.options.keys().collect();
+        f.debug_struct("VolumeDriver").field("name", &self.name).field("options", &options).finish()
+    }
 }
 
 /// How memory is mounted.

@@ -22,10 +22,19 @@ pub(crate) async fn find<'a>(
     environment: impl Iterator<Item = (&'a str, &'a str)>,
     limit: Duration,
 ) -> Result<String, String> {
+    let version = version(environment, limit).await?;
+    judge(&version).map(|()| version)
+}
+
+/// The same, however old it is.
+pub(crate) async fn version<'a>(
+    environment: impl Iterator<Item = (&'a str, &'a str)>,
+    limit: Duration,
+) -> Result<String, String> {
     let mut git = Command::new("git");
     git.arg("version").env_clear().envs(environment).stdin(Stdio::null()).kill_on_drop(true);
     match tokio::time::timeout(limit, git.output()).await {
-        Ok(Ok(output)) => judge_output(&output),
+        Ok(Ok(output)) => said(&output),
         Ok(Err(fault)) if fault.kind() == std::io::ErrorKind::NotFound => {
             Err("git not found in PATH, is it installed?\nUse your package manager, or build from source."
                 .to_owned())
@@ -37,7 +46,7 @@ pub(crate) async fn find<'a>(
     }
 }
 
-fn judge_output(output: &Output) -> Result<String, String> {
+fn said(output: &Output) -> Result<String, String> {
     let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     let said = String::from_utf8_lossy(&said);
     let said = said.trim();
@@ -45,8 +54,7 @@ fn judge_output(output: &Output) -> Result<String, String> {
         let code = output.status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
         return Err(format!("getting git version: 'git version': {said}: exit status {code}"));
     }
-    let version = said.strip_prefix("git version ").unwrap_or(said);
-    judge(version).map(|()| version.to_owned())
+    Ok(said.strip_prefix("git version ").unwrap_or(said).to_owned())
 }
 
 /// Judges `version`, whatever a vendor has added to its numbers.
