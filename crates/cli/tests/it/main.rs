@@ -30,6 +30,7 @@ mod nursery;
 mod ordinary_user;
 mod postgres;
 mod queueing;
+mod programs;
 mod secrets;
 mod side_by_side;
 mod standing_still;

@@ -19,7 +19,7 @@ mod outages;
 mod payloads;
 mod registries;
 mod repeats;
-mod repository;
+pub(crate) mod repository;
 mod restarts;
 mod skipping;
 mod src_steps;
