@@ -7,7 +7,7 @@
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::CString;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -20,7 +20,17 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         result => result?,
     };
-    let pit = make_pit(top.as_fd())?;
+    let pit = match make_pit(top.as_fd()) {
+        // On a full disk there is no room for it. The plain way needs none, and what it removes before it fails makes
+        // some.
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            if std::fs::remove_dir_all(path).is_ok() {
+                return Ok(());
+            }
+            make_pit(top.as_fd())?
+        }
+        result => result?,
+    };
     let pit_fd = openat(&top, &pit, DIRECTORY, Mode::empty())?;
     let mut moved = 0_u64;
     empty(top.as_fd(), pit_fd.as_fd(), Some(&pit), &mut moved)?;
@@ -100,6 +110,21 @@ mod tests {
             at = openat(&at, "d", DIRECTORY, Mode::empty()).unwrap();
         }
         drop(at);
+        remove_tree(&top).unwrap();
+        assert!(!top.exists());
+    }
+
+    /// As a directory is, of an agent that found no room for all that it needs.
+    #[test]
+    fn a_tree_goes_from_a_full_disk() {
+        let test = "oci::remove::tests::a_tree_goes_from_a_full_disk";
+        let Some(disk) = testkit::SmallDisk::mount(test, 8 << 20) else { return };
+        let top = disk.path().join("top");
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        std::fs::write(top.join("a/b/file"), "x").unwrap();
+        disk.fill(0);
+        let full = std::fs::create_dir(disk.path().join("another")).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         remove_tree(&top).unwrap();
         assert!(!top.exists());
     }
