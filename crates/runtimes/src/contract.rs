@@ -1,7 +1,7 @@
 //! The seam. Two small traits; plain data in and out.
 
 use crate::oci::Helper;
-use crate::{Limits, RuntimeError};
+use crate::{HostPrograms, Limits, RuntimeError};
 use async_trait::async_trait;
 use images::{Progress, RegistryCredentials};
 use std::path::{Path, PathBuf};
@@ -105,6 +105,11 @@ pub trait Sandbox: Send {
         out: &mut dyn Output,
         stop: &CancellationToken,
     ) -> Result<Exit, RuntimeError>;
+
+    /// How programs on this host are started that work for the job. The sandbox is not gone before they are.
+    fn programs(&self) -> HostPrograms {
+        HostPrograms::default()
+    }
 
     /// An engine whose containers are this sandbox's, for programs on this host that work for the job.
     /// `None` where the runtime has no engine.

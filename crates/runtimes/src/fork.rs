@@ -94,7 +94,8 @@ fn check_alone() -> io::Result<()> {
     Err(io::Error::other("a process with several threads can't be copied"))
 }
 
-fn close_all_but_streams() -> io::Result<()> {
+/// Whatever owned them in a copy of a process must not be used any more.
+pub(crate) fn close_all_but_streams() -> io::Result<()> {
     // SAFETY: what owned them is not used any more: whoever calls this never returns to it.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
     if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -135,6 +136,17 @@ pub fn heed_requests() {
 /// From now on requests to end do not reach this process.
 pub fn ignore_requests() {
     set_mask(libc::SIG_BLOCK, &requests());
+}
+
+/// From now on no signal reaches this thread but those that nobody can keep away.
+pub(crate) fn hear_no_signals() {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the call fills the set.
+    let all = unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    };
+    set_mask(libc::SIG_BLOCK, &all);
 }
 
 fn requests() -> libc::sigset_t {

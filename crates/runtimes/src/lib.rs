@@ -15,6 +15,7 @@ mod limits;
 mod memory;
 mod private_mounts;
 mod shortage;
+mod tied;
 mod user_namespace;
 
 /// Where every step finds the script that its operator wants to be run before its commands, if there is one.
@@ -35,4 +36,5 @@ pub use limits::Limits;
 pub use memory::give_back_memory;
 pub use oci::find_program;
 pub use private_mounts::{PrivateMounts, private_mounts};
+pub use tied::{HostProgram, HostPrograms};
 pub use user_namespace::become_root;

@@ -111,7 +111,8 @@ impl<'a> Opened<'a> {
             return Err(Failure::Stopped);
         }
         let path = self.sandbox.workspace();
-        workspace::clone_repository(&around.api, auth, job, path, log, stop).await?;
+        let programs = self.sandbox.programs();
+        workspace::clone_repository(&around.api, auth, job, (path, &programs), log, stop).await?;
         let confined = Confined::open(path)?;
         workspace::write_all(&around.api, auth, job, &confined, log, stop).await?;
         timeline.reached("workspace ready");
@@ -126,7 +127,9 @@ impl<'a> Opened<'a> {
         let path = self.sandbox.workspace().to_owned();
         if config.keep_workspaces {
             let kept = config.work_dir.join("kept").join(&self.name);
-            match workspace::keep(&path, &kept, &config.tool_env, &entry, &around.hurry).await {
+            let programs = self.sandbox.programs();
+            let from = (path.as_path(), &programs);
+            match workspace::keep(from, &kept, &config.tool_env, &entry, &around.hurry).await {
                 Ok(()) => entry.line(&format!("Preserving workspace ({}) as per config", kept.display())),
                 Err(fault) => entry.line(&format!("Operation failed: keeping {}: {fault}", path.display())),
             }

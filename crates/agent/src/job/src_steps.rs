@@ -100,7 +100,8 @@ impl Prepared<'_, '_> {
         let ran = match &confined {
             Some(argv) => {
                 let program = Program { argv, env: &env, directory: Some(&at) };
-                command::run(program, &entry, claimed.stop.token()).await
+                let programs = self.opened.sandbox.programs();
+                command::run(&programs, program, &entry, claimed.stop.token()).await
             }
             None => Err(io::Error::new(io::ErrorKind::NotFound, "it is not on PATH")),
         };

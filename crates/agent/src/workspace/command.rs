@@ -1,20 +1,20 @@
 //! Runs a program on this host for a job: its own process group, nothing inherited, its output in a
-//! log entry.
+//! log entry. It is tied to the job: what it has started ends with it, and it with whoever runs the job.
 
 use crate::log::EntryWriter;
-use runtimes::Stream;
-use rustix::process::{Pid, Signal, kill_process_group};
+use runtimes::{HostProgram, HostPrograms, Stream};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-/// What a program may leave behind with its output open gets this long to end.
+/// How long the rest of the output may take once the program, and with it whoever wrote, has ended.
 const LEFTOVERS: Duration = Duration::from_secs(5);
 /// How much output is taken at a time.
 const PIECE: usize = 32 << 10;
@@ -52,29 +52,28 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(crate::log::NO_EXIT_CODE)
 }
 
-/// Runs a program to its end, or to the end of `stop`.
+/// Runs a program to its end, or to the end of `stop`. When this returns, nothing that it has started is left.
 pub(crate) async fn run(
+    programs: &HostPrograms,
     Program { argv, env, directory }: Program<'_>,
     entry: &EntryWriter,
     stop: &CancellationToken,
 ) -> io::Result<Ran> {
-    let [program, args @ ..] = argv else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let mut command = Command::new(program);
+    let [name, args @ ..] = argv else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let mut command = Command::new(name);
     if let Some(directory) = directory {
         command.current_dir(directory);
     }
-    let mut child = command
+    command
         .args(args)
         .env_clear()
         .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let group = child.id().and_then(|id| Pid::from_raw(id as i32));
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        .process_group(0);
+    let mut program = programs.start(command)?;
+    let (stdout, stderr) = (program.stdout.take(), program.stderr.take());
     let mut last_words = LastLine::default();
     let ended = {
         let mut output = std::pin::pin!(async {
@@ -87,14 +86,14 @@ pub(crate) async fn run(
             );
         });
         tokio::select! {
-            status = wait(&mut child, &mut output) => Some(status),
+            status = wait(&mut program, &mut output) => Some(status),
             () = stop.cancelled() => None,
         }
     };
-    if !matches!(ended, Some(Ok(_))) {
-        // The child has not been reaped yet, so the group is still the one we made.
-        kill_group(group);
-        child.wait().await?;
+    if !matches!(ended, Some(Ok(_)))
+        && let Err(fault) = program.end().await
+    {
+        warn!(program = argv[0], %fault, "a program of a job can't be ended");
     }
     match ended {
         Some(status) => {
@@ -106,21 +105,17 @@ pub(crate) async fn run(
 }
 
 /// Waits for the program and for the end of its output.
-async fn wait(child: &mut Child, output: &mut (impl Future<Output = ()> + Unpin)) -> io::Result<ExitStatus> {
+async fn wait(
+    program: &mut HostProgram,
+    output: &mut (impl Future<Output = ()> + Unpin),
+) -> io::Result<ExitStatus> {
     let status = tokio::select! {
-        () = &mut *output => return child.wait().await,
-        status = child.wait() => status?,
+        () = &mut *output => return program.wait().await,
+        status = program.wait() => status?,
     };
-    // Somebody else may hold the pipes open for ever; what they write after that is nobody's.
+    // Somebody else may have got hold of the pipes; what is written after that is nobody's.
     let _ = timeout(LEFTOVERS, output).await;
     Ok(status)
-}
-
-fn kill_group(group: Option<Pid>) {
-    if let Some(group) = group {
-        // It may just have ended by itself.
-        let _ = kill_process_group(group, Signal::KILL);
-    }
 }
 
 async fn copy(from: Option<impl AsyncRead + Unpin>, mut to: impl FnMut(&[u8])) {

@@ -10,6 +10,7 @@ use crate::job::{Failure, JobStop};
 use crate::log::{JobLog, NO_EXIT_CODE};
 use crate::text::go_duration;
 use jobs::EndReason;
+use runtimes::HostPrograms;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -47,12 +48,12 @@ struct GitCommand {
     argv: Vec<String>,
 }
 
-/// Clones into `workspace`, or does nothing if the job has no repository.
+/// Clones into a workspace by programs that are started for its sandbox, or does nothing if the job has no repository.
 pub(crate) async fn clone_repository(
     api: &Api,
     auth: &JobAuth,
     job: &Job,
-    workspace: &Path,
+    (workspace, programs): (&Path, &HostPrograms),
     log: &JobLog,
     stop: &JobStop,
 ) -> Result<(), Failure> {
@@ -70,7 +71,8 @@ pub(crate) async fn clone_repository(
         .await
         .map_err(|fault| Failure::sandbox(format!("failed to start the git proxy: {fault}")))?;
     let env = environment(&api.config().tool_env, &proxy);
-    let clone = Checkout { proxy, env, patience: api.config().clone_patience, job, log, stop };
+    let patience = api.config().clone_patience;
+    let clone = Checkout { proxy, env, patience, programs, job, log, stop };
     for git in commands(job, &target, &clone.proxy.url()) {
         clone.run_patiently(&git).await?;
     }
@@ -90,6 +92,7 @@ struct Checkout<'a> {
     proxy: GitProxy,
     env: Vec<(String, String)>,
     patience: Duration,
+    programs: &'a HostPrograms,
     job: &'a Job,
     log: &'a JobLog,
     stop: &'a JobStop,
@@ -141,7 +144,7 @@ impl Checkout<'_> {
         let entry = self.log.entry(key, Some(&git.argv));
         self.proxy.take_fault();
         let program = Program { argv: &git.argv, env: &self.env, directory: None };
-        match command::run(program, &entry, self.stop.token()).await {
+        match command::run(self.programs, program, &entry, self.stop.token()).await {
             Ok(Ran::Exited { status, .. }) if status.success() => {
                 entry.close(0);
                 Ok(())

@@ -3,6 +3,7 @@
 use super::command::{self, Program, Ran};
 use crate::api::Patience;
 use crate::log::EntryWriter;
+use runtimes::HostPrograms;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 /// How long a workspace is copied: its job waits for that, and its slot.
 const COPY_LIMIT: Duration = Duration::from_mins(5);
 
-/// Moves `workspace` to `kept` and leaves an empty directory for the sandbox to remove.
+/// Moves a workspace, for whose sandbox `programs` are started, to `kept` and leaves an empty directory for the sandbox to remove.
 ///
 /// A workspace on a volume of its own can't be moved away from it, so it is copied. The copy follows
 /// no link and reads no device or pipe; what can't be copied whole within the limit is not kept.
 pub(crate) async fn keep(
-    workspace: &Path,
+    (workspace, programs): (&Path, &HostPrograms),
     kept: &Path,
     env: &[(String, String)],
     entry: &EntryWriter,
@@ -30,7 +31,7 @@ pub(crate) async fn keep(
         Ok(()) => fs::create_dir(workspace).await,
         // A workspace that is itself where a volume is mounted is told so in the second way.
         Err(fault) if matches!(fault.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::ResourceBusy) => {
-            let copied = copy(workspace, kept, env, entry, hurry).await;
+            let copied = copy((workspace, programs), kept, env, entry, hurry).await;
             if copied.is_err() {
                 // There may be nothing yet.
                 let _ = fs::remove_dir_all(kept).await;
@@ -42,7 +43,7 @@ pub(crate) async fn keep(
 }
 
 async fn copy(
-    from: &Path,
+    (from, programs): (&Path, &HostPrograms),
     to: &Path,
     env: &[(String, String)],
     entry: &EntryWriter,
@@ -53,8 +54,8 @@ async fn copy(
     };
     let argv = ["cp", "--archive", "--no-target-directory", "--", from, to].map(str::to_owned);
     let over = CancellationToken::new();
-    let mut copying =
-        std::pin::pin!(command::run(Program { argv: &argv, env, directory: None }, entry, &over));
+    let program = Program { argv: &argv, env, directory: None };
+    let mut copying = std::pin::pin!(command::run(programs, program, entry, &over));
     let patience = Patience { limit: COPY_LIMIT, hurry: hurry.clone() };
     let ran = tokio::select! {
         ran = &mut copying => ran,

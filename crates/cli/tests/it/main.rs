@@ -39,6 +39,7 @@ mod startup_script;
 mod support;
 mod systemd;
 mod texts;
+mod ties;
 mod usage;
 mod validate;
 mod whole_jobs;

@@ -90,7 +90,7 @@ mod tests {
     async fn an_agent_that_is_about_to_die_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let nobody = Client::new("unix:///nowhere".parse().unwrap());
-        let dying = Incarnation::create(dir.path()).unwrap();
+        let dying = Incarnation::create(dir.path(), Incarnation::new_id().unwrap()).unwrap();
         let id = dying.id.clone();
         assert!(!clean(&nobody, "owner", &id, dir.path()).await.unwrap());
         drop(dying);

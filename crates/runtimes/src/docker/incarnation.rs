@@ -4,13 +4,14 @@
 //! killed it. Containers carry its name; workspaces are linked from it.
 
 use super::cleaner::Cleaner;
-use crate::RuntimeError;
 use crate::oci::remove::remove_tree;
+use crate::{HostPrograms, RuntimeError};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const INCARNATIONS: &str = "incarnations";
 const OWNER: &str = "owner";
@@ -26,21 +27,31 @@ const OWNER_BYTES: usize = 8;
 pub(super) struct Incarnation {
     pub(super) id: String,
     dir: PathBuf,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 impl Incarnation {
-    pub(super) fn create(state_dir: &Path) -> io::Result<Self> {
+    /// The name of another one.
+    pub(super) fn new_id() -> io::Result<String> {
+        random_hex(NAME_BYTES)
+    }
+
+    /// The one called `id`.
+    pub(super) fn create(state_dir: &Path, id: String) -> io::Result<Self> {
         // Between making a directory and locking it, nobody may judge it to be a dead one's.
         let _gate = gate(state_dir)?;
-        let id = random_hex(NAME_BYTES)?;
         let dir = state_dir.join(INCARNATIONS).join(&id);
         fs::create_dir(&dir)?;
         fs::create_dir(dir.join(WORKSPACES))?;
         fs::create_dir(dir.join(CLEANERS))?;
         let lock = File::create(dir.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { id, dir, _lock: lock })
+        Ok(Self { id, dir, lock: Arc::new(lock) })
+    }
+
+    /// How programs on this host are started for its sandboxes.
+    pub(super) fn programs(&self) -> HostPrograms {
+        HostPrograms::holding(&self.lock)
     }
 
     /// Remembers a workspace before it is made.
@@ -178,7 +189,7 @@ mod tests {
     #[test]
     fn a_start_that_lives_is_not_taken_for_a_dead_one() {
         let (state, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let living = Incarnation::create(state.path()).unwrap();
+        let living = Incarnation::create(state.path(), Incarnation::new_id().unwrap()).unwrap();
         let workspace = work.path().join("workspace-1");
         living.remember(1, &workspace).unwrap();
         let cleaner = Cleaner { image: "sha256:1".into(), directory: "/w".into() };

@@ -8,7 +8,7 @@ use super::spec::{Plan, of_every_container};
 use super::step::{Made, create};
 use super::workspace::Workspace;
 use crate::oci::check::check;
-use crate::{Exit, HostEngine, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
+use crate::{Exit, HostEngine, HostPrograms, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
 use async_trait::async_trait;
 use images::RegistryCredentials;
 use std::collections::BTreeSet;
@@ -182,6 +182,10 @@ impl DockerSandbox {
 impl Sandbox for DockerSandbox {
     fn workspace(&self) -> &Path {
         &self.path
+    }
+
+    fn programs(&self) -> HostPrograms {
+        self.shared.incarnation.programs()
     }
 
     async fn run(

@@ -57,9 +57,8 @@ impl Shared {
         let dir = &options.state_dir;
         let prepared = || RuntimeError::io(format!("prepare the state directory {}", dir.display()));
         let owner = incarnation::owner(dir).map_err(prepared())?;
-        let incarnation = Incarnation::create(dir).map_err(prepared())?;
-        let origin =
-            Origin { owner, incarnation: incarnation.id.clone(), executor: options.executor.clone() };
+        let id = Incarnation::new_id().map_err(prepared())?;
+        let origin = Origin { owner, incarnation: id.clone(), executor: options.executor.clone() };
         let seccomp = profile::seccomp()?;
         let seccomp_file = dir.join(SECCOMP_FILE);
         fs::write(&seccomp_file, &seccomp).map_err(prepared())?;
@@ -68,6 +67,8 @@ impl Shared {
         let program = &options.helper.program;
         let guardian = guard(&options.helper, &options.endpoint, dir, &origin)
             .map_err(RuntimeError::io(format!("start the guardian {}", program.display())))?;
+        // The guardian knows of it first: this process may be killed between any two calls.
+        let incarnation = Incarnation::create(dir, id).map_err(prepared())?;
         Ok(Self {
             client: Client::new(options.endpoint.clone()),
             options,

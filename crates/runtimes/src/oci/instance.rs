@@ -7,13 +7,14 @@ use super::own_processes;
 use super::remove::remove_tree;
 use super::users;
 use crate::cgroup::{Directories, Group, Hierarchies};
-use crate::{Reaped, RuntimeError, user_namespace};
+use crate::{HostPrograms, Reaped, RuntimeError, user_namespace};
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 const INSTANCES: &str = "instances";
@@ -22,6 +23,8 @@ const VOLUMES: &str = "volumes";
 const SANDBOXES: &str = "sandboxes";
 /// Names the groups that hold those of its sandboxes.
 const GROUPS: &str = "groups";
+/// Bytes of randomness in a name.
+const ID_BYTES: usize = 4;
 /// How often it is looked whether somebody else is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -35,24 +38,30 @@ pub(super) fn parent_group(owner: &str) -> String {
 pub(super) struct Instance {
     pub(super) id: String,
     dir: PathBuf,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 impl Instance {
-    /// One whose sandboxes have their groups in `groups`.
-    pub(super) fn create(state_dir: &Path, groups: &Directories) -> io::Result<Self> {
+    /// The name of another one.
+    pub(super) fn new_id() -> io::Result<String> {
+        let mut random = [0; ID_BYTES];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        Ok(hex::encode(random))
+    }
+
+    /// The one called `id`, whose sandboxes have their groups in `groups`.
+    pub(super) fn create(state_dir: &Path, id: String, groups: &Directories) -> io::Result<Self> {
         let instances = state_dir.join(INSTANCES);
         private_dirs(&instances)?;
         // Between these two a directory is there that nobody has locked.
         let gate = gate(state_dir)?;
         // Half of one, as on a disk that is full, goes again.
-        let whole = tempfile::Builder::new().prefix("").rand_bytes(8).tempdir_in(&instances)?;
+        let whole = tempfile::Builder::new().prefix(&id).rand_bytes(0).tempdir_in(&instances)?;
         let dir = whole.path().to_owned();
-        let id = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let lock = File::create(dir.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         drop(gate);
-        let made = Self { id, dir, _lock: lock };
+        let made = Self { id, dir, lock: Arc::new(lock) };
         fs::write(made.dir.join(GROUPS), groups.to_record())?;
         for path in [made.volumes(), made.sandboxes(), made.runtime_state(), made.here()] {
             fs::create_dir(path)?;
@@ -62,6 +71,11 @@ impl Instance {
         mount_change(made.volumes(), MountPropagationFlags::PRIVATE)?;
         let _ = whole.keep();
         Ok(made)
+    }
+
+    /// How programs on this host are started for its sandboxes.
+    pub(super) fn programs(&self) -> HostPrograms {
+        HostPrograms::holding(&self.lock)
     }
 
     /// Gone when nothing of it runs any more.

@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::slot::Slot;
 use super::step::container_id;
 use super::users::Lent;
-use crate::{Exit, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
+use crate::{Exit, HostPrograms, Limits, Output, RuntimeError, Sandbox, SandboxSpec, Step};
 use async_trait::async_trait;
 use images::{Image, Progress, Reference, RegistryCredentials};
 use std::fs;
@@ -65,6 +65,10 @@ impl OciSandbox {
 impl Sandbox for OciSandbox {
     fn workspace(&self) -> &Path {
         &self.workspace
+    }
+
+    fn programs(&self) -> HostPrograms {
+        self.shared.instance.programs()
     }
 
     async fn run(

@@ -77,10 +77,12 @@ impl Shared {
             .and_then(|writer| writer.for_family(program.family))
             .map_err(|error| RuntimeError::Host(error.to_string()))?;
         let group_parent = parent_group(&options.owner);
-        let instance = Instance::create(state_dir, &host.below(&group_parent))
-            .map_err(RuntimeError::io(format!("prepare the state directory {}", state_dir.display())))?;
-        let guardian = guard(&options.helper, state_dir, &options.owner, &instance.id)
+        let prepared = || RuntimeError::io(format!("prepare the state directory {}", state_dir.display()));
+        let id = Instance::new_id().map_err(prepared())?;
+        // The guardian knows of it first: this process may be killed between any two calls.
+        let guardian = guard(&options.helper, state_dir, &options.owner, &id)
             .map_err(RuntimeError::io(format!("start the guardian {}", options.helper.program.display())))?;
+        let instance = Instance::create(state_dir, id, &host.below(&group_parent)).map_err(prepared())?;
         let disks = match disks {
             Some(mkfs) => Disks::known(mkfs, options.strict),
             None => Disks::probe(&options.search_path, options.strict, &instance.volumes()),

@@ -112,6 +112,7 @@ contract! { crun crun_host runc youki runsc docker podman: {
     mounts { nothing_of_the_host_is_told [not runsc engines], }
     death {
         a_guardian_is_ready_when_its_agent_is [not runsc engines],
+        a_guardian_is_there_before_anything_that_it_would_remove [not runc youki runsc engines],
         the_guardian_removes_all_of_a_killed_agent [not engines],
         reaping_removes_all_when_the_guardian_is_killed_too [not engines],
         an_agent_that_lives_is_left_alone [not engines],

@@ -6,7 +6,9 @@
 
 use super::bench::Bench;
 use super::repository::{NAME, Repository};
-use crate::support::text;
+use crate::adoption::kill;
+use crate::support::{SOON, files_below, text, wait};
+use crate::ties::{mark, sleepers};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -170,6 +172,28 @@ fn a_job_of_src_that_is_canceled_takes_its_containers_along() {
     with.bench.logged(1, "step.src.batch-exec", "begun");
     with.bench.server.cancel("batches", 1);
     assert_eq!(with.bench.ended("batches", 1).state, State::Canceled);
+    with.end();
+}
+
+/// Whoever takes the job next finds nothing of it at work.
+#[test]
+fn a_step_of_src_goes_with_the_supervisor_that_is_killed() {
+    let test = "a_step_of_src_goes_with_the_supervisor_that_is_killed";
+    let mark = mark();
+    let script = format!("(setsid sleep {mark} > /dev/null 2>&1 &); echo begun; sleep {mark}");
+    let Some(mut with) = WithSrc::new(test, &script) else { return };
+    with.bench.server.give(with.job(1));
+    with.start();
+    with.bench.logged(1, "step.src.batch-exec", "begun");
+    let sleeping = wait(SOON, "what src starts", || Some(sleepers(&mark)).filter(|all| all.len() == 2));
+    let records =
+        files_below(&with.bench.dir.path().join("agent-data/agent/jobs"), &|path| path.ends_with("job.json"));
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(&records[0]).unwrap()).unwrap();
+    kill(record["pid"].as_u64().unwrap().try_into().unwrap());
+    let record = with.bench.ended("batches", 1);
+    assert_eq!(sleepers(&mark), Vec::<String>::new(), "of {sleeping:?}");
+    assert_eq!(record.state, State::Errored);
+    assert_eq!(record.message.unwrap(), "the process that ran the job was killed on its executor");
     with.end();
 }
 

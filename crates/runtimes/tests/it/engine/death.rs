@@ -2,6 +2,7 @@
 
 use super::bench::{containers_of, options, owner, run, wait_until_none};
 use crate::harness::{Bench, IMAGE, helper, names_in, outlasts_requests_to_end, processes_with};
+use crate::suite::death::guardian_that_lists;
 use runtimes::Runtime;
 use runtimes::docker::DockerRuntime;
 use rustix::process::{Pid, Signal, kill_process};
@@ -57,6 +58,21 @@ fn a_guardian_is_ready_when_its_agent_is() {
     run("engine::death::a_guardian_is_ready_when_its_agent_is", EngineKind::Docker, async |bench| {
         let runtime = DockerRuntime::new(options(bench.engine(), &bench.dir.join("ready"))).unwrap();
         assert!(outlasts_requests_to_end(runtime.guardian_pid()));
+    });
+}
+
+#[test]
+fn a_guardian_is_there_before_anything_that_it_would_remove() {
+    let name = "engine::death::a_guardian_is_there_before_anything_that_it_would_remove";
+    run(name, EngineKind::Docker, async |bench| {
+        let dir = bench.dir.join("another");
+        std::fs::create_dir(&dir).unwrap();
+        let seen = dir.join("seen");
+        let mut options = options(bench.engine(), &dir);
+        options.helper = guardian_that_lists(&dir.join("state/incarnations"), &seen, &dir);
+        let refused = DockerRuntime::new(options).map(drop).unwrap_err();
+        assert!(refused.to_string().contains("start the guardian"), "{refused}");
+        assert_eq!(std::fs::read_to_string(seen).unwrap(), "");
     });
 }
 

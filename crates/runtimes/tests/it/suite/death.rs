@@ -3,10 +3,11 @@ use crate::harness::{
     processes_with, wait_until_none,
 };
 use runtimes::Runtime;
-use runtimes::oci::{OciOptions, OciRuntime, OwnUsers};
+use runtimes::oci::{Helper, OciOptions, OciRuntime, OwnUsers};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -86,6 +87,25 @@ fn known_by(guardian: u32) -> Vec<String> {
 pub(crate) async fn a_guardian_is_ready_when_its_agent_is(bench: &mut Bench) {
     let runtime = OciRuntime::new(bench.options(), bench.store()).unwrap();
     assert!(outlasts_requests_to_end(runtime.guardian_pid()));
+}
+
+/// An agent may be killed between any two calls.
+pub(crate) async fn a_guardian_is_there_before_anything_that_it_would_remove(bench: &mut Bench) {
+    let (state_dir, seen) = (bench.dir.join("state-of-another"), bench.dir.join("seen"));
+    let helper = guardian_that_lists(&state_dir.join("instances"), &seen, &bench.dir);
+    let options = OciOptions { state_dir, helper, ..bench.options() };
+    let refused = OciRuntime::new(options, bench.store()).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("start the guardian"), "{refused}");
+    assert_eq!(std::fs::read_to_string(seen).unwrap(), "");
+}
+
+/// What writes down what is there in `dir`, and leaves, when it should become a guardian.
+pub(crate) fn guardian_that_lists(dir: &Path, seen: &Path, place: &Path) -> Helper {
+    let script = format!("ls {} > {} 2> /dev/null; exit 1", dir.display(), seen.display());
+    let program = place.join("lists");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Helper::new(program, Vec::new())
 }
 
 pub(crate) async fn the_guardian_removes_all_of_a_killed_agent(bench: &mut Bench) {

@@ -1,0 +1,185 @@
+use super::*;
+use rustix::fs::{FlockOperation, flock};
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// How a program is started, and what finds again all that it starts.
+struct Case {
+    apart: fn() -> bool,
+    dir: TempDir,
+}
+
+/// With a namespace, if this user may have one, and without.
+fn cases() -> [Case; 2] {
+    [leave_namespace as fn() -> bool, || false].map(|apart| Case { apart, dir: tempfile::tempdir().unwrap() })
+}
+
+impl Case {
+    /// Starts a script; in it, `leave` starts something that stays, in a session of its own, with no output open, and
+    /// whose parent is gone.
+    fn start(&self, script: &str) -> HostProgram {
+        self.start_for(&HostPrograms::default(), script)
+    }
+
+    fn start_for(&self, programs: &HostPrograms, script: &str) -> HostProgram {
+        let leave = r#"leave() { (setsid sh -c 'touch up; sleep 600; :' "$0" > up.log 2>&1 < /dev/null &)
+            until [ -e up ]; do :; done; }"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{leave}\n{script}"), &self.mark()]);
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::piped());
+        programs.start_by(command, self.apart).unwrap()
+    }
+
+    fn mark(&self) -> String {
+        self.dir.path().display().to_string()
+    }
+
+    /// What is left of it, but for what nobody has taken note of.
+    fn left(&self) -> Vec<String> {
+        let is_its = |process: &Path| {
+            let line =
+                String::from_utf8_lossy(&fs::read(process.join("cmdline")).unwrap_or_default()).into_owned();
+            let cwd = fs::read_link(process.join("cwd")).unwrap_or_default();
+            (line.contains(&self.mark()) || cwd == self.dir.path()).then_some(line)
+        };
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        all.filter_map(|entry| Some(format!("{:?}: {}", entry.file_name(), is_its(&entry.path())?))).collect()
+    }
+}
+
+/// Waits until the script has said that it is there.
+async fn begun(program: &mut HostProgram) {
+    program.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).await.unwrap();
+}
+
+async fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < SOON, "waited for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn stat(process: u32) -> String {
+    fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_program_that_has_ended() {
+    for case in cases() {
+        let mut program = case.start("leave; exit 3");
+        assert_eq!(program.wait().await.unwrap().code(), Some(3));
+        assert_eq!(case.left(), Vec::<String>::new());
+        assert!(case.dir.path().join("up").exists(), "there was something to leave");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_program_that_is_ended() {
+    for case in cases() {
+        let mut program = case.start("leave; trap '' TERM INT HUP; echo begun; while :; do sleep 1; done");
+        begun(&mut program).await;
+        assert!(case.left().len() > 2, "{:?}", case.left());
+        program.end().await.unwrap();
+        assert_eq!(case.left(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_nobody_wants_any_more_ends() {
+    for case in cases() {
+        let mut program = case.start("leave; echo begun; while :; do sleep 1; done");
+        begun(&mut program).await;
+        drop(program);
+        wait_for("its end", || case.left().is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_keeper_that_is_killed_takes_the_program_along() {
+    for case in cases() {
+        let mut program = case.start("echo begun; while :; do sleep 1; done");
+        begun(&mut program).await;
+        let keeper = Pid::from_raw(program.keeper.id().unwrap().cast_signed()).unwrap();
+        kill_process(keeper, Signal::KILL).unwrap();
+        assert_eq!(program.wait().await.unwrap().code(), None);
+        // What the shell was waiting for is nobody's where there is no namespace, and soon over.
+        wait_for("its end", || case.left().is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signal_is_told_as_shells_do() {
+    for case in cases() {
+        for (signal, code) in [("KILL", 137), ("TERM", 143)] {
+            let mut program = case.start(&format!("kill -s {signal} $$"));
+            assert_eq!(
+                program.wait().await.unwrap().code(),
+                Some(code),
+                "it is not the first of a namespace"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_told_of() {
+    for case in cases() {
+        let fault = HostPrograms::default().start_by(Command::new("/no/such"), case.apart).unwrap_err();
+        assert_eq!(fault.kind(), io::ErrorKind::NotFound);
+    }
+}
+
+/// It is a copy of a process that has sockets, locks and files of jobs open.
+#[tokio::test]
+async fn a_keeper_keeps_nothing_but_its_streams_and_the_lock() {
+    for case in cases() {
+        let path = case.dir.path().join("lock");
+        let lock = Arc::new(File::create(&path).unwrap());
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let programs = HostPrograms::holding(&lock);
+        let mut program = case.start_for(&programs, "echo begun; while :; do sleep 1; done");
+        begun(&mut program).await;
+        let keeper = format!("/proc/{}", program.keeper.id().unwrap());
+        let open = || {
+            let mut names: Vec<_> = fs::read_dir(format!("{keeper}/fd")).unwrap().flatten().collect();
+            names.sort_by_key(fs::DirEntry::file_name);
+            names.iter().map(|entry| fs::read_link(entry.path()).unwrap_or_default()).collect::<Vec<_>>()
+        };
+        wait_for("what it keeps", || open().len() == 3).await;
+        assert_eq!(open()[2], path);
+        assert_eq!(fs::read_link(format!("{keeper}/cwd")).unwrap(), Path::new("/"));
+        assert_eq!(fs::read_to_string(format!("{keeper}/comm")).unwrap(), "keeper\n");
+
+        drop((programs, lock));
+        let other = File::open(&path).unwrap();
+        let take = || flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert!(take().is_err(), "the program runs");
+        program.end().await.unwrap();
+        take().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_loses_its_parent_is_reaped_while_the_program_goes_on() {
+    for case in cases() {
+        let script = "for i in 1 2 3 4 5 6 7 8; do (sleep 0 &); done; echo begun; while :; do sleep 1; done";
+        let mut program = case.start(script);
+        begun(&mut program).await;
+        let keeper = program.keeper.id().unwrap();
+        let is_dead = |process: &u32| {
+            let stat = stat(*process);
+            stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(&format!(" Z {keeper} ")))
+        };
+        let all = || fs::read_dir("/proc").unwrap().flatten();
+        let pids = || all().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        wait_for("all to be reaped", || pids().filter(is_dead).count() == 0).await;
+        program.end().await.unwrap();
+    }
+}
