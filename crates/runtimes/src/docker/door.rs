@@ -29,7 +29,8 @@ use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,11 +41,11 @@ const CONNECTIONS: usize = 256;
 type Body = BoxBody<Bytes, hyper::Error>;
 
 /// An open door. It shuts when this is dropped, and every connection through it ends.
-#[derive(Debug)]
 pub(super) struct Door {
     /// Its address as `DOCKER_HOST` has it.
     pub(super) address: String,
-    _serving: AbortOnDropHandle<()>,
+    behind: Arc<Behind>,
+    serving: AbortOnDropHandle<()>,
 }
 
 /// Where a job's files are: as this host has them, and as the engine's has.
@@ -80,9 +81,15 @@ impl Door {
         std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
         let passage = Passage(shared.client.endpoint().clone());
         let images = Images::new(Arc::clone(shared), credentials);
-        let behind = Arc::new(Behind { passage, images, ours, workspace, made: Mutex::default() });
-        let serving = AbortOnDropHandle::new(tokio::spawn(serve(listener, behind)));
-        Ok(Self { address: format!("unix://{}", socket.display()), _serving: serving })
+        let behind = Arc::new(Behind::new(passage, images, ours, workspace));
+        let serving = AbortOnDropHandle::new(tokio::spawn(serve(listener, Arc::clone(&behind))));
+        Ok(Self { address: format!("unix://{}", socket.display()), behind, serving })
+    }
+
+    /// Shuts it, and waits until the engine has made what it was asked for: only then does it list all of that.
+    pub(super) async fn shut(self, limit: Duration) -> Result<(), EngineError> {
+        drop(self.serving);
+        self.behind.finish(limit).await
     }
 }
 

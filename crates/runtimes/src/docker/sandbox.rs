@@ -145,8 +145,9 @@ impl DockerSandbox {
 
     /// Shuts the door, and removes what was made through it.
     async fn shut_door(&mut self) {
-        if self.door.take().is_none() {
-            return;
+        let Some(door) = self.door.take() else { return };
+        if let Err(late) = door.shut(CLOSE_LIMIT).await {
+            self.removals.push(tokio::spawn(async { Err(late) }));
         }
         let shared = &self.shared;
         let (owner, incarnation) = (&shared.origin.owner, &shared.origin.incarnation);

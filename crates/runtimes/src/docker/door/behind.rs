@@ -12,17 +12,23 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::response::Parts;
 use hyper::{Request, Response, Uri};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Bytes of a container's description, and of the answer to it.
 const LONGEST_DESCRIPTION: usize = 4 << 20;
 /// How many containers a job's programs may make. Each name and id of them is remembered.
 const MOST_CONTAINERS: usize = 10_000;
+const MAKE: &str = "create a container";
 
 /// What all connections through a door share.
 pub(super) struct Behind {
@@ -32,7 +38,9 @@ pub(super) struct Behind {
     pub(super) ours: Map<String, Value>,
     pub(super) workspace: Workspace,
     /// The containers that were made here, by their ids and names.
-    pub(super) made: Mutex<BTreeMap<String, Made>>,
+    made: Mutex<BTreeMap<String, Made>>,
+    /// Those that the engine is making; none are made any more once this is gone.
+    making: Mutex<Option<JoinSet<()>>>,
 }
 
 /// A container that was made here.
@@ -44,6 +52,24 @@ pub(super) struct Made {
 }
 
 impl Behind {
+    pub(super) fn new(
+        passage: Passage,
+        images: Images,
+        ours: Map<String, Value>,
+        workspace: Workspace,
+    ) -> Self {
+        let making = Mutex::new(Some(JoinSet::new()));
+        Self { passage, images, ours, workspace, made: Mutex::default(), making }
+    }
+
+    /// Has no more containers made, and waits until none is being made.
+    pub(super) async fn finish(&self, limit: Duration) -> Result<(), EngineError> {
+        let Some(mut making) = self.making().take() else { return Ok(()) };
+        let all = async { while making.join_next().await.is_some() {} };
+        let late = |_| EngineError::Late { what: MAKE, limit };
+        timeout(limit, all).await.map_err(late)
+    }
+
     pub(super) async fn pass(
         &self,
         request: Request<Incoming>,
@@ -54,7 +80,7 @@ impl Behind {
             Verdict::Pass => self.passage.forward(plain(request.map(BodyExt::boxed)), tasks).await,
             Verdict::Pull => self.pull(request.uri()).await,
             Verdict::Inspect(name) => self.inspect(name, request, tasks).await,
-            Verdict::Create => self.create(request, tasks).await,
+            Verdict::Create => self.create(request).await,
             Verdict::About(name, what) => self.ask(name, what, request, tasks).await,
             Verdict::Refuse => {
                 Err(Shut::Refused(format!("a job may not ask the engine for {method} {path}")))
@@ -95,7 +121,7 @@ impl Behind {
     }
 
     /// Makes a container as one of the sandbox.
-    async fn create(&self, request: Request<Incoming>, tasks: &Tasks) -> Result<Response<Body>, Shut> {
+    async fn create(&self, request: Request<Incoming>) -> Result<Response<Body>, Shut> {
         let (mut head, body) = request.into_parts();
         let [name, platform] = query(head.uri.query(), ["name", "platform"]).map_err(Shut::Refused)?;
         let described = read(body).await.map_err(|source| Shut::Refused(source.to_string()))?;
@@ -118,9 +144,7 @@ impl Behind {
         }
 
         let request = plain(Request::from_parts(head, whole(described)));
-        let (mut head, body) = self.passage.forward(request, tasks).await?.into_parts();
-        let what = "create a container";
-        let said = read(body).await.map_err(|source| EngineError::Broken { what, source })?;
+        let (mut head, said) = self.make(request).await?;
         let created = serde_json::from_slice::<Value>(&said).unwrap_or_default();
         if let Some(id) = created["Id"].as_str().filter(|_| head.status.is_success()) {
             let container = Made { id: id.to_owned(), sources: sources.into() };
@@ -131,6 +155,24 @@ impl Behind {
         }
         head.headers.remove(TRANSFER_ENCODING);
         Ok(Response::from_parts(head, whole(said)))
+    }
+
+    /// Has the engine make a container, to the end even if nobody waits for that any more: it goes on as well, and
+    /// lists a container only once it has made it.
+    async fn make(&self, request: Request<Body>) -> Result<(Parts, Bytes), Shut> {
+        let over = || Shut::Refused("the job is over".to_owned());
+        let passage = self.passage.clone();
+        let (tell, told) = oneshot::channel();
+        {
+            let mut making = self.making();
+            let making = making.as_mut().ok_or_else(over)?;
+            while making.try_join_next().is_some() {}
+            making.spawn(async move {
+                // Nobody may be there to be told.
+                let _ = tell.send(ask_to_make(&passage, request).await);
+            });
+        }
+        told.await.unwrap_or_else(|_| Err(over()))
     }
 
     /// Asks about a container that was made here.
@@ -156,9 +198,20 @@ impl Behind {
         self.passage.forward(request, tasks).await
     }
 
-    fn made(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Made>> {
+    fn made(&self) -> MutexGuard<'_, BTreeMap<String, Made>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn making(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn ask_to_make(passage: &Passage, request: Request<Body>) -> Result<(Parts, Bytes), Shut> {
+    let tasks = Tasks::default();
+    let (head, body) = passage.forward(request, &tasks).await?.into_parts();
+    let said = read(body).await.map_err(|source| EngineError::Broken { what: MAKE, source })?;
+    Ok((head, said))
 }
 
 /// A request that the engine can only answer.

@@ -20,6 +20,7 @@ const ENGINE: HeaderValue = HeaderValue::from_static("engine");
 pub(super) type Tasks = Arc<Mutex<JoinSet<()>>>;
 
 /// Leads to the engine.
+#[derive(Clone)]
 pub(super) struct Passage(pub(super) Endpoint);
 
 impl Passage {

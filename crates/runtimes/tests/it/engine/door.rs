@@ -10,8 +10,10 @@ use runtimes::docker::DockerOptions;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use testkit::registry::PASSWORD;
 use testkit::{Engine, EngineKind};
@@ -134,6 +136,80 @@ fn what_a_program_leaves_running_goes_with_the_sandbox() {
             attached.wait().unwrap();
         },
     );
+}
+
+/// An engine makes a container to the end, and lists it only then.
+#[test]
+fn a_container_that_is_being_made_when_the_job_ends_goes_as_well() {
+    let name = "engine::door::a_container_that_is_being_made_when_the_job_ends_goes_as_well";
+    let Some(engine) = Engine::shared(name, EngineKind::Docker) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Slow::before(&engine, &dir.path().join("slow.sock"));
+    let address = slow.address.clone();
+    let through = |options: &mut DockerOptions| options.endpoint = address.parse().unwrap();
+    run_on(engine, name, through, async |bench| {
+        let mut sandbox = bench.open(Limits::default()).await;
+        let client = Client::of(bench, &mut sandbox).await;
+        let mut asking = client.command(&["create", IMAGE, "true"]).stdin(Stdio::null()).spawn().unwrap();
+        slow.asked.recv_timeout(Duration::from_secs(30)).unwrap();
+        let closing = tokio::spawn(sandbox.close());
+        // Whoever does not wait for the engine is done by then.
+        for _ in 0..100 {
+            if closing.is_finished() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        slow.go_on.send(()).unwrap();
+        closing.await.unwrap();
+        slow.answered.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(containers_of(bench.engine(), &bench.owner), Vec::<String>::new());
+        assert!(!asking.wait().unwrap().success());
+    });
+}
+
+/// Stands before an engine, and lets it make a container when it is told to.
+struct Slow {
+    address: String,
+    asked: mpsc::Receiver<()>,
+    go_on: mpsc::Sender<()>,
+    answered: mpsc::Receiver<()>,
+}
+
+impl Slow {
+    fn before(engine: &Engine, socket: &Path) -> Self {
+        let listener = UnixListener::bind(socket).unwrap();
+        let real = engine.host().trim_start_matches("unix://").to_owned();
+        let ((ask, asked), (go_on, gone_on), (answer, answered)) =
+            (mpsc::channel(), mpsc::channel(), mpsc::channel());
+        let gone_on = Arc::new(Mutex::new(gone_on));
+        std::thread::spawn(move || {
+            for theirs in listener.incoming().map_while(Result::ok) {
+                let ours = UnixStream::connect(&real).unwrap();
+                let (ask, gone_on, answer) = (ask.clone(), Arc::clone(&gone_on), answer.clone());
+                std::thread::spawn(move || {
+                    let mut first = vec![0; 64 << 10];
+                    let read = (&theirs).read(&mut first).unwrap_or_default();
+                    let makes = String::from_utf8_lossy(&first[..read]).contains("/containers/create");
+                    if makes {
+                        ask.send(()).unwrap();
+                        gone_on.lock().unwrap().recv().unwrap();
+                    }
+                    (&ours).write_all(&first[..read]).unwrap();
+                    let (from, mut to) = (theirs.try_clone().unwrap(), ours.try_clone().unwrap());
+                    std::thread::spawn(move || std::io::copy(&mut &from, &mut to));
+                    if makes {
+                        // Whoever asked may be gone; what the engine does, it does.
+                        let read = (&ours).read(&mut first).unwrap_or_default();
+                        let _ = (&theirs).write_all(&first[..read]);
+                        answer.send(()).unwrap();
+                    }
+                    let _ = std::io::copy(&mut &ours, &mut &theirs);
+                });
+            }
+        });
+        Self { address: format!("unix://{}", socket.display()), asked, go_on, answered }
+    }
 }
 
 #[test]
