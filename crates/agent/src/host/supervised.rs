@@ -142,7 +142,7 @@ impl JobHost for Supervised {
                 let ran = charge.see_to_its_end(Some(link)).await;
                 let mut leaving = inner.leaving.lock().await;
                 while leaving.try_join_next().is_some() {}
-                leaving.spawn(async move { process.wait().await });
+                leaving.spawn(gone(process, dir));
                 drop(leaving);
                 ran
             }
@@ -192,9 +192,9 @@ impl JobHost for Supervised {
             spare.take()
         };
         let mut leaving = std::mem::take(&mut *self.0.leaving.lock().await);
-        if let Some(Spare { process, link, .. }) = spare {
+        if let Some(Spare { dir, process, link }) = spare {
             drop(link);
-            leaving.spawn(async move { process.wait().await });
+            leaving.spawn(gone(process, dir));
         }
         let all = async {
             while leaving.join_next().await.is_some() {}
@@ -255,6 +255,12 @@ impl Supervised {
         };
         Some(Adopted { running: goes_on.then_some(running), end: Box::pin(end) })
     }
+}
+
+/// Waits until a supervisor without a job has left. One that was killed has left its directory behind.
+async fn gone(process: Process, dir: JobDir) {
+    process.wait().await;
+    dir.remove();
 }
 
 /// What a directory turned out to be.

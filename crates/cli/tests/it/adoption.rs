@@ -1,7 +1,8 @@
 //! Agents come and go; jobs stay.
 
 use crate::leftovers::nothing_is_left;
-use crate::support::{Process, SOON, System, system, wait};
+use crate::support::{Process, SOON, System, files_below, system, wait};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -146,6 +147,18 @@ fn a_spare_supervisor_that_stands_still_costs_no_try() {
     let job = system.wait_for_state(&id, "completed");
     assert_eq!(job["attempt"], 1, "{job}");
     assert!(!system.supervisors().contains(&spare), "it is killed");
+    agent.stop();
+    nothing_is_left(system.dir.path());
+}
+
+/// It has begun to live, and nobody has found out that it does not any more.
+#[test]
+fn a_spare_supervisor_that_was_killed_leaves_nothing() {
+    let Some(mut system) = system("a_spare_supervisor_that_was_killed_leaves_nothing") else { return };
+    let agent = system.agent();
+    let jobs = Path::new(&system.agent_dir()).join("agent/jobs");
+    wait(SOON, "a spare that is ready", || files_below(&jobs, &|path| path.ends_with("lock")).pop());
+    kill(system.supervisors()[0]);
     agent.stop();
     nothing_is_left(system.dir.path());
 }
