@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Rounds, unless `EXECUTOR_CHAOS_ROUNDS` says otherwise.
 const ROUNDS: u64 = 50;
@@ -17,6 +17,8 @@ const LIMIT: Duration = Duration::from_mins(3);
 /// The lines of each job's log, and how far apart they are, in microseconds.
 const LINES: u32 = 30;
 const APART: u32 = 30_000;
+/// How long it is waited for a clone to be aimed at.
+const A_CLONE_BEGINS: Duration = Duration::from_secs(1);
 /// Jobs that are under way at a time.
 const AT_A_TIME: usize = 4;
 
@@ -102,11 +104,15 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+fn clones(job: u64) -> bool {
+    !job.is_multiple_of(2)
+}
+
 /// Every second job clones a repository, and has a step before the one that is watched.
 fn submit(system: &System, run: u64, job: u64) -> String {
     let body = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo line-$i; usleep {APART}; done");
     let step = format!("set +x; exec sh -c '{body}' {}", mark(run, job));
-    if job.is_multiple_of(2) {
+    if !clones(job) {
         return system.submit(&step);
     }
     let args = ["job", "run", "--detach", "--image", "busybox", "--repo", "app", "--rev", "main"];
@@ -148,6 +154,18 @@ fn killed(system: &mut System, mut agent: Process, dice: &mut Dice) -> Process {
     system.agent()
 }
 
+/// Kills the supervisor of a job that is being cloned; whether one was.
+fn killed_in_a_clone(system: &System) -> bool {
+    let deadline = Instant::now() + A_CLONE_BEGINS;
+    while Instant::now() < deadline {
+        if let Some(pid) = system.supervisors_with_programs().first() {
+            let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).output();
+            return killed.unwrap().status.success();
+        }
+    }
+    false
+}
+
 #[test]
 fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
     let test = "nothing_is_lost_and_nothing_runs_twice_whoever_is_killed";
@@ -162,14 +180,18 @@ fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
     system.ok(&["repo", "add", "app", &repository]);
     let watch = Watch::begin(seed);
     let mut agent = system.agent();
-    let mut kills = 0;
+    let (mut kills, mut in_clones) = (0, 0);
     let (mut under_way, mut ended): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         under_way.push(submit(&system, seed, round));
-        dice.pause(1_000);
-        let before = agent.pid();
-        agent = killed(&mut system, agent, &mut dice);
-        kills += u64::from(agent.pid() != before);
+        if clones(round) && dice.below(8) == 0 {
+            in_clones += u64::from(killed_in_a_clone(&system));
+        } else {
+            dice.pause(1_000);
+            let before = agent.pid();
+            agent = killed(&mut system, agent, &mut dice);
+            kills += u64::from(agent.pid() != before);
+        }
         wait(LIMIT, "room for another job", || {
             let (done, more) = under_way.drain(..).partition(|id| system.show(id)["state"] == "completed");
             ended.extend::<Vec<String>>(done);
@@ -191,7 +213,8 @@ fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
     }
     watch.end();
     eprintln!(
-        "{rounds} jobs completed, {again} of them not at the first try; agents were killed or replaced {kills} times"
+        "{rounds} jobs completed, {again} of them not at the first try; agents were killed or replaced {kills} times, \
+         supervisors in the middle of a clone {in_clones} times"
     );
     agent.stop();
     nothing_is_left(system.dir.path());

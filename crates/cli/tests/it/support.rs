@@ -148,6 +148,13 @@ impl System {
         self.copies("launcher")
     }
 
+    /// The supervisors of jobs for which a program runs on this host right now.
+    pub(crate) fn supervisors_with_programs(&self) -> Vec<u32> {
+        let supervisors = self.supervisors();
+        let parents = self.copies("keeper").into_iter().filter_map(parent);
+        parents.filter(|parent| supervisors.contains(parent)).collect()
+    }
+
     /// The processes of that name among those that a nursery and its copies are.
     fn copies(&self, name: &str) -> Vec<u32> {
         let of_ours = format!("supervise {}", self.agent_dir());
@@ -334,6 +341,13 @@ pub(crate) fn wait<T>(limit: Duration, what: &str, mut ready: impl FnMut() -> Op
         assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
         std::thread::sleep(Duration::from_millis(25));
     }
+}
+
+/// The process that this one is a child of.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may hold anything but ends with the last parenthesis: state and parent.
+    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn executor(dir: &Path) -> Command {
