@@ -164,6 +164,9 @@ fn what_is_set_without_effect_is_told_at_start_and_strictly_refused() {
     ];
     let ready = lines.iter().position(|line| line.starts_with("agent "));
     assert!(told.iter().all(|place| place.is_some() && *place < ready), "{lines:?}");
+    // It leaves in good order once it has reached its control plane.
+    let output = system.job("echo runs-nevertheless");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     agent.stop();
 }
 

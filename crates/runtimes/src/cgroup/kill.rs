@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 /// How long killed processes may take to go. Processes in uninterruptible sleep go when their
 /// disk answers.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
-/// How long the kernel may hold on to an empty group.
-const REMOVE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the kernel may hold on to an empty group: until the processes that were killed in it, which it lists no more,
+/// have come to their end, and the last of them unmounts a disk on the way.
+const REMOVE_LIMIT: Duration = KILL_LIMIT;
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
