@@ -75,6 +75,9 @@ pub trait Store: Send + Sync {
     /// again, its secrets are gone too. Nothing is added to its log any more.
     async fn finish(&self, id: JobId, lease: &Lease, finish: Finish) -> Result<JobRow>;
 
+    /// Ends several at once, as [`Self::finish`] does each. That one is refused is nothing to the others.
+    async fn finish_all(&self, ends: Vec<(JobId, Lease, Finish)>) -> Result<Vec<Result<JobRow>>>;
+
     /// Stops a queued job at once, and asks for a running one to stop. Who asked first is noted.
     async fn cancel(&self, id: JobId, canceler: Canceler) -> Result<JobRow>;
 

@@ -16,7 +16,9 @@ fn explained(system: &System, id: &str, part: &str) {
 
 #[test]
 fn operators_hold_queues_and_agents_and_users_see_why_jobs_wait() {
-    let Some(mut system) = system("operators_hold_queues_and_agents_and_users_see_why_jobs_wait") else { return };
+    let Some(mut system) = system("operators_hold_queues_and_agents_and_users_see_why_jobs_wait") else {
+        return;
+    };
     let agent = system.agent();
     let done = submit(&system, &["--priority", "-3"]);
     system.wait_for_state(&done, "completed");

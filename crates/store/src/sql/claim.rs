@@ -2,17 +2,18 @@
 
 use super::SqlStore;
 use super::database::{Durability, Write};
+use super::decided::{self, Decided};
 use super::heads::{self, Asked};
-use super::job_rows;
+use super::job_rows::{self, Loaded};
 use super::lane_rows;
 use super::life::{Circumstances, Grant, Life};
 use super::secrets;
 use super::token;
 use crate::error::StoreError;
-use crate::model::{Asking, Claimed, JobRow};
+use crate::model::{Asking, Claimed};
 use jiff::Timestamp;
-use jobs::{EndReason, Event, JobId, JobSpec, Lease};
-use std::collections::{BTreeMap, BTreeSet};
+use jobs::{EndReason, Event, JobId, Lease};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What a job is told that can't be given to anybody.
 const UNREADABLE: &str = "the stored job can't be read: it was damaged, or written by another version";
@@ -48,45 +49,50 @@ async fn give(
     asked: &Asked<'_>,
     ids: Vec<JobId>,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let (executor, now) = (&asked.asking.executor, asked.now);
-    let mut given = Vec::with_capacity(ids.len());
+    let mut specs = job_rows::load_specs(write, &ids).await?;
+    let mut secrets = secrets::load_all(write, &ids).await?;
+    let mut loaded = HashMap::new();
+    for job in job_rows::load_all(write, &ids).await? {
+        let job = job?;
+        loaded.insert(job.life.id, job);
+    }
+    let (mut decided, mut given) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
     for id in ids {
+        let Some(Loaded { life, fixed }) = loaded.remove(&id) else { continue };
         let token = token::generate()?;
-        let event = Event::Claim { executor: executor.clone() };
-        let grant = Some(Grant { token: &token, lease: asked.asking.lease });
-        let with = Circumstances { now, retry: store.retry, message: None, grant };
-        let life = Life::load(write, id).await?.advance(write, event, with).await?;
-        match contents(write, id).await {
-            Ok((job, spec, secrets)) => given.push(Claimed { job, spec, secrets, token }),
+        let claimed = claim_one(store, asked, life, &token)?;
+        let spec = specs.remove(&id).unwrap_or(Err(StoreError::UnknownJob(id)));
+        let secrets = secrets.remove(&id).unwrap_or_else(|| Ok(BTreeMap::new()));
+        match (fixed.row_of(claimed.life.clone()), spec, secrets) {
+            (Ok(job), Ok(spec), Ok(secrets)) => {
+                decided.push(claimed);
+                given.push(Claimed { job, spec, secrets, token });
+            }
             // Left where it is, it would be found again by every claim, and block its queue for good.
-            Err(StoreError::Corrupt { .. }) => fail_unreadable(store, write, life, now).await?,
-            Err(error) => return Err(error),
+            (Err(fault), ..) | (_, Err(fault), _) | (.., Err(fault)) => {
+                let StoreError::Corrupt { .. } = fault else { return Err(fault) };
+                decided::store_all(write, std::slice::from_ref(&claimed)).await?;
+                let failed = fail_unreadable(store, claimed.life, asked.now)?;
+                decided::store_all(write, &[failed]).await?;
+            }
         }
     }
+    decided::store_all(write, &decided).await?;
     Ok(given)
 }
 
-async fn contents(
-    write: &mut Write<'_>,
-    id: JobId,
-) -> Result<(JobRow, JobSpec, BTreeMap<String, String>), StoreError> {
-    let job = job_rows::load(write, id).await?;
-    Ok((job, job_rows::load_spec(write, id).await?, secrets::load(write, id).await?))
+fn claim_one(store: &SqlStore, asked: &Asked<'_>, life: Life, token: &str) -> Result<Decided, StoreError> {
+    let event = Event::Claim { executor: asked.asking.executor.clone() };
+    let grant = Some(Grant { token, lease: asked.asking.lease });
+    life.decide(event, &Circumstances { now: asked.now, retry: store.retry, message: None, grant })
 }
 
-async fn fail_unreadable(
-    store: &SqlStore,
-    write: &mut Write<'_>,
-    life: Life,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let id = life.id;
+fn fail_unreadable(store: &SqlStore, life: Life, now: Timestamp) -> Result<Decided, StoreError> {
+    tracing::error!(job = life.id.0, "failed a job that can't be read back");
     let executor = life.record.executor.clone().unwrap_or_default();
     let lease = Lease { epoch: life.record.epoch, executor };
     let with = Circumstances { now, retry: store.retry, message: Some(UNREADABLE), grant: None };
-    life.advance(write, Event::Fail(lease, EndReason::BadJob), with).await?;
-    tracing::error!(job = id.0, "failed a job that can't be read back");
-    Ok(())
+    life.decide(Event::Fail(lease, EndReason::BadJob), &with)
 }
 
 /// How many of `most` jobs one of these owners may have, so that the others get theirs.

@@ -3,14 +3,16 @@
 
 use super::SqlStore;
 use super::database::{Durability, Write};
-use super::job_rows;
-use super::life::{Circumstances, Life};
+use super::decided;
+use super::job_rows::{self, Loaded};
+use super::life::Circumstances;
 use super::session::Session;
 use super::statements::statements;
 use super::values::micros;
 use crate::error::StoreError;
 use crate::model::{Finish, JobRow};
-use jobs::{Canceler, Event, JobId, Judgement, Lease};
+use jobs::{Canceler, Event, JobId, Judgement, Lease, Rejected};
+use std::collections::HashMap;
 
 /// Bytes kept of what an executor says went wrong.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
@@ -35,18 +37,69 @@ pub(super) async fn finish(
     lease: &Lease,
     finish: Finish,
 ) -> Result<JobRow, StoreError> {
-    // Whatever of the log is still being written goes before; nothing comes after.
-    let quiet = store.logs.hold(id, lease.epoch).await;
-    let (event, message) = match finish {
-        Finish::Complete => (Event::Complete(lease.clone()), None),
-        Finish::Error { reason, message } => (Event::Error(lease.clone(), reason), Some(message)),
-        Finish::Fail { reason, message } => (Event::Fail(lease.clone(), reason), Some(message)),
-    };
-    let message = message.as_deref().map(capped);
-    let job = apply(store, id, event, message).await?;
+    let ended = finish_all(store, vec![(id, lease.clone(), finish)]).await?.pop();
+    ended.unwrap_or(Err(StoreError::UnknownJob(id)))
+}
+
+/// Each by itself: that one is refused is nothing to the others.
+pub(super) async fn finish_all(
+    store: &SqlStore,
+    ends: Vec<(JobId, Lease, Finish)>,
+) -> Result<Vec<Result<JobRow, StoreError>>, StoreError> {
+    // Whatever of the logs is still being written goes before; nothing comes after.
+    let mut quiet = Vec::with_capacity(ends.len());
+    let mut tries: Vec<(JobId, u32)> = ends.iter().map(|(id, lease, _)| (*id, lease.epoch)).collect();
+    tries.sort_unstable();
+    tries.dedup();
+    for (id, epoch) in &tries {
+        quiet.push(store.logs.hold(*id, *epoch).await);
+    }
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let finished = decide_and_store(store, &mut write, ends).await;
+    let finished = store.settle(write, finished).await?;
     drop(quiet);
-    store.logs.forget(id, lease.epoch);
-    Ok(job)
+    for job in finished.iter().flatten() {
+        store.logs.forget(job.id, job.record.epoch);
+    }
+    Ok(finished)
+}
+
+async fn decide_and_store(
+    store: &SqlStore,
+    write: &mut Write<'_>,
+    ends: Vec<(JobId, Lease, Finish)>,
+) -> Result<Vec<Result<JobRow, StoreError>>, StoreError> {
+    let ids: Vec<JobId> = ends.iter().map(|(id, ..)| *id).collect();
+    let mut loaded = HashMap::new();
+    for job in job_rows::load_all(write, &ids).await? {
+        let job = job?;
+        loaded.insert(job.life.id, job);
+    }
+    let now = store.clock.now();
+    let (mut decided, mut finished) = (Vec::with_capacity(ends.len()), Vec::with_capacity(ends.len()));
+    for (id, lease, finish) in ends {
+        // One that comes twice has ended by the first.
+        let Some(Loaded { life, fixed }) = loaded.remove(&id) else {
+            let twice = ids.iter().filter(|other| **other == id).count() > 1;
+            let fault = if twice { Rejected::LeaseLost.into() } else { StoreError::UnknownJob(id) };
+            finished.push(Err(fault));
+            continue;
+        };
+        let (event, message) = match finish {
+            Finish::Complete => (Event::Complete(lease), None),
+            Finish::Error { reason, message } => (Event::Error(lease, reason), Some(message)),
+            Finish::Fail { reason, message } => (Event::Fail(lease, reason), Some(message)),
+        };
+        let message = message.map(|message| capped(&message));
+        let with = Circumstances { now, retry: store.retry, message: message.as_deref(), grant: None };
+        finished.push(life.decide(event, &with).and_then(|end| {
+            let row = fixed.row_of(end.life.clone());
+            decided.push(end);
+            row
+        }));
+    }
+    decided::store_all(write, &decided).await?;
+    Ok(finished)
 }
 
 pub(super) async fn release(store: &SqlStore, id: JobId, lease: &Lease) -> Result<JobRow, StoreError> {
@@ -77,13 +130,14 @@ async fn advance(
     event: Event,
     message: Option<&str>,
 ) -> Result<JobRow, StoreError> {
-    let life = Life::load(write, id).await?;
+    let Loaded { life, fixed } = job_rows::load_to_change(write, id).await?;
     // That it was given up is not said of a job that somebody stopped.
     let gave_up = matches!(event, Event::Release(_)) && life.record.cancel_requested();
     let message = message.filter(|_| !gave_up);
     let with = Circumstances { now: store.clock.now(), retry: store.retry, message, grant: None };
-    life.advance(write, event, with).await?;
-    job_rows::load(write, id).await
+    let decided = life.decide(event, &with)?;
+    decided::store_all(write, std::slice::from_ref(&decided)).await?;
+    fixed.row_of(decided.life)
 }
 
 pub(super) async fn reset_stalled(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, StoreError> {
@@ -103,8 +157,10 @@ async fn reset_batch(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, Sto
     let now = store.clock.now();
     let mut reset = Vec::new();
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    for id in stalled(&mut write, at).await? {
-        let life = Life::load(&mut write, id).await?;
+    let stalled = stalled(&mut write, at).await?;
+    let mut decided = Vec::new();
+    for job in job_rows::load_all(&mut write, &stalled).await? {
+        let Loaded { life, fixed } = job?;
         // Where several write at once, it may just have been heard of, or have ended.
         if !life.is_over(at) {
             continue;
@@ -112,14 +168,12 @@ async fn reset_batch(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, Sto
         let event = Event::Stall { epoch: life.record.epoch, lease: life.lease() };
         let message = (!life.record.cancel_requested()).then_some(GAVE_UP);
         let with = Circumstances { now, retry: store.retry, message, grant: None };
-        life.advance(&mut write, event, with).await?;
-        match job_rows::load(&mut write, id).await {
-            Ok(job) => reset.push(job),
-            // It was told by the look-up itself; the other jobs are not to suffer from it.
-            Err(StoreError::Corrupt { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        let stall = life.decide(event, &with)?;
+        // One that can't be told in full is told by the look-up itself; the others are not to suffer from it.
+        reset.extend(fixed.row_of(stall.life.clone()).ok());
+        decided.push(stall);
     }
+    decided::store_all(&mut write, &decided).await?;
     store.commit(write).await?;
     Ok(reset)
 }
@@ -130,12 +184,12 @@ async fn stalled(session: &mut Session, at: Judgement) -> Result<Vec<JobId>, Sto
     Ok(stalled.all::<(i64,)>().await?.into_iter().map(|(id,)| JobId(id)).collect())
 }
 
-/// The beginning of a message that is too long.
-fn capped(message: &str) -> &str {
+/// A message, or the beginning of one that is too long. PostgreSQL's texts have no NUL.
+fn capped(message: &str) -> String {
     let fits = |end: &usize| *end <= MAX_MESSAGE_BYTES;
     let ends = message.char_indices().map(|(start, character)| start + character.len_utf8());
     let end = ends.take_while(fits).last().unwrap_or(0);
-    &message[..end]
+    message[..end].replace('\0', "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -158,6 +212,7 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_between_characters() {
         assert_eq!(capped("short"), "short");
+        assert_eq!(capped("a\0b"), "a\u{fffd}b");
         let long = format!("x{}", "ä".repeat(MAX_MESSAGE_BYTES));
         assert_eq!(capped(&long).len(), MAX_MESSAGE_BYTES - 1);
     }

@@ -1,13 +1,15 @@
 //! Reading whole jobs.
 
 use super::SqlStore;
+use super::database::Write;
 use super::life::{Life, life_columns};
 use super::session::{Row, Session};
 use super::statements::statements;
-use super::values::{from_json, job_name, timestamp};
+use super::values::{from_json, job_name, timestamp, to_json};
 use crate::error::StoreError;
 use crate::model::{Hold, JobFilter, JobRow};
-use jobs::{JobId, JobSpec};
+use jobs::{JobId, JobSpec, State};
+use std::collections::HashMap;
 
 /// Jobs in one listing at most, whatever was asked for.
 const MAX_LISTED: u32 = 500;
@@ -21,7 +23,15 @@ macro_rules! job_columns {
 
 statements! {
     LOAD = concat!("SELECT ", job_columns!(), " FROM jobs WHERE id = $1");
-    SPEC = "SELECT spec FROM job_specs WHERE job = $1";
+    /// Nobody else changes them before this transaction is over: SQLite has one writer anyway.
+    LOAD_ALL in sqlite = concat!("SELECT ", job_columns!(), " FROM jobs WHERE id IN (SELECT value FROM json_each($1))"),
+             in postgres = concat!(
+                 "SELECT ", job_columns!(), " FROM jobs \
+                  WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR UPDATE"
+             );
+    SPECS in sqlite = "SELECT job, spec FROM job_specs WHERE job IN (SELECT value FROM json_each($1))",
+          in postgres = "SELECT job, spec FROM job_specs \
+                         WHERE job IN (SELECT value::bigint FROM json_array_elements_text($1::json))";
     LIST = concat!(
         "SELECT ", job_columns!(), " FROM jobs \
          WHERE (CAST($1 AS TEXT) IS NULL OR queue = $1) AND id < $2 ORDER BY id DESC LIMIT $3"
@@ -37,21 +47,41 @@ pub(super) async fn job(store: &SqlStore, id: JobId) -> Result<JobRow, StoreErro
     load(&mut store.database.lookup().await?, id).await
 }
 
-/// Loads one within a transaction.
-pub(super) async fn load(session: &mut Session, id: JobId) -> Result<JobRow, StoreError> {
+async fn load(session: &mut Session, id: JobId) -> Result<JobRow, StoreError> {
     let row = session.query(LOAD).bind(id.0).row().await?;
-    read(&row.ok_or(StoreError::UnknownJob(id))?)
+    Loaded::read(&row.ok_or(StoreError::UnknownJob(id))?)?.row()
+}
+
+/// Loads jobs within the transaction that is to change them, in no order.
+pub(super) async fn load_all(
+    write: &mut Write<'_>,
+    ids: &[JobId],
+) -> Result<Vec<Result<Loaded, StoreError>>, StoreError> {
+    let rows = write.query(LOAD_ALL).bind(to_json(ids)?).rows().await?;
+    Ok(rows.iter().map(Loaded::read).collect())
+}
+
+/// The same for one.
+pub(super) async fn load_to_change(write: &mut Write<'_>, id: JobId) -> Result<Loaded, StoreError> {
+    load_all(write, &[id]).await?.pop().unwrap_or(Err(StoreError::UnknownJob(id)))
 }
 
 pub(super) async fn spec(store: &SqlStore, id: JobId) -> Result<JobSpec, StoreError> {
-    load_spec(&mut store.database.lookup().await?, id).await
+    let mut found = load_specs(&mut store.database.lookup().await?, &[id]).await?;
+    found.remove(&id).unwrap_or(Err(StoreError::UnknownJob(id)))
 }
 
-/// Loads what was asked for within a transaction.
-pub(super) async fn load_spec(session: &mut Session, id: JobId) -> Result<JobSpec, StoreError> {
-    let found: Option<(String,)> = session.query(SPEC).bind(id.0).optional().await?;
-    let (json,) = found.ok_or(StoreError::UnknownJob(id))?;
-    from_json(&json, "specification", || job_name(id))
+/// What was asked for of those jobs that there are, or what is wrong with it.
+pub(super) async fn load_specs(
+    session: &mut Session,
+    ids: &[JobId],
+) -> Result<HashMap<JobId, Result<JobSpec, StoreError>>, StoreError> {
+    let found: Vec<(i64, String)> = session.query(SPECS).bind(to_json(ids)?).all().await?;
+    let read = |(id, json): (i64, String)| {
+        let id = JobId(id);
+        (id, from_json(&json, "specification", || job_name(id)))
+    };
+    Ok(found.into_iter().map(read).collect())
 }
 
 pub(super) async fn jobs(store: &SqlStore, filter: JobFilter) -> Result<Vec<JobRow>, StoreError> {
@@ -68,28 +98,68 @@ pub(super) async fn jobs(store: &SqlStore, filter: JobFilter) -> Result<Vec<JobR
 }
 
 fn read(row: &Row) -> Result<JobRow, StoreError> {
-    let life = Life::read(row)?;
-    let name = || job_name(life.id);
-    let unless_empty = |text: String| Some(text).filter(|text| !text.is_empty());
-    let queue = life.queue().to_owned();
-    let end = life.end_json.as_deref().map(|json| from_json(json, "end reason", name)).transpose()?;
-    Ok(JobRow {
-        id: life.id,
-        queue,
-        repo: unless_empty(row.get("repository")?),
-        rev: unless_empty(row.get("rev")?),
-        commit: row.get("commit_id")?,
-        record: life.record,
-        end,
-        message: life.message,
-        queued_at: life.queued_at,
-        started_at: life.started_at,
-        finished_at: life.finished_at,
-        retry_at: life.retry_at,
-        last_heartbeat_at: life.last_heartbeat_at,
-        priority: i32::try_from(row.get::<i64>("priority")?).unwrap_or_default(),
-        hold: hold(row)?,
-    })
+    Loaded::read(row)?.row()
+}
+
+/// A job: what changes about it, and what never does.
+pub(super) struct Loaded {
+    pub(super) life: Life,
+    pub(super) fixed: Fixed,
+}
+
+/// What never changes about a job, and of what holds it back what was so when it was loaded.
+#[derive(Clone)]
+pub(super) struct Fixed {
+    repo: Option<String>,
+    rev: Option<String>,
+    commit: String,
+    priority: i32,
+    hold: Option<Hold>,
+}
+
+impl Loaded {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let unless_empty = |text: String| Some(text).filter(|text| !text.is_empty());
+        let fixed = Fixed {
+            repo: unless_empty(row.get("repository")?),
+            rev: unless_empty(row.get("rev")?),
+            commit: row.get("commit_id")?,
+            priority: i32::try_from(row.get::<i64>("priority")?).unwrap_or_default(),
+            hold: hold(row)?,
+        };
+        Ok(Self { life: Life::read(row)?, fixed })
+    }
+
+    fn row(self) -> Result<JobRow, StoreError> {
+        self.fixed.row_of(self.life)
+    }
+}
+
+impl Fixed {
+    /// The whole job.
+    pub(super) fn row_of(self, life: Life) -> Result<JobRow, StoreError> {
+        let name = || job_name(life.id);
+        let end = life.end_json.as_deref().map(|json| from_json(json, "end reason", name)).transpose()?;
+        // Whoever does not wait is not held back.
+        let hold = self.hold.filter(|_| life.record.state == State::Queued);
+        Ok(JobRow {
+            id: life.id,
+            queue: life.queue().to_owned(),
+            repo: self.repo,
+            rev: self.rev,
+            commit: self.commit,
+            record: life.record,
+            end,
+            message: life.message,
+            queued_at: life.queued_at,
+            started_at: life.started_at,
+            finished_at: life.finished_at,
+            retry_at: life.retry_at,
+            last_heartbeat_at: life.last_heartbeat_at,
+            priority: self.priority,
+            hold,
+        })
+    }
 }
 
 /// What a queued job waits for before anybody can be given it.

@@ -1,16 +1,14 @@
 //! What changes about a job over its life, apart from what was asked for.
 
 use super::database::Write;
-use super::keys;
+use super::decided::Decided;
 use super::news::News;
-use super::secrets;
-use super::session::{Row, Session};
-use super::statements::statements;
-use super::values::{job_name, micros, small, span, timestamp, to_json};
+use super::session::Row;
+use super::values::{job_name, small, span, timestamp, to_json};
 use super::{token, tries};
 use crate::error::StoreError;
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Canceler, Event, JobId, Judgement, Outcome, Record, Rejected, RetryPolicy, State, transition};
+use jobs::{Canceler, Event, JobId, Judgement, Outcome, Record, RetryPolicy, State, transition};
 use std::time::Duration;
 
 /// The columns that [`Life::read`] needs.
@@ -22,17 +20,6 @@ macro_rules! life_columns {
     };
 }
 pub(super) use life_columns;
-
-statements! {
-    /// Nobody else changes it before this transaction is over: SQLite has one writer anyway.
-    LOAD in sqlite = concat!("SELECT ", life_columns!(), " FROM jobs WHERE id = $1"),
-         in postgres = concat!("SELECT ", life_columns!(), " FROM jobs WHERE id = $1 FOR UPDATE");
-    /// State and epoch once more as the condition: a second line of defence behind `transition`.
-    SAVE = "UPDATE jobs SET state = $1, epoch = $2, executor = $3, resets = $4, faults = $5, failures = $6, \
-            cancel_requested = $7, canceler = $8, end_detail = $9, message = $10, queued_at = $11, started_at = $12, \
-            finished_at = $13, retry_at = $14, last_heartbeat_at = $15, lease = $16, token_hash = $17 \
-            WHERE id = $18 AND state = $19 AND epoch = $20";
-}
 
 /// A job's life so far.
 #[derive(Debug, Clone)]
@@ -48,8 +35,8 @@ pub(super) struct Life {
     pub(super) retry_at: Option<Timestamp>,
     pub(super) last_heartbeat_at: Option<Timestamp>,
     /// Microseconds.
-    lease: i64,
-    token_hash: Option<Vec<u8>>,
+    pub(super) lease: i64,
+    pub(super) token_hash: Option<Vec<u8>>,
     /// Where it waits, and where it will again.
     place: Place,
 }
@@ -83,12 +70,6 @@ pub(super) struct Grant<'a> {
 }
 
 impl Life {
-    /// Loads one, within the transaction that is to change it.
-    pub(super) async fn load(write: &mut Write<'_>, id: JobId) -> Result<Self, StoreError> {
-        let row = write.query(LOAD).bind(id.0).row().await?;
-        Self::read(&row.ok_or(StoreError::UnknownJob(id))?)
-    }
-
     /// Its queue.
     pub(super) fn queue(&self) -> &str {
         &self.place.queue
@@ -105,35 +86,21 @@ impl Life {
             && self.last_heartbeat_at.is_some_and(|renewed| at.is_over(renewed, self.lease()))
     }
 
-    /// Decides what `event` makes of the job, and stores that.
-    pub(super) async fn advance(
-        self,
-        write: &mut Write<'_>,
-        event: Event,
-        with: Circumstances<'_>,
-    ) -> Result<Self, StoreError> {
+    /// Decides what `event` makes of the job.
+    pub(super) fn decide(self, event: Event, with: &Circumstances<'_>) -> Result<Decided, StoreError> {
         let (old_state, old_epoch) = (self.record.state, self.record.epoch);
         let outcome = transition(&self.record, event, with.retry)?;
-        let earlier = tries::earlier(&self, &outcome, &with);
-        let life = self.after(outcome, &with)?;
-        let changed = life.save(write, old_state, old_epoch).await?;
-        if changed != 1 {
-            return Err(Rejected::LeaseLost.into());
-        }
-        if let Some(earlier) = earlier {
-            tries::add(write, life.id, &earlier).await?;
-        }
-        if life.record.state.is_terminal() {
-            secrets::drop_all(write, life.id).await?;
-            if let Some(key) = &life.place.key {
-                keys::hand_on(write, key).await?;
-            }
-        }
-        life.tell(write);
-        Ok(life)
+        let earlier = tries::earlier(&self, &outcome, with);
+        Ok(Decided { life: self.after(outcome, with)?, old_state, old_epoch, earlier })
     }
 
-    fn tell(&self, write: &mut Write<'_>) {
+    /// What it has in common with jobs of which only so many may run at once.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.place.key.as_deref()
+    }
+
+    /// Has those told who wait for such a change.
+    pub(super) fn tell(&self, write: &mut Write<'_>) {
         if matches!(self.record.state, State::Queued | State::Errored) {
             let Place { queue, lane, rank, .. } = self.place.clone();
             write.tell(News::Queued { queue, lane, rank });
@@ -177,33 +144,6 @@ impl Life {
             }
         }
         Ok(self)
-    }
-
-    async fn save(&self, session: &mut Session, old_state: State, old_epoch: u32) -> Result<u64, StoreError> {
-        session
-            .query(SAVE)
-            .bind(self.record.state.name())
-            .bind(i64::from(self.record.epoch))
-            .bind(self.record.executor.as_deref())
-            .bind(i64::from(self.record.resets))
-            .bind(i64::from(self.record.faults))
-            .bind(i64::from(self.record.failures))
-            .bind(self.record.cancel_requested())
-            .bind(self.record.canceler.as_ref().map(to_json).transpose()?)
-            .bind(self.end_json.as_deref())
-            .bind(self.message.as_deref())
-            .bind(micros(self.queued_at))
-            .bind(self.started_at.map(micros))
-            .bind(self.finished_at.map(micros))
-            .bind(self.retry_at.map(micros))
-            .bind(self.last_heartbeat_at.map(micros))
-            .bind(self.lease)
-            .bind(self.token_hash.as_deref())
-            .bind(self.id.0)
-            .bind(old_state.name())
-            .bind(i64::from(old_epoch))
-            .execute()
-            .await
     }
 
     /// Reads the columns of [`life_columns`].

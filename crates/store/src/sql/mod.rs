@@ -9,12 +9,13 @@
 //! What is done is written once for both databases: a statement is a [`session::Sql`], and runs in a
 //! [`session::Session`]. They differ in how transactions live side by side. SQLite has one writer;
 //! [`database::SqliteFile`] lets one in at a time, so none ever waits for SQLite's own lock. PostgreSQL has many, each of
-//! which sees what others committed meanwhile: so whoever changes a job locks its row first ([`life::Life::load`]), and
+//! which sees what others committed meanwhile: so whoever changes a job locks its row first ([`job_rows::load_all`]), and
 //! looks again at what it had only looked up. A change of a job's state goes through [`life::Life`]: load, decide by
 //! [`jobs::transition`], store under the condition that nothing moved.
 
 mod claim;
 mod database;
+mod decided;
 mod directory;
 mod due;
 mod end;

@@ -26,10 +26,11 @@ pub(super) use statement;
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)> {
     use super::{
-        due, end, executors, files, forget, heads, job_rows, keys, lane_rows, lease, life, logs, queues,
+        decided, due, end, executors, files, forget, heads, job_rows, keys, lane_rows, lease, logs, queues,
         repositories, secrets, submit, tries,
     };
     let files = [
+        decided::ALL,
         due::ALL,
         end::ALL,
         executors::ALL,
@@ -40,7 +41,6 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)>
         keys::ALL,
         lane_rows::ALL,
         lease::ALL,
-        life::ALL,
         queues::ALL,
         repositories::ALL,
         secrets::ALL,

@@ -77,6 +77,10 @@ impl Store for SqlStore {
         end::finish(self, id, lease, finish).await
     }
 
+    async fn finish_all(&self, ends: Vec<(JobId, Lease, Finish)>) -> Result<Vec<Result<JobRow>>> {
+        end::finish_all(self, ends).await
+    }
+
     async fn cancel(&self, id: JobId, canceler: Canceler) -> Result<JobRow> {
         end::cancel(self, id, canceler).await
     }
