@@ -109,14 +109,23 @@ pub(crate) fn youki() -> Result<()> {
 
 /// A kernel for the tests' guests, and of its modules those that they need.
 const GUEST_KERNEL: &str = "linux-image-cloud-amd64";
-const GUEST_MODULES: [&str; 7] = [
+const GUEST_MODULES: [&str; 16] = [
     "drivers/block/loop.ko",
     "drivers/block/virtio_blk.ko",
     "drivers/net/tun.ko",
+    "drivers/net/veth.ko",
     "drivers/virtio/virtio.ko",
     "drivers/virtio/virtio_mmio.ko",
     "drivers/virtio/virtio_ring.ko",
     "fs/overlayfs/overlay.ko",
+    "lib/libcrc32c.ko",
+    "net/ipv4/netfilter/nf_reject_ipv4.ko",
+    "net/ipv4/netfilter/nft_reject_ipv4.ko",
+    "net/ipv6/netfilter/nf_reject_ipv6.ko",
+    "net/ipv6/netfilter/nft_reject_ipv6.ko",
+    "net/netfilter/nf_tables.ko",
+    "net/netfilter/nfnetlink.ko",
+    "net/netfilter/nft_reject.ko",
 ];
 
 /// Unpacks a kernel from Debian's packages, where tests look for it. Nothing is installed.

@@ -41,7 +41,7 @@ pub(crate) fn debian() -> Result<PathBuf> {
 /// What is made for guests of tests: a small Debian with systemd.
 const GUEST_RECIPE: &[&str] = &[
     "--variant=minbase",
-    "--include=crun,dbus,dbus-user-session,e2fsprogs,git,libpam-systemd,systemd,systemd-sysv,uidmap",
+    "--include=crun,dbus,dbus-user-session,e2fsprogs,git,iproute2,libpam-systemd,slirp4netns,systemd,systemd-sysv,uidmap",
     "--aptopt=Acquire::Languages \"none\"",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",

@@ -5,7 +5,9 @@ b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs dev /dev
-for module in virtio_ring virtio virtio_mmio virtio_blk loop overlay tun; do $b insmod "/modules/$module.ko"; done
+for module in $($b cat /modules/order); do $b insmod "/modules/$module"; done
+# As udev makes it, which is not there.
+$b chmod 0666 /dev/net/tun
 $b mount -t ext4 -o noatime /dev/vda /new
 $b mkdir -p /new/given
 $b mount -t ext4 -o ro /dev/vdb /new/given

@@ -12,8 +12,25 @@ const LIMIT: Duration = Duration::from_secs(280);
 const MEMORY: u32 = 1024;
 /// Bytes, for the program and what goes with it.
 const GIVEN: u64 = 128 << 20;
-const MODULES: [&str; 7] =
-    ["loop.ko", "overlay.ko", "tun.ko", "virtio.ko", "virtio_blk.ko", "virtio_mmio.ko", "virtio_ring.ko"];
+/// Each after those that it needs.
+const MODULES: [&str; 16] = [
+    "virtio_ring.ko",
+    "virtio.ko",
+    "virtio_mmio.ko",
+    "virtio_blk.ko",
+    "loop.ko",
+    "overlay.ko",
+    "tun.ko",
+    "veth.ko",
+    "libcrc32c.ko",
+    "nfnetlink.ko",
+    "nf_tables.ko",
+    "nft_reject.ko",
+    "nf_reject_ipv4.ko",
+    "nft_reject_ipv4.ko",
+    "nf_reject_ipv6.ko",
+    "nft_reject_ipv6.ko",
+];
 const INIT: &str = include_str!("init.sh");
 const WORDS: &str = include_str!("words.sh");
 const WITHOUT_DELAYS: &str = "systemd.unit=guest.target systemd.show_status=0";
@@ -52,6 +69,7 @@ fn initial_files(dir: &Path) -> PathBuf {
         fs::copy(guest::kernel(module), root.join("modules").join(module)).unwrap();
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    fs::write(root.join("modules/order"), MODULES.join(" ")).unwrap();
     fs::write(root.join("init"), INIT).unwrap();
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755)).unwrap();
     let archive = dir.join("initial.cpio");

@@ -7,6 +7,7 @@ as_user() {
 now up
 install -m 0755 /given/executor /usr/local/bin/executor
 start_server
+make_internet
 useradd --create-home worker
 holds loginctl enable-linger worker
 until_ test -S "/run/user/$(id -u worker)/systemd/private"
@@ -29,6 +30,8 @@ echo "$said" | grep -q 'control groups: v2' || broken "it may use none"
 echo "$said" | grep -q 'disk limits can.t be enforced' || broken "it does not say what it can't"
 echo "$said" | grep -E 'there is no (memory|pids|cpu) controller' && broken "it says more than that"
 
+now network
+jobs_have_a_network
 now limits
 limits_hold
 a_job_outlives_its_agents

@@ -53,6 +53,33 @@ limits_hold() {
     says "$bomb" "can't fork" || broken "no limit of processes"
 }
 
+# Makes the guest a host with an internet: one address there is whom jobs may reach, and one whom they may not.
+make_internet() {
+    holds ip netns add internet
+    holds ip link add up0 type veth peer name down0 netns internet
+    holds ip addr add 192.168.77.2/24 dev up0
+    holds ip link set up0 up
+    holds ip route add default via 192.168.77.1
+    holds ip -n internet link set lo up
+    holds ip -n internet addr add 1.1.1.1/32 dev lo
+    holds ip -n internet addr add 192.168.77.1/24 dev down0
+    holds ip -n internet link set down0 up
+    holds systemd-run --unit=internet --property=NetworkNamespacePath=/run/netns/internet \
+        systemd-socket-activate --accept --inetd --listen=7777 /bin/echo somebody
+    until_ answers 1.1.1.1
+    holds answers 192.168.77.1
+}
+answers() { [ "$(cat < "/dev/tcp/$1/7777")" = somebody ]; }
+
+# Jobs reach the internet, and nothing private.
+jobs_have_a_network() {
+    local job
+    job=$(submit 'nc 1.1.1.1 7777; nc 192.168.77.1 7777 || echo closed; ls /sys/class/net')
+    until_ job_is "$job" completed
+    says "$job" somebody && says "$job" closed && says "$job" eth0 || broken "jobs have no network"
+    [ "$(executor job logs "$job" | grep -c somebody)" = 1 ] || broken "a private address is reached"
+}
+
 start_server() {
     executor install systemd-unit executor-server > /etc/systemd/system/executor-server.service
     systemctl daemon-reload
