@@ -15,17 +15,17 @@
 //! same user's.
 #![expect(
     unsafe_code,
-    reason = "unshare(2), fork(2) and signalfd(2) have no safe wrapper, and what a copy does is unchecked"
+    reason = "unshare(2) and signalfd(2) have no safe wrapper, and what a copy does is unchecked"
 )]
 
 use crate::fork::{close_all_but_streams, hear_no_signals};
+use image::Image;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, getppid, kill_process, set_child_subreaper,
-    set_parent_process_death_signal, wait,
+    Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, kill_process, set_child_subreaper, wait,
 };
 use rustix::stdio;
 use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
@@ -80,7 +80,8 @@ impl HostPrograms {
         Self { held: Some(Arc::clone(lock)) }
     }
 
-    /// Starts one. Call it in a tokio runtime; it returns when the program runs.
+    /// Starts one, whose environment is what was set for it and nothing else. Call it in a tokio runtime; it returns
+    /// when the program runs.
     ///
     /// # Errors
     /// Those of [`Command::spawn`]; then nothing has been started.
@@ -90,13 +91,14 @@ impl HostPrograms {
 
     /// The same; `apart` says whether what the calling thread starts from then on is in a process namespace of its own.
     fn start_by(&self, mut command: Command, apart: fn() -> bool) -> io::Result<HostProgram> {
+        let mut image = Image::of(command.as_std())?;
         let (hears, lifeline) = pipe_with(PipeFlags::CLOEXEC)?;
         let (runtime, held) = (Handle::current(), self.held.clone());
         // The namespace is of a thread, for all that this starts later: so it is a thread that starts nothing else.
         let start = move || {
             let _inside = runtime.enter();
             let apart = apart();
-            let tie = move || split(apart, &hears, held.as_deref());
+            let tie = move || Err(split(apart, &mut image, &hears, held.as_deref()));
             // SAFETY: it makes system calls only.
             unsafe { command.pre_exec(tie) };
             command.spawn()
@@ -132,25 +134,17 @@ fn leave_namespace() -> bool {
     unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.is_ok()
 }
 
-/// Goes on as two processes: in the one that is to become the program this returns, the other is its keeper.
-fn split(apart: bool, hears: &OwnedFd, held: Option<&File>) -> io::Result<()> {
-    set_name(NAME)?;
-    let keeper = getpid();
-    if !apart {
-        set_child_subreaper(Some(keeper))?;
-    }
-    // SAFETY: this process has one thread, and both of them make system calls only.
-    match unsafe { libc::fork() } {
-        0 => {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            if getppid() == Some(keeper) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
-        }
-        program => {
-            let program = Pid::from_raw(program.max(0)).ok_or_else(io::Error::last_os_error)?;
+/// Starts the program, and becomes its keeper. Returns only if it can't.
+fn split(apart: bool, image: &mut Image, hears: &OwnedFd, held: Option<&File>) -> io::Error {
+    let named = set_name(NAME).map_err(io::Error::from);
+    let ready = if apart { named } else { named.and_then(|()| Ok(set_child_subreaper(Some(getpid()))?)) };
+    match ready.and_then(|()| image.start()) {
+        Ok(program) => {
             let ended = keep(program, apart, hears, held).unwrap_or(FAILED);
             // SAFETY: it does not return, and nobody else is there.
             unsafe { libc::_exit(ended.into()) }
         }
+        Err(fault) => fault,
     }
 }
 
@@ -264,5 +258,6 @@ fn code(status: WaitStatus) -> u8 {
     signal.or(status.exit_status()).and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
 }
 
+mod image;
 #[cfg(test)]
 mod tests;

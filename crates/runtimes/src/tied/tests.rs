@@ -32,7 +32,11 @@ impl Case {
             until [ -e up ]; do :; done; }"#;
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{leave}\n{script}"), &self.mark()]);
-        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         programs.start_by(command, self.apart).unwrap()
     }
 
@@ -131,8 +135,12 @@ async fn a_signal_is_told_as_shells_do() {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_told_of() {
     for case in cases() {
-        let fault = HostPrograms::default().start_by(Command::new("/no/such"), case.apart).unwrap_err();
-        assert_eq!(fault.kind(), io::ErrorKind::NotFound);
+        for name in ["/no/such", "no-such-program", "/etc/passwd/x"] {
+            let fault = HostPrograms::default().start_by(Command::new(name), case.apart).unwrap_err();
+            let kind =
+                if name.starts_with("/etc") { io::ErrorKind::NotADirectory } else { io::ErrorKind::NotFound };
+            assert_eq!(fault.kind(), kind, "{name}");
+        }
     }
 }
 
