@@ -6,6 +6,7 @@ use crate::support::{SOON, System, wait};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A git that fetches in a way of its own: it leaves something running, and where `DIR/stall` is, it asks a server that never
 /// answers.
@@ -21,7 +22,8 @@ exec GIT "$@"
 
 /// A number of seconds that nobody else sleeps for.
 pub(crate) fn mark() -> String {
-    format!("6{:09}", std::process::id())
+    static MARKS: AtomicU32 = AtomicU32::new(0);
+    format!("6{:07}{:02}", std::process::id(), MARKS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The processes that sleep for so long.
