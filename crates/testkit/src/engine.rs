@@ -2,7 +2,7 @@
 
 mod system;
 
-use crate::image::Archive;
+use crate::image::{Archive, digest};
 use crate::{have_root, missing_part};
 use std::fs::{self, File};
 use std::io;
@@ -155,9 +155,15 @@ impl Engine {
         let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let name = if has_tag { name } else { &format!("{name}:latest") };
         let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), image.docker_named(name)).expect("the archive is written");
+        // Podman takes a name without a registry for one of its own, and stays with that when another is to have it.
+        let is_podman = self.kind == EngineKind::Podman;
+        let saved = if is_podman { image.docker() } else { image.docker_named(name) };
+        fs::write(file.path(), saved).expect("the archive is written");
         let path = file.path().to_str().expect("a plain path");
         self.told(&["load", "--quiet", "--input", path]);
+        if is_podman {
+            self.told(&["tag", &digest(&image.config()), name]);
+        }
     }
 
     /// Whether it tells images that were loaded from those that were pulled. Podman does not, nor does Docker where
