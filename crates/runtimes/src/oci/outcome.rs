@@ -100,11 +100,24 @@ fn messages(log: &Path, level: &str) -> Vec<String> {
     if File::open(log).and_then(|file| file.take(LONGEST_LOG).read_to_string(&mut text)).is_err() {
         return Vec::new();
     }
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let mut wanted = lines.filter(|line| line.level.eq_ignore_ascii_case(level)).map(Line::said);
+    let mut wanted =
+        entries(&text).into_iter().filter(|line| line.level.eq_ignore_ascii_case(level)).map(Line::said);
     match wanted.next() {
         Some((first, true)) => vec![first],
         first => first.into_iter().chain(wanted).map(|(said, _)| said).collect(),
+    }
+}
+
+/// What is in a log: one entry a line, or spread over lines, as newer cruns do. Lines that are none are passed over.
+fn entries(mut text: &str) -> Vec<Line> {
+    let mut entries = Vec::new();
+    loop {
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>();
+        let read = values.by_ref().map_while(Result::ok);
+        entries.extend(read.filter_map(|value| serde_json::from_value(value).ok()));
+        let rest = text[values.byte_offset()..].trim_start();
+        let Some((_, next)) = rest.split_once('\n') else { return entries };
+        text = next;
     }
 }
 
@@ -162,6 +175,17 @@ mod tests {
         assert_eq!(status(exited(137), Some(15)), ExitStatus::Code(137), "that is another process's");
         assert_eq!(status(exited(193), Some(65)), ExitStatus::Code(193));
         assert_eq!(status(std::process::ExitStatus::from_raw(9), None), ExitStatus::Signal(9));
+    }
+
+    #[test]
+    fn an_entry_may_be_spread_over_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let text = "no entry\n{\n  \"msg\": \"executable file `x` not found in $PATH: No such file or directory\",\n  \
+                    \"level\": \"error\",\n  \"time\": \"t\"\n}\n{\"level\":1}\n{\"level\":\"signal\",\"msg\":\"9\"}\n{\n";
+        std::fs::write(&log, text).unwrap();
+        assert!(matches!(not_started(&log), Some(NotStarted::Program { code: 127, .. })));
+        assert_eq!(signal(&log), Some(9));
     }
 
     #[test]
