@@ -9,7 +9,7 @@ use super::netlink::Netlink;
 use super::{Carrier, Ways};
 use crate::fork::ignore_requests;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{FdFlags, fcntl_setfd, retry_on_intr};
+use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, getrlimit, pidfd_open, pidfd_send_signal,
@@ -19,7 +19,7 @@ use rustix::thread::{
     Gid, LinkNameSpaceType, Uid, move_into_link_name_space, set_thread_gid, set_thread_groups, set_thread_uid,
 };
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -109,15 +109,15 @@ impl Work {
     }
 
     fn spawn(&self) -> io::Result<Child> {
-        // A descriptor of its own, which only the child leaves open for the program.
         let namespace = self.namespace.try_clone()?;
         let mut command = Command::new(&self.carrier.path);
         command
             .arg0(&self.name)
-            .args(self.carrier.arguments(namespace.net().as_raw_fd(), self.ways))
+            .args(self.carrier.arguments(self.ways))
             .env_clear()
             .current_dir("/")
-            .stdin(Stdio::null())
+            // Newer pastas close whatever else they inherit before they look at it.
+            .stdin(namespace.net().try_clone_to_owned()?)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             // What a terminal sends to the agent's group does not reach it.
@@ -140,7 +140,6 @@ impl Work {
             lower(Resource::As, MAPPED)?;
             // Whoever signals all processes of a service means the agent.
             ignore_requests();
-            fcntl_setfd(namespace.net(), FdFlags::empty())?;
             Ok(())
         };
         // SAFETY: between fork and exec these are system calls only, on descriptors that the closure owns.

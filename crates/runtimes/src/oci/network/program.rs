@@ -6,7 +6,7 @@ use crate::oci::program::{find_program, first_words};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +49,11 @@ impl Carrier {
         Ok(Some(Self { kind, path, version }))
     }
 
-    /// Its arguments for the namespace that is its descriptor number `net`.
+    /// Its arguments for the namespace that is its standard input.
     ///
     /// Nothing of the host is forwarded to the job or mapped for it, neither ports nor the gateway's address.
-    pub(super) fn arguments(&self, net: i32, ways: Ways) -> Vec<String> {
-        let namespace = Path::new("/proc/self/fd").join(net.to_string()).display().to_string();
+    pub(super) fn arguments(&self, ways: Ways) -> Vec<String> {
+        let namespace = "/proc/self/fd/0".to_owned();
         match self.kind {
             Kind::Pasta => pasta(namespace, ways),
             Kind::Slirp4netns => slirp4netns(namespace, ways),
@@ -103,15 +103,15 @@ mod tests {
     fn nothing_of_the_host_is_mapped_or_forwarded() {
         let carrier = |kind| Carrier { kind, path: "/x".into(), version: String::new() };
         let ways = Ways { ipv4: true, ipv6: false };
-        let pasta = carrier(Kind::Pasta).arguments(7, ways).join(" ");
+        let pasta = carrier(Kind::Pasta).arguments(ways).join(" ");
         for needed in
-            ["--no-map-gw", "--tcp-ports none", "--udp-ns none", "--netns /proc/self/fd/7", "--ipv4-only"]
+            ["--no-map-gw", "--tcp-ports none", "--udp-ns none", "--netns /proc/self/fd/0", "--ipv4-only"]
         {
             assert!(pasta.contains(needed), "{pasta}");
         }
-        let slirp = carrier(Kind::Slirp4netns).arguments(7, ways).join(" ");
+        let slirp = carrier(Kind::Slirp4netns).arguments(ways).join(" ");
         for needed in
-            ["--disable-host-loopback", "--enable-sandbox", "--enable-seccomp", "/proc/self/fd/7 eth0"]
+            ["--disable-host-loopback", "--enable-sandbox", "--enable-seccomp", "/proc/self/fd/0 eth0"]
         {
             assert!(slirp.contains(needed), "{slirp}");
         }
