@@ -44,7 +44,7 @@ use docker::DockerSettings;
 use host::owner;
 use images::DockerConfig;
 use runtimes::docker::DockerOptions;
-use runtimes::oci::{Helper, LauncherAhead, NetworkOptions, OciOptions, OwnUsers};
+use runtimes::oci::{AdditionalMount, Helper, LauncherAhead, NetworkOptions, OciOptions, OwnUsers};
 use runtimes::{GuardianAhead, Limits, PrivateMounts};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,8 @@ pub(crate) struct RuntimeSettings {
     runtime_dir: Option<PathBuf>,
     disk: Option<u64>,
     docker: DockerSettings,
+    /// What steps of the container runtime see besides.
+    additional_mounts: Vec<AdditionalMount>,
     /// Whether src may run on this host.
     src_steps: bool,
     /// A script that steps run first; once an agent has started, its copy of it.
@@ -144,6 +146,7 @@ impl RuntimeSettings {
         options.strict = self.strict;
         options.users = self.users;
         options.network.clone_from(&self.network);
+        options.additional_mounts.clone_from(&self.additional_mounts);
         options.certificates = self.gives_certificates.then_some(certificates);
         options.startup_script.clone_from(&self.startup_script);
         if let Some(path) = &self.search_path {
@@ -280,11 +283,15 @@ impl AgentSettings {
             ..images::Options::default()
         };
         let startup_script = startup_script::read(env);
+        let (additional_mounts, left_out) = match runtime {
+            Some(RuntimeName::Oci) => mounts::for_oci(&mounts),
+            _ => Default::default(),
+        };
         let docker = DockerSettings::read(env, mounts, runtime);
         let network = network::read(env);
         let images_kept = non_zero(env.duration("EXECUTOR_IMAGE_KEEP"));
         let images_kept = images_kept.map(|used_within| Rules { used_within, disk_floor });
-        let mut warnings = Vec::new();
+        let mut warnings = left_out;
         let watching = watching::read(env, &mut warnings);
         let chosen = chosen_or_fault(env, chosen)?;
         let strict = env.bool("EXECUTOR_STRICT");
@@ -306,6 +313,7 @@ impl AgentSettings {
                 runtime_dir: env.text("XDG_RUNTIME_DIR").map(PathBuf::from),
                 disk,
                 docker,
+                additional_mounts,
                 src_steps: src_steps(env, asked, chosen.runtime, strict),
                 startup_script,
                 guardian: GuardianAhead::default(),

@@ -2,10 +2,12 @@
 //! semicolons, each a record of comma-separated fields.
 
 mod fields;
+mod oci;
 mod record;
 
 use crate::env::EnvReader;
 use fields::Fields;
+pub(super) use oci::for_oci;
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -3,9 +3,10 @@
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, open, openat2};
 use rustix::io::Errno;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Makes `cwd`, as it is seen inside, below `root`, or in the `workspace`. Links are followed as inside, and
 /// never out. Whatever is in the way is left for the runtime to meet. What is made is `owner`'s.
@@ -14,13 +15,17 @@ pub(super) fn make(root: &Path, workspace: &Path, cwd: &Path, owner: u32) -> io:
         Ok(below) => (workspace, below),
         Err(_) => (root, cwd),
     };
-    let base = open(base, DIRECTORY, Mode::empty())?;
+    directory(&open(base, DIRECTORY, Mode::empty())?, below, owner).map(drop)
+}
+
+/// The directory at `whole` below `base`, made where it is missing, or what was in the way. The same holds of links and owners.
+pub(super) fn directory(base: &OwnedFd, whole: &Path, owner: u32) -> io::Result<Result<OwnedFd, Errno>> {
     let resolve = |path: &Path| {
-        openat2(&base, path, DIRECTORY, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+        openat2(base, path, DIRECTORY, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
     };
     let mut path = PathBuf::from(".");
     let mut parent = resolve(&path)?;
-    for part in below.components() {
+    for part in whole.components() {
         let Component::Normal(name) = part else { continue };
         path.push(name);
         let mut found = resolve(&path);
@@ -31,10 +36,12 @@ pub(super) fn make(root: &Path, workspace: &Path, cwd: &Path, owner: u32) -> io:
                 chownat(made, "", Some(user), Some(group), AtFlags::EMPTY_PATH)?;
             }
         }
-        let Ok(directory) = found else { return Ok(()) };
-        parent = directory;
+        match found {
+            Ok(directory) => parent = directory,
+            Err(in_the_way) => return Ok(Err(in_the_way)),
+        }
     }
-    Ok(())
+    Ok(Ok(parent))
 }
 
 #[cfg(test)]

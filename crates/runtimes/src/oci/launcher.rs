@@ -9,6 +9,7 @@
 //! It is started as a program, which is told its place as an argument; or it is a copy of a process that
 //! had one thread, [made ahead](LauncherAhead), and hears of its place on its standard input before all else.
 
+mod additional;
 mod plan;
 
 pub(super) use plan::{Entered, Place, Plan, Shown};
@@ -298,6 +299,7 @@ fn launch(plan: &Plan) -> io::Result<u8> {
 fn prepare(plan: &Plan) -> io::Result<()> {
     let root = plan.here.join(&plan.root);
     context("mount the root file system at", &root, mount_root(plan, &root))?;
+    additional::mount_all(&plan.additional, &root, plan.owner, plan.users.as_deref())?;
     if let Some(directory) = &plan.make_cwd {
         context(
             "make the directory",

@@ -4,6 +4,7 @@
 //! mount, its processes on a control group. An agent that is killed leaves only control groups and
 //! small files, and a [guardian](helper_main) that removes them.
 
+mod additional;
 pub(crate) mod check;
 mod config;
 mod cwd;
@@ -40,6 +41,7 @@ mod users;
 mod volume;
 mod witness;
 
+pub use additional::{AdditionalMount, Mounted};
 pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
 pub use launcher::LauncherAhead;

@@ -1,6 +1,6 @@
 //! What an operator decides.
 
-use super::{LauncherAhead, NetworkOptions, Tried};
+use super::{AdditionalMount, LauncherAhead, NetworkOptions, Tried};
 use crate::{GuardianAhead, PrivateMounts, RuntimeError};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -43,6 +43,8 @@ pub struct OciOptions {
     pub one_job: bool,
     /// How long a step that was asked to end may take before it is killed.
     pub grace: Duration,
+    /// What every step sees besides.
+    pub additional_mounts: Vec<AdditionalMount>,
     /// A bundle of certificates that every step is given, PEM; `None` leaves steps to their images.
     pub certificates: Option<PathBuf>,
     /// A script that every step is given at [`crate::STARTUP_SCRIPT`].
@@ -123,6 +125,7 @@ impl OciOptions {
             spare_disk: SPARE_DISK,
             one_job: false,
             grace: GRACE,
+            additional_mounts: Vec::new(),
             certificates: None,
             startup_script: None,
             helper,

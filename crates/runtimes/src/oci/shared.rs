@@ -1,5 +1,6 @@
 //! What all sandboxes of a runtime share.
 
+use super::additional::{AdditionalMount, in_order};
 use super::config::{Gifts, Writer};
 use super::disks::Disks;
 use super::filter::Filter;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) network: Result<Means, NoNetwork>,
     /// Whether jobs are refused then.
     pub(super) needs_network: bool,
+    /// What the operator has mounted in every step besides.
+    pub(super) additional: Vec<AdditionalMount>,
     pub(super) writer: Writer,
     pub(super) filter: Filter,
     pub(super) helper: Helper,
@@ -58,6 +61,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(options: OciOptions, images: Arc<ImageStore>) -> Result<Self, RuntimeError> {
         options.check()?;
+        let additional = in_order(options.additional_mounts)?;
         let state_dir = &options.state_dir;
         let (program, disks, lack, network) = match options.tried {
             Some(Tried { program, disks, users, network }) => {
@@ -104,6 +108,7 @@ impl Shared {
         };
         Ok(Self {
             images,
+            additional,
             users,
             network,
             needs_network: options.network.by.is_needed(options.strict),

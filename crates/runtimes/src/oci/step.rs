@@ -168,6 +168,8 @@ impl OciSandbox {
             work: writable.work,
             root: ROOT.to_owned(),
             owner: slot.root(),
+            additional: self.shared.additional.clone(),
+            users: slot.range().map(Range::namespace),
             ordinary: self.shared.ordinary,
             make_cwd: (!program.family.makes_cwd()).then(|| PathBuf::from(&step.cwd)),
             program: program.path.clone(),

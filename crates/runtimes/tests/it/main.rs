@@ -109,7 +109,11 @@ contract! { crun crun_host runc youki runsc docker podman: {
         an_image_can_not_redirect_what_is_mounted,
         users_are_those_of_the_image,
     }
-    mounts { nothing_of_the_host_is_told [not runsc engines], }
+    mounts {
+        nothing_of_the_host_is_told [not runsc engines],
+        what_the_operator_mounts_is_seen_with_its_owners [not engines],
+        an_image_can_not_send_what_is_mounted_elsewhere [not engines],
+    }
     death {
         a_guardian_is_ready_when_its_agent_is [not runsc engines],
         a_guardian_is_there_before_anything_that_it_would_remove [not runc youki runsc engines],
@@ -166,6 +170,7 @@ mod of_ordinary_user {
             an_image_can_not_redirect_what_is_mounted,
             users_are_those_of_the_image,
         }
+        mounts { what_the_operator_mounts_is_seen_with_its_owners, }
         death {
             the_guardian_removes_all_of_a_killed_agent,
             reaping_removes_all_when_the_guardian_is_killed_too,

@@ -8,11 +8,6 @@ const GATEWAY: Effect = Effect::Missed {
     by: &[Oci],
     remedy: "use EXECUTOR_RUNTIME=docker, or an address that a step can reach",
 };
-const MOUNTS: Effect = Effect::Missed {
-    acts: &[Docker],
-    by: &[Oci],
-    remedy: "use EXECUTOR_RUNTIME=docker, or put what it mounts into the images; certificates come with EXECUTOR_JOB_HOST_CERTIFICATES=true",
-};
 
 pub(super) const ROWS: &[Variable] = &[
     documented(
@@ -48,9 +43,9 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_DOCKER_ADDITIONAL_MOUNTS",
         Kind::Text,
         "",
-        "More mounts for every container, as `docker run --mount` takes them, separated by semicolons.",
+        "More mounts for every container, as `docker run --mount` takes them, separated by semicolons; with the runtime oci those of type bind and tmpfs.",
     )
-    .effect(MOUNTS),
+    .effect(Effect::With(&[Oci, Docker])),
     ours(
         "EXECUTOR_DOCKER_NETWORK",
         Kind::Text,

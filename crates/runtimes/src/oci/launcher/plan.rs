@@ -1,5 +1,6 @@
 //! What a launcher is told: its place ahead, its plan when there is a step.
 
+use crate::oci::AdditionalMount;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -56,6 +57,10 @@ pub(in crate::oci) struct Plan {
     pub(in crate::oci) root: String,
     /// What the job's root is on the host.
     pub(in crate::oci) owner: u32,
+    /// What the operator has mounted besides, in this order.
+    pub(in crate::oci) additional: Vec<AdditionalMount>,
+    /// The user namespace that shows the host's files to a job with users of its own.
+    pub(in crate::oci) users: Option<PathBuf>,
     /// Root of a user namespace mounts, which may not read what the host's root would.
     pub(in crate::oci) ordinary: bool,
     /// The working directory, if the runtime does not make one that is missing.

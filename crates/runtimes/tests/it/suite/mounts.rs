@@ -1,7 +1,12 @@
-use crate::harness::{Bench, SPARE_DISK, TestSandbox};
+use crate::harness::{Bench, SPARE_DISK, TestSandbox, step};
 use images::RegistryCredentials;
-use runtimes::oci::OciRuntime;
-use runtimes::{Limits, Runtime, SandboxSpec};
+use runtimes::oci::{AdditionalMount, Mounted, OciRuntime};
+use runtimes::{ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Step};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use testkit::image::{Archive, Layer};
 
 /// What no file of the host's can be in.
 const MADE_BY_THE_KERNEL: [&str; 6] = ["proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "mqueue"];
@@ -49,4 +54,112 @@ pub(crate) async fn nothing_of_the_host_is_told(bench: &mut Bench) {
         sandbox.sh(&format!("sh {place}; echo x >> {place} || rm -f {place} || echo; sh {place}")).await;
     assert_eq!(seen, "first\n\nfirst\n");
     sandbox.close().await;
+}
+
+fn host(source: &Path, target: &str, read_only: bool, recursive: bool) -> AdditionalMount {
+    let what = Mounted::Host { source: source.to_owned(), recursive };
+    AdditionalMount { what, target: target.into(), read_only }
+}
+
+/// A sandbox of a runtime of the same agent, in which `mounts` are seen.
+async fn with(bench: &Bench, mounts: Vec<AdditionalMount>) -> (OciRuntime, TestSandbox) {
+    let mut options = bench.options();
+    options.additional_mounts = mounts;
+    let runtime = OciRuntime::new(options, bench.store()).unwrap();
+    let credentials = RegistryCredentials::default();
+    let spec = SandboxSpec { name: "job-1".into(), limits: Limits::default(), credentials };
+    let sandbox = TestSandbox(runtime.open(spec).await.unwrap());
+    (runtime, sandbox)
+}
+
+pub(crate) async fn what_the_operator_mounts_is_seen_with_its_owners(bench: &mut Bench) {
+    // No job's users can go there.
+    let closed = bench.dir.join("closed");
+    let at = |name: &str| closed.join(name);
+    for path in [&closed, &at("certs"), &at("shared"), &at("shared/below")] {
+        fs::create_dir(path).unwrap();
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(at("certs/ca.pem"), "authority\n").unwrap();
+    fs::set_permissions(at("certs/ca.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(at("certs/apps"), "").unwrap();
+    let others = if bench.is_of_ordinary_user() { "0:0" } else { "1000:99" };
+    if others != "0:0" {
+        chown(at("certs/apps"), Some(1_000), Some(99)).unwrap();
+    }
+    mount(c"below", at("shared/below"), c"tmpfs", MountFlags::empty(), None).unwrap();
+    fs::write(at("shared/below/file"), "").unwrap();
+    let fast = Mounted::Memory { size: Some(1 << 20), mode: Some(0o750) };
+    let fast = AdditionalMount { what: fast, target: "/fast".into(), read_only: false };
+    let mounts = vec![
+        host(&at("certs/ca.pem"), "/shared/ca.pem", true, true),
+        host(&at("certs"), "/etc/ssl/more", true, true),
+        host(&at("shared"), "/shared", false, true),
+        host(&at("shared"), "/flat", true, false),
+        fast,
+    ];
+    // What a file is mounted on lies in a directory of the host's.
+    fs::write(at("shared/ca.pem"), "").unwrap();
+    let (runtime, mut sandbox) = with(bench, mounts).await;
+    for round in ["first", "second"] {
+        let seen = sandbox
+            .sh(&format!(
+                "cat /etc/ssl/more/ca.pem /shared/ca.pem; stat -c %u:%g /etc/ssl/more/ca.pem /etc/ssl/more/apps; \
+                 ls /shared/below; ls /flat/below; echo x > /etc/ssl/more/x || echo {round} > /shared/new; \
+                 chmod 6755 /shared/new; ls /fast; stat -c %u:%a /fast; head -c 2m /dev/zero > /fast/x || echo full"
+            ))
+            .await;
+        let expected = format!("authority\nauthority\n0:0\n{others}\nfile\n0:750\nfull\n");
+        assert_eq!(seen, expected, "{round}");
+        assert_eq!(fs::read_to_string(at("shared/new")).unwrap(), format!("{round}\n"));
+    }
+    let new = fs::metadata(at("shared/new")).unwrap();
+    assert_eq!(
+        (new.uid(), new.mode() & 0o7777),
+        (0, 0o6755),
+        "its owner is the host's root, as by an engine"
+    );
+    assert_eq!(fs::read_dir(at("shared")).unwrap().count(), 3);
+    sandbox.close().await;
+    drop(runtime);
+    unmount(at("shared/below"), UnmountFlags::empty()).unwrap();
+}
+
+pub(crate) async fn an_image_can_not_send_what_is_mounted_elsewhere(bench: &mut Bench) {
+    let source = bench.dir.join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "seen").unwrap();
+    let busybox = fs::read("/bin/busybox").unwrap();
+    let linked = async |link: &str| {
+        let layer = Layer::new()
+            .directory("bin")
+            .file_with_mode("bin/busybox", &busybox, 0o755)
+            .symlink("bin/sh", "busybox")
+            .directory("mnt")
+            .directory("srv")
+            .symlink("srv/link", link);
+        let name = format!("linked:{}", link.len());
+        bench.import(&name, &Archive::new().layer(layer));
+        let (_runtime, mut sandbox) = with(bench, vec![host(&source, "/srv/link", true, true)]).await;
+        let look = ["/bin/sh", "-c", "busybox cat /srv/link/file"];
+        let ran = sandbox.run_step(Step { image: name, ..step(&look) }).await;
+        sandbox.close().await;
+        ran
+    };
+    // As images have it of /var/run.
+    for inside in ["../mnt", "../../../../../mnt", "/bin/../mnt/"] {
+        let ran = linked(inside).await.unwrap();
+        assert_eq!(
+            (ran.exit.status, ran.stdout.as_str()),
+            (ExitStatus::Code(0), "seen"),
+            "{inside}: {ran:?}"
+        );
+    }
+    for ours in ["/", "/data/", "//proc", "/mnt/../etc", "/proc/self/root", "/nowhere"] {
+        let refused = linked(ours).await.unwrap_err();
+        let told = refused.to_string();
+        assert!(matches!(refused, RuntimeError::Start { .. }), "{ours}: {told}");
+        assert!(told.contains("/srv/link"), "{ours}: {told}");
+    }
+    assert_eq!(fs::read_dir(&source).unwrap().count(), 1);
 }
