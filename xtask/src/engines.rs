@@ -126,7 +126,7 @@ impl Round {
     fn run(&self, system: &Path) -> Result<Count> {
         let skips = tempfile::NamedTempFile::new().context("failed to make a file for skipped tests")?;
         let mut nextest = product::cargo(["nextest", "run", "--profile", "ci", "--no-fail-fast"]);
-        nextest.args(["--package", "runtimes", "--package", "cli", "--filterset", self.tests]);
+        nextest.args(["--package", "runtimes", "--filterset", self.tests]);
         nextest.env("EXECUTOR_TEST_SKIPS", skips.path()).envs(self.env);
         let runner = tempfile::NamedTempFile::new().context("failed to make a file for a script")?;
         std::fs::write(runner.path(), RUNNER)?;
@@ -137,7 +137,7 @@ impl Round {
                 .env("ROOT", system)
                 .env("CHECKOUT", std::fs::canonicalize(product::checkout())?);
         } else {
-            nextest.env("EXECUTOR_TEST_ENGINE_SYSTEM", system);
+            nextest.args(["--package", "cli"]).env("EXECUTOR_TEST_ENGINE_SYSTEM", system);
         }
         let mut count = Count::default();
         tests(nextest, &mut count)?;
