@@ -18,7 +18,7 @@ const PROGRAMS: [&str; 4] = [
     "/usr/lib/postgresql/15/bin",
 ];
 /// How long a server may take to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 /// Who owns it where we are root, as whom it does not run: Debian's `nobody`.
 const NOBODY: u32 = 65_534;
 /// The socket's name for the only port that is used.

@@ -240,7 +240,9 @@ fn jobs_that_outlast_the_time_for_a_drain_are_handed_back() {
     let mut agent = system.agent();
     let long = system.submit("echo begun; exec sleep 600");
     let short = system.submit(&format!("echo begun; {GATE}; echo done-anyway"));
-    [&long, &short].into_iter().for_each(|id| system.wait_for_log(id, "begun"));
+    for id in [&long, &short] {
+        system.wait_for_log(id, "begun");
+    }
     let begun = Instant::now();
     agent.signal("TERM");
     agent.wait_for_line("draining: ");

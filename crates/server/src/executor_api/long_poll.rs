@@ -71,10 +71,9 @@ async fn queued(changes: &mut Receiver<Change>, queues: &[String]) {
     loop {
         match changes.recv().await {
             Ok(Change::Queued(queue)) if queues.contains(&queue) => return,
-            Ok(Change::Rules) => return,
+            // Any queue may have jobs to give now; or some news were lost: look.
+            Ok(Change::Rules) | Err(RecvError::Lagged(_)) => return,
             Ok(_) => {}
-            // Some news were lost: look.
-            Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => return std::future::pending().await,
         }
     }

@@ -137,6 +137,8 @@ pub(super) async fn store_all(write: &mut Write<'_>, decided: &[Decided]) -> Res
     for key in ended.iter().filter_map(|life| life.key()) {
         keys::hand_on(write, key).await?;
     }
-    decided.iter().for_each(|decided| decided.life.tell(write));
+    for Decided { life, .. } in decided {
+        life.tell(write);
+    }
     Ok(())
 }

@@ -59,8 +59,12 @@ async fn try_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Vec<JobId>, Stor
         }
     }
     let news = write.commit().await?;
-    made.into_iter().for_each(|lane| store.lanes.add(lane));
-    news.into_iter().for_each(|news| store.announce(news));
+    for lane in made {
+        store.lanes.add(lane);
+    }
+    for news in news {
+        store.announce(news);
+    }
     Ok(ids)
 }
 

@@ -61,7 +61,7 @@ async fn follow(pool: PgPool, clock: Weak<DatabaseClock>) {
             Ok(Some(latest)) => *clock.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest,
             Ok(None) => {}
             Err(error) => {
-                tracing::debug!(%error, "the database does not tell the time; going on from its latest answer")
+                tracing::debug!(%error, "the database does not tell the time; going on from its latest answer");
             }
         }
     }
@@ -96,6 +96,9 @@ mod tests {
         let (before, begun) = clock.with_monotonic();
         std::thread::sleep(Duration::from_millis(20));
         let (after, ended) = clock.with_monotonic();
-        assert_eq!(after.duration_since(before), SignedDuration::try_from(ended - begun).unwrap());
+        assert_eq!(
+            after.duration_since(before),
+            SignedDuration::try_from(ended.checked_sub(begun).unwrap()).unwrap()
+        );
     }
 }

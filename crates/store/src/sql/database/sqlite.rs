@@ -181,8 +181,8 @@ mod tests {
         // Which of the two a transaction is given.
         for (durability, synchronous) in [(Durability::PowerLoss, 2_i64), (Durability::Crash, 1)] {
             let mut write = database.write(durability).await.unwrap();
-            const ASK: &str = "PRAGMA synchronous";
-            let (told,): (i64,) = write.query(Sql { sqlite: ASK, postgres: ASK }).one().await.unwrap();
+            let ask = "PRAGMA synchronous";
+            let (told,): (i64,) = write.query(Sql { sqlite: ask, postgres: ask }).one().await.unwrap();
             assert_eq!(told, synchronous, "{durability:?}");
         }
         let limit: i64 =

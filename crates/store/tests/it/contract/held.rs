@@ -26,7 +26,7 @@ pub(crate) async fn a_job_is_not_run_before_its_time(open: impl AsyncFn(Setup) -
 
 async fn keyed(world: &World, owner: &str, limit: u32) -> JobId {
     let mut job = new_job("batches");
-    job.owner = owner.to_owned();
+    owner.clone_into(&mut job.owner);
     job.spec.concurrency = Some(Concurrency { key: "deploy".to_owned(), limit });
     world.store.submit(job).await.unwrap()
 }

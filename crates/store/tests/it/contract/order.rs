@@ -27,11 +27,11 @@ pub(crate) async fn owners_take_turns(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let mut of_ann = Vec::new();
     for _ in 0..4 {
-        of_ann.push(submit(&world, |job| job.owner = "ann".to_owned()).await);
+        of_ann.push(submit(&world, |job| "ann".clone_into(&mut job.owner)).await);
         world.advance(1);
     }
-    let of_bob = submit(&world, |job| job.owner = "bob".to_owned()).await;
-    let of_cyd = submit(&world, |job| job.owner = "cyd".to_owned()).await;
+    let of_bob = submit(&world, |job| "bob".clone_into(&mut job.owner)).await;
+    let of_cyd = submit(&world, |job| "cyd".clone_into(&mut job.owner)).await;
     let given = world.given(&asking(&ALL_QUEUES, "exec-1")).await;
     assert_eq!(given, [of_ann[0], of_bob, of_cyd, of_ann[1], of_ann[2], of_ann[3]]);
 }
@@ -61,7 +61,7 @@ pub(crate) async fn several_jobs_are_given_at_once(open: impl AsyncFn(Setup) -> 
     let mut jobs = Vec::new();
     for owner in ["ann", "ann", "ann", "ann", "ann", "bob"] {
         let mut job = new_job("batches");
-        job.owner = owner.to_owned();
+        owner.clone_into(&mut job.owner);
         jobs.push(job);
     }
     let ids = world.store.submit_all(jobs).await.unwrap();
