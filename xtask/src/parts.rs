@@ -59,6 +59,10 @@ const YOUKI_PARTS: &[Part] =
 pub(crate) const BENCH: &[Part] =
     &[part("runc", "runc"), part("dockerd", "docker.io"), part("docker", "docker.io")];
 
+/// What the queue is measured in and against.
+pub(crate) const QUEUE: &[Part] =
+    &[part("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"), part("npm", "npm")];
+
 /// Installs what is missing, as root; otherwise says what to install.
 pub(crate) fn ensure(parts: &[&[Part]]) -> Result<()> {
     let missing: Vec<Part> =

@@ -36,6 +36,9 @@ pub(crate) enum Measurement {
     Memory,
     /// A hundred jobs at once that print a lot: memory and processor time of agent and server
     Load,
+    /// What the queue bears on either database, against a plain one in the same PostgreSQL and graphile-worker; only
+    /// when it is asked for
+    Queue,
 }
 
 /// Medians of fewer runs are for a quick look only.
@@ -53,6 +56,9 @@ struct Bench {
 pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
     if runs < FEWEST_RUNS {
         println!("{runs} runs are too few for figures that are told to others: at least {FEWEST_RUNS}");
+    }
+    if only == Some(Measurement::Queue) {
+        return queue(runs);
     }
     parts::ensure(&[parts::DEMO, parts::BENCH])?;
     let bench = Bench { binary: product::build_shipped()?, rootfs: rootfs::debian()?, runs };
@@ -77,6 +83,13 @@ pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
         load::run(&bench)?;
     }
     Ok(())
+}
+
+/// The store's own measurement, which needs no agent.
+fn queue(runs: usize) -> Result<()> {
+    parts::ensure(&[parts::QUEUE])?;
+    conditions(runs)?;
+    command::run(&mut product::cargo(["bench", "--quiet", "-p", "store", "--bench", "queue"]))
 }
 
 /// Without these a figure means nothing.

@@ -1,6 +1,7 @@
 //! `kill -9` of agents, and now and then of supervisors, at random moments, again and again.
 
 use crate::adoption::is_whole;
+use crate::engine::WithEngine;
 use crate::leftovers::nothing_is_left;
 use crate::support::{Process, SHORT_LEASE, System, files_below, wait};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Rounds, unless `EXECUTOR_CHAOS_ROUNDS` says otherwise.
-const ROUNDS: u64 = 50;
+/// Agents that are killed, unless `EXECUTOR_CHAOS_KILLS` says otherwise.
+const KILLS: u64 = 50;
+/// The same where jobs run in an engine's containers, unless `EXECUTOR_CHAOS_ENGINE_KILLS` says otherwise.
+const ENGINE_KILLS: u64 = 6;
 /// How long a job may take whose every try is killed.
 const LIMIT: Duration = Duration::from_mins(3);
 /// The lines of each job's log, and how far apart they are, in microseconds.
@@ -120,38 +123,56 @@ fn submit(system: &System, run: u64, job: u64) -> String {
     system.ok(&[&args[..], &steps].concat()).trim().to_owned()
 }
 
-/// Takes the place of an agent that was killed.
-fn killed(system: &mut System, mut agent: Process, dice: &mut Dice) -> Process {
+/// Who was killed, and how often.
+#[derive(Debug, Default)]
+struct Toll {
+    /// Agents, by SIGKILL.
+    agents: u64,
+    /// Supervisors, while their agents live or together with them; and in the middle of a clone.
+    supervisors: u64,
+    in_clones: u64,
+    /// Agents that were told to leave their jobs to the next one.
+    left: u64,
+}
+
+/// Kills, or has leave, and puts another agent in its place.
+fn strike(system: &mut System, mut agent: Process, dice: &mut Dice, toll: &mut Toll) -> Process {
     match dice.below(20) {
-        // A supervisor only, if there is one: spares count.
         0..=2 => {
-            let all = system.supervisors();
-            if let Some(pid) = all.get(dice.below(all.len().max(1) as u64) as usize) {
-                crate::adoption::kill(*pid);
-            }
+            toll.supervisors += u64::from(kill_one_of(&system.supervisors(), dice));
             return agent;
         }
         // Both.
         3 => {
             let all = system.supervisors();
             agent.kill();
-            if let Some(pid) = all.get(dice.below(all.len().max(1) as u64) as usize) {
-                let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).output();
-            }
+            toll.agents += 1;
+            toll.supervisors += u64::from(kill_one_of(&all, dice));
         }
         // The next one comes late.
         4..=6 => {
             agent.kill();
+            toll.agents += 1;
             dice.pause(1_500);
         }
-        // It leaves by itself.
         7..=8 => {
             agent.signal("USR2");
             assert!(agent.wait_exit().success());
+            toll.left += 1;
         }
-        _ => agent.kill(),
+        _ => {
+            agent.kill();
+            toll.agents += 1;
+        }
     }
     system.agent()
+}
+
+/// Kills one of these supervisors, spares among them; whether there was one to kill.
+fn kill_one_of(all: &[u32], dice: &mut Dice) -> bool {
+    let Some(pid) = all.get(dice.below(all.len().max(1) as u64) as usize) else { return false };
+    let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).output();
+    killed.unwrap().status.success()
 }
 
 /// Kills the supervisor of a job that is being cloned; whether one was.
@@ -166,31 +187,27 @@ fn killed_in_a_clone(system: &System) -> bool {
     false
 }
 
-#[test]
-fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
-    let test = "nothing_is_lost_and_nothing_runs_twice_whoever_is_killed";
-    let Some(mut system) = System::serving(test, SHORT_LEASE, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "4")]) else {
-        return;
-    };
-    let rounds = number("EXECUTOR_CHAOS_ROUNDS").unwrap_or(ROUNDS);
-    let seed = number("EXECUTOR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | rounds);
-    eprintln!("seed {seed}, {rounds} rounds");
+/// Submits jobs and kills until so many agents were; every job completes, whole and never twice at a time.
+fn storm(system: &mut System, kills: u64) {
+    let seed = number("EXECUTOR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | kills);
+    eprintln!("seed {seed}, until {kills} agents are killed");
     let mut dice = Dice(seed);
     let (repository, _) = system.git_repository();
     system.ok(&["repo", "add", "app", &repository]);
     let watch = Watch::begin(seed);
     let mut agent = system.agent();
-    let (mut kills, mut in_clones) = (0, 0);
+    let mut toll = Toll::default();
     let (mut under_way, mut ended): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        under_way.push(submit(&system, seed, round));
+    for round in 0_u64.. {
+        if toll.agents >= kills {
+            break;
+        }
+        under_way.push(submit(system, seed, round));
         if clones(round) && dice.below(8) == 0 {
-            in_clones += u64::from(killed_in_a_clone(&system));
+            toll.in_clones += u64::from(killed_in_a_clone(system));
         } else {
             dice.pause(1_000);
-            let before = agent.pid();
-            agent = killed(&mut system, agent, &mut dice);
-            kills += u64::from(agent.pid() != before);
+            agent = strike(system, agent, &mut dice, &mut toll);
         }
         wait(LIMIT, "room for another job", || {
             let (done, more) = under_way.drain(..).partition(|id| system.show(id)["state"] == "completed");
@@ -206,21 +223,37 @@ fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
             (job["state"] == "completed").then_some(())
         });
     }
+    ended.append(&mut under_way);
     let mut again = 0;
-    for id in ended.iter().chain(&under_way) {
+    for id in &ended {
         is_whole(&system.ok(&["job", "logs", id]), LINES);
         again += u64::from(system.show(id)["attempt"] != 1);
     }
     watch.end();
-    eprintln!(
-        "{rounds} jobs completed, {again} of them not at the first try; agents were killed or replaced {kills} times, \
-         supervisors in the middle of a clone {in_clones} times"
-    );
+    eprintln!("{} jobs completed, {again} of them not at the first try; killed: {toll:?}", ended.len());
     agent.stop();
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_runs_twice_whoever_is_killed() {
+    let test = "nothing_is_lost_and_nothing_runs_twice_whoever_is_killed";
+    let Some(mut system) = System::serving(test, SHORT_LEASE, &[("EXECUTOR_MAXIMUM_NUM_JOBS", "4")]) else {
+        return;
+    };
+    storm(&mut system, number("EXECUTOR_CHAOS_KILLS").unwrap_or(KILLS));
     nothing_is_left(system.dir.path());
     let state = Path::new(&system.agent_dir()).join("agent");
     // What an agent keeps for the next one, here or in the runtime's own directory.
     let own = ["lock", "executor-name", "gate", "serves", "place", "starts", "oci/filter.json"];
     let left = |path: &Path| !own.iter().any(|own| path == state.join(own)) && !path.ends_with("lock");
     assert_eq!(files_below(&state, &left), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn no_container_is_lost_left_or_there_twice_whoever_is_killed() {
+    let test = "no_container_is_lost_left_or_there_twice_whoever_is_killed";
+    let env = [("EXECUTOR_DOCKER_NETWORK", "none"), ("EXECUTOR_MAXIMUM_NUM_JOBS", "4")];
+    let Some(mut with) = WithEngine::serving(test, SHORT_LEASE, &env) else { return };
+    storm(&mut with.system, number("EXECUTOR_CHAOS_ENGINE_KILLS").unwrap_or(ENGINE_KILLS));
+    with.nothing_is_left();
 }

@@ -27,6 +27,11 @@ impl Drop for Ended {
 
 impl WithEngine {
     pub(crate) fn start(test: &str, env: &[(&str, &str)]) -> Option<Self> {
+        Self::serving(test, &[], env)
+    }
+
+    /// The same, with a server that gets `server_args` besides.
+    pub(crate) fn serving(test: &str, server_args: &[&str], env: &[(&str, &str)]) -> Option<Self> {
         let engine = Engine::shared(test, EngineKind::Docker)?;
         let Some(busybox) = testkit::image::busybox_image() else {
             testkit::missing_part(test, "a static busybox");
@@ -43,7 +48,7 @@ impl WithEngine {
             ("EXECUTOR_DOCKER_SHARED_IMAGES", &shared),
         ];
         let env: Vec<_> = own.into_iter().chain(env.iter().copied()).collect();
-        Some(Self { system: System::with(test, &env)?, engine, work })
+        Some(Self { system: System::serving(test, server_args, &env)?, engine, work })
     }
 
     /// The containers of the system's agents.

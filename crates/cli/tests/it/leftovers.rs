@@ -22,7 +22,7 @@ pub(crate) fn nothing_is_left(dir: &Path) {
     }
 }
 
-/// Agents, and the processes, mounts, loop devices, control groups and state files of their jobs.
+/// Agents, and the processes, namespaces, mounts, loop devices, control groups, users and state files of their jobs.
 pub(crate) fn leftovers(dir: &Path) -> Vec<String> {
     ["agent-data", "agent-data-elsewhere"].iter().flat_map(|data| leftovers_of(&dir.join(data))).collect()
 }
@@ -49,6 +49,13 @@ pub(crate) fn leftovers_of(dir: &Path) -> Vec<String> {
         found.push(format!("state of an agent: {}", entry.path().display()));
     }
     found.extend(control_groups(Path::new("/sys/fs/cgroup"), &group, 0));
+    // Ranges of users that are lent to a job: each file names who has it.
+    for entry in std::fs::read_dir("/run/executor-users").into_iter().flatten().flatten() {
+        let user = std::fs::read(entry.path()).unwrap_or_default();
+        if String::from_utf8_lossy(&user).starts_with(&dir) {
+            found.push(format!("users {}", entry.path().display()));
+        }
+    }
     for entry in std::fs::read_dir("/sys/block").unwrap().flatten() {
         // A file that is deleted already keeps its name here, with ` (deleted)` after it.
         let backing = std::fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
@@ -99,7 +106,7 @@ impl Process {
             return None;
         }
         let own = Self("/proc/self".into());
-        let elsewhere: Vec<String> = ["mnt", "pid", "net"]
+        let elsewhere: Vec<String> = ["mnt", "pid", "net", "user", "ipc", "uts", "cgroup"]
             .into_iter()
             .filter_map(|kind| self.namespace(kind).filter(|name| Some(name) != own.namespace(kind).as_ref()))
             .collect();
@@ -144,7 +151,7 @@ fn what_a_running_job_has_on_the_host_is_found_and_goes() {
     let step =
         |line: &&String| line.starts_with("process ") && line.contains("pid:[") && line.contains("net:[");
     assert!(found.iter().any(|line| step(&line)), "a step has namespaces of its own: {found:#?}");
-    for kind in ["mount ", "loop device ", "control group ", "state of an agent"] {
+    for kind in ["mount ", "loop device ", "control group ", "users ", "state of an agent"] {
         assert!(found.iter().any(|line| line.starts_with(kind)), "no {kind}in {found:#?}");
     }
     system.open_gates(&agent);

@@ -13,17 +13,51 @@ use crate::model::NewJob;
 use jiff::Timestamp;
 use jobs::dispatch::rank;
 use jobs::{JobId, JobSpec};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+macro_rules! insert {
+    ($overriding:literal, $rows:literal) => {
+        concat!(
+            "INSERT INTO jobs (id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, \
+             key_limit)",
+            $overriding,
+            " SELECT id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, key_limit \
+             FROM (",
+            $rows,
+            ") AS new ORDER BY id"
+        )
+    };
+}
 
 statements! {
+    /// Ids that nobody else is given, the first as the smallest.
+    IDS in sqlite = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+                     SELECT (SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'jobs') + i FROM n",
+        in postgres = "SELECT nextval(pg_get_serial_sequence('jobs', 'id')) FROM generate_series(1, $1)";
     /// The schema's defaults are those of `Record::new()`.
-    INSERT = "INSERT INTO jobs (queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, \
-              key_limit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id";
+    INSERT in sqlite = insert!(
+               "",
+               "SELECT value->>'id' AS id, value->>'queue' AS queue, value->>'repository' AS repository, \
+                value->>'rev' AS rev, value->>'commit_id' AS commit_id, value->>'queued_at' AS queued_at, \
+                value->>'lane' AS lane, value->>'rank' AS rank, value->>'priority' AS priority, value->>'held' AS held, \
+                value->>'due_at' AS due_at, value->>'key' AS key, value->>'key_limit' AS key_limit FROM json_each($1)"
+           ),
+           in postgres = insert!(
+               " OVERRIDING SYSTEM VALUE",
+               "SELECT * FROM json_to_recordset($1::json) AS rows (id BIGINT, queue TEXT, repository TEXT, rev TEXT, \
+                commit_id TEXT, queued_at BIGINT, lane BIGINT, rank BIGINT, priority BIGINT, held TEXT, due_at BIGINT, \
+                key TEXT, key_limit BIGINT)"
+           );
+    INSERT_SPECS in sqlite = "INSERT INTO job_specs (job, spec) \
+                              SELECT value->>'id', value->>'spec' FROM json_each($1)",
+                 in postgres = "INSERT INTO job_specs (job, spec) \
+                                SELECT id, spec FROM json_to_recordset($1::json) AS rows (id BIGINT, spec TEXT)";
     /// Up to a limit, which is the second argument.
     QUEUED in sqlite = "SELECT MIN(queued, $2) FROM queue_lengths WHERE queue = $1",
            in postgres = "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'queued' LIMIT $2) \
                           AS counted";
-    INSERT_SPEC = "INSERT INTO job_specs (job, spec) VALUES ($1, $2)";
     FIND_SUBMISSION = "SELECT job, digest FROM submissions WHERE owner = $1 AND key = $2";
     /// The same one that another server takes at this moment is waited for.
     INSERT_SUBMISSION = "INSERT INTO submissions (owner, key, job, digest) VALUES ($1, $2, $3, $4) \
@@ -48,18 +82,14 @@ pub(super) async fn submit_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Ve
 }
 
 async fn try_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Vec<JobId>, StoreError> {
-    let now = store.clock.now();
-    let mut made = Vec::new();
-    let mut ids = Vec::with_capacity(jobs.len());
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    for job in jobs {
-        match repeated(&mut write, &job).await? {
-            Some(id) => ids.push(id),
-            None => ids.push(add(store, &mut write, job, now, &mut made).await?),
-        }
-    }
+    let added = add_all(store, &mut write, jobs).await;
+    let (ids, lanes) = match added {
+        Ok(added) => added,
+        Err(fault) => return store.settle(write, Err(fault)).await,
+    };
     let news = write.commit().await?;
-    for lane in made {
+    for lane in lanes {
         store.lanes.add(lane);
     }
     for news in news {
@@ -68,52 +98,128 @@ async fn try_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Vec<JobId>, Stor
     Ok(ids)
 }
 
-async fn add(
+/// Adds those that are not there already; returns the ids of all, and the lanes that they are in.
+async fn add_all(
     store: &SqlStore,
     write: &mut Write<'_>,
-    job: NewJob,
-    now: Timestamp,
-    lanes: &mut Vec<LaneRow>,
-) -> Result<JobId, StoreError> {
-    let digest = digest(&job)?;
-    let NewJob { mut spec, commit, owner, idempotency_key } = job;
-    store.room.check(store, write, &spec.queue).await?;
-    let job_secrets = std::mem::take(&mut spec.secrets);
-    let lane = lane_rows::intern(store, write, &spec.queue, &owner, &spec.needs).await?;
-    let rank = rank(now, spec.priority);
-    let key = spec.concurrency.as_ref().map(|of| (keys::of(&owner, &of.key), i64::from(of.limit)));
-    let held = held(write, &spec, key.as_ref(), now).await?;
-    let insert = write
-        .query(INSERT)
-        .bind(&spec.queue)
-        .bind(spec.repo.as_deref().unwrap_or_default())
-        .bind(spec.rev.as_deref().unwrap_or_default())
-        .bind(commit)
-        .bind(micros(now))
-        .bind(lane.id)
-        .bind(rank)
-        .bind(i64::from(spec.priority))
-        .bind(held)
-        .bind(spec.not_before.map(micros))
-        .bind(key.as_ref().map(|(key, _)| key.as_str()))
-        .bind(key.as_ref().map(|(_, limit)| *limit));
-    let (id,) = insert.one().await?;
-    let id = JobId(id);
-    write.query(INSERT_SPEC).bind(id.0).bind(to_json(&spec)?).execute().await?;
-    secrets::keep(write, id, &job_secrets).await?;
-    files::keep(write, id, &spec.files).await?;
-    if let Some(key) = idempotency_key {
-        let insert = write.query(INSERT_SUBMISSION).bind(owner).bind(&key).bind(id.0).bind(digest);
-        if insert.execute().await? == 0 {
-            return Err(StoreError::SubmittedTwice(key));
+    jobs: Vec<NewJob>,
+) -> Result<(Vec<JobId>, Vec<LaneRow>), StoreError> {
+    let now = store.clock.now();
+    let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
+    let (mut ids, mut lanes) = (Vec::with_capacity(jobs.len()), Vec::new());
+    let mut rows = Vec::new();
+    for (job, (id,)) in jobs.into_iter().zip(new) {
+        if let Some(id) = repeated(write, &job).await? {
+            ids.push(id);
+            continue;
+        }
+        // Those before it in this call count as well.
+        if job.spec.concurrency.is_some() || job.idempotency_key.is_some() {
+            insert(write, &mut rows).await?;
+        }
+        let (row, lane) = prepare(store, write, JobId(id), &job, now).await?;
+        ids.push(JobId(id));
+        write.tell_queued(&row);
+        rows.push(row);
+        lanes.push(lane);
+        if !job.spec.secrets.is_empty() || !job.spec.files.is_empty() || job.idempotency_key.is_some() {
+            insert(write, &mut rows).await?;
+            keep_beside(write, JobId(id), &job).await?;
         }
     }
-    if held.is_none() {
-        write.tell(News::Queued { queue: spec.queue, lane: lane.id, rank });
+    insert(write, &mut rows).await?;
+    Ok((ids, lanes))
+}
+
+/// A job as the statements take it; its keys are the columns' names.
+#[derive(Serialize)]
+struct Row {
+    id: i64,
+    queue: String,
+    repository: String,
+    rev: String,
+    commit_id: String,
+    queued_at: i64,
+    lane: i64,
+    rank: i64,
+    priority: i32,
+    held: Option<&'static str>,
+    due_at: Option<i64>,
+    key: Option<String>,
+    key_limit: Option<i64>,
+    /// Its secrets are kept apart.
+    spec: String,
+}
+
+async fn insert(write: &mut Write<'_>, rows: &mut Vec<Row>) -> Result<(), StoreError> {
+    if !rows.is_empty() {
+        let json = to_json(rows)?;
+        write.query(INSERT).bind(&json).execute().await?;
+        write.query(INSERT_SPECS).bind(&json).execute().await?;
+        rows.clear();
     }
-    write.tell(News::Job(id));
-    lanes.push(lane);
-    Ok(id)
+    Ok(())
+}
+
+async fn prepare(
+    store: &SqlStore,
+    write: &mut Write<'_>,
+    id: JobId,
+    job: &NewJob,
+    now: Timestamp,
+) -> Result<(Row, LaneRow), StoreError> {
+    let NewJob { spec, commit, owner, .. } = job;
+    store.room.check(store, write, &spec.queue).await?;
+    let lane = lane_rows::intern(store, write, &spec.queue, owner, &spec.needs).await?;
+    let key = spec.concurrency.as_ref().map(|of| (keys::of(owner, &of.key), i64::from(of.limit)));
+    let held = held(write, spec, key.as_ref(), now).await?;
+    let (key, key_limit) = key.unzip();
+    let row = Row {
+        id: id.0,
+        queue: spec.queue.clone(),
+        repository: spec.repo.clone().unwrap_or_default(),
+        rev: spec.rev.clone().unwrap_or_default(),
+        commit_id: commit.clone(),
+        queued_at: micros(now),
+        lane: lane.id,
+        rank: rank(now, spec.priority),
+        priority: spec.priority,
+        held,
+        due_at: spec.not_before.map(micros),
+        key,
+        key_limit,
+        spec: without_secrets(spec)?,
+    };
+    Ok((row, lane))
+}
+
+fn without_secrets(spec: &JobSpec) -> Result<String, StoreError> {
+    if spec.secrets.is_empty() {
+        return to_json(spec);
+    }
+    to_json(&JobSpec { secrets: BTreeMap::new(), ..spec.clone() })
+}
+
+/// What is kept of a job besides its row.
+async fn keep_beside(write: &mut Write<'_>, id: JobId, job: &NewJob) -> Result<(), StoreError> {
+    secrets::keep(write, id, &job.spec.secrets).await?;
+    files::keep(write, id, &job.spec.files).await?;
+    let Some(key) = &job.idempotency_key else { return Ok(()) };
+    let insert = write.query(INSERT_SUBMISSION).bind(&job.owner).bind(key).bind(id.0).bind(digest(job)?);
+    if insert.execute().await? == 0 {
+        return Err(StoreError::SubmittedTwice(key.clone()));
+    }
+    Ok(())
+}
+
+impl Write<'_> {
+    /// Has those told who wait for such a job.
+    fn tell_queued(&mut self, row: &Row) {
+        if row.held.is_none() {
+            self.tell(News::Queued { queue: row.queue.clone(), lane: row.lane, rank: row.rank });
+        }
+        self.tell(News::Job(JobId(row.id)));
+    }
 }
 
 /// How many jobs a queue has, up to `limit`.

@@ -1,7 +1,7 @@
 //! From submit to the end, and listing.
 
 use super::world::{Setup, World, exit_code_3, failed, new_job, repository_job, somebody};
-use jobs::{EndReason, JobId, Rejected, State};
+use jobs::{EndReason, JobId, Lease, Rejected, State};
 use store::{Finish, JobFilter, StoreError};
 
 pub(crate) async fn a_job_goes_from_submit_to_completed(open: impl AsyncFn(Setup) -> World) {
@@ -109,6 +109,35 @@ pub(crate) async fn listing_filters_by_queue_and_state(open: impl AsyncFn(Setup)
     assert_eq!(list(None, Some(State::Queued)).await, [three, two]);
     assert_eq!(list(Some("batches"), Some(State::Processing)).await, [one]);
     assert_eq!(list(Some("codeintel"), Some(State::Failed)).await, []);
+}
+
+pub(crate) async fn several_end_at_once_each_by_itself(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (mut ids, mut leases) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let (id, lease, _) = world.running().await;
+        ids.push(id);
+        leases.push(lease);
+    }
+    let old = Lease { epoch: 7, ..leases[1].clone() };
+    let ended = world.store.finish_all(vec![
+        (ids[0], leases[0].clone(), Finish::Complete),
+        (ids[1], old, Finish::Complete),
+        (ids[2], leases[2].clone(), failed()),
+        (JobId(4_711), leases[0].clone(), Finish::Complete),
+        (ids[0], leases[0].clone(), failed()),
+        (ids[3], leases[3].clone(), Finish::Complete),
+    ]);
+    let ended = ended.await.unwrap();
+    let states: Vec<_> = ended.iter().map(|ended| ended.as_ref().ok().map(|job| job.record.state)).collect();
+    let (completed, failed) = (Some(State::Completed), Some(State::Failed));
+    assert_eq!(states, [completed, None, failed, None, None, completed]);
+    assert!(matches!(ended[1], Err(StoreError::Rejected(Rejected::LeaseLost))), "{:?}", ended[1]);
+    assert!(matches!(ended[3], Err(StoreError::UnknownJob(_))), "{:?}", ended[3]);
+    assert!(matches!(ended[4], Err(StoreError::Rejected(Rejected::LeaseLost))), "{:?}", ended[4]);
+    assert_eq!(world.store.job(ids[0]).await.unwrap().record.state, State::Completed);
+    assert_eq!(world.store.job(ids[1]).await.unwrap().record.state, State::Processing);
+    assert!(world.store.finish_all(Vec::new()).await.unwrap().is_empty());
 }
 
 pub(crate) async fn unknown_jobs_are_told(open: impl AsyncFn(Setup) -> World) {

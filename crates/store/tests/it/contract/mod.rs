@@ -36,7 +36,8 @@ macro_rules! each_test {
         $crate::contract::run! { $open, $there;
             life: a_job_goes_from_submit_to_completed, what_was_submitted_comes_back,
                 failing_keeps_the_reason_and_the_message, a_long_message_is_cut,
-                listing_pages_newest_first, listing_filters_by_queue_and_state, unknown_jobs_are_told;
+                listing_pages_newest_first, listing_filters_by_queue_and_state, several_end_at_once_each_by_itself,
+                unknown_jobs_are_told;
             claim: the_oldest_job_comes_first, queues_are_kept_apart, several_queues_go_by_age,
                 an_empty_queue_gives_nothing, racing_claims_never_share_a_job, each_claim_has_its_own_token,
                 secrets_go_to_the_claimer_only;
@@ -47,7 +48,7 @@ macro_rules! each_test {
             rules: a_paused_queue_gives_nothing, a_queue_runs_as_many_jobs_as_it_may,
                 an_executor_in_maintenance_is_given_nothing, what_an_executor_gives_is_remembered;
             submissions: a_submission_that_is_made_again_is_the_same, submissions_that_race_are_one,
-                several_are_submitted_together_or_none;
+                jobs_of_every_kind_are_submitted_together, several_are_submitted_together_or_none;
             retry: an_errored_job_waits_for_its_delay, retries_run_out,
                 a_retry_keeps_the_secrets_and_clears_the_end, the_executor_that_had_it_comes_last,
                 each_try_that_another_followed_is_told;

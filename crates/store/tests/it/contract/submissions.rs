@@ -1,8 +1,9 @@
 //! Submissions that may be made again, and several at once.
 
-use super::world::{Setup, World, new_job};
+use super::world::{ALL_QUEUES, Setup, World, asking, new_job, repository_job};
+use jobs::Concurrency;
 use std::collections::BTreeSet;
-use store::{JobFilter, NewJob, StoreError};
+use store::{Hold, JobFilter, NewJob, StoreError};
 
 fn with_key(owner: &str, key: &str) -> NewJob {
     NewJob { owner: owner.to_owned(), idempotency_key: Some(key.to_owned()), ..new_job("batches") }
@@ -35,6 +36,35 @@ pub(crate) async fn submissions_that_race_are_one(open: impl AsyncFn(Setup) -> W
         let ids: BTreeSet<_> = made.iter().map(|made| *made.as_ref().unwrap()).collect();
         assert_eq!(ids.len(), 1, "{made:?}");
     }
+}
+
+pub(crate) async fn jobs_of_every_kind_are_submitted_together(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let keyed = || {
+        let mut job = new_job("batches");
+        job.spec.concurrency = Some(Concurrency { key: "deploy".to_owned(), limit: 1 });
+        job
+    };
+    let jobs = vec![
+        new_job("batches"),
+        keyed(),
+        keyed(),
+        repository_job(),
+        with_key("", "k1"),
+        with_key("", "k1"),
+        new_job("codeintel"),
+    ];
+    let ids = world.store.submit_all(jobs).await.unwrap();
+    assert_eq!(ids[4], ids[5], "the same submission twice");
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 6);
+    assert_eq!(world.store.job(ids[1]).await.unwrap().hold, None);
+    assert_eq!(world.store.job(ids[2]).await.unwrap().hold, Some(Hold::Key));
+    assert_eq!(world.store.job(ids[3]).await.unwrap().repo.as_deref(), Some("github.com/acme/app"));
+    assert!(world.store.spec(ids[3]).await.unwrap().secrets.is_empty());
+    let given = world.given(&asking(&ALL_QUEUES, "exec-1")).await;
+    assert_eq!(given, [ids[0], ids[1], ids[3], ids[4], ids[6]]);
+    let next = world.submit("batches").await;
+    assert!(ids.iter().all(|id| *id < next));
 }
 
 pub(crate) async fn several_are_submitted_together_or_none(open: impl AsyncFn(Setup) -> World) {

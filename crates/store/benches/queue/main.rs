@@ -1,0 +1,97 @@
+//! What the queue bears: `cargo bench -p store --bench queue`, with both databases waiting for the disk.
+//!
+//! A *cycle* is a job that is submitted, claimed and ended. Beside it, in the same PostgreSQL and the same run: a plain
+//! loop over a table with `FOR UPDATE SKIP LOCKED`, as one would write it.
+
+#![expect(clippy::print_stdout, reason = "the figures are what this is for")]
+#![expect(clippy::unwrap_used, reason = "a measurement that fails is none")]
+
+mod peer;
+mod plain;
+mod work;
+
+use sqlx::{Connection, Executor, PgConnection};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{DatabaseChoice, SqlStore, StoreOptions, SystemClock};
+use tempfile::TempDir;
+use testkit::{Postgres, Synced};
+use work::{cycles, fill, latencies};
+
+/// Jobs in one call where they are many.
+const BATCH: u32 = 100;
+/// How long each figure is measured.
+const TIME: Duration = Duration::from_secs(10);
+/// How many wait while it is measured how long a claim takes.
+const DEPTHS: [u32; 3] = [1_000, 100_000, 1_000_000];
+
+#[tokio::main]
+async fn main() {
+    println!("cycles a second, and milliseconds of a claim with its p50 and p99");
+    println!("\nSQLite, synchronous=FULL");
+    let dir = tempfile::tempdir().unwrap();
+    measure(&open(&dir, DatabaseChoice::Embedded).await).await;
+    let Some(postgres) = Postgres::start_as("the queue's figures", Synced::Yes) else { return };
+    println!("\nPostgreSQL, fsync=on");
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, DatabaseChoice::Postgres { url: postgres.url() }).await;
+    measure(&store).await;
+    println!("\na plain SKIP LOCKED loop in the same PostgreSQL");
+    plain::measure(&postgres.url()).await;
+    println!("\ngraphile-worker in the same PostgreSQL");
+    peer::measure(&postgres.url());
+    println!("\nPostgreSQL, while somebody holds a transaction open that can see all rows");
+    held(&store, &postgres.url()).await;
+}
+
+async fn open(dir: &TempDir, database: DatabaseChoice) -> Arc<SqlStore> {
+    let options = StoreOptions {
+        dir: dir.path().join("store"),
+        database,
+        clock: Arc::new(SystemClock),
+        retry: jobs::RetryPolicy::default(),
+        max_log_bytes: 1 << 20,
+        max_queued: 10_000_000,
+    };
+    Arc::new(SqlStore::open(options).await.unwrap())
+}
+
+async fn measure(store: &Arc<SqlStore>) {
+    for (workers, batch) in [(1, 1), (16, 1), (1, BATCH), (4, BATCH)] {
+        let rate = cycles(store, workers, batch, TIME).await;
+        println!("  {workers:>2} at a time, {batch:>3} jobs a call: {rate:>8.0} cycles/s");
+    }
+    let mut waiting = 0;
+    for depth in DEPTHS {
+        fill(store, depth - waiting).await;
+        let times = latencies(store, 500).await;
+        waiting = depth - 500;
+        let at = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e3;
+        println!("  a claim where {depth:>7} wait: {:.2} ms, {:.2} ms", at(0.5), at(0.99));
+    }
+    work::empty(store).await;
+}
+
+/// Rows that are dead can't be cleared away while a transaction is open that might see them.
+async fn held(store: &Arc<SqlStore>, url: &str) {
+    let before = cycles(store, 4, BATCH, TIME).await;
+    let mut holder = PgConnection::connect(url).await.unwrap();
+    holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    holder.execute("SELECT COUNT(*) FROM jobs").await.unwrap();
+    let mut last = 0.0;
+    for part in 1..=6 {
+        last = cycles(store, 4, BATCH, TIME).await;
+        println!("  after {:>3} s: {last:>8.0} cycles/s", part * TIME.as_secs());
+    }
+    let dead: i64 = sqlx::query_scalar(
+        "SELECT COALESCE(SUM(n_dead_tup), 0)::bigint FROM pg_stat_user_tables WHERE relname = 'jobs'",
+    )
+    .fetch_one(&mut holder)
+    .await
+    .unwrap();
+    holder.execute("ROLLBACK").await.unwrap();
+    println!(
+        "  {:.1} % less than the {before:.0} before, with {dead} dead rows",
+        (1.0 - last / before) * 100.0
+    );
+}

@@ -1,0 +1,91 @@
+//! Submitting, claiming and ending jobs as fast as they go.
+
+use jobs::{Capacity, JobSpec, Lease, StepSpec};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use store::{Asking, Claimed, Finish, NewJob, SqlStore, Store};
+
+const QUEUE: &str = "batches";
+
+fn job() -> NewJob {
+    let step = StepSpec { image: "debian:12".to_owned(), run: "make test".to_owned(), ..StepSpec::default() };
+    let spec = JobSpec { queue: QUEUE.to_owned(), steps: vec![step], ..JobSpec::default() };
+    NewJob { spec, commit: String::new(), owner: String::new(), idempotency_key: None }
+}
+
+fn asking(worker: u32, most: u32) -> Asking {
+    Asking {
+        queues: vec![QUEUE.to_owned()],
+        executor: format!("exec-{worker}"),
+        capacity: Capacity::default(),
+        lease: Duration::from_secs(90),
+        most,
+    }
+}
+
+/// How many cycles a second so many workers do with so many jobs a call.
+pub(crate) async fn cycles(store: &Arc<SqlStore>, workers: u32, batch: u32, time: Duration) -> f64 {
+    let done = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    let mut all = tokio::task::JoinSet::new();
+    for worker in 0..workers {
+        let (store, done) = (Arc::clone(store), Arc::clone(&done));
+        all.spawn(async move {
+            let asking = asking(worker, batch);
+            while begun.elapsed() < time {
+                store.submit_all((0..batch).map(|_| job()).collect()).await.unwrap();
+                let claimed = store.claim(&asking).await.unwrap();
+                done.fetch_add(claimed.len() as u64, Ordering::Relaxed);
+                end(&store, claimed).await;
+            }
+        });
+    }
+    all.join_all().await;
+    done.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
+}
+
+async fn end(store: &SqlStore, claimed: Vec<Claimed>) {
+    let ends = claimed.into_iter().map(|claimed| {
+        let record = claimed.job.record;
+        let lease = Lease { epoch: record.epoch, executor: record.executor.unwrap() };
+        (claimed.job.id, lease, Finish::Complete)
+    });
+    for ended in store.finish_all(ends.collect()).await.unwrap() {
+        ended.unwrap();
+    }
+}
+
+/// Submits so many jobs.
+pub(crate) async fn fill(store: &SqlStore, jobs: u32) {
+    for begin in (0..jobs).step_by(1_000) {
+        store.submit_all((begin..jobs.min(begin + 1_000)).map(|_| job()).collect()).await.unwrap();
+    }
+}
+
+/// How long each of so many claims takes, the shortest first.
+pub(crate) async fn latencies(store: &SqlStore, claims: u32) -> Vec<Duration> {
+    let asking = asking(0, 1);
+    let mut times = Vec::new();
+    for _ in 0..claims {
+        let begun = Instant::now();
+        let claimed = store.claim(&asking).await.unwrap();
+        times.push(begun.elapsed());
+        assert_eq!(claimed.len(), 1);
+        end(store, claimed).await;
+    }
+    times.sort_unstable();
+    times
+}
+
+/// Claims and ends whatever waits.
+pub(crate) async fn empty(store: &SqlStore) {
+    let asking = asking(0, 256);
+    loop {
+        let claimed = store.claim(&asking).await.unwrap();
+        if claimed.is_empty() {
+            return;
+        }
+        end(store, claimed).await;
+    }
+}
