@@ -188,6 +188,7 @@ fn killed_in_a_clone(system: &System) -> bool {
 }
 
 /// Submits jobs and kills until so many agents were; every job completes, whole and never twice at a time.
+#[expect(clippy::print_stderr, reason = "what was done, and how to do it again, is told with a failure")]
 fn storm(system: &mut System, kills: u64) {
     let seed = number("EXECUTOR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | kills);
     eprintln!("seed {seed}, until {kills} agents are killed");

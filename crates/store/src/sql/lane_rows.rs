@@ -26,6 +26,7 @@ pub(super) async fn refresh(store: &SqlStore) -> Result<(), StoreError> {
     if !store.lanes.is_stale() {
         return Ok(());
     }
+    let doubts = store.lanes.doubts();
     let mut lookup = store.database.lookup().await?;
     let rows: Vec<(i64, String, String, String)> = lookup.query(EVERY).bind(MAX_LANES).all().await?;
     let read = |(id, queue, owner, needs): (i64, String, String, String)| {
@@ -34,7 +35,7 @@ pub(super) async fn refresh(store: &SqlStore) -> Result<(), StoreError> {
     };
     let rows: Result<Vec<LaneRow>, StoreError> = rows.into_iter().map(read).collect();
     let rules = rules(&mut lookup).await?;
-    store.lanes.learn(rows?, rules);
+    store.lanes.learn(rows?, rules, doubts);
     Ok(())
 }
 

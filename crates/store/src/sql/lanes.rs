@@ -57,6 +57,8 @@ struct Known {
     rules: Rules,
     /// When lanes and rules were read last; `None` when they are to be read again.
     read: Option<Instant>,
+    /// Counted up by whatever makes them so: what was read meanwhile may be older.
+    doubts: u64,
 }
 
 struct Lane {
@@ -74,8 +76,13 @@ impl Lanes {
         self.known().read.is_none_or(|read| read.elapsed() > LOOK_EVERYWHERE)
     }
 
-    /// Takes over what the database says; every lane may have jobs again.
-    pub(super) fn learn(&self, rows: Vec<LaneRow>, rules: Rules) {
+    /// What there was heard of by now, for [`Self::learn`].
+    pub(super) fn doubts(&self) -> u64 {
+        self.known().doubts
+    }
+
+    /// Takes over what the database says; every lane may have jobs again. `doubts` is from before it was asked.
+    pub(super) fn learn(&self, rows: Vec<LaneRow>, rules: Rules, doubts: u64) {
         let mut known = self.known();
         known.rules = rules;
         for row in rows {
@@ -84,7 +91,7 @@ impl Lanes {
         for lane in known.lanes.values_mut() {
             (lane.floor, lane.filled, lane.news) = (i64::MIN, true, lane.news + 1);
         }
-        known.read = Some(Instant::now());
+        known.read = (known.doubts == doubts).then(Instant::now);
     }
 
     /// The id of a lane that is known.
@@ -106,13 +113,13 @@ impl Lanes {
                 (lane.floor, lane.filled, lane.news) = (lane.floor.min(rank), true, lane.news + 1);
             }
             // Another server made it.
-            None => known.read = None,
+            None => known.doubt(),
         }
     }
 
     /// What operators say is to be read again.
     pub(super) fn rules_changed(&self) {
-        self.known().read = None;
+        self.known().doubt();
     }
 
     /// Where there may be jobs for `executor`, by id. Of very many those whose turn it is.
@@ -181,6 +188,12 @@ impl Lanes {
 }
 
 impl Known {
+    /// What is known may be wrong.
+    fn doubt(&mut self) {
+        self.read = None;
+        self.doubts += 1;
+    }
+
     fn add(&mut self, row: LaneRow) {
         let name = (row.queue.clone(), row.owner.clone(), row.needs.clone());
         self.ids.insert(name, row.id);
@@ -199,7 +212,8 @@ mod tests {
 
     fn lanes(rules: Rules) -> Lanes {
         let lanes = Lanes::default();
-        lanes.learn(vec![row(1, "ann", "{}"), row(2, "bob", r#"{"cpus":8}"#)], rules);
+        let rows = vec![row(1, "ann", "{}"), row(2, "bob", r#"{"cpus":8}"#)];
+        lanes.learn(rows, rules, lanes.doubts());
         lanes
     }
 
@@ -249,6 +263,18 @@ mod tests {
         known.filled(1, 5);
         known.looked(&looking, None, false);
         assert_eq!(open(&known, &Capacity { cpus: Some(1), ..Capacity::default() }), [(1, i64::MIN)]);
+    }
+
+    /// Else the older rules would be believed for long.
+    #[test]
+    fn what_was_read_while_it_changed_is_read_again() {
+        let known = Lanes::default();
+        let doubts = known.doubts();
+        known.rules_changed();
+        known.learn(Vec::new(), Rules::default(), doubts);
+        assert!(known.is_stale());
+        known.learn(Vec::new(), Rules::default(), known.doubts());
+        assert!(!known.is_stale());
     }
 
     #[test]

@@ -128,7 +128,8 @@ async fn texts_that_only_look_harmless_come_back_as_they_were() {
     assert_eq!(given.docker_steps[0].env, [format!("A={}", odd.replace('\0', ""))]);
     let marked = harness.mark(&given, "markFailed", json!({"errorMessage": odd})).await;
     assert_eq!(marked.status(), 204);
-    assert_eq!(harness.get(&format!("/jobs/{id}")).await["message"], odd);
+    // One database's texts have no NUL.
+    assert_eq!(harness.get(&format!("/jobs/{id}")).await["message"], odd.replace('\0', "\u{fffd}"));
     is_well(&harness, 1).await;
 }
 
