@@ -25,34 +25,35 @@ struct Count {
 }
 
 impl Room {
-    /// Refuses one more job for a queue that is full.
+    /// Refuses so many `more` jobs for a queue that has no room for them.
     pub(super) async fn check(
         &self,
         store: &SqlStore,
         session: &mut Session,
         queue: &str,
+        more: u64,
     ) -> Result<(), StoreError> {
         let limit = store.max_queued;
         let counts_itself = matches!(store.database, Database::Sqlite(_));
-        if !counts_itself && self.has_for_certain(queue, limit) {
+        if !counts_itself && self.has_for_certain(queue, limit, more) {
             return Ok(());
         }
         let jobs = submit::queued(session, queue, limit).await?;
-        if jobs >= limit {
+        if jobs + more > limit {
             return Err(StoreError::QueueFull { queue: queue.to_owned(), limit });
         }
         if !counts_itself {
-            self.counts().insert(queue.to_owned(), Count { jobs: jobs + 1, at: Instant::now() });
+            self.counts().insert(queue.to_owned(), Count { jobs: jobs + more, at: Instant::now() });
         }
         Ok(())
     }
 
-    /// Whether there is room, as far as this process knows; then one more job is counted.
-    fn has_for_certain(&self, queue: &str, limit: u64) -> bool {
+    /// Whether there is room, as far as this process knows; then they are counted.
+    fn has_for_certain(&self, queue: &str, limit: u64, more: u64) -> bool {
         let mut counts = self.counts();
         let Some(count) = counts.get_mut(queue) else { return false };
-        let fits = count.jobs < limit && count.at.elapsed() < BELIEVED;
-        count.jobs += u64::from(fits);
+        let fits = count.jobs + more <= limit && count.at.elapsed() < BELIEVED;
+        count.jobs += if fits { more } else { 0 };
         fits
     }
 

@@ -105,6 +105,7 @@ async fn add_all(
     jobs: Vec<NewJob>,
 ) -> Result<(Vec<JobId>, Vec<LaneRow>), StoreError> {
     let now = store.clock.now();
+    check_room(store, write, &jobs).await?;
     let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
     let (mut ids, mut lanes) = (Vec::with_capacity(jobs.len()), Vec::new());
     let mut rows = Vec::new();
@@ -129,6 +130,20 @@ async fn add_all(
     }
     insert(write, &mut rows).await?;
     Ok((ids, lanes))
+}
+
+/// Refuses more than the queues may hold. What was submitted before takes no room.
+async fn check_room(store: &SqlStore, write: &mut Write<'_>, jobs: &[NewJob]) -> Result<(), StoreError> {
+    let mut more = BTreeMap::<&str, u64>::new();
+    for job in jobs {
+        if repeated(write, job).await?.is_none() {
+            *more.entry(job.spec.queue.as_str()).or_default() += 1;
+        }
+    }
+    for (queue, more) in more {
+        store.room.check(store, write, queue, more).await?;
+    }
+    Ok(())
 }
 
 /// A job as the statements take it; its keys are the columns' names.
@@ -169,7 +184,6 @@ async fn prepare(
     now: Timestamp,
 ) -> Result<(Row, LaneRow), StoreError> {
     let NewJob { spec, commit, owner, .. } = job;
-    store.room.check(store, write, &spec.queue).await?;
     let lane = lane_rows::intern(store, write, &spec.queue, owner, &spec.needs).await?;
     let key = spec.concurrency.as_ref().map(|of| (keys::of(owner, &of.key), i64::from(of.limit)));
     let held = held(write, spec, key.as_ref(), now).await?;
