@@ -143,8 +143,8 @@ pub trait Store: Send + Sync {
     /// Notes that an executor was heard of. Queues are sorted by the caller.
     async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()>;
 
-    /// Notes what an executor gives a job, if it was heard of.
-    async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<()>;
+    /// Notes what an executor gives a job, if it was heard of; says whether it was.
+    async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<bool>;
 
     /// Forgets executors that were last heard of before `cutoff`; says how many.
     async fn forget_executors(&self, cutoff: Timestamp) -> Result<u64>;

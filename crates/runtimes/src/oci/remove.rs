@@ -11,6 +11,9 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+/// Directories that are removed to make room for another one, where somebody else fills the disk meanwhile.
+const MOST_FREED: usize = 1_000;
+
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -20,17 +23,7 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         result => result?,
     };
-    let pit = match make_pit(top.as_fd()) {
-        // On a full disk there is no room for it. The plain way needs none, and what it removes before it fails makes
-        // some.
-        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-            if std::fs::remove_dir_all(path).is_ok() {
-                return Ok(());
-            }
-            make_pit(top.as_fd())?
-        }
-        result => result?,
-    };
+    let Some(pit) = pit_on_a_full_disk(top.as_fd())? else { return std::fs::remove_dir(path) };
     let pit_fd = openat(&top, &pit, DIRECTORY, Mode::empty())?;
     let mut moved = 0_u64;
     empty(top.as_fd(), pit_fd.as_fd(), Some(&pit), &mut moved)?;
@@ -49,6 +42,53 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     }
     unlinkat(&top, &pit, AtFlags::REMOVEDIR)?;
     std::fs::remove_dir(path)
+}
+
+/// Makes the pit, after as many directories were removed as it needs room for. `None` where none is left: then `top` is
+/// empty.
+fn pit_on_a_full_disk(top: BorrowedFd<'_>) -> io::Result<Option<CString>> {
+    for _ in 0..MOST_FREED {
+        match make_pit(top) {
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                if !remove_a_leaf(top)? {
+                    return Ok(None);
+                }
+            }
+            made => return made.map(Some),
+        }
+    }
+    make_pit(top).map(Some)
+}
+
+/// Removes one directory that has no other, and the files on the way to it; whether there was one. However deep it is, two
+/// descriptors lead there.
+fn remove_a_leaf(top: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut at = openat(top, c".", DIRECTORY, Mode::empty())?;
+    let mut leaf = None;
+    while let Some(name) = first_directory(at.as_fd())? {
+        let below = openat(&at, &name, DIRECTORY, Mode::empty())?;
+        leaf = Some((std::mem::replace(&mut at, below), name));
+    }
+    let Some((parent, name)) = leaf else { return Ok(false) };
+    unlinkat(&parent, &name, AtFlags::REMOVEDIR)?;
+    Ok(true)
+}
+
+/// Unlinks what comes before the first directory in `directory`, and names that.
+fn first_directory(directory: BorrowedFd<'_>) -> io::Result<Option<CString>> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) => return Ok(Some(name.to_owned())),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }
 
 /// Makes a directory below the top that was not there, so that what is moved meets nothing.
@@ -126,6 +166,28 @@ mod tests {
         let full = std::fs::create_dir(disk.path().join("another")).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         remove_tree(&top).unwrap();
+        assert!(!top.exists());
+    }
+
+    /// A job makes one in a second, and whoever removes it has a small stack and few descriptors.
+    #[test]
+    fn a_deep_tree_goes_from_a_full_disk() {
+        let test = "oci::remove::tests::a_deep_tree_goes_from_a_full_disk";
+        let Some(disk) = testkit::SmallDisk::mount(test, 32 << 20) else { return };
+        let top = disk.path().join("top");
+        std::fs::create_dir(&top).unwrap();
+        let mut at = rustix::fs::open(&top, DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..3_000 {
+            mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = openat(&at, "d", DIRECTORY, Mode::empty()).unwrap();
+        }
+        drop(at);
+        disk.fill(0);
+        let full = std::fs::create_dir(disk.path().join("another")).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        let tree = top.clone();
+        let small = std::thread::Builder::new().stack_size(128 << 10);
+        small.spawn(move || remove_tree(&tree).unwrap()).unwrap().join().unwrap();
         assert!(!top.exists());
     }
 

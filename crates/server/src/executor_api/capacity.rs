@@ -56,13 +56,13 @@ pub(super) async fn note(app: &App, executor: &str, capacity: &Capacity) {
     if !app.capacities.is_new(executor, capacity) {
         return;
     }
-    if let Err(fault) = app.store.note_capacity(executor, capacity).await {
+    let noted = app.store.note_capacity(executor, capacity).await.unwrap_or_else(|fault| {
+        let error = &fault as &dyn std::error::Error;
+        tracing::warn!(executor, error, "can't note what an executor gives");
+        false
+    });
+    if !noted {
         app.capacities.forget(executor);
-        tracing::warn!(
-            executor,
-            error = &fault as &dyn std::error::Error,
-            "can't note what an executor gives"
-        );
     }
 }
 

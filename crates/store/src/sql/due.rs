@@ -14,15 +14,22 @@ use jiff::Timestamp;
 const MAX_AT_ONCE: i64 = 200;
 
 macro_rules! due {
-    () => {
-        "SELECT id, queue, lane, rank, key, key_limit FROM jobs \
+    ($jobs:literal) => {
+        concat!(
+            "SELECT id, queue, lane, rank, key, key_limit FROM ",
+            $jobs,
+            " \
          WHERE held = 'time' AND state = 'queued' AND due_at <= $1 ORDER BY due_at, id LIMIT $2"
+        )
     };
 }
 
 statements! {
-    LOOK = "SELECT id FROM jobs WHERE held = 'time' AND state = 'queued' AND due_at <= $1 LIMIT 1";
-    DUE in sqlite = due!(), in postgres = concat!(due!(), " FOR UPDATE SKIP LOCKED");
+    /// Without statistics SQLite would rather read all that is queued.
+    LOOK in sqlite = "SELECT id FROM jobs INDEXED BY jobs_due \
+                      WHERE held = 'time' AND state = 'queued' AND due_at <= $1 LIMIT 1",
+         in postgres = "SELECT id FROM jobs WHERE held = 'time' AND state = 'queued' AND due_at <= $1 LIMIT 1";
+    DUE in sqlite = due!("jobs INDEXED BY jobs_due"), in postgres = concat!(due!("jobs"), " FOR UPDATE SKIP LOCKED");
     HOLD = "UPDATE jobs SET held = $1 WHERE id = $2";
 }
 

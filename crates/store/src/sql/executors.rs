@@ -24,7 +24,7 @@ statements! {
     DISPLACE = "DELETE FROM executors WHERE name IN \
                 (SELECT name FROM executors ORDER BY last_seen_at, name LIMIT $1)";
     FORGET = "DELETE FROM executors WHERE last_seen_at < $1";
-    NOTE_CAPACITY = "UPDATE executors SET capacity = $1 WHERE name = $2 AND capacity <> $1";
+    NOTE_CAPACITY = "UPDATE executors SET capacity = $1 WHERE name = $2";
     LIST = "SELECT name, queues, telemetry, first_seen_at, last_seen_at, capacity, maintenance_at FROM executors \
             ORDER BY last_seen_at DESC, name LIMIT $1";
 }
@@ -69,10 +69,11 @@ pub(super) async fn note_capacity(
     store: &SqlStore,
     executor: &str,
     capacity: &Capacity,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let mut write = store.database.write(Durability::Crash).await?;
-    write.query(NOTE_CAPACITY).bind(to_json(capacity)?).bind(executor).execute().await?;
-    store.commit(write).await
+    let noted = write.query(NOTE_CAPACITY).bind(to_json(capacity)?).bind(executor).execute().await?;
+    store.commit(write).await?;
+    Ok(noted > 0)
 }
 
 /// An executor, as it comes out of the database.

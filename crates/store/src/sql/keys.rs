@@ -14,6 +14,7 @@ use crate::error::StoreError;
 macro_rules! next {
     () => {
         "SELECT id, queue, lane, rank, key_limit FROM jobs WHERE key = $1 AND held = 'key' AND state = 'queued' \
+         AND state IN ('queued', 'processing', 'errored') \
          ORDER BY rank, id LIMIT 1"
     };
 }

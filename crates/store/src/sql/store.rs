@@ -155,7 +155,7 @@ impl Store for SqlStore {
         executors::upsert(self, name, queues, telemetry).await
     }
 
-    async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<()> {
+    async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<bool> {
         executors::note_capacity(self, executor, capacity).await
     }
 

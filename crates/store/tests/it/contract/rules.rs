@@ -67,10 +67,10 @@ pub(crate) async fn what_an_executor_gives_is_remembered(open: impl AsyncFn(Setu
     let world = open(Setup::default()).await;
     let capacity =
         Capacity { cpus: Some(4), labels: BTreeSet::from(["gpu".to_owned()]), ..Capacity::default() };
-    world.store.note_capacity("exec-1", &capacity).await.unwrap();
+    assert!(!world.store.note_capacity("exec-1", &capacity).await.unwrap());
     assert!(world.store.executors().await.unwrap().is_empty(), "it is known by its heartbeats");
     world.store.upsert_executor("exec-1", &[], &Telemetry::default()).await.unwrap();
-    world.store.note_capacity("exec-1", &capacity).await.unwrap();
+    assert!(world.store.note_capacity("exec-1", &capacity).await.unwrap());
     world.store.upsert_executor("exec-1", &[], &Telemetry::default()).await.unwrap();
     assert_eq!(world.store.executors().await.unwrap()[0].capacity, capacity);
 }
