@@ -139,17 +139,21 @@ fn numbered(number: u64) -> CString {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_deep_tree_goes() {
-        let parent = tempfile::tempdir().unwrap();
-        let top = parent.path().join("top");
-        std::fs::create_dir(&top).unwrap();
-        let mut at = rustix::fs::open(&top, DIRECTORY, Mode::empty()).unwrap();
+    /// A directory that has one that has one, thousands of levels down.
+    fn make_deep(top: &Path) {
+        std::fs::create_dir(top).unwrap();
+        let mut at = rustix::fs::open(top, DIRECTORY, Mode::empty()).unwrap();
         for _ in 0..3_000 {
             mkdirat(&at, "d", Mode::RWXU).unwrap();
             at = openat(&at, "d", DIRECTORY, Mode::empty()).unwrap();
         }
-        drop(at);
+    }
+
+    #[test]
+    fn a_deep_tree_goes() {
+        let parent = tempfile::tempdir().unwrap();
+        let top = parent.path().join("top");
+        make_deep(&top);
         remove_tree(&top).unwrap();
         assert!(!top.exists());
     }
@@ -175,13 +179,7 @@ mod tests {
         let test = "oci::remove::tests::a_deep_tree_goes_from_a_full_disk";
         let Some(disk) = testkit::SmallDisk::mount(test, 32 << 20) else { return };
         let top = disk.path().join("top");
-        std::fs::create_dir(&top).unwrap();
-        let mut at = rustix::fs::open(&top, DIRECTORY, Mode::empty()).unwrap();
-        for _ in 0..3_000 {
-            mkdirat(&at, "d", Mode::RWXU).unwrap();
-            at = openat(&at, "d", DIRECTORY, Mode::empty()).unwrap();
-        }
-        drop(at);
+        make_deep(&top);
         disk.fill(0);
         let full = std::fs::create_dir(disk.path().join("another")).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
