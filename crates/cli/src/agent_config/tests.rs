@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::env::Variables;
+use std::ffi::OsString;
 
 const GOOD: [(&str, &str); 3] = [
     ("EXECUTOR_FRONTEND_URL", "https://sg.example.com/base"),
