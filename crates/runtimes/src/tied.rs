@@ -2,9 +2,10 @@
 //! has ended, or once the process that started it has, however that came about.
 //!
 //! Between the two is a *keeper*, the first process of a process namespace in which are the program and all that it
-//! starts. It ends when the program does, and when a pipe closes whose other end only the process has that runs the
-//! job. The kernel then ends everything else in there, and tells nobody of the keeper's end before that is gone. Who
-//! is inside can neither leave nor end the keeper.
+//! starts. When the program ends, and when a pipe closes whose other end only the process has that runs the job, it
+//! kills everything else in there, and ends once that is gone. Who is inside can neither leave nor end the keeper. If
+//! somebody else kills it, the kernel does the rest, and tells nobody of the keeper's end before that is done; the
+//! lock that says that a sandbox is in use is given back some moments sooner then.
 //!
 //! Other ties are weaker: a parent's death signal is sent when a *thread* ends, and to children only; a control group
 //! needs somebody who lives to kill it, and ordinary users may have none.
@@ -15,7 +16,7 @@
 //! same user's.
 #![expect(
     unsafe_code,
-    reason = "unshare(2) and signalfd(2) have no safe wrapper, and what a copy does is unchecked"
+    reason = "unshare(2), kill(2) of all and signalfd(2) have no safe wrapper, and what a copy does is unchecked"
 )]
 
 use crate::fork::{close_all_but_streams, hear_no_signals};
@@ -90,14 +91,14 @@ impl HostPrograms {
     }
 
     /// The same; `apart` says whether what the calling thread starts from then on is in a process namespace of its own.
-    fn start_by(&self, mut command: Command, apart: fn() -> bool) -> io::Result<HostProgram> {
+    fn start_by(&self, mut command: Command, apart: fn() -> io::Result<bool>) -> io::Result<HostProgram> {
         let mut image = Image::of(command.as_std())?;
         let (hears, lifeline) = pipe_with(PipeFlags::CLOEXEC)?;
         let (runtime, held) = (Handle::current(), self.held.clone());
         // The namespace is of a thread, for all that this starts later: so it is a thread that starts nothing else.
         let start = move || {
             let _inside = runtime.enter();
-            let apart = apart();
+            let apart = apart()?;
             let tie = move || Err(split(apart, &mut image, &hears, held.as_deref()));
             // SAFETY: it makes system calls only.
             unsafe { command.pre_exec(tie) };
@@ -121,17 +122,25 @@ impl HostProgram {
     /// # Errors
     /// When that takes too long.
     pub async fn end(self) -> io::Result<()> {
+        self.end_within(END_LIMIT).await
+    }
+
+    async fn end_within(self, limit: Duration) -> io::Result<()> {
         let Self { mut keeper, lifeline, .. } = self;
         drop(lifeline);
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "processes of a program outlive SIGKILL");
-        timeout(END_LIMIT, keeper.wait()).await.map_err(late)?.map(drop)
+        timeout(limit, keeper.wait()).await.map_err(late)?.map(drop)
     }
 }
 
 /// Whether what this thread starts from now on is in a process namespace of its own.
-fn leave_namespace() -> bool {
+fn leave_namespace() -> io::Result<bool> {
     // SAFETY: only `FILES` can break another thread's view of its descriptors, and it is not set.
-    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.is_ok()
+    is_apart(unsafe { unshare_unsafe(UnshareFlags::NEWPID) })
+}
+
+fn is_apart(made: Result<(), Errno>) -> io::Result<bool> {
+    Ok(made.is_ok())
 }
 
 /// Starts the program, and becomes its keeper. Returns only if it can't.
@@ -168,9 +177,8 @@ fn keep(program: Pid, apart: bool, hears: &OwnedFd, held: Option<&File>) -> io::
             break ended;
         }
     };
-    if !apart {
-        sweep()?;
-    }
+    let emptied = if apart { empty_namespace() } else { sweep() };
+    emptied?;
     // Where nobody wants it any more, nobody asks how it ended.
     Ok(ended.map_or(FAILED, code))
 }
@@ -197,6 +205,23 @@ fn reap(program: Pid) -> io::Result<Option<WaitStatus>> {
             Ok(Some((process, status))) if process == program => ended = Some(status),
             Ok(Some(_)) => {}
             Ok(None) | Err(Errno::CHILD) => return Ok(ended),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+}
+
+/// Kills whatever else is in the namespace whose first process this is, and waits until it is gone. The kernel would do
+/// that at this one's end as well, but only after it has given back the lock.
+fn empty_namespace() -> io::Result<()> {
+    if !getpid().is_init() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: it passes two numbers. Nobody else is killed: to the first of a namespace there are no others.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+    loop {
+        match retry_on_intr(|| wait(WaitOptions::empty())) {
+            Ok(_) => {}
+            Err(Errno::CHILD) => return Ok(()),
             Err(fault) => return Err(fault.into()),
         }
     }

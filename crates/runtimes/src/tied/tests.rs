@@ -8,19 +8,34 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
 const SOON: Duration = Duration::from_secs(30);
+/// Processes that take a while to end.
+const MANY: usize = 200;
 
 /// How a program is started, and what finds again all that it starts.
 struct Case {
-    apart: fn() -> bool,
+    apart: fn() -> io::Result<bool>,
     dir: TempDir,
 }
 
 /// With a namespace, if this user may have one, and without.
 fn cases() -> [Case; 2] {
-    [leave_namespace as fn() -> bool, || false].map(|apart| Case { apart, dir: tempfile::tempdir().unwrap() })
+    [leave_namespace as fn() -> io::Result<bool>, || Ok(false)].map(Case::of)
+}
+
+/// With a namespace; `None`, which is told, where nobody but root may have one.
+fn in_a_namespace(test: &str) -> Option<Case> {
+    if testkit::have_root() {
+        return Some(Case::of(leave_namespace));
+    }
+    testkit::missing_part(&format!("tied::tests::{test}"), "root");
+    None
 }
 
 impl Case {
+    fn of(apart: fn() -> io::Result<bool>) -> Self {
+        Self { apart, dir: tempfile::tempdir().unwrap() }
+    }
+
     /// Starts a script; in it, `leave` starts something that stays, in a session of its own, with no output open, and
     /// whose parent is gone.
     fn start(&self, script: &str) -> HostProgram {
@@ -46,6 +61,15 @@ impl Case {
 
     /// What is left of it, but for what nobody has taken note of.
     fn left(&self) -> Vec<String> {
+        self.found().map(|(pid, line)| format!("{pid}: {line}")).collect()
+    }
+
+    fn pids(&self) -> Vec<String> {
+        self.found().map(|(pid, _)| pid).collect()
+    }
+
+    /// The numbers and command lines of its processes.
+    fn found(&self) -> impl Iterator<Item = (String, String)> {
         let is_its = |process: &Path| {
             let line =
                 String::from_utf8_lossy(&fs::read(process.join("cmdline")).unwrap_or_default()).into_owned();
@@ -53,7 +77,7 @@ impl Case {
             (line.contains(&self.mark()) || cwd == self.dir.path()).then_some(line)
         };
         let all = fs::read_dir("/proc").unwrap().flatten();
-        all.filter_map(|entry| Some(format!("{:?}: {}", entry.file_name(), is_its(&entry.path())?))).collect()
+        all.filter_map(move |entry| Some((entry.file_name().into_string().ok()?, is_its(&entry.path())?)))
     }
 }
 
@@ -68,6 +92,10 @@ async fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < SOON, "waited for {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+fn pid_of_keeper(program: &HostProgram) -> Pid {
+    Pid::from_raw(program.keeper.id().unwrap().cast_signed()).unwrap()
 }
 
 fn stat(process: u32) -> String {
@@ -110,8 +138,7 @@ async fn a_keeper_that_is_killed_takes_the_program_along() {
     for case in cases() {
         let mut program = case.start("echo begun; while :; do sleep 1; done");
         begun(&mut program).await;
-        let keeper = Pid::from_raw(program.keeper.id().unwrap().cast_signed()).unwrap();
-        kill_process(keeper, Signal::KILL).unwrap();
+        kill_process(pid_of_keeper(&program), Signal::KILL).unwrap();
         assert_eq!(program.wait().await.unwrap().code(), None);
         // What the shell was waiting for is nobody's where there is no namespace, and soon over.
         wait_for("its end", || case.left().is_empty()).await;
@@ -189,5 +216,67 @@ async fn what_loses_its_parent_is_reaped_while_the_program_goes_on() {
         let pids = || all().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         wait_for("all to be reaped", || pids().filter(is_dead).count() == 0).await;
         program.end().await.unwrap();
+    }
+}
+
+/// How many process namespaces the process of this `status` is in, of those that `/proc` knows.
+fn namespaces(status: &str) -> usize {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.unwrap().split_whitespace().count()
+}
+
+#[tokio::test]
+async fn a_program_of_root_is_in_a_namespace_of_its_own() {
+    let Some(case) = in_a_namespace("a_program_of_root_is_in_a_namespace_of_its_own") else { return };
+    let mut program = case.start("exec cat /proc/self/status");
+    let mut status = String::new();
+    program.stdout.as_mut().unwrap().read_to_string(&mut status).await.unwrap();
+    assert!(program.wait().await.unwrap().success());
+    let own = fs::read_to_string("/proc/thread-self/status").unwrap();
+    assert_eq!(namespaces(&status), namespaces(&own) + 1, "{status}");
+}
+
+#[tokio::test]
+async fn who_is_in_a_namespace_can_neither_end_nor_stop_its_keeper() {
+    let test = "who_is_in_a_namespace_can_neither_end_nor_stop_its_keeper";
+    let Some(case) = in_a_namespace(test) else { return };
+    let signals = "for signal in KILL STOP TERM HUP TSTP; do kill -s $signal $PPID; done";
+    let mut program = case.start(&format!("leave; {signals}; exit 3"));
+    assert_eq!(timeout(SOON, program.wait()).await.unwrap().unwrap().code(), Some(3));
+    assert_eq!(case.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_keeper_of_a_namespace_that_is_killed_takes_along_what_is_in_the_background() {
+    let test = "a_keeper_of_a_namespace_that_is_killed_takes_along_what_is_in_the_background";
+    let Some(case) = in_a_namespace(test) else { return };
+    let mut program = case.start("leave; echo begun; while :; do sleep 1; done");
+    begun(&mut program).await;
+    kill_process(pid_of_keeper(&program), Signal::KILL).unwrap();
+    assert_eq!(program.wait().await.unwrap().code(), None);
+    assert_eq!(case.left(), Vec::<String>::new());
+}
+
+/// Whoever takes the lock of a dead supervisor gives its job to another.
+#[tokio::test]
+async fn the_lock_is_held_until_the_last_process_is_gone() {
+    for case in cases() {
+        let path = case.dir.path().join("lock");
+        let lock = Arc::new(File::create(&path).unwrap());
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let programs = HostPrograms::holding(&lock);
+        // Many, so that it takes the kernel a while to end them.
+        let many = format!("i=0; while [ $i -lt {MANY} ]; do sleep 600 & i=$((i + 1)); done");
+        let mut program = case.start_for(&programs, &format!("{many}; echo begun; wait"));
+        begun(&mut program).await;
+        wait_for("all of it", || case.pids().len() > MANY).await;
+        let pids = case.pids();
+        drop((programs, lock));
+        let waits = tokio::task::spawn_blocking(move || {
+            flock(File::open(&path).unwrap(), FlockOperation::LockExclusive).unwrap();
+            pids.into_iter().filter(|pid| Path::new("/proc").join(pid).exists()).count()
+        });
+        drop(program);
+        assert_eq!(timeout(SOON, waits).await.unwrap().unwrap(), 0, "the lock was given back too soon");
     }
 }
