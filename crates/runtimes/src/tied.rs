@@ -12,8 +12,8 @@
 //!
 //! Who may not make process namespaces, as the user of a container engine who is no root, has a keeper nevertheless:
 //! whatever loses its parent becomes its child, and in the end it kills its children until there are none. There a
-//! program that kills the keeper leaves behind what it has started, but it could kill the agent as well: both are the
-//! same user's.
+//! program that kills the keeper leaves behind what it has started, and one that stops it at once holds up whoever starts
+//! it; but it could kill or stop the agent as well: both are the same user's.
 #![expect(
     unsafe_code,
     reason = "unshare(2), kill(2) of all and signalfd(2) have no safe wrapper, and what a copy does is unchecked"
@@ -49,6 +49,8 @@ const NAME: &CStr = c"keeper";
 const FAILED: u8 = 125;
 /// How long what was killed may take to go. Processes in uninterruptible sleep go when their disk answers.
 const END_LIMIT: Duration = Duration::from_secs(10);
+/// How long a killed keeper may take to go.
+const KILL_LIMIT: Duration = Duration::from_secs(1);
 /// How often children are killed where there is no namespace, and the pause between, which the end of one cuts short.
 const SWEEPS: u32 = 500;
 const SWEEP_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -120,7 +122,7 @@ impl HostProgram {
     /// Ends it, and waits until nothing of it is left.
     ///
     /// # Errors
-    /// When that takes too long.
+    /// When that takes too long. Its keeper is killed then: one that a program has stopped would hold the lock for ever.
     pub async fn end(self) -> io::Result<()> {
         self.end_within(END_LIMIT).await
     }
@@ -128,8 +130,13 @@ impl HostProgram {
     async fn end_within(self, limit: Duration) -> io::Result<()> {
         let Self { mut keeper, lifeline, .. } = self;
         drop(lifeline);
-        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "processes of a program outlive SIGKILL");
-        timeout(limit, keeper.wait()).await.map_err(late)?.map(drop)
+        if let Ok(ended) = timeout(limit, keeper.wait()).await {
+            return ended.map(drop);
+        }
+        keeper.start_kill()?;
+        // At once, but for a namespace in which something still does not go.
+        let _ = timeout(KILL_LIMIT, keeper.wait()).await;
+        Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end in time, and its keeper was killed"))
     }
 }
 

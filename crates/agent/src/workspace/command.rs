@@ -52,7 +52,8 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(crate::log::NO_EXIT_CODE)
 }
 
-/// Runs a program to its end, or to the end of `stop`. When this returns, nothing that it has started is left.
+/// Runs a program to its end, or to the end of `stop`. When this returns, nothing that it has started is left; if
+/// something can't be ended in time, that is warned of, and it goes on.
 pub(crate) async fn run(
     programs: &HostPrograms,
     Program { argv, env, directory }: Program<'_>,

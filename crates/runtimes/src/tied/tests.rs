@@ -280,3 +280,19 @@ async fn the_lock_is_held_until_the_last_process_is_gone() {
         assert_eq!(timeout(SOON, waits).await.unwrap().unwrap(), 0, "the lock was given back too soon");
     }
 }
+
+/// Without a namespace a program may stop its keeper, which would keep the lock for ever.
+#[tokio::test]
+async fn a_keeper_that_does_not_end_in_time_is_killed() {
+    let case = Case::of(|| Ok(false));
+    let stop = "until [ -e go ]; do :; done; kill -s STOP $PPID";
+    let mut program = case.start(&format!("echo begun; {stop}; while :; do sleep 1; done"));
+    begun(&mut program).await;
+    fs::write(case.dir.path().join("go"), "").unwrap();
+    let keeper = program.keeper.id().unwrap();
+    wait_for("it to be stopped", || stat(keeper).contains(") T ")).await;
+    let fault = program.end_within(Duration::from_millis(50)).await.unwrap_err();
+    assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(stat(keeper), "", "nobody is to find it stopped for ever");
+    wait_for("the end of the program", || case.left().is_empty()).await;
+}
