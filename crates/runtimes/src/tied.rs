@@ -10,7 +10,7 @@
 //! Other ties are weaker: a parent's death signal is sent when a *thread* ends, and to children only; a control group
 //! needs somebody who lives to kill it, and ordinary users may have none.
 //!
-//! Who may not make process namespaces, as the user of a container engine who is no root, has a keeper nevertheless:
+//! Who may not make process namespaces (`EPERM`), as the user of a container engine who is no root, has a keeper nevertheless:
 //! whatever loses its parent becomes its child, and in the end it kills its children until there are none. There a
 //! program that kills the keeper leaves behind what it has started, and one that stops it at once holds up whoever starts
 //! it; but it could kill or stop the agent as well: both are the same user's.
@@ -87,7 +87,8 @@ impl HostPrograms {
     /// when the program runs.
     ///
     /// # Errors
-    /// Those of [`Command::spawn`]; then nothing has been started.
+    /// Those of [`Command::spawn`], and when there can't be a process namespace although this user may make them. Then
+    /// nothing has been started.
     pub fn start(&self, command: Command) -> io::Result<HostProgram> {
         self.start_by(command, leave_namespace)
     }
@@ -140,14 +141,24 @@ impl HostProgram {
     }
 }
 
-/// Whether what this thread starts from now on is in a process namespace of its own.
+/// Whether what this thread starts from now on is in a process namespace of its own, which not everybody may have.
 fn leave_namespace() -> io::Result<bool> {
     // SAFETY: only `FILES` can break another thread's view of its descriptors, and it is not set.
     is_apart(unsafe { unshare_unsafe(UnshareFlags::NEWPID) })
 }
 
+/// Only who has no right to one goes without: whatever else is the matter would weaken the tie unseen.
 fn is_apart(made: Result<(), Errno>) -> io::Result<bool> {
-    Ok(made.is_ok())
+    let help = match made {
+        Ok(()) => return Ok(true),
+        Err(Errno::PERM) => return Ok(false),
+        Err(Errno::NOSPC) => ": raise user.max_pid_namespaces, or nest fewer containers",
+        Err(_) => "",
+    };
+    made.map(|()| true).map_err(|fault| {
+        let fault = io::Error::from(fault);
+        io::Error::new(fault.kind(), format!("can't make a process namespace: {fault}{help}"))
+    })
 }
 
 /// Starts the program, and becomes its keeper. Returns only if it can't.

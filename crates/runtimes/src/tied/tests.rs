@@ -296,3 +296,26 @@ async fn a_keeper_that_does_not_end_in_time_is_killed() {
     assert_eq!(stat(keeper), "", "nobody is to find it stopped for ever");
     wait_for("the end of the program", || case.left().is_empty()).await;
 }
+
+#[tokio::test]
+async fn what_keeps_root_from_a_namespace_is_an_error() {
+    let test = "what_keeps_root_from_a_namespace_is_an_error";
+    let Some(case) = in_a_namespace(test) else { return };
+    // The kernel makes no second one for a thread that is not in the first.
+    let twice = || leave_namespace().and_then(|first| Ok(first && leave_namespace()?));
+    let mut command = Command::new("touch");
+    command.arg(case.dir.path().join("started")).env("PATH", "/usr/bin:/bin");
+    let fault = HostPrograms::default().start_by(command, twice).unwrap_err();
+    assert!(fault.to_string().starts_with("can't make a process namespace"), "{fault}");
+    assert_eq!(case.left(), Vec::<String>::new());
+}
+
+#[test]
+fn only_who_may_not_have_a_namespace_goes_without() {
+    assert!(is_apart(Ok(())).unwrap());
+    assert!(!is_apart(Err(Errno::PERM)).unwrap());
+    let fault = is_apart(Err(Errno::NOSPC)).unwrap_err();
+    assert_eq!(fault.kind(), io::Error::from(Errno::NOSPC).kind());
+    assert!(fault.to_string().contains("user.max_pid_namespaces"), "{fault}");
+    assert!(is_apart(Err(Errno::NOMEM)).is_err());
+}
