@@ -6,6 +6,7 @@
 
 mod behind;
 mod container;
+mod creations;
 mod images;
 mod passage;
 mod rules;

@@ -1,6 +1,7 @@
 //! What becomes of a call that came through a door.
 
 use super::container::{Confined, check_again, confine};
+use super::creations::{Creations, Made, Most, read};
 use super::images::Images;
 use super::passage::{Passage, Tasks};
 use super::rules::{Verdict, judge, query};
@@ -9,26 +10,12 @@ use crate::RuntimeError;
 use crate::docker::error::EngineError;
 use crate::docker::percent_encoded;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use hyper::http::response::Parts;
 use hyper::{Request, Response, Uri};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use std::error::Error;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-
-/// Bytes of a container's description, and of the answer to it.
-const LONGEST_DESCRIPTION: usize = 4 << 20;
-/// How many containers a job's programs may make. Each name and id of them is remembered.
-const MOST_CONTAINERS: usize = 10_000;
-const MAKE: &str = "create a container";
 
 /// What all connections through a door share.
 pub(super) struct Behind {
@@ -37,18 +24,7 @@ pub(super) struct Behind {
     /// What every container is made with, in the engine's words.
     pub(super) ours: Map<String, Value>,
     pub(super) workspace: Workspace,
-    /// The containers that were made here, by their ids and names.
-    made: Mutex<BTreeMap<String, Made>>,
-    /// Those that the engine is making; none are made any more once this is gone.
-    making: Mutex<Option<JoinSet<()>>>,
-}
-
-/// A container that was made here.
-#[derive(Debug, Clone)]
-pub(super) struct Made {
-    id: String,
-    /// What of this host it sees.
-    sources: Arc<[PathBuf]>,
+    creations: Creations,
 }
 
 impl Behind {
@@ -58,16 +34,13 @@ impl Behind {
         ours: Map<String, Value>,
         workspace: Workspace,
     ) -> Self {
-        let making = Mutex::new(Some(JoinSet::new()));
-        Self { passage, images, ours, workspace, made: Mutex::default(), making }
+        let creations = Creations::new(passage.clone(), Most::default());
+        Self { passage, images, ours, workspace, creations }
     }
 
     /// Has no more containers made, and waits until none is being made.
     pub(super) async fn finish(&self, limit: Duration) -> Result<(), EngineError> {
-        let Some(mut making) = self.making().take() else { return Ok(()) };
-        let all = async { while making.join_next().await.is_some() {} };
-        let late = |_| EngineError::Late { what: MAKE, limit };
-        timeout(limit, all).await.map_err(late)
+        self.creations.finish(limit).await
     }
 
     pub(super) async fn pass(
@@ -139,40 +112,10 @@ impl Behind {
         };
         let parts: Vec<String> = of("name", &name).into_iter().chain(of("platform", &platform)).collect();
         head.uri = with_path(&format!("{}?{}", head.uri.path(), parts.join("&")))?;
-        if self.made().len() >= MOST_CONTAINERS {
-            return Err(Shut::Refused(format!("a job may make no more than {MOST_CONTAINERS} containers")));
-        }
-
         let request = plain(Request::from_parts(head, whole(described)));
-        let (mut head, said) = self.make(request).await?;
-        let created = serde_json::from_slice::<Value>(&said).unwrap_or_default();
-        if let Some(id) = created["Id"].as_str().filter(|_| head.status.is_success()) {
-            let container = Made { id: id.to_owned(), sources: sources.into() };
-            let mut made = self.made();
-            // A name may be spelled as somebody's id: what it means here is this container.
-            name.filter(|name| !name.is_empty()).map(|name| made.entry(name).or_insert(container.clone()));
-            made.insert(id.to_owned(), container);
-        }
+        let (mut head, said) = self.creations.make(request, name, sources).await?;
         head.headers.remove(TRANSFER_ENCODING);
         Ok(Response::from_parts(head, whole(said)))
-    }
-
-    /// Has the engine make a container, to the end even if nobody waits for that any more: it goes on as well, and
-    /// lists a container only once it has made it.
-    async fn make(&self, request: Request<Body>) -> Result<(Parts, Bytes), Shut> {
-        let over = || Shut::Refused("the job is over".to_owned());
-        let passage = self.passage.clone();
-        let (tell, told) = oneshot::channel();
-        {
-            let mut making = self.making();
-            let making = making.as_mut().ok_or_else(over)?;
-            while making.try_join_next().is_some() {}
-            making.spawn(async move {
-                // Nobody may be there to be told.
-                let _ = tell.send(ask_to_make(&passage, request).await);
-            });
-        }
-        told.await.unwrap_or_else(|_| Err(over()))
     }
 
     /// Asks about a container that was made here.
@@ -184,7 +127,7 @@ impl Behind {
         tasks: &Tasks,
     ) -> Result<Response<Body>, Shut> {
         let none = || Shut::NotFound(format!("No such container: {name}"));
-        let Made { id, sources } = self.made().get(name).cloned().ok_or_else(none)?;
+        let Made { id, sources } = self.creations.find(name).ok_or_else(none)?;
         if what == "start" {
             check_again(&sources).map_err(Shut::Refused)?;
         }
@@ -197,21 +140,6 @@ impl Behind {
         let request = if what == "attach" { request } else { plain(request) };
         self.passage.forward(request, tasks).await
     }
-
-    fn made(&self) -> MutexGuard<'_, BTreeMap<String, Made>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn making(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
-        self.making.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn ask_to_make(passage: &Passage, request: Request<Body>) -> Result<(Parts, Bytes), Shut> {
-    let tasks = Tasks::default();
-    let (head, body) = passage.forward(request, &tasks).await?.into_parts();
-    let said = read(body).await.map_err(|source| EngineError::Broken { what: MAKE, source })?;
-    Ok((head, said))
 }
 
 /// A request that the engine can only answer.
@@ -229,11 +157,4 @@ fn with_path(path: &str) -> Result<Uri, Shut> {
 fn of_image(error: &RuntimeError) -> Shut {
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     Shut::NotFound(format!("{error}{source}"))
-}
-
-async fn read<B>(body: B) -> Result<Bytes, Box<dyn Error + Send + Sync>>
-where
-    B: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
-{
-    Ok(Limited::new(body, LONGEST_DESCRIPTION).collect().await?.to_bytes())
 }
