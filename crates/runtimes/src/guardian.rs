@@ -15,6 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What [`crate::helper_main`] calls one.
 pub(crate) const ROLE: &str = "guard";
@@ -24,6 +25,11 @@ const NAME: &CStr = c"guardian";
 const READY_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of what it is told: some paths.
 const LONGEST: u64 = 64 << 10;
+
+/// How long what can't be removed yet is tried again. After that the agent's next start cleans up.
+const WAIT_LIMIT: Duration = Duration::from_mins(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What there is to do once the agent is gone.
 pub(crate) type Duty = Box<dyn FnOnce() -> Result<(), RuntimeError>>;
@@ -128,6 +134,29 @@ fn live() -> io::Result<()> {
     let mut buffer = [0; 64];
     while hears.read(&mut buffer)? > 0 {}
     duty().map_err(io::Error::other)
+}
+
+/// Tries until `attempt` says that nothing is left. It is not done at once where an engine is out of reach, or where
+/// something holds a lock a while longer: the agent, whose pipes and locks the kernel closes one after the other, what
+/// has worked for it on the host, or its next start, which cleans up itself. `what` is what there is to be removed.
+pub(crate) async fn until_done<F>(what: &str, mut attempt: impl FnMut() -> F) -> Result<(), RuntimeError>
+where
+    F: Future<Output = Result<bool, RuntimeError>>,
+{
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match attempt().await {
+            Ok(true) => return Ok(()),
+            Err(error) if begun.elapsed() > WAIT_LIMIT => return Err(error),
+            Ok(false) if begun.elapsed() > WAIT_LIMIT => {
+                let minutes = WAIT_LIMIT.as_secs() / 60;
+                return Err(RuntimeError::Host(format!("{what} is still in use after {minutes} minutes")));
+            }
+            Ok(false) | Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// Does its duty where nothing else is done.

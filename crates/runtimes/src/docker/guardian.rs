@@ -7,19 +7,15 @@ use super::incarnation::{self, Dead};
 use super::reap;
 use super::{Endpoint, Origin};
 use crate::RuntimeError;
-use crate::guardian::{Duty, Guardian, block_on};
+use crate::guardian::{Duty, Guardian, block_on, until_done};
 use crate::oci::Helper;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What guardians call this duty.
 pub(crate) const GUARDED: &str = "docker";
-/// How long an engine that is out of reach is waited for. After that the agent's next start cleans up.
-const WAIT_LIMIT: Duration = Duration::from_mins(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The engine may still be making what the agent asked for when it died, so one looks again.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 
@@ -47,25 +43,14 @@ pub(crate) fn duty(args: &[OsString]) -> io::Result<Duty> {
 }
 
 async fn clean_up(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<(), RuntimeError> {
-    let begun = Instant::now();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match clean(client, owner, id, state_dir).await {
-            Ok(true) => return Ok(()),
-            Err(error) if begun.elapsed() > WAIT_LIMIT => return Err(error),
-            Ok(false) if begun.elapsed() > WAIT_LIMIT => return Ok(()),
-            Ok(false) | Err(_) => tokio::time::sleep(pause).await,
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    let what = format!("what the start {id} left in {}", state_dir.display());
+    until_done(&what, || clean(client, owner, id, state_dir)).await
 }
 
 /// Whether nothing is left.
 async fn clean(client: &Client, owner: &str, id: &str, state_dir: &Path) -> Result<bool, RuntimeError> {
     let locked = RuntimeError::io(format!("lock {}", state_dir.display()));
     let Some(dead) = Dead::find(state_dir, id).map_err(locked)? else {
-        // The kernel closes an agent's pipes and locks one after the other, so it may still be about to die.
-        // Or its next start is cleaning up.
         return Ok(!incarnation::exists(state_dir, id));
     };
     if !incarnation::exists(state_dir, id) {
