@@ -4,8 +4,12 @@
 //! host's rights. So jobs with users of their own see the host's files with the owners that they have on the host, and need not
 //! be able to reach the directories above them.
 
+mod sources;
+
 use crate::RuntimeError;
 use serde::{Deserialize, Serialize};
+pub(super) use sources::resolved;
+pub use sources::unsafe_beside_others;
 use std::path::{Component, Path, PathBuf};
 
 /// Where a step sees what is ours, and nothing may be mounted on or below.
@@ -59,7 +63,8 @@ impl AdditionalMount {
 
 /// Those above come before those below.
 pub(super) fn in_order(mut mounts: Vec<AdditionalMount>) -> Result<Vec<AdditionalMount>, RuntimeError> {
-    if let Some(why) = mounts.iter().find_map(AdditionalMount::why_not) {
+    let alone = mounts.iter().find_map(AdditionalMount::why_not);
+    if let Some(why) = alone.or_else(|| unsafe_beside_others(&mounts).into_iter().flatten().next()) {
         return Err(RuntimeError::Host(format!("an additional mount can't be made: {why}")));
     }
     mounts.sort_by_key(|mount| mount.target.components().count());

@@ -4,11 +4,13 @@
     reason = "mount_setattr(2) has no safe wrapper; the one call here passes a structure that outlives it"
 )]
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+const OPEN_TREE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
 
 /// How what is mounted is seen. No file there gives whoever runs it rights, and none is a device.
 #[derive(Debug, Clone, Copy)]
@@ -23,15 +25,17 @@ pub(super) struct Attributes<'a> {
 
 /// Mounts the directory `from` at `at`, as it is seen with `users`. Mounts below `from` are left out.
 pub(super) fn mount_mapped(from: &Path, at: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
-    let tree = tree(from, OpenTreeFlags::empty())?;
+    let tree = open_tree(CWD, from, OPEN_TREE)?;
     set(&tree, Attributes { users: Some(users), recursive: false, read_only: false })?;
     move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
 }
 
-/// What is seen at `from`, mounted nowhere yet.
+/// What is seen at `from`, on the way to which there is no link, mounted nowhere yet.
 pub(super) fn tree(from: &Path, more: OpenTreeFlags) -> io::Result<OwnedFd> {
-    Ok(open_tree(CWD, from, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | more)?)
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let from = openat2(CWD, from, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    Ok(open_tree(&from, "", OPEN_TREE | OpenTreeFlags::AT_EMPTY_PATH | more)?)
 }
 
 /// Mounts a tree at what is held open.

@@ -41,7 +41,7 @@ mod users;
 mod volume;
 mod witness;
 
-pub use additional::{AdditionalMount, Mounted};
+pub use additional::{AdditionalMount, Mounted, unsafe_beside_others};
 pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
 pub use launcher::LauncherAhead;

@@ -113,6 +113,7 @@ contract! { crun crun_host runc youki runsc docker podman: {
         nothing_of_the_host_is_told [not runsc engines],
         what_the_operator_mounts_is_seen_with_its_owners [not engines],
         an_image_can_not_send_what_is_mounted_elsewhere [not engines],
+        a_job_can_not_have_others_see_what_it_likes [not engines],
     }
     death {
         a_guardian_is_ready_when_its_agent_is [not runsc engines],

@@ -1,21 +1,29 @@
 //! Which of the mounts the runtime `oci` makes, and how.
 
 use super::{AdditionalMount, NAME};
-use runtimes::oci::{AdditionalMount as OfStep, Mounted};
+use runtimes::oci::{AdditionalMount as OfStep, Mounted, unsafe_beside_others};
 use std::path::Path;
 
 /// What is mounted in each step, and a line for everything that is not.
 pub(in crate::agent_config) fn for_oci(mounts: &[AdditionalMount]) -> (Vec<OfStep>, Vec<String>) {
     let (mut made, mut left_out) = (Vec::new(), Vec::new());
+    let mut leave_out = |target: &Path, why| {
+        left_out.push(format!("{NAME}: what is for {target:?} is left out with the runtime oci: {why}"));
+    };
     for mount in mounts {
         match of_step(mount) {
             Ok(mount) => made.push(mount),
-            Err(why) => left_out.push(format!(
-                "{NAME}: what is for {:?} is left out with the runtime oci: {why}",
-                mount.target
-            )),
+            Err(why) => leave_out(Path::new(&mount.target), why),
         }
     }
+    let mut beside = unsafe_beside_others(&made).into_iter();
+    made.retain(|mount| match beside.next().flatten() {
+        Some(why) => {
+            leave_out(&mount.target, why);
+            false
+        }
+        None => true,
+    });
     (made, left_out)
 }
 
@@ -65,6 +73,20 @@ mod tests {
             of(Mounted::Memory { size: None, mode: None }, "/u", true),
         ];
         assert_eq!(for_oci(&parse(text).unwrap()), (expected, Vec::new()));
+    }
+
+    #[test]
+    fn what_jobs_could_redirect_is_left_out() {
+        let below = "type=bind,source=/etc/ssl/certs,target=/certs,readonly";
+        let (made, left_out) = for_oci(&parse(&format!("{below};type=bind,src=/etc,dst=/x")).unwrap());
+        let [line] = left_out.as_slice() else { panic!("{left_out:?}") };
+        assert!(
+            line.contains("\"/certs\"") && line.contains("is in /etc, which jobs may write to"),
+            "{line}"
+        );
+        assert_eq!(made.iter().map(|mount| mount.target.as_path()).collect::<Vec<_>>(), [Path::new("/x")]);
+        let (made, left_out) = for_oci(&parse(&format!("{below};type=bind,src=/etc,dst=/x,ro")).unwrap());
+        assert_eq!((made.len(), left_out), (2, Vec::new()));
     }
 
     #[test]

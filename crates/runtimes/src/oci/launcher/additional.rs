@@ -1,7 +1,7 @@
 //! Mounting what the operator has every step see besides.
 
 use super::context;
-use crate::oci::additional::{AdditionalMount, Mounted, why_not};
+use crate::oci::additional::{AdditionalMount, Mounted, resolved, unsafe_beside_others, why_not};
 use crate::oci::cwd::{self, DIRECTORY};
 use crate::oci::idmap::{self, Attributes};
 use rustix::fs::{
@@ -26,6 +26,10 @@ pub(super) fn mount_all(
     owner: u32,
     users: Option<&Path>,
 ) -> io::Result<()> {
+    // What was a directory when it was looked at may be a link by now.
+    if let Some(why) = unsafe_beside_others(mounts).into_iter().flatten().next() {
+        return Err(io::Error::other(format!("an additional mount can't be made: {why}")));
+    }
     let users = users.map(File::open).transpose()?;
     for mount in mounts {
         let done = match &mount.what {
@@ -52,7 +56,7 @@ fn show(
     users: Option<&File>,
 ) -> io::Result<()> {
     let below = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    let tree = idmap::tree(source, below)?;
+    let tree = idmap::tree(&resolved(source)?, below)?;
     let attributes = Attributes { users: users.map(AsFd::as_fd), recursive, read_only: mount.read_only };
     idmap::set(&tree, attributes).map_err(|error| match Errno::from_io_error(&error) {
         Some(Errno::INVAL) if users.is_some() => io::Error::other(

@@ -4,7 +4,7 @@ use runtimes::oci::{AdditionalMount, Mounted, OciRuntime};
 use runtimes::{ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Step};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use testkit::image::{Archive, Layer};
 
@@ -76,7 +76,7 @@ pub(crate) async fn what_the_operator_mounts_is_seen_with_its_owners(bench: &mut
     // No job's users can go there.
     let closed = bench.dir.join("closed");
     let at = |name: &str| closed.join(name);
-    for path in [&closed, &at("certs"), &at("shared"), &at("shared/below")] {
+    for path in [&closed, &at("certs"), &at("shared"), &at("shared/below"), &at("flat"), &at("flat/below")] {
         fs::create_dir(path).unwrap();
     }
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
@@ -87,15 +87,17 @@ pub(crate) async fn what_the_operator_mounts_is_seen_with_its_owners(bench: &mut
     if others != "0:0" {
         chown(at("certs/apps"), Some(1_000), Some(99)).unwrap();
     }
-    mount(c"below", at("shared/below"), c"tmpfs", MountFlags::empty(), None).unwrap();
-    fs::write(at("shared/below/file"), "").unwrap();
+    for below in ["shared/below", "flat/below"] {
+        mount(c"below", at(below), c"tmpfs", MountFlags::empty(), None).unwrap();
+        fs::write(at(below).join("file"), "").unwrap();
+    }
     let fast = Mounted::Memory { size: Some(1 << 20), mode: Some(0o750) };
     let fast = AdditionalMount { what: fast, target: "/fast".into(), read_only: false };
     let mounts = vec![
         host(&at("certs/ca.pem"), "/shared/ca.pem", true, true),
         host(&at("certs"), "/etc/ssl/more", true, true),
         host(&at("shared"), "/shared", false, true),
-        host(&at("shared"), "/flat", true, false),
+        host(&at("flat"), "/flat", true, false),
         fast,
     ];
     // What a file is mounted on lies in a directory of the host's.
@@ -122,7 +124,35 @@ pub(crate) async fn what_the_operator_mounts_is_seen_with_its_owners(bench: &mut
     assert_eq!(fs::read_dir(at("shared")).unwrap().count(), 3);
     sandbox.close().await;
     drop(runtime);
-    unmount(at("shared/below"), UnmountFlags::empty()).unwrap();
+    for below in ["shared/below", "flat/below"] {
+        unmount(at(below), UnmountFlags::empty()).unwrap();
+    }
+}
+
+/// By a link that it leaves where it may write.
+pub(crate) async fn a_job_can_not_have_others_see_what_it_likes(bench: &mut Bench) {
+    let at = |name: &str| bench.dir.join(name);
+    for path in ["cache", "secret", "certs"] {
+        fs::create_dir(at(path)).unwrap();
+    }
+    fs::write(at("secret/file"), "of the host").unwrap();
+    symlink("certs", at("current")).unwrap();
+    let cache = host(&at("cache"), "/cache", false, true);
+    let current = host(&at("current"), "/current", true, true);
+    let (_runtime, mut sandbox) = with(bench, vec![cache.clone(), current]).await;
+    let seen = sandbox.sh(&format!("ls /current; ln -s {} /cache/certs", at("secret").display())).await;
+    assert_eq!(seen, "", "a link of the operator's is followed");
+    // It leads now where the job chose.
+    fs::remove_file(at("current")).unwrap();
+    symlink("cache/certs", at("current")).unwrap();
+    let refused = sandbox.run_step(step(&["/bin/sh", "-c", "cat /current/file"])).await.unwrap_err();
+    assert!(refused.to_string().contains("which jobs may write to"), "{refused}");
+    sandbox.close().await;
+
+    let mut options = bench.options();
+    options.additional_mounts = vec![cache, host(&at("cache/certs"), "/certs", true, true)];
+    let refused = OciRuntime::new(options, bench.store()).err().unwrap().to_string();
+    assert!(refused.contains("cache/certs is in"), "{refused}");
 }
 
 pub(crate) async fn an_image_can_not_send_what_is_mounted_elsewhere(bench: &mut Bench) {
