@@ -41,6 +41,7 @@ use choice::{add_hints, asked, chosen_or_fault, conflicts_or_faults};
 use docker::DockerSettings;
 use host::owner;
 use images::DockerConfig;
+use mounts::{By, ForOci};
 use runtimes::oci::{AdditionalMount, Helper, LauncherAhead, NetworkOptions, OwnUsers};
 use runtimes::{GuardianAhead, Limits};
 use std::path::{Path, PathBuf};
@@ -95,6 +96,8 @@ pub(crate) struct RuntimeSettings {
     docker: DockerSettings,
     /// What steps of the container runtime see besides.
     additional_mounts: Vec<AdditionalMount>,
+    /// The words for them.
+    mounts_in_words: Option<String>,
     /// Whether src may run on this host.
     src_steps: bool,
     /// A script that steps run first; once an agent has started, its copy of it.
@@ -138,10 +141,19 @@ pub(crate) fn helper() -> Helper {
 }
 
 /// What `run` needs, or every fault at once. `env` may hold faults already.
-pub(crate) fn read_for_run(mut env: EnvReader<'_>) -> Result<(Connection, AgentSettings), EnvErrors> {
+pub(crate) fn read_for_run(env: EnvReader<'_>) -> Result<(Connection, AgentSettings), EnvErrors> {
+    read_for(By::Agent, env)
+}
+
+/// What who runs jobs for such an agent needs; it is told [what that has chosen](RuntimeSettings::chosen).
+pub(crate) fn read_for_supervisor(env: EnvReader<'_>) -> Result<(Connection, AgentSettings), EnvErrors> {
+    read_for(By::Supervisor, env)
+}
+
+fn read_for(by: By, mut env: EnvReader<'_>) -> Result<(Connection, AgentSettings), EnvErrors> {
     env.load(&[Reader::Run, Reader::Agent, Reader::All]);
     let connection = connection::read(&mut env);
-    let settings = AgentSettings::read(&mut env);
+    let settings = AgentSettings::read(&mut env, by);
     let both = connection.zip(settings);
     add_hints(&mut env);
     env.finish_with(both)
@@ -150,14 +162,14 @@ pub(crate) fn read_for_run(mut env: EnvReader<'_>) -> Result<(Connection, AgentS
 /// What `up` needs, or every fault at once: its agent knows its control plane.
 pub(crate) fn read_for_up(mut env: EnvReader<'_>) -> Result<AgentSettings, EnvErrors> {
     env.load(&[Reader::Agent, Reader::All]);
-    let settings = AgentSettings::read(&mut env);
+    let settings = AgentSettings::read(&mut env, By::Agent);
     add_hints(&mut env);
     env.finish_with(settings)
 }
 
 impl AgentSettings {
     /// Checks and reads what was loaded.
-    fn read(env: &mut EnvReader<'_>) -> Option<Self> {
+    fn read(env: &mut EnvReader<'_>, by: By) -> Option<Self> {
         let asked = asked(env);
         let chosen = asked.choose(RuntimeName::BUILT);
         let runtime = chosen.as_ref().ok().map(|chosen| chosen.runtime);
@@ -182,10 +194,11 @@ impl AgentSettings {
             ..images::Options::default()
         };
         let startup_script = startup_script::read(env);
-        let (additional_mounts, left_out) = match runtime {
-            Some(RuntimeName::Oci) => mounts::for_oci(&mounts),
-            _ => Default::default(),
+        let ForOci { made: additional_mounts, numbers, left_out } = match runtime {
+            Some(RuntimeName::Oci) => mounts::for_oci(&mounts, by),
+            _ => ForOci::default(),
         };
+        let mounts_in_words = mounts::words_for(env, &numbers);
         let docker = DockerSettings::read(env, mounts, runtime);
         let network = network::read(env);
         let images_kept = non_zero(env.duration("EXECUTOR_IMAGE_KEEP"));
@@ -213,6 +226,7 @@ impl AgentSettings {
                 disk,
                 docker,
                 additional_mounts,
+                mounts_in_words,
                 src_steps: src_steps(env, asked, chosen.runtime, strict),
                 startup_script,
                 guardian: GuardianAhead::default(),

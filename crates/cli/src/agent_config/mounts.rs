@@ -7,11 +7,11 @@ mod record;
 
 use crate::env::EnvReader;
 use fields::Fields;
-pub(super) use oci::for_oci;
+pub(super) use oci::{By, ForOci, for_oci};
 use std::collections::BTreeMap;
 use std::fmt;
 
-const NAME: &str = "EXECUTOR_DOCKER_ADDITIONAL_MOUNTS";
+pub(super) const NAME: &str = "EXECUTOR_DOCKER_ADDITIONAL_MOUNTS";
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,14 @@ pub(super) fn read(env: &mut EnvReader<'_>) -> Vec<AdditionalMount> {
         env.fault(format!("invalid {NAME}, failed to parse{fault}"));
         Vec::new()
     })
+}
+
+/// The words for those of these numbers, as [`read`] takes them; `None` if there are none.
+pub(super) fn words_for(env: &EnvReader<'_>, numbers: &[usize]) -> Option<String> {
+    let text = env.text(NAME)?;
+    let kept = text.split(';').enumerate().filter(|(number, _)| numbers.contains(number));
+    let kept: Vec<_> = kept.map(|(_, words)| words).collect();
+    (!kept.is_empty()).then(|| kept.join(";"))
 }
 
 fn parse(text: &str) -> Result<Vec<AdditionalMount>, String> {

@@ -1,6 +1,6 @@
 //! What a runtime is given of the settings.
 
-use super::{RuntimeSettings, helper, owner, startup_script};
+use super::{RuntimeSettings, helper, mounts, owner, startup_script};
 use crate::certificates;
 use crate::env::RuntimeName;
 use crate::exit::Failure;
@@ -79,7 +79,8 @@ impl RuntimeSettings {
         options
     }
 
-    /// Variables that have a supervisor run its job by the same runtime and engine, whatever listens by then.
+    /// Variables that have a supervisor run its job by the same runtime and engine, whatever listens by then, and with the
+    /// same mounts, whatever is there by then.
     pub(crate) fn chosen(&self) -> Vec<(String, Option<OsString>)> {
         let runtime = ("EXECUTOR_RUNTIME".to_owned(), Some(self.name.name().into()));
         let engine = ("DOCKER_HOST".to_owned(), Some(self.docker.address().into()));
@@ -87,7 +88,10 @@ impl RuntimeSettings {
         let src = ("EXECUTOR_SRC_STEPS".to_owned(), Some(self.src_steps.to_string().into()));
         let script = self.startup_script.as_ref();
         let script = script.map(|script| (startup_script::NAME.to_owned(), Some(script.into())));
-        [runtime, src].into_iter().chain(by_engine).chain(script).collect()
+        // What is left out is left out by all.
+        let mounts = (mounts::NAME.to_owned(), self.mounts_in_words.as_ref().map(Into::into));
+        let here = (self.name == RuntimeName::Oci).then_some(mounts);
+        [runtime, src].into_iter().chain(by_engine).chain(here).chain(script).collect()
     }
 
     /// What starts supervisors in a control group of systemd's, apart from the agent's, where jobs' groups are ours.

@@ -153,7 +153,9 @@ fn a_runtime_that_is_not_there_is_refused() {
 fn supervisors_are_told_what_was_chosen() {
     let chosen = |pairs: &[(&str, &str)]| {
         let told = read(pairs).unwrap().1.runtime.chosen();
-        let text = |(name, value): (String, Option<OsString>)| format!("{name}={}", value.unwrap().display());
+        let text = |(name, value): (String, Option<OsString>)| {
+            format!("{name}={}", value.unwrap_or_default().display())
+        };
         let is_ours =
             |text: &String| text.starts_with("EXECUTOR_RUNTIME=") || text.starts_with("DOCKER_HOST=");
         told.into_iter().map(text).filter(is_ours).collect::<Vec<_>>()
@@ -161,6 +163,27 @@ fn supervisors_are_told_what_was_chosen() {
     assert_eq!(chosen(&[("EXECUTOR_RUNTIME", "oci")]), ["EXECUTOR_RUNTIME=oci"]);
     let by_engine = [("EXECUTOR_USE_FIRECRACKER", "false"), ("DOCKER_HOST", "tcp://dind")];
     assert_eq!(chosen(&by_engine), ["EXECUTOR_RUNTIME=docker", "DOCKER_HOST=tcp://dind:2375"]);
+}
+
+#[test]
+fn supervisors_mount_what_their_agent_has_decided_on() {
+    let name = "EXECUTOR_DOCKER_ADDITIONAL_MOUNTS";
+    let told = |mounts: &str, runtime: &str| {
+        let settings = read(&[("EXECUTOR_RUNTIME", runtime), (name, mounts)]).unwrap().1;
+        let all = settings.runtime.chosen().into_iter();
+        { all }.find_map(|(variable, value)| (variable == name).then_some(value))
+    };
+    let (there, gone) = ("type=tmpfs,target=/t,tmpfs-size=1m", "type=bind,source=/nowhere,target=/x");
+    assert_eq!(told(&format!("{gone};{there}"), "oci"), Some(Some(there.into())));
+    assert_eq!(told(gone, "oci"), Some(None), "not even its agent's own");
+    assert_eq!(told(gone, "docker"), None, "an engine makes them all");
+
+    let variables =
+        [GOOD.as_slice(), &[("EXECUTOR_RUNTIME", "oci"), (name, gone), ("EXECUTOR_STRICT", "true")]].concat();
+    let variables = Variables::of(&variables);
+    assert!(read_for_run(EnvReader::new(&variables, "executor")).is_err());
+    let (_, settings) = read_for_supervisor(EnvReader::new(&variables, "executor")).unwrap();
+    assert_eq!(settings.runtime.additional_mounts.len(), 1, "its steps are to fail");
 }
 
 #[test]

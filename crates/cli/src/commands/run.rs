@@ -4,7 +4,7 @@ use super::{engine, images_kept, supervise, validate};
 use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
 use crate::client::Settings;
 use crate::env::conflicts::Conflicts;
-use crate::env::{EnvReader, RuntimeName};
+use crate::env::{EnvErrors, EnvReader, RuntimeName};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::logging;
@@ -277,6 +277,14 @@ fn judge(runtime: &dyn Runtime, findings: &[Finding], strict: bool) -> Result<()
 
 /// Reads the environment for `run`, or tells every fault at once.
 pub(crate) fn read(env: EnvReader<'_>) -> Result<(Connection, AgentSettings), Failure> {
-    let read = agent_config::read_for_run(env);
-    read.map_err(|faults| Failure { exit: Exit::Failed, message: faults.to_string() })
+    agent_config::read_for_run(env).map_err(|faults| faulty(&faults))
+}
+
+/// The same for who runs jobs for such an agent.
+pub(crate) fn read_as_supervisor(env: EnvReader<'_>) -> Result<(Connection, AgentSettings), Failure> {
+    agent_config::read_for_supervisor(env).map_err(|faults| faulty(&faults))
+}
+
+fn faulty(faults: &EnvErrors) -> Failure {
+    Failure { exit: Exit::Failed, message: faults.to_string() }
 }

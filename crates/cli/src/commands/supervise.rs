@@ -60,7 +60,7 @@ fn run(data_dir: &Path, name: &str, tried: Option<Tried>) -> Result<(), Failure>
     let variables = System::variables();
     let mut env = EnvReader::new(&variables, &program_name());
     logging::start(&mut env);
-    let (connection, mut settings) = run::read(env)?;
+    let (connection, mut settings) = run::read_as_supervisor(env)?;
     let failed = |fault: &(dyn std::error::Error + 'static)| Failure::chain(Exit::System, fault);
     // All that supervisors have in common is there. What follows is done by each of them.
     let Some(job) = nursery().map_err(|fault| failed(&fault))? else { return Ok(()) };
