@@ -19,6 +19,7 @@ use std::os::fd::OwnedFd;
 pub(super) const TUN: &str = "/dev/net/tun";
 const TUNSETIFF: Opcode = opcode::write::<c_int>(b'T', 202);
 const TUNSETPERSIST: Opcode = opcode::write::<c_int>(b'T', 203);
+const TUNSETOWNER: Opcode = opcode::write::<c_int>(b'T', 204);
 /// Whole frames, and nothing before them: as both programs ask for it.
 const IFF_TAP: u16 = 0x0002;
 const IFF_NO_PI: u16 = 0x1000;
@@ -33,9 +34,18 @@ struct Request {
 
 const _: () = assert!(size_of::<Request>() == 40, "the size that the kernel knows");
 
+/// Who may take what leaves by it without rights over the namespace: nobody's user, which no job begins as. Without an owner
+/// everybody might who can open [`TUN`].
+const OWNER: usize = 65_534;
+/// Whose it is where that user can't be told, as in a container that has fewer.
+const OWNER_OF_FEW: usize = 0;
+
 /// Makes it in the namespace that this thread is in.
 pub(super) fn make() -> io::Result<()> {
     let tun = attach()?;
+    // SAFETY: TUNSETOWNER takes a number.
+    let own = |user| unsafe { ioctl(&tun, IntegerSetter::<TUNSETOWNER>::new_usize(user)) };
+    own(OWNER).or_else(|_| own(OWNER_OF_FEW)).map_err(context)?;
     // SAFETY: TUNSETPERSIST takes a number.
     unsafe { ioctl(&tun, IntegerSetter::<TUNSETPERSIST>::new_usize(1)) }.map_err(context)
 }

@@ -196,6 +196,8 @@ fn add_default_route(device: u32, gateway: IpAddr) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::Uid;
+    use rustix::thread::set_thread_uid;
     use std::time::{Duration, Instant};
 
     #[test]
@@ -217,6 +219,11 @@ mod tests {
             }
             None
         };
+        let by_stranger = namespace.inside(|| {
+            set_thread_uid(Uid::from_raw(1_000))?;
+            device::attach()
+        });
+        assert_eq!(by_stranger.unwrap_err().kind(), io::ErrorKind::PermissionDenied, "it is not everybody's");
         assert_eq!(hear(Duration::from_millis(50)), None, "nobody is there yet");
         let carrier = namespace.inside(device::attach).unwrap();
         assert!(hear(Duration::from_secs(10)).is_some());
