@@ -96,6 +96,9 @@ pub(crate) async fn what_the_operator_mounts_is_seen_with_its_owners(bench: &mut
     let mounts = vec![
         host(&at("certs/ca.pem"), "/shared/ca.pem", true, true),
         host(&at("certs"), "/etc/ssl/more", true, true),
+        host(&at("certs/ca.pem"), "/etc/hosts", true, true),
+        host(&at("certs/ca.pem"), "/etc/hostname", true, true),
+        host(&at("certs/ca.pem"), "/etc/resolv.conf", true, true),
         host(&at("shared"), "/shared", false, true),
         host(&at("flat"), "/flat", true, false),
         fast,
@@ -103,6 +106,8 @@ pub(crate) async fn what_the_operator_mounts_is_seen_with_its_owners(bench: &mut
     // What a file is mounted on lies in a directory of the host's.
     fs::write(at("shared/ca.pem"), "").unwrap();
     let (runtime, mut sandbox) = with(bench, mounts).await;
+    let seen = sandbox.sh("cat /etc/hosts /etc/hostname /etc/resolv.conf").await;
+    assert_eq!(seen, "authority\n".repeat(3), "what the operator says wins");
     for round in ["first", "second"] {
         let seen = sandbox
             .sh(&format!(
