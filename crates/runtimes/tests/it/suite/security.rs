@@ -227,7 +227,9 @@ pub(crate) async fn users_are_those_of_the_image(bench: &mut Bench) {
             .symlink("bin/sh", "busybox")
             .directory("etc");
         if passwd {
-            layer.file("etc/passwd", b"app:x:1234:99::/srv:/bin/sh\n").file("etc/group", b"more:x:55:app\n")
+            // Where there is no group 0, newer Podmans write one that the user is in.
+            let groups = b"root:x:0:\nmore:x:55:app\n";
+            layer.file("etc/passwd", b"app:x:1234:99::/srv:/bin/sh\n").file("etc/group", groups)
         } else {
             layer.symlink("etc/passwd", "/proc/self/root/etc/passwd")
         }
