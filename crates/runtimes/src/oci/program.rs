@@ -76,6 +76,12 @@ impl Family {
         self != Self::Youki
     }
 
+    /// Whether it hides directories behind one of its own state, whose path on the host a step's table of mounts then
+    /// tells: crun from 1.24 on.
+    pub(super) fn hides_behind_its_state(self) -> bool {
+        self == Self::Crun
+    }
+
     /// Whether only the runtime itself reaches a step's processes with a signal: to the host they are its
     /// own.
     pub(super) fn is_asked_by_command(self) -> bool {

@@ -72,6 +72,8 @@ pub(super) struct Container<'a> {
 /// Writes descriptions. Made once, since the seccomp profile is long.
 pub(super) struct Writer {
     seccomp: LinuxSeccomp,
+    /// Whether directories are hidden by mounts of ours, and not by the runtime.
+    hides: bool,
     /// What every step is given.
     gifts: Gifts,
 }
@@ -100,15 +102,16 @@ impl Writer {
     }
 
     pub(super) fn new(gifts: Gifts) -> Result<Self, OciSpecError> {
-        Ok(Self { seccomp: seccomp::profile()?, gifts })
+        Ok(Self { seccomp: seccomp::profile()?, hides: false, gifts })
     }
 
     /// In the dialect of `family`.
     pub(super) fn for_family(self, family: Family) -> Result<Self, OciSpecError> {
+        let told = Self { hides: family.hides_behind_its_state(), ..self };
         if family.compares_masked() {
-            return Ok(self);
+            return Ok(told);
         }
-        Ok(Self { seccomp: seccomp::profile_without_masks()?, ..self })
+        Ok(Self { seccomp: seccomp::profile_without_masks()?, ..told })
     }
 
     /// Which system calls a step may make.
@@ -119,6 +122,8 @@ impl Writer {
     /// `filter` is the compiled seccomp profile, where it is known; the profile is there in any case.
     pub(super) fn spec(&self, container: &Container<'_>, filter: Option<&str>) -> Result<Spec, OciSpecError> {
         let mut mounts = paths::mounts(container.workspace, container.system)?;
+        let (hidden, masked) = paths::hidden(self.hides)?;
+        mounts.extend(hidden);
         for given in self.given() {
             mounts.push(given_mount(given.below(container.skeleton), given.place)?);
         }
@@ -131,11 +136,11 @@ impl Writer {
             .hostname(container.hostname)
             .mounts(mounts)
             .process(process(container, has_certificates)?)
-            .linux(self.linux(container)?)
+            .linux(self.linux(container, &masked)?)
             .build()
     }
 
-    fn linux(&self, container: &Container<'_>) -> Result<Linux, OciSpecError> {
+    fn linux(&self, container: &Container<'_>, masked: &[&str]) -> Result<Linux, OciSpecError> {
         let own = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
         let namespaces = [
             LinuxNamespaceType::Pid,
@@ -159,7 +164,7 @@ impl Writer {
         let mut linux = LinuxBuilder::default()
             .namespaces(namespaces)
             .seccomp(self.seccomp.clone())
-            .masked_paths(own(paths::MASKED))
+            .masked_paths(own(masked))
             .readonly_paths(own(paths::READ_ONLY));
         if let Some(group) = &container.group {
             // Everything; the runtime adds the harmless ones.
@@ -239,13 +244,20 @@ fn resource_limits() -> Result<Vec<PosixRlimit>, OciSpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
     fn written(step: &Step, image: &ImageConfig, gifts: Gifts) -> serde_json::Value {
-        let user = User { uid: 1000, gid: 1000, groups: vec![], home: "/".into() };
-        let container = Container {
+        let spec = Writer::new(gifts).unwrap().spec(&container(step, image), None);
+        serde_json::to_value(spec.unwrap()).unwrap()
+    }
+
+    fn container<'a>(step: &'a Step, image: &'a ImageConfig) -> Container<'a> {
+        static USER: LazyLock<User> =
+            LazyLock::new(|| User { uid: 1000, gid: 1000, groups: vec![], home: "/".into() });
+        Container {
             step,
             image,
-            user: &user,
+            user: &USER,
             users: None,
             has_network: false,
             system: None,
@@ -254,8 +266,7 @@ mod tests {
             workspace: Path::new("/w"),
             skeleton: Path::new("/s"),
             group: None,
-        };
-        serde_json::to_value(Writer::new(gifts).unwrap().spec(&container, None).unwrap()).unwrap()
+        }
     }
 
     #[test]
@@ -295,6 +306,27 @@ mod tests {
             !json["process"].to_string().contains("/etc/executor"),
             "the step's script knows where it is"
         );
+    }
+
+    #[test]
+    fn what_is_hidden_is_so_by_one_of_us() {
+        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
+        let image = ImageConfig::default();
+        for (family, hides) in [(Family::Crun, true), (Family::Runc, false)] {
+            let writer = Writer::new(Gifts::default()).unwrap().for_family(family).unwrap();
+            let json = serde_json::to_value(writer.spec(&container(&step, &image), None).unwrap()).unwrap();
+            let list = |of: &serde_json::Value| of.as_array().unwrap().clone();
+            let masked = list(&json["linux"]["maskedPaths"]);
+            let mounts = list(&json["mounts"]);
+            for path in paths::MASKED {
+                let mount = mounts.iter().position(|mount| mount["destination"] == *path);
+                assert_ne!(mount.is_some(), masked.contains(&(*path).into()), "{path}");
+                assert_eq!(mount.is_some(), hides && Path::new(path).is_dir(), "{path}");
+                let Some(mount) = mount else { continue };
+                assert!(mount > mounts.iter().position(|mount| mount["destination"] == "/sys").unwrap());
+                assert!(list(&mounts[mount]["options"]).contains(&"size=0k".into()), "{path}");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Mount, MountBuilder};
+use std::fs;
 use std::path::Path;
 
 /// Hidden: an empty file or directory is seen instead.
@@ -72,6 +73,16 @@ pub(super) fn mounts(workspace: &Path, system: Option<&Path>) -> Result<Vec<Moun
         sys,
         data,
     ])
+}
+
+/// What is hidden: by a mount each that is of nothing, and by the runtime. With `by_mounts`, what is a directory here, as it is
+/// for a step then, is hidden by mounts.
+pub(super) fn hidden(by_mounts: bool) -> Result<(Vec<Mount>, Vec<&'static str>), OciSpecError> {
+    let is_directory = |path: &&str| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let (directories, rest): (Vec<_>, Vec<_>) =
+        MASKED.iter().partition(|path| by_mounts && is_directory(path));
+    let nothing = |path| special(path, "tmpfs", &["ro", "nosuid", "nodev", "noexec", "size=0k"]);
+    Ok((directories.into_iter().map(nothing).collect::<Result<_, _>>()?, rest))
 }
 
 fn special(destination: &str, kind: &str, options: &[&str]) -> Result<Mount, OciSpecError> {
