@@ -115,7 +115,7 @@ mod tests {
         let (made, left_out) = of_agent(&format!("{below};type=bind,src=/etc,dst=/x"));
         let [line] = left_out.as_slice() else { panic!("{left_out:?}") };
         assert!(
-            line.contains("\"/certs\"") && line.contains("is in /etc, which jobs may write to"),
+            line.contains("\"/certs\"") && line.contains("is below /etc, which jobs may write to"),
             "{line}"
         );
         assert_eq!(made.iter().map(|mount| mount.target.as_path()).collect::<Vec<_>>(), [Path::new("/x")]);

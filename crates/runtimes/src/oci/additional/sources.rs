@@ -23,18 +23,17 @@ pub fn unsafe_beside_others(mounts: &[AdditionalMount]) -> Vec<Option<String>> {
         .zip(&ways)
         .map(|(mount, way)| way.as_ref().filter(|_| !mount.read_only)?.end.as_deref().ok())
         .collect();
-    let is_within = |number: usize, other: usize, above: &Path| {
-        let Some(way) = &ways[number] else { return false };
-        // Of two that are the same, one may be: the first that can be written to.
-        let first = way.end.as_deref().is_ok_and(|end| end == above) && written[number].is_some();
-        number != other && way.seen.iter().any(|seen| seen.starts_with(above)) && !(first && number < other)
+    // The writable directory itself is its host's: only what is below is the job's to replace.
+    let is_below = |number: usize, other: usize, above: &Path| {
+        let below = |seen: &PathBuf| seen != above && seen.starts_with(above);
+        number != other && ways[number].as_ref().is_some_and(|way| way.seen.iter().any(below))
     };
     let why = |number: usize| {
         let all = written.iter().enumerate().filter_map(|(other, above)| Some((other, (*above)?)));
-        let (_, above) = { all }.find(|(other, above)| is_within(number, *other, above))?;
+        let (_, above) = { all }.find(|(other, above)| is_below(number, *other, above))?;
         let source = source(&mounts[number])?;
         Some(format!(
-            "its source {} is in {}, which jobs may write to by another mount: have that one readonly, or keep this \
+            "its source {} is below {}, which jobs may write to by another mount: have that one readonly, or keep this \
              elsewhere",
             source.display(),
             above.display()
@@ -137,7 +136,7 @@ mod tests {
             ("to-certs", true),
             ("to-out/certs", true),
             ("elsewhere/../cache/certs/..", true),
-            ("cache", true),
+            ("cache", false),
             ("cached", false),
             ("elsewhere/certs", false),
             ("nowhere", false),
@@ -156,7 +155,7 @@ mod tests {
         let mounts = [mount(&at("cache/certs"), true), mount(&at("cache"), false)];
         assert_eq!(are_left_out(&mounts), [true, false], "whichever comes first");
         let told = unsafe_beside_others(&mounts)[0].clone().unwrap();
-        assert!(told.contains("cache/certs is in") && !told.contains('\n'), "{told}");
+        assert!(told.contains("cache/certs is below") && !told.contains('\n'), "{told}");
     }
 
     #[test]
