@@ -25,15 +25,19 @@ pub(super) async fn claim(store: &SqlStore, asking: &Asking) -> Result<Vec<Claim
     let asked = Asked::new(store, asking);
     let most = (asking.most as usize).min(MOST_AT_ONCE);
     let mut claimed = Vec::new();
+    let mut passed = BTreeSet::new();
     while claimed.len() < most {
         // Idle executors ask all the time: they must not queue up with those that have something to write.
-        if asked.look(store).await?.is_empty() {
+        let lanes = asked.look(store, &passed).await?;
+        if lanes.is_empty() {
             break;
         }
         let mut write = store.database.write(Durability::PowerLoss).await?;
-        let ids = heads::take(store, &mut write, &asked, most - claimed.len()).await?;
+        let ids = heads::take(store, &mut write, &asked, &lanes, most - claimed.len()).await?;
         if ids.is_empty() {
-            break;
+            // Others are just taking all that these have; there may be more elsewhere.
+            passed.extend(lanes.iter().map(|lane| lane.row.id));
+            continue;
         }
         let given = give(store, &mut write, &asked, ids).await?;
         store.commit(write).await?;

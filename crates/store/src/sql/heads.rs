@@ -2,7 +2,7 @@
 
 use super::SqlStore;
 use super::database::Write;
-use super::lanes::Candidate;
+use super::lanes::{Candidate, LaneRow};
 use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, to_json};
@@ -12,6 +12,12 @@ use crate::model::Asking;
 use jiff::{SignedDuration, Timestamp};
 use jobs::JobId;
 use jobs::dispatch::Head;
+use std::collections::{BTreeSet, HashMap};
+
+/// Lanes that the first query of a look is at, and what one claim chooses from.
+const FIRST_LOOK: usize = 64;
+/// Each further one is at twice as many, up to these.
+const LONGEST_LOOK: usize = 1_024;
 
 /// The first job of each lane: of those that were never claimed, above the lane's floor, and of those that errored and may be
 /// tried again. Others come before the executor that had it last.
@@ -21,7 +27,7 @@ macro_rules! heads {
             "WITH asked AS (",
             $asked,
             ") SELECT asked.lane, fresh.id, fresh.rank, again.id, again.rank, \
-                 EXISTS (SELECT 1 FROM jobs WHERE lane = asked.lane AND state = 'errored') \
+                 (SELECT rank FROM jobs WHERE lane = asked.lane AND state = 'errored' ORDER BY rank, id LIMIT 1) \
              FROM asked LEFT JOIN jobs AS fresh ON fresh.id = (SELECT id FROM jobs \
                  WHERE lane = asked.lane AND state = 'queued' AND held IS NULL AND rank >= asked.lowest \
                  ORDER BY rank, id LIMIT 1) \
@@ -64,8 +70,9 @@ pub(super) struct Asked<'a> {
     own: Timestamp,
 }
 
-/// What was seen of one lane: the ids and ranks of its first jobs, and whether any of its jobs errored.
-type Seen = (i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>, bool);
+/// What was seen of one lane: the ids and ranks of its first jobs, and the rank of the first that errored, which may have to
+/// wait.
+type Seen = (i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
 
 /// The first job of a lane, and how to take it and those after it.
 pub(super) struct Place {
@@ -82,48 +89,59 @@ impl<'a> Asked<'a> {
         Self { asking, now, own: now.saturating_sub(later).unwrap_or(Timestamp::MIN) }
     }
 
-    /// Where there are jobs that may be claimed; who is next comes first.
-    pub(super) async fn look(&self, store: &SqlStore) -> Result<Vec<Place>, StoreError> {
-        loop {
-            let candidates = self.candidates(store);
-            if candidates.is_empty() {
-                return Ok(Vec::new());
+    /// Lanes with jobs that may be claimed, apart from those that were `passed` over; who is next is among them.
+    pub(super) async fn look(
+        &self,
+        store: &SqlStore,
+        passed: &BTreeSet<i64>,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let Asking { queues, executor, capacity, .. } = self.asking;
+        let mut candidates = store.lanes.candidates(queues, executor, capacity);
+        candidates.retain(|candidate| !passed.contains(&candidate.row.id));
+        let (mut left, mut length) = (candidates.as_slice(), FIRST_LOOK);
+        let (mut found, mut first) = (Vec::new(), None);
+        while let Some(next) = left.first() {
+            // What was not looked at comes later.
+            if first.is_some_and(|first| first < next.bound()) {
+                break;
             }
-            let seen = self.seen(&mut store.database.lookup().await?, &candidates).await?;
-            for (candidate, (_, _, fresh, _, _, errored)) in candidates.iter().zip(&seen) {
-                store.lanes.looked(candidate, *fresh, fresh.is_some() || *errored);
+            let (looked_at, rest) = left.split_at(length.min(left.len()));
+            let seen = self.seen(&mut store.database.lookup().await?, looked_at).await?;
+            for (candidate, (_, _, fresh, _, again, errored)) in with(looked_at, &seen) {
+                store.lanes.looked(candidate, *fresh, *errored);
+                if let Some(rank) = fresh.iter().chain(again).min() {
+                    found.push((candidate.at(*rank), candidate));
+                }
             }
-            let places = ordered(store, &candidates, &seen);
-            // Where there are many lanes, not all were looked at; but those that are empty now are known to be.
-            let all_known = seen.iter().all(|(_, _, fresh, _, _, errored)| fresh.is_some() || *errored);
-            if !places.is_empty() || all_known {
-                return Ok(places);
-            }
+            first = found.iter().map(|(at, _)| *at).min();
+            (left, length) = (rest, (length * 2).min(LONGEST_LOOK));
         }
+        found.sort_unstable_by_key(|(at, candidate)| (*at, candidate.row.id));
+        Ok(found.into_iter().take(FIRST_LOOK).map(|(_, candidate)| candidate.clone()).collect())
     }
 
-    /// The same within the transaction that takes some.
-    async fn look_again(&self, store: &SqlStore, write: &mut Write<'_>) -> Result<Vec<Place>, StoreError> {
-        let candidates = self.candidates(store);
-        let seen = self.seen(write, &candidates).await?;
-        Ok(ordered(store, &candidates, &seen))
+    /// The first jobs of these lanes, within the transaction that takes some.
+    async fn look_again(
+        &self,
+        store: &SqlStore,
+        write: &mut Write<'_>,
+        lanes: &[Candidate],
+    ) -> Result<Vec<Place>, StoreError> {
+        let lanes = store.lanes.again(lanes);
+        let seen = self.seen(write, &lanes).await?;
+        Ok(ordered(store, &lanes, &seen))
     }
 
-    fn candidates(&self, store: &SqlStore) -> Vec<Candidate> {
-        store.lanes.candidates(&self.asking.queues, &self.asking.executor, &self.asking.capacity)
-    }
-
-    async fn seen(&self, session: &mut Session, of: &[Candidate]) -> Result<Vec<Seen>, StoreError> {
-        let lanes: Vec<(i64, i64)> = of.iter().map(|candidate| (candidate.lane, candidate.floor)).collect();
+    async fn seen(&self, session: &mut Session, of: &[Candidate]) -> Result<HashMap<i64, Seen>, StoreError> {
+        let lanes: Vec<(i64, i64)> = of.iter().map(|lane| (lane.row.id, lane.floors.fresh)).collect();
         let look = session
             .query(LOOK)
             .bind(to_json(&lanes)?)
             .bind(micros(self.now))
             .bind(micros(self.own))
             .bind(&self.asking.executor);
-        let mut seen: Vec<Seen> = look.all().await?;
-        seen.sort_unstable_by_key(|(lane, ..)| *lane);
-        Ok(seen)
+        let seen: Vec<Seen> = look.all().await?;
+        Ok(seen.into_iter().map(|seen| (seen.0, seen)).collect())
     }
 
     async fn take(
@@ -146,29 +164,38 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Lanes with what was seen of them.
+fn with<'c, 's>(
+    candidates: &'c [Candidate],
+    seen: &'s HashMap<i64, Seen>,
+) -> impl Iterator<Item = (&'c Candidate, &'s Seen)> {
+    candidates.iter().filter_map(|candidate| Some((candidate, seen.get(&candidate.row.id)?)))
+}
+
 /// The first jobs of these lanes in the order in which they are to be given out.
-fn ordered(store: &SqlStore, candidates: &[Candidate], seen: &[Seen]) -> Vec<Place> {
+fn ordered(store: &SqlStore, candidates: &[Candidate], seen: &HashMap<i64, Seen>) -> Vec<Place> {
     let mut places = Vec::new();
-    for (candidate, (_, fresh, fresh_rank, again, again_rank, _)) in candidates.iter().zip(seen) {
-        let kinds = [(fresh, fresh_rank, Some(candidate.floor)), (again, again_rank, None)];
+    for (candidate, (_, fresh, fresh_rank, again, again_rank, _)) in with(candidates, seen) {
+        let kinds = [(fresh, fresh_rank, Some(candidate.floors.fresh)), (again, again_rank, None)];
         for (job, rank, floor) in kinds {
             let (Some(job), Some(rank)) = (job, rank) else { continue };
-            let head =
-                Head { lane: candidate.lane, owner: candidate.owner.clone(), rank: *rank, job: JobId(*job) };
-            places.push(Place { head, queue: candidate.queue.clone(), floor });
+            let LaneRow { id, queue, owner, .. } = &*candidate.row;
+            let head = Head { lane: *id, owner: owner.clone(), rank: *rank, job: JobId(*job) };
+            places.push(Place { head, queue: queue.clone(), floor });
         }
     }
     store.lanes.order(places, |place| &place.head)
 }
 
-/// Takes up to `most` jobs that are next and that nobody else is just taking.
+/// Takes up to `most` jobs of these lanes that are next and that nobody else is just taking.
 pub(super) async fn take(
     store: &SqlStore,
     write: &mut Write<'_>,
     asked: &Asked<'_>,
+    lanes: &[Candidate],
     most: usize,
 ) -> Result<Vec<JobId>, StoreError> {
-    let places = asked.look_again(store, write).await?;
+    let places = asked.look_again(store, write, lanes).await?;
     let share = claim::share(places.iter().map(|place| place.head.owner.as_str()), most);
     for place in places {
         let room = queues::room(store, write, &place.queue, share).await?;
@@ -202,7 +229,6 @@ mod tests {
         for state in ["queued", "errored", "completed"] {
             sqlx::query(FILL).bind(state).execute(&mut *connection).await.unwrap();
         }
-        sqlx::query("ANALYZE").execute(&mut *connection).await.unwrap();
         for (sql, searches) in [
             (
                 LOOK,

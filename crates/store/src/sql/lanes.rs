@@ -1,19 +1,19 @@
 //! What this process knows of lanes: enough to look only where jobs may be, and only at what may be first.
 //!
 //! All of it is a hint. A lane that is thought empty is looked at again when somebody says that it was filled, and each
-//! lane every [`LOOK_EVERYWHERE`]. The *floor* of a lane is a rank below which no queued job was seen: where a database
-//! can't clear away what was taken, because somebody holds an old transaction open, a look need not walk over it again.
+//! lane every [`LOOK_EVERYWHERE`]. The *floor* of a lane is a rank below which none of its jobs was seen: whoever knows it
+//! knows whether a lane may have a job that comes before one that was found elsewhere. That of the jobs that were never
+//! claimed is known apart: where a database can't clear away what was taken, because somebody holds an old transaction
+//! open, a look need not walk over it again.
 
 use jobs::dispatch::{Head, Turns};
 use jobs::{Capacity, Needs};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long what is known is believed.
 const LOOK_EVERYWHERE: Duration = Duration::from_secs(30);
-/// Lanes that one look is at.
-const MOST_LOOKED_AT: usize = 64;
 
 /// A lane, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,11 +38,40 @@ pub(super) struct Rules {
 /// A lane to look at.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
-    pub(super) lane: i64,
-    pub(super) queue: String,
-    pub(super) owner: String,
-    pub(super) floor: i64,
+    pub(super) row: Arc<LaneRow>,
+    pub(super) floors: Floors,
+    /// When its owner had its latest turn.
+    turn: u64,
     news: u64,
+}
+
+impl Candidate {
+    /// What it has comes no earlier than this.
+    pub(super) fn bound(&self) -> (u64, i64) {
+        (self.turn, self.floors.any())
+    }
+
+    /// Where one of its jobs with this rank comes.
+    pub(super) const fn at(&self, rank: i64) -> (u64, i64) {
+        (self.turn, rank)
+    }
+}
+
+/// Ranks below which a lane has no jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Floors {
+    /// None that were never claimed, or came back at once.
+    pub(super) fresh: i64,
+    /// None that are to be tried again.
+    pub(super) errored: i64,
+}
+
+impl Floors {
+    const UNKNOWN: Self = Self { fresh: i64::MIN, errored: i64::MIN };
+
+    fn any(self) -> i64 {
+        self.fresh.min(self.errored)
+    }
 }
 
 /// See above.
@@ -62,8 +91,8 @@ struct Known {
 }
 
 struct Lane {
-    row: LaneRow,
-    floor: i64,
+    row: Arc<LaneRow>,
+    floors: Floors,
     /// Whether it may have jobs.
     filled: bool,
     /// Counted up by whatever is heard of it.
@@ -89,7 +118,7 @@ impl Lanes {
             known.add(row);
         }
         for lane in known.lanes.values_mut() {
-            (lane.floor, lane.filled, lane.news) = (i64::MIN, true, lane.news + 1);
+            (lane.floors, lane.filled, lane.news) = (Floors::UNKNOWN, true, lane.news + 1);
         }
         known.read = (known.doubts == doubts).then(Instant::now);
     }
@@ -110,7 +139,9 @@ impl Lanes {
         let mut known = self.known();
         match known.lanes.get_mut(&lane) {
             Some(lane) => {
-                (lane.floor, lane.filled, lane.news) = (lane.floor.min(rank), true, lane.news + 1);
+                let Floors { fresh, errored } = lane.floors;
+                lane.floors = Floors { fresh: fresh.min(rank), errored: errored.min(rank) };
+                (lane.filled, lane.news) = (true, lane.news + 1);
             }
             // Another server made it.
             None => known.doubt(),
@@ -122,7 +153,7 @@ impl Lanes {
         self.known().doubt();
     }
 
-    /// Where there may be jobs for `executor`, by id. Of very many those whose turn it is.
+    /// Where there may be jobs for `executor`; what may come first is first.
     pub(super) fn candidates(
         &self,
         queues: &[String],
@@ -140,30 +171,29 @@ impl Lanes {
                 && !known.rules.paused.contains(&row.queue)
                 && row.needs.unmet(capacity).is_empty()
         };
-        let mut open: Vec<&Lane> = known.lanes.values().filter(open).collect();
-        if open.len() > MOST_LOOKED_AT {
-            open.sort_by_key(|lane| known.turns.of(&lane.row.owner));
-            open.truncate(MOST_LOOKED_AT);
-            open.sort_by_key(|lane| lane.row.id);
-        }
-        let candidate = |lane: &Lane| Candidate {
-            lane: lane.row.id,
-            queue: lane.row.queue.clone(),
-            owner: lane.row.owner.clone(),
-            floor: lane.floor,
-            news: lane.news,
-        };
-        open.into_iter().map(candidate).collect()
+        let candidate = |lane: &Lane| known.candidate(lane);
+        let mut open: Vec<Candidate> = known.lanes.values().filter(open).map(candidate).collect();
+        drop(known);
+        open.sort_unstable_by_key(|candidate| (candidate.bound(), candidate.row.id));
+        open
     }
 
-    /// What a look at `candidate` saw: the rank of its first queued job, and whether it has any job that waits.
-    pub(super) fn looked(&self, candidate: &Candidate, first: Option<i64>, any: bool) {
+    /// What is known by now of these lanes.
+    pub(super) fn again(&self, candidates: &[Candidate]) -> Vec<Candidate> {
+        let known = self.known();
+        let lanes = candidates.iter().filter_map(|candidate| known.lanes.get(&candidate.row.id));
+        lanes.map(|lane| known.candidate(lane)).collect()
+    }
+
+    /// What a look at `candidate` saw: the ranks of its first job that was never claimed, and of the first that errored.
+    pub(super) fn looked(&self, candidate: &Candidate, fresh: Option<i64>, errored: Option<i64>) {
         let mut known = self.known();
-        let Some(lane) = known.lanes.get_mut(&candidate.lane) else { return };
+        let Some(lane) = known.lanes.get_mut(&candidate.row.id) else { return };
         // Something was heard while the look was under way: it may have missed that.
         if lane.news == candidate.news {
-            lane.floor = first.unwrap_or(i64::MAX);
-            lane.filled = any;
+            let floor = |first: Option<i64>| first.unwrap_or(i64::MAX);
+            lane.floors = Floors { fresh: floor(fresh), errored: floor(errored) };
+            lane.filled = fresh.is_some() || errored.is_some();
         }
     }
 
@@ -194,10 +224,16 @@ impl Known {
         self.doubts += 1;
     }
 
+    fn candidate(&self, lane: &Lane) -> Candidate {
+        let (floors, news) = (lane.floors, lane.news);
+        Candidate { row: Arc::clone(&lane.row), floors, turn: self.turns.of(&lane.row.owner), news }
+    }
+
     fn add(&mut self, row: LaneRow) {
         let name = (row.queue.clone(), row.owner.clone(), row.needs.clone());
         self.ids.insert(name, row.id);
-        self.lanes.entry(row.id).or_insert(Lane { row, floor: i64::MIN, filled: true, news: 0 });
+        let new = |row| Lane { row: Arc::new(row), floors: Floors::UNKNOWN, filled: true, news: 0 };
+        self.lanes.entry(row.id).or_insert_with(|| new(row));
     }
 }
 
@@ -220,12 +256,12 @@ mod tests {
     fn open(lanes: &Lanes, capacity: &Capacity) -> Vec<(i64, i64)> {
         let queues = ["batches".to_owned()];
         let candidates = lanes.candidates(&queues, "exec-1", capacity);
-        candidates.iter().map(|candidate| (candidate.lane, candidate.floor)).collect()
+        candidates.iter().map(|candidate| (candidate.row.id, candidate.floors.any())).collect()
     }
 
     fn look(lanes: &Lanes, lane: i64) -> Candidate {
         let all = lanes.candidates(&["batches".to_owned()], "exec-1", &Capacity::default());
-        all.into_iter().find(|candidate| candidate.lane == lane).unwrap()
+        all.into_iter().find(|candidate| candidate.row.id == lane).unwrap()
     }
 
     #[test]
@@ -245,14 +281,25 @@ mod tests {
     fn an_empty_lane_is_looked_at_again_when_it_is_filled() {
         let known = lanes(Rules::default());
         let capacity = Capacity { cpus: Some(1), ..Capacity::default() };
-        known.looked(&look(&known, 1), Some(70), true);
+        known.looked(&look(&known, 1), Some(70), None);
         assert_eq!(open(&known, &capacity), [(1, 70)]);
-        known.looked(&look(&known, 1), None, false);
+        known.looked(&look(&known, 1), None, None);
         assert_eq!(open(&known, &capacity), []);
         known.filled(1, 80);
         assert_eq!(open(&known, &capacity), [(1, 80)]);
         known.filled(1, 60);
         assert_eq!(open(&known, &capacity), [(1, 60)], "what comes back may be older");
+    }
+
+    /// An errored job that waits for its pause still comes before what is younger.
+    #[test]
+    fn what_may_come_first_is_looked_at_first() {
+        let known = lanes(Rules::default());
+        known.looked(&look(&known, 1), Some(70), None);
+        known.looked(&look(&known, 2), Some(90), Some(60));
+        assert_eq!(open(&known, &Capacity::default()), [(2, 60), (1, 70)]);
+        known.took("bob");
+        assert_eq!(open(&known, &Capacity::default()), [(1, 70), (2, 60)], "whose turn it is");
     }
 
     /// The news came after the look, and what came may be below its floor.
@@ -261,7 +308,7 @@ mod tests {
         let known = lanes(Rules::default());
         let looking = look(&known, 1);
         known.filled(1, 5);
-        known.looked(&looking, None, false);
+        known.looked(&looking, None, None);
         assert_eq!(open(&known, &Capacity { cpus: Some(1), ..Capacity::default() }), [(1, i64::MIN)]);
     }
 

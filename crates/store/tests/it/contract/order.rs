@@ -1,7 +1,11 @@
 //! Which job is next, and for whom.
 
-use super::world::{ALL_QUEUES, Setup, World, asking, new_job};
+use super::world::{ALL_QUEUES, Setup, World, asking, errored, lease, new_job};
+use jobs::dispatch::{MAX_PRIORITY, rank};
 use jobs::{Capacity, Isolation, JobId};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
 use std::collections::BTreeSet;
 use store::{Asking, NewJob};
 
@@ -85,7 +89,7 @@ pub(crate) async fn what_comes_back_is_where_it_was(open: impl AsyncFn(Setup) ->
     let first = submit(&world, |_| {}).await;
     world.advance(1);
     let second = submit(&world, |_| {}).await;
-    let lease = super::world::lease(&world.claim("exec-1").await.unwrap());
+    let lease = lease(&world.claim("exec-1").await.unwrap());
     assert_eq!(world.claim("exec-1").await.unwrap().job.id, second);
     assert!(world.claim("exec-1").await.is_none(), "the queue is known to be empty now");
     world.store.release(first, &lease).await.unwrap();
@@ -93,4 +97,49 @@ pub(crate) async fn what_comes_back_is_where_it_was(open: impl AsyncFn(Setup) ->
     let third = submit(&world, |_| {}).await;
     world.stall_all().await;
     assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-2")).await, [first, second, third]);
+}
+
+/// Lanes of which more than one query has to be made.
+const MANY_LANES: u64 = 200;
+
+fn in_lane(lane: u64) -> NewJob {
+    let mut job = new_job("batches");
+    job.spec.needs.memory = Some((4 << 30) + lane);
+    job
+}
+
+/// However many lanes there are, an owner's jobs go by rank.
+pub(crate) async fn many_lanes_are_like_one(open: impl AsyncFn(Setup) -> World) {
+    let priority = -MAX_PRIORITY..=MAX_PRIORITY;
+    let job = (0..MANY_LANES, 0_i64..90, priority);
+    let jobs = proptest::collection::vec(job, 300..320);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(3) });
+    for _ in 0..3 {
+        let mut jobs = jobs.new_tree(&mut runner).unwrap().current();
+        let world = open(Setup::default()).await;
+        let (begin, mut ranks) = (world.now(), BTreeSet::new());
+        jobs.sort_unstable_by_key(|(_, minute, _)| *minute);
+        for (lane, minute, priority) in jobs {
+            let now = begin + jiff::SignedDuration::from_mins(minute);
+            world.advance(now.duration_since(world.now()).as_secs());
+            let mut job = in_lane(lane);
+            job.spec.priority = priority;
+            ranks.insert((rank(now, priority), world.store.submit(job).await.unwrap()));
+        }
+        let sorted: Vec<JobId> = ranks.into_iter().map(|(_, id)| id).collect();
+        assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-1")).await, sorted);
+    }
+}
+
+/// Lanes whose jobs all wait for another try don't hide what can be claimed.
+pub(crate) async fn lanes_that_wait_hide_no_others(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    for lane in 0..MANY_LANES {
+        world.store.submit(in_lane(lane)).await.unwrap();
+    }
+    while let Some(claimed) = world.claim("exec-1").await {
+        world.store.finish(claimed.job.id, &lease(&claimed), errored()).await.unwrap();
+    }
+    let id = world.store.submit(in_lane(MANY_LANES)).await.unwrap();
+    assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-2")).await, [id]);
 }
