@@ -167,3 +167,17 @@ async fn what_can_not_be_is_refused() {
         assert!(detail.contains(told), "{detail}");
     }
 }
+
+#[tokio::test]
+async fn whoever_waits_for_a_full_queue_hears_of_room_at_once() {
+    let harness = Harness::start().await;
+    patch(&harness, "/queues/batches", json!({"maxRunning": 1})).await;
+    let (_, second) = (harness.submit(&job()).await, harness.submit(&job()).await);
+    let running = harness.dequeue("batches").await.unwrap();
+    let waiting = harness.dequeue_request("batches").header("Prefer", "wait=20");
+    let waiting = tokio::spawn(async move { job_in(waiting.send().await.unwrap()).await });
+    assert_eq!(harness.mark(&running, "markComplete", json!({})).await.status(), StatusCode::NO_CONTENT);
+    // Who is not told looks again after five seconds.
+    let given = tokio::time::timeout(Duration::from_secs(3), waiting).await.unwrap().unwrap().unwrap();
+    assert_eq!(given.id.0, second);
+}

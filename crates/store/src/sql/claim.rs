@@ -75,13 +75,13 @@ async fn give(
             // Left where it is, it would be found again by every claim, and block its queue for good.
             (Err(fault), ..) | (_, Err(fault), _) | (.., Err(fault)) => {
                 let StoreError::Corrupt { .. } = fault else { return Err(fault) };
-                decided::store_all(write, std::slice::from_ref(&claimed)).await?;
+                decided::store_all(store, write, std::slice::from_ref(&claimed)).await?;
                 let failed = fail_unreadable(store, claimed.life, asked.now)?;
-                decided::store_all(write, &[failed]).await?;
+                decided::store_all(store, write, &[failed]).await?;
             }
         }
     }
-    decided::store_all(write, &decided).await?;
+    decided::store_all(store, write, &decided).await?;
     Ok(given)
 }
 

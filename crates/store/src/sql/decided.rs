@@ -1,8 +1,10 @@
 //! Storing what was decided of jobs, of one or of many in the same few statements.
 
+use super::SqlStore;
 use super::database::Write;
 use super::keys;
 use super::life::Life;
+use super::news::News;
 use super::statements::statements;
 use super::values::{micros, to_json};
 use super::{secrets, tries};
@@ -10,6 +12,7 @@ use crate::error::StoreError;
 use crate::model::TryRow;
 use jobs::{Rejected, State};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 macro_rules! save {
     ($rows:literal, $token:literal) => {
@@ -86,6 +89,10 @@ struct Saved<'a> {
 }
 
 impl Decided {
+    fn leaves_its_executor(&self) -> bool {
+        self.old_state == State::Processing && self.life.record.state != State::Processing
+    }
+
     fn saved(&self) -> Result<Saved<'_>, StoreError> {
         let life = &self.life;
         let record = &life.record;
@@ -115,7 +122,11 @@ impl Decided {
 }
 
 /// Stores all of it, or nothing: [`Rejected::LeaseLost`] where one job is not what it was. No job may come twice.
-pub(super) async fn store_all(write: &mut Write<'_>, decided: &[Decided]) -> Result<(), StoreError> {
+pub(super) async fn store_all(
+    store: &SqlStore,
+    write: &mut Write<'_>,
+    decided: &[Decided],
+) -> Result<(), StoreError> {
     if decided.is_empty() {
         return Ok(());
     }
@@ -139,6 +150,13 @@ pub(super) async fn store_all(write: &mut Write<'_>, decided: &[Decided]) -> Res
     }
     for Decided { life, .. } in decided {
         life.tell(write);
+    }
+    let left =
+        decided.iter().filter(|decided| decided.leaves_its_executor()).map(|decided| decided.life.queue());
+    for queue in left.collect::<BTreeSet<_>>() {
+        if store.lanes.may_be_limited(queue) {
+            write.tell(News::Room(queue.to_owned()));
+        }
     }
     Ok(())
 }

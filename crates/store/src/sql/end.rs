@@ -98,7 +98,7 @@ async fn decide_and_store(
             row
         }));
     }
-    decided::store_all(write, &decided).await?;
+    decided::store_all(store, write, &decided).await?;
     Ok(finished)
 }
 
@@ -136,7 +136,7 @@ async fn advance(
     let message = message.filter(|_| !gave_up);
     let with = Circumstances { now: store.clock.now(), retry: store.retry, message, grant: None };
     let decided = life.decide(event, &with)?;
-    decided::store_all(write, std::slice::from_ref(&decided)).await?;
+    decided::store_all(store, write, std::slice::from_ref(&decided)).await?;
     fixed.row_of(decided.life)
 }
 
@@ -173,7 +173,7 @@ async fn reset_batch(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, Sto
         reset.extend(fixed.row_of(stall.life.clone()).ok());
         decided.push(stall);
     }
-    decided::store_all(&mut write, &decided).await?;
+    decided::store_all(store, &mut write, &decided).await?;
     store.commit(write).await?;
     Ok(reset)
 }

@@ -202,6 +202,12 @@ impl Lanes {
         self.known().rules.max_running.get(queue).copied()
     }
 
+    /// Whether those who wait for a job of `queue` may wait for one of its running jobs to end.
+    pub(super) fn may_be_limited(&self, queue: &str) -> bool {
+        let known = self.known();
+        known.read.is_none() || known.rules.max_running.contains_key(queue)
+    }
+
     /// The order in which these heads are to be given out.
     pub(super) fn order<T>(&self, items: Vec<T>, head: impl Fn(&T) -> &Head) -> Vec<T> {
         self.known().turns.order(items, head)

@@ -10,6 +10,8 @@ use std::str::FromStr;
 pub(super) enum News {
     /// A lane has a job that can be claimed, now or after its pause.
     Queued { queue: String, lane: i64, rank: i64 },
+    /// A job has left a queue that may run only so many: another one may be given out.
+    Room(String),
     /// A job's state changed.
     Job(JobId),
     /// A job's log grew.
@@ -26,6 +28,7 @@ impl News {
                 lanes.filled(lane, rank);
                 Change::Queued(queue)
             }
+            Self::Room(queue) => Change::Queued(queue),
             Self::Job(id) => Change::Job(id),
             Self::Log(id) => Change::Log(id),
             Self::Rules => {
@@ -39,6 +42,7 @@ impl News {
     pub(super) fn word(&self) -> String {
         match self {
             Self::Queued { queue, lane, rank } => format!("q{lane}:{rank}:{queue}"),
+            Self::Room(queue) => format!("f{queue}"),
             Self::Job(id) => format!("j{id}"),
             Self::Log(id) => format!("l{id}"),
             Self::Rules => "r".to_owned(),
@@ -51,6 +55,7 @@ impl News {
         let job = || what.parse().ok().map(JobId);
         match kind {
             "q" => queued(what),
+            "f" => Some(Self::Room(what.to_owned())),
             "j" => job().map(Self::Job),
             "l" => job().map(Self::Log),
             "r" => Some(Self::Rules),

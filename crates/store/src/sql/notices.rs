@@ -169,10 +169,11 @@ mod tests {
     #[test]
     fn what_is_told_is_understood_by_others_only() {
         let queued = News::Queued { queue: "batches".into(), lane: 3, rank: -5 };
-        let changes = [queued, News::Job(JobId(7)), News::Log(JobId(7)), News::Rules];
+        let room = News::Room("codeintel".into());
+        let changes = [queued, room, News::Job(JobId(7)), News::Log(JobId(7)), News::Rules];
         let twice: Vec<_> = changes.iter().chain(&changes).cloned().collect();
         let told = notices("me", &twice);
-        assert_eq!(told, ["me q3:-5:batches j7 l7 r"]);
+        assert_eq!(told, ["me q3:-5:batches fcodeintel j7 l7 r"]);
         assert_eq!(read("you", &told[0]).collect::<Vec<_>>(), changes);
         assert_eq!(read("me", &told[0]).count(), 0);
         assert_eq!(read("me", "you zebra q1:2 qx:2:b j x jx l9").collect::<Vec<_>>(), [News::Log(JobId(9))]);

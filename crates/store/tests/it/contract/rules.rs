@@ -74,3 +74,19 @@ pub(crate) async fn what_an_executor_gives_is_remembered(open: impl AsyncFn(Setu
     world.store.upsert_executor("exec-1", &[], &Telemetry::default()).await.unwrap();
     assert_eq!(world.store.executors().await.unwrap()[0].capacity, capacity);
 }
+
+/// Who waits for a job of a queue that runs as many as it may waits for the end of one.
+pub(crate) async fn the_end_of_a_job_is_told_where_it_makes_room(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let rules = QueueRules { paused_at: None, max_running: Some(1) };
+    world.store.set_queue_rules("batches", rules).await.unwrap();
+    for queue in ["batches", "codeintel"] {
+        let id = world.submit(queue).await;
+        let claimed = world.claim("exec-1").await.unwrap();
+        let mut changes = world.store.changes();
+        world.store.finish(id, &lease(&claimed), Finish::Complete).await.unwrap();
+        assert_eq!(changes.recv().await.unwrap(), Change::Job(id));
+        let more = changes.try_recv().ok();
+        assert_eq!(more, (queue == "batches").then(|| Change::Queued(queue.to_owned())));
+    }
+}
