@@ -95,9 +95,13 @@ impl<'a> Asked<'a> {
         store: &SqlStore,
         passed: &BTreeSet<i64>,
     ) -> Result<Vec<Candidate>, StoreError> {
-        let Asking { queues, executor, capacity, .. } = self.asking;
-        let mut candidates = store.lanes.candidates(queues, executor, capacity);
+        let Asking { executor, capacity, .. } = self.asking;
+        let mut candidates = store.lanes.candidates(&self.asking.queues, executor, capacity);
         candidates.retain(|candidate| !passed.contains(&candidate.row.id));
+        // There is nothing to be had, so nobody is to wait for a turn to write.
+        let asked = candidates.iter().map(|candidate| candidate.row.queue.as_str()).collect();
+        let full = queues::full(store, asked).await?;
+        candidates.retain(|candidate| !full.contains(&candidate.row.queue));
         let (mut left, mut length) = (candidates.as_slice(), FIRST_LOOK);
         let (mut found, mut first) = (Vec::new(), None);
         while let Some(next) = left.first() {
@@ -197,12 +201,14 @@ pub(super) async fn take(
 ) -> Result<Vec<JobId>, StoreError> {
     let places = asked.look_again(store, write, lanes).await?;
     let share = claim::share(places.iter().map(|place| place.head.owner.as_str()), most);
-    for place in places {
-        let room = queues::room(store, write, &place.queue, share).await?;
+    let queues = places.iter().map(|place| place.queue.as_str()).collect();
+    let room = queues::room(store, write, queues, share).await?;
+    for place in &places {
+        let room = room.get(place.queue.as_str()).copied().unwrap_or_default();
         if room == 0 {
             continue;
         }
-        let taken = asked.take(write, &place, room).await?;
+        let taken = asked.take(write, place, room).await?;
         if !taken.is_empty() {
             store.lanes.took(&place.head.owner);
             return Ok(taken);

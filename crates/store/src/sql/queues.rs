@@ -3,11 +3,13 @@
 use super::SqlStore;
 use super::database::{Durability, Write};
 use super::news::News;
+use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, timestamp};
 use crate::error::StoreError;
 use crate::model::{QueueRow, QueueRules};
 use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a queue holds: jobs that wait, of them those that are held, jobs that run, jobs that are to be tried again, and
 /// since when the oldest waits that could be claimed.
@@ -38,17 +40,47 @@ statements! {
     RUNNING = "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'processing' LIMIT $2) AS running";
 }
 
-/// How many jobs of `queue` may be given out in this transaction, up to `most`.
-pub(super) async fn room(
+/// Those of `queues` that run as many jobs as they may. Without a lock: it may have changed by the time it is told.
+pub(super) async fn full(store: &SqlStore, queues: BTreeSet<&str>) -> Result<BTreeSet<String>, StoreError> {
+    let limits = queues.into_iter().filter_map(|queue| Some((queue, store.lanes.max_running(queue)?)));
+    let limits: Vec<(&str, i64)> = limits.collect();
+    let mut full = BTreeSet::new();
+    if !limits.is_empty() {
+        let mut lookup = store.database.lookup().await?;
+        for (queue, limit) in limits {
+            if running(&mut lookup, queue, limit).await? >= limit {
+                full.insert(queue.to_owned());
+            }
+        }
+    }
+    Ok(full)
+}
+
+/// How many jobs of each of these queues may be given out in this transaction, up to `most`.
+pub(super) async fn room<'q>(
     store: &SqlStore,
     write: &mut Write<'_>,
-    queue: &str,
+    queues: BTreeSet<&'q str>,
     most: usize,
-) -> Result<usize, StoreError> {
-    let Some(limit) = store.lanes.max_running(queue) else { return Ok(most) };
-    write.query(LOCK).bind(queue).execute().await?;
-    let (running,): (i64,) = write.query(RUNNING).bind(queue).bind(limit).one().await?;
-    Ok(usize::try_from(limit - running).unwrap_or_default().min(most))
+) -> Result<BTreeMap<&'q str, usize>, StoreError> {
+    let mut room = BTreeMap::new();
+    // In one order, so that nobody waits in a circle.
+    for queue in queues {
+        let Some(limit) = store.lanes.max_running(queue) else {
+            room.insert(queue, most);
+            continue;
+        };
+        write.query(LOCK).bind(queue).execute().await?;
+        let left = limit - running(write, queue, limit).await?;
+        room.insert(queue, usize::try_from(left).unwrap_or_default().min(most));
+    }
+    Ok(room)
+}
+
+/// How many jobs of `queue` run, up to `most`.
+async fn running(session: &mut Session, queue: &str, most: i64) -> Result<i64, StoreError> {
+    let (running,): (i64,) = session.query(RUNNING).bind(queue).bind(most).one().await?;
+    Ok(running)
 }
 
 pub(super) async fn set_rules(store: &SqlStore, queue: &str, rules: QueueRules) -> Result<(), StoreError> {

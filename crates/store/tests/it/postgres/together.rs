@@ -4,10 +4,11 @@ use super::{is_there, open_on};
 use crate::contract::world::{ALL_QUEUES, LEASE, Setup, asking, failed, lease, new_job};
 use jiff::Timestamp;
 use jobs::{Canceler, Clock, JobId, Judgement, State};
+use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Asking, Claimed, Finish, SqlStore, Store};
+use store::{Asking, Claimed, Finish, QueueRules, SqlStore, Store};
 use testkit::{MockClock, Postgres};
 use tokio::time::timeout;
 
@@ -107,4 +108,25 @@ async fn claim_soon(server: &SqlStore, asking: &Asking) -> Claimed {
         }
     };
     timeout(LIMIT, claim).await.unwrap()
+}
+
+/// Where there is nothing to be had nobody waits for the queue's lock.
+#[tokio::test]
+async fn a_full_queue_makes_no_writers() {
+    if !is_there("a_full_queue_makes_no_writers") {
+        return;
+    }
+    let postgres = Postgres::start("a_full_queue_makes_no_writers").unwrap();
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let (_dir, store) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let rules = QueueRules { paused_at: None, max_running: Some(1) };
+    store.set_queue_rules("batches", rules).await.unwrap();
+    store.submit_all(vec![new_job("batches"), new_job("batches")]).await.unwrap();
+    let asking = asking(&ALL_QUEUES, "exec-1");
+    assert_eq!(store.claim(&asking).await.unwrap().len(), 1);
+    let mut other = PgConnection::connect(&postgres.url()).await.unwrap();
+    let lock = "SELECT pg_advisory_lock(hashtextextended('batches', 1))";
+    sqlx::query(lock).execute(&mut other).await.unwrap();
+    let claimed = timeout(Duration::from_secs(10), store.claim(&asking)).await;
+    assert!(claimed.expect("it waits for the lock").unwrap().is_empty());
 }

@@ -3,7 +3,9 @@
 use super::{intruder, open_in};
 use crate::contract::world::Setup;
 use jobs::JobId;
-use store::StoreError;
+use std::time::Duration;
+use store::{QueueRules, StoreError};
+use tokio::time::timeout;
 use wire::heartbeat::Telemetry;
 
 #[tokio::test]
@@ -55,4 +57,19 @@ async fn a_new_executor_takes_the_place_of_the_one_that_is_silent_for_longest() 
     let names: Vec<_> = world.store.executors().await.unwrap().into_iter().map(|row| row.name).collect();
     assert_eq!(names[..3], ["new", "newer", "old-2"]);
     assert_eq!(names.last().unwrap(), "old-4", "the silent ones went, oldest first");
+}
+
+/// Where there is nothing to be had nobody waits for a turn to write.
+#[tokio::test]
+async fn a_full_queue_makes_no_writers() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let rules = QueueRules { paused_at: None, max_running: Some(1) };
+    world.store.set_queue_rules("batches", rules).await.unwrap();
+    world.running().await;
+    world.submit("batches").await;
+    let mut writer = intruder(&dir).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    let claimed = timeout(Duration::from_secs(5), world.claim("exec-1")).await;
+    assert!(claimed.expect("it waits for the writer").is_none());
 }
