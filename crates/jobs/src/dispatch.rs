@@ -15,6 +15,8 @@ use std::collections::HashMap;
 pub const MAX_PRIORITY: i32 = 10;
 /// What one level of priority is worth, in microseconds of waiting: five minutes.
 pub const PRIORITY_STEP: i64 = 5 * 60 * 1_000_000;
+/// Jobs with one key that may be given out at once at most: they are counted whenever one is submitted or ends.
+pub const MAX_CONCURRENCY: u32 = 1_000;
 /// Owners whose latest turn is remembered. One that is forgotten counts as new.
 const MOST_OWNERS: usize = 100_000;
 
@@ -24,7 +26,7 @@ const MOST_OWNERS: usize = 100_000;
 pub struct Concurrency {
     /// What the jobs have in common, such as `deploy-app`.
     pub key: String,
-    /// How many at once; 1 unless said otherwise.
+    /// How many at once, up to [`MAX_CONCURRENCY`]; 1 unless said otherwise.
     #[serde(default = "one")]
     pub limit: u32,
 }

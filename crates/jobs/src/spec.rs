@@ -1,6 +1,6 @@
 //! What a user asks for.
 
-use crate::dispatch::{Concurrency, MAX_PRIORITY};
+use crate::dispatch::{Concurrency, MAX_CONCURRENCY, MAX_PRIORITY};
 use crate::files::{self, BadFile, FileSpec, MAX_PATH, MAX_PATH_PART};
 use crate::name::{self, BadName};
 use crate::needs::Needs;
@@ -129,6 +129,9 @@ pub enum BadSpec {
     /// No job with that key could ever run.
     #[error("the concurrency limit of {0:?} is 0, so no such job could ever run: use 1 or more")]
     NoConcurrency(String),
+    /// More jobs with one key may run at once than are counted.
+    #[error("the concurrency limit of {0:?} is {1}: use {MAX_CONCURRENCY} or less, or no key")]
+    Concurrency(String, u32),
     /// There is nothing to do.
     #[error("the job has no steps: give it at least one")]
     NoSteps,
@@ -265,6 +268,9 @@ impl JobSpec {
             name::check_concurrency_key(key)?;
             if *limit == 0 {
                 return Err(BadSpec::NoConcurrency(key.clone()));
+            }
+            if *limit > MAX_CONCURRENCY {
+                return Err(BadSpec::Concurrency(key.clone(), *limit));
             }
         }
         Ok(self.needs.check()?)

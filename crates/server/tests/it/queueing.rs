@@ -155,6 +155,10 @@ async fn what_can_not_be_is_refused() {
             "the concurrency limit of \"a\" is 0, so no such job could ever run: use 1 or more",
         ),
         (
+            JobSpec { concurrency: Some(Concurrency { key: "a".to_owned(), limit: 1_001 }), ..job() },
+            "the concurrency limit of \"a\" is 1001: use 1000 or less, or no key",
+        ),
+        (
             JobSpec {
                 needs: Needs { labels: BTreeSet::from(["a b".to_owned()]), ..Needs::default() },
                 ..job()

@@ -14,7 +14,6 @@ use crate::error::StoreError;
 macro_rules! next {
     () => {
         "SELECT id, queue, lane, rank, key_limit FROM jobs WHERE key = $1 AND held = 'key' AND state = 'queued' \
-         AND state IN ('queued', 'processing', 'errored') \
          ORDER BY rank, id LIMIT 1"
     };
 }
@@ -52,5 +51,21 @@ pub(super) async fn hand_on(write: &mut Write<'_>, key: &str) -> Result<(), Stor
         }
         write.query(LET_GO).bind(id).execute().await?;
         write.tell(News::Queued { queue, lane, rank });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::database::SqliteFile;
+
+    /// However many wait for a place, they are not walked over to count those who have one.
+    #[tokio::test]
+    async fn neither_who_waits_nor_other_jobs_are_searched() {
+        let (_dir, database) = SqliteFile::temporary().await;
+        assert_eq!(database.plan(NEXT).await, ["SEARCH jobs USING INDEX jobs_wait_for_place (key=?)"]);
+        assert!(
+            database.plan(TAKEN).await.contains(&"SEARCH jobs USING INDEX jobs_placed (key=?)".to_owned())
+        );
     }
 }

@@ -22,7 +22,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-const MIGRATIONS: [(&str, &str); 7] = [
+const MIGRATIONS: [(&str, &str); 8] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
@@ -30,6 +30,7 @@ const MIGRATIONS: [(&str, &str); 7] = [
     ("leases", include_str!("../../../migrations/sqlite/0005_leases.sql")),
     ("faults", include_str!("../../../migrations/sqlite/0006_faults.sql")),
     ("lanes", include_str!("../../../migrations/sqlite/0007_lanes.sql")),
+    ("places", include_str!("../../../migrations/sqlite/0008_places.sql")),
 ];
 
 /// The database file.
@@ -117,6 +118,13 @@ impl SqliteFile {
     /// A connection for what no statement of the store does.
     pub(in crate::sql) async fn raw(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
         self.synced.acquire().await.unwrap()
+    }
+
+    /// How it goes about a statement, without statistics, as it always is.
+    pub(in crate::sql) async fn plan(&self, sql: crate::sql::session::Sql) -> Vec<String> {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.sqlite));
+        let plan = sqlx::raw_sql(explain).fetch_all(&mut *self.raw().await).await.unwrap();
+        plan.iter().map(|row| sqlx::Row::get(row, "detail")).collect()
     }
 
     /// An empty one, and the directory that goes with it.

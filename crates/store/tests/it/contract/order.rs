@@ -112,9 +112,9 @@ fn in_lane(lane: u64) -> NewJob {
 pub(crate) async fn many_lanes_are_like_one(open: impl AsyncFn(Setup) -> World) {
     let priority = -MAX_PRIORITY..=MAX_PRIORITY;
     let job = (0..MANY_LANES, 0_i64..90, priority);
-    let jobs = proptest::collection::vec(job, 300..320);
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(3) });
-    for _ in 0..3 {
+    let jobs = proptest::collection::vec(job, 210..230);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    for _ in 0..2 {
         let mut jobs = jobs.new_tree(&mut runner).unwrap().current();
         let world = open(Setup::default()).await;
         let (begin, mut ranks) = (world.now(), BTreeSet::new());

@@ -1,0 +1,4 @@
+-- Whose is a place of a key, and who waits for one: apart, so that nobody walks over the one to find the other.
+DROP INDEX jobs_keyed;
+CREATE INDEX jobs_placed ON jobs (key) WHERE key IS NOT NULL AND held IS NULL AND state IN ('queued', 'processing', 'errored');
+CREATE INDEX jobs_wait_for_place ON jobs (key, rank, id) WHERE held = 'key' AND state = 'queued';
