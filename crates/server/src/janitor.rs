@@ -15,6 +15,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How often to look for jobs whose time has come.
 const RELEASE_DUE_EVERY: Duration = Duration::from_secs(1);
+/// How often to look for what was left undone.
+const TIDY_EVERY: Duration = Duration::from_mins(1);
 /// How often the write-ahead log is emptied.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 /// How long after a job with secrets ended it is emptied as well.
@@ -80,6 +82,26 @@ pub(crate) async fn release_due(app: App) {
                 error = &fault as &dyn std::error::Error,
                 "can't let go of jobs whose time has come"
             );
+        }
+    }
+}
+
+/// Sees to what was left undone, until the server stops.
+pub(crate) async fn tidy(app: App) {
+    let mut ticks = interval(TIDY_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match app.store.hand_on_places().await {
+            Ok(0) => {}
+            Ok(places) => tracing::info!(places, "gave places of concurrency keys to jobs that waited"),
+            Err(fault) => {
+                let error = &fault as &dyn std::error::Error;
+                tracing::error!(error, "can't give jobs the places of their concurrency keys");
+            }
         }
     }
 }

@@ -133,6 +133,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
 async fn run(app: App, store: Arc<SqlStore>, config: ServerConfig, socket: TcpListener) {
     app.tasks.spawn(janitor::take_back_stalled(app.clone()));
     app.tasks.spawn(janitor::release_due(app.clone()));
+    app.tasks.spawn(janitor::tidy(app.clone()));
     app.tasks.spawn(janitor::forget_executors(app.clone()));
     app.tasks.spawn(janitor::forget_jobs(app.clone()));
     app.tasks.spawn(janitor::forget_files(app.clone()));

@@ -54,6 +54,10 @@ pub trait Store: Send + Sync {
     /// Lets go of jobs whose time has come; says how many. Call it every second or so.
     async fn release_due(&self) -> Result<u64>;
 
+    /// Gives places of concurrency keys to those that wait for one where nobody did so when it became free, because a
+    /// change that was under way came to nothing; says to how many. Call it every minute or so.
+    async fn hand_on_places(&self) -> Result<u64>;
+
     /// A queue: what operators say of it, and what it holds.
     async fn queue(&self, name: &str) -> Result<QueueRow>;
 

@@ -145,7 +145,9 @@ pub(super) async fn store_all(
     if !ended.is_empty() {
         secrets::drop_all(write, ended.iter().map(|life| life.id).collect()).await?;
     }
-    for key in ended.iter().filter_map(|life| life.key()) {
+    let keys = ended.iter().filter_map(|life| life.key()).collect();
+    keys::lock(write, &keys).await?;
+    for key in keys {
         keys::hand_on(write, key).await?;
     }
     for Decided { life, .. } in decided {

@@ -49,6 +49,7 @@ pub(super) async fn release(store: &SqlStore) -> Result<u64, StoreError> {
             break;
         }
         released += due.len() as u64;
+        keys::lock(&mut write, &due.iter().filter_map(|(.., key, _)| key.as_deref()).collect()).await?;
         for (id, queue, lane, rank, key, limit) in due {
             let held = match key.zip(limit) {
                 Some((key, limit)) if !keys::has_room(&mut write, &key, limit).await? => Some("key"),

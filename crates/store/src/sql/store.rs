@@ -1,8 +1,8 @@
 //! [`Store`], method by method.
 
 use super::{
-    SqlStore, claim, due, end, executors, files, forget, job_rows, lease, logs, queues, repositories, submit,
-    tries,
+    SqlStore, claim, due, end, executors, files, forget, job_rows, keys, lease, logs, queues, repositories,
+    submit, tries,
 };
 use crate::contract::Store;
 use crate::error::StoreError;
@@ -51,6 +51,10 @@ impl Store for SqlStore {
 
     async fn release_due(&self) -> Result<u64> {
         due::release(self).await
+    }
+
+    async fn hand_on_places(&self) -> Result<u64> {
+        keys::hand_on_all(self).await
     }
 
     async fn queue(&self, name: &str) -> Result<QueueRow> {

@@ -15,7 +15,7 @@ use jobs::dispatch::rank;
 use jobs::{JobId, JobSpec};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 macro_rules! insert {
     ($overriding:literal, $rows:literal) => {
@@ -106,6 +106,8 @@ async fn add_all(
 ) -> Result<(Vec<JobId>, Vec<LaneRow>), StoreError> {
     let now = store.clock.now();
     check_room(store, write, &jobs).await?;
+    let keys: BTreeSet<String> = jobs.iter().filter_map(key).map(|(key, _)| key).collect();
+    keys::lock(write, &keys.iter().map(String::as_str).collect()).await?;
     let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
     let (mut ids, mut lanes) = (Vec::with_capacity(jobs.len()), Vec::new());
     let mut rows = Vec::new();
@@ -185,7 +187,7 @@ async fn prepare(
 ) -> Result<(Row, LaneRow), StoreError> {
     let NewJob { spec, commit, owner, .. } = job;
     let lane = lane_rows::intern(store, write, &spec.queue, owner, &spec.needs).await?;
-    let key = spec.concurrency.as_ref().map(|of| (keys::of(owner, &of.key), i64::from(of.limit)));
+    let key = key(job);
     let held = held(write, spec, key.as_ref(), now).await?;
     let (key, key_limit) = key.unzip();
     let row = Row {
@@ -205,6 +207,11 @@ async fn prepare(
         spec: without_secrets(spec)?,
     };
     Ok((row, lane))
+}
+
+/// A job's key as it is stored, with its limit.
+fn key(job: &NewJob) -> Option<(String, i64)> {
+    job.spec.concurrency.as_ref().map(|of| (keys::of(&job.owner, &of.key), i64::from(of.limit)))
 }
 
 fn without_secrets(spec: &JobSpec) -> Result<String, StoreError> {

@@ -109,3 +109,17 @@ pub(crate) async fn places_are_handed_on_once(open: impl AsyncFn(Setup) -> World
     }
     assert!(world.store.claim(&asking).await.unwrap().is_empty());
 }
+
+/// A job with a low limit is not passed over for ever by those with a higher one.
+pub(crate) async fn who_waits_for_a_place_is_before_who_comes_later(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let asking = asking(&ALL_QUEUES, "exec-1");
+    let first = keyed(&world, "", 3).await;
+    let low = keyed(&world, "", 1).await;
+    let high = keyed(&world, "", 3).await;
+    let claimed = world.claim("exec-1").await.unwrap();
+    assert_eq!((claimed.job.id, world.given(&asking).await), (first, vec![]));
+    world.store.finish(first, &lease(&claimed), Finish::Complete).await.unwrap();
+    assert_eq!(world.given(&asking).await, [low, high]);
+    assert_eq!(world.store.hand_on_places().await.unwrap(), 0, "no place is left over");
+}

@@ -45,7 +45,8 @@ macro_rules! each_test {
                 several_jobs_are_given_at_once, what_comes_back_is_where_it_was, many_lanes_are_like_one,
                 lanes_that_wait_hide_no_others;
             held: a_job_is_not_run_before_its_time, only_so_many_jobs_of_a_key_run_at_once,
-                a_job_whose_time_has_come_waits_for_its_key, places_are_handed_on_once;
+                a_job_whose_time_has_come_waits_for_its_key, places_are_handed_on_once,
+                who_waits_for_a_place_is_before_who_comes_later;
             rules: a_paused_queue_gives_nothing, a_queue_runs_as_many_jobs_as_it_may,
                 an_executor_in_maintenance_is_given_nothing, what_an_executor_gives_is_remembered,
                 the_end_of_a_job_is_told_where_it_makes_room;

@@ -1,6 +1,7 @@
 //! What is particular to the store in PostgreSQL.
 
 mod changes;
+mod keys;
 mod together;
 
 use crate::contract::world::{Setup, World};
