@@ -9,6 +9,9 @@ use std::fmt;
 /// Executors that an explanation names at most.
 const MOST_NAMED: usize = 20;
 
+/// Jobs that are counted: of more it is told that they are more.
+pub const MOST_COUNTED: u32 = 1_000;
+
 /// What is known of a job and of who might run it.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
@@ -120,10 +123,16 @@ impl fmt::Display for Obstacle {
                     let unmet: Vec<String> = unmet.iter().map(ToString::to_string).collect();
                     write!(f, "{}{name}: {}", if index == 0 { "" } else { "; " }, unmet.join(", "))?;
                 }
-                Ok(())
+                match lacks.len().saturating_sub(MOST_NAMED) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
             }
             Self::Busy(1) => {
                 write!(f, "it is the only one of its queue that waits: an executor takes it soon")
+            }
+            Self::Busy(waiting) if *waiting > u64::from(MOST_COUNTED) => {
+                write!(f, "more than {MOST_COUNTED} jobs of its queue wait for executors to have room")
             }
             Self::Busy(waiting) => write!(f, "{waiting} jobs of its queue wait for executors to have room"),
         }
@@ -219,6 +228,8 @@ mod tests {
         assert_eq!(told(&alone), ["it is the only one of its queue that waits: an executor takes it soon"]);
         let many = Facts { waiting: 12, ..alone };
         assert_eq!(told(&many), ["12 jobs of its queue wait for executors to have room"]);
+        let countless = Facts { waiting: 1_001, ..many };
+        assert_eq!(told(&countless), ["more than 1000 jobs of its queue wait for executors to have room"]);
     }
 
     #[test]
@@ -261,6 +272,8 @@ mod tests {
                 "no executor has what it needs: e1: it needs 4 CPUs of 2, it needs the isolation vm, which is not told"
             ]
         );
+        let crowd: Vec<Executor> = (0..50).map(|n| executor(&format!("e{n}"))).collect();
+        assert!(told(&facts(&needs, &crowd))[0].ends_with("which is not told; and 30 more"));
         let none = Needs::default();
         assert_eq!(
             told(&facts(&none, std::slice::from_ref(&gone))),

@@ -3,7 +3,7 @@
 use crate::error::StoreError;
 use crate::model::{
     Asking, Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
-    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueRow, QueueRules, RepositoryRow, TryRow,
+    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueChange, QueueRow, RepositoryRow, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -58,11 +58,11 @@ pub trait Store: Send + Sync {
     /// change that was under way came to nothing; says to how many. Call it every minute or so.
     async fn hand_on_places(&self) -> Result<u64>;
 
-    /// A queue: what operators say of it, and what it holds.
-    async fn queue(&self, name: &str) -> Result<QueueRow>;
+    /// A queue: what operators say of it, and what it holds. Nothing is counted beyond `most`.
+    async fn queue(&self, name: &str, most: u64) -> Result<QueueRow>;
 
     /// Says how a queue's jobs are given out from now on.
-    async fn set_queue_rules(&self, name: &str, rules: QueueRules) -> Result<()>;
+    async fn change_queue(&self, name: &str, change: QueueChange) -> Result<()>;
 
     /// Since when an executor is given no jobs; `None`: it is from now on.
     async fn set_maintenance(&self, executor: &str, since: Option<Timestamp>) -> Result<()>;

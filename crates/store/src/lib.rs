@@ -18,7 +18,7 @@ pub use contract::Store;
 pub use error::StoreError;
 pub use model::{
     Asking, Change, Claimed, ExecutorRow, FILE_CHARGE, FileRow, Finish, HeartbeatAnswer, HeldJob, Hold,
-    JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueRow, QueueRules,
-    RepositoryRow, TryRow,
+    JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueChange, QueueRow,
+    QueueRules, RepositoryRow, TryRow,
 };
 pub use sql::{DatabaseChoice, DatabaseClock, SqlStore, StoreOptions};

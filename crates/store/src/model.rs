@@ -52,6 +52,15 @@ pub struct QueueRules {
     pub max_running: Option<u32>,
 }
 
+/// What is to change of a queue's rules. What is not said stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueChange {
+    /// Whether none of its jobs is given out from now on. One that is paused stays so since when it was.
+    pub paused: Option<bool>,
+    /// How many of its jobs are given out at once; 0: any number.
+    pub max_running: Option<u32>,
+}
+
 /// A queue as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueRow {
@@ -67,7 +76,7 @@ pub struct QueueRow {
     pub running: u64,
     /// Jobs that wait for another try.
     pub errored: u64,
-    /// When the oldest was queued that waits and is not held.
+    /// Of the jobs that are next in their lanes, when the one was queued that waits for longest.
     pub oldest_queued_at: Option<Timestamp>,
 }
 

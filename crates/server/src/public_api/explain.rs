@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use jobs::JobId;
-use jobs::explain::{Executor, Facts, Obstacle, obstacles};
+use jobs::explain::{Executor, Facts, MOST_COUNTED, Obstacle, obstacles};
 use store::{ExecutorRow, Hold};
 
 /// `GET /jobs/{id}/explain`
@@ -20,7 +20,7 @@ pub(super) async fn explain(
 ) -> Result<Json<ExplainView>, Refusal> {
     let job = app.store.job(id).await?;
     let spec = app.store.spec(id).await?;
-    let queue = app.store.queue(&job.queue).await?;
+    let queue = app.store.queue(&job.queue, u64::from(MOST_COUNTED) + 1).await?;
     let now = app.clock.now();
     let serving = app.store.executors().await?.into_iter().filter(|row| row.queues.contains(&job.queue));
     let executors: Vec<Executor> = serving.map(|row| executor(row, now)).collect();

@@ -9,13 +9,14 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use http::StatusCode;
+use store::QueueChange;
 use wire::paths::QUEUES;
 
 /// `GET /queues`
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<QueueView>>, Refusal> {
     let mut queues = Vec::new();
     for name in QUEUES {
-        queues.push(views::queue(app.store.queue(name).await?));
+        queues.push(views::queue(app.store.queue(name, u64::MAX).await?));
     }
     Ok(Json(queues))
 }
@@ -26,7 +27,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<QueueView>, Refusal> {
     check(&name)?;
-    Ok(Json(views::queue(app.store.queue(&name).await?)))
+    Ok(Json(views::queue(app.store.queue(&name, u64::MAX).await?)))
 }
 
 /// `PATCH /queues/{name}`
@@ -37,25 +38,12 @@ pub(super) async fn change(
 ) -> Result<Json<QueueView>, Refusal> {
     check(&name)?;
     let change: ChangeQueue = json(&app, body, app.limits.api_body, "invalid_queue_change").await?;
-    let mut rules = app.store.queue(&name).await?.rules;
-    match change.paused {
-        // It stays paused since when it was.
-        Some(true) => rules.paused_at = rules.paused_at.or_else(|| Some(app.clock.now())),
-        Some(false) => rules.paused_at = None,
-        None => {}
-    }
-    if let Some(max_running) = change.max_running {
-        rules.max_running = (max_running > 0).then_some(max_running);
-    }
-    tracing::info!(
-        queue = name,
-        paused = rules.paused_at.is_some(),
-        max_running = rules.max_running,
-        "a queue's rules changed"
-    );
+    let ChangeQueue { paused, max_running } = change;
+    tracing::info!(queue = name, paused, max_running, "somebody changes a queue's rules");
     let (store, queue) = (app.store.clone(), name.clone());
-    app.see_through(async move { store.set_queue_rules(&queue, rules).await }).await??;
-    Ok(Json(views::queue(app.store.queue(&name).await?)))
+    let change = QueueChange { paused, max_running };
+    app.see_through(async move { store.change_queue(&queue, change).await }).await??;
+    Ok(Json(views::queue(app.store.queue(&name, u64::MAX).await?)))
 }
 
 fn check(name: &str) -> Result<(), Refusal> {

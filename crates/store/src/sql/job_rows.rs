@@ -10,6 +10,7 @@ use crate::error::StoreError;
 use crate::model::{Hold, JobFilter, JobRow};
 use jobs::{JobId, JobSpec, State};
 use std::collections::HashMap;
+use wire::paths::QUEUES;
 
 /// Jobs in one listing at most, whatever was asked for.
 const MAX_LISTED: u32 = 500;
@@ -32,14 +33,9 @@ statements! {
     SPECS in sqlite = "SELECT job, spec FROM job_specs WHERE job IN (SELECT value FROM json_each($1))",
           in postgres = "SELECT job, spec FROM job_specs \
                          WHERE job IN (SELECT value::bigint FROM json_array_elements_text($1::json))";
-    LIST = concat!(
-        "SELECT ", job_columns!(), " FROM jobs \
-         WHERE (CAST($1 AS TEXT) IS NULL OR queue = $1) AND id < $2 ORDER BY id DESC LIMIT $3"
-    );
-    /// A statement of its own, so that few jobs of a state are found among many of others.
-    LIST_IN_STATE = concat!(
-        "SELECT ", job_columns!(), " FROM jobs \
-         WHERE (CAST($1 AS TEXT) IS NULL OR queue = $1) AND id < $2 AND state = $4 ORDER BY id DESC LIMIT $3"
+    LIST = concat!("SELECT ", job_columns!(), " FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2");
+    LIST_OF = concat!(
+        "SELECT ", job_columns!(), " FROM jobs WHERE queue = $1 AND state = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
     );
 }
 
@@ -86,15 +82,27 @@ pub(super) async fn load_specs(
 
 pub(super) async fn jobs(store: &SqlStore, filter: JobFilter) -> Result<Vec<JobRow>, StoreError> {
     let mut lookup = store.database.lookup().await?;
-    let mut list = lookup
-        .query(if filter.state.is_some() { LIST_IN_STATE } else { LIST })
-        .bind(filter.queue)
-        .bind(filter.before.map_or(i64::MAX, |id| id.0))
-        .bind(i64::from(filter.limit.min(MAX_LISTED)));
-    if let Some(state) = filter.state {
-        list = list.bind(state.name());
+    let (before, limit) = (filter.before.map_or(i64::MAX, |id| id.0), filter.limit.min(MAX_LISTED));
+    if filter.queue.is_none() && filter.state.is_none() {
+        let list = lookup.query(LIST).bind(before).bind(i64::from(limit));
+        return list.rows().await?.iter().map(read).collect();
     }
-    list.rows().await?.iter().map(read).collect()
+    // Each from its end, so that few jobs of one kind are found among many of others.
+    let queues = filter.queue.as_deref().map_or_else(|| QUEUES.to_vec(), |queue| vec![queue]);
+    let states = filter.state.map_or_else(|| State::ALL.to_vec(), |state| vec![state]);
+    let mut jobs = Vec::new();
+    for queue in queues {
+        for state in &states {
+            let list =
+                lookup.query(LIST_OF).bind(queue).bind(state.name()).bind(before).bind(i64::from(limit));
+            for row in list.rows().await? {
+                jobs.push(read(&row)?);
+            }
+        }
+    }
+    jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
+    jobs.truncate(limit as usize);
+    Ok(jobs)
 }
 
 fn read(row: &Row) -> Result<JobRow, StoreError> {

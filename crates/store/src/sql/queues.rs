@@ -7,32 +7,39 @@ use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, timestamp};
 use crate::error::StoreError;
-use crate::model::{QueueRow, QueueRules};
+use crate::model::{QueueChange, QueueRow, QueueRules};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a queue holds: jobs that wait, of them those that are held, jobs that run, jobs that are to be tried again, and
-/// since when the oldest waits that could be claimed.
+/// What a queue holds, each number up to a limit: jobs that wait, of them those that are held, jobs that run, and jobs that
+/// are to be tried again; and of those that are next in their lanes, when the one was queued that waits for longest.
 macro_rules! counts {
     ($queued:literal) => {
         concat!(
             "SELECT COALESCE(",
             $queued,
             ", 0), \
-             (SELECT COUNT(*) FROM jobs WHERE queue = $1 AND state = 'queued' AND held IS NOT NULL), \
-             (SELECT COUNT(*) FROM jobs WHERE queue = $1 AND state = 'processing'), \
-             (SELECT COUNT(*) FROM jobs WHERE queue = $1 AND state = 'errored'), \
-             (SELECT MIN(queued_at) FROM jobs WHERE id = \
-                 (SELECT MIN(id) FROM jobs WHERE queue = $1 AND state = 'queued' AND held IS NULL))"
+             (SELECT COUNT(*) FROM (SELECT 1 FROM lanes JOIN jobs ON jobs.lane = lanes.id WHERE lanes.queue = $1 \
+                 AND jobs.state = 'queued' AND jobs.held IS NOT NULL LIMIT $2) AS held), \
+             (SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'processing' LIMIT $2) AS running), \
+             (SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'errored' LIMIT $2) AS errored), \
+             (SELECT MIN((SELECT queued_at FROM jobs WHERE lane = lanes.id AND state = 'queued' AND held IS NULL \
+                 ORDER BY rank, id LIMIT 1)) FROM lanes WHERE queue = $1)"
         )
     };
 }
 statements! {
-    SET = "INSERT INTO queues (name, paused_at, max_running) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
-           SET paused_at = excluded.paused_at, max_running = excluded.max_running";
+    /// What is not said stays; it stays paused since when it was.
+    CHANGE = "INSERT INTO queues (name, paused_at, max_running) \
+              VALUES ($1, CASE WHEN $2 = 1 THEN CAST($3 AS BIGINT) END, NULLIF(CAST($4 AS BIGINT), 0)) \
+              ON CONFLICT (name) DO UPDATE SET paused_at = CASE WHEN $2 = 1 THEN COALESCE(queues.paused_at, $3) \
+                  WHEN $2 = 0 THEN NULL ELSE queues.paused_at END, \
+              max_running = CASE WHEN $4 IS NULL THEN queues.max_running ELSE NULLIF($4, 0) END";
     GET = "SELECT paused_at, max_running FROM queues WHERE name = $1";
-    COUNTS in sqlite = counts!("(SELECT queued FROM queue_lengths WHERE queue = $1)"),
-           in postgres = counts!("(SELECT COUNT(*) FROM jobs WHERE queue = $1 AND state = 'queued')");
+    COUNTS in sqlite = counts!("(SELECT MIN(queued, $2) FROM queue_lengths WHERE queue = $1)"),
+           in postgres = counts!(
+               "(SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'queued' LIMIT $2) AS queued)"
+           );
     MAINTENANCE = "UPDATE executors SET maintenance_at = $1 WHERE name = $2";
     /// Whoever gives out a job of a limited queue does so alone.
     LOCK in sqlite = "SELECT 1 WHERE $1 IS NOT NULL",
@@ -83,23 +90,31 @@ async fn running(session: &mut Session, queue: &str, most: i64) -> Result<i64, S
     Ok(running)
 }
 
-pub(super) async fn set_rules(store: &SqlStore, queue: &str, rules: QueueRules) -> Result<(), StoreError> {
+pub(super) async fn change(store: &SqlStore, queue: &str, change: QueueChange) -> Result<(), StoreError> {
+    if change == QueueChange::default() {
+        return Ok(());
+    }
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let set =
-        write.query(SET).bind(queue).bind(rules.paused_at.map(micros)).bind(rules.max_running.map(i64::from));
-    set.execute().await?;
+    write
+        .query(CHANGE)
+        .bind(queue)
+        .bind(change.paused.map(i64::from))
+        .bind(micros(store.clock.now()))
+        .bind(change.max_running.map(i64::from))
+        .execute()
+        .await?;
     write.tell(News::Rules);
     store.commit(write).await
 }
 
-pub(super) async fn get(store: &SqlStore, queue: &str) -> Result<QueueRow, StoreError> {
+pub(super) async fn get(store: &SqlStore, queue: &str, most: u64) -> Result<QueueRow, StoreError> {
     let row = || format!("queue {queue:?}");
     let time = |micros: Option<i64>| micros.map(|micros| timestamp(micros, row)).transpose();
     let mut lookup = store.database.lookup().await?;
     let rules: Option<(Option<i64>, Option<i64>)> = lookup.query(GET).bind(queue).optional().await?;
     let (paused_at, max_running) = rules.unwrap_or_default();
     let (queued, held, running, errored, oldest): (i64, i64, i64, i64, Option<i64>) =
-        lookup.query(COUNTS).bind(queue).one().await?;
+        lookup.query(COUNTS).bind(queue).bind(i64::try_from(most).unwrap_or(i64::MAX)).one().await?;
     Ok(QueueRow {
         name: queue.to_owned(),
         rules: QueueRules {

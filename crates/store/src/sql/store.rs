@@ -8,7 +8,7 @@ use crate::contract::Store;
 use crate::error::StoreError;
 use crate::model::{
     Asking, Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
-    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueRow, QueueRules, RepositoryRow, TryRow,
+    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueChange, QueueRow, RepositoryRow, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -57,12 +57,12 @@ impl Store for SqlStore {
         keys::hand_on_all(self).await
     }
 
-    async fn queue(&self, name: &str) -> Result<QueueRow> {
-        queues::get(self, name).await
+    async fn queue(&self, name: &str, most: u64) -> Result<QueueRow> {
+        queues::get(self, name, most).await
     }
 
-    async fn set_queue_rules(&self, name: &str, rules: QueueRules) -> Result<()> {
-        queues::set_rules(self, name, rules).await
+    async fn change_queue(&self, name: &str, change: QueueChange) -> Result<()> {
+        queues::change(self, name, change).await
     }
 
     async fn set_maintenance(&self, executor: &str, since: Option<Timestamp>) -> Result<()> {

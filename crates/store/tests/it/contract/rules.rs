@@ -1,9 +1,10 @@
 //! What operators say of queues and executors.
 
-use super::world::{ALL_QUEUES, Setup, World, asking, lease};
+use super::world::{ALL_QUEUES, Setup, World, asking, lease, new_job};
+use jiff::SignedDuration;
 use jobs::Capacity;
 use std::collections::BTreeSet;
-use store::{Change, Finish, QueueRules, StoreError};
+use store::{Change, Finish, QueueChange, QueueRules, StoreError};
 use wire::heartbeat::Telemetry;
 
 pub(crate) async fn a_paused_queue_gives_nothing(open: impl AsyncFn(Setup) -> World) {
@@ -11,19 +12,20 @@ pub(crate) async fn a_paused_queue_gives_nothing(open: impl AsyncFn(Setup) -> Wo
     let paused = world.submit("batches").await;
     let other = world.submit("codeintel").await;
     let rules = QueueRules { paused_at: Some(world.now()), max_running: None };
-    world.store.set_queue_rules("batches", rules).await.unwrap();
-    assert_eq!(world.store.queue("batches").await.unwrap().rules, rules);
+    let pause = |paused| QueueChange { paused: Some(paused), ..QueueChange::default() };
+    world.store.change_queue("batches", pause(true)).await.unwrap();
+    assert_eq!(world.store.queue("batches", u64::MAX).await.unwrap().rules, rules);
     assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-1")).await, [other]);
     let mut changes = world.store.changes();
-    world.store.set_queue_rules("batches", QueueRules::default()).await.unwrap();
+    world.store.change_queue("batches", pause(false)).await.unwrap();
     assert_eq!(changes.recv().await.unwrap(), Change::Rules, "whoever waits looks again");
     assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-1")).await, [paused]);
 }
 
 pub(crate) async fn a_queue_runs_as_many_jobs_as_it_may(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
-    let rules = QueueRules { paused_at: None, max_running: Some(2) };
-    world.store.set_queue_rules("batches", rules).await.unwrap();
+    let change = QueueChange { max_running: Some(2), ..QueueChange::default() };
+    world.store.change_queue("batches", change).await.unwrap();
     for _ in 0..4 {
         world.submit("batches").await;
     }
@@ -37,10 +39,10 @@ pub(crate) async fn a_queue_runs_as_many_jobs_as_it_may(open: impl AsyncFn(Setup
     world.store.finish(limited.job.id, &lease(limited), Finish::Complete).await.unwrap();
     assert!(world.claim("exec-1").await.is_some());
     assert!(world.claim("exec-1").await.is_none());
-    let row = world.store.queue("batches").await.unwrap();
+    let row = world.store.queue("batches", u64::MAX).await.unwrap();
     assert_eq!((row.queued, row.held, row.running, row.errored), (1, 0, 2, 0));
     assert_eq!(row.oldest_queued_at, Some(world.now()));
-    assert_eq!(world.store.queue("codeintel").await.unwrap().oldest_queued_at, None);
+    assert_eq!(world.store.queue("codeintel", u64::MAX).await.unwrap().oldest_queued_at, None);
 }
 
 pub(crate) async fn an_executor_in_maintenance_is_given_nothing(open: impl AsyncFn(Setup) -> World) {
@@ -78,8 +80,8 @@ pub(crate) async fn what_an_executor_gives_is_remembered(open: impl AsyncFn(Setu
 /// Who waits for a job of a queue that runs as many as it may waits for the end of one.
 pub(crate) async fn the_end_of_a_job_is_told_where_it_makes_room(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
-    let rules = QueueRules { paused_at: None, max_running: Some(1) };
-    world.store.set_queue_rules("batches", rules).await.unwrap();
+    let change = QueueChange { max_running: Some(1), ..QueueChange::default() };
+    world.store.change_queue("batches", change).await.unwrap();
     for queue in ["batches", "codeintel"] {
         let id = world.submit(queue).await;
         let claimed = world.claim("exec-1").await.unwrap();
@@ -89,4 +91,53 @@ pub(crate) async fn the_end_of_a_job_is_told_where_it_makes_room(open: impl Asyn
         let more = changes.try_recv().ok();
         assert_eq!(more, (queue == "batches").then(|| Change::Queued(queue.to_owned())));
     }
+}
+
+/// What one operator says does not undo what another one said at the same time.
+pub(crate) async fn what_is_not_said_of_a_queue_stays(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let rules = async || world.store.queue("batches", u64::MAX).await.unwrap().rules;
+    let change = async |paused, max_running| {
+        world.store.change_queue("batches", QueueChange { paused, max_running }).await
+    };
+    let since = world.now();
+    let (paused, limited) = tokio::join!(change(Some(true), None), change(None, Some(5)));
+    (paused.unwrap(), limited.unwrap());
+    assert_eq!(rules().await, QueueRules { paused_at: Some(since), max_running: Some(5) });
+    world.advance(1);
+    change(Some(true), None).await.unwrap();
+    assert_eq!(rules().await, QueueRules { paused_at: Some(since), max_running: Some(5) });
+    let mut changes = world.store.changes();
+    change(None, None).await.unwrap();
+    assert!(changes.try_recv().is_err(), "nothing was said");
+    change(None, Some(0)).await.unwrap();
+    assert_eq!(rules().await, QueueRules { paused_at: Some(since), max_running: None });
+    change(Some(false), Some(7)).await.unwrap();
+    assert_eq!(rules().await, QueueRules { paused_at: None, max_running: Some(7) });
+}
+
+pub(crate) async fn a_queue_tells_what_it_holds(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let oldest = async || world.store.queue("batches", 10).await.unwrap().oldest_queued_at;
+    let first = world.submit("batches").await;
+    let claimed = world.claim("exec-1").await.unwrap();
+    world.advance(60);
+    let since = world.now();
+    for delayed in [false, false, true, true, true] {
+        let mut job = new_job("batches");
+        job.spec.not_before = delayed.then(|| since + SignedDuration::from_secs(3_600));
+        world.store.submit(job).await.unwrap();
+    }
+    world.submit("codeintel").await;
+    assert_eq!(oldest().await, Some(since));
+    // One that comes back by way of a reset was queued just now, but is next all the same.
+    world.advance(60);
+    world.store.release(first, &lease(&claimed)).await.unwrap();
+    assert_eq!(oldest().await, Some(since - SignedDuration::from_secs(60)));
+    world.claim("exec-1").await.unwrap();
+    world.stall_all().await;
+    let row = world.store.queue("batches", 10).await.unwrap();
+    assert_eq!((row.queued, row.held, row.running, row.errored), (6, 3, 0, 0));
+    let row = world.store.queue("batches", 2).await.unwrap();
+    assert_eq!((row.queued, row.held), (2, 2), "no more is counted than is asked for");
 }

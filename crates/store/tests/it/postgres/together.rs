@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Asking, Claimed, Finish, QueueRules, SqlStore, Store};
+use store::{Asking, Claimed, Finish, QueueChange, SqlStore, Store};
 use testkit::{MockClock, Postgres};
 use tokio::time::timeout;
 
@@ -119,8 +119,8 @@ async fn a_full_queue_makes_no_writers() {
     let postgres = Postgres::start("a_full_queue_makes_no_writers").unwrap();
     let clock = Arc::new(MockClock::at(1_700_000_000));
     let (_dir, store) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
-    let rules = QueueRules { paused_at: None, max_running: Some(1) };
-    store.set_queue_rules("batches", rules).await.unwrap();
+    let change = QueueChange { max_running: Some(1), ..QueueChange::default() };
+    store.change_queue("batches", change).await.unwrap();
     store.submit_all(vec![new_job("batches"), new_job("batches")]).await.unwrap();
     let asking = asking(&ALL_QUEUES, "exec-1");
     assert_eq!(store.claim(&asking).await.unwrap().len(), 1);

@@ -4,7 +4,7 @@ use super::{intruder, open_in};
 use crate::contract::world::Setup;
 use jobs::JobId;
 use std::time::Duration;
-use store::{QueueRules, StoreError};
+use store::{QueueChange, StoreError};
 use tokio::time::timeout;
 use wire::heartbeat::Telemetry;
 
@@ -64,8 +64,8 @@ async fn a_new_executor_takes_the_place_of_the_one_that_is_silent_for_longest() 
 async fn a_full_queue_makes_no_writers() {
     let dir = tempfile::tempdir().unwrap();
     let world = open_in(dir.path(), Setup::default()).await.unwrap();
-    let rules = QueueRules { paused_at: None, max_running: Some(1) };
-    world.store.set_queue_rules("batches", rules).await.unwrap();
+    let change = QueueChange { max_running: Some(1), ..QueueChange::default() };
+    world.store.change_queue("batches", change).await.unwrap();
     world.running().await;
     world.submit("batches").await;
     let mut writer = intruder(&dir).await;
