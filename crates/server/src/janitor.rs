@@ -103,6 +103,10 @@ pub(crate) async fn tidy(app: App) {
                 tracing::error!(error, "can't give jobs the places of their concurrency keys");
             }
         }
+        if let Err(fault) = app.store.forget_lanes().await {
+            let error = &fault as &dyn std::error::Error;
+            tracing::error!(error, "can't forget what kinds of jobs there were");
+        }
     }
 }
 

@@ -58,6 +58,10 @@ pub trait Store: Send + Sync {
     /// change that was under way came to nothing; says to how many. Call it every minute or so.
     async fn hand_on_places(&self) -> Result<u64>;
 
+    /// Forgets combinations of queue, owner and needs that no job has which waits or runs; says how many. A few are kept, and
+    /// a call may leave some to the next one. Call it every minute or so.
+    async fn forget_lanes(&self) -> Result<u64>;
+
     /// A queue: what operators say of it, and what it holds. Nothing is counted beyond `most`.
     async fn queue(&self, name: &str, most: u64) -> Result<QueueRow>;
 

@@ -75,8 +75,14 @@ pub enum StoreError {
     /// The same submission is under way.
     #[error("a submission with the idempotency key {0:?} is just being made: try again")]
     SubmittedTwice(String),
+    /// What was known of the database is so no more.
+    #[error("the database was changed while a job was submitted: try again")]
+    Outdated,
     /// There are as many kinds of jobs as there may be.
-    #[error("there are {0} combinations of owner and needs already: let more jobs need the same")]
+    #[error(
+        "jobs of {0} combinations of owner and needs wait or run already: let more jobs need the same, or wait until \
+         some have ended"
+    )]
     TooManyLanes(u64),
     /// A repository of that name exists.
     #[error("a repository named {0:?} exists already: choose another name, or remove it first")]

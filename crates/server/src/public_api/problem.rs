@@ -78,7 +78,7 @@ impl From<StoreError> for Refusal {
                 "The idempotency key was used for another submission",
                 told,
             ),
-            StoreError::SubmittedTwice(_) => Self::new(
+            StoreError::SubmittedTwice(_) | StoreError::Outdated => Self::new(
                 StatusCode::CONFLICT,
                 "submission_under_way",
                 "The same submission is under way",

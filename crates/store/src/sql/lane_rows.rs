@@ -1,6 +1,7 @@
 //! Lanes and rules in the database.
 
 use super::SqlStore;
+use super::database::Durability;
 use super::lanes::{LaneRow, Rules};
 use super::session::Session;
 use super::statements::statements;
@@ -10,13 +11,52 @@ use jobs::Needs;
 
 /// Lanes that there may be: who invents ever new needs or owners must not fill our memory.
 const MAX_LANES: i64 = 100_000;
+/// So many are kept though no job is in them: most will be filled again.
+const FEW: i64 = 256;
+/// Lanes that one call forgets at most.
+const MAX_FORGOTTEN_AT_ONCE: i64 = 1_000;
+
+/// That no job is in a lane which may still be given out.
+macro_rules! unused {
+    ($running:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM jobs WHERE lane = lanes.id AND state = 'queued' AND held IS NULL) \
+             AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane = lanes.id AND state = 'queued' AND held IS NOT NULL) \
+             AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane = lanes.id AND state = 'errored') \
+             AND id NOT IN (SELECT lane FROM ",
+            $running,
+            " WHERE state = 'processing')"
+        )
+    };
+}
+macro_rules! unused_of_many {
+    ($running:literal) => {
+        concat!(
+            "SELECT id FROM lanes WHERE (SELECT COUNT(*) FROM lanes) > $1 AND ",
+            unused!($running),
+            " ORDER BY id LIMIT $2"
+        )
+    };
+}
 
 statements! {
-    EVERY = "SELECT id, queue, owner, needs FROM lanes ORDER BY id LIMIT $1";
+    EVERY = "SELECT id, queue, owner, needs FROM lanes ORDER BY id";
     FIND = "SELECT id FROM lanes WHERE queue = $1 AND owner = $2 AND needs = $3";
     /// One that another server makes at this moment is waited for, and then found.
     MAKE = "INSERT INTO lanes (queue, owner, needs) SELECT $1, $2, $3 WHERE (SELECT COUNT(*) FROM lanes) < $4 \
             ON CONFLICT (queue, owner, needs) DO NOTHING";
+    UNUSED in sqlite = unused_of_many!("jobs INDEXED BY jobs_lease_ends"), in postgres = unused_of_many!("jobs");
+    /// Nobody submits meanwhile: see `submit`. SQLite has one writer anyway.
+    LOCK in sqlite = "SELECT 1",
+         in postgres = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(1700, 3)) AS locked";
+    FORGET in sqlite = concat!(
+               "DELETE FROM lanes WHERE id IN (SELECT value FROM json_each($1)) AND ",
+               unused!("jobs INDEXED BY jobs_lease_ends"), " RETURNING id"
+           ),
+           in postgres = concat!(
+               "DELETE FROM lanes WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) AND ",
+               unused!("jobs"), " RETURNING id"
+           );
     QUEUES = "SELECT name, paused_at, max_running FROM queues";
     IN_MAINTENANCE = "SELECT name FROM executors WHERE maintenance_at IS NOT NULL";
 }
@@ -26,17 +66,39 @@ pub(super) async fn refresh(store: &SqlStore) -> Result<(), StoreError> {
     if !store.lanes.is_stale() {
         return Ok(());
     }
-    let doubts = store.lanes.doubts();
+    let _turn = store.lanes.turn_to_read().await;
+    if !store.lanes.is_stale() {
+        return Ok(());
+    }
+    let since = store.lanes.since();
     let mut lookup = store.database.lookup().await?;
-    let rows: Vec<(i64, String, String, String)> = lookup.query(EVERY).bind(MAX_LANES).all().await?;
-    let read = |(id, queue, owner, needs): (i64, String, String, String)| {
-        let needs = from_json(&needs, "set of needs", || format!("lane {id}"))?;
-        Ok(LaneRow { id, queue, owner, needs })
-    };
-    let rows: Result<Vec<LaneRow>, StoreError> = rows.into_iter().map(read).collect();
+    let rows: Vec<(i64, String, String, String)> = lookup.query(EVERY).all().await?;
     let rules = rules(&mut lookup).await?;
-    store.lanes.learn(rows?, rules, doubts);
+    store.lanes.learn(rows.into_iter().filter_map(read).collect(), rules, since);
     Ok(())
+}
+
+/// One that can't be read, such as one that a later version wrote, is nothing to the others.
+fn read((id, queue, owner, needs): (i64, String, String, String)) -> Option<LaneRow> {
+    let needs = from_json(&needs, "set of needs", || format!("lane {id}")).ok()?;
+    Some(LaneRow { id, queue, owner, needs })
+}
+
+/// Forgets lanes that no job is in; says how many. A few are kept.
+pub(super) async fn forget(store: &SqlStore) -> Result<u64, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let unused: Vec<(i64,)> = lookup.query(UNUSED).bind(FEW).bind(MAX_FORGOTTEN_AT_ONCE).all().await?;
+    drop(lookup);
+    if unused.is_empty() {
+        return Ok(0);
+    }
+    let unused: Vec<i64> = unused.into_iter().map(|(id,)| id).collect();
+    let mut write = store.database.write(Durability::Crash).await?;
+    write.query(LOCK).execute().await?;
+    let forgotten: Vec<(i64,)> = write.query(FORGET).bind(to_json(&unused)?).all().await?;
+    store.commit(write).await?;
+    store.lanes.forget(&forgotten.iter().map(|(id,)| *id).collect());
+    Ok(forgotten.len() as u64)
 }
 
 async fn rules(lookup: &mut Session) -> Result<Rules, StoreError> {

@@ -8,7 +8,7 @@
 
 use jobs::dispatch::{Head, Turns};
 use jobs::{Capacity, Needs};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,18 @@ impl Floors {
 
 /// See above.
 #[derive(Default)]
-pub(super) struct Lanes(Mutex<Known>);
+pub(super) struct Lanes {
+    known: Mutex<Known>,
+    /// Whoever has it reads lanes and rules; others wait for what it learns.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// What was known at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Since {
+    doubts: u64,
+    added: u64,
+}
 
 #[derive(Default)]
 struct Known {
@@ -88,6 +99,8 @@ struct Known {
     read: Option<Instant>,
     /// Counted up by whatever makes them so: what was read meanwhile may be older.
     doubts: u64,
+    /// Counted up by every lane that is noted.
+    added: u64,
 }
 
 struct Lane {
@@ -105,22 +118,38 @@ impl Lanes {
         self.known().read.is_none_or(|read| read.elapsed() > LOOK_EVERYWHERE)
     }
 
-    /// What there was heard of by now, for [`Self::learn`].
-    pub(super) fn doubts(&self) -> u64 {
-        self.known().doubts
+    /// Takes the turn to read them.
+    pub(super) async fn turn_to_read(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reading.lock().await
     }
 
-    /// Takes over what the database says; every lane may have jobs again. `doubts` is from before it was asked.
-    pub(super) fn learn(&self, rows: Vec<LaneRow>, rules: Rules, doubts: u64) {
+    /// What there was heard of by now, for [`Self::learn`].
+    pub(super) fn since(&self) -> Since {
+        let known = self.known();
+        Since { doubts: known.doubts, added: known.added }
+    }
+
+    /// Takes over what the database says; every lane may have jobs again. `since` is from before it was asked.
+    pub(super) fn learn(&self, rows: Vec<LaneRow>, rules: Rules, since: Since) {
         let mut known = self.known();
         known.rules = rules;
+        // What was noted meanwhile need not be among what was read.
+        if known.added == since.added {
+            let there: HashSet<i64> = rows.iter().map(|row| row.id).collect();
+            known.retain(|lane| there.contains(&lane));
+        }
         for row in rows {
             known.add(row);
         }
         for lane in known.lanes.values_mut() {
             (lane.floors, lane.filled, lane.news) = (Floors::UNKNOWN, true, lane.news + 1);
         }
-        known.read = (known.doubts == doubts).then(Instant::now);
+        known.read = (known.doubts == since.doubts).then(Instant::now);
+    }
+
+    /// These are not there any more.
+    pub(super) fn forget(&self, lanes: &HashSet<i64>) {
+        self.known().retain(|lane| !lanes.contains(&lane));
     }
 
     /// The id of a lane that is known.
@@ -219,7 +248,7 @@ impl Lanes {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -230,6 +259,11 @@ impl Known {
         self.doubts += 1;
     }
 
+    fn retain(&mut self, keep: impl Fn(i64) -> bool) {
+        self.lanes.retain(|id, _| keep(*id));
+        self.ids.retain(|_, id| keep(*id));
+    }
+
     fn candidate(&self, lane: &Lane) -> Candidate {
         let (floors, news) = (lane.floors, lane.news);
         Candidate { row: Arc::clone(&lane.row), floors, turn: self.turns.of(&lane.row.owner), news }
@@ -238,6 +272,7 @@ impl Known {
     fn add(&mut self, row: LaneRow) {
         let name = (row.queue.clone(), row.owner.clone(), row.needs.clone());
         self.ids.insert(name, row.id);
+        self.added += u64::from(!self.lanes.contains_key(&row.id));
         let new = |row| Lane { row: Arc::new(row), floors: Floors::UNKNOWN, filled: true, news: 0 };
         self.lanes.entry(row.id).or_insert_with(|| new(row));
     }
@@ -255,7 +290,7 @@ mod tests {
     fn lanes(rules: Rules) -> Lanes {
         let lanes = Lanes::default();
         let rows = vec![row(1, "ann", "{}"), row(2, "bob", r#"{"cpus":8}"#)];
-        lanes.learn(rows, rules, lanes.doubts());
+        lanes.learn(rows, rules, lanes.since());
         lanes
     }
 
@@ -322,12 +357,24 @@ mod tests {
     #[test]
     fn what_was_read_while_it_changed_is_read_again() {
         let known = Lanes::default();
-        let doubts = known.doubts();
+        let since = known.since();
         known.rules_changed();
-        known.learn(Vec::new(), Rules::default(), doubts);
+        known.learn(Vec::new(), Rules::default(), since);
         assert!(known.is_stale());
-        known.learn(Vec::new(), Rules::default(), known.doubts());
+        known.learn(Vec::new(), Rules::default(), known.since());
         assert!(!known.is_stale());
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_but_not_what_came_meanwhile() {
+        let known = lanes(Rules::default());
+        let (since, ann) = (known.since(), || vec![row(1, "ann", "{}")]);
+        known.add(row(3, "cyd", "{}"));
+        known.learn(ann(), Rules::default(), since);
+        assert_eq!(open(&known, &Capacity::default()).len(), 3);
+        known.learn(ann(), Rules::default(), known.since());
+        assert_eq!(open(&known, &Capacity::default()), [(1, i64::MIN)]);
+        assert_eq!(known.find("batches", "cyd", &Needs::default()), None);
     }
 
     #[test]

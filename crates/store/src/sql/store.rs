@@ -1,8 +1,8 @@
 //! [`Store`], method by method.
 
 use super::{
-    SqlStore, claim, due, end, executors, files, forget, job_rows, keys, lease, logs, queues, repositories,
-    submit, tries,
+    SqlStore, claim, due, end, executors, files, forget, job_rows, keys, lane_rows, lease, logs, queues,
+    repositories, submit, tries,
 };
 use crate::contract::Store;
 use crate::error::StoreError;
@@ -55,6 +55,10 @@ impl Store for SqlStore {
 
     async fn hand_on_places(&self) -> Result<u64> {
         keys::hand_on_all(self).await
+    }
+
+    async fn forget_lanes(&self) -> Result<u64> {
+        lane_rows::forget(self).await
     }
 
     async fn queue(&self, name: &str, most: u64) -> Result<QueueRow> {

@@ -15,10 +15,10 @@ use jobs::dispatch::rank;
 use jobs::{JobId, JobSpec};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 macro_rules! insert {
-    ($overriding:literal, $rows:literal) => {
+    ($overriding:literal, $rows:literal, $lanes:literal) => {
         concat!(
             "INSERT INTO jobs (id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, \
              key_limit)",
@@ -26,29 +26,36 @@ macro_rules! insert {
             " SELECT id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, key_limit \
              FROM (",
             $rows,
-            ") AS new ORDER BY id"
+            ") AS new WHERE (SELECT COUNT(*) FROM lanes WHERE id IN (",
+            $lanes,
+            ")) = $3 ORDER BY id"
         )
     };
 }
 
 statements! {
-    /// Ids that nobody else is given, the first as the smallest.
+    /// Ids that nobody else is given, the first as the smallest. From here on no lane is forgotten before the transaction is
+    /// over.
     IDS in sqlite = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
                      SELECT (SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'jobs') + i FROM n",
-        in postgres = "SELECT nextval(pg_get_serial_sequence('jobs', 'id')) FROM generate_series(1, $1)";
-    /// The schema's defaults are those of `Record::new()`.
+        in postgres = "WITH once AS MATERIALIZED (SELECT pg_get_serial_sequence('jobs', 'id')::regclass AS ids, \
+                           pg_advisory_xact_lock_shared(1700, 3)) \
+                       SELECT nextval(once.ids) FROM once, generate_series(1, $1)";
+    /// The schema's defaults are those of `Record::new()`. Nothing is written where one of the lanes was forgotten.
     INSERT in sqlite = insert!(
                "",
                "SELECT value->>'id' AS id, value->>'queue' AS queue, value->>'repository' AS repository, \
                 value->>'rev' AS rev, value->>'commit_id' AS commit_id, value->>'queued_at' AS queued_at, \
                 value->>'lane' AS lane, value->>'rank' AS rank, value->>'priority' AS priority, value->>'held' AS held, \
-                value->>'due_at' AS due_at, value->>'key' AS key, value->>'key_limit' AS key_limit FROM json_each($1)"
+                value->>'due_at' AS due_at, value->>'key' AS key, value->>'key_limit' AS key_limit FROM json_each($1)",
+               "SELECT value FROM json_each($2)"
            ),
            in postgres = insert!(
                " OVERRIDING SYSTEM VALUE",
                "SELECT * FROM json_to_recordset($1::json) AS rows (id BIGINT, queue TEXT, repository TEXT, rev TEXT, \
                 commit_id TEXT, queued_at BIGINT, lane BIGINT, rank BIGINT, priority BIGINT, held TEXT, due_at BIGINT, \
-                key TEXT, key_limit BIGINT)"
+                key TEXT, key_limit BIGINT)",
+               "SELECT value::bigint FROM json_array_elements_text($2::json)"
            );
     INSERT_SPECS in sqlite = "INSERT INTO job_specs (job, spec) \
                               SELECT value->>'id', value->>'spec' FROM json_each($1)",
@@ -71,17 +78,14 @@ pub(super) async fn submit(store: &SqlStore, job: NewJob) -> Result<JobId, Store
 
 /// All of them, or none.
 pub(super) async fn submit_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Vec<JobId>, StoreError> {
-    if jobs.iter().all(|job| job.idempotency_key.is_none()) {
-        return try_all(store, jobs).await;
-    }
-    match try_all(store, jobs.clone()).await {
-        // Another call made the same submission meanwhile: now it is found.
-        Err(StoreError::SubmittedTwice(_)) => try_all(store, jobs).await,
+    match try_all(store, &jobs).await {
+        // Another call made the same submission meanwhile, which is found now, or forgot a lane, which is made again.
+        Err(StoreError::SubmittedTwice(_) | StoreError::Outdated) => try_all(store, &jobs).await,
         submitted => submitted,
     }
 }
 
-async fn try_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Vec<JobId>, StoreError> {
+async fn try_all(store: &SqlStore, jobs: &[NewJob]) -> Result<Vec<JobId>, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let added = add_all(store, &mut write, jobs).await;
     let (ids, lanes) = match added {
@@ -102,35 +106,35 @@ async fn try_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Vec<JobId>, Stor
 async fn add_all(
     store: &SqlStore,
     write: &mut Write<'_>,
-    jobs: Vec<NewJob>,
+    jobs: &[NewJob],
 ) -> Result<(Vec<JobId>, Vec<LaneRow>), StoreError> {
     let now = store.clock.now();
-    check_room(store, write, &jobs).await?;
+    check_room(store, write, jobs).await?;
     let keys: BTreeSet<String> = jobs.iter().filter_map(key).map(|(key, _)| key).collect();
     keys::lock(write, &keys.iter().map(String::as_str).collect()).await?;
     let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
     let (mut ids, mut lanes) = (Vec::with_capacity(jobs.len()), Vec::new());
     let mut rows = Vec::new();
-    for (job, (id,)) in jobs.into_iter().zip(new) {
-        if let Some(id) = repeated(write, &job).await? {
+    for (job, (id,)) in jobs.iter().zip(new) {
+        if let Some(id) = repeated(write, job).await? {
             ids.push(id);
             continue;
         }
         // Those before it in this call count as well.
         if job.spec.concurrency.is_some() || job.idempotency_key.is_some() {
-            insert(write, &mut rows).await?;
+            insert(store, write, &mut rows).await?;
         }
-        let (row, lane) = prepare(store, write, JobId(id), &job, now).await?;
+        let (row, lane) = prepare(store, write, JobId(id), job, now).await?;
         ids.push(JobId(id));
         write.tell_queued(&row);
         rows.push(row);
         lanes.push(lane);
         if !job.spec.secrets.is_empty() || !job.spec.files.is_empty() || job.idempotency_key.is_some() {
-            insert(write, &mut rows).await?;
-            keep_beside(write, JobId(id), &job).await?;
+            insert(store, write, &mut rows).await?;
+            keep_beside(write, JobId(id), job).await?;
         }
     }
-    insert(write, &mut rows).await?;
+    insert(store, write, &mut rows).await?;
     Ok((ids, lanes))
 }
 
@@ -168,13 +172,19 @@ struct Row {
     spec: String,
 }
 
-async fn insert(write: &mut Write<'_>, rows: &mut Vec<Row>) -> Result<(), StoreError> {
-    if !rows.is_empty() {
-        let json = to_json(rows)?;
-        write.query(INSERT).bind(&json).execute().await?;
-        write.query(INSERT_SPECS).bind(&json).execute().await?;
-        rows.clear();
+async fn insert(store: &SqlStore, write: &mut Write<'_>, rows: &mut Vec<Row>) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
     }
+    let lanes: HashSet<i64> = rows.iter().map(|row| row.lane).collect();
+    let json = to_json(rows)?;
+    let insert = write.query(INSERT).bind(&json).bind(to_json(&lanes)?).bind(lanes.len() as i64);
+    if insert.execute().await? == 0 {
+        store.lanes.forget(&lanes);
+        return Err(StoreError::Outdated);
+    }
+    write.query(INSERT_SPECS).bind(&json).execute().await?;
+    rows.clear();
     Ok(())
 }
 

@@ -43,7 +43,8 @@ macro_rules! each_test {
                 secrets_go_to_the_claimer_only;
             order: a_priority_counts_as_waiting, owners_take_turns, a_job_goes_only_where_it_has_what_it_needs,
                 several_jobs_are_given_at_once, what_comes_back_is_where_it_was, many_lanes_are_like_one,
-                lanes_that_wait_hide_no_others;
+                lanes_that_wait_hide_no_others,
+                lanes_without_jobs_are_forgotten;
             held: a_job_is_not_run_before_its_time, only_so_many_jobs_of_a_key_run_at_once,
                 a_job_whose_time_has_come_waits_for_its_key, places_are_handed_on_once,
                 who_waits_for_a_place_is_before_who_comes_later;

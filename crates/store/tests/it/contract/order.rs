@@ -143,3 +143,40 @@ pub(crate) async fn lanes_that_wait_hide_no_others(open: impl AsyncFn(Setup) -> 
     let id = world.store.submit(in_lane(MANY_LANES)).await.unwrap();
     assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-2")).await, [id]);
 }
+
+/// Needs that no job has any more take no room for ever.
+pub(crate) async fn lanes_without_jobs_are_forgotten(open: impl AsyncFn(Setup) -> World) {
+    const LANES: u64 = 270;
+    let world = open(Setup::default()).await;
+    let all = || (0..LANES).map(in_lane).collect::<Vec<_>>();
+    let mut delayed = in_lane(LANES);
+    delayed.spec.not_before = Some(world.now() + jiff::SignedDuration::from_secs(60));
+    let delayed = world.store.submit(delayed).await.unwrap();
+    world.store.submit_all(all()).await.unwrap();
+    assert_eq!(world.store.forget_lanes().await.unwrap(), 0, "jobs wait in them");
+    let mut left = Vec::new();
+    while let Some(claimed) = world.claim("exec-1").await {
+        left.push(claimed);
+    }
+    assert_eq!(
+        (left.len() as u64, world.store.forget_lanes().await.unwrap()),
+        (LANES, 0),
+        "jobs may come back"
+    );
+    let (running, queued, waiting) = (left.remove(9), left.remove(7), left.remove(5));
+    world.store.finish(waiting.job.id, &lease(&waiting), errored()).await.unwrap();
+    world.store.release(queued.job.id, &lease(&queued)).await.unwrap();
+    for claimed in left {
+        world.store.finish(claimed.job.id, &lease(&claimed), store::Finish::Complete).await.unwrap();
+    }
+    assert_eq!(world.store.forget_lanes().await.unwrap(), LANES + 1 - 4);
+    assert_eq!(world.store.forget_lanes().await.unwrap(), 0);
+    // What comes back does so where it was, and what is submitted again makes its lane anew.
+    world.store.release(running.job.id, &lease(&running)).await.unwrap();
+    let again = world.store.submit_all(all()).await.unwrap();
+    world.advance(60);
+    assert_eq!(world.store.release_due().await.unwrap(), 1);
+    let given: BTreeSet<JobId> = world.given(&asking(&ALL_QUEUES, "exec-2")).await.into_iter().collect();
+    let first = [delayed, running.job.id, queued.job.id, waiting.job.id];
+    assert_eq!(given, first.into_iter().chain(again).collect());
+}

@@ -130,3 +130,30 @@ async fn a_full_queue_makes_no_writers() {
     let claimed = timeout(Duration::from_secs(10), store.claim(&asking)).await;
     assert!(claimed.expect("it waits for the lock").unwrap().is_empty());
 }
+
+/// A lane that another server forgot is made again by one that still knows it.
+#[tokio::test]
+async fn a_lane_that_is_forgotten_elsewhere_is_made_again() {
+    const LANES: u64 = 270;
+    if !is_there("a_lane_that_is_forgotten_elsewhere_is_made_again") {
+        return;
+    }
+    let postgres = Postgres::start("a_lane_that_is_forgotten_elsewhere_is_made_again").unwrap();
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let (_first_dir, first) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let (_second_dir, second) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let in_lane = |lane| {
+        let mut job = new_job("batches");
+        job.spec.needs.memory = Some((1 << 30) + lane);
+        job
+    };
+    let ids = first.submit_all((0..LANES).map(in_lane).collect()).await.unwrap();
+    for id in ids {
+        first.cancel(id, Canceler::api([10, 0, 0, 7].into(), None)).await.unwrap();
+    }
+    assert_eq!(second.forget_lanes().await.unwrap(), LANES);
+    let ids = first.submit_all(vec![in_lane(1), in_lane(2)]).await.unwrap();
+    for id in ids {
+        assert_eq!(claim_soon(&second, &asking(&ALL_QUEUES, "exec-1")).await.job.id, id);
+    }
+}

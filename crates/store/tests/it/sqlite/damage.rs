@@ -1,7 +1,7 @@
 //! Rows that can't be read.
 
 use super::{intruder, open_in};
-use crate::contract::world::{Setup, errored};
+use crate::contract::world::{Setup, errored, new_job};
 use jobs::State;
 use store::{JobFilter, StoreError};
 
@@ -68,4 +68,18 @@ async fn a_lost_log_file_reads_as_empty_and_can_be_sent_again() {
     let gap = world.append(id, &lease, entry, 4, "more").await;
     assert!(matches!(gap, Err(StoreError::LogGap { length: 0, offset: 4 })), "{gap:?}");
     assert_eq!(world.append(id, &lease, entry, 0, "textmore").await.unwrap(), 8);
+}
+
+/// Such as what a later version wrote: only the jobs that need it wait.
+#[tokio::test]
+async fn unreadable_needs_are_nothing_to_other_jobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let mut large = new_job("batches");
+    large.spec.needs.memory = Some(1 << 30);
+    world.store.submit(large).await.unwrap();
+    let spoil = "UPDATE lanes SET needs = '{\"quantum\":1}'";
+    sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
+    let sound = world.submit("batches").await;
+    assert_eq!(world.claim("exec-1").await.unwrap().job.id, sound);
 }
