@@ -3,6 +3,7 @@
 use super::{Durability, Write, migrated, migrator};
 use crate::error::StoreError;
 use crate::sql::session::Session;
+use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions, Executor, PgConnection};
@@ -13,9 +14,12 @@ use std::time::Duration;
 const CONNECTIONS: u32 = 16;
 /// How long a call waits for a connection: the database may be starting again.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What every connection is told first. Nobody may hold up the others for long, and time has one zone.
-const SETTINGS: &str =
-    "SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'; SET TIME ZONE 'UTC'";
+/// What every connection is told first. Nobody may hold up the others for long, time has one zone, and who has waited for a
+/// lock sees what was done before it, whatever others on this database prefer.
+const SETTINGS: &str = "SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'; SET TIME ZONE 'UTC'; \
+                        SET default_transaction_isolation = 'read committed'";
+/// Whoever changes the schema may take longer, and the others wait for it.
+const PATIENT: &str = "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 /// This transaction is on the disk a little after its commit was answered.
 const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 /// The oldest one that is tested: 15.
@@ -41,8 +45,16 @@ impl PostgresDatabase {
         let place = format!("{}/{}", options.get_host(), options.get_database().unwrap_or_default());
         let database = Self { pool };
         database.check_version(&place).await?;
-        migrated(migrator(&MIGRATIONS).run(&database.pool).await, || place)?;
+        migrated(database.migrate().await, || place)?;
         Ok(database)
+    }
+
+    async fn migrate(&self) -> Result<(), MigrateError> {
+        let mut connection = self.pool.acquire().await?;
+        connection.execute(PATIENT).await?;
+        // It is not told otherwise again.
+        connection.close_on_drop();
+        migrator(&MIGRATIONS).run(&mut *connection).await
     }
 
     async fn check_version(&self, place: &str) -> Result<(), StoreError> {
@@ -80,14 +92,18 @@ impl PostgresDatabase {
 
 /// Connects at least once.
 pub(super) async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> {
+    connect_with(url, connections, SETTINGS).await
+}
+
+async fn connect_with(url: &str, connections: u32, settings: &'static str) -> Result<PgPool, StoreError> {
     // What sqlx says of a URL that it can't read may hold the password in it.
     let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::DatabaseUrl)?;
     let options = options.application_name("executor server").disable_statement_logging();
     let pool = PoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
-        .after_connect(|connection: &mut PgConnection, _| {
-            Box::pin(async move { connection.execute(SETTINGS).await.map(drop) })
+        .after_connect(move |connection: &mut PgConnection, _| {
+            Box::pin(async move { connection.execute(settings).await.map(drop) })
         })
         .connect_with(options)
         .await?;
@@ -98,7 +114,8 @@ pub(super) async fn connect(url: &str, connections: u32) -> Result<PgPool, Store
 mod tests {
     use super::*;
     use crate::sql::statements;
-    use sqlx::SqlSafeStr;
+    use sqlx::migrate::Migrate;
+    use sqlx::{Connection, SqlSafeStr};
     use testkit::Postgres;
 
     /// PostgreSQL resolves every table, column, function and type when it prepares.
@@ -121,6 +138,43 @@ mod tests {
         database.pool.execute(future).await.unwrap();
         let refused = PostgresDatabase::open(&postgres.url()).await.err();
         assert!(matches!(refused, Some(StoreError::UnknownSchema { .. })), "{refused:?}");
+    }
+
+    /// What operators set for a whole database is not what locks and counts were thought out for.
+    #[tokio::test]
+    async fn settings_of_the_database_do_not_matter() {
+        let Some(postgres) = Postgres::start("settings_of_the_database_do_not_matter") else { return };
+        let mut operator = PgConnection::connect(&postgres.url()).await.unwrap();
+        let set = "ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'";
+        operator.execute(set).await.unwrap();
+        let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
+        let mut write = database.pool.begin().await.unwrap();
+        let level: String =
+            sqlx::query_scalar("SHOW transaction_isolation").fetch_one(&mut *write).await.unwrap();
+        assert_eq!(level, "read committed");
+        let patience: String = sqlx::query_scalar("SHOW lock_timeout").fetch_one(&mut *write).await.unwrap();
+        assert_eq!(patience, "20s", "also after the migration");
+    }
+
+    /// Servers that start at once take turns, however long the first one takes.
+    #[tokio::test]
+    async fn who_waits_for_the_schema_is_patient() {
+        const ASK: &str = "SELECT COUNT(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted \
+                           AND locktype = 'advisory' AND clock_timestamp() - query_start > '300 milliseconds'";
+        let Some(postgres) = Postgres::start("who_waits_for_the_schema_is_patient") else { return };
+        let mut first = PgConnection::connect(&postgres.url()).await.unwrap();
+        first.lock().await.unwrap();
+        let url = postgres.url();
+        let second = tokio::spawn(async move {
+            let pool = connect_with(&url, 2, "SET lock_timeout = '100ms'").await?;
+            migrated(PostgresDatabase { pool }.migrate().await, String::new)
+        });
+        while sqlx::query_scalar::<_, i64>(ASK).fetch_one(&mut first).await.unwrap() == 0 {
+            assert!(!second.is_finished(), "{:?}", second.await);
+            tokio::task::yield_now().await;
+        }
+        first.unlock().await.unwrap();
+        second.await.unwrap().unwrap();
     }
 
     #[tokio::test]

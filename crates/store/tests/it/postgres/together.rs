@@ -157,3 +157,23 @@ async fn a_lane_that_is_forgotten_elsewhere_is_made_again() {
         assert_eq!(claim_soon(&second, &asking(&ALL_QUEUES, "exec-1")).await.job.id, id);
     }
 }
+
+/// What a server of the version before lanes submits while a new one runs is found.
+#[tokio::test]
+async fn a_job_of_an_older_server_is_found() {
+    if !is_there("a_job_of_an_older_server_is_found") {
+        return;
+    }
+    let postgres = Postgres::start("a_job_of_an_older_server_is_found").unwrap();
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let (_dir, store) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let mut older = PgConnection::connect(&postgres.url()).await.unwrap();
+    let submit = "WITH job AS (INSERT INTO jobs (queue, repository, rev, commit_id, queued_at) \
+                      VALUES ('batches', '', '', '', 5) RETURNING id) \
+                  INSERT INTO job_specs (job, spec) SELECT id, '{\"queue\":\"batches\",\"steps\":[]}' FROM job RETURNING job";
+    let id: i64 = sqlx::query_scalar(submit).fetch_one(&mut older).await.unwrap();
+    store.submit(new_job("batches")).await.unwrap();
+    let asking = asking(&ALL_QUEUES, "exec-1");
+    assert_eq!(store.claim(&asking).await.unwrap().pop().unwrap().job.id, JobId(id), "it is the oldest");
+    assert_eq!(store.claim(&asking).await.unwrap().len(), 1);
+}
