@@ -154,11 +154,14 @@ pub trait Store: Send + Sync {
     /// Notes what an executor gives a job, if it was heard of; says whether it was.
     async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<bool>;
 
-    /// Forgets executors that were last heard of before `cutoff`; says how many.
+    /// Forgets executors that were last heard of before `cutoff` and are not in maintenance; says how many.
     async fn forget_executors(&self, cutoff: Timestamp) -> Result<u64>;
 
     /// Executors, most recently heard of first.
     async fn executors(&self) -> Result<Vec<ExecutorRow>>;
+
+    /// One executor.
+    async fn executor(&self, name: &str) -> Result<ExecutorRow>;
 
     /// Adds a repository.
     async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow>;

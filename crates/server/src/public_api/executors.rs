@@ -8,7 +8,6 @@ use crate::app::App;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use store::StoreError;
 
 /// `GET /executors`: those heard of last come first.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<ExecutorView>>, Refusal> {
@@ -25,7 +24,7 @@ pub(super) async fn change(
 ) -> Result<Json<ExecutorView>, Refusal> {
     let change: ChangeExecutor = json(&app, body, app.limits.api_body, "invalid_executor_change").await?;
     let now = app.clock.now();
-    let present = find(&app, &name).await?;
+    let present = app.store.executor(&name).await?;
     // It stays in maintenance since when it was.
     let since = change.maintenance.then(|| present.maintenance_at.unwrap_or(now));
     tracing::info!(
@@ -35,10 +34,5 @@ pub(super) async fn change(
     );
     let (store, executor) = (app.store.clone(), name.clone());
     app.see_through(async move { store.set_maintenance(&executor, since).await }).await??;
-    Ok(Json(views::executor(find(&app, &name).await?, now)))
-}
-
-async fn find(app: &App, name: &str) -> Result<store::ExecutorRow, Refusal> {
-    let found = app.store.executors().await?.into_iter().find(|row| row.name == name);
-    found.ok_or_else(|| StoreError::UnknownExecutor(name.to_owned()).into())
+    Ok(Json(views::executor(app.store.executor(&name).await?, now)))
 }

@@ -22,11 +22,14 @@ statements! {
               last_seen_at = excluded.last_seen_at RETURNING executors.first_seen_at = executors.last_seen_at";
     COUNT = "SELECT COUNT(*) FROM executors";
     DISPLACE = "DELETE FROM executors WHERE name IN \
-                (SELECT name FROM executors ORDER BY last_seen_at, name LIMIT $1)";
-    FORGET = "DELETE FROM executors WHERE last_seen_at < $1";
+                (SELECT name FROM executors WHERE maintenance_at IS NULL ORDER BY last_seen_at, name LIMIT $1)";
+    /// What an operator said of one stays until it is taken back: it may come again.
+    FORGET = "DELETE FROM executors WHERE last_seen_at < $1 AND maintenance_at IS NULL";
     NOTE_CAPACITY = "UPDATE executors SET capacity = $1 WHERE name = $2";
     LIST = "SELECT name, queues, telemetry, first_seen_at, last_seen_at, capacity, maintenance_at FROM executors \
             ORDER BY last_seen_at DESC, name LIMIT $1";
+    GET = "SELECT name, queues, telemetry, first_seen_at, last_seen_at, capacity, maintenance_at FROM executors \
+           WHERE name = $1";
 }
 
 pub(super) async fn upsert(
@@ -79,20 +82,28 @@ pub(super) async fn note_capacity(
 /// An executor, as it comes out of the database.
 type Found = (String, String, String, i64, i64, String, Option<i64>);
 
+/// One that can't be read is nothing to the others.
 pub(super) async fn list(store: &SqlStore) -> Result<Vec<ExecutorRow>, StoreError> {
     let rows: Vec<Found> = store.database.lookup().await?.query(LIST).bind(MAX_EXECUTORS).all().await?;
-    rows.into_iter()
-        .map(|(name, queues, telemetry, first_seen, last_seen, capacity, maintenance)| {
-            let row = || format!("executor {name:?}");
-            Ok(ExecutorRow {
-                queues: from_json(&queues, "list of queues", row)?,
-                telemetry: from_json(&telemetry, "telemetry", row)?,
-                first_seen_at: timestamp(first_seen, row)?,
-                last_seen_at: timestamp(last_seen, row)?,
-                capacity: from_json(&capacity, "capacity", row)?,
-                maintenance_at: maintenance.map(|micros| timestamp(micros, row)).transpose()?,
-                name,
-            })
-        })
-        .collect()
+    Ok(rows.into_iter().filter_map(|row| read(row).ok()).collect())
+}
+
+pub(super) async fn by_name(store: &SqlStore, name: &str) -> Result<ExecutorRow, StoreError> {
+    let row: Option<Found> = store.database.lookup().await?.query(GET).bind(name).optional().await?;
+    row.map(read).ok_or_else(|| StoreError::UnknownExecutor(name.to_owned()))?
+}
+
+fn read(
+    (name, queues, telemetry, first_seen, last_seen, capacity, maintenance): Found,
+) -> Result<ExecutorRow, StoreError> {
+    let row = || format!("executor {name:?}");
+    Ok(ExecutorRow {
+        queues: from_json(&queues, "list of queues", row)?,
+        telemetry: from_json(&telemetry, "telemetry", row)?,
+        first_seen_at: timestamp(first_seen, row)?,
+        last_seen_at: timestamp(last_seen, row)?,
+        capacity: from_json(&capacity, "capacity", row)?,
+        maintenance_at: maintenance.map(|micros| timestamp(micros, row)).transpose()?,
+        name,
+    })
 }

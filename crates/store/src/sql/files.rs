@@ -2,7 +2,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
-use super::session::Session;
+use super::session::{Session, Sql};
 use super::statements::statements;
 use super::values::{micros, timestamp};
 use crate::error::StoreError;
@@ -14,6 +14,20 @@ use std::collections::BTreeSet;
 /// Files that are forgotten in one transaction: everybody else waits for its end.
 const MAX_FORGOTTEN_AT_ONCE: i64 = 200;
 
+/// That no job needs a file that is there for longer than since the first argument.
+macro_rules! unused {
+    () => {
+        "uploaded_at < $1 AND NOT EXISTS ( \
+             SELECT 1 FROM job_files JOIN jobs ON jobs.id = job_files.job WHERE job_files.file = files.id \
+             AND (jobs.state NOT IN ('completed', 'failed', 'canceled') OR jobs.finished_at >= $1))"
+    };
+}
+macro_rules! keep {
+    () => {
+        "INSERT INTO job_files (job, file) SELECT $1, id FROM files WHERE id = $2"
+    };
+}
+
 statements! {
     INSERT = "INSERT INTO files (id, name, size, sha256, modified_at, uploaded_at) VALUES ($1, $2, $3, $4, $5, $6)";
     BY_ID = "SELECT id, name, size, sha256, modified_at, uploaded_at FROM files WHERE id = $1";
@@ -21,13 +35,15 @@ statements! {
               JOIN job_files ON job_files.file = files.id WHERE job_files.job = $1 AND files.id = $2";
     SIZE in sqlite = "SELECT COALESCE(SUM(MAX(size, $1)), 0) FROM files",
          in postgres = "SELECT COALESCE(SUM(GREATEST(size, $1)), 0)::bigint FROM files";
-    KEEP = "INSERT INTO job_files (job, file) SELECT $1, id FROM files WHERE id = $2";
-    UNUSED = "SELECT id FROM files WHERE uploaded_at < $1 AND NOT EXISTS ( \
-                  SELECT 1 FROM job_files JOIN jobs ON jobs.id = job_files.job \
-                  WHERE job_files.file = files.id \
-                  AND (jobs.state NOT IN ('completed', 'failed', 'canceled') OR jobs.finished_at >= $1) \
-              ) ORDER BY uploaded_at LIMIT $2";
-    FORGET = "DELETE FROM files WHERE id = $1";
+    /// From here on nobody forgets it before the transaction is over.
+    KEEP in sqlite = keep!(), in postgres = concat!(keep!(), " FOR KEY SHARE");
+    LOOK = concat!("SELECT id FROM files WHERE ", unused!(), " ORDER BY uploaded_at LIMIT $2");
+    /// What somebody is just submitting with a job is stepped over.
+    UNUSED in sqlite = concat!("SELECT id FROM files WHERE ", unused!(), " ORDER BY uploaded_at LIMIT $2"),
+           in postgres =
+               concat!("SELECT id FROM files WHERE ", unused!(), " ORDER BY uploaded_at LIMIT $2 FOR UPDATE SKIP LOCKED");
+    /// Looked at once more: it may have been submitted with a job before it was locked.
+    FORGET = concat!("DELETE FROM files WHERE id = $2 AND ", unused!());
 }
 
 /// A file as it comes out of the database.
@@ -80,20 +96,22 @@ pub(super) async fn keep(session: &mut Session, job: JobId, files: &[FileSpec]) 
 
 pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<Vec<String>, StoreError> {
     // The usual answer is "none": it costs the writers nothing.
-    if unused(&mut store.database.lookup().await?, cutoff).await?.is_empty() {
+    if unused(&mut store.database.lookup().await?, LOOK, cutoff).await?.is_empty() {
         return Ok(Vec::new());
     }
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let forgotten = unused(&mut write, cutoff).await?;
-    for id in &forgotten {
-        write.query(FORGET).bind(id).execute().await?;
+    let mut forgotten = Vec::new();
+    for id in unused(&mut write, UNUSED, cutoff).await? {
+        if write.query(FORGET).bind(micros(cutoff)).bind(&id).execute().await? > 0 {
+            forgotten.push(id);
+        }
     }
     store.commit(write).await?;
     Ok(forgotten)
 }
 
-async fn unused(session: &mut Session, cutoff: Timestamp) -> Result<Vec<String>, StoreError> {
-    let unused = session.query(UNUSED).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE);
+async fn unused(session: &mut Session, sql: Sql, cutoff: Timestamp) -> Result<Vec<String>, StoreError> {
+    let unused = session.query(sql).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE);
     Ok(unused.all::<(String,)>().await?.into_iter().map(|(id,)| id).collect())
 }
 

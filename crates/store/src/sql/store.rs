@@ -175,6 +175,10 @@ impl Store for SqlStore {
         executors::list(self).await
     }
 
+    async fn executor(&self, name: &str) -> Result<ExecutorRow> {
+        executors::by_name(self, name).await
+    }
+
     async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow> {
         repositories::add(self, repository).await
     }

@@ -35,14 +35,18 @@ pub(crate) async fn executors_come_latest_first(open: impl AsyncFn(Setup) -> Wor
 
 pub(crate) async fn an_executor_that_is_long_gone_is_forgotten(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
-    world.store.upsert_executor("gone", &[], &Telemetry::default()).await.unwrap();
+    for name in ["gone", "away"] {
+        world.store.upsert_executor(name, &[], &Telemetry::default()).await.unwrap();
+    }
     world.advance(10);
     let cutoff = world.now();
+    world.store.set_maintenance("away", Some(cutoff)).await.unwrap();
     world.store.upsert_executor("there", &[], &Telemetry::default()).await.unwrap();
     assert_eq!(world.store.forget_executors(cutoff).await.unwrap(), 1);
     assert_eq!(world.store.forget_executors(cutoff).await.unwrap(), 0);
     let names: Vec<_> = world.store.executors().await.unwrap().into_iter().map(|row| row.name).collect();
-    assert_eq!(names, ["there"]);
+    assert_eq!(names, ["there", "away"], "what is said of one in maintenance holds when it comes again");
+    assert_eq!(world.store.executor("away").await.unwrap().maintenance_at, Some(cutoff));
 }
 
 pub(crate) async fn repositories_have_names_of_their_own(open: impl AsyncFn(Setup) -> World) {

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Asking, Claimed, Finish, QueueChange, SqlStore, Store};
+use store::{Asking, Claimed, Finish, NewFile, QueueChange, SqlStore, Store};
 use testkit::{MockClock, Postgres};
 use tokio::time::timeout;
 
@@ -176,4 +176,43 @@ async fn a_job_of_an_older_server_is_found() {
     let asking = asking(&ALL_QUEUES, "exec-1");
     assert_eq!(store.claim(&asking).await.unwrap().pop().unwrap().job.id, JobId(id), "it is the oldest");
     assert_eq!(store.claim(&asking).await.unwrap().len(), 1);
+}
+
+/// An upload that nobody needs is submitted with a job at the moment at which it is forgotten.
+#[tokio::test]
+async fn a_file_that_is_being_submitted_stays() {
+    if !is_there("a_file_that_is_being_submitted_stays") {
+        return;
+    }
+    let postgres = Postgres::start("a_file_that_is_being_submitted_stays").unwrap();
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let (_dir, store) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let store = Arc::new(store);
+    let id = "0".repeat(32);
+    let file = NewFile {
+        id: id.clone(),
+        name: "a".into(),
+        size: 1,
+        sha256: "0".repeat(64),
+        modified_at: clock.now(),
+    };
+    store.add_file(file).await.unwrap();
+    clock.advance(jiff::SignedDuration::from_secs(5));
+    let job = store.submit(new_job("batches")).await.unwrap();
+    let mut submitting = PgConnection::connect(&postgres.url()).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut submitting).await.unwrap();
+    let keep = "INSERT INTO job_files (job, file) VALUES ($1, $2)";
+    sqlx::query(keep).bind(job.0).bind(&id).execute(&mut submitting).await.unwrap();
+    let (forgetting, now) = (Arc::clone(&store), clock.now());
+    let forgotten = tokio::spawn(async move { forgetting.forget_files(now).await.unwrap() });
+    // It is done, or waits for the one that submits.
+    let waits = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted";
+    while !forgotten.is_finished()
+        && sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut submitting).await.unwrap() == 0
+    {
+        tokio::task::yield_now().await;
+    }
+    sqlx::query("COMMIT").execute(&mut submitting).await.unwrap();
+    assert_eq!(forgotten.await.unwrap(), [""; 0]);
+    assert!(store.job_file(job, &id).await.unwrap().is_some());
 }

@@ -44,6 +44,7 @@ async fn a_new_executor_takes_the_place_of_the_one_that_is_silent_for_longest() 
                 INSERT INTO executors (name, queues, telemetry, first_seen_at, last_seen_at) \
                 SELECT 'old-' || i, '[]', '{}', i, i FROM n";
     sqlx::query(many).execute(&mut intruder(&dir).await).await.unwrap();
+    world.store.set_maintenance("old-1", Some(world.now())).await.unwrap();
     for name in ["new", "old-2", "new"] {
         world.advance(1);
         world.store.upsert_executor(name, &[], &Telemetry::default()).await.unwrap();
@@ -56,7 +57,10 @@ async fn a_new_executor_takes_the_place_of_the_one_that_is_silent_for_longest() 
     assert_eq!(count, 10_000);
     let names: Vec<_> = world.store.executors().await.unwrap().into_iter().map(|row| row.name).collect();
     assert_eq!(names[..3], ["new", "newer", "old-2"]);
-    assert_eq!(names.last().unwrap(), "old-4", "the silent ones went, oldest first");
+    assert_eq!(names[names.len() - 2..], ["old-5", "old-1"], "the silent ones went, oldest first");
+    let spoil = "UPDATE executors SET telemetry = '' WHERE name = 'old-2'";
+    sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
+    assert_eq!(world.store.executors().await.unwrap().len(), 9_999, "one that can't be read hides no other");
 }
 
 /// Where there is nothing to be had nobody waits for a turn to write.
