@@ -2,8 +2,9 @@
 //! them.
 //!
 //! A notice is a hint. It is given after the change, apart from its transaction: a database that has many writers tells
-//! such notices one by one, and they would wait for each other. Whoever dies in between has told nobody, as has a
-//! connection that is lost; those who wait look again now and then.
+//! such notices one by one, and they would wait for each other. Whoever dies in between has told nobody; those who wait
+//! look again now and then. Where it is known that something was not told, or not heard, that is told instead: then
+//! whoever hears of it believes nothing of what it knew.
 
 use super::lanes::Lanes;
 use super::news::News;
@@ -14,6 +15,7 @@ use sqlx::postgres::PgListener;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
@@ -44,6 +46,8 @@ pub(super) struct Notices {
 /// The other servers of a database.
 struct Elsewhere {
     outbox: mpsc::Sender<News>,
+    /// Whether there was no room in it.
+    untold: Arc<AtomicBool>,
     teller: JoinHandle<()>,
     listener: JoinHandle<()>,
 }
@@ -57,14 +61,15 @@ impl Notices {
     /// For those in every process that has this database.
     pub(super) async fn everywhere(pool: PgPool, lanes: Arc<Lanes>) -> Result<Self, StoreError> {
         let mut notices = Self::here(Arc::clone(&lanes));
-        let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen(CHANNEL).await?;
+        let listener = listener(&pool).await?;
         let own = own_name()?;
         let (outbox, inbox) = mpsc::channel(OUTBOX);
+        let untold = Arc::<AtomicBool>::default();
         notices.elsewhere = Some(Elsewhere {
             outbox,
-            teller: tokio::spawn(tell(pool, own.clone(), inbox)),
-            listener: tokio::spawn(listen(listener, own, notices.here.clone(), lanes)),
+            untold: Arc::clone(&untold),
+            teller: tokio::spawn(tell(pool.clone(), own.clone(), inbox, untold)),
+            listener: tokio::spawn(listen(pool, listener, own, notices.here.clone(), lanes)),
         });
         Ok(notices)
     }
@@ -72,7 +77,9 @@ impl Notices {
     /// Nobody listening is fine.
     pub(super) fn announce(&self, news: News) {
         if let Some(elsewhere) = &self.elsewhere {
-            let _ = elsewhere.outbox.try_send(news.clone());
+            if elsewhere.outbox.try_send(news.clone()).is_err() {
+                elsewhere.untold.store(true, Ordering::Release);
+            }
         }
         let _ = self.here.send(news.heard(&self.lanes));
     }
@@ -100,33 +107,75 @@ impl Drop for Elsewhere {
 }
 
 /// Tells other servers what changed, many changes at once when there are many.
-async fn tell(pool: PgPool, own: String, mut inbox: mpsc::Receiver<News>) {
+async fn tell(pool: PgPool, own: String, mut inbox: mpsc::Receiver<News>, untold: Arc<AtomicBool>) {
     let mut changes = Vec::new();
     while inbox.recv_many(&mut changes, AT_ONCE).await > 0 {
+        if untold.swap(false, Ordering::Acquire) {
+            changes.push(News::Rules);
+        }
         for notice in notices(&own, &changes) {
-            if let Err(error) = sqlx::query(TELL).bind(notice).execute(&pool).await {
-                tracing::warn!(%error, "could not tell other servers what changed; they will see it a little later");
-                tokio::time::sleep(PAUSE).await;
+            if let Err(error) = tell_one(&pool, &notice).await {
+                tracing::warn!(%error, "could not tell other servers what changed; they will be told to look at all");
+                tell_to_look(&pool, &own).await;
+                break;
             }
         }
         changes.clear();
     }
 }
 
+/// Has others believe nothing of what they know, as soon as they can be told.
+async fn tell_to_look(pool: &PgPool, own: &str) {
+    for notice in notices(own, &[News::Rules]) {
+        while tell_one(pool, &notice).await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn tell_one(pool: &PgPool, notice: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(TELL).bind(notice).execute(pool).await.map(drop)
+}
+
+async fn listener(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
 /// Passes on what other servers say.
-async fn listen(mut listener: PgListener, own: String, here: broadcast::Sender<Change>, lanes: Arc<Lanes>) {
+async fn listen(
+    pool: PgPool,
+    mut listener: PgListener,
+    own: String,
+    here: broadcast::Sender<Change>,
+    lanes: Arc<Lanes>,
+) {
     loop {
-        match listener.recv().await {
-            Ok(notice) => {
+        match listener.try_recv().await {
+            Ok(Some(notice)) => {
                 for news in read(&own, notice.payload()) {
                     let _ = here.send(news.heard(&lanes));
                 }
+                continue;
             }
+            // The connection was lost, and is there again.
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "the database does not tell what other servers change; asking again");
-                lanes.rules_changed();
-                tokio::time::sleep(PAUSE).await;
+                listener = listen_again(&pool).await;
             }
+        }
+        // Only now that it listens again: what was told meanwhile is lost.
+        let _ = here.send(News::Rules.heard(&lanes));
+    }
+}
+
+async fn listen_again(pool: &PgPool) -> PgListener {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        if let Ok(listener) = listener(pool).await {
+            return listener;
         }
     }
 }
@@ -164,7 +213,9 @@ fn read<'a>(own: &str, notice: &'a str) -> impl Iterator<Item = News> + use<'a> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::lanes::Rules;
     use jobs::JobId;
+    use testkit::Postgres;
 
     #[test]
     fn what_is_told_is_understood_by_others_only() {
@@ -177,6 +228,27 @@ mod tests {
         assert_eq!(read("you", &told[0]).collect::<Vec<_>>(), changes);
         assert_eq!(read("me", &told[0]).count(), 0);
         assert_eq!(read("me", "you zebra q1:2 qx:2:b j x jx l9").collect::<Vec<_>>(), [News::Log(JobId(9))]);
+    }
+
+    /// More than there is room for: others are told that they missed something.
+    #[tokio::test]
+    async fn what_can_not_be_told_is_told_of() {
+        let Some(postgres) = Postgres::start("what_can_not_be_told_is_told_of") else { return };
+        let pool = PgPool::connect(&postgres.url()).await.unwrap();
+        let lanes = Arc::<Lanes>::default();
+        let here = Notices::everywhere(pool.clone(), Arc::default()).await.unwrap();
+        let _there = Notices::everywhere(pool, Arc::clone(&lanes)).await.unwrap();
+        lanes.learn(Vec::new(), Rules::default(), lanes.since());
+        assert!(!lanes.is_stale());
+        for id in 0..2 * OUTBOX as i64 {
+            here.announce(News::Job(JobId(id)));
+        }
+        let told = async {
+            while !lanes.is_stale() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
     }
 
     #[test]

@@ -164,17 +164,16 @@ mod tests {
         let Some(postgres) = Postgres::start("who_waits_for_the_schema_is_patient") else { return };
         let mut first = PgConnection::connect(&postgres.url()).await.unwrap();
         first.lock().await.unwrap();
-        let url = postgres.url();
-        let second = tokio::spawn(async move {
-            let pool = connect_with(&url, 2, "SET lock_timeout = '100ms'").await?;
-            migrated(PostgresDatabase { pool }.migrate().await, String::new)
-        });
-        while sqlx::query_scalar::<_, i64>(ASK).fetch_one(&mut first).await.unwrap() == 0 {
-            assert!(!second.is_finished(), "{:?}", second.await);
-            tokio::task::yield_now().await;
-        }
-        first.unlock().await.unwrap();
-        second.await.unwrap().unwrap();
+        let pool = connect_with(&postgres.url(), 2, "SET lock_timeout = '100ms'").await.unwrap();
+        let second = PostgresDatabase { pool };
+        let hold = async {
+            while sqlx::query_scalar::<_, i64>(ASK).fetch_one(&mut first).await.unwrap() == 0 {
+                tokio::task::yield_now().await;
+            }
+            first.unlock().await.unwrap();
+        };
+        let migrate = async { second.migrate().await.unwrap() };
+        tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(hold, migrate) }).await.unwrap();
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::{is_there, open_on};
 use crate::contract::world::{Setup, new_job};
+use sqlx::{Connection, PgConnection};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Change, Store};
@@ -55,6 +56,22 @@ async fn a_lost_connection_is_made_again() {
     };
     timeout(LIMIT, told).await.unwrap();
     assert_eq!(there.job(before).await.unwrap().queue, "batches");
+}
+
+/// The database ends the connections by which servers hear of each other: then they look at all again.
+#[tokio::test]
+async fn a_server_knows_that_it_heard_nothing() {
+    if !is_there("a_server_knows_that_it_heard_nothing") {
+        return;
+    }
+    let postgres = Postgres::start("a_server_knows_that_it_heard_nothing").unwrap();
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let (_dir, store) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let mut changes = store.changes();
+    let mut operator = PgConnection::connect(&postgres.url()).await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+    assert_eq!(sqlx::query(end).execute(&mut operator).await.unwrap().rows_affected(), 1);
+    assert_eq!(timeout(LIMIT, changes.recv()).await.unwrap().unwrap(), Change::Rules);
 }
 
 async fn hear(changes: &mut Receiver<Change>) -> [Change; 2] {
