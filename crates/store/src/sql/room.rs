@@ -1,63 +1,187 @@
 //! How many jobs a queue may still take.
 //!
 //! SQLite keeps a count in a trigger. In PostgreSQL every submission would wait for the row of such a count, so there jobs are
-//! counted now and then, and what this process added since is counted on. Of what other servers add meanwhile a queue may
-//! take more than its limit.
+//! counted now and then, by one call at a time and in no transaction, and what this process added since is counted on. Of what
+//! other servers add meanwhile a queue may take more than its limit.
 
-use super::SqlStore;
-use super::database::Database;
-use super::session::Session;
-use super::submit;
 use crate::error::StoreError;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a count is believed.
+/// How long it is believed that a queue has room.
 const BELIEVED: Duration = Duration::from_secs(5);
+/// How long it is believed that it has none.
+const FULL: Duration = Duration::from_secs(1);
 
+/// What is known of how many jobs queues hold.
 #[derive(Default)]
-pub(super) struct Room(Mutex<HashMap<String, Count>>);
+pub(super) struct Room {
+    counts: Mutex<HashMap<String, Count>>,
+    /// Whoever has it counts.
+    counting: tokio::sync::Mutex<()>,
+}
 
 struct Count {
     jobs: u64,
+    /// Of them those that were added by this process since they were counted.
+    added: u64,
     at: Instant,
 }
 
+/// What a count says of more jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Fits,
+    Full,
+    /// It is not to be relied on any more; what it says all the same.
+    Old {
+        fits: bool,
+    },
+    Unknown,
+}
+
 impl Room {
-    /// Refuses so many `more` jobs for a queue that has no room for them.
-    pub(super) async fn check(
+    /// Takes room for so many `more` jobs, or refuses them. `count` says how many there are, counted up to `limit`.
+    pub(super) async fn take(
         &self,
-        store: &SqlStore,
-        session: &mut Session,
         queue: &str,
+        limit: u64,
         more: u64,
+        count: impl AsyncFnOnce() -> Result<u64, StoreError>,
     ) -> Result<(), StoreError> {
-        let limit = store.max_queued;
-        let counts_itself = matches!(store.database, Database::Sqlite(_));
-        if !counts_itself && self.has_for_certain(queue, limit, more) {
-            return Ok(());
+        let full = || StoreError::QueueFull { queue: queue.to_owned(), limit };
+        let turn = match self.ask(queue, limit, more) {
+            Answer::Fits => return Ok(()),
+            Answer::Full => return Err(full()),
+            Answer::Old { fits } => match self.counting.try_lock() {
+                Ok(turn) => turn,
+                // It will be known soon.
+                Err(_) if !fits => return Err(full()),
+                Err(_) => {
+                    self.add(queue, more);
+                    return Ok(());
+                }
+            },
+            Answer::Unknown => self.counting.lock().await,
+        };
+        // Somebody else may have counted meanwhile.
+        match self.ask(queue, limit, more) {
+            Answer::Fits => return Ok(()),
+            Answer::Full => return Err(full()),
+            Answer::Old { .. } | Answer::Unknown => {}
         }
-        let jobs = submit::queued(session, queue, limit).await?;
-        if jobs + more > limit {
-            return Err(StoreError::QueueFull { queue: queue.to_owned(), limit });
+        let added = self.added(queue);
+        let counted = count().await?;
+        // What was added meanwhile may be among them or not.
+        let meanwhile = self.added(queue).saturating_sub(added);
+        let new = Count { jobs: counted + meanwhile, added: meanwhile, at: Instant::now() };
+        self.counts().insert(queue.to_owned(), new);
+        drop(turn);
+        match self.ask(queue, limit, more) {
+            Answer::Fits => Ok(()),
+            _ => Err(full()),
         }
-        if !counts_itself {
-            self.counts().insert(queue.to_owned(), Count { jobs: jobs + more, at: Instant::now() });
-        }
-        Ok(())
     }
 
-    /// Whether there is room, as far as this process knows; then they are counted.
-    fn has_for_certain(&self, queue: &str, limit: u64, more: u64) -> bool {
+    /// What is known; where they fit they are counted.
+    fn ask(&self, queue: &str, limit: u64, more: u64) -> Answer {
         let mut counts = self.counts();
-        let Some(count) = counts.get_mut(queue) else { return false };
-        let fits = count.jobs + more <= limit && count.at.elapsed() < BELIEVED;
-        count.jobs += if fits { more } else { 0 };
-        fits
+        let Some(count) = counts.get_mut(queue) else { return Answer::Unknown };
+        let (fits, age) = (count.jobs + more <= limit, count.at.elapsed());
+        match fits {
+            true if age < BELIEVED => {
+                count.jobs += more;
+                count.added += more;
+                Answer::Fits
+            }
+            false if age < FULL => Answer::Full,
+            _ => Answer::Old { fits },
+        }
+    }
+
+    fn add(&self, queue: &str, more: u64) {
+        if let Some(count) = self.counts().get_mut(queue) {
+            count.jobs += more;
+            count.added += more;
+        }
+    }
+
+    fn added(&self, queue: &str) -> u64 {
+        self.counts().get(queue).map_or(0, |count| count.added)
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<String, Count>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Queues as a database has them, which counts slowly.
+    #[derive(Default)]
+    struct World {
+        room: Room,
+        jobs: AtomicU64,
+        counted: AtomicU64,
+    }
+
+    impl World {
+        async fn submit(&self, limit: u64) -> bool {
+            let count = async || {
+                self.counted.fetch_add(1, Ordering::Relaxed);
+                let jobs = self.jobs.load(Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                Ok(jobs)
+            };
+            let taken = self.room.take("batches", limit, 1, count).await.is_ok();
+            self.jobs.fetch_add(u64::from(taken), Ordering::Relaxed);
+            taken
+        }
+
+        async fn submit_many(&self, jobs: usize, limit: u64) -> usize {
+            let taken = join_all((0..jobs).map(|_| self.submit(limit))).await;
+            taken.into_iter().filter(|taken| *taken).count()
+        }
+
+        /// As if so much time had passed.
+        fn age(&self, by: Duration) {
+            let mut counts = self.room.counts();
+            let count = counts.get_mut("batches").unwrap();
+            count.at = count.at.checked_sub(by).unwrap();
+        }
+
+        fn counted(&self) -> u64 {
+            self.counted.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test]
+    async fn many_submissions_count_once_and_keep_the_limit() {
+        let world = World::default();
+        assert_eq!(world.submit_many(16, 40).await, 16);
+        assert_eq!(world.counted(), 1);
+        world.age(BELIEVED);
+        assert_eq!(world.submit_many(16, 40).await, 16, "others believe what was known");
+        assert_eq!((world.counted(), world.jobs.load(Ordering::Relaxed)), (1, 32));
+        world.age(BELIEVED);
+        assert_eq!(world.submit_many(16, 40).await, 8);
+        assert_eq!(world.jobs.load(Ordering::Relaxed), 40);
+    }
+
+    #[tokio::test]
+    async fn those_that_are_refused_do_not_count_each_time() {
+        let world = World::default();
+        assert_eq!(world.submit_many(12, 10).await, 10);
+        assert_eq!(world.submit_many(50, 10).await, 0);
+        assert_eq!(world.counted(), 1);
+        world.jobs.store(9, Ordering::Relaxed);
+        world.age(FULL);
+        assert_eq!(world.submit_many(50, 10).await, 1, "room is seen a second later");
+        assert_eq!(world.counted(), 1);
     }
 }

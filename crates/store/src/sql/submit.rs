@@ -86,6 +86,9 @@ pub(super) async fn submit_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Ve
 }
 
 async fn try_all(store: &SqlStore, jobs: &[NewJob]) -> Result<Vec<JobId>, StoreError> {
+    if !store.database.knows_queue_lengths() {
+        take_room(store, jobs).await?;
+    }
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let added = add_all(store, &mut write, jobs).await;
     let (ids, lanes) = match added {
@@ -109,7 +112,9 @@ async fn add_all(
     jobs: &[NewJob],
 ) -> Result<(Vec<JobId>, Vec<LaneRow>), StoreError> {
     let now = store.clock.now();
-    check_room(store, write, jobs).await?;
+    if store.database.knows_queue_lengths() {
+        check_room(store, write, jobs).await?;
+    }
     let keys: BTreeSet<String> = jobs.iter().filter_map(key).map(|(key, _)| key).collect();
     keys::lock(write, &keys.iter().map(String::as_str).collect()).await?;
     let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
@@ -138,18 +143,52 @@ async fn add_all(
     Ok((ids, lanes))
 }
 
-/// Refuses more than the queues may hold. What was submitted before takes no room.
+/// Refuses more than the queues may hold, where the database knows how much that is.
 async fn check_room(store: &SqlStore, write: &mut Write<'_>, jobs: &[NewJob]) -> Result<(), StoreError> {
-    let mut more = BTreeMap::<&str, u64>::new();
-    for job in jobs {
-        if repeated(write, job).await?.is_none() {
-            *more.entry(job.spec.queue.as_str()).or_default() += 1;
+    let limit = store.max_queued;
+    for (queue, more) in new_ones(write, jobs).await? {
+        if queued(write, queue, limit).await? + more > limit {
+            return Err(StoreError::QueueFull { queue: queue.to_owned(), limit });
         }
     }
+    Ok(())
+}
+
+/// The same where jobs have to be counted, before there is a transaction. Room that is not used in the end is seen when they
+/// are counted again.
+async fn take_room(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreError> {
+    let limit = store.max_queued;
+    let more = match jobs.iter().all(|job| job.idempotency_key.is_none()) {
+        true => by_queue(jobs.iter()),
+        false => new_ones(&mut store.database.lookup().await?, jobs).await?,
+    };
     for (queue, more) in more {
-        store.room.check(store, write, queue, more).await?;
+        let count = async || queued(&mut store.database.lookup().await?, queue, limit).await;
+        store.room.take(queue, limit, more, count).await?;
     }
     Ok(())
+}
+
+/// How many jobs of each queue were not submitted before: those take no room.
+async fn new_ones<'j>(
+    session: &mut Session,
+    jobs: &'j [NewJob],
+) -> Result<BTreeMap<&'j str, u64>, StoreError> {
+    let mut new = Vec::new();
+    for job in jobs {
+        if repeated(session, job).await?.is_none() {
+            new.push(job);
+        }
+    }
+    Ok(by_queue(new.into_iter()))
+}
+
+fn by_queue<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> BTreeMap<&'j str, u64> {
+    let mut queues = BTreeMap::new();
+    for job in jobs {
+        *queues.entry(job.spec.queue.as_str()).or_default() += 1;
+    }
+    queues
 }
 
 /// A job as the statements take it; its keys are the columns' names.
@@ -254,7 +293,7 @@ impl Write<'_> {
 }
 
 /// How many jobs a queue has, up to `limit`.
-pub(super) async fn queued(session: &mut Session, queue: &str, limit: u64) -> Result<u64, StoreError> {
+async fn queued(session: &mut Session, queue: &str, limit: u64) -> Result<u64, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let counted: Option<(i64,)> = session.query(QUEUED).bind(queue).bind(limit).optional().await?;
     Ok(counted.map_or(0, |(queued,)| queued.unsigned_abs()))

@@ -32,6 +32,11 @@ pub(super) enum Database {
 }
 
 impl Database {
+    /// Whether it keeps how many jobs each queue holds.
+    pub(super) const fn knows_queue_lengths(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
     /// A connection for look-ups.
     pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
         match self {
