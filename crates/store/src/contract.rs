@@ -28,6 +28,10 @@ pub trait Store: Send + Sync {
     /// [`StoreError::QueueFull`].
     async fn submit(&self, job: NewJob) -> Result<JobId>;
 
+    /// The job that came of a submission with this key, if there was one; [`StoreError::KeyReused`] where something else was
+    /// asked for. Ask before anything that a job names is looked up, which may be gone by now.
+    async fn submitted(&self, owner: &str, idempotency_key: &str, spec: &JobSpec) -> Result<Option<JobId>>;
+
     /// One job.
     async fn job(&self, id: JobId) -> Result<JobRow>;
 

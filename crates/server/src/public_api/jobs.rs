@@ -68,13 +68,20 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 }
 
 async fn enqueue(app: &App, mut spec: JobSpec, idempotency_key: Option<String>) -> Result<JobRow, Refusal> {
+    let owner = String::new();
+    // What it names may be gone since.
+    if let Some(key) = &idempotency_key
+        && let Some(id) = app.store.submitted(&owner, key, &spec).await?
+    {
+        return Ok(app.store.job(id).await?);
+    }
     files::look_up(app, &mut spec).await?;
     let commit = match &spec.repo {
         Some(repo) => app.repositories.resolve(repo, spec.rev.as_deref().unwrap_or(DEFAULT_REV)).await?,
         None => String::new(),
     };
     let with_secrets = !spec.secrets.is_empty();
-    let id = app.store.submit(NewJob { spec, commit, owner: String::new(), idempotency_key }).await?;
+    let id = app.store.submit(NewJob { spec, commit, owner, idempotency_key }).await?;
     if with_secrets {
         app.secret_jobs.note(id);
     }

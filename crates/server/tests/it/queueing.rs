@@ -1,6 +1,7 @@
 //! When and where jobs run: what is said with them, of queues and of executors, and why they wait.
 
 use crate::harness::{EXECUTOR, Harness, job, job_in, job_on, problem};
+use crate::source::SourceRepo;
 use jobs::{Concurrency, JobSpec, Needs};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -140,6 +141,16 @@ async fn a_submission_that_is_made_again_gives_the_same_job() {
     assert!(detail.contains(&format!("job {}", first["id"])), "{detail}");
     assert_eq!(problem(submit(job(), "")).await.1, "invalid_idempotency_key");
     assert_eq!(harness.get("/jobs").await["items"].as_array().unwrap().len(), 1);
+    // Also when what it names is gone.
+    let source = SourceRepo::new();
+    harness.add_repository("demo", &source.path()).await;
+    let of_demo = || JobSpec { repo: Some("demo".to_owned()), ..job() };
+    let first: Value = submit(of_demo(), "k2").send().await.unwrap().json().await.unwrap();
+    let removed = harness.api(Method::DELETE, "/repositories/demo").send().await.unwrap();
+    assert_eq!(removed.status(), StatusCode::NO_CONTENT);
+    assert_eq!(problem(submit(of_demo(), "k3")).await.1, "unknown_repository");
+    let second: Value = submit(of_demo(), "k2").send().await.unwrap().json().await.unwrap();
+    assert_eq!(first["id"], second["id"]);
 }
 
 #[tokio::test]

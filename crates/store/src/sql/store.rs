@@ -25,6 +25,10 @@ impl Store for SqlStore {
         submit::submit(self, job).await
     }
 
+    async fn submitted(&self, owner: &str, key: &str, spec: &JobSpec) -> Result<Option<JobId>> {
+        submit::submitted(&mut self.database.lookup().await?, owner, key, spec).await
+    }
+
     async fn job(&self, id: JobId) -> Result<JobRow> {
         job_rows::job(self, id).await
     }

@@ -275,7 +275,8 @@ async fn keep_beside(write: &mut Write<'_>, id: JobId, job: &NewJob) -> Result<(
     secrets::keep(write, id, &job.spec.secrets).await?;
     files::keep(write, id, &job.spec.files).await?;
     let Some(key) = &job.idempotency_key else { return Ok(()) };
-    let insert = write.query(INSERT_SUBMISSION).bind(&job.owner).bind(key).bind(id.0).bind(digest(job)?);
+    let insert =
+        write.query(INSERT_SUBMISSION).bind(&job.owner).bind(key).bind(id.0).bind(digest(&job.spec)?);
     if insert.execute().await? == 0 {
         return Err(StoreError::SubmittedTwice(key.clone()));
     }
@@ -316,20 +317,33 @@ async fn held(
 }
 
 /// The job that came of the same submission before, if there was one.
-async fn repeated(session: &mut Session, job: &NewJob) -> Result<Option<JobId>, StoreError> {
-    let Some(key) = &job.idempotency_key else { return Ok(None) };
+pub(super) async fn submitted(
+    session: &mut Session,
+    owner: &str,
+    key: &str,
+    spec: &JobSpec,
+) -> Result<Option<JobId>, StoreError> {
     let found: Option<(i64, Vec<u8>)> =
-        session.query(FIND_SUBMISSION).bind(&job.owner).bind(key).optional().await?;
+        session.query(FIND_SUBMISSION).bind(owner).bind(key).optional().await?;
     match found {
         None => Ok(None),
-        Some((id, other)) if other == digest(job)? => Ok(Some(JobId(id))),
-        Some((id, _)) => Err(StoreError::KeyReused { key: key.clone(), job: JobId(id) }),
+        Some((id, other)) if other == digest(spec)? => Ok(Some(JobId(id))),
+        Some((id, _)) => Err(StoreError::KeyReused { key: key.to_owned(), job: JobId(id) }),
     }
 }
 
-/// What tells whether the same was asked for. Not by the values of secrets: a digest could be tried out.
-fn digest(job: &NewJob) -> Result<Vec<u8>, StoreError> {
-    let mut spec = job.spec.clone();
+async fn repeated(session: &mut Session, job: &NewJob) -> Result<Option<JobId>, StoreError> {
+    let Some(key) = &job.idempotency_key else { return Ok(None) };
+    submitted(session, &job.owner, key, &job.spec).await
+}
+
+/// What tells whether the same was asked for. Not by the values of secrets: a digest could be tried out. Nor by when uploads
+/// were changed, which is noted after they were looked up.
+fn digest(spec: &JobSpec) -> Result<Vec<u8>, StoreError> {
+    let mut spec = spec.clone();
     spec.secrets.values_mut().for_each(String::clear);
+    for file in spec.files.iter_mut().filter(|file| file.upload.is_some()) {
+        file.modified_at = None;
+    }
     Ok(Sha256::digest(to_json(&spec)?).to_vec())
 }

@@ -52,7 +52,8 @@ macro_rules! each_test {
                 an_executor_in_maintenance_is_given_nothing, what_an_executor_gives_is_remembered,
                 the_end_of_a_job_is_told_where_it_makes_room, what_is_not_said_of_a_queue_stays,
                 a_queue_tells_what_it_holds;
-            submissions: a_submission_that_is_made_again_is_the_same, submissions_that_race_are_one,
+            submissions: a_submission_that_is_made_again_is_the_same, what_was_submitted_is_found_by_what_came_in,
+                submissions_that_race_are_one,
                 jobs_of_every_kind_are_submitted_together, several_are_submitted_together_or_none;
             retry: an_errored_job_waits_for_its_delay, retries_run_out,
                 a_retry_keeps_the_secrets_and_clears_the_end, the_executor_that_had_it_comes_last,

@@ -1,9 +1,9 @@
 //! Submissions that may be made again, and several at once.
 
 use super::world::{ALL_QUEUES, Setup, World, asking, new_job, repository_job};
-use jobs::Concurrency;
+use jobs::{Concurrency, FileSpec};
 use std::collections::BTreeSet;
-use store::{Hold, JobFilter, NewJob, StoreError};
+use store::{Hold, JobFilter, NewFile, NewJob, StoreError};
 
 fn with_key(owner: &str, key: &str) -> NewJob {
     NewJob { owner: owner.to_owned(), idempotency_key: Some(key.to_owned()), ..new_job("batches") }
@@ -25,6 +25,24 @@ pub(crate) async fn a_submission_that_is_made_again_is_the_same(open: impl Async
     changed.spec.priority = 1;
     let refused = world.store.submit(changed).await;
     assert!(matches!(&refused, Err(StoreError::KeyReused { job, .. }) if *job == first), "{refused:?}");
+}
+
+/// Before what it names is looked up, and with what is only known then.
+pub(crate) async fn what_was_submitted_is_found_by_what_came_in(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, sha256) = ("0".repeat(32), "0".repeat(64));
+    let file = NewFile { id: id.clone(), name: "a".into(), size: 1, sha256, modified_at: world.now() };
+    world.store.add_file(file).await.unwrap();
+    let mut job = with_key("ann", "k1");
+    job.spec.files = vec![FileSpec { path: "a".to_owned(), upload: Some(id), ..FileSpec::default() }];
+    let came_in = job.spec.clone();
+    assert_eq!(world.store.submitted("ann", "k1", &came_in).await.unwrap(), None);
+    job.spec.files[0].modified_at = Some(world.now());
+    let id = world.store.submit(job).await.unwrap();
+    assert_eq!(world.store.submitted("ann", "k1", &came_in).await.unwrap(), Some(id));
+    assert_eq!(world.store.submitted("bob", "k1", &came_in).await.unwrap(), None);
+    let other = world.store.submitted("ann", "k1", &new_job("batches").spec).await;
+    assert!(matches!(other, Err(StoreError::KeyReused { .. })), "{other:?}");
 }
 
 pub(crate) async fn submissions_that_race_are_one(open: impl AsyncFn(Setup) -> World) {
