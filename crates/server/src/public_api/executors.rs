@@ -1,13 +1,13 @@
 //! Executors: who there is, and who is given no jobs.
 
-use super::input::json;
+use super::input::{Named, json};
 use super::problem::Refusal;
 use super::views;
 use crate::api::{ChangeExecutor, ExecutorView};
 use crate::app::App;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 /// `GET /executors`: those heard of last come first.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<ExecutorView>>, Refusal> {
@@ -19,7 +19,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<ExecutorView
 /// `PATCH /executors/{name}`
 pub(super) async fn change(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Named(name): Named,
     body: Body,
 ) -> Result<Json<ExecutorView>, Refusal> {
     let change: ChangeExecutor = json(&app, body, app.limits.api_body, "invalid_executor_change").await?;

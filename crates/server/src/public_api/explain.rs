@@ -1,7 +1,7 @@
 //! Why a job waits.
 
 use super::input::Numbered;
-use super::jobs::with_steps;
+use super::jobs::with_steps_of;
 use super::problem::Refusal;
 use super::views;
 use crate::api::{ExplainView, ObstacleView};
@@ -41,7 +41,8 @@ pub(super) async fn explain(
         executors: &executors,
         now,
     });
-    Ok(Json(ExplainView { job: with_steps(&app, job).await?, obstacles: found.iter().map(view).collect() }))
+    let obstacles = found.iter().map(view).collect();
+    Ok(Json(ExplainView { job: with_steps_of(&app, job, &spec).await?, obstacles }))
 }
 
 fn executor(row: ExecutorRow, now: Timestamp) -> Executor {

@@ -70,6 +70,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Numbered<(JobId, i64)> {
     }
 }
 
+/// What is named in a path. What can't be a name is none of any kind.
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(name) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| {
+            let detail = "the name in the path is not UTF-8, which all names are";
+            Refusal::new(StatusCode::NOT_FOUND, "no_such_path", "There is no such path", detail)
+        })?;
+        Ok(Self(name))
+    }
+}
+
 fn not_a_number() -> Refusal {
     let detail = "jobs and log entries are named by their numbers, such as /api/v1/jobs/42";
     Refusal::new(StatusCode::NOT_FOUND, "no_such_path", "There is no such path", detail)

@@ -146,6 +146,11 @@ pub(super) async fn cancel(
 /// The job with the steps of its latest try, and how earlier ones ended.
 pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusal> {
     let spec = app.store.spec(job.id).await?;
+    with_steps_of(app, job, &spec).await
+}
+
+/// The same where it is known what was asked for.
+pub(super) async fn with_steps_of(app: &App, job: JobRow, spec: &JobSpec) -> Result<JobView, Refusal> {
     let entries = match job.record.epoch {
         0 => Vec::new(),
         epoch => app.store.log_entries(job.id, Some(epoch)).await?,
@@ -155,5 +160,5 @@ pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusa
         Record { resets: 0, faults: 0, failures: 0, .. } => Vec::new(),
         _ => app.store.earlier_tries(job.id).await?,
     };
-    Ok(views::whole_job(job, &spec, &entries, earlier))
+    Ok(views::whole_job(job, spec, &entries, earlier))
 }

@@ -1,13 +1,13 @@
 //! Queues: what they hold, and how their jobs are given out.
 
-use super::input::json;
+use super::input::{Named, json};
 use super::problem::Refusal;
 use super::views;
 use crate::api::{ChangeQueue, QueueView};
 use crate::app::App;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use store::QueueChange;
 use wire::paths::QUEUES;
@@ -24,7 +24,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<QueueView>>,
 /// `GET /queues/{name}`
 pub(super) async fn show(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Result<Json<QueueView>, Refusal> {
     check(&name)?;
     Ok(Json(views::queue(app.store.queue(&name, u64::MAX).await?)))
@@ -33,7 +33,7 @@ pub(super) async fn show(
 /// `PATCH /queues/{name}`
 pub(super) async fn change(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Named(name): Named,
     body: Body,
 ) -> Result<Json<QueueView>, Refusal> {
     check(&name)?;

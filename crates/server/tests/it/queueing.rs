@@ -159,6 +159,9 @@ async fn what_can_not_be_is_refused() {
     let queue = |name: &str, body: Value| harness.api(Method::PATCH, &format!("/queues/{name}")).json(&body);
     assert_eq!(problem(queue("bulk", json!({"paused": true}))).await.1, "unknown_queue");
     assert_eq!(problem(queue("batches", json!({"pause": true}))).await.1, "invalid_queue_change");
+    assert_eq!(problem(queue("%FF", json!({"paused": true}))).await.1, "no_such_path");
+    let executor = harness.api(Method::PATCH, "/executors/%FF").json(&json!({"maintenance": true}));
+    assert_eq!(problem(executor).await.1, "no_such_path");
     for (spec, told) in [
         (JobSpec { priority: 11, ..job() }, "priority 11 is out of range: use -10 to 10"),
         (

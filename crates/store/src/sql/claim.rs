@@ -27,23 +27,44 @@ pub(super) async fn claim(store: &SqlStore, asking: &Asking) -> Result<Vec<Claim
     let mut claimed = Vec::new();
     let mut passed = BTreeSet::new();
     while claimed.len() < most {
-        // Idle executors ask all the time: they must not queue up with those that have something to write.
-        let lanes = asked.look(store, &passed).await?;
-        if lanes.is_empty() {
-            break;
+        match claim_more(store, &asked, &mut passed, most - claimed.len()).await {
+            Ok(Some(more)) => claimed.extend(more),
+            Ok(None) => break,
+            Err(fault) if claimed.is_empty() => return Err(fault),
+            // Those that were given out already would be delivered to nobody.
+            Err(fault) => {
+                let error = &fault as &dyn std::error::Error;
+                tracing::warn!(error, "gave out fewer jobs than there may be");
+                break;
+            }
         }
-        let mut write = store.database.write(Durability::PowerLoss).await?;
-        let ids = heads::take(store, &mut write, &asked, &lanes, most - claimed.len()).await?;
-        if ids.is_empty() {
-            // Others are just taking all that these have; there may be more elsewhere.
-            passed.extend(lanes.iter().map(|lane| lane.row.id));
-            continue;
-        }
-        let given = give(store, &mut write, &asked, ids).await?;
-        store.commit(write).await?;
-        claimed.extend(given);
     }
     Ok(claimed)
+}
+
+/// Claims up to `most` jobs of one lane; `None` where there is nothing. Lanes of which others are just taking all are noted as
+/// `passed`: there may be more elsewhere.
+async fn claim_more(
+    store: &SqlStore,
+    asked: &Asked<'_>,
+    passed: &mut BTreeSet<i64>,
+    most: usize,
+) -> Result<Option<Vec<Claimed>>, StoreError> {
+    // Idle executors ask all the time: they must not queue up with those that have something to write.
+    let lanes = asked.look(store, passed).await?;
+    if lanes.is_empty() {
+        return Ok(None);
+    }
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let ids = heads::take(store, &mut write, asked, &lanes, most).await?;
+    if ids.is_empty() {
+        write.roll_back().await?;
+        passed.extend(lanes.iter().map(|lane| lane.row.id));
+        return Ok(Some(Vec::new()));
+    }
+    let given = give(store, &mut write, asked, ids).await?;
+    store.commit(write).await?;
+    Ok(Some(given))
 }
 
 /// Claims these jobs. Those that can't be read have failed.

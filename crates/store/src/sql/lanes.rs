@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long what is known is believed.
 const LOOK_EVERYWHERE: Duration = Duration::from_secs(30);
 
+/// For how long one look has all of a lane to itself that is to be looked at from its beginning.
+const TURN_TO_CHECK: Duration = Duration::from_secs(1);
+
 /// A lane, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LaneRow {
@@ -106,10 +109,33 @@ struct Known {
 struct Lane {
     row: Arc<LaneRow>,
     floors: Floors,
+    check: Check,
     /// Whether it may have jobs.
     filled: bool,
     /// Counted up by whatever is heard of it.
     news: u64,
+}
+
+/// Whether a lane is to be looked at from its beginning, since something may have come back of which nobody heard. One look
+/// does that, and others go by what is known: where what was taken can't be cleared away it takes long.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    Done,
+    Due,
+    Since(Instant),
+}
+
+impl Lane {
+    /// From where on it is to be looked at.
+    fn floors_to_look_from(&mut self) -> Floors {
+        match self.check {
+            Check::Done => return self.floors,
+            Check::Since(begun) if begun.elapsed() < TURN_TO_CHECK => return self.floors,
+            Check::Due | Check::Since(_) => {}
+        }
+        self.check = Check::Since(Instant::now());
+        Floors::UNKNOWN
+    }
 }
 
 impl Lanes {
@@ -142,7 +168,7 @@ impl Lanes {
             known.add(row);
         }
         for lane in known.lanes.values_mut() {
-            (lane.floors, lane.filled, lane.news) = (Floors::UNKNOWN, true, lane.news + 1);
+            (lane.check, lane.filled, lane.news) = (Check::Due, true, lane.news + 1);
         }
         known.read = (known.doubts == since.doubts).then(Instant::now);
     }
@@ -189,19 +215,23 @@ impl Lanes {
         executor: &str,
         capacity: &Capacity,
     ) -> Vec<Candidate> {
-        let known = self.known();
-        if known.rules.in_maintenance.contains(executor) {
+        let mut known = self.known();
+        let Known { lanes, turns, rules, .. } = &mut *known;
+        if rules.in_maintenance.contains(executor) {
             return Vec::new();
         }
-        let open = |lane: &&Lane| {
+        let may_have = |lane: &&mut Lane| {
             let row = &lane.row;
             lane.filled
                 && queues.contains(&row.queue)
-                && !known.rules.paused.contains(&row.queue)
+                && !rules.paused.contains(&row.queue)
                 && row.needs.unmet(capacity).is_empty()
         };
-        let candidate = |lane: &Lane| known.candidate(lane);
-        let mut open: Vec<Candidate> = known.lanes.values().filter(open).map(candidate).collect();
+        let candidate = |lane: &mut Lane| {
+            let floors = lane.floors_to_look_from();
+            candidate(lane, turns, floors)
+        };
+        let mut open: Vec<Candidate> = lanes.values_mut().filter(may_have).map(candidate).collect();
         drop(known);
         open.sort_unstable_by_key(|candidate| (candidate.bound(), candidate.row.id));
         open
@@ -211,15 +241,16 @@ impl Lanes {
     pub(super) fn again(&self, candidates: &[Candidate]) -> Vec<Candidate> {
         let known = self.known();
         let lanes = candidates.iter().filter_map(|candidate| known.lanes.get(&candidate.row.id));
-        lanes.map(|lane| known.candidate(lane)).collect()
+        lanes.map(|lane| candidate(lane, &known.turns, lane.floors)).collect()
     }
 
     /// What a look at `candidate` saw: the ranks of its first job that was never claimed, and of the first that errored.
     pub(super) fn looked(&self, candidate: &Candidate, fresh: Option<i64>, errored: Option<i64>) {
         let mut known = self.known();
         let Some(lane) = known.lanes.get_mut(&candidate.row.id) else { return };
-        // Something was heard while the look was under way: it may have missed that.
-        if lane.news == candidate.news {
+        // Something was heard while the look was under way, or another one began further down: this one may have missed that.
+        if lane.news == candidate.news && candidate.floors.fresh <= lane.floors.fresh {
+            lane.check = if candidate.floors == Floors::UNKNOWN { Check::Done } else { lane.check };
             let floor = |first: Option<i64>| first.unwrap_or(i64::MAX);
             lane.floors = Floors { fresh: floor(fresh), errored: floor(errored) };
             lane.filled = fresh.is_some() || errored.is_some();
@@ -252,6 +283,10 @@ impl Lanes {
     }
 }
 
+fn candidate(lane: &Lane, turns: &Turns, floors: Floors) -> Candidate {
+    Candidate { row: Arc::clone(&lane.row), floors, turn: turns.of(&lane.row.owner), news: lane.news }
+}
+
 impl Known {
     /// What is known may be wrong.
     fn doubt(&mut self) {
@@ -264,16 +299,17 @@ impl Known {
         self.ids.retain(|_, id| keep(*id));
     }
 
-    fn candidate(&self, lane: &Lane) -> Candidate {
-        let (floors, news) = (lane.floors, lane.news);
-        Candidate { row: Arc::clone(&lane.row), floors, turn: self.turns.of(&lane.row.owner), news }
-    }
-
     fn add(&mut self, row: LaneRow) {
         let name = (row.queue.clone(), row.owner.clone(), row.needs.clone());
         self.ids.insert(name, row.id);
         self.added += u64::from(!self.lanes.contains_key(&row.id));
-        let new = |row| Lane { row: Arc::new(row), floors: Floors::UNKNOWN, filled: true, news: 0 };
+        let new = |row| Lane {
+            row: Arc::new(row),
+            floors: Floors::UNKNOWN,
+            check: Check::Done,
+            filled: true,
+            news: 0,
+        };
         self.lanes.entry(row.id).or_insert_with(|| new(row));
     }
 }
@@ -351,6 +387,27 @@ mod tests {
         known.filled(1, 5);
         known.looked(&looking, None, None);
         assert_eq!(open(&known, &Capacity { cpus: Some(1), ..Capacity::default() }), [(1, i64::MIN)]);
+    }
+
+    /// Others need not walk over what was taken meanwhile, and what they see does not hide what it finds.
+    #[test]
+    fn one_look_is_at_all_of_a_lane_now_and_then() {
+        let known = lanes(Rules::default());
+        let small = Capacity { cpus: Some(1), ..Capacity::default() };
+        known.looked(&look(&known, 1), Some(70), None);
+        let learn = || {
+            known.learn(vec![row(1, "ann", "{}")], Rules::default(), known.since());
+            [look(&known, 1), look(&known, 1)]
+        };
+        let [all, rest] = learn();
+        assert_eq!([all.floors.fresh, rest.floors.fresh], [i64::MIN, 70]);
+        known.looked(&all, Some(60), None);
+        known.looked(&rest, Some(70), None);
+        assert_eq!(open(&known, &small), [(1, 60)]);
+        let [all, rest] = learn();
+        known.looked(&rest, None, None);
+        known.looked(&all, Some(60), None);
+        assert_eq!(open(&known, &small), [(1, 60)]);
     }
 
     /// Else the older rules would be believed for long.
