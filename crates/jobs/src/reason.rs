@@ -63,9 +63,9 @@ pub enum EndReason {
         /// The signal's number.
         signal: i32,
     },
-    /// A step needed more memory than its limit.
+    /// The job needed more memory than its limit.
     OutOfMemory {
-        /// The step's key.
+        /// The key of the step that did; empty when the clone of the job's repository did.
         step: String,
         /// The limit, in bytes.
         limit: u64,

@@ -10,6 +10,10 @@
 //! Other ties are weaker: a parent's death signal is sent when a *thread* ends, and to children only; a control group
 //! needs somebody who lives to kill it, and ordinary users may have none.
 //!
+//! The program is the job's in what it uses, too: it runs in the control groups of the sandbox, where that has some, and is
+//! among the first that the kernel kills when the host is out of memory. The keeper stays outside of these groups: it is
+//! needed when they are out of memory.
+//!
 //! Who may not make process namespaces (`EPERM`), as the user of a container engine who is no root, has a keeper nevertheless:
 //! whatever loses its parent becomes its child, and in the end it kills its children until there are none. There a
 //! program that kills the keeper leaves behind what it has started, and one that stops it at once holds up whoever starts
@@ -19,7 +23,9 @@
     reason = "unshare(2), kill(2) of all and signalfd(2) have no safe wrapper, and what a copy does is unchecked"
 )]
 
+use crate::cgroup::{Entrances, Group, Reading};
 use crate::fork::{close_all_but_streams, hear_no_signals};
+use crate::{Cause, Limits};
 use image::Image;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
@@ -64,6 +70,14 @@ pub struct HostPrograms {
     /// What proves that its sandbox is in use. It stays locked until all of these programs are gone, also where the
     /// process that has started them is gone sooner: the job is not given away before that.
     held: Option<Arc<File>>,
+    account: Option<Account>,
+}
+
+/// What counts what the programs of a job use, and limits it.
+#[derive(Debug, Clone)]
+struct Account {
+    group: Group,
+    limits: Limits,
 }
 
 /// A program that runs on this host for a job. Once this is dropped, all of it ends.
@@ -75,12 +89,18 @@ pub struct HostProgram {
     pub stderr: Option<ChildStderr>,
     keeper: Child,
     lifeline: OwnedFd,
+    account: Option<(Account, Reading)>,
 }
 
 impl HostPrograms {
     /// For a job whose sandbox is in use as long as `lock` is open somewhere.
     pub(crate) fn holding(lock: &Arc<File>) -> Self {
-        Self { held: Some(Arc::clone(lock)) }
+        Self { held: Some(Arc::clone(lock)), account: None }
+    }
+
+    /// The same, in `group`, which has these limits.
+    pub(crate) fn counted(self, group: &Group, limits: Limits) -> Self {
+        Self { account: Some(Account { group: group.clone(), limits }), ..self }
     }
 
     /// Starts one, whose environment is what was set for it and nothing else. Call it in a tokio runtime; it returns
@@ -95,7 +115,13 @@ impl HostPrograms {
 
     /// The same; `apart` says whether what the calling thread starts from then on is in a process namespace of its own.
     fn start_by(&self, mut command: Command, apart: fn() -> io::Result<bool>) -> io::Result<HostProgram> {
-        let mut image = Image::of(command.as_std())?;
+        let groups =
+            self.account.as_ref().map_or(Ok(Entrances::default()), |account| account.group.entrances())?;
+        let mut image = Image::of(command.as_std(), groups)?;
+        let account = self.account.clone().map(|account| {
+            let before = account.group.read();
+            (account, before)
+        });
         let (hears, lifeline) = pipe_with(PipeFlags::CLOEXEC)?;
         let (runtime, held) = (Handle::current(), self.held.clone());
         // The namespace is of a thread, for all that this starts later: so it is a thread that starts nothing else.
@@ -109,7 +135,8 @@ impl HostPrograms {
         };
         let started = thread::Builder::new().spawn(start)?.join();
         let mut keeper = started.unwrap_or_else(|_| Err(io::Error::other("starting it panicked")))?;
-        Ok(HostProgram { stdout: keeper.stdout.take(), stderr: keeper.stderr.take(), keeper, lifeline })
+        let (stdout, stderr) = (keeper.stdout.take(), keeper.stderr.take());
+        Ok(HostProgram { stdout, stderr, keeper, lifeline, account })
     }
 }
 
@@ -118,6 +145,12 @@ impl HostProgram {
     /// 128 on.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.keeper.wait().await
+    }
+
+    /// Which limit of its job's it met, if it failed for one: memory, where its sandbox has control groups.
+    pub fn cause(&self, status: ExitStatus) -> Option<Cause> {
+        let (Account { group, limits }, before) = self.account.as_ref()?;
+        crate::oci::out_of_memory(status.success(), limits, (*before, group.read()))
     }
 
     /// Ends it, and waits until nothing of it is left.

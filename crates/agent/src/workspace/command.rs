@@ -2,7 +2,7 @@
 //! log entry. It is tied to the job: what it has started ends with it, and it with whoever runs the job.
 
 use crate::log::EntryWriter;
-use runtimes::{HostProgram, HostPrograms, Stream};
+use runtimes::{Cause, HostProgram, HostPrograms, Stream};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -42,6 +42,8 @@ pub(crate) enum Ran {
         last_words: String,
         /// It said that a disk is full.
         no_room: bool,
+        /// Which limit of its job's it met, if it failed for one.
+        cause: Option<Cause>,
     },
     /// The job was stopped, and the program with it.
     Stopped,
@@ -91,15 +93,16 @@ pub(crate) async fn run(
             () = stop.cancelled() => None,
         }
     };
-    if !matches!(ended, Some(Ok(_)))
-        && let Err(fault) = program.end().await
-    {
+    let mut cause = None;
+    if let Some(Ok(status)) = &ended {
+        cause = program.cause(*status);
+    } else if let Err(fault) = program.end().await {
         warn!(program = argv[0], %fault, "a program of a job can't be ended");
     }
     match ended {
         Some(status) => {
             let (last_words, no_room) = last_words.end();
-            Ok(Ran::Exited { status: status?, last_words, no_room })
+            Ok(Ran::Exited { status: status?, last_words, no_room, cause })
         }
         None => Ok(Ran::Stopped),
     }

@@ -10,7 +10,7 @@ use crate::job::{Failure, JobStop};
 use crate::log::{JobLog, NO_EXIT_CODE};
 use crate::text::go_duration;
 use jobs::EndReason;
-use runtimes::HostPrograms;
+use runtimes::{Cause, HostPrograms};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -149,7 +149,7 @@ impl Checkout<'_> {
                 entry.close(0);
                 Ok(())
             }
-            Ok(Ran::Exited { status, last_words, no_room }) => {
+            Ok(Ran::Exited { status, last_words, no_room, cause }) => {
                 let code = command::exit_code(status);
                 let fault = self.proxy.take_fault();
                 if let Some(fault) = &fault {
@@ -159,12 +159,9 @@ impl Checkout<'_> {
                 let advice = advice(&last_words, self.job);
                 let said = if last_words.is_empty() { last_words } else { format!(": {last_words}") };
                 let message = format!("failed {key}: command failed with exit code {code}{said}{advice}");
-                let failure = if no_room {
-                    Failure::no_room(message)
-                } else {
-                    Failure::new(EndReason::Checkout, message)
-                };
-                Err(Broken { failure, fault })
+                // Whatever was served, there would be no more memory the next time.
+                let fault = fault.filter(|_| cause.is_none());
+                Err(Broken { failure: of_program(cause, no_room, message), fault })
             }
             Ok(Ran::Stopped) => Err(Failure::Stopped.into()),
             Err(fault) => {
@@ -173,6 +170,18 @@ impl Checkout<'_> {
                 Err(Failure::sandbox(format!("failed {key}: starting command: {fault}")).into())
             }
         }
+    }
+}
+
+/// What it means for the job that a program failed.
+fn of_program(cause: Option<Cause>, no_room: bool, message: String) -> Failure {
+    match cause {
+        Some(Cause::OutOfMemory { limit, peak }) => Failure::new(
+            EndReason::OutOfMemory { step: String::new(), limit, peak },
+            format!("{message} (the job ran out of memory: it used {peak} bytes and may use {limit})"),
+        ),
+        _ if no_room => Failure::no_room(message),
+        _ => Failure::new(EndReason::Checkout, message),
     }
 }
 

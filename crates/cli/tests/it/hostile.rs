@@ -1,7 +1,10 @@
 //! Steps that misbehave end with the right reason, leave nothing, and the next job runs.
 
 use crate::leftovers::nothing_is_left;
-use crate::support::{GATE, Process, System, system, text};
+use crate::support::{GATE, Process, System, git, system, text};
+use serde_json::Value;
+use std::fs::File;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The next job runs, and nothing of the last one is left.
@@ -116,6 +119,39 @@ fn too_much_memory_ends_with_its_limit_and_peak() {
     assert_eq!(job["reason"], "out_of_memory", "{job}");
     assert_eq!(job["end"]["limit"], 256 << 20, "{job}");
     assert!(job["end"]["observed"].as_u64().is_some_and(|peak| peak > 200 << 20), "{job}");
+    still_well(&system);
+}
+
+/// A repository of some kilobytes can have git use any memory.
+#[test]
+fn a_repository_that_takes_too_much_memory_ends_with_the_limit_and_the_peak() {
+    let limit = [("EXECUTOR_JOB_MEMORY", "64M")];
+    let test = "a_repository_that_takes_too_much_memory_ends_with_the_limit_and_the_peak";
+    let Some(mut system) = System::with(test, &limit) else { return };
+    let _agent = system.agent();
+    let dir = system.dir.path().join("large");
+    std::fs::create_dir(&dir).unwrap();
+    git(&dir, &["init", "-q"]);
+    let tree = |kind: &str, id: &str| {
+        let list = system.dir.path().join("list");
+        let entries =
+            (0..1_000).fold(String::new(), |all, number| format!("{all}{kind} {id}\t{number:03}\n"));
+        std::fs::write(&list, entries).unwrap();
+        let mut git = Command::new("git");
+        let made = git.arg("-C").arg(&dir).arg("mktree").stdin(File::open(&list).unwrap()).output().unwrap();
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    };
+    let file = git(&dir, &["hash-object", "-w", "/dev/null"]);
+    let all = tree("040000 tree", &tree("100644 blob", file.trim()));
+    let commit = git(&dir, &["-c", "user.name=t", "-c", "user.email=t@t", "commit-tree", &all, "-m", "one"]);
+    git(&dir, &["update-ref", "HEAD", commit.trim()]);
+    system.ok(&["repo", "add", "large", dir.to_str().unwrap()]);
+    let output = system.run(&["job", "run", "--repo", "large", "--image", "busybox", "--", "true"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let job = system.newest();
+    assert_eq!(job["reason"], "out_of_memory", "{job}");
+    assert_eq!((&job["end"]["limit"], &job["end"]["step"]), (&(64 << 20).into(), &Value::Null), "{job}");
+    assert!(job["end"]["observed"].as_u64().is_some_and(|peak| peak > 32 << 20), "{job}");
     still_well(&system);
 }
 

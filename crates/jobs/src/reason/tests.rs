@@ -32,6 +32,7 @@ fn all() -> Vec<EndReason> {
 #[test]
 fn every_reason_survives_the_wire_with_its_evidence() {
     let mut reasons = all();
+    reasons.push(EndReason::OutOfMemory { step: String::new(), limit: 5, peak: 4 });
     reasons.push(EndReason::DiskFull { step: String::new(), limit: 5 });
     reasons.push(EndReason::InodesFull { step: String::new(), limit: 5, used: 5 });
     reasons.push(EndReason::Canceled(Canceler::control_plane()));

@@ -24,7 +24,7 @@ impl EndReason {
                 detail.exit_code = Some(128 + signal);
             }
             Self::OutOfMemory { step, limit, peak } => {
-                detail.step = Some(step.clone());
+                detail.step = (!step.is_empty()).then(|| step.clone());
                 detail.limit = Some(*limit);
                 detail.observed = Some(*peak);
             }

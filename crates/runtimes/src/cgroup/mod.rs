@@ -5,12 +5,14 @@
 
 mod detect;
 mod enable;
+mod entrances;
 mod group;
 mod kill;
 mod record;
 mod usage;
 
 pub(crate) use detect::Hierarchies;
+pub(crate) use entrances::Entrances;
 pub(crate) use group::Group;
 pub(crate) use usage::Reading;
 

@@ -47,6 +47,7 @@ pub use instance::dead;
 pub use launcher::LauncherAhead;
 pub use network::{AllowedNetwork, NetworkChoice, NetworkOptions};
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
+pub(crate) use outcome::out_of_memory;
 pub(crate) use own_processes::split;
 pub use preflight::{Looked, Looking, Trial, has_version_2_alone, look};
 pub use program::find_program;

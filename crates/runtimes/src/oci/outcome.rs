@@ -41,7 +41,16 @@ pub(super) fn cause(
     if stopped {
         return Some(Cause::Stopped);
     }
-    if status == ExitStatus::Code(0) {
+    out_of_memory(status == ExitStatus::Code(0), limits, (before, after))
+}
+
+/// What shows that whatever failed, unless it `succeeded`, did for want of memory.
+pub(crate) fn out_of_memory(
+    succeeded: bool,
+    limits: &Limits,
+    (before, after): (Reading, Reading),
+) -> Option<Cause> {
+    if succeeded {
         return None;
     }
     let out_of_memory = limits.memory.filter(|_| after.oom_kills > before.oom_kills);

@@ -68,7 +68,11 @@ impl Sandbox for OciSandbox {
     }
 
     fn programs(&self) -> HostPrograms {
-        self.shared.instance.programs()
+        let programs = self.shared.instance.programs();
+        match &self.slot {
+            Some(slot) => programs.counted(&slot.group, self.limits),
+            None => programs,
+        }
     }
 
     async fn run(

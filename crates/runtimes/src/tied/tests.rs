@@ -159,6 +159,19 @@ async fn a_signal_is_told_as_shells_do() {
     }
 }
 
+/// Also with an engine, where there are no control groups of the job's.
+#[tokio::test]
+async fn a_program_is_what_the_kernel_kills_first_for_want_of_memory() {
+    for case in cases() {
+        let score = |process: u32| fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
+        let is_first = "[ $(cat /proc/self/oom_score_adj) = 1000 ] || exit 3";
+        let mut program = case.start(&format!("{is_first}; echo begun; while :; do sleep 1; done"));
+        begun(&mut program).await;
+        assert_eq!(score(program.keeper.id().unwrap()), score(std::process::id()), "its keeper is not");
+        program.end().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_program_that_is_not_there_is_told_of() {
     for case in cases() {

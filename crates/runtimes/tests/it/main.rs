@@ -75,6 +75,7 @@ contract! { crun crun_host runc youki runsc docker podman: {
     limits {
         a_fork_bomb_meets_the_limit_of_processes [not runsc],
         a_memory_hog_is_named [not runsc],
+        programs_on_the_host_have_the_limits_of_their_job [not runc youki runsc engines],
         a_full_disk_is_named_and_stays_the_jobs_own [not engines],
         the_layout_of_control_groups_is_told [not runsc engines],
         cpu_time_is_rationed,

@@ -2,6 +2,7 @@ use crate::harness::{Bench, loops_with};
 use images::RegistryCredentials;
 use runtimes::oci::OciRuntime;
 use runtimes::{Cause, ExitStatus, Limits, Runtime, RuntimeError, SandboxSpec, Severity};
+use std::process::Stdio;
 
 const MEMORY: u64 = 48 << 20;
 const DISK: u64 = 32 << 20;
@@ -66,6 +67,33 @@ pub(crate) async fn a_memory_hog_is_named(bench: &mut Bench) {
         (ExitStatus::Code(5), None),
         "the step before is not blamed"
     );
+    sandbox.close().await;
+}
+
+/// What works for a job on the host, such as git, is the job's in what it uses; what looks after it is not.
+pub(crate) async fn programs_on_the_host_have_the_limits_of_their_job(bench: &mut Bench) {
+    let limits = Limits { memory: Some(MEMORY), pids: Some(32), ..Limits::default() };
+    let mut sandbox = bench.open(limits).await;
+    let programs = sandbox.0.programs();
+    let run = async |script: &str| {
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", script]).env_clear().env("PATH", "/usr/bin:/bin").stderr(Stdio::null());
+        let mut program = programs.start(command).unwrap();
+        let status = program.wait().await.unwrap();
+        (status.code(), program.cause(status))
+    };
+    assert_eq!(run("[ $(cat /proc/self/oom_score_adj) = 1000 ]").await, (Some(0), None));
+    // Of a pipe, all that is to be shown is kept.
+    let hog = "head -c 209715200 /dev/zero | tail -c 209715200 > /dev/null";
+    for script in [hog, &format!("{hog}; exit 3")] {
+        let (code, cause) = run(script).await;
+        let Some(Cause::OutOfMemory { limit: MEMORY, peak }) = cause else { panic!("{script}: {code:?}") };
+        assert!((MEMORY / 2..=MEMORY).contains(&peak), "{script}: {peak}");
+    }
+    let (code, cause) = run("i=0; while [ $i -lt 100 ]; do sleep 30 & i=$((i+1)); done; exit 0").await;
+    assert!(code != Some(0) && cause.is_none(), "a hundred processes were started: {code:?}, {cause:?}");
+    assert_eq!(run("exit 5").await, (Some(5), None), "the one before is not blamed");
+    sandbox.sh("true").await;
     sandbox.close().await;
 }
 

@@ -12,6 +12,7 @@ const EVERYWHERE: &[&str] = &[
     "crun::limits::the_layout_of_control_groups_is_told",
     "crun::limits::a_fork_bomb_meets_the_limit_of_processes",
     "crun::limits::a_memory_hog_is_named",
+    "crun::limits::programs_on_the_host_have_the_limits_of_their_job",
     "crun::limits::cpu_time_is_rationed",
     "crun::limits::a_limit_that_can_not_be_set_leaves_nothing",
     "crun::ends::daemons_end_with_the_step",
