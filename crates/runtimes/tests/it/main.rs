@@ -110,6 +110,9 @@ contract! { crun crun_host runc youki runsc docker podman: {
         an_image_can_not_redirect_what_is_mounted,
         users_are_those_of_the_image,
     }
+    shared {
+        asynchronous_io_is_no_jobs [not runsc],
+    }
     mounts {
         nothing_of_the_host_is_told [not runsc engines],
         what_the_operator_mounts_is_seen_with_its_owners [not engines],

@@ -3,12 +3,19 @@
 
 /// A program that makes system call `number` with `arguments` and ends with its error number.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn program(number: u32, arguments: [u32; 2]) -> Vec<u8> {
+pub(crate) fn program(number: u32, [first, second]: [u32; 2]) -> Vec<u8> {
+    program_of_three(number, [first, second, 0])
+}
+
+/// The same with one argument more.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn program_of_three(number: u32, arguments: [u32; 3]) -> Vec<u8> {
     let mut code = vec![0xBF];
     code.extend(arguments[0].to_le_bytes()); // mov edi, first
     code.push(0xBE);
     code.extend(arguments[1].to_le_bytes()); // mov esi, second
-    code.extend([0x31, 0xD2]); // xor edx, edx
+    code.push(0xBA);
+    code.extend(arguments[2].to_le_bytes()); // mov edx, third
     code.extend([0x4D, 0x31, 0xD2]); // xor r10, r10
     code.extend([0x4D, 0x31, 0xC0]); // xor r8, r8
     code.push(0xB8);

@@ -10,4 +10,5 @@ pub(crate) mod mounts;
 pub(crate) mod output;
 pub(crate) mod room;
 pub(crate) mod security;
+pub(crate) mod shared;
 pub(crate) mod users;
