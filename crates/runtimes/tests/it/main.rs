@@ -111,6 +111,7 @@ contract! { crun crun_host runc youki runsc docker podman: {
         users_are_those_of_the_image,
     }
     shared {
+        pseudo_terminals_are_left_for_others [not runsc engines],
         asynchronous_io_is_no_jobs [not runsc],
     }
     mounts {

@@ -41,6 +41,9 @@ pub(in crate::oci) const MASKED: &[&str] = &[
 /// Seen, but not to be changed.
 pub(in crate::oci) const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
 
+/// How many pseudo-terminals a step may have: all that are in containers share 3,072 of the host's.
+const TERMINALS: &str = "max=256";
+
 /// The mounts, in order. No control groups: nothing in them is a step's business.
 ///
 /// `system` is what to show as `/sys`, if that is mounted already.
@@ -66,7 +69,7 @@ pub(super) fn mounts(workspace: &Path, system: Option<&Path>) -> Result<Vec<Moun
         special(
             "/dev/pts",
             "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", TERMINALS],
         )?,
         special("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777"])?,
         special("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,

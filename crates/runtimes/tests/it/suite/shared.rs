@@ -6,6 +6,8 @@ use runtimes::{ExitStatus, Limits};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+/// Pseudo-terminals of one job; what containers have together is 3,072.
+const TERMINALS: &str = "256\n";
 const ENOSYS: i32 = 38;
 const IO_SETUP: u32 = 206;
 
@@ -26,3 +28,19 @@ pub(crate) async fn asynchronous_io_is_no_jobs(bench: &mut Bench) {
     sandbox.close().await;
 }
 
+/// Opens until it is refused, seven at a time, as a shell has so many descriptors to give; 300 at most.
+pub(crate) async fn pseudo_terminals_are_left_for_others(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    let script = "n=0
+        open() {
+            for d in 3 4 5 6 7 8 9; do
+                [ $n -lt 300 ] || return 0
+                eval \"exec $d<>/dev/ptmx\"
+                n=$((n+1)); echo $n > /data/opened
+            done
+            (open)
+        }
+        (open) 2>/dev/null; cat /data/opened";
+    assert_eq!(sandbox.sh(script).await, TERMINALS);
+    sandbox.close().await;
+}
