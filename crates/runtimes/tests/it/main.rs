@@ -113,6 +113,7 @@ contract! { crun crun_host runc youki runsc docker podman: {
     shared {
         pseudo_terminals_are_left_for_others [not runsc engines],
         asynchronous_io_is_no_jobs [not runsc],
+        netlink_is_for_what_programs_need [not runsc],
     }
     mounts {
         nothing_of_the_host_is_told [not runsc engines],

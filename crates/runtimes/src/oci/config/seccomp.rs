@@ -18,9 +18,15 @@ const CLONE_NAMESPACES: u64 = 0x7E02_0000;
 /// The lowest of them but for `CLONE_NEWNS`, and above every other flag but `CLONE_IO`.
 const LOWEST_NAMESPACE: u64 = 0x0200_0000;
 
-/// Socket families: UNIX, IPv4, IPv6, netlink. Above all neither vsock, which no namespace
+/// Socket families: UNIX, IPv4, IPv6; netlink besides. Above all neither vsock, which no namespace
 /// confines, nor the kernel's crypto interface.
-const FAMILIES: [u64; 4] = [1, 2, 10, 16];
+const FAMILIES: [u64; 3] = [1, 2, 10];
+
+/// The family of netlink, and what of it is of use to programs: routes and links, a list of sockets, what is logged of
+/// logins, and which devices come and go. Between those of one protocol more (2, for programs among themselves) a job
+/// could queue memory that no limit counts.
+const NETLINK: u64 = 16;
+const NETLINK_PROTOCOLS: [u64; 4] = [0, 4, 9, 15];
 
 /// Execution domains: Linux, and what `setarch` and emulators ask for; the last only asks.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF];
@@ -136,6 +142,9 @@ fn with_clone(flags: LinuxSeccompArg) -> Result<LinuxSeccomp, OciSpecError> {
     ];
     for family in FAMILIES {
         rules.push(allow_if("socket", [equal(0, family)?])?);
+    }
+    for protocol in NETLINK_PROTOCOLS {
+        rules.push(allow_if("socket", [equal(0, NETLINK)?, equal(2, protocol)?])?);
     }
     for personality in PERSONALITIES {
         rules.push(allow_if("personality", [equal(0, personality)?])?);
