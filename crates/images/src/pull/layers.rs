@@ -90,8 +90,10 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     async fn layer(&self, number: usize, layer: Layer) -> Result<LayerHold, ImageError> {
-        // Images share layers, and several may be on their way.
-        let _only_one = self.store.flights.enter(layer.diff_id.hex()).await;
+        // Images share layers, and several may be on their way. Of one repository: what another one says to have may
+        // come as slowly as its owner likes, and whoever is first would keep all others from theirs.
+        let flight = format!("{} {}", layer.diff_id.hex(), self.repository);
+        let _only_one = self.store.flights.enter(&flight).await;
         if self.store.may_reuse(&layer.diff_id, &self.repository)
             && let Some(hold) = self.store.hold_layer(&layer.diff_id)?
         {

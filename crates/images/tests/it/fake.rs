@@ -28,6 +28,8 @@ struct Shared {
     token: Mutex<Option<Token>>,
     /// When set, everything is answered with it.
     refusal: Mutex<Option<(StatusCode, HeaderMap)>>,
+    /// What is never answered.
+    silent: Mutex<Vec<String>>,
     /// What is said to it.
     words: Mutex<String>,
 }
@@ -83,6 +85,11 @@ impl Fake {
     /// Sets one answer, honest or not.
     pub(crate) fn put(&self, path: &str, bytes: Vec<u8>) {
         self.shared.answers.lock().expect("no test panicked").insert(path.to_owned(), bytes);
+    }
+
+    /// Whoever asks for this waits for ever.
+    pub(crate) fn keep_waiting(&self, path: String) {
+        self.shared.silent.lock().expect("no test panicked").push(path);
     }
 
     /// Takes one answer back.
@@ -172,6 +179,10 @@ async fn answer(
     let path = format!("{kind}/{name}");
     shared.asked.lock().expect("no test panicked").push(path.clone());
     note(&shared, &headers);
+    let is_silent = shared.silent.lock().expect("no test panicked").contains(&path);
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
     if let Some((status, headers)) = &*shared.refusal.lock().expect("no test panicked") {
         let words = shared.words.lock().expect("no test panicked").clone();
         return Err(refusal(*status, headers).map(|_| Body::from(words)));

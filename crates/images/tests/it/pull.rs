@@ -5,6 +5,7 @@ use crate::support::{Place, Silent, reference, told};
 use axum::http::{HeaderMap, StatusCode};
 use images::{ImageError, Limits, Login, RegistryCredentials};
 use std::path::PathBuf;
+use std::time::Duration;
 use testkit::image::{Archive, Layer, digest};
 
 fn example() -> Archive {
@@ -29,6 +30,31 @@ async fn an_index_leads_to_this_machine_s_manifest() {
     let pinned = format!("{}/team/tool@{}", fake.address, digest(&example().index()));
     fake.put(&format!("manifests/{}", digest(&example().index())), example().index());
     assert_eq!(place.local(&pinned).await.expect("an index can be pinned").digest, image.digest);
+}
+
+/// Which layers an image is of is said by whoever offers it.
+#[tokio::test]
+async fn who_serves_a_layer_slowly_keeps_nobody_from_it_elsewhere() {
+    let (place, slow, quick) = (Place::new(), Fake::start().await, Fake::start().await);
+    let layer = format!("blobs/{}", digest(&example().blobs()[0]));
+    slow.offer(&example());
+    slow.keep_waiting(layer.clone());
+    quick.offer(&example());
+    let (first, second) = (slow.name(), quick.name());
+    let second = async {
+        while slow.asked(&layer) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        place.local(&second).await
+    };
+    let either = async {
+        tokio::select! {
+            _ = place.local(&first) => panic!("it is still on its way"),
+            image = second => image,
+        }
+    };
+    let image = tokio::time::timeout(Duration::from_secs(30), either).await.expect("it waits for the other");
+    image.unwrap_or_else(|error| panic!("{}", told(&error)));
 }
 
 #[tokio::test]
