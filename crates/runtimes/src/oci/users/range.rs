@@ -9,13 +9,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What all agents of this host share: who has which ids, and empty directories to mount on.
 const PLACE: &str = "/run/executor-users";
 /// The right of others to pass through a directory.
 const ENTER: u32 = 0o001;
+/// The rights to a file that stands for a range: root's alone.
+const OURS: u32 = 0o600;
 /// Ids of one job. Images know users up to 65534, nobody.
 pub(in crate::oci) const SIZE: u32 = 1 << 16;
 /// The first that jobs have. From here on neither distributions nor systemd nor container engines give any
@@ -110,10 +112,16 @@ impl Lock {
     /// Locks the file at `path`, unless somebody else has, or it is not there and not to be made.
     fn hold(path: PathBuf, make: bool) -> io::Result<Option<Self>> {
         loop {
-            let file = match File::options().read(true).write(true).create(make).truncate(false).open(&path) {
+            let mut how = File::options();
+            // Whoever may open it may lock it.
+            how.read(true).write(true).create(make).truncate(false).mode(OURS);
+            let file = match how.open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
                 opened => opened?,
             };
+            if file.metadata()?.permissions().mode() & !OURS & 0o777 != 0 {
+                file.set_permissions(fs::Permissions::from_mode(OURS))?;
+            }
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                 return Ok(None);
             }
@@ -236,6 +244,20 @@ mod tests {
         drop(held);
         assert!(!path.exists(), "it was given back");
         assert!(take().is_some());
+    }
+
+    #[test]
+    fn nobody_but_root_can_lock_a_range() {
+        let place = tempfile::tempdir().unwrap();
+        let (new, old) = (place.path().join("0"), place.path().join("1"));
+        // As earlier releases made them.
+        fs::write(&old, "").unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o644)).unwrap();
+        for path in [new, old] {
+            let held = Lock::take(path.clone(), place.path()).unwrap().unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            drop(held);
+        }
     }
 
     #[test]
