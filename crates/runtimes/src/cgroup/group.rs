@@ -12,7 +12,7 @@ const CPU_PERIOD: u64 = 100_000;
 const CREATE_ATTEMPTS: usize = 10;
 
 /// One sandbox's group in every hierarchy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Group {
     pub(super) directories: Directories,
 }

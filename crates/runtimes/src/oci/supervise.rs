@@ -1,21 +1,28 @@
 //! A step from its start to the last of its processes.
 
 use super::own_processes::Inside;
-use super::pump::pump;
+use super::pump::{Flow, pump};
 use crate::cgroup::Group;
 use crate::{Output, RuntimeError};
 use rustix::process::Signal;
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-/// How long the rest of the output may take when nothing of the step is left. The pipes hold at
-/// most 128 KiB then, so only a receiver that does not take them needs longer.
+/// How long the rest of the output may take when nothing of the step is left. The pipes hold little then, so only a
+/// receiver that does not take it needs longer.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long the pipes may be empty then. Who still has them open is none of the step's, such as another job that was handed
+/// them through a directory which both see.
+const LEFTOVERS: Duration = Duration::from_secs(2);
+/// What the pipes can hold at most, in bytes, for a step that has no rights to more (`fs.pipe-max-size`). What comes after
+/// that was written later.
+const MOST_LEFT: u64 = 2 << 20;
 
 /// How a step's runtime ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +55,15 @@ pub(super) async fn supervise(
         return Err(RuntimeError::Host("a step was started without pipes for its output".to_owned()));
     };
     let inside = Split { launcher: child.id().filter(|_| asking.own_processes), seen: OnceLock::new() };
-    let output = pump(stdout, stderr, out);
+    let flow = Flow::default();
+    let output = pump((stdout, stderr), out, &flow);
     let life = live(child, (group, &inside), stop, asking);
     tokio::pin!(output, life);
     let passed_on = RuntimeError::io("pass on the output of a step");
     tokio::select! {
         ended = &mut life => {
             let ended = ended?;
-            let drained = tokio::time::timeout(DRAIN_LIMIT, output).await;
-            drained.unwrap_or_else(|late| Err(late.into())).map_err(passed_on)?;
+            drain(output, &flow).await.map_err(passed_on)?;
             Ok(ended)
         }
         written = &mut output => {
@@ -67,6 +74,23 @@ pub(super) async fn supervise(
                 return Err(passed_on(error));
             }
             life.await
+        }
+    }
+}
+
+/// Passes on what is left in the pipes of a step that is gone.
+async fn drain(mut output: impl Future<Output = io::Result<()>> + Unpin, flow: &Flow) -> io::Result<()> {
+    let (over, before) = (Instant::now() + DRAIN_LIMIT, flow.taken());
+    loop {
+        let last = flow.taken();
+        let pause = tokio::time::timeout(LEFTOVERS.min(over - Instant::now()), &mut output).await;
+        match pause {
+            Ok(passed_on) => return passed_on,
+            Err(_) if flow.taken() - before > MOST_LEFT => return Ok(()),
+            Err(late) if flow.is_waiting() && Instant::now() >= over => return Err(late.into()),
+            Err(_) if flow.is_waiting() => {}
+            Err(_) if flow.taken() == last || Instant::now() >= over => return Ok(()),
+            Err(_) => {}
         }
     }
 }
@@ -143,5 +167,48 @@ impl Split {
             let _ = self.seen.set(inside);
         }
         self.seen.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Stream;
+    use images::Progress;
+    use rustix::process::{Pid, kill_process};
+
+    #[derive(Default)]
+    struct Kept(String);
+
+    impl Progress for Kept {
+        fn line(&self, _: &str) {}
+    }
+
+    #[async_trait::async_trait]
+    impl Output for Kept {
+        async fn write(&mut self, _: Stream, bytes: &[u8]) -> io::Result<()> {
+            self.0.push_str(&String::from_utf8_lossy(bytes));
+            Ok(())
+        }
+
+        fn progress(&self) -> &dyn Progress {
+            self
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_else_has_a_steps_pipes_does_not_keep_it_from_its_end() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & echo $!"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (mut out, begun) = (Kept::default(), Instant::now());
+        // In it is nobody: what has the pipes is none of the step's.
+        let group = Group::default();
+        let asking = Asking { grace: Duration::ZERO, by: None, own_processes: false };
+        let ended = supervise(&mut child, &group, &mut out, &CancellationToken::new(), &asking).await;
+        let took = begun.elapsed();
+        kill_process(Pid::from_raw(out.0.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+        assert!(ended.unwrap().status.success());
+        assert!(took < DRAIN_LIMIT / 2, "{took:?}");
     }
 }
