@@ -1,6 +1,7 @@
 //! Keeps a workspace for somebody to look at.
 
 use super::command::{self, Program, Ran};
+use super::rights::take_rights;
 use crate::api::Patience;
 use crate::log::EntryWriter;
 use runtimes::HostPrograms;
@@ -16,7 +17,8 @@ const COPY_LIMIT: Duration = Duration::from_mins(5);
 /// Moves a workspace, for whose sandbox `programs` are started, to `kept` and leaves an empty directory for the sandbox to remove.
 ///
 /// A workspace on a volume of its own can't be moved away from it, so it is copied. The copy follows
-/// no link and reads no device or pipe; what can't be copied whole within the limit is not kept.
+/// no link and reads no device or pipe; what can't be copied whole within the limit is not kept. No file in what is kept
+/// gives rights to whoever runs it; where one can't be kept from that, the log says so.
 pub(crate) async fn keep(
     (workspace, programs): (&Path, &HostPrograms),
     kept: &Path,
@@ -28,7 +30,7 @@ pub(crate) async fn keep(
         fs::create_dir_all(parent).await?;
     }
     match fs::rename(workspace, kept).await {
-        Ok(()) => fs::create_dir(workspace).await,
+        Ok(()) => fs::create_dir(workspace).await?,
         // A workspace that is itself where a volume is mounted is told so in the second way.
         Err(fault) if matches!(fault.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::ResourceBusy) => {
             let copied = copy((workspace, programs), kept, env, entry, hurry).await;
@@ -36,10 +38,17 @@ pub(crate) async fn keep(
                 // There may be nothing yet.
                 let _ = fs::remove_dir_all(kept).await;
             }
-            copied
+            copied?;
         }
-        Err(fault) => Err(fault),
+        Err(fault) => return Err(fault),
     }
+    let of = kept.to_owned();
+    let taken = tokio::task::spawn_blocking(move || take_rights(&of)).await;
+    if let Err(fault) = taken.unwrap_or_else(|lost| Err(io::Error::other(lost))) {
+        entry
+            .line(&format!("Operation failed: programs in {} may give rights away: {fault}", kept.display()));
+    }
+    Ok(())
 }
 
 async fn copy(

@@ -9,6 +9,7 @@ mod git;
 mod keep;
 mod paths;
 mod proxy;
+mod rights;
 pub(crate) mod script;
 mod serve;
 

@@ -5,7 +5,8 @@ use agent::{AgentConfig, AgentError, Orders};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::Permissions;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -214,6 +215,7 @@ async fn kept(work_dir: &Path) -> PathBuf {
     let write = |path: &Path| {
         std::fs::create_dir(path.join("dir")).unwrap();
         std::fs::write(path.join("dir/result"), "42").unwrap();
+        std::fs::set_permissions(path.join("dir/result"), Permissions::from_mode(0o6755)).unwrap();
         std::os::unix::fs::symlink("/etc", path.join("dir/link")).unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,
@@ -235,6 +237,8 @@ async fn kept(work_dir: &Path) -> PathBuf {
     assert!(harness.runtime.opened()[0].closed);
     harness.end().await;
     assert_eq!(std::fs::read_to_string(format!("{kept}/dir/result")).unwrap(), "42");
+    let mode = std::fs::metadata(format!("{kept}/dir/result")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755, "it gives nobody the rights of its owner");
     assert_eq!(std::fs::read_link(format!("{kept}/dir/link")).unwrap(), Path::new("/etc"));
     let pipe = std::fs::symlink_metadata(format!("{kept}/dir/pipe")).unwrap();
     assert!(pipe.file_type().is_fifo());
