@@ -14,6 +14,11 @@ const FILES_PER_JOB: u64 = 64;
 /// Memory that an agent and a system need beside jobs.
 const BESIDE_JOBS: u64 = 512 << 20;
 
+/// Processes of a system beside jobs.
+const BESIDE_PROCESSES: u64 = 1 << 10;
+/// Inotify instances of a build with many tools, or of a system.
+const WATCHES: u64 = 512;
+
 /// Blocking, for a moment.
 pub(super) fn findings(known: &Known) -> Vec<Finding> {
     let jobs = known.agent.max_jobs as u64;
@@ -26,8 +31,18 @@ pub(super) fn findings(known: &Known) -> Vec<Finding> {
         memory(total, own("memory.max", ("memory", "memory.limit_in_bytes")), limits.memory, jobs),
         processors(cpus as f64, limits.cpus, jobs),
         files(getrlimit(Resource::Nofile).current, jobs),
-        processes(own("pids.max", ("pids", "pids.max")), limits.pids, jobs),
+        processes((own("pids.max", ("pids", "pids.max")), host_processes()), limits.pids, jobs),
+        watches(number("/proc/sys/fs/inotify/max_user_instances"), jobs),
     ]
+}
+
+/// How many processes and threads this host can have.
+fn host_processes() -> Option<u64> {
+    ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"].into_iter().filter_map(number).min()
+}
+
+fn number(file: &str) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 /// Bytes of the machine, by `/proc/meminfo`.
@@ -113,8 +128,23 @@ fn files(limit: Option<u64>, jobs: u64) -> Finding {
     }
 }
 
-fn processes(own: Option<u64>, of_job: Option<u64>, jobs: u64) -> Finding {
+fn processes((own, host): (Option<u64>, Option<u64>), of_job: Option<u64>, jobs: u64) -> Finding {
     const ID: &str = "host.processes";
+    if let (Some(of_job), Some(host)) = (of_job, host)
+        && of_job.saturating_mul(jobs).saturating_add(BESIDE_PROCESSES) > host
+    {
+        let seen = format!(
+            "{} may have {}{}, and this host has numbers for {host}, its own among them",
+            counted(jobs, "job"),
+            processes_told(of_job),
+            each(jobs)
+        );
+        return warning(
+            ID,
+            seen,
+            "raise kernel.pid_max and kernel.threads-max (sysctl), or lower EXECUTOR_JOB_PIDS",
+        );
+    }
     let Some(own) = own else { return ok(ID, "no limit of processes is set for executor and its jobs") };
     let seen = format!("executor and its jobs may have {} together", processes_told(own));
     match of_job {
@@ -126,6 +156,18 @@ fn processes(own: Option<u64>, of_job: Option<u64>, jobs: u64) -> Finding {
             "raise TasksMax of the systemd unit (infinity leaves it to jobs' own limits), or lower EXECUTOR_JOB_PIDS",
         ),
     }
+}
+
+fn watches(instances: Option<u64>, jobs: u64) -> Finding {
+    const ID: &str = "host.watches";
+    let Some(instances) = instances else {
+        return ok(ID, "inotify has no limit here, or none that can be read");
+    };
+    let seen = format!("root and all jobs may have {instances} inotify instances together");
+    if instances >= jobs.saturating_add(1).saturating_mul(WATCHES) {
+        return ok(ID, seen);
+    }
+    info(ID, format!("{seen}, and one job can take them all: raise fs.inotify.max_user_instances (sysctl)"))
 }
 
 fn processes_told(number: u64) -> String {
@@ -164,11 +206,23 @@ mod tests {
         assert_eq!(files(Some(1024), 12).severity, Ok);
         assert_eq!(files(Some(1024), 13).severity, Warning);
         assert_eq!(files(None, 1000).severity, Ok);
-        assert_eq!(processes(None, Some(4096), 8).severity, Ok);
-        assert_eq!(processes(Some(4915), Some(4096), 1).severity, Ok);
-        assert_eq!(processes(Some(4915), Some(4096), 2).severity, Warning);
-        assert_eq!(processes(Some(4915), None, 2).severity, Info);
-        assert!(processes(Some(4915), None, 2).seen.contains("4915 processes together"));
+        assert_eq!(processes((None, Some(4 << 20)), Some(4096), 8).severity, Ok);
+        assert_eq!(processes((None, Some(1 << 15)), Some(4096), 7).severity, Ok);
+        let too_many = processes((None, Some(1 << 15)), Some(4096), 8);
+        assert_eq!(too_many.severity, Warning);
+        assert!(too_many.seen.starts_with("8 jobs may have 4096 processes each, "), "{}", too_many.seen);
+        assert_eq!(processes((Some(4915), None), Some(4096), 1).severity, Ok);
+        assert_eq!(processes((Some(4915), None), Some(4096), 2).severity, Warning);
+        assert_eq!(processes((Some(4915), None), None, 2).severity, Info);
+        assert!(processes((Some(4915), None), None, 2).seen.contains("4915 processes together"));
+    }
+
+    #[test]
+    fn few_watches_are_only_told() {
+        assert_eq!(watches(Some(128), 1).severity, Info);
+        assert_eq!(watches(Some(1024), 1).severity, Ok);
+        assert_eq!(watches(Some(1024), 2).severity, Info);
+        assert_eq!(watches(None, 2).severity, Ok);
     }
 
     #[test]

@@ -304,8 +304,14 @@ const HOST: &[Check] = &[
     check(
         "host.processes",
         &[Ok, Info, Warning],
-        "The limit of processes of executor's own control group, such as TasksMax of its unit, leaves room for those of \
-         the jobs.",
+        "The limit of processes of executor's own control group, such as TasksMax of its unit, and the numbers that the \
+         host has for processes (kernel.pid_max, kernel.threads-max) leave room for those of the jobs.",
+    ),
+    check(
+        "host.watches",
+        &[Ok, Info],
+        "There are 512 inotify instances (fs.inotify.max_user_instances) for each job and as many for the host's root: one \
+         job can take them all.",
     ),
     check("host.time", &[Ok, Info, Warning], "The kernel says that something keeps its clock in step."),
 ];
