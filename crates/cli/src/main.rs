@@ -24,7 +24,7 @@ use env::{EnvReader, System, Variables};
 use exit::{Exit, Failure, Outcome};
 use paths::Paths;
 use runtimes::PrivateMounts;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,11 +32,14 @@ use systemd::Notifier;
 
 /// What the program is called with to be one of its own helpers.
 const HELPER: &str = "internal-helper";
+/// Open files without which no agent starts.
+const FEWEST_FILES: u64 = 128;
 /// Threads of an agent whose jobs have supervisors, which do the work: each more is memory for nothing.
 const AGENT_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     keep_memory_out_of_core_dumps();
+    runtimes::outlive_limits_of_files();
     let mut args = std::env::args_os().skip(1).peekable();
     // Every HTTP client needs it. Nobody else installs one, so this can't fail.
     let provide_tls = || rustls::crypto::ring::default_provider().install_default();
@@ -101,6 +104,7 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             Ok(Exit::Success)
         }
         Command::Run(RunArgs { help_env: None, verify, .. }) => {
+            check_open_files()?;
             let mounts = isolate_mounts(&mut env);
             let guardian = agent_config::guardian_ahead();
             let (connection, mut settings) = run::read(env)?;
@@ -120,6 +124,7 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         Command::Install(command) => install::run(&command),
         Command::TestVm(args) => install::test_vm(&args),
         Command::Up(args) => {
+            check_open_files()?;
             let mounts = isolate_mounts(&mut env);
             let guardian = agent_config::guardian_ahead();
             let mut settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
@@ -160,6 +165,17 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             env.finish().map_err(Failure::usage)?;
             image::run(&paths, command)
         }
+    }
+}
+
+/// With fewer, nothing that an agent begins comes to a good end.
+fn check_open_files() -> Result<(), Failure> {
+    match getrlimit(Resource::Nofile).current {
+        Some(limit) if limit < FEWEST_FILES => Err(Failure::system(format!(
+            "an agent may have {limit} open files here and needs {FEWEST_FILES}, and 64 more for each job: raise the \
+             limit (LimitNOFILE of a systemd unit, or `ulimit -n`)"
+        ))),
+        _ => Ok(()),
     }
 }
 

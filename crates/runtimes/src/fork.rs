@@ -1,6 +1,9 @@
 //! Processes that begin as a copy of this one rather than as a new program: what both have, and do not
 //! change, is in memory once, the program's relocated tables above all, and nothing has to be loaded.
-#![expect(unsafe_code, reason = "fork(2), close_range(2) and sigprocmask(2) have no safe wrapper")]
+#![expect(
+    unsafe_code,
+    reason = "fork(2), close_range(2), sigaction(2) and sigprocmask(2) have no safe wrapper"
+)]
 
 use crate::memory::give_back_memory;
 use rustix::process::{Pid, setpgid};
@@ -147,6 +150,20 @@ pub(crate) fn hear_no_signals() {
         set.assume_init()
     };
     set_mask(libc::SIG_BLOCK, &all);
+}
+
+/// Has a file that may not grow any more (`RLIMIT_FSIZE`) be an error of whoever writes to it (`EFBIG`), and not the end of
+/// this process and its copies. The programs that they start end by it as ever: what is ignored would be ignored by these, too,
+/// and what is handled is not.
+pub fn outlive_limits_of_files() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: the action is whole before it is used, and the handler does nothing, so it may run at any time.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut());
+    }
 }
 
 fn requests() -> libc::sigset_t {

@@ -29,7 +29,7 @@ pub use contract::{
     Severity, Step, Stream, Timeline, Usage,
 };
 pub use error::RuntimeError;
-pub use fork::{fork, heed_requests, ignore_requests};
+pub use fork::{fork, heed_requests, ignore_requests, outlive_limits_of_files};
 pub use guardian::GuardianAhead;
 pub use helper::helper_main;
 pub use limits::Limits;

@@ -4,6 +4,7 @@ use crate::leftovers::nothing_is_left;
 use crate::support::{Process, System, system, text};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const PROGRAM_DIRS: [&str; 5] = ["/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -71,4 +72,34 @@ fn only_their_owner_reads_what_the_first_start_makes() {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", file.display());
     }
+}
+
+/// The same command under a limit, in the words of a shell's `ulimit`.
+fn limited(limit: &str, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit {limit}; exec \"$@\""), "sh"]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
+}
+
+#[test]
+fn an_agent_that_may_open_few_files_does_not_start() {
+    let Some(mut system) = system("an_agent_that_may_open_few_files_does_not_start") else { return };
+    let refused = limited("-n 24", &system.agent_command()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.lines().count() == 1 && said.contains("may have 24 open files"), "{said}");
+    nothing_is_left(system.dir.path());
+}
+
+/// By itself the kernel ends who writes more, without a word.
+#[test]
+fn a_file_that_may_not_grow_is_an_error_with_words() {
+    let Some(system) = system("a_file_that_may_not_grow_is_an_error_with_words") else { return };
+    let path = |name: &str| system.dir.path().join(name).to_str().unwrap().to_owned();
+    let import = ["image", "import", "--data-dir", &path("other"), "other", &path("busybox.tar")];
+    let refused = limited("-f 8", &system.executor(&import)).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+    assert!(text(&refused).contains("File too large"), "{}", text(&refused));
 }
