@@ -98,8 +98,7 @@ pub(crate) struct RuntimeSettings {
     additional_mounts: Vec<AdditionalMount>,
     /// The words for them.
     mounts_in_words: Option<String>,
-    /// Whether src may run on this host.
-    src_steps: bool,
+    pub(crate) src_steps: SrcSteps,
     /// A script that steps run first; once an agent has started, its copy of it.
     pub(crate) startup_script: Option<PathBuf>,
     /// Who cleans up after this process.
@@ -119,11 +118,26 @@ pub(crate) fn guardian_ahead() -> GuardianAhead {
     })
 }
 
-/// Whether src may run on this host. By the reference's own switch to Docker it does there, so who uses that
-/// has it so already.
-fn src_steps(env: &EnvReader<'_>, asked: Asked, chosen: RuntimeName, strict: bool) -> bool {
+/// What becomes of steps that are calls of src.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SrcSteps {
+    /// src runs on this host.
+    Run,
+    /// They are refused, and nobody said that this is meant.
+    Refused,
+    /// They are refused because somebody said so, and so knows what the control plane must not send.
+    Declined,
+}
+
+/// By the reference's own switch to Docker src runs on the host, so who uses that has it so already.
+fn src_steps(env: &EnvReader<'_>, asked: Asked, chosen: RuntimeName, strict: bool) -> SrcSteps {
     let as_before = asked.named.is_none() && asked.firecracker == Some(false) && !strict;
-    chosen == RuntimeName::Docker && env.given_bool("EXECUTOR_SRC_STEPS").unwrap_or(as_before)
+    let given = env.given_bool("EXECUTOR_SRC_STEPS");
+    match chosen == RuntimeName::Docker && given.unwrap_or(as_before) {
+        true => SrcSteps::Run,
+        false if given == Some(false) => SrcSteps::Declined,
+        false => SrcSteps::Refused,
+    }
 }
 
 /// Whether jobs have users of their own: where that can be, unless somebody said otherwise.
@@ -294,7 +308,7 @@ impl AgentSettings {
         config.exporters = self.watching.exporters;
         config.audit = self.watching.audit;
         config.tracing = self.watching.tracing;
-        config.src_steps = self.runtime.src_steps;
+        config.src_steps = self.runtime.runs_src();
         config.docker_auth = self.docker_auth;
         config.docker_config = self.docker_config;
         config.roots = self.runtime.images.roots;

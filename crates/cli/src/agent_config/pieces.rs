@@ -1,7 +1,9 @@
 //! What can be known of a configuration whether or not an agent can run with it.
 
 use super::docker::DockerSettings;
-use super::{asked, connection, helper, limits, mounts, network, own_users, registries, src_steps, tool_env};
+use super::{
+    SrcSteps, asked, connection, helper, limits, mounts, network, own_users, registries, src_steps, tool_env,
+};
 use crate::certificates;
 use crate::env::{EnvReader, Reader, RuntimeName, engine_address};
 use images::{DockerConfig, Mirror};
@@ -32,8 +34,7 @@ pub(crate) struct Pieces {
     pub(crate) strict: bool,
     pub(crate) search_path: OsString,
     pub(crate) tool_env: Vec<(String, String)>,
-    /// Whether src may run on this host.
-    pub(crate) src_steps: bool,
+    pub(crate) src_steps: SrcSteps,
     pub(crate) max_jobs: usize,
     pub(crate) limits: Limits,
     pub(crate) disk_floor: Option<u64>,

@@ -1,6 +1,6 @@
 //! What a runtime is given of the settings.
 
-use super::{RuntimeSettings, helper, mounts, owner, startup_script};
+use super::{RuntimeSettings, SrcSteps, helper, mounts, owner, startup_script};
 use crate::certificates;
 use crate::env::RuntimeName;
 use crate::exit::Failure;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 impl RuntimeSettings {
     /// Whether steps of src may run on this host.
     pub(crate) fn runs_src(&self) -> bool {
-        self.src_steps
+        self.src_steps == SrcSteps::Run
     }
 
     /// Writes the bundle for steps, where they are to get one.
@@ -85,7 +85,7 @@ impl RuntimeSettings {
         let runtime = ("EXECUTOR_RUNTIME".to_owned(), Some(self.name.name().into()));
         let engine = ("DOCKER_HOST".to_owned(), Some(self.docker.address().into()));
         let by_engine = (self.name == RuntimeName::Docker).then_some(engine);
-        let src = ("EXECUTOR_SRC_STEPS".to_owned(), Some(self.src_steps.to_string().into()));
+        let src = ("EXECUTOR_SRC_STEPS".to_owned(), Some(self.runs_src().to_string().into()));
         let script = self.startup_script.as_ref();
         let script = script.map(|script| (startup_script::NAME.to_owned(), Some(script.into())));
         // What is left out is left out by all.

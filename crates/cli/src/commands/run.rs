@@ -34,6 +34,8 @@ pub(crate) async fn run(
     if verify {
         validate::check_git(&settings).await?;
         validate::check_src(&settings, &connection).await?;
+    } else {
+        validate::tell_of_src(&settings, &connection).await?;
     }
     let lifecycle =
         Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
@@ -93,7 +95,6 @@ impl Agent {
         drain: &CancellationToken,
     ) -> Result<Self, Failure> {
         tell(&settings.conflicts)?;
-        validate::tell_of_src(&settings, &connection)?;
         let data_dir = absolute(data_dir)?;
         settings.runtime.copy_startup_script(&data_dir)?;
         let states = StateDirs::below(paths::agent(&data_dir));

@@ -16,7 +16,7 @@ use runtimes::PrivateMounts;
 
 pub(crate) use git::{check as check_git, find as find_git, version as git_version};
 pub(crate) use src_cli::{
-    Judgement, check as check_src, find as find_src, judge as judge_src, tell as tell_of_src,
+    Judgement, REFUSED, REMEDY, check as check_src, find as find_src, judge as judge_src, tell as tell_of_src,
 };
 pub(crate) use token::{ask, below};
 

@@ -77,10 +77,14 @@ fn names(env: &EnvReader<'_>, is_meant: impl Fn(Effect) -> bool) -> String {
 fn wished(env: &EnvReader<'_>, row: &Variable) -> Option<&'static str> {
     let (name, value) = env.given(row).filter(|(_, value)| !value.is_empty())?;
     let is_default = match row.kind {
-        Kind::Bool => parse_bool(value) == parse_bool(row.default),
+        Kind::Bool => parse_bool(value) == parse_bool(&default(env, row)),
         _ => value == row.default,
     };
     (!is_default).then_some(name)
+}
+
+fn default(env: &EnvReader<'_>, row: &Variable) -> String {
+    row.derived.map_or_else(|| row.default.to_owned(), |derived| (derived.value)(env))
 }
 
 #[cfg(test)]
@@ -106,7 +110,9 @@ mod tests {
         assert_eq!(found(&defaults, RuntimeName::Oci), Conflicts::default());
         let system = [("TMPDIR", "/scratch"), ("USER", "root"), ("DOCKER_HOST", "tcp://localhost:2375")];
         assert_eq!(found(&system, RuntimeName::Oci), Conflicts::default());
-        assert_eq!(found(&[("KUBERNETES_KEEP_JOBS", "F")], RuntimeName::Oci), Conflicts::default());
+        for default in [("KUBERNETES_KEEP_JOBS", "F"), ("EXECUTOR_SRC_STEPS", "false")] {
+            assert_eq!(found(&[default], RuntimeName::Oci), Conflicts::default(), "{default:?}");
+        }
     }
 
     #[test]

@@ -89,7 +89,8 @@ fn another_answer_is_told_by_its_code() {
         String::from_utf8_lossy(&head[..read]).into_owned()
     });
     let command = system.agent_command();
-    let output = validate(&command, &[("EXECUTOR_FRONTEND_URL", &url)]);
+    // It has one answer, which is not for the question after src.
+    let output = validate(&command, &[("EXECUTOR_FRONTEND_URL", &url), ("EXECUTOR_SRC_STEPS", "false")]);
     assert_eq!(refused(&output), "failed to validate authorization token: unexpected status code 503");
     let head = answering.join().unwrap();
     assert!(head.starts_with("GET /base/.executors/test/auth HTTP/1.1\r\n"), "{head}");

@@ -1,7 +1,7 @@
-//! Whether src is there where steps of it run on this host, and fits the instance.
+//! Whether steps of src run on this host where the instance may send them; and if so, whether src is there and fits.
 
 use super::token::get;
-use crate::agent_config::{AgentSettings, Connection};
+use crate::agent_config::{AgentSettings, Connection, SrcSteps};
 use crate::exit::{Exit, Failure, chain};
 use crate::logging;
 use reqwest::StatusCode;
@@ -14,6 +14,8 @@ use wire::paths::SRC_CLI_VERSION;
 
 /// How long a program may take to say its version, and the instance to say which it recommends.
 const LIMIT: Duration = Duration::from_secs(10);
+/// The same at an agent's start, which an instance that is away must not hold up.
+const START_LIMIT: Duration = Duration::from_secs(3);
 /// The one queue of such jobs.
 const QUEUE: &str = "batches";
 /// What src begins its answer with.
@@ -33,17 +35,47 @@ pub(crate) enum Judgement {
     Other(String),
 }
 
-/// Whether an instance may send steps that are calls of src, and they are run here.
+/// What becomes of jobs where steps of src don't run on this host.
+pub(crate) const REFUSED: &str = "jobs of the queue batches are calls of src unless the instance's site configuration has \
+                                  \"batchChanges.nativeServerSideExecution\": true, and those are refused here";
+/// What to do about it.
+pub(crate) const REMEDY: &str = "set that there and EXECUTOR_SRC_STEPS=false here, or let src run on this host by \
+                                 EXECUTOR_RUNTIME=docker and EXECUTOR_SRC_STEPS=true";
+
+/// Whether an instance may send steps that are calls of src, as far as this side knows.
 fn may_come(settings: &AgentSettings, connection: &Connection) -> bool {
-    settings.runtime.runs_src() && connection.queues.iter().any(|queue| queue == QUEUE)
+    settings.runtime.src_steps != SrcSteps::Declined && connection.queues.iter().any(|queue| queue == QUEUE)
 }
 
-/// Says it when such steps would fail for want of a program.
-pub(crate) fn tell(settings: &AgentSettings, connection: &Connection) -> Result<(), Failure> {
-    let missing = may_come(settings, connection) && check_programs(settings.tool_env()).is_err();
+/// Says it at start when such steps would fail, for want of a program or because they don't run on this host.
+pub(crate) async fn tell(settings: &AgentSettings, connection: &Connection) -> Result<(), Failure> {
+    if !may_come(settings, connection) {
+        return Ok(());
+    }
+    if !settings.runtime.runs_src() {
+        let asked = recommended(connection, &settings.runtime.images.roots, START_LIMIT).await;
+        return tell_refused(asked.as_ref(), settings.runtime.strict);
+    }
+    let missing = check_programs(settings.tool_env()).is_err();
     let note = "note: src or docker is not on PATH, so jobs that are calls of src fail (`executor doctor` tells \
                 whether the control plane sends them)";
     if missing { logging::tell(note) } else { Ok(()) }
+}
+
+/// Says what becomes of jobs where no steps of src run, by what the instance recommends. It is the one that knows
+/// which jobs it sends; that it recommends a version says that they may be such calls.
+fn tell_refused(recommended: Result<&Option<String>, &String>, strict: bool) -> Result<(), Failure> {
+    match recommended {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) if strict => {
+            let message = format!("refused under EXECUTOR_STRICT: {REFUSED}; {REMEDY}");
+            Err(Failure { exit: Exit::Failed, message })
+        }
+        Ok(Some(_)) => logging::warn(&format!("{REFUSED}; {REMEDY}")),
+        Err(_) => logging::tell(&format!(
+            "note: the control plane did not tell whether it sends calls of src, which are refused here; {REMEDY}"
+        )),
+    }
 }
 
 /// Checks the programs that jobs of src need, with the documented words, and which of them the instance recommends.
@@ -52,7 +84,10 @@ pub(crate) async fn check(settings: &AgentSettings, connection: &Connection) -> 
         return Ok(());
     }
     let failed = |message: String| Failure { exit: Exit::Failed, message };
-    let recommended = recommended(connection, &settings.runtime.images.roots).await;
+    let recommended = recommended(connection, &settings.runtime.images.roots, LIMIT).await;
+    if !settings.runtime.runs_src() {
+        return tell_refused(recommended.as_ref(), settings.runtime.strict);
+    }
     if recommended == Ok(None) {
         return Ok(());
     }
@@ -109,9 +144,13 @@ pub(crate) async fn find<'a>(
 
 /// Which version the instance recommends; `None` if it recommends none, as those of this family, which send no
 /// such jobs.
-async fn recommended(connection: &Connection, roots: &Roots) -> Result<Option<String>, String> {
+async fn recommended(
+    connection: &Connection,
+    roots: &Roots,
+    limit: Duration,
+) -> Result<Option<String>, String> {
     let failed = |why: String| format!("cannot retrieve latest compatible src-cli version: {why}");
-    let answer = get(&connection.url, SRC_CLI_VERSION, &connection.password, roots, LIMIT).await;
+    let answer = get(&connection.url, SRC_CLI_VERSION, &connection.password, roots, limit).await;
     let answer = answer.map_err(|fault| failed(chain(&fault)))?;
     match answer.status() {
         StatusCode::OK => {}

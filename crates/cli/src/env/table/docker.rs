@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_SRC_STEPS",
         Kind::Bool,
         "",
-        "Run steps that are calls of `src batch exec` as programs on this host, by the src on PATH, as jobs of the queue batches need unless the instance's site configuration has batchChanges.nativeServerSideExecution. Their containers get the limits and rights of any step, and see nothing but the workspace. Else such jobs are refused.",
+        "Run steps that are calls of `src batch exec` as programs on this host, by the src on PATH, as jobs of the queue batches need unless the instance's site configuration has batchChanges.nativeServerSideExecution. Their containers get the limits and rights of any step, and see nothing but the workspace. Else such jobs are refused, which is told at start where the control plane may send them, unless false is set in so many words.",
     )
     .derived("true where EXECUTOR_USE_FIRECRACKER=false has chosen docker and EXECUTOR_STRICT is not set, else false", |_| {
         "false".to_owned()

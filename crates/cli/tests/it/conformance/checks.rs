@@ -1,4 +1,4 @@
-//! `executor validate` against a stock instance.
+//! `executor validate`, and what is said at start, against a stock instance.
 
 use super::bench::{Bench, SECRET};
 use crate::support::text;
@@ -97,4 +97,50 @@ fn src_is_judged_with_the_documented_words() {
     assert_eq!(asked[0].header("authorization"), Some(format!("token-executor {SECRET}").as_str()));
     assert_eq!(bench.server.named("/.executors/test/auth").len(), 0, "the first that fails is the last");
     bench.check();
+}
+
+/// An instance in its default settings sends calls of src to whoever serves this queue.
+#[test]
+fn an_executor_that_runs_no_src_says_so_before_its_first_job() {
+    const REFUSED: &str = "jobs of the queue batches are calls of src unless the instance's site configuration has \
+                           \"batchChanges.nativeServerSideExecution\": true, and those are refused here; ";
+    const UNTOLD: &str =
+        "note: the control plane did not tell whether it sends calls of src, which are refused here; ";
+    let test = "an_executor_that_runs_no_src_says_so_before_its_first_job";
+    let Some(mut bench) = Bench::new(test) else { return };
+    let warning = format!("warning: {REFUSED}");
+    for args in [&["validate"][..], &["run", "--verify"], &["run"]] {
+        let strict = bench
+            .command(args[0])
+            .args(&args[1..])
+            .envs([("EXECUTOR_QUEUE_NAMES", "codeintel,batches"), ("EXECUTOR_STRICT", "true")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&strict.stderr);
+        assert_eq!(strict.status.code(), Some(1), "{args:?}: {said}");
+        let refusal = format!("executor: refused under EXECUTOR_STRICT: {REFUSED}");
+        assert!(said.starts_with(&refusal) && said.lines().count() == 1, "{args:?}: {said}");
+    }
+    let validate = |queue: &str, changes: &[(&str, &str)]| {
+        let mut command = bench.command("validate");
+        let output =
+            command.env("EXECUTOR_QUEUE_NAME", queue).envs(changes.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        text(&output)
+    };
+    let said = validate("batches", &[]);
+    assert!(said.contains(&warning) && said.contains("All checks passed!"), "{said}");
+    for quiet in [
+        validate("codeintel", &[]),
+        validate("batches", &[("EXECUTOR_SRC_STEPS", "false"), ("EXECUTOR_STRICT", "false")]),
+    ] {
+        assert!(!quiet.contains("src"), "{quiet}");
+    }
+    bench.server.fault(SRC_VERSION, [Fault::status(503)]);
+    let said = validate("batches", &[]);
+    assert!(said.contains(UNTOLD), "{said}");
+    bench.start();
+    let lines = bench.agent().lines();
+    assert!(lines.iter().any(|line| line.starts_with(&warning)), "{lines:?}");
+    bench.end();
 }

@@ -4,7 +4,8 @@ use super::super::finding::{Finding, ok, warning};
 use super::super::known::Known;
 use super::CALL_LIMIT;
 use super::version::Release;
-use crate::commands::validate::{Judgement, find_src, judge_src};
+use crate::agent_config::SrcSteps;
+use crate::commands::validate::{Judgement, REFUSED, REMEDY, find_src, judge_src};
 use std::path::PathBuf;
 
 const ID: &str = "frontend.src-steps";
@@ -19,7 +20,7 @@ pub(super) async fn look(known: &Known, release: &Release) -> Option<Finding> {
     }
     let src =
         std::env::split_paths(&agent.search_path).map(|dir| dir.join(PROGRAM)).find(|path| path.is_file());
-    let found = match src.filter(|_| agent.src_steps) {
+    let found = match src.filter(|_| agent.src_steps == SrcSteps::Run) {
         Some(path) => {
             let environment = agent.tool_env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             Some((path, find_src(environment, CALL_LIMIT).await))
@@ -30,9 +31,9 @@ pub(super) async fn look(known: &Known, release: &Release) -> Option<Finding> {
 }
 
 /// `found` is where src is, and the version that it says it has.
-fn judge(may_run: bool, found: Option<(PathBuf, Result<String, String>)>, recommended: &str) -> Finding {
-    match (may_run, found) {
-        (true, Some((path, Ok(version)))) => match judge_src(&version, recommended) {
+fn judge(steps: SrcSteps, found: Option<(PathBuf, Result<String, String>)>, recommended: &str) -> Finding {
+    match (steps, found) {
+        (SrcSteps::Run, Some((path, Ok(version)))) => match judge_src(&version, recommended) {
             Judgement::Fits => {
                 ok(ID, format!("calls of src run on this host, by {} {version}", path.display()))
             }
@@ -44,12 +45,12 @@ fn judge(may_run: bool, found: Option<(PathBuf, Result<String, String>)>, recomm
                 ),
             ),
         },
-        (true, Some((path, Err(fault)))) => warning(
+        (SrcSteps::Run, Some((path, Err(fault)))) => warning(
             ID,
             format!("{fault} ({})", path.display()),
             format!("put src {recommended} there, which the instance recommends"),
         ),
-        (true, None) => warning(
+        (SrcSteps::Run, None) => warning(
             ID,
             format!("{PROGRAM} is not on PATH, which jobs of the queue {QUEUE} call that are no containers"),
             format!(
@@ -57,14 +58,11 @@ fn judge(may_run: bool, found: Option<(PathBuf, Result<String, String>)>, recomm
                  put into the instance's site configuration"
             ),
         ),
-        (false, _) => warning(
+        (SrcSteps::Refused, _) => warning(ID, REFUSED, REMEDY),
+        (SrcSteps::Declined, _) => ok(
             ID,
-            format!(
-                "jobs of the queue {QUEUE} are calls of src unless the instance's site configuration says otherwise, \
-                 and those are refused here"
-            ),
-            "have \"batchChanges.nativeServerSideExecution\": true put into the instance's site configuration, or set \
-             EXECUTOR_RUNTIME=docker and EXECUTOR_SRC_STEPS=true to let src run on this host",
+            "calls of src are refused, as EXECUTOR_SRC_STEPS=false says; the instance's site configuration must have \
+             \"batchChanges.nativeServerSideExecution\": true",
         ),
     }
 }
@@ -77,15 +75,18 @@ mod tests {
     #[test]
     fn what_is_missing_or_does_not_fit_is_told() {
         let found = |version: &str| Some((PathBuf::from("/bin/src"), Ok(version.to_owned())));
-        assert_eq!(judge(true, found("5.6.1"), "5.6.1").severity, Severity::Ok);
+        assert_eq!(judge(SrcSteps::Run, found("5.6.1"), "5.6.1").severity, Severity::Ok);
         for (version, told) in [("5.6.0", "consider upgrading"), ("5.5.0", "not the recommended version")] {
-            let finding = judge(true, found(version), "5.6.1");
+            let finding = judge(SrcSteps::Run, found(version), "5.6.1");
             assert!(finding.seen.contains(told) && finding.remedy.contains("5.6.1"), "{finding:?}");
             assert_eq!(finding.severity, Severity::Warning);
         }
         let broken = Some((PathBuf::from("/bin/src"), Err("it fails".to_owned())));
-        assert!(judge(true, broken, "5.6.1").seen.contains("it fails"));
-        assert!(judge(true, None, "5.6.1").seen.contains("not on PATH"));
-        assert!(judge(false, None, "5.6.1").remedy.contains("nativeServerSideExecution"));
+        assert!(judge(SrcSteps::Run, broken, "5.6.1").seen.contains("it fails"));
+        assert!(judge(SrcSteps::Run, None, "5.6.1").seen.contains("not on PATH"));
+        let refused = judge(SrcSteps::Refused, None, "5.6.1");
+        assert!(refused.seen.contains("nativeServerSideExecution"), "{refused:?}");
+        assert_eq!(refused.severity, Severity::Warning);
+        assert_eq!(judge(SrcSteps::Declined, None, "5.6.1").severity, Severity::Ok);
     }
 }
