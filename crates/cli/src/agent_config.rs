@@ -167,7 +167,8 @@ pub(crate) fn read_for_supervisor(env: EnvReader<'_>) -> Result<(Connection, Age
 fn read_for(by: By, mut env: EnvReader<'_>) -> Result<(Connection, AgentSettings), EnvErrors> {
     env.load(&[Reader::Run, Reader::Agent, Reader::All]);
     let connection = connection::read(&mut env);
-    let settings = AgentSettings::read(&mut env, by);
+    let asked = asked(&mut env);
+    let settings = AgentSettings::read(&mut env, by, asked);
     let both = connection.zip(settings);
     add_hints(&mut env);
     env.finish_with(both)
@@ -176,15 +177,15 @@ fn read_for(by: By, mut env: EnvReader<'_>) -> Result<(Connection, AgentSettings
 /// What `up` needs, or every fault at once: its agent knows its control plane.
 pub(crate) fn read_for_up(mut env: EnvReader<'_>) -> Result<AgentSettings, EnvErrors> {
     env.load(&[Reader::Agent, Reader::All]);
-    let settings = AgentSettings::read(&mut env, By::Agent);
+    let asked = asked(&mut env).or_ours();
+    let settings = AgentSettings::read(&mut env, By::Agent, asked);
     add_hints(&mut env);
     env.finish_with(settings)
 }
 
 impl AgentSettings {
     /// Checks and reads what was loaded.
-    fn read(env: &mut EnvReader<'_>, by: By) -> Option<Self> {
-        let asked = asked(env);
+    fn read(env: &mut EnvReader<'_>, by: By, asked: Asked) -> Option<Self> {
         let chosen = asked.choose(RuntimeName::BUILT);
         let runtime = chosen.as_ref().ok().map(|chosen| chosen.runtime);
 

@@ -4,11 +4,14 @@ use super::*;
 use crate::env::Variables;
 use std::ffi::OsString;
 
-const GOOD: [(&str, &str); 3] = [
+const GOOD: [(&str, &str); 4] = [
     ("EXECUTOR_FRONTEND_URL", "https://sg.example.com/base"),
     ("EXECUTOR_FRONTEND_PASSWORD", "a-password-of-many-letters"),
     ("EXECUTOR_QUEUE_NAME", "batches"),
+    ("EXECUTOR_RUNTIME", "oci"),
 ];
+/// The runtime is the reference's choice.
+pub(super) const NOT_NAMED: (&str, &str) = ("EXECUTOR_RUNTIME", "");
 
 /// Reads an environment that is good but for `changes`.
 pub(super) fn read(changes: &[(&str, &str)]) -> Result<(Connection, AgentSettings), Vec<String>> {
@@ -124,7 +127,14 @@ fn what_cannot_be_done_is_told_and_strictly_refused() {
     let refused = faults(&[never, ("EXECUTOR_STRICT", "true")]);
     assert_eq!(refused, [format!("refused under EXECUTOR_STRICT: {}", told[0])]);
 
-    let pod = [("KUBERNETES_SERVICE_HOST", ""), ("KUBERNETES_SERVICE_PORT", "")];
+    let weaker = read(&[NOT_NAMED]).unwrap().1.conflicts.warnings;
+    assert!(weaker.len() == 1 && weaker[0].contains("weaker isolation"), "{weaker:?}");
+    let strict = [NOT_NAMED, ("EXECUTOR_STRICT", "true")];
+    assert_eq!(faults(&strict), [format!("refused under EXECUTOR_STRICT: {}", weaker[0])]);
+    let variables = Variables::of(&strict);
+    assert!(read_for_up(EnvReader::new(&variables, "executor")).is_ok(), "`up` takes nobody's place");
+
+    let pod = [NOT_NAMED, ("KUBERNETES_SERVICE_HOST", ""), ("KUBERNETES_SERVICE_PORT", "")];
     let told = read(&pod).unwrap().1.conflicts.warnings;
     assert!(told.len() == 1 && told[0].starts_with("this is a Kubernetes pod, but "), "{told:?}");
 }
@@ -145,8 +155,10 @@ fn a_name_that_never_was_explains_what_is_missing() {
 fn a_runtime_that_is_not_there_is_refused() {
     assert!(faults(&[("EXECUTOR_RUNTIME", "firecracker")])[0].contains("does not have yet"));
     assert!(faults(&[("EXECUTOR_RUNTIME", "chroot")])[0].contains("\"chroot\""));
-    assert!(faults(&[("EXECUTOR_USE_FIRECRACKER", "true")])[0].contains("no runtime firecracker yet"));
-    assert!(read(&[("EXECUTOR_RUNTIME", "")]).is_ok());
+    assert!(
+        faults(&[NOT_NAMED, ("EXECUTOR_USE_FIRECRACKER", "true")])[0].contains("no runtime firecracker yet")
+    );
+    assert!(read(&[NOT_NAMED]).is_ok());
 }
 
 #[test]
@@ -161,7 +173,7 @@ fn supervisors_are_told_what_was_chosen() {
         told.into_iter().map(text).filter(is_ours).collect::<Vec<_>>()
     };
     assert_eq!(chosen(&[("EXECUTOR_RUNTIME", "oci")]), ["EXECUTOR_RUNTIME=oci"]);
-    let by_engine = [("EXECUTOR_USE_FIRECRACKER", "false"), ("DOCKER_HOST", "tcp://dind")];
+    let by_engine = [NOT_NAMED, ("EXECUTOR_USE_FIRECRACKER", "false"), ("DOCKER_HOST", "tcp://dind")];
     assert_eq!(chosen(&by_engine), ["EXECUTOR_RUNTIME=docker", "DOCKER_HOST=tcp://dind:2375"]);
 }
 

@@ -3,7 +3,7 @@
 //! The documented order is kept where nothing is named: virtual machines, if they are on (they are
 //! by default, on Linux outside Kubernetes); Kubernetes, in a cluster; a Docker engine. What this
 //! build lacks is refused when it was asked for in so many words, for a job must not get less
-//! isolation than that. A mere default gives way to `oci`.
+//! isolation than that. A mere default gives way to `oci`, and not without a word.
 
 use super::{EnvReader, RuntimeName};
 
@@ -44,6 +44,12 @@ impl Asked {
         }
     }
 
+    /// As who takes no other executor's place asks: where nothing is said, by what is ours.
+    pub(crate) fn or_ours(self) -> Self {
+        let nothing_said = self.firecracker.is_none() && self.kubernetes.is_none() && !self.in_cluster;
+        Self { named: self.named.or(nothing_said.then_some(RuntimeName::Oci)), ..self }
+    }
+
     /// Chooses one of those that are `built`, or says why none may be taken.
     pub(crate) fn choose(self, built: &[RuntimeName]) -> Result<Chosen, String> {
         use RuntimeName::{Docker, Firecracker, Kubernetes, Oci};
@@ -60,7 +66,11 @@ impl Asked {
             }
         }
         if self.firecracker.is_none() && !self.in_cluster {
-            return chosen(if built.contains(&Firecracker) { Firecracker } else { Oci });
+            return if built.contains(&Firecracker) {
+                chosen(Firecracker)
+            } else {
+                Ok(Chosen { runtime: Oci, conflict: Some(weaker_than_the_default()) })
+            };
         }
         let docker = built.contains(&Docker);
         match self.kubernetes.unwrap_or(self.in_cluster) {
@@ -102,6 +112,12 @@ fn lacking(name: &str, runtime: RuntimeName) -> String {
         "{name} is true, but this version has no runtime {runtime} yet: set it to false to run jobs in containers \
          of this host (the runtime oci), which is weaker isolation"
     )
+}
+
+fn weaker_than_the_default() -> String {
+    "virtual machines are the documented default, and this version has no runtime firecracker yet: jobs run in \
+     containers of this host (the runtime oci), which is weaker isolation; set EXECUTOR_RUNTIME=oci if that is meant"
+        .to_owned()
 }
 
 fn in_a_pod(instead: RuntimeName) -> String {
@@ -153,9 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn a_default_that_is_not_there_gives_way_to_oci() {
-        assert_eq!(runtime(NOTHING, HERE), Oci);
-        assert_eq!(runtime(Asked { docker: true, ..NOTHING }, WITH_DOCKER), Oci);
+    fn a_default_that_is_not_there_gives_way_to_oci_and_says_so() {
+        for (asked, built) in [(NOTHING, HERE), (Asked { docker: true, ..NOTHING }, WITH_DOCKER)] {
+            let chosen = asked.choose(built).unwrap();
+            assert_eq!(chosen.runtime, Oci);
+            assert!(
+                chosen.conflict.unwrap().contains("which is weaker isolation; set EXECUTOR_RUNTIME=oci ")
+            );
+            assert_eq!(runtime(Asked { named: Some(Oci), ..asked }, built), Oci);
+            assert_eq!(runtime(asked.or_ours(), built), Oci);
+        }
+        let no_vm = Asked { firecracker: Some(false), docker: true, ..NOTHING };
+        assert_eq!(runtime(no_vm.or_ours(), WITH_DOCKER), Docker);
         assert_eq!(runtime(Asked { firecracker: Some(false), docker: true, ..NOTHING }, HERE), Oci);
     }
 

@@ -24,8 +24,12 @@ fn path_without_mkfs(system: &System) -> PathBuf {
 #[test]
 fn the_agent_says_what_it_runs_jobs_with() {
     let Some(mut system) = system("the_agent_says_what_it_runs_jobs_with") else { return };
-    let agent = system.agent();
+    let mut by_default = system.agent_command();
+    by_default.env_remove("EXECUTOR_RUNTIME");
+    let agent = Process::start(by_default, "agent ");
     let lines = agent.lines();
+    let weaker = "warning: virtual machines are the documented default, and ";
+    assert!(lines.iter().any(|line| line.starts_with(weaker)), "{lines:?}");
     let runtime = lines.iter().position(|line| line.starts_with("runtime oci: ") && line.contains(" at /"));
     let ready = lines.iter().position(|line| line.starts_with("agent agent1-"));
     assert!(runtime.is_some() && runtime < ready, "{lines:?}");

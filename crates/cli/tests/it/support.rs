@@ -98,6 +98,7 @@ impl System {
             .env("EXECUTOR_FRONTEND_URL", self.url())
             .env("EXECUTOR_FRONTEND_PASSWORD", self.shared_secret())
             .env("EXECUTOR_QUEUE_NAME", "batches")
+            .env("EXECUTOR_RUNTIME", "oci")
             .env("EXECUTOR_DATA_DIR", self.agent_dir())
             .env("EXECUTOR_FIRECRACKER_DISK_SPACE", "256M")
             .env("EXECUTOR_JOB_MEMORY", "256M")
