@@ -1,5 +1,5 @@
 //! What tests share: a clock that can be set, image archives, a disk that can be filled, a container engine, a database, a
-//! registry, a guest, a private authority, ordinary users, a scripted stock instance, loud skips.
+//! registry, a guest, a private authority, ordinary users, a scripted stock instance, loud skips; and what agents left behind.
 //!
 //! Invariant: a development dependency only.
 
@@ -8,6 +8,7 @@ mod disk;
 mod engine;
 pub mod guest;
 pub mod image;
+mod leftovers;
 mod made_up_user;
 mod postgres;
 pub mod registry;
@@ -19,6 +20,7 @@ mod told;
 pub use clock::MockClock;
 pub use disk::SmallDisk;
 pub use engine::{Engine, EngineKind};
+pub use leftovers::{agent_started, leftovers_of};
 pub use made_up_user::MadeUpUser;
 pub use postgres::{Postgres, Synced};
 pub use skip::{have_root, missing_part};

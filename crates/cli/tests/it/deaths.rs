@@ -54,17 +54,18 @@ fn a_job_of_a_dead_agent_completes_on_another() {
     first.kill();
     let second = system.agent_elsewhere();
     let data_dir = PathBuf::from(system.agent_dir());
-    let mut gone = None;
+    let (mut gone, mut left) = (None, Vec::new());
     let job = wait(Duration::from_secs(35), "the job to be taken again", || {
         // Looked for first: what is there now may be gone when the job is asked for.
-        if gone.is_none() && leftovers_of(&data_dir).is_empty() {
-            gone = Some(killed.elapsed());
+        if gone.is_none() {
+            left = leftovers_of(&data_dir);
+            gone = left.is_empty().then(|| killed.elapsed());
         }
         let job = system.show(&id);
         (job["attempt"] == 2).then_some(job)
     });
     assert!(killed.elapsed() < Duration::from_secs(35), "{job}");
-    let gone = gone.expect("its sandbox is gone before the job is given away");
+    let gone = gone.unwrap_or_else(|| panic!("its sandbox is gone before the job is given away: {left:#?}"));
     assert!(gone > Duration::from_secs(5), "an agent that returns in time finds the job: {gone:?}");
     assert!(job["executor"].as_str().unwrap().starts_with("agent2-"), "{job}");
     let job = system.wait_for_state(&id, "completed");

@@ -1,6 +1,6 @@
 //! Jobs in containers of an engine.
 
-use crate::leftovers::nothing_is_left;
+use crate::leftovers::{leftovers, nothing_is_left};
 use crate::support::{Process, System, text};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -99,6 +99,36 @@ fn a_job_runs_in_containers_of_an_engine() {
     let job = system.newest();
     assert_eq!((job["state"].as_str(), job["reason"].as_str()), (Some("failed"), Some("exit_code")));
     assert_eq!(job["steps"][1]["exitCode"], 7);
+    agent.stop();
+    with.nothing_is_left();
+}
+
+/// All that an agent has started itself: its guardian, its nursery.
+fn children(agent: &Process) -> Vec<u32> {
+    let file = format!("/proc/{pid}/task/{pid}/children", pid = agent.pid());
+    let children = std::fs::read_to_string(file).unwrap();
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[test]
+fn what_an_agent_with_an_engine_has_on_the_host_is_found_and_goes() {
+    let env = [("EXECUTOR_DOCKER_NETWORK", "none")];
+    let test = "what_an_agent_with_an_engine_has_on_the_host_is_found_and_goes";
+    let Some(mut with) = WithEngine::start(test, &env) else { return };
+    let system = &mut with.system;
+    let agent = system.agent();
+    let id = system.submit("trap '' TERM; echo begun; while :; do sleep 1; done");
+    system.wait_for_log(&id, "begun");
+    let found = leftovers(system.dir.path());
+    let is_found = |pid: u32| found.iter().any(|line| line.starts_with(&format!("process {pid} ")));
+    let of_job = system.supervisor_of(&id).unwrap();
+    let others = [system.nurseries(), system.guardians(), system.supervisors(), children(&agent)].concat();
+    assert!(others.contains(&of_job) && others.len() >= 5, "{others:?}");
+    for pid in [agent.pid()].into_iter().chain(others) {
+        assert!(is_found(pid), "{pid} is not in {found:#?}");
+    }
+    system.ok(&["job", "cancel", &id]);
+    system.wait_for_state(&id, "canceled");
     agent.stop();
     with.nothing_is_left();
 }

@@ -144,6 +144,11 @@ impl System {
         self.copies("nursery")
     }
 
+    /// What cleans up after supervisors.
+    pub(crate) fn guardians(&self) -> Vec<u32> {
+        self.copies("guardian")
+    }
+
     /// What waits to start the first step of a job, of each supervisor.
     pub(crate) fn launchers(&self) -> Vec<u32> {
         self.copies("launcher")

@@ -2,6 +2,7 @@
 
 use super::{SOON, wait};
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +16,8 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it and waits for the line of its standard output that says it is ready.
     pub(crate) fn start(mut command: Command, ready: &str) -> Self {
+        let data_dir = command.get_envs().find(|(name, _)| *name == "EXECUTOR_DATA_DIR");
+        let data_dir = data_dir.and_then(|(_, dir)| Some(PathBuf::from(dir?)));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -24,6 +27,9 @@ impl Process {
         });
         let process = Self { child, said };
         process.wait_for_line(ready);
+        if let Some(data_dir) = data_dir {
+            testkit::agent_started(&data_dir, process.pid());
+        }
         process
     }
 
