@@ -107,8 +107,10 @@ fn all(networks: impl IntoIterator<Item = IpNet>, verdict: Verdict) -> Vec<Rule>
     networks.into_iter().map(|to| Rule { to: to.trunc(), verdict }).collect()
 }
 
+/// What does not parse may not be left out: it would be open.
 fn parsed(networks: &[&str]) -> Vec<IpNet> {
-    networks.iter().filter_map(|network| network.parse().ok()).collect()
+    let network = |text: &&str| text.parse().unwrap_or_else(|_| unreachable!("{text:?} is no network"));
+    networks.iter().map(network).collect()
 }
 
 fn is_translated(network: &IpNet) -> bool {
@@ -201,6 +203,12 @@ mod tests {
         "ff02::1",
         "4000::1",
     ];
+
+    #[test]
+    #[should_panic(expected = "is no network")]
+    fn a_network_that_is_misspelt_is_not_left_open() {
+        parsed(&["10.0.0.0/8", "172.16.0.0/33"]);
+    }
 
     #[test]
     fn the_internet_is_reached_and_nothing_else() {
