@@ -45,7 +45,7 @@ pub use additional::{AdditionalMount, Mounted, unsafe_beside_others};
 pub(crate) use guardian::{GUARDED, duty};
 pub use instance::dead;
 pub use launcher::LauncherAhead;
-pub use network::{AllowedNetwork, NetworkChoice, NetworkOptions};
+pub use network::{AllowedNetwork, Met, NetworkChoice, NetworkOptions, Visit};
 pub use options::{GRACE, Helper, OciOptions, OwnUsers, SPARE_DISK};
 pub(crate) use outcome::out_of_memory;
 pub(crate) use own_processes::split;

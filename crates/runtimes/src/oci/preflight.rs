@@ -1,7 +1,7 @@
 //! What is said of the host before a job runs.
 
 use super::disks::Disks;
-use super::network::{Lack as NoNetwork, Means, NetworkOptions};
+use super::network::{self, Lack as NoNetwork, Means, NetworkOptions, Visit};
 use super::program::Program;
 use super::shared::Shared;
 use super::users::{self, Lack, Obstacle};
@@ -18,6 +18,15 @@ pub struct Looked {
     pub version: Option<String>,
     /// What an agent would say at its start.
     pub findings: Vec<Finding>,
+    /// What a job would meet where it was asked for and jobs have a network; or why that is not known.
+    pub visit: Option<Result<Visit, String>>,
+}
+
+impl Looked {
+    /// Whether there is a finding of this name.
+    pub fn has(&self, id: &str) -> bool {
+        self.findings.iter().any(|finding| finding.id == id)
+    }
 }
 
 /// What is looked for.
@@ -33,6 +42,8 @@ pub struct Looking<'a> {
     pub network: &'a NetworkOptions,
     /// Whether what can't be had is refused.
     pub strict: bool,
+    /// Host and port of a server that jobs may have to reach.
+    pub visited: Option<(&'a str, u16)>,
     /// What is tried, and not only looked at, if anything.
     pub trial: Option<Trial<'a>>,
 }
@@ -87,12 +98,16 @@ pub fn look(wanted: Looking<'_>) -> Looked {
         findings.extend(lack.map(|lack| no_users(&lack, wanted.users == OwnUsers::Always)));
     }
     findings.extend(overlay());
+    let mut visit = None;
     if let (Some(trial), Ok(family)) = (wanted.trial, family) {
         let asked = (wanted.network, family);
         let tried = Means::probe(asked, wanted.search_path, ordinary, trial.disk);
-        findings.push(network(&tried, wanted.network.by.is_needed(wanted.strict)));
+        findings.push(about_network(&tried, wanted.network.by.is_needed(wanted.strict)));
+        visit = wanted.visited.zip(tried.ok()).map(|(server, means)| {
+            network::visit(server, &means, ordinary, trial.disk).map_err(|error| error.to_string())
+        });
     }
-    Looked { version, findings }
+    Looked { version, findings, visit }
 }
 
 fn no_runtime(why: &RuntimeError) -> Finding {
@@ -114,7 +129,7 @@ pub(super) fn findings(shared: &Shared) -> Vec<Finding> {
     findings.extend(disks(&shared.disks, shared.ordinary));
     findings.extend(shared.users.lack().map(|lack| no_users(lack, shared.users.are_needed())));
     findings.extend(overlay());
-    findings.push(network(&shared.network, shared.needs_network));
+    findings.push(about_network(&shared.network, shared.needs_network));
     findings
 }
 
@@ -185,7 +200,7 @@ fn overlay() -> Option<Finding> {
 }
 
 /// Who comes from a runtime that gives jobs a network has to know where there is none.
-fn network(found: &Result<Means, NoNetwork>, needed: bool) -> Finding {
+fn about_network(found: &Result<Means, NoNetwork>, needed: bool) -> Finding {
     let (severity, (seen, remedy)) = match found {
         Ok(means) => (Severity::Info, (means.seen(), String::new())),
         Err(lack @ NoNetwork::Unwanted) => (Severity::Info, lack.told()),
@@ -341,6 +356,7 @@ mod tests {
                 users: OwnUsers::Always,
                 network: &NetworkOptions::default(),
                 strict: false,
+                visited: None,
                 trial: None,
             });
             assert_eq!(looked.version, Some(format!("{name} version 9.1")));

@@ -138,6 +138,19 @@ const CONTROL_PLANE: &[Check] = &[
         "Proxy variables name proxies that answer, and hosts of a private network are called without one; tells what \
          `NO_PROXY` lacks.",
     ),
+    check(
+        "job.names",
+        &[Ok, Info, Warning],
+        "The host of `EXECUTOR_FRONTEND_URL` has an address for jobs as well: it is asked for out of a network as jobs have \
+         it, which is made and removed again. Of an engine's containers: it does not stand in this host's `/etc/hosts` alone.",
+    ),
+    check(
+        "job.reach",
+        &[Ok, Info, Warning],
+        "Jobs reach the control plane, as indexers do to upload, in the queue `codeintel`: a connection is made out of such a \
+         network; if its address is private, tells what to put into `EXECUTOR_OCI_NETWORK_ALLOW`. Of an engine's containers: \
+         it is named in a way that they can share.",
+    ),
 ];
 
 const CERTIFICATES: &[Check] = &[

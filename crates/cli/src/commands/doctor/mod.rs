@@ -11,6 +11,7 @@ mod configuration;
 mod discretion;
 mod exporters;
 mod finding;
+mod from_jobs;
 mod frontend;
 mod kernel;
 mod known;

@@ -2,6 +2,7 @@
 
 use super::catalog;
 use super::finding::{Finding, Severity, fatal, info, ok, warning};
+use super::from_jobs::Goal;
 use super::known::Known;
 use super::room::{self, State};
 use super::versions;
@@ -55,26 +56,31 @@ pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<
         Err(finding) => (None, finding),
     };
     let agent = &known.agent;
-    let looked = runtimes::oci::look(Looking {
+    let goal = Goal::of(known);
+    let mut looked = runtimes::oci::look(Looking {
         runtime: agent.oci_runtime.as_deref(),
         search_path: &agent.search_path,
         users: agent.users,
         network: &agent.network,
         strict: agent.strict,
+        visited: goal.as_ref().map(|goal| (goal.host.as_str(), goal.port)),
         trial,
     });
     let tried = trial.is_some();
     if let Some(Trial { disk, .. }) = trial {
         let _ = rustix::mount::unmount(disk, rustix::mount::UnmountFlags::DETACH);
     }
+    let (visit, network_was_tried) = (looked.visit.take(), looked.has("oci.network"));
     let mut findings = with_what_is_fine(looked, tried);
+    findings
+        .extend(goal.filter(|_| network_was_tried).into_iter().flat_map(|goal| goal.judge(visit.clone())));
     findings.push(mounts);
     findings
 }
 
 /// Adds what the runtime is silent of because nothing is wrong with it.
 fn with_what_is_fine(looked: Looked, tried: bool) -> Vec<Finding> {
-    let Looked { version, mut findings } = looked;
+    let Looked { version, mut findings, .. } = looked;
     findings.extend(version.as_deref().map(versions::judge));
     let group = catalog::GROUPS.iter().find(|group| group.name == "runtime oci");
     for check in group.iter().flat_map(|group| group.checks) {
@@ -104,7 +110,14 @@ pub(super) async fn engine(known: &Known) -> Vec<Finding> {
             vec![fatal("engine.reachable", seen, remedy)]
         }
     };
-    if runs_jobs { findings } else { findings.into_iter().map(beside).collect() }
+    if runs_jobs { with_what_jobs_reach(known, findings) } else { findings.into_iter().map(beside).collect() }
+}
+
+fn with_what_jobs_reach(known: &Known, mut findings: Vec<Finding>) -> Vec<Finding> {
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let options = known.agent.docker_options();
+    findings.extend(Goal::of(known).into_iter().flat_map(|goal| goal.judge_engine(&options, &hosts)));
+    findings
 }
 
 /// The engine that is meant, if one is.
@@ -196,8 +209,11 @@ mod tests {
     #[test]
     fn what_the_runtime_is_silent_of_is_fine() {
         let missing = warning("cgroup.pids", "there is no pids controller", "delegate it");
-        let looked =
-            Looked { version: Some("crun version 1.8.1".to_owned()), findings: vec![missing.clone()] };
+        let looked = Looked {
+            version: Some("crun version 1.8.1".to_owned()),
+            findings: vec![missing.clone()],
+            visit: None,
+        };
         let findings = with_what_is_fine(looked, false);
         let of = |id: &str| findings.iter().filter(|finding| finding.id == id).collect::<Vec<_>>();
         assert_eq!(of("cgroup.pids"), [&missing]);

@@ -13,11 +13,15 @@ mod namespace;
 mod netlink;
 mod policy;
 mod program;
+mod question;
 mod resolver;
 mod trial;
+mod visit;
 
 pub(super) use program::Carrier;
 pub(super) use trial::{Lack, Means};
+pub(super) use visit::visit;
+pub use visit::{Met, Visit};
 
 use super::users::Range;
 use crate::RuntimeError;

@@ -93,7 +93,8 @@ impl Namespace {
         routes.send(vec![change_link(0).with(&name).with(&Attribute::bytes(4, &MTU.to_ne_bytes()))])
     }
 
-    fn inside<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    /// Does something in it.
+    pub(super) fn inside<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         on_its_own_thread(|| {
             move_into_link_name_space(self.net.as_fd(), Some(LinkNameSpaceType::Network))?;
             work()

@@ -105,21 +105,23 @@ impl Means {
             failed(format!("no network namespace with a device and a packet filter could be made: {error}"))
         })?;
         network.begin(self, scratch).map_err(|error| failed(error.to_string()))?;
-        let begun = Instant::now();
-        loop {
-            match network.at_once() {
-                None if begun.elapsed() < super::UP_LIMIT => std::thread::sleep(LOOK_AGAIN),
-                None => {
-                    return Err(failed(format!("it was not there within {} s", super::UP_LIMIT.as_secs())));
-                }
-                Some(Ok(())) => return Ok(()),
-                Some(Err(error)) => return Err(failed(error.to_string())),
-            }
-        }
+        network.wait_until_up().map_err(failed)
     }
 }
 
 impl Network {
+    /// Waits until it leads where it should; blocking.
+    pub(super) fn wait_until_up(&self) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            match self.at_once() {
+                None if begun.elapsed() < super::UP_LIMIT => std::thread::sleep(LOOK_AGAIN),
+                None => return Err(format!("it was not there within {} s", super::UP_LIMIT.as_secs())),
+                Some(done) => return done.map_err(|error| error.to_string()),
+            }
+        }
+    }
+
     /// Whether it leads where it should, if that is known by now.
     fn at_once(&self) -> Option<Result<(), RuntimeError>> {
         use super::State;
