@@ -196,7 +196,11 @@ pub(crate) async fn look_at_host(
 /// Says what is set and does not do what it says.
 fn tell(conflicts: &Conflicts) -> Result<(), Failure> {
     conflicts.warnings.iter().try_for_each(|warning| logging::warn(warning))?;
-    conflicts.note.iter().try_for_each(|note| logging::tell(&format!("note: {note}")))
+    conflicts
+        .note
+        .iter()
+        .chain(&conflicts.strangers)
+        .try_for_each(|note| logging::tell(&format!("note: {note}")))
 }
 
 /// The one place that knows which runtimes there are.

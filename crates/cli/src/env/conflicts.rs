@@ -2,6 +2,7 @@
 
 use super::never::NEVER;
 use super::table;
+use super::unknown::unknown;
 use super::variable::{Effect, Kind, Origin, Reader, Variable};
 use super::{EnvReader, RuntimeName, parse_bool};
 
@@ -13,6 +14,8 @@ pub(crate) struct Conflicts {
     pub(crate) warnings: Vec<String>,
     /// It is for another runtime than the one that runs the jobs.
     pub(crate) note: Option<String>,
+    /// It is nothing that is known here.
+    pub(crate) strangers: Option<String>,
 }
 
 /// Names that are set and never were variables.
@@ -22,9 +25,25 @@ pub(crate) fn never(env: &EnvReader<'_>) -> Vec<String> {
         .collect()
 }
 
+/// Names that are set, are none of ours, and differ from one of ours in a few letters.
+pub(crate) fn misspelt(env: &EnvReader<'_>) -> Vec<String> {
+    let told = |(name, nearest): (String, Option<&str>)| {
+        Some(format!("{name} is set, and there is no such variable: {} may be meant", nearest?))
+    };
+    unknown(env).into_iter().filter_map(told).collect()
+}
+
+/// Other names that only begin as ours do: they may be somebody else's.
+fn strangers(env: &EnvReader<'_>) -> Option<String> {
+    let names: Vec<String> =
+        unknown(env).into_iter().filter(|(_, nearest)| nearest.is_none()).map(|(name, _)| name).collect();
+    (!names.is_empty()).then(|| format!("set, but no variables of executor: {}", names.join(", ")))
+}
+
 /// Looks at all that an agent reads.
 pub(crate) fn find(env: &EnvReader<'_>, runtime: RuntimeName) -> Conflicts {
     let mut warnings = never(env);
+    warnings.extend(misspelt(env));
     let lacking = names(env, |effect| match effect {
         Effect::NotYet(runtimes) => runtimes.is_empty() || runtimes.contains(&runtime),
         _ => false,
@@ -42,7 +61,8 @@ pub(crate) fn find(env: &EnvReader<'_>, runtime: RuntimeName) -> Conflicts {
         Effect::Always => false,
     });
     let note = format!("set, but of no effect with the runtime {runtime}: {elsewhere}");
-    Conflicts { warnings, note: (!elsewhere.is_empty()).then_some(note) }
+    let note = (!elsewhere.is_empty()).then_some(note);
+    Conflicts { warnings, note, strangers: strangers(env) }
 }
 
 /// What acted with the reference where this runtime stands in, each with what to do instead.
@@ -156,7 +176,7 @@ mod tests {
         let gateway = ("EXECUTOR_DOCKER_ADD_HOST_GATEWAY", "true");
         let pairs = [mounts, script, gateway];
         let by = |runtime| {
-            let Conflicts { warnings, note } = found(&pairs, runtime);
+            let Conflicts { warnings, note, .. } = found(&pairs, runtime);
             let names: Vec<_> =
                 warnings.iter().map(|told| told.split(' ').next().unwrap().to_owned()).collect();
             (names, note)
@@ -170,6 +190,24 @@ mod tests {
         assert!(note.unwrap().contains(mounts.0));
         let warning = &found(&[script], RuntimeName::Oci).warnings[0];
         assert!(warning.contains("EXECUTOR_STEP_STARTUP_SCRIPT_PATH"), "{warning}");
+    }
+
+    #[test]
+    fn a_misspelt_name_is_told_with_the_one_that_may_be_meant() {
+        let pairs = [
+            ("EXECUTOR_MAXIMUM_NUM_JOB", "4"),
+            ("EXECUTOR_ZEBRA", "x"),
+            ("KUBERNETES_PORT", "tcp://10.0.0.1"),
+        ];
+        let Conflicts { warnings, strangers, note } = found(&pairs, RuntimeName::Oci);
+        assert_eq!(
+            warnings,
+            [
+                "EXECUTOR_MAXIMUM_NUM_JOB is set, and there is no such variable: EXECUTOR_MAXIMUM_NUM_JOBS may be meant"
+            ]
+        );
+        assert_eq!(strangers.as_deref(), Some("set, but no variables of executor: EXECUTOR_ZEBRA"));
+        assert_eq!(note, None);
     }
 
     #[test]

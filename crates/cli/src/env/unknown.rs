@@ -24,13 +24,13 @@ fn is_known(name: &str) -> bool {
     known().any(|known| known == name) || NEVER.iter().any(|(never, _)| *never == name)
 }
 
-/// Kubernetes tells every container where services are, one that is named `executor` among them.
+/// Kubernetes tells every container where services are, those among them whose names begin with `executor`.
 fn is_of_a_service(name: &str) -> bool {
-    let part = name.split_once('_').map_or("", |(_, part)| part);
-    part == "PORT"
-        || part == "SERVICE_HOST"
-        || part.starts_with("SERVICE_PORT")
-        || part.strip_prefix("PORT_").is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()))
+    let has_number = |after: &str| after.starts_with(|c: char| c.is_ascii_digit());
+    name.ends_with("_PORT")
+        || name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.rsplit_once("_PORT_").is_some_and(|(_, after)| has_number(after))
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
@@ -56,6 +56,10 @@ mod tests {
             ("KUBERNETES_PORT_443_TCP_ADDR", "10.0.0.1"),
             ("KUBERNETES_SERVICE_PORT_HTTPS", "443"),
             ("EXECUTOR_PORT", "tcp://10.0.0.2:6060"),
+            ("EXECUTOR_METRICS_SERVICE_HOST", "10.0.0.2"),
+            ("EXECUTOR_METRICS_SERVICE_PORT_HTTP", "6060"),
+            ("EXECUTOR_METRICS_PORT", "tcp://10.0.0.2:6060"),
+            ("EXECUTOR_METRICS_PORT_6060_TCP_ADDR", "10.0.0.2"),
             ("PATH", "/bin"),
         ];
         let variables = Variables::of(&pairs);

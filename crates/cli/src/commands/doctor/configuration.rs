@@ -170,6 +170,26 @@ mod tests {
     }
 
     #[test]
+    fn what_newer_releases_know_no_more_and_what_has_no_effect_is_worth_knowing() {
+        let pairs = [
+            ("KUBERNETES_SINGLE_JOB_POD", "true"),
+            ("EXECUTOR_RUNTIME", "oci"),
+            ("EXECUTOR_MAXIMUM_NUM_JOB", "4"),
+        ];
+        let variables = crate::env::Variables::of(&pairs);
+        let env = || crate::env::EnvReader::new(&variables, "executor");
+        let known = Known::read(&variables, "executor", env(), &crate::paths::Paths::read(&env()));
+        let findings = findings(&known);
+        let of = |id: &str| findings.iter().filter(|finding| finding.id == id).collect::<Vec<_>>();
+        let [obsolete] = of("config.obsolete")[..] else { panic!("{findings:?}") };
+        assert_eq!(obsolete.severity, Severity::Info);
+        assert!(obsolete.seen.starts_with("KUBERNETES_SINGLE_JOB_POD is set, "), "{obsolete:?}");
+        let [effect] = of("config.effect")[..] else { panic!("{findings:?}") };
+        assert_eq!(effect.seen, "set, but of no effect with the runtime oci: KUBERNETES_SINGLE_JOB_POD");
+        assert_eq!((of("config.unknown").len(), of("config.conflict").len()), (1, 0), "told once");
+    }
+
+    #[test]
     fn a_short_secret_is_counted_and_not_shown() {
         let found = secret(Some("hunter2")).unwrap();
         assert!(found.seen.contains("7 characters") && !found.seen.contains("hunter2"), "{found:?}");

@@ -45,10 +45,11 @@ impl Known {
         let mut env = EnvReader::new(variables, program);
         let agent = Pieces::read(&mut env);
         let never = conflicts::never(&env);
+        let misspelt = conflicts::misspelt(&env);
         let mut conflicts = conflicts::find(&env, agent.runtime);
         conflicts.warnings.extend(agent.runtime_conflict.clone());
         // These have a check of their own.
-        conflicts.warnings.retain(|warning| !never.contains(warning));
+        conflicts.warnings.retain(|warning| !never.contains(warning) && !misspelt.contains(warning));
         let faults = faults.into_iter().filter(|fault| !never.contains(fault)).collect();
         let text = |name| env.text(name).unwrap_or_default();
         let exporters = ["NODE_EXPORTER_URL", "DOCKER_REGISTRY_NODE_EXPORTER_URL"];
