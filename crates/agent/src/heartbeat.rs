@@ -71,9 +71,10 @@ async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
 /// however it failed: a connection that is refused and a 502 tell of what stands in front of the control plane, which
 /// may well be there for others.
 async fn once(api: &Api, jobs: &RunningSet) {
-    let mut sent = jobs.snapshot();
+    let sent = jobs.snapshot();
     let all = sent.len();
-    let running = if api.config().multi_queue { grouped(api.config(), &mut sent) } else { numbered(&sent) };
+    let (running, mut sent) =
+        if api.config().multi_queue { grouped(api.config(), sent) } else { (numbered(&sent), sent) };
     let asked = BootTime::now();
     let answered = api.heartbeat(running, sent.len() == all).await;
     let monitor = &api.config().monitor;
@@ -114,24 +115,19 @@ fn numbered(sent: &Snapshot) -> Running {
     Running::Single(sent.iter().map(|(_, job)| job.id).collect())
 }
 
-/// Jobs by queue. One without a queue can't be told of in this form: it is taken out of `sent`, and
-/// so nothing is concluded from its absence in the answer.
-fn grouped(config: &AgentConfig, sent: &mut Snapshot) -> Running {
+/// Jobs by queue, and those that are told of so. One without a queue can't be: nothing may be concluded from its
+/// absence in the answer.
+fn grouped(config: &AgentConfig, running: Snapshot) -> (Running, Snapshot) {
     let mut by_queue: BTreeMap<String, Vec<IdText>> = BTreeMap::new();
-    sent.retain(|(_, job)| match config.queue_of(job.queue.as_deref()) {
-        Some(queue) => {
+    let mut told = Snapshot::new();
+    for (key, job) in running {
+        if let Some(queue) = config.queue_of(job.queue.as_deref()) {
             by_queue.entry(queue.to_owned()).or_default().push(IdText::new(job.id, None));
-            true
+            told.push((key, job));
         }
-        None => false,
-    });
-    Running::Multi {
-        queues: config.queues.clone(),
-        by_queue: by_queue
-            .into_iter()
-            .map(|(queue_name, job_ids)| QueueJobIds { queue_name, job_ids })
-            .collect(),
     }
+    let by_queue = by_queue.into_iter().map(|(queue_name, job_ids)| QueueJobIds { queue_name, job_ids });
+    (Running::Multi { queues: config.queues.clone(), by_queue: by_queue.collect() }, told)
 }
 
 /// Does what the control plane says about the jobs it was asked about, and only those: one that
@@ -189,6 +185,31 @@ mod tests {
 
     fn ids(ids: &[&str]) -> Vec<IdText> {
         ids.iter().map(|id| IdText((*id).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_job_that_can_not_be_told_of_is_not_judged_by_its_absence() {
+        let mut config = crate::AgentConfig::new(
+            "http://127.0.0.1:1".parse().unwrap(),
+            String::new().into(),
+            "",
+            "host",
+            std::path::PathBuf::from("/nowhere"),
+        );
+        config.queues = ["batches", "codeintel"].map(str::to_owned).into();
+        config.multi_queue = true;
+        let all = snapshot(&[(1, Some("batches")), (2, None), (3, Some("codeintel"))]);
+        let (running, told) = grouped(&config, all.clone());
+        let Running::Multi { by_queue, .. } = running else { panic!("{running:?}") };
+        let named = by_queue.into_iter().map(|of| (of.queue_name, of.job_ids));
+        let expected = [("batches", "1"), ("codeintel", "3")];
+        assert_eq!(
+            named.collect::<Vec<_>>(),
+            expected.map(|(queue, id)| (queue.to_owned(), ids(&[id]))).to_vec()
+        );
+        obey(&HeartbeatAnswer { known: Some(Vec::new()), cancel: Vec::new() }, &told);
+        let dropped = Some(StopCause::Abandoned);
+        assert_eq!(causes(&all), [dropped, None, dropped]);
     }
 
     #[test]
