@@ -59,6 +59,20 @@ async fn what_failed_is_told_with_what_was_being_done() {
     assert!(said.starts_with("creating runtime runner: "), "{said}");
 }
 
+/// What was never started came to no exit code, which has a number of its own.
+#[tokio::test]
+async fn a_program_that_could_not_be_started_has_the_exit_code_minus_one() {
+    let plan = Plan { jobs: [with_clone(job(1, &[step("a")])).to_string()].into(), ..Plan::default() };
+    let harness = Harness::start_with(plan, Vec::new(), |config| {
+        config.tool_env = vec![("PATH".to_owned(), "/nowhere".to_owned())];
+    });
+    let (mark, body) = harness.marked().await;
+    assert_eq!(mark, "markErrored", "{body}");
+    let entry = harness.plane.plan().entry("setup.git.init").unwrap();
+    assert_eq!(entry.exit_code, Some(-1), "{entry:?}");
+    harness.end().await;
+}
+
 #[tokio::test]
 async fn what_can_t_be_cleaned_up_is_told_and_fails_no_job() {
     let plan = Plan { jobs: [job(1, &[step("a")]).to_string()].into(), ..Plan::default() };
