@@ -15,8 +15,8 @@ const SRC_CLI: &str = "src is not fetched: it is needed on PATH only where steps
                        `executor doctor` tells, from https://github.com/sourcegraph/src-cli/releases";
 const IPTABLES_RULES: &str = "firewall rules are not needed: they are for the bridge of virtual machines, and this executor makes none \
                               (`executor doctor` tells what jobs can reach)";
-const PACKAGES: &str = "nothing was installed; what this executor needs comes as packages: git, e2fsprogs, and crun or \
-                        runc (`executor validate` tells what is missing)";
+const PACKAGES: &str = "nothing was installed; what this executor needs comes as packages: git, e2fsprogs, crun or runc, \
+                        and slirp4netns or passt for jobs' network (`executor validate` tells what is missing)";
 
 /// Does what `command` asks for.
 pub(crate) fn run(command: &InstallCommand) -> Outcome {
