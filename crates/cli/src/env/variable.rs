@@ -47,7 +47,7 @@ pub(crate) enum Reader {
     Run,
     /// `executor run` and `executor up`.
     Agent,
-    /// `executor job` and `repo`.
+    /// `executor job`, `queue`, `agent` and `repo`.
     Client,
     /// Every command.
     All,
@@ -58,7 +58,7 @@ impl Reader {
         match self {
             Self::Run => "run",
             Self::Agent => "run, up",
-            Self::Client => "job, repo",
+            Self::Client => "job, queue, agent, repo",
             Self::All => "every command",
         }
     }
