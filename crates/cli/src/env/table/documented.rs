@@ -83,6 +83,10 @@ pub(super) const DOCUMENTED: [(&str, &str, &str); 78] = [
     ("SRC_TRACE_LOG", "text", ""),
 ];
 
+/// Those with another default here, and how it is told.
+pub(super) const OTHERWISE: [(&str, &str); 1] =
+    [("SRC_GRACEFUL_SHUTDOWN_TIMEOUT", "none (the reference: 10s)")];
+
 /// Those that may not be empty.
 pub(super) const REQUIRED: [&str; 16] = [
     "EXECUTOR_FIRECRACKER_DISK_SPACE",

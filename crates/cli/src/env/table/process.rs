@@ -39,9 +39,10 @@ pub(super) const ROWS: &[Variable] = &[
     documented(
         "SRC_GRACEFUL_SHUTDOWN_TIMEOUT",
         Kind::Duration,
-        "10s",
+        "0",
         "How long a shutdown may take, where it is set: jobs that still run 10 s before it is over, or when half of it is over, are handed back. Unset or 0, jobs that run may finish; a second signal stops them.",
-    ),
+    )
+    .derived("none (the reference: 10s)", |_| "0".to_owned()),
     documented(
         "SRC_HTTP_CLI_INTERNAL_TIMEOUT",
         Kind::Duration,
