@@ -69,6 +69,19 @@ fn filled(text: &str) -> String {
     filled
 }
 
+/// Letters by which a text is told from others.
+const TELLING: usize = 8;
+/// Those that have fewer. Who hears them was looked at: it hears more of the line.
+const SHORT: [&str; 2] = ["Wrote … in …", "Removing …"];
+/// What values can be, which the program puts into one text.
+const KINDS: [&str; 3] = ["int", "bool", "duration"];
+
+/// The text as the program has it, which puts the kind of a value into it.
+fn of_any_kind(text: &str) -> String {
+    let kind = KINDS.iter().find(|kind| text.starts_with(&format!("invalid {kind} \"")));
+    kind.map_or_else(|| text.to_owned(), |kind| text.replacen(kind, "…", 1))
+}
+
 /// What of a text never differs. A cause is joined to what was being done by `: `.
 fn pieces(text: &str) -> Vec<&str> {
     let pieces = text.split(DIFFERS).map(|piece| piece.trim().trim_end_matches(':'));
@@ -97,8 +110,12 @@ fn every_documented_text_is_said_and_heard_or_a_deliberate_difference() {
         match row.as_slice() {
             [text, by, heard] => {
                 let (says, hears) = (Source::read(by).says, Source::read(heard).hears);
-                for piece in pieces(text) {
+                let telling = pieces(text).iter().any(|piece| piece.len() > TELLING);
+                assert!(telling || SHORT.contains(text), "a test hears anything as {text:?}");
+                for piece in pieces(&of_any_kind(text)) {
                     assert!(says.contains(piece), "{by} no more says {piece:?} of {text:?}");
+                }
+                for piece in pieces(text) {
                     assert!(hears.contains(piece), "no test in {heard} hears {piece:?} of {text:?}");
                 }
                 said += 1;
