@@ -50,9 +50,9 @@ struct Watch {
     thread: JoinHandle<()>,
 }
 
-/// What the step of a job is called on this host.
-fn mark(run: u64, job: u64) -> String {
-    format!("chaos-{run:x}-{job}-")
+/// What a step of a job is called on this host.
+fn mark(run: u64, job: u64, step: u64) -> String {
+    format!("chaos-{run:x}-{job}-{step}-")
 }
 
 impl Watch {
@@ -80,7 +80,7 @@ impl Watch {
     }
 }
 
-/// The process namespaces in which the step of a job runs, by job.
+/// The process namespaces in which each step of each job runs.
 fn steps(run: u64) -> BTreeMap<String, BTreeSet<PathBuf>> {
     let mut found = BTreeMap::<String, BTreeSet<PathBuf>>::new();
     let begin = format!("chaos-{run:x}-");
@@ -111,15 +111,16 @@ fn clones(job: u64) -> bool {
     !job.is_multiple_of(2)
 }
 
-/// Every second job clones a repository, and has a step before the one that is watched.
+/// Every second job clones a repository, and has a step more.
 fn submit(system: &System, run: u64, job: u64) -> String {
     let body = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo line-$i; usleep {APART}; done");
-    let step = format!("set +x; exec sh -c '{body}' {}", mark(run, job));
+    let step = format!("set +x; exec sh -c '{body}' {}", mark(run, job, 1));
     if !clones(job) {
         return system.submit(&step);
     }
     let args = ["job", "run", "--detach", "--image", "busybox", "--repo", "app", "--rev", "main"];
-    let steps = ["--step", "cat sub/file.txt", "--step", &step];
+    let first = format!("exec sh -c 'cat sub/file.txt; usleep {APART}' {}", mark(run, job, 0));
+    let steps = ["--step", &first, "--step", &step];
     system.ok(&[&args[..], &steps].concat()).trim().to_owned()
 }
 
@@ -228,7 +229,12 @@ fn storm(system: &mut System, kills: u64) {
     let mut again = 0;
     for id in &ended {
         is_whole(&system.ok(&["job", "logs", id]), LINES);
-        again += u64::from(system.show(id)["attempt"] != 1);
+        let job = system.show(id);
+        let keys: Vec<&str> =
+            job["steps"].as_array().unwrap().iter().filter_map(|step| step["key"].as_str()).collect();
+        let once: BTreeSet<&str> = keys.iter().copied().collect();
+        assert!(!keys.is_empty() && keys.len() == once.len(), "an entry was opened twice: {job}");
+        again += u64::from(job["attempt"] != 1);
     }
     watch.end();
     eprintln!("{} jobs completed, {again} of them not at the first try; killed: {toll:?}", ended.len());
