@@ -4,7 +4,7 @@
 //! output; a failure is an exit code with a line of text there.
 
 use super::{CredentialsError, DockerConfig, Login, keys};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::io;
@@ -108,16 +108,19 @@ async fn run(config: &DockerConfig, program: PathBuf, input: &str, timeout: Dura
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
-    let done = tokio::time::timeout(timeout, talk(&mut child, input)).await.unwrap_or_else(|_| {
+    let pid = child.id().and_then(|id| Pid::from_raw(id as i32)).ok_or(io::ErrorKind::NotFound)?;
+    let group = Group(pid);
+    let talked = tokio::time::timeout(timeout, talk(&mut child, pid, input)).await;
+    let (output, errors) = talked.unwrap_or_else(|_| {
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("it took longer than {timeout:?}")))
     })?;
-    // It was waited for, so its number may be somebody else's by now.
-    group.0 = None;
-    Ok(done)
+    // What it left running ends with it, before its number may be somebody else's.
+    drop(group);
+    Ok(Done { status: child.wait().await?, output, errors })
 }
 
-async fn talk(child: &mut Child, input: &str) -> io::Result<Done> {
+/// What it said until it ended. It is not waited for yet.
+async fn talk(child: &mut Child, pid: Pid, input: &str) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let say = async {
         if let Some(mut stdin) = stdin.take() {
@@ -127,7 +130,9 @@ async fn talk(child: &mut Child, input: &str) -> io::Result<Done> {
         Ok(())
     };
     let ((), output, errors) = tokio::try_join!(say, bounded(stdout), bounded(stderr))?;
-    Ok(Done { status: child.wait().await?, output, errors })
+    let ends = move || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    tokio::task::spawn_blocking(ends).await.map_err(io::Error::other)??;
+    Ok((output, errors))
 }
 
 async fn bounded(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
@@ -147,15 +152,13 @@ fn first_line(text: &[u8]) -> Option<String> {
     Some(line.chars().filter(|c| !c.is_control()).take(SHOWN).collect())
 }
 
-/// A helper and whatever it started, killed when this is dropped: it failed, or nobody waits any more.
-struct Group(Option<Pid>);
+/// A helper that was not waited for, and whatever it started: killed when this is dropped.
+struct Group(Pid);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may have ended by itself.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        // All may have ended by themselves.
+        let _ = kill_process_group(self.0, Signal::KILL);
     }
 }
 
@@ -171,24 +174,38 @@ mod tests {
         stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
     }
 
-    #[tokio::test]
-    async fn one_that_takes_too_long_is_killed_with_all_it_started() {
+    /// Runs a helper that is this script, which writes processes' numbers into the file that is its `PIDS`; tells what came
+    /// of it, and waits until none of these processes lives.
+    async fn run_to_the_last(script: &str, count: usize) -> io::Result<Done> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (program, pids) = (directory.path().join("helper"), directory.path().join("pids"));
-        let script = format!("#!/bin/sh\nsleep 1000 &\necho $$ $! > {}\nwait\n", pids.display());
-        fs::write(&program, script).expect("it is written");
+        fs::write(&program, format!("#!/bin/sh\nPIDS={}\n{script}\n", pids.display()))
+            .expect("it is written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is made a program");
         let environment = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
         let config = DockerConfig { environment, ..DockerConfig::default() };
         let done = run(&config, program, "r.test", Duration::from_secs(2)).await;
-        let error = done.map(|done| done.status).expect_err("it never ends");
-        assert_eq!(error.to_string(), "it took longer than 2s");
         let pids = fs::read_to_string(pids).expect("it had begun");
         let (pids, begun) = (pids.split_whitespace().collect::<Vec<_>>(), Instant::now());
-        assert_eq!(pids.len(), 2);
+        assert_eq!(pids.len(), count);
         while pids.iter().any(|pid| lives(pid)) {
             assert!(begun.elapsed() < Duration::from_secs(10), "{pids:?} live on");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        done
+    }
+
+    #[tokio::test]
+    async fn one_that_takes_too_long_is_killed_with_all_it_started() {
+        let done = run_to_the_last("sleep 1000 &\necho $$ $! > $PIDS\nwait", 2).await;
+        let error = done.map(|done| done.status).expect_err("it never ends");
+        assert_eq!(error.to_string(), "it took longer than 2s");
+    }
+
+    #[tokio::test]
+    async fn what_one_leaves_running_ends_with_it() {
+        let script = "sleep 1000 > /dev/null 2>&1 < /dev/null &\necho $! > $PIDS\necho said\nexit 3";
+        let done = run_to_the_last(script, 1).await.expect("it ends in time");
+        assert_eq!((done.status.code(), done.output.as_slice()), (Some(3), &b"said\n"[..]));
     }
 }
