@@ -29,6 +29,15 @@ fn what_an_earlier_release_did_not_note_is_not_expected_of_its_supervisors() {
     assert_eq!(record().limit(), Some(Duration::from_millis(1_500)));
 }
 
+/// The bytes that a supervisor of any release leaves for agents of later ones.
+#[test]
+fn a_record_is_written_as_ever() {
+    const WRITTEN: &str = r#"{"job":7,"named_queue":null,"queue":"batches","executor":"host-1","incarnation":"i","pid":1,"control_plane":"https://sg.example.com","instance":"a1b2","begun":5,"limit_ms":1500,"answers":true,"audits":true}"#;
+    let read: Record = serde_json::from_str(WRITTEN).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), WRITTEN);
+    assert_eq!((read.job, read.queue.as_str(), read.pid), (JobId(7), "batches", 1));
+}
+
 #[test]
 fn the_lock_and_the_record_tell_how_things_stand() {
     let jobs = tempfile::tempdir().unwrap();
