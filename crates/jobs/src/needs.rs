@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(needs(&stored), read);
         assert_eq!(serde_json::to_string(&Needs::default()).unwrap(), "{}");
         for (bad, told) in [
-            (r#"{"memory": "4X"}"#, "invalid size \"4X\": unknown suffix \"X\": use K, M, G or T"),
+            (r#"{"memory": "4X"}"#, "invalid size \"4X\": unknown suffix \"X\": use K, M, G, T or P"),
             (r#"{"memory": true}"#, "a number of bytes, or a size such as 4G"),
             (r#"{"gpus": 1}"#, "unknown field `gpus`"),
         ] {

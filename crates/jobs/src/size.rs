@@ -4,11 +4,11 @@
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
-    let suffix = suffix.trim().to_ascii_uppercase();
+    let (given, suffix) = (suffix.trim(), suffix.trim().to_ascii_uppercase());
     // Engines of the documented time and clusters write `Gi`.
     let letter = ["IB", "B", "I"].iter().find_map(|end| suffix.strip_suffix(end)).unwrap_or(&suffix);
     if letter.is_empty() && suffix.contains('I') {
-        return Err(unknown(&suffix));
+        return Err(unknown(given));
     }
     let power = match letter {
         "" => 0,
@@ -17,7 +17,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "G" => 3,
         "T" => 4,
         "P" => 5,
-        _ => return Err(unknown(&suffix)),
+        _ => return Err(unknown(given)),
     };
     let number: f64 =
         number.parse().map_err(|_| "it must be a number with a suffix, such as 12G".to_owned())?;
@@ -26,7 +26,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 fn unknown(suffix: &str) -> String {
-    format!("unknown suffix {suffix:?}: use K, M, G or T")
+    format!("unknown suffix {suffix:?}: use K, M, G, T or P")
 }
 
 #[cfg(test)]
@@ -47,11 +47,13 @@ mod tests {
             ("512mi", 512 << 20),
             ("12 g", 12 << 30),
             ("1.5T", 3 << 39),
+            ("2p", 2 << 50),
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for bad in ["", "G", "12X", "12i", "12iB", "-1G", "1..2G", "99999999999T"] {
             assert!(parse_size(bad).is_err(), "{bad:?} was accepted");
         }
+        assert_eq!(parse_size("4abc").unwrap_err(), "unknown suffix \"abc\": use K, M, G, T or P");
     }
 }

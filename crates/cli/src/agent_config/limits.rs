@@ -143,7 +143,7 @@ mod tests {
         let faults = faults(&[("EXECUTOR_DISK_FLOOR", "5%")]);
         assert_eq!(
             faults,
-            ["invalid size \"5%\" for EXECUTOR_DISK_FLOOR: unknown suffix \"%\": use K, M, G or T"]
+            ["invalid size \"5%\" for EXECUTOR_DISK_FLOOR: unknown suffix \"%\": use K, M, G, T or P"]
         );
     }
 

@@ -136,7 +136,7 @@ mod tests {
         for (bad, told) in [
             ("cpus", "--needs cpus: write WHAT=VALUE, such as cpus=4"),
             ("cpus=x", "--needs cpus=x: the number of CPUs must be a whole number"),
-            ("memory=8X", "--needs memory=8X: unknown suffix \"X\": use K, M, G or T"),
+            ("memory=8X", "--needs memory=8X: unknown suffix \"X\": use K, M, G, T or P"),
             ("gpu=1", "--needs gpu=1: use one of cpus, memory, disk, isolation, label"),
         ] {
             assert_eq!(needs(&[bad]).unwrap_err(), told);
