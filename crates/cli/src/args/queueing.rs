@@ -13,7 +13,7 @@ pub(crate) struct OrderArgs {
     /// Not to be run before so much time has passed, such as 90s or 2h
     #[arg(long, value_name = "DURATION", value_parser = crate::env::duration)]
     pub(crate) delay: Option<Duration>,
-    /// At most N (1 unless said) of your jobs with the same KEY run at once
+    /// At most N (1 unless said) of your jobs with the same KEY run at once; a KEY with a colon in it needs an N
     #[arg(long, value_name = "KEY[:N]", value_parser = concurrency)]
     pub(crate) concurrency: Option<Concurrency>,
     /// What its executor must have: cpus=N, memory=SIZE, disk=SIZE, isolation=container, user-kernel or vm, label=NAME.
@@ -55,8 +55,12 @@ fn need(needs: &mut Needs, pair: &str) -> Result<(), String> {
 }
 
 fn concurrency(text: &str) -> Result<Concurrency, String> {
-    let limited = text.rsplit_once(':').and_then(|(key, limit)| Some((key, limit.parse().ok()?)));
-    let (key, limit) = limited.unwrap_or((text, 1));
+    // Who mistypes a limit may not get another key, beside whose jobs it runs.
+    let no_limit = |_| format!("after the last colon there must be a number: {text}:1, if {text} is the key");
+    let (key, limit) = match text.rsplit_once(':') {
+        Some((key, limit)) => (key, limit.parse().map_err(no_limit)?),
+        None => (text, 1),
+    };
     jobs::name::check_concurrency_key(key).map_err(|fault| fault.to_string())?;
     Ok(Concurrency { key: key.to_owned(), limit })
 }
@@ -148,6 +152,11 @@ mod tests {
         let read = |text| concurrency(text).map(|of| (of.key, of.limit));
         assert_eq!(read("deploy"), Ok(("deploy".to_owned(), 1)));
         assert_eq!(read("deploy:app:3"), Ok(("deploy:app".to_owned(), 3)));
+        for none in ["deploy:x", "deploy:1x", "deploy:", "deploy:-1", "deploy:app"] {
+            let told = format!("after the last colon there must be a number: {none}:1, if {none} is the key");
+            assert_eq!(read(none), Err(told));
+        }
+        assert_eq!(read("deploy:app:1"), Ok(("deploy:app".to_owned(), 1)));
         assert!(read("a b").unwrap_err().contains("visible ASCII"));
     }
 }
