@@ -1,6 +1,6 @@
 //! Whether steps of src run on this host where the instance may send them; and if so, whether src is there and fits.
 
-use super::token::get;
+use super::token::{get, told};
 use crate::agent_config::{AgentSettings, Connection, SrcSteps};
 use crate::exit::{Exit, Failure, chain};
 use crate::logging;
@@ -151,14 +151,14 @@ async fn recommended(
 ) -> Result<Option<String>, String> {
     let failed = |why: String| format!("cannot retrieve latest compatible src-cli version: {why}");
     let answer = get(&connection.url, SRC_CLI_VERSION, &connection.password, roots, limit).await;
-    let answer = answer.map_err(|fault| failed(chain(&fault)))?;
+    let answer = answer.map_err(|fault| failed(told(&connection.url, &fault)))?;
     match answer.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => return Ok(None),
         status => return Err(failed(format!("unexpected status code {}", status.as_u16()))),
     }
-    let told: SrcCliVersion = answer.json().await.map_err(|fault| failed(chain(&fault.without_url())))?;
-    Ok(Some(told.version).filter(|version| !version.is_empty()))
+    let version: SrcCliVersion = answer.json().await.map_err(|fault| failed(chain(&fault.without_url())))?;
+    Ok(Some(version.version).filter(|version| !version.is_empty()))
 }
 
 /// Judges a version by the one that is recommended. One that is no release is its builder's business.

@@ -25,9 +25,22 @@ pub(super) async fn check(connection: &Connection, roots: &Roots) -> Result<(), 
         Ok(status) => {
             format!("failed to validate authorization token: unexpected status code {}", status.as_u16())
         }
-        Err(fault) => format!("failed to validate authorization token: {}", chain(&fault)),
+        Err(fault) => format!("failed to validate authorization token: {}", told(&connection.url, &fault)),
     };
     Err(Failure { exit: Exit::Failed, message: fault })
+}
+
+/// Why there was no answer from `url`, in one clause.
+pub(super) fn told(url: &Url, fault: &reqwest::Error) -> String {
+    let place =
+        format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+    let causes = std::iter::successors(Some(fault as &dyn std::error::Error), |fault| fault.source());
+    let cause = causes.last().map(ToString::to_string).unwrap_or_default();
+    match fault {
+        fault if fault.is_timeout() => format!("no answer from {place} in time"),
+        fault if fault.is_connect() => format!("{place} can't be reached: {cause}"),
+        fault => chain(fault),
+    }
 }
 
 /// Asks the control plane at `url` whether it takes `secret`, within `limit`.
