@@ -63,7 +63,10 @@ fn directories(directory: BorrowedFd<'_>, first: &mut Result<(), Errno>) -> Vec<
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => found.push(name),
                 FileType::RegularFile if gives_rights(stat.st_mode) => {
-                    note(first, openat(directory, &name, FILE, Mode::empty()).and_then(take_from));
+                    note(
+                        first,
+                        openat(directory, &name, FILE, Mode::empty()).and_then(|file| take_from(&file)),
+                    );
                 }
                 _ => {}
             },
@@ -77,9 +80,9 @@ fn gives_rights(mode: u32) -> bool {
     Mode::from_raw_mode(mode).intersects(Mode::SUID | Mode::SGID)
 }
 
-fn take_from(file: OwnedFd) -> Result<(), Errno> {
-    let mode = Mode::from_raw_mode(fstat(&file)?.st_mode);
-    fchmod(&file, mode - (Mode::SUID | Mode::SGID))
+fn take_from(file: &OwnedFd) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(fstat(file)?.st_mode);
+    fchmod(file, mode - (Mode::SUID | Mode::SGID))
 }
 
 fn note(first: &mut Result<(), Errno>, done: Result<(), Errno>) {

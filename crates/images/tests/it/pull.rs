@@ -53,7 +53,9 @@ async fn who_serves_a_layer_slowly_keeps_nobody_from_it_elsewhere() {
             image = second => image,
         }
     };
-    let image = tokio::time::timeout(Duration::from_secs(30), either).await.expect("it waits for the other");
+    let image = tokio::time::timeout(Duration::from_secs(30), Box::pin(either))
+        .await
+        .expect("it waits for the other");
     image.unwrap_or_else(|error| panic!("{}", told(&error)));
 }
 

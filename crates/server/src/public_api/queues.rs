@@ -22,10 +22,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<QueueView>>,
 }
 
 /// `GET /queues/{name}`
-pub(super) async fn show(
-    State(app): State<App>,
-    Named(name): Named,
-) -> Result<Json<QueueView>, Refusal> {
+pub(super) async fn show(State(app): State<App>, Named(name): Named) -> Result<Json<QueueView>, Refusal> {
     check(&name)?;
     Ok(Json(views::queue(app.store.queue(&name, u64::MAX).await?)))
 }

@@ -76,10 +76,10 @@ impl Notices {
 
     /// Nobody listening is fine.
     pub(super) fn announce(&self, news: News) {
-        if let Some(elsewhere) = &self.elsewhere {
-            if elsewhere.outbox.try_send(news.clone()).is_err() {
-                elsewhere.untold.store(true, Ordering::Release);
-            }
+        if let Some(elsewhere) = &self.elsewhere
+            && elsewhere.outbox.try_send(news.clone()).is_err()
+        {
+            elsewhere.untold.store(true, Ordering::Release);
         }
         let _ = self.here.send(news.heard(&self.lanes));
     }

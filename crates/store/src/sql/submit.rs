@@ -158,9 +158,10 @@ async fn check_room(store: &SqlStore, write: &mut Write<'_>, jobs: &[NewJob]) ->
 /// are counted again.
 async fn take_room(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreError> {
     let limit = store.max_queued;
-    let more = match jobs.iter().all(|job| job.idempotency_key.is_none()) {
-        true => by_queue(jobs.iter()),
-        false => new_ones(&mut store.database.lookup().await?, jobs).await?,
+    let more = if jobs.iter().all(|job| job.idempotency_key.is_none()) {
+        by_queue(jobs.iter())
+    } else {
+        new_ones(&mut store.database.lookup().await?, jobs).await?
     };
     for (queue, more) in more {
         let count = async || queued(&mut store.database.lookup().await?, queue, limit).await;

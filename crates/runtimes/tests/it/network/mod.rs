@@ -91,8 +91,7 @@ async fn the_internet_is_reached_and_nothing_private(bench: &mut Bench) {
     for (line, attempt) in told.iter().zip(&attempts) {
         let (how, whom) = attempt.split_once(' ').unwrap();
         let expected = match how {
-            "name" => Some("1.1.1.1"),
-            "dns" => Some("1.1.1.1"),
+            "name" | "dns" => Some("1.1.1.1"),
             _ => REACHED.into_iter().find(|reached| *reached == whom),
         };
         // pasta of Debian 12 passes packets on to the host's resolver, and no connections; later ones do both.

@@ -102,7 +102,8 @@ pub(crate) async fn what_is_not_said_of_a_queue_stays(open: impl AsyncFn(Setup) 
     };
     let since = world.now();
     let (paused, limited) = tokio::join!(change(Some(true), None), change(None, Some(5)));
-    (paused.unwrap(), limited.unwrap());
+    paused.unwrap();
+    limited.unwrap();
     assert_eq!(rules().await, QueueRules { paused_at: Some(since), max_running: Some(5) });
     world.advance(1);
     change(Some(true), None).await.unwrap();

@@ -43,7 +43,9 @@ async fn nobody_waits_for_keys_in_a_circle() {
     // As many as one transaction takes, twice.
     let keys = (0..200).map(|n| ["a", "b"][n % 2]).chain((0..200).map(|n| ["b", "a"][n % 2]));
     let mut jobs: Vec<NewJob> = keys.map(keyed).collect();
-    jobs.iter_mut().for_each(|job| job.spec.not_before = Some(due));
+    for job in &mut jobs {
+        job.spec.not_before = Some(due);
+    }
     servers[0].submit_all(jobs).await.unwrap();
     clock.advance(SignedDuration::from_secs(1));
 
