@@ -61,7 +61,8 @@ fn filled(text: &str) -> String {
             _ => write!(filled, "{{{part}").unwrap(),
         }
     }
-    for line in text.lines().filter_map(|line| line.strip_prefix("const ")) {
+    let constant = |line| str::split_once(line, "const ").filter(|(before, _)| VISIBLE.contains(before));
+    for (_, line) in text.lines().filter_map(constant) {
         if let Some((name, value)) = line.split_once(": &str = \"") {
             filled = filled.replace(&format!("{{{name}}}"), value.trim_end_matches("\";"));
         }
@@ -69,6 +70,8 @@ fn filled(text: &str) -> String {
     filled
 }
 
+/// What a constant begins with, by who sees it.
+const VISIBLE: [&str; 3] = ["", "pub(super) ", "pub(crate) "];
 /// Letters by which a text is told from others.
 const TELLING: usize = 8;
 /// Those that have fewer. Who hears them was looked at: it hears more of the line.
@@ -134,7 +137,7 @@ fn every_documented_text_is_said_and_heard_or_a_deliberate_difference() {
 #[test]
 fn a_program_does_not_hear_itself() {
     let text =
-        "const WHO: &str = \"me\";\n// a note\nfn f() { g(\"it was {WHO} and {name:?}, \\\n    too\") }\n";
+        "pub(super) const WHO: &str = \"me\";\n// a note\nfn f() { g(\"it was {WHO} and {name:?}, \\\n    too\") }\n";
     let program = Source::of("cli/src/a.rs", text);
     assert!(program.says.contains("it was me and \"name\", too"), "{}", program.says);
     assert!(!program.says.contains("note"));
