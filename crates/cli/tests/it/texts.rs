@@ -136,8 +136,7 @@ fn every_documented_text_is_said_and_heard_or_a_deliberate_difference() {
 /// Else a constant would be said and heard by itself.
 #[test]
 fn a_program_does_not_hear_itself() {
-    let text =
-        "pub(super) const WHO: &str = \"me\";\n// a note\nfn f() { g(\"it was {WHO} and {name:?}, \\\n    too\") }\n";
+    let text = "pub(super) const WHO: &str = \"me\";\n// a note\nfn f() { g(\"it was {WHO} and {name:?}, \\\n    too\") }\n";
     let program = Source::of("cli/src/a.rs", text);
     assert!(program.says.contains("it was me and \"name\", too"), "{}", program.says);
     assert!(!program.says.contains("note"));
