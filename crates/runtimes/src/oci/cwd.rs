@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+/// How often the kernel is asked where a path leads.
+const ATTEMPTS: usize = 10_000;
 pub(super) const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Makes `cwd`, as it is seen inside, below `root`, or in the `workspace`. Links are followed as inside, and
@@ -18,11 +20,23 @@ pub(super) fn make(root: &Path, workspace: &Path, cwd: &Path, owner: u32) -> io:
     directory(&open(base, DIRECTORY, Mode::empty())?, below, owner).map(drop)
 }
 
+/// What `path` is to whoever has `base` as its root.
+pub(super) fn within(base: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+    let mut found = Err(Errno::AGAIN);
+    // While it goes up by `..` anything that is moved or mounted on this host, wherever that is, has the kernel say so.
+    for _ in 0..ATTEMPTS {
+        found = openat2(base, path, flags, Mode::empty(), IN_ROOT);
+        if !matches!(found, Err(Errno::AGAIN)) {
+            break;
+        }
+    }
+    found
+}
+
 /// The directory at `whole` below `base`, made where it is missing, or what was in the way. The same holds of links and owners.
 pub(super) fn directory(base: &OwnedFd, whole: &Path, owner: u32) -> io::Result<Result<OwnedFd, Errno>> {
-    let resolve = |path: &Path| {
-        openat2(base, path, DIRECTORY, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-    };
+    let resolve = |path: &Path| within(base, path, DIRECTORY);
     let mut path = PathBuf::from(".");
     let mut parent = resolve(&path)?;
     for part in whole.components() {
@@ -49,6 +63,30 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Of the whole host, not only of what is looked up.
+    #[test]
+    fn what_is_moved_meanwhile_hinders_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("root/a")).unwrap();
+        fs::create_dir(at("moved")).unwrap();
+        let base = open(at("root"), DIRECTORY, Mode::empty()).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    fs::rename(at("moved"), at("moved-again")).unwrap();
+                    fs::rename(at("moved-again"), at("moved")).unwrap();
+                }
+            });
+            let path = PathBuf::from("a/../".repeat(50));
+            let found: Vec<_> = (0..2_000).map(|_| within(&base, &path, DIRECTORY).map(drop)).collect();
+            over.store(true, Ordering::Relaxed);
+            assert!(found.iter().all(Result::is_ok), "{:?}", found.iter().find(|found| found.is_err()));
+        });
+    }
 
     #[test]
     fn it_is_made_where_it_is_seen_and_nowhere_else() {

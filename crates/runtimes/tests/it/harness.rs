@@ -1,5 +1,6 @@
 //! A runtime of its own for each test, and a look afterwards whether anything is left.
 
+use crate::ordinary;
 use images::{ImageStore, Progress, Reference, RegistryCredentials};
 use runtimes::oci::{Helper, NetworkOptions, OciOptions, OciRuntime, OwnUsers};
 use runtimes::{
@@ -116,7 +117,7 @@ pub(crate) fn path_of(family: &str) -> String {
 }
 
 pub(crate) fn helper() -> Helper {
-    Helper::new(env!("CARGO_BIN_EXE_runtimes-test-helper"), Vec::new())
+    Helper::new(ordinary::helper(), Vec::new())
 }
 
 impl Bench {

@@ -10,10 +10,18 @@ use testkit::MadeUpUser;
 
 /// Says to this program that it is that process.
 const INSIDE: &str = "EXECUTOR_TEST_ORDINARY";
-/// Says where it finds the runtime, which may lie where no ordinary user comes to.
+/// Says where it finds the runtime and what helps it, which may lie where no ordinary user comes to.
 const PROGRAMS: &str = "EXECUTOR_TEST_PROGRAMS";
 /// Makes the user root of a namespace.
 const AS_ROOT: [&str; 5] = ["unshare", "--user", "--map-root-user", "--map-auto", "--"];
+
+/// What helps a runtime, where it was built.
+const HELPER: &str = env!("CARGO_BIN_EXE_runtimes-test-helper");
+
+/// The same, for this process.
+pub(crate) fn helper() -> PathBuf {
+    programs().map_or_else(|| HELPER.into(), |programs| programs.join("helper"))
+}
 
 /// Runs the test that this thread is, as an ordinary user.
 pub(crate) fn run(
@@ -36,6 +44,7 @@ pub(crate) fn run(
     let programs = dir.path().join("programs");
     user.own_dir(&programs);
     fs::copy(path_of(family), programs.join(family)).unwrap();
+    fs::copy(HELPER, programs.join("helper")).unwrap();
     let test = std::thread::current().name().unwrap().to_owned();
     let ran = user
         .command(&AS_ROOT, &std::env::current_exe().unwrap())

@@ -4,9 +4,7 @@ use super::context;
 use crate::oci::additional::{AdditionalMount, Mounted, resolved, unsafe_beside_others, why_not};
 use crate::oci::cwd::{self, DIRECTORY};
 use crate::oci::idmap::{self, Attributes};
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, open, openat, openat2,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, open, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, OpenTreeFlags, mount};
 use std::ffi::CString;
@@ -102,9 +100,7 @@ fn place(root: &Path, target: &Path, owner: u32, is_directory: bool) -> io::Resu
 
 fn file(base: &OwnedFd, target: &Path, owner: u32) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = |path: &Path| {
-        openat2(base, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-    };
+    let resolve = |path: &Path| cwd::within(base, path, flags);
     let found = resolve(target);
     let (Err(Errno::NOENT), Some(above), Some(name)) = (&found, target.parent(), target.file_name()) else {
         return Ok(found?);
