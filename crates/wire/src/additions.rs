@@ -19,6 +19,9 @@ pub const LEASE_TERM: &str = "Executors-Lease-Term";
 /// claimed the job. The job's lease so begins no sooner than that long after the request was sent, however long the
 /// answer takes. See [`held`].
 pub const HELD: &str = "Executors-Held";
+/// Response header of dequeue and heartbeat: over how many milliseconds executors should spread, each at random, what they all do
+/// at once because a call was cut off or refused: asking for jobs again. It grows with how many there are.
+pub const SPREAD: &str = "Executors-Spread";
 /// Request header (RFC 7240). `wait=N` asks the control plane to hold a dequeue that would find
 /// nothing for up to N seconds; the answer then carries [`PREFERENCE_APPLIED`]. [`TERM_PREFERENCE`], on
 /// dequeues and heartbeats, tells that the executor keeps to [`LEASE_TERM`].
@@ -42,6 +45,14 @@ pub const DEQUEUE: &str = "Executors-Dequeue";
 /// Request header of a heartbeat with an [`INCARNATION`]: the [`LostDequeues`] of that start.
 pub const LOST_DEQUEUES: &str = "Executors-Lost-Dequeues";
 
+/// Request header of a dequeue: how many jobs the executor has places for, where that is more than one. Sent to control planes
+/// of ours only. They may give up to so many, the first as ever and the others as a list under its key [`MORE`].
+pub const MOST: &str = "Executors-Most";
+/// See [`MOST`].
+pub const MORE: &str = "more";
+/// Jobs that one dequeue may be given at most.
+pub const MOST_AT_ONCE: u32 = 16;
+
 /// Request header of a dequeue: how well the executor keeps jobs apart from its host: `none`, `container`, `user-kernel` or
 /// `vm`. Sent to control planes of ours only, as the next one.
 pub const ISOLATION: &str = "Executors-Isolation";
@@ -49,6 +60,63 @@ pub const ISOLATION: &str = "Executors-Isolation";
 pub const LABELS: &str = "Executors-Labels";
 /// Request header of a submission: the same key means the same submission made again.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// What tokens of a control plane of ours begin with, so that people, and programs that look for secrets where they should not
+/// be, can tell them: of its public API, for the registration of an executor, and what such an executor then has of its own.
+pub const API_TOKEN_PREFIX: &str = "executor_api_";
+/// See [`API_TOKEN_PREFIX`].
+pub const REGISTRATION_TOKEN_PREFIX: &str = "executor_reg_";
+/// See [`API_TOKEN_PREFIX`].
+pub const IDENTITY_PREFIX: &str = "executor_id_";
+
+/// Gives an executor of ours an identity of its own: POST [`Register`] with a registration token in place of the shared secret.
+/// 204: from now on it is known by that. 404: the control plane does not know of this.
+pub const REGISTER: &str = "/.executors/register";
+
+/// The body of a call of [`REGISTER`]. The same again does no more.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Register {
+    /// The executor's name. It can act under no other from then on, and nobody else under it.
+    pub executor_name: String,
+    /// What it will show in place of the shared secret: [`IDENTITY_PREFIX`] and 64 random hexadecimal digits. It was made, and
+    /// written down, by the executor, so that no answer that gets lost costs it.
+    pub identity: String,
+}
+
+/// The identity is a secret.
+impl std::fmt::Debug for Register {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Register").field("executor_name", &self.executor_name).finish_non_exhaustive()
+    }
+}
+
+/// A file, or several, that a job is to leave: in payloads of control planes of ours for executors of ours, under `artifacts`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// What it is called: letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// A path below the workspace, whose parts may be patterns.
+    pub path: String,
+    /// Whether there need be none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// Where files that jobs leave are delivered: POST of the file, with its job's token, below this path and the artifact's
+/// name. 200 with a [`KeptArtifact`]; the same again takes the place of the first.
+pub fn artifacts_path(queue: &str) -> String {
+    format!("/.executors/queue/{queue}/artifacts")
+}
+
+/// The answer to a file that was delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptArtifact {
+    /// Its bytes.
+    pub size: u64,
+    /// SHA-256 of them, in hexadecimal digits.
+    pub sha256: String,
+}
 
 /// Labels that are read at most.
 const MOST_LABELS: usize = 100;
@@ -191,7 +259,7 @@ pub struct AppendedLog {
 }
 
 /// Why a job ended, for programs. `reason` is one of the names in `jobs::reason`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndDetail {
     /// The reason's name.
@@ -220,9 +288,15 @@ pub struct EndDetail {
     /// The address that this was asked for from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The name of the token that was shown for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// What the client called itself that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// Which of the job's artifacts is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
 }
 
 #[cfg(test)]

@@ -13,11 +13,13 @@ pub const FILES: &str = "/.executors/files";
 /// The bucket of workspace files.
 pub const FILES_BUCKET: &str = "batch-changes";
 /// Takes an index that a job made (POST, with the shared secret), as [`crate::upload`] tells; the path
-/// that jobs are given. No control plane of ours serves it yet.
+/// that jobs are given.
 pub const LSIF_UPLOAD: &str = "/.executors/lsif/upload";
 /// The same by its newer name. A HEAD asks whether indexes in the newer format are taken: 200 and
-/// nothing else. No control plane of ours serves it yet.
+/// nothing else.
 pub const SCIP_UPLOAD: &str = "/.executors/scip/upload";
+/// Where older programs ask the same, by a HEAD: a path of the instance's, and not of executors.
+pub const SCIP_PROBE: &str = "/.api/scip/upload";
 /// Tells which `src` goes with the control plane: [`crate::SrcCliVersion`]. Stock ones answer it; no control
 /// plane of ours does yet.
 pub const SRC_CLI_VERSION: &str = "/.api/src-cli/version";

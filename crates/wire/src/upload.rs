@@ -1,4 +1,4 @@
-//! Indexes that a job uploads: the answers to it. No control plane of ours serves them yet.
+//! Indexes that a job uploads: the answers to it.
 //!
 //! The body of an upload is the index, compressed with gzip, whole or in numbered parts; its
 //! `Content-Type` names the kind of index, and [`crate::headers::UNCOMPRESSED_SIZE`] may tell its size.

@@ -2,6 +2,7 @@
 //! its keys are.
 
 use super::{CliStep, DockerAuthConfig, DockerStep, Job, JobFile, PayloadVersion};
+use crate::additions::Artifact;
 use crate::lenient::{fold_keys, null_as_default};
 use crate::{JobId, zero_time};
 use base64::Engine;
@@ -28,6 +29,7 @@ const JOB_KEYS: &[&str] = &[
     "cliSteps",
     "redactedValues",
     "dockerAuthConfig",
+    "artifacts",
 ];
 /// The keys of [`FileIn`].
 const FILE_KEYS: &[&str] = &["content", "bucket", "key", "modifiedAt"];
@@ -114,6 +116,8 @@ struct JobIn {
     redacted_values: BTreeMap<String, String>,
     #[serde(deserialize_with = "null_as_default")]
     docker_auth_config: DockerAuthConfig,
+    #[serde(deserialize_with = "null_as_default")]
+    artifacts: Vec<Artifact>,
 }
 
 #[derive(Deserialize, Default)]
@@ -167,6 +171,7 @@ impl<'de> Deserialize<'de> for Job {
             files,
             docker_steps: raw.docker_steps,
             cli_steps: raw.cli_steps,
+            artifacts: raw.artifacts,
             redacted_values: raw.redacted_values,
             docker_auth_config: match version {
                 PayloadVersion::V1 => DockerAuthConfig::default(),

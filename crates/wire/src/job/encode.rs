@@ -42,6 +42,9 @@ impl Serialize for Job {
         if v2 {
             out.serialize_field("dockerAuthConfig", &self.docker_auth_config)?;
         }
+        if !self.artifacts.is_empty() {
+            out.serialize_field("artifacts", &self.artifacts)?;
+        }
         out.end()
     }
 }

@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 
 use crate::JobId;
+use crate::additions::Artifact;
 use crate::lenient::null_as_default;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -51,6 +52,8 @@ pub struct Job {
     pub docker_steps: Vec<DockerStep>,
     /// Steps that run `src`, after the others.
     pub cli_steps: Vec<CliStep>,
+    /// What it is to leave: an addition of ours, for executors of ours.
+    pub artifacts: Vec<Artifact>,
     /// Secret text and what to write in its place.
     pub redacted_values: BTreeMap<String, String>,
     /// Registry credentials of this job.

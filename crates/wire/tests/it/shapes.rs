@@ -2,7 +2,7 @@
 
 use crate::golden::{reads, round_trip, writes};
 use std::collections::BTreeMap;
-use wire::additions::{AppendLog, AppendedLog, EndDetail};
+use wire::additions::{AppendLog, AppendedLog, Artifact, EndDetail, KeptArtifact};
 use wire::heartbeat::{HeartbeatReceived, Running, Telemetry};
 use wire::*;
 
@@ -46,6 +46,7 @@ fn job() -> Job {
             dir: text("."),
             env: vec![],
         }],
+        artifacts: vec![],
         redacted_values: BTreeMap::from([(text("hunter2"), text("${{ secrets.PASS }}"))]),
         docker_auth_config: DockerAuthConfig {
             auths: BTreeMap::from([(text("ghcr.io"), RegistryAuth { auth: text("dTpw") })]),
@@ -67,6 +68,14 @@ fn job_version_1_has_plain_contents_and_no_credentials() {
         ..job()
     };
     round_trip("job_v1.json", &v1);
+}
+
+#[test]
+fn artifacts_are_told_where_there_are_any() {
+    let artifact = |name, path, optional| Artifact { name: text(name), path: text(path), optional };
+    let artifacts = vec![artifact("app", "out/app", false), artifact("reports", "**/*.xml", true)];
+    round_trip("job_with_artifacts.json", &Job { id: JobId(1), artifacts, ..Job::default() });
+    round_trip("kept_artifact.json", &KeptArtifact { size: 5, sha256: "ab".repeat(32) });
 }
 
 #[test]
