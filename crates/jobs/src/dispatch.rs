@@ -21,7 +21,7 @@ pub const MAX_CONCURRENCY: u32 = 1_000;
 const MOST_OWNERS: usize = 100_000;
 
 /// At most `limit` jobs of one owner with the same `key` are given out at the same time; the others wait for their turn.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Concurrency {
     /// What the jobs have in common, such as `deploy-app`.

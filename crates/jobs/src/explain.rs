@@ -50,6 +50,8 @@ pub struct Executor {
     pub in_maintenance: bool,
     /// What it gives a job.
     pub capacity: Capacity,
+    /// The version that it says it has, where it is given no jobs because of that.
+    pub refused_version: Option<String>,
 }
 
 /// One thing that a job waits for, or that explains why it does not run.
@@ -69,6 +71,8 @@ pub enum Obstacle {
     NoExecutor,
     /// Those that have what it needs were not heard of lately.
     Silent(Vec<String>),
+    /// Those that have what it needs say versions from which nobody can tell what they read; each with what it says.
+    Versions(Vec<(String, String)>),
     /// Those that have what it needs are in maintenance.
     InMaintenance(Vec<String>),
     /// None has what it needs; what each lacks.
@@ -88,6 +92,7 @@ impl Obstacle {
             Self::QueueLimit(_) => "queue_limit",
             Self::NoExecutor => "no_executor",
             Self::Silent(_) => "executors_silent",
+            Self::Versions(_) => "executor_versions",
             Self::InMaintenance(_) => "executors_in_maintenance",
             Self::Unmet(_) => "needs_unmet",
             Self::Busy(_) => "executors_busy",
@@ -113,6 +118,15 @@ impl fmt::Display for Obstacle {
             Self::NoExecutor => write!(f, "no executor serves its queue"),
             Self::Silent(names) => {
                 write!(f, "whoever has what it needs was not heard of lately: {}", list(names))
+            }
+            Self::Versions(said) => {
+                let said: Vec<_> =
+                    said.iter().map(|(name, version)| format!("{name} ({version:?})")).collect();
+                write!(
+                    f,
+                    "whoever has what it needs says a version that is none, such as 6.1.0, and so is given no jobs: {}",
+                    list(&said)
+                )
             }
             Self::InMaintenance(names) => {
                 write!(f, "whoever has what it needs is in maintenance: {}", list(names))
@@ -188,7 +202,13 @@ fn nobody_takes_it(facts: &Facts<'_>) -> Option<Obstacle> {
     if active.is_empty() {
         return Some(Obstacle::Silent(names(&fitting)));
     }
-    active.iter().all(|executor| executor.in_maintenance).then(|| Obstacle::InMaintenance(names(&active)))
+    let told: Vec<&Executor> =
+        active.iter().copied().filter(|executor| executor.refused_version.is_none()).collect();
+    if told.is_empty() {
+        let said = |executor: &&Executor| Some((executor.name.clone(), executor.refused_version.clone()?));
+        return Some(Obstacle::Versions(active.iter().filter_map(said).collect()));
+    }
+    told.iter().all(|executor| executor.in_maintenance).then(|| Obstacle::InMaintenance(names(&told)))
 }
 
 #[cfg(test)]
@@ -198,7 +218,13 @@ mod tests {
 
     fn executor(name: &str) -> Executor {
         let capacity = Capacity { cpus: Some(2), ..Capacity::default() };
-        Executor { name: name.to_owned(), active: true, in_maintenance: false, capacity }
+        Executor {
+            name: name.to_owned(),
+            active: true,
+            in_maintenance: false,
+            capacity,
+            refused_version: None,
+        }
     }
 
     fn facts<'a>(needs: &'a Needs, executors: &'a [Executor]) -> Facts<'a> {
@@ -246,6 +272,18 @@ mod tests {
         assert_eq!(codes, ["not_before", "concurrency_limit", "queue_paused", "queue_limit", "no_executor"]);
         let below = Facts { running: (2, Some(3)), ..facts(&needs, &[]) };
         assert_eq!(obstacles(&below), [Obstacle::NoExecutor]);
+    }
+
+    #[test]
+    fn versions_that_are_none_are_told_while_nobody_else_is_there() {
+        let needs = Needs::default();
+        let odd = Executor { refused_version: Some("built by hand".to_owned()), ..executor("e1") };
+        let expected = "whoever has what it needs says a version that is none, such as 6.1.0, and so is given no jobs: e1 \
+                        (\"built by hand\")";
+        assert_eq!(told(&facts(&needs, std::slice::from_ref(&odd))), [expected]);
+        let resting = Executor { in_maintenance: true, ..executor("e2") };
+        assert_eq!(obstacles(&facts(&needs, &[odd.clone(), resting]))[0].code(), "executors_in_maintenance");
+        assert_eq!(obstacles(&facts(&needs, &[odd, executor("e3")])), [Obstacle::Busy(1)]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) const MAX_PATH_PART: usize = 255;
 pub(crate) const MAX_PATH: usize = 3_000;
 
 /// A file to put into the workspace before the first step, over whatever the repository has there.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSpec {
     /// Where it goes: a relative path below the workspace.

@@ -4,25 +4,32 @@
 //! Invariant: nothing here reads a clock, draws randomness, logs, spawns or does I/O. Time comes
 //! in as an argument; [`transition`] is a total function.
 
+pub mod artifacts;
+pub mod attention;
 pub mod claims;
 pub mod clock;
 pub mod dispatch;
 pub mod explain;
 pub mod files;
+pub mod identity;
 pub mod name;
 pub mod needs;
 pub mod policy;
 pub mod reason;
 pub mod redact;
 mod revision;
+pub mod secrets;
 mod size;
 pub mod spec;
 pub mod state;
+pub mod tenure;
 mod unique;
 
+pub use artifacts::ArtifactSpec;
 pub use clock::Clock;
 pub use dispatch::Concurrency;
 pub use files::FileSpec;
+pub use identity::{Namespace, Principal, Role};
 pub use needs::{Capacity, Isolation, Needs};
 pub use policy::{Judgement, LeasePolicy, RetryPolicy};
 pub use reason::{Blame, CanceledBy, Canceler, EndReason, FinalCall};

@@ -13,7 +13,7 @@ pub struct BadName {
 }
 
 impl BadName {
-    fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
         let value = value.chars().take(100).collect();
         Self { what, value, rule }
     }
@@ -75,6 +75,27 @@ pub(crate) fn check_labels(labels: &BTreeSet<String>) -> Result<(), BadName> {
         return Err(BadName::new("label", label, "at most 20 labels can be needed"));
     }
     labels.iter().try_for_each(|label| check_label(label))
+}
+
+/// The name of whoever may everything: no token has it.
+pub const ROOT: &str = "root";
+
+/// A token's name: shown to people and noted with what its holder does.
+pub fn check_token_name(name: &str) -> Result<(), BadName> {
+    const RULE: &str =
+        "use 1 to 60 letters, digits, '.', '_' and '-', beginning with a letter or digit; root is taken";
+    let ok = (1..=60).contains(&name.len())
+        && name != ROOT
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if ok { Ok(()) } else { Err(BadName::new("token name", name, RULE)) }
+}
+
+/// The name of somebody who signs in.
+pub fn check_user_name(name: &str) -> Result<(), BadName> {
+    const RULE: &str =
+        "use 1 to 60 letters, digits, '.', '_' and '-', beginning with a letter or digit; root is taken";
+    check_token_name(name).map_err(|_| BadName::new("user name", name, RULE))
 }
 
 /// What jobs have in common of which only so many may run at once.

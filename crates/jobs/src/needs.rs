@@ -10,7 +10,9 @@ use std::fmt;
 pub const MAX_LABELS: usize = 20;
 
 /// How well an executor keeps its jobs apart from its host, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
     /// Steps run as the executor does.
@@ -49,7 +51,9 @@ impl std::str::FromStr for Isolation {
 }
 
 /// What a job needs. What is left out does not matter to it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Needs {
     /// CPUs.
@@ -57,9 +61,11 @@ pub struct Needs {
     pub cpus: Option<u32>,
     /// Bytes of memory; written as a number or as a size such as `4G`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bytes")]
+    #[schemars(schema_with = "amount")]
     pub memory: Option<u64>,
     /// Bytes of disk; written as a number or as a size such as `20G`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bytes")]
+    #[schemars(schema_with = "amount")]
     pub disk: Option<u64>,
     /// At least this isolation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +77,7 @@ pub struct Needs {
 
 /// What an executor gives a job. What it does not tell counts as enough where it is an amount, and as not there where it
 /// is a promise.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Capacity {
     /// CPUs.
@@ -144,6 +150,11 @@ impl Needs {
 /// What is needed and there, where the latter is less.
 fn lacks<T: Ord + Copy>(need: Option<T>, has: Option<T>) -> Option<(T, T)> {
     need.zip(has).filter(|(need, has)| has < need)
+}
+
+/// What stands for such an amount.
+fn amount(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": ["integer", "string", "null"], "minimum": 0, "pattern": "^[0-9.]+ *[A-Za-z]*$"})
 }
 
 /// A number of bytes, or a size in text.

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Whose fault an end is: decides the client's exit code and who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Blame {
     /// Nobody's: it succeeded, or somebody stopped it.
@@ -124,6 +124,16 @@ pub enum EndReason {
     },
     /// The repository could not be cloned or the commit not be checked out.
     Checkout,
+    /// The job left no file that it declared.
+    ArtifactMissing {
+        /// The artifact's name.
+        artifact: String,
+    },
+    /// A file that the job left could not be kept.
+    ArtifactNotKept {
+        /// The artifact's name.
+        artifact: String,
+    },
     /// The job asks for something that can't be done, such as a path outside of its workspace.
     BadJob,
     /// Nobody runs it any more.
@@ -156,6 +166,8 @@ impl EndReason {
             Self::Image { .. } => "image",
             Self::ImageUnavailable { .. } => "image_unavailable",
             Self::Checkout => "checkout",
+            Self::ArtifactMissing { .. } => "artifact_missing",
+            Self::ArtifactNotKept { .. } => "artifact_not_kept",
             Self::BadJob => "bad_job",
             Self::ExecutorLost { .. } => "executor_lost",
             Self::ExecutorStopped => "executor_stopped",
@@ -176,11 +188,13 @@ impl EndReason {
             | Self::Timeout { .. }
             | Self::Image { .. }
             | Self::Checkout
+            | Self::ArtifactMissing { .. }
             | Self::BadJob
             | Self::Unspecified => Blame::Job,
             Self::HostDiskFull { .. }
             | Self::HostInodesFull { .. }
             | Self::ImageUnavailable { .. }
+            | Self::ArtifactNotKept { .. }
             | Self::ExecutorLost { .. }
             | Self::ExecutorStopped
             | Self::Sandbox => Blame::System,

@@ -1,10 +1,12 @@
 //! What a user asks for.
 
+use crate::artifacts::{self, ArtifactSpec, BadArtifact};
 use crate::dispatch::{Concurrency, MAX_CONCURRENCY, MAX_PRIORITY};
 use crate::files::{self, BadFile, FileSpec, MAX_PATH, MAX_PATH_PART};
 use crate::name::{self, BadName};
 use crate::needs::Needs;
 use crate::revision::{self, MAX_BACK, MAX_LENGTH};
+use crate::secrets::BadAsked;
 use crate::unique;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,7 @@ pub const MAX_ENVIRONMENT_BYTES: usize = 1 << 20;
 pub const MAX_ENVIRONMENTS_BYTES: usize = 32 << 20;
 
 /// A job as a user submits it: JSON in the API, YAML in a job file.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobSpec {
     /// The queue; `batches` unless said otherwise.
@@ -44,9 +46,15 @@ pub struct JobSpec {
     /// Environment of every step whose values must not reach a log. Never given back by the API.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
     pub secrets: BTreeMap<String, String>,
+    /// Keys of secrets that the control plane keeps, for every step: see [`crate::secrets`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored_secrets: Vec<String>,
     /// Files to put into the workspace before the first step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileSpec>,
+    /// What it leaves, to be kept when its steps are over, however they ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactSpec>,
     /// What to run, in order.
     pub steps: Vec<StepSpec>,
     /// From -10 to 10; one level counts as five minutes of waiting. See [`crate::dispatch`].
@@ -64,7 +72,7 @@ pub struct JobSpec {
 }
 
 /// One step of a job.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepSpec {
     /// Shown to people, part of log keys; the step's index unless said otherwise.
@@ -80,6 +88,9 @@ pub struct StepSpec {
     /// Environment of this step; wins over the job's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
     pub env: BTreeMap<String, String>,
+    /// Keys of secrets that the control plane keeps, for this step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored_secrets: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -123,6 +134,12 @@ pub enum BadSpec {
     /// A file breaks its rule.
     #[error(transparent)]
     File(#[from] BadFile),
+    /// An artifact breaks its rule.
+    #[error(transparent)]
+    Artifact(#[from] BadArtifact),
+    /// It asks for secrets that it can't have.
+    #[error(transparent)]
+    Asked(#[from] BadAsked),
     /// A priority out of its range.
     #[error("priority {0} is out of range: use -{MAX_PRIORITY} to {MAX_PRIORITY}")]
     Priority(i32),
@@ -235,6 +252,7 @@ impl JobSpec {
         }
         check_env(&self.env)?;
         check_env(&self.secrets)?;
+        self.check_asked()?;
         for (name, value) in &self.secrets {
             if value.is_empty() {
                 return Err(BadSpec::EmptySecret(name.clone()));
@@ -254,7 +272,8 @@ impl JobSpec {
             }
         }
         files::check_all(&self.files)?;
-        self.check_sizes()?;
+        artifacts::check(&self.artifacts)?;
+        self.check_sizes(&BTreeMap::new())?;
         let size = self.size();
         if size > MAX_SPEC_BYTES { Err(BadSpec::TooLarge(size)) } else { Ok(()) }
     }
@@ -276,16 +295,23 @@ impl JobSpec {
         Ok(self.needs.check()?)
     }
 
-    /// Checks what every step is started with.
-    fn check_sizes(&self) -> Result<(), BadSpec> {
+    /// Checks what every step is started with, now that the bytes are known of the kept secrets that it asks for.
+    pub fn check_with_stored(&self, stored: &BTreeMap<&str, usize>) -> Result<(), BadSpec> {
+        self.check_sizes(stored)
+    }
+
+    fn check_sizes(&self, stored: &BTreeMap<&str, usize>) -> Result<(), BadSpec> {
+        let of_stored = |key: &str| key.len() + 1 + stored.get(key).copied().unwrap_or_default();
+        let of_all = |keys: &[String]| keys.iter().map(|key| of_stored(key)).sum::<usize>();
         let secrets = bytes(&self.secrets);
-        if secrets > MAX_SECRET_BYTES {
-            return Err(BadSpec::LargeSecrets(secrets));
+        let all_secrets = secrets + self.asked_secrets().into_iter().map(of_stored).sum::<usize>();
+        if all_secrets > MAX_SECRET_BYTES {
+            return Err(BadSpec::LargeSecrets(all_secrets));
         }
-        let of_each = bytes(&self.env) + secrets;
+        let of_each = bytes(&self.env) + secrets + of_all(&self.stored_secrets);
         let mut all = 0;
         for (index, step) in self.steps.iter().enumerate() {
-            let size = of_each + bytes(&step.env);
+            let size = of_each + bytes(&step.env) + of_all(&step.stored_secrets);
             if size > MAX_ENVIRONMENT_BYTES {
                 return Err(BadSpec::LargeEnvironment { step: step.key(index), size });
             }
@@ -294,10 +320,12 @@ impl JobSpec {
         if all > MAX_ENVIRONMENTS_BYTES { Err(BadSpec::LargeEnvironments(all)) } else { Ok(()) }
     }
 
-    fn size(&self) -> usize {
+    /// Bytes of its scripts, variables, secrets and inline files.
+    pub fn size(&self) -> usize {
         let steps = self.steps.iter().map(|step| step.run.len() + step.image.len() + bytes(&step.env));
         let files = self.files.iter().map(FileSpec::size);
-        bytes(&self.env) + bytes(&self.secrets) + steps.sum::<usize>() + files.sum::<usize>()
+        let asked: usize = self.asked_secrets().into_iter().map(str::len).sum();
+        asked + bytes(&self.env) + bytes(&self.secrets) + steps.sum::<usize>() + files.sum::<usize>()
     }
 }
 

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 const MAX_CLIENT: usize = 200;
 
 /// Who may stop jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CanceledBy {
-    /// Whoever has the token of the control plane's API: all of them have the same one.
+    /// Somebody with a token of the control plane's API.
     #[default]
     Api,
     /// The control plane, as its executor was told: only that one knows for whom.
@@ -32,10 +32,13 @@ impl CanceledBy {
 }
 
 /// Who asked for a job to stop, as far as that is known.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Canceler {
     /// By what right.
     pub by: CanceledBy,
+    /// The name of the token that was shown; none for the one that may everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The address that the request came from: behind a proxy, the proxy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -49,21 +52,29 @@ impl Canceler {
     pub fn api(from: IpAddr, client: Option<&str>) -> Self {
         Self {
             by: CanceledBy::Api,
+            name: None,
             from: Some(from.to_canonical().to_string()),
             client: client.map(printable).filter(|client| !client.is_empty()),
         }
     }
 
+    /// The same, by the token's name.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()).filter(|name| name != crate::name::ROOT), ..self }
+    }
+
     /// Somebody whom the control plane knows.
     pub const fn control_plane() -> Self {
-        Self { by: CanceledBy::ControlPlane, from: None, client: None }
+        Self { by: CanceledBy::ControlPlane, name: None, from: None, client: None }
     }
 
     /// In words.
     pub(super) fn evidence(&self) -> String {
-        let mut told = match self.by {
-            CanceledBy::Api => "by whoever has the API's token".to_owned(),
-            CanceledBy::ControlPlane => "by the control plane".to_owned(),
+        let mut told = match (self.by, &self.name) {
+            (CanceledBy::Api, Some(name)) => format!("by whoever has the token {name}"),
+            (CanceledBy::Api, None) => "by whoever has the API's token".to_owned(),
+            (CanceledBy::ControlPlane, _) => "by the control plane".to_owned(),
         };
         for (how, what) in [("from", &self.from), ("with", &self.client)] {
             if let Some(what) = what {

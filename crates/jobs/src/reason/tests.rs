@@ -20,6 +20,8 @@ fn all() -> Vec<EndReason> {
         EndReason::Canceled(Canceler::api([10, 0, 0, 7].into(), Some("executor/0.1.0"))),
         EndReason::Image { class: "not_found".to_owned() },
         EndReason::ImageUnavailable { class: "rate_limited".to_owned() },
+        EndReason::ArtifactMissing { artifact: "app".to_owned() },
+        EndReason::ArtifactNotKept { artifact: "app".to_owned() },
         EndReason::Checkout,
         EndReason::BadJob,
         EndReason::ExecutorLost { lease: Some(Duration::from_secs(90)) },
@@ -88,6 +90,8 @@ fn evidence_is_told_in_words() {
             "by whoever has the API's token, from 10.0.0.7, with executor/0.1.0",
             "not found",
             "rate limited",
+            "artifact app",
+            "artifact app",
             "it was silent for longer than its lease of 90 s",
             "by the executor's operator",
         ]

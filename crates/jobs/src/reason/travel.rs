@@ -48,8 +48,12 @@ impl EndReason {
             Self::Image { class } | Self::ImageUnavailable { class } => {
                 detail.class = (!class.is_empty()).then(|| class.clone());
             }
+            Self::ArtifactMissing { artifact } | Self::ArtifactNotKept { artifact } => {
+                detail.artifact = Some(artifact.clone());
+            }
             Self::Canceled(canceler) => {
                 detail.by = Some(canceler.by.name().to_owned());
+                detail.token.clone_from(&canceler.name);
                 detail.from.clone_from(&canceler.from);
                 detail.client.clone_from(&canceler.client);
             }
@@ -66,6 +70,7 @@ impl EndReason {
     /// Reads a reason off the wire. A name we don't know becomes [`EndReason::Unspecified`].
     pub fn from_detail(detail: &EndDetail) -> Self {
         let step = || detail.step.clone().unwrap_or_default();
+        let artifact = || detail.artifact.clone().unwrap_or_default();
         let class = || detail.class.clone().unwrap_or_default();
         let (limit, observed) = (|| detail.limit.unwrap_or(0), || detail.observed.unwrap_or(0));
         match detail.reason.as_str() {
@@ -88,12 +93,15 @@ impl EndReason {
             "timeout" => Self::Timeout { limit: Duration::from_millis(limit()) },
             "canceled" => Self::Canceled(Canceler {
                 by: CanceledBy::of(detail.by.as_deref().unwrap_or_default()),
+                name: detail.token.clone(),
                 from: detail.from.clone(),
                 client: detail.client.clone(),
             }),
             "image" => Self::Image { class: class() },
             "image_unavailable" => Self::ImageUnavailable { class: class() },
             "checkout" => Self::Checkout,
+            "artifact_missing" => Self::ArtifactMissing { artifact: artifact() },
+            "artifact_not_kept" => Self::ArtifactNotKept { artifact: artifact() },
             "bad_job" => Self::BadJob,
             "executor_lost" => Self::ExecutorLost { lease: detail.limit.map(Duration::from_millis) },
             "executor_stopped" => Self::ExecutorStopped,

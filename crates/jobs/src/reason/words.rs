@@ -21,6 +21,9 @@ impl EndReason {
                 format!("{path}: its disk holds {used} files, and can hold {limit}")
             }
             Self::HostDiskFull { path, free } => format!("{path}: {free} bytes are left on its disk"),
+            Self::ArtifactMissing { artifact } | Self::ArtifactNotKept { artifact } => {
+                format!("artifact {artifact}")
+            }
             Self::Timeout { limit } => format!("it may run for {} s", limit.as_secs_f64()),
             Self::Canceled(canceler) => canceler.evidence(),
             Self::ExecutorLost { lease: Some(lease) } => {

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 /// Forms that are cut out of a longer encoding are used only from this length, in bytes: shorter
 /// ones are found in unrelated text.
-const SHORTEST_FRAGMENT: usize = 6;
+pub(super) const SHORTEST_FRAGMENT: usize = 6;
 
 /// The `xxd` program breaks its plain output into lines of this many characters.
 const XXD_LINE: usize = 60;
@@ -22,7 +22,8 @@ const BASE64_LINES: [usize; 2] = [76, 64];
 /// RFC 3986's unreserved characters stay as they are.
 const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// What JavaScript's `encodeURIComponent` does.
-const COMPONENT: &AsciiSet = &STRICT.remove(b'!').remove(b'\'').remove(b'(').remove(b')').remove(b'*');
+pub(super) const COMPONENT: &AsciiSet =
+    &STRICT.remove(b'!').remove(b'\'').remove(b'(').remove(b')').remove(b'*');
 /// What Python's `quote` does.
 const PATH: &AsciiSet = &STRICT.remove(b'/');
 /// What Go's `PathEscape` does.

@@ -10,8 +10,10 @@ mod forms;
 mod needles;
 mod prefix;
 mod quotes;
+mod spelled;
 mod stream;
 
+pub use spelled::spelled_out;
 pub use stream::RedactStream;
 
 use needles::Needles;
