@@ -1,13 +1,23 @@
 //! What every store does.
 
+mod identity;
+mod people;
+mod results;
+
+pub use identity::{AuditLog, Identities};
+pub use people::People;
+pub use results::Results;
+
 use crate::error::StoreError;
 use crate::model::{
-    Asking, Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
-    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueChange, QueueRow, RepositoryRow, TryRow,
+    AccessFilter, Asking, Census, Change, Claimed, EndedRow, ExecutorRow, FileRow, Finish, HeartbeatAnswer,
+    HeldJob, JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, NewSecret,
+    OpenedSecret, QueueChange, QueueRow, RepositoryRow, SecretAccessRow, SecretFilter, SecretRow, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease};
+use jobs::secrets::Scope;
+use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease, Namespace};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
@@ -22,7 +32,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// A caller that stops waiting for a call can't know whether it happened, and nobody may have been
 /// told of it. Drive every write to its end.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Identities + AuditLog + People + Results {
     /// Puts a job into its queue, and keeps the uploaded files it names. Durable when this returns. A
     /// file that is not there is [`StoreError::UnknownFile`]; a queue that holds as many jobs as one may is
     /// [`StoreError::QueueFull`].
@@ -66,8 +76,15 @@ pub trait Store: Send + Sync {
     /// a call may leave some to the next one. Call it every minute or so.
     async fn forget_lanes(&self) -> Result<u64>;
 
-    /// A queue: what operators say of it, and what it holds. Nothing is counted beyond `most`.
+    /// What there is at this moment.
+    async fn census(&self) -> Result<Census>;
+
+    /// A queue: what operators say of it, and what it holds. Nothing is counted beyond `most`, and no row that can't be read
+    /// is in its way.
     async fn queue(&self, name: &str, most: u64) -> Result<QueueRow>;
+
+    /// How many jobs ended since then, by queue and state; no more than `most` are counted.
+    async fn ended_since(&self, since: Timestamp, most: u64) -> Result<Vec<EndedRow>>;
 
     /// Says how a queue's jobs are given out from now on.
     async fn change_queue(&self, name: &str, change: QueueChange) -> Result<()>;
@@ -170,14 +187,51 @@ pub trait Store: Send + Sync {
     /// Adds a repository.
     async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow>;
 
-    /// A repository by its name.
-    async fn repository(&self, name: &str) -> Result<Option<RepositoryRow>>;
+    /// A namespace's repository by its name.
+    async fn repository(&self, of: &Namespace, name: &str) -> Result<Option<RepositoryRow>>;
 
-    /// All repositories, by name.
+    /// The repositories of that name in all namespaces, the global one's first.
+    async fn repositories_named(&self, name: &str) -> Result<Vec<RepositoryRow>>;
+
+    /// All repositories, by namespace and name.
     async fn repositories(&self) -> Result<Vec<RepositoryRow>>;
 
     /// Forgets a repository; says whether there was one.
-    async fn remove_repository(&self, name: &str) -> Result<bool>;
+    async fn remove_repository(&self, of: &Namespace, name: &str) -> Result<bool>;
+
+    /// Keeps a secret; one with the same key, scope and namespace is [`StoreError::SecretExists`].
+    async fn add_secret(&self, secret: NewSecret) -> Result<SecretRow>;
+
+    /// Keeps a secret in place of the one that may be there; says whether there was none.
+    async fn put_secret(&self, secret: NewSecret) -> Result<(SecretRow, bool)>;
+
+    /// A secret by its id, without its value.
+    async fn secret(&self, id: &str) -> Result<Option<SecretRow>>;
+
+    /// Secrets without their values; a few hundred at most, whatever the limit.
+    async fn secrets(&self, filter: SecretFilter) -> Result<Vec<SecretRow>>;
+
+    /// Forgets a secret; says whether there was one. Who was given it stays known.
+    async fn remove_secret(&self, id: &str) -> Result<bool>;
+
+    /// Which of these keys jobs of a queue and namespace would find secrets under.
+    async fn known_secrets(
+        &self,
+        scope: Scope,
+        namespace: &Namespace,
+        keys: &[String],
+    ) -> Result<Vec<String>>;
+
+    /// The values of secrets that a held job asks for, as far as they are there: those of its queue, of its own namespace
+    /// before global ones. That it was given them is noted when this returns.
+    async fn open_secrets(&self, id: JobId, lease: &Lease, keys: &[String]) -> Result<Vec<OpenedSecret>>;
+
+    /// Who was given a secret, newest first; a few hundred at most, whatever the limit.
+    async fn secret_accesses(&self, filter: AccessFilter) -> Result<Vec<SecretAccessRow>>;
+
+    /// Forgets who was given secrets before `cutoff`, and of more than about `most` such notes the oldest; says of how
+    /// many. A call may leave some to the next one: it is done when it says 0.
+    async fn forget_secret_accesses(&self, cutoff: Timestamp, most: u64) -> Result<u64>;
 
     /// Hears of changes from now on. Subscribe first, look second, then wait.
     fn changes(&self) -> broadcast::Receiver<Change>;

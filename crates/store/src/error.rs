@@ -1,6 +1,12 @@
 //! What can go wrong with the store.
 
-use jobs::{JobId, Rejected};
+use crate::objects::ObjectsFault;
+use jobs::secrets::MAX_SECRETS;
+use jobs::{JobId, Namespace, Rejected};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often this process met a stored value that it could not read.
+static UNREADABLE: AtomicU64 = AtomicU64::new(0);
 
 /// A call on the store did not do what was asked. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +82,7 @@ pub enum StoreError {
     #[error("a submission with the idempotency key {0:?} is just being made: try again")]
     SubmittedTwice(String),
     /// What was known of the database is so no more.
-    #[error("the database was changed while a job was submitted: try again")]
+    #[error("the database was changed meanwhile: try again")]
     Outdated,
     /// There are as many kinds of jobs as there may be.
     #[error(
@@ -84,6 +90,67 @@ pub enum StoreError {
          some have ended"
     )]
     TooManyLanes(u64),
+    /// There are as many tokens, or identities, as there may be.
+    #[error(
+        "there are {0} of them, and may be no more: revoke what is not needed, or wait until it is forgotten"
+    )]
+    TooManyTokens(i64),
+    /// A token of that name exists.
+    #[error(
+        "a token named {name:?} exists already in the namespace {namespace}: choose another name, or revoke it first"
+    )]
+    TokenExists {
+        /// The name.
+        name: String,
+        /// Where.
+        namespace: Namespace,
+    },
+    /// A registration token is good for nothing.
+    #[error(
+        "the registration token is unknown, used up, expired or revoked: make one with `executor agent invite create`"
+    )]
+    BadRegistration,
+    /// An executor of that name has an identity.
+    #[error(
+        "the name {0:?} belongs to an executor that registered before: revoke that one if it is gone, and give this one \
+         another name or state directory"
+    )]
+    IdentityExists(String),
+    /// Somebody of that name signs in already.
+    #[error("there is somebody named {0:?} already: choose another name, or remove that one first")]
+    PersonExists(String),
+    /// There is no such secret.
+    #[error("there is no secret {0:?}")]
+    UnknownSecret(String),
+    /// A secret with this key is there. The words are documented.
+    #[error(
+        "multiple secrets with the same key in the same namespace not allowed: {0} is there already; change it, or choose \
+         another key"
+    )]
+    SecretExists(String),
+    /// There are as many secrets as there may be.
+    #[error(
+        "{0} has {MAX_SECRETS} secrets already, which is as many as a namespace may have: delete what is not needed"
+    )]
+    TooManySecrets(Namespace),
+    /// Something is sealed with a key that is not known.
+    #[error(
+        "secrets are sealed with the key {key:?}, which this server was not given: put it back, or take it over from the \
+         server that has it"
+    )]
+    UnknownSealingKey {
+        /// Its id.
+        key: String,
+    },
+    /// Something is sealed with another key of this id.
+    #[error(
+        "the key {key:?} that this server was given is not the one that secrets are sealed with: put that one back; a new \
+         key needs an id of its own"
+    )]
+    WrongSealingKey {
+        /// Its id.
+        key: String,
+    },
     /// A repository of that name exists.
     #[error("a repository named {0:?} exists already: choose another name, or remove it first")]
     RepositoryExists(String),
@@ -93,6 +160,12 @@ pub enum StoreError {
              or a newer one"
     )]
     UnknownSchema {
+        /// The database file.
+        path: String,
+    },
+    /// The database has an older schema, and is only to be read.
+    #[error("the database at {path} has an older schema: run `executor server migrate` first")]
+    OldSchema {
         /// The database file.
         path: String,
     },
@@ -138,6 +211,38 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// There is no such upload, or nothing can be added to it any more.
+    #[error("there is no upload {0} that parts can be added to")]
+    UnknownUpload(i64),
+    /// An upload does not have such a part.
+    #[error("the upload has {parts} parts, so there is no part {part}: they are numbered from 0")]
+    NoSuchPart {
+        /// Its number.
+        part: u32,
+        /// How many there are.
+        parts: i64,
+    },
+    /// An upload does not have all its parts.
+    #[error("the upload has {there} of its {parts} parts: send the others first")]
+    MissingPart {
+        /// How many are there.
+        there: i64,
+        /// How many there should be.
+        parts: i64,
+    },
+    /// The job's try has left as many files as one may, or as much.
+    #[error("job {0} has left as many files, or as many bytes, as one may: pack them, or leave less")]
+    TooManyArtifacts(JobId),
+    /// The object store can't be used as it was configured.
+    #[error("the object store can't be used as it was configured")]
+    ObjectStore {
+        /// Why.
+        #[source]
+        source: Box<object_store::Error>,
+    },
+    /// The object store failed.
+    #[error(transparent)]
+    Objects(#[from] ObjectsFault),
     /// A stored value can't be read back.
     #[error("{row} holds a {what} that can't be read")]
     Corrupt {
@@ -146,4 +251,22 @@ pub enum StoreError {
         /// Which value.
         what: &'static str,
     },
+}
+
+impl StoreError {
+    /// A stored value can't be read. Each is counted, whatever becomes of the call: see [`Self::unreadable`].
+    pub(crate) fn corrupt(row: String, what: &'static str) -> Self {
+        UNREADABLE.fetch_add(1, Ordering::Relaxed);
+        Self::Corrupt { row, what }
+    }
+
+    /// How often this process met a stored value that it could not read; the same one counts each time.
+    pub fn unreadable() -> u64 {
+        UNREADABLE.load(Ordering::Relaxed)
+    }
+
+    /// Whoever did something for several callers at once did not come to its end.
+    pub(crate) fn stopped() -> Self {
+        Self::Database("what was done for this call with others was stopped".into())
+    }
 }

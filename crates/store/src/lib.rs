@@ -1,4 +1,4 @@
-//! The durable queue: jobs, their logs, uploaded files, executors and repositories.
+//! The durable queue: jobs, their logs, uploaded files, executors, repositories and secrets; who may do what, and who did.
 //!
 //! [`Store`] is the contract; [`SqlStore`] keeps it in one SQLite file or in PostgreSQL. Every implementation passes the
 //! same suite (`tests/it`).
@@ -10,15 +10,30 @@
 mod clock;
 mod contract;
 mod error;
+mod identity;
 mod model;
+mod objects;
+mod people;
+mod sealing;
 mod sql;
 
 pub use clock::SystemClock;
-pub use contract::Store;
+pub use contract::{AuditLog, Identities, People, Results, Store};
 pub use error::StoreError;
-pub use model::{
-    Asking, Change, Claimed, ExecutorRow, FILE_CHARGE, FileRow, Finish, HeartbeatAnswer, HeldJob, Hold,
-    JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueChange, QueueRow,
-    QueueRules, RepositoryRow, TryRow,
+pub use identity::{
+    ActFilter, ActRow, IdentityRow, NewAct, NewRegistration, NewToken, RegistrationRow, TokenRow,
 };
-pub use sql::{DatabaseChoice, DatabaseClock, SqlStore, StoreOptions};
+pub use model::{
+    AccessFilter, ArtifactRow, Asking, Census, Change, Claimed, EndedRow, ExecutorRow, FILE_CHARGE, FileRow,
+    Finish, HeartbeatAnswer, HeldJob, Hold, JobFilter, JobRow, LogEntryRow, NewArtifact, NewFile, NewJob,
+    NewLogEntry, NewObject, NewRepository, NewSecret, NewUpload, OpenedSecret, QueueChange, QueueRow,
+    QueueRules, RepositoryRow, SecretAccessRow, SecretCursor, SecretFilter, SecretRow, TryRow, UploadFilter,
+    UploadPartRow, UploadRow,
+};
+pub use objects::{ObjectWriter, Objects, ObjectsChoice, ObjectsFault, S3Choice, S3Credentials};
+pub use people::{NewPerson, NewSession, PersonRow, SessionOf, SessionRow, SessionTerms};
+pub use sealing::{BadKeys, Keyring, new_key_line};
+pub use sql::{
+    DatabaseChoice, DatabaseClock, DatabaseLook, Moved, Place, SchemaState, SqlStore, StoreOptions,
+    TransferError, export, import, look_at_database, migrate,
+};

@@ -1,7 +1,19 @@
 //! Plain data in and out of the store.
 
+mod artifacts;
+mod secrets;
+mod uploads;
+
+pub use artifacts::{ArtifactRow, NewArtifact};
+pub use secrets::{
+    AccessFilter, NewSecret, OpenedSecret, SecretAccessRow, SecretCursor, SecretFilter, SecretRow,
+};
+pub use uploads::{NewObject, NewUpload, UploadFilter, UploadPartRow, UploadRow};
+
 use jiff::Timestamp;
-use jobs::{Capacity, EndReason, JobId, JobSpec, Record, State};
+use jobs::{Capacity, EndReason, JobId, JobSpec, Namespace, Record, State};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::additions::EndDetail;
 use wire::heartbeat::Telemetry;
@@ -13,7 +25,7 @@ pub struct NewJob {
     pub spec: JobSpec,
     /// The commit that `spec.rev` named at submission; empty without a repository.
     pub commit: String,
-    /// Whose it is: owners take turns. Empty where nobody is told from anybody else.
+    /// Whose it is: owners take turns. The key of a [`jobs::Namespace`]; empty for the global one.
     pub owner: String,
     /// The same key of the same owner means the same submission made again.
     pub idempotency_key: Option<String>,
@@ -78,6 +90,38 @@ pub struct QueueRow {
     pub errored: u64,
     /// Of the jobs that are next in their lanes, when the one was queued that waits for longest.
     pub oldest_queued_at: Option<Timestamp>,
+    /// What of all this could not be read, and was left out.
+    pub unreadable: u64,
+}
+
+/// What there is at one moment, for whoever watches. None of it is read, so no row can be in its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Executors that are remembered, those that can't be read among them.
+    pub executors: u64,
+    /// Secrets that are kept.
+    pub secrets: u64,
+    /// Repositories.
+    pub repositories: u64,
+    /// Bytes of the database.
+    pub database_bytes: u64,
+    /// Connections to the database that are open.
+    pub connections: u32,
+    /// Those of them that nobody uses.
+    pub idle_connections: u32,
+    /// Connections at most.
+    pub max_connections: u32,
+}
+
+/// How many jobs of a queue ended in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedRow {
+    /// The queue.
+    pub queue: String,
+    /// The state.
+    pub state: State,
+    /// How many.
+    pub count: u64,
 }
 
 /// A job as it is now. What was asked for beyond this may be megabytes, and is [`crate::Store::spec`].
@@ -87,6 +131,8 @@ pub struct JobRow {
     pub id: JobId,
     /// Its queue.
     pub queue: String,
+    /// Whose it is, as it was submitted: see [`NewJob::owner`].
+    pub owner: String,
     /// Its repository's name, if it has one.
     pub repo: Option<String>,
     /// The revision that was asked for.
@@ -139,6 +185,8 @@ pub struct JobFilter {
     pub queue: Option<String>,
     /// Only in this state.
     pub state: Option<State>,
+    /// Only of this owner.
+    pub owner: Option<String>,
     /// Only with a smaller id: the cursor of the next page.
     pub before: Option<JobId>,
     /// How many at most.
@@ -153,7 +201,7 @@ pub struct Claimed {
     /// What the user asked for, without the secrets.
     pub spec: JobSpec,
     /// Its secrets: variable name and value.
-    pub secrets: std::collections::BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, SecretString>,
     /// The job token of this epoch: 40 hex digits. Only its hash is stored.
     pub token: String,
 }
@@ -165,6 +213,8 @@ pub struct HeldJob {
     pub id: JobId,
     /// Its queue.
     pub queue: String,
+    /// Whose it is: see [`NewJob::owner`].
+    pub owner: String,
     /// Its repository's name; empty without one.
     pub repository: String,
     /// The epoch that the token belongs to.
@@ -258,6 +308,8 @@ pub struct NewFile {
     pub sha256: String,
     /// When it was last changed; kept to the microsecond.
     pub modified_at: Timestamp,
+    /// Whose it is.
+    pub namespace: Namespace,
 }
 
 /// An uploaded file; its content is kept elsewhere.
@@ -275,6 +327,8 @@ pub struct FileRow {
     pub modified_at: Timestamp,
     /// When it was uploaded.
     pub uploaded_at: Timestamp,
+    /// Whose it is.
+    pub namespace: Namespace,
 }
 
 /// An executor that was heard of.
@@ -299,7 +353,9 @@ pub struct ExecutorRow {
 /// A repository to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRepository {
-    /// Its name; unique.
+    /// Whose it is.
+    pub namespace: Namespace,
+    /// Its name; the namespace's only one of that name.
     pub name: String,
     /// Where it is mirrored from: a path or a URL, without credentials.
     pub source: String,
@@ -310,6 +366,8 @@ pub struct NewRepository {
 pub struct RepositoryRow {
     /// Its id, which names the mirror's directory.
     pub id: i64,
+    /// Whose it is.
+    pub namespace: Namespace,
     /// Its name.
     pub name: String,
     /// Where it is mirrored from.

@@ -13,7 +13,7 @@ mod work;
 use sqlx::{Connection, Executor, PgConnection};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{DatabaseChoice, SqlStore, StoreOptions, SystemClock};
+use store::{DatabaseChoice, Keyring, ObjectsChoice, SqlStore, StoreOptions, SystemClock, new_key_line};
 use tempfile::TempDir;
 use testkit::{Postgres, Synced};
 use work::{cycles, fill, latencies};
@@ -48,8 +48,10 @@ async fn open(dir: &TempDir, database: DatabaseChoice) -> Arc<SqlStore> {
     let options = StoreOptions {
         dir: dir.path().join("store"),
         database,
+        objects: ObjectsChoice::Directory,
         clock: Arc::new(SystemClock),
         retry: jobs::RetryPolicy::default(),
+        keys: Arc::new(Keyring::parse(&new_key_line().unwrap().1).unwrap()),
         max_log_bytes: 1 << 20,
         max_queued: 10_000_000,
     };

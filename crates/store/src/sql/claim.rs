@@ -3,8 +3,8 @@
 use super::SqlStore;
 use super::database::{Durability, Write};
 use super::decided::{self, Decided};
-use super::heads::{self, Asked};
-use super::job_rows::{self, Loaded};
+use super::heads::{self, Asked, Taken};
+use super::job_rows::Loaded;
 use super::lane_rows;
 use super::life::{Circumstances, Grant, Life};
 use super::secrets;
@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::model::{Asking, Claimed};
 use jiff::Timestamp;
 use jobs::{EndReason, Event, JobId, Lease};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a job is told that can't be given to anybody.
 const UNREADABLE: &str = "the stored job can't be read: it was damaged, or written by another version";
@@ -56,13 +56,13 @@ async fn claim_more(
         return Ok(None);
     }
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let ids = heads::take(store, &mut write, asked, &lanes, most).await?;
-    if ids.is_empty() {
+    let taken = heads::take(store, &mut write, asked, &lanes, most).await?;
+    if taken.is_empty() {
         write.roll_back().await?;
         passed.extend(lanes.iter().map(|lane| lane.row.id));
         return Ok(Some(Vec::new()));
     }
-    let given = give(store, &mut write, asked, ids).await?;
+    let given = give(store, &mut write, asked, taken).await?;
     store.commit(write).await?;
     Ok(Some(given))
 }
@@ -72,21 +72,15 @@ async fn give(
     store: &SqlStore,
     write: &mut Write<'_>,
     asked: &Asked<'_>,
-    ids: Vec<JobId>,
+    taken: Vec<Taken>,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let mut specs = job_rows::load_specs(write, &ids).await?;
-    let mut secrets = secrets::load_all(write, &ids).await?;
-    let mut loaded = HashMap::new();
-    for job in job_rows::load_all(write, &ids).await? {
-        let job = job?;
-        loaded.insert(job.life.id, job);
-    }
+    let ids: Vec<JobId> = taken.iter().map(|taken| taken.job.life.id).collect();
+    let mut secrets = secrets::load_all(store, write, &ids).await?;
     let (mut decided, mut given) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
-    for id in ids {
-        let Some(Loaded { life, fixed }) = loaded.remove(&id) else { continue };
+    for Taken { job: Loaded { life, fixed }, spec } in taken {
+        let id = life.id;
         let token = token::generate()?;
         let claimed = claim_one(store, asked, life, &token)?;
-        let spec = specs.remove(&id).unwrap_or(Err(StoreError::UnknownJob(id)));
         let secrets = secrets.remove(&id).unwrap_or_else(|| Ok(BTreeMap::new()));
         match (fixed.row_of(claimed.life.clone()), spec, secrets) {
             (Ok(job), Ok(spec), Ok(secrets)) => {

@@ -6,6 +6,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// The embedded database's file.
+const DATABASE: &str = "executor.db";
+
 /// A data directory that nobody else has open.
 pub(super) struct DataDir {
     path: PathBuf,
@@ -32,11 +35,22 @@ impl DataDir {
 
     /// The embedded database's file; made, empty, when missing.
     pub(super) fn database(&self) -> Result<PathBuf, StoreError> {
-        let database = self.path.join("executor.db");
+        let database = self.path.join(DATABASE);
         // SQLite would make the file readable for everybody that the umask lets; it gives its
         // companions (-wal, -shm) the mode of this one.
         private_file(&database).map_err(|source| failed(&database, source))?;
         Ok(database)
+    }
+
+    /// Where the embedded database of a data directory is that somebody else may have open.
+    pub(super) fn database_in(dir: &Path) -> Result<PathBuf, StoreError> {
+        let database = dir.join(DATABASE);
+        std::fs::metadata(&database).map_err(|source| failed(&database, source))?;
+        Ok(database)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn logs(&self) -> PathBuf {
@@ -45,7 +59,7 @@ impl DataDir {
 }
 
 /// Makes a directory, with its parents, that only its user may enter.
-pub(super) fn make_private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

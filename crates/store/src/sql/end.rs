@@ -31,20 +31,39 @@ statements! {
                            ORDER BY last_heartbeat_at + lease, id LIMIT $3";
 }
 
+/// Which job is to end, whose it is, and how it ended.
+pub(super) type End = (JobId, Lease, Finish);
+
 pub(super) async fn finish(
     store: &SqlStore,
     id: JobId,
     lease: &Lease,
     finish: Finish,
 ) -> Result<JobRow, StoreError> {
-    let ended = finish_all(store, vec![(id, lease.clone(), finish)]).await?.pop();
-    ended.unwrap_or(Err(StoreError::UnknownJob(id)))
+    let finished = store.ends.call((id, lease.clone(), finish), |ends| finish_each(store, ends)).await;
+    finished.unwrap_or_else(|| Err(StoreError::stopped()))
+}
+
+/// All in one transaction, or else each in one of its own, so that what is wrong with one is nothing to the others.
+async fn finish_each(store: &SqlStore, ends: Vec<End>) -> Vec<Result<JobRow, StoreError>> {
+    if ends.len() > 1
+        && let Ok(finished) = finish_all(store, ends.clone()).await
+    {
+        return finished;
+    }
+    let mut finished = Vec::with_capacity(ends.len());
+    for end in ends {
+        let (id, alone) = (end.0, finish_all(store, vec![end]).await);
+        let alone = alone.and_then(|mut alone| alone.pop().unwrap_or(Err(StoreError::UnknownJob(id))));
+        finished.push(alone);
+    }
+    finished
 }
 
 /// Each by itself: that one is refused is nothing to the others.
 pub(super) async fn finish_all(
     store: &SqlStore,
-    ends: Vec<(JobId, Lease, Finish)>,
+    ends: Vec<End>,
 ) -> Result<Vec<Result<JobRow, StoreError>>, StoreError> {
     // Whatever of the logs is still being written goes before; nothing comes after.
     let mut quiet = Vec::with_capacity(ends.len());
@@ -67,7 +86,7 @@ pub(super) async fn finish_all(
 async fn decide_and_store(
     store: &SqlStore,
     write: &mut Write<'_>,
-    ends: Vec<(JobId, Lease, Finish)>,
+    ends: Vec<End>,
 ) -> Result<Vec<Result<JobRow, StoreError>>, StoreError> {
     let ids: Vec<JobId> = ends.iter().map(|(id, ..)| *id).collect();
     let mut loaded = HashMap::new();

@@ -4,7 +4,7 @@ use super::SqlStore;
 use super::database::Durability;
 use super::session::{Session, Sql};
 use super::statements::statements;
-use super::values::{micros, timestamp};
+use super::values::{micros, namespace, timestamp};
 use crate::error::StoreError;
 use crate::model::{FILE_CHARGE, FileRow, NewFile};
 use jiff::Timestamp;
@@ -29,9 +29,10 @@ macro_rules! keep {
 }
 
 statements! {
-    INSERT = "INSERT INTO files (id, name, size, sha256, modified_at, uploaded_at) VALUES ($1, $2, $3, $4, $5, $6)";
-    BY_ID = "SELECT id, name, size, sha256, modified_at, uploaded_at FROM files WHERE id = $1";
-    OF_JOB = "SELECT id, name, size, sha256, modified_at, uploaded_at FROM files \
+    INSERT = "INSERT INTO files (id, name, size, sha256, modified_at, uploaded_at, namespace) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    BY_ID = "SELECT id, name, size, sha256, modified_at, uploaded_at, namespace FROM files WHERE id = $1";
+    OF_JOB = "SELECT id, name, size, sha256, modified_at, uploaded_at, namespace FROM files \
               JOIN job_files ON job_files.file = files.id WHERE job_files.job = $1 AND files.id = $2";
     SIZE in sqlite = "SELECT COALESCE(SUM(MAX(size, $1)), 0) FROM files",
          in postgres = "SELECT COALESCE(SUM(GREATEST(size, $1)), 0)::bigint FROM files";
@@ -47,7 +48,7 @@ statements! {
 }
 
 /// A file as it comes out of the database.
-type Columns = (String, String, i64, String, i64, i64);
+type Columns = (String, String, i64, String, i64, i64, String);
 
 pub(super) async fn add(store: &SqlStore, new: NewFile) -> Result<FileRow, StoreError> {
     let now = store.clock.now();
@@ -60,6 +61,7 @@ pub(super) async fn add(store: &SqlStore, new: NewFile) -> Result<FileRow, Store
         .bind(&new.sha256)
         .bind(micros(new.modified_at))
         .bind(micros(now))
+        .bind(new.namespace.key())
         .execute()
         .await?;
     let columns = write.query(BY_ID).bind(&new.id).one().await?;
@@ -115,11 +117,12 @@ async fn unused(session: &mut Session, sql: Sql, cutoff: Timestamp) -> Result<Ve
     Ok(unused.all::<(String,)>().await?.into_iter().map(|(id,)| id).collect())
 }
 
-fn read((id, name, size, sha256, modified_at, uploaded_at): Columns) -> Result<FileRow, StoreError> {
+fn read((id, name, size, sha256, modified_at, uploaded_at, of): Columns) -> Result<FileRow, StoreError> {
     let row = || format!("file {id}");
     Ok(FileRow {
         modified_at: timestamp(modified_at, row)?,
         uploaded_at: timestamp(uploaded_at, row)?,
+        namespace: namespace(&of, row)?,
         size: size.unsigned_abs(),
         id,
         name,

@@ -1,7 +1,8 @@
 //! Removing jobs that ended long ago, with everything that is kept of them.
 //!
 //! The texts of their logs go first, and for good, before the rows that lead to them: whoever dies in the
-//! middle leaves rows, which the next call finds again, and never a file that nobody would look for.
+//! middle leaves rows, which the next call finds again, and never a file that nobody would look for. Objects are noted as of
+//! no use where they were named, and removed later: see `loose.rs`.
 
 use super::SqlStore;
 use super::database::Durability;
@@ -30,8 +31,12 @@ statements! {
                          ORDER BY finished_at LIMIT $2";
     FORGET_ENTRIES = "DELETE FROM log_entries WHERE job = $1 AND (epoch, entry) IN ( \
                           SELECT epoch, entry FROM log_entries WHERE job = $1 LIMIT $2)";
+    LET_GO = "INSERT INTO loose_objects (key, remove_at) \
+              SELECT object, CAST($2 AS BIGINT) FROM sealed_logs WHERE job = $1 \
+              UNION ALL SELECT object, CAST($2 AS BIGINT) FROM artifacts WHERE job = $1 ON CONFLICT (key) DO NOTHING";
     /// What else belongs to it goes along.
-    FORGET = "DELETE FROM jobs WHERE id = $1";
+    FORGET in sqlite = "DELETE FROM jobs WHERE id = $1",
+           in postgres = "WITH asked_for AS (DELETE FROM job_specs WHERE job = $1) DELETE FROM jobs WHERE id = $1";
 }
 
 pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<u64, StoreError> {
@@ -46,18 +51,19 @@ pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<u64, S
     let forgotten = left.len() as u64;
     while !left.is_empty() {
         let mut write = store.database.write(Durability::Crash).await?;
-        take_turn(&mut write, &mut left).await?;
+        take_turn(&mut write, micros(store.clock.now()), &mut left).await?;
         store.commit(write).await?;
     }
     Ok(forgotten)
 }
 
 /// Removes rows until time is up or none is left.
-async fn take_turn(write: &mut Session, left: &mut Vec<JobId>) -> Result<(), StoreError> {
+async fn take_turn(write: &mut Session, now: i64, left: &mut Vec<JobId>) -> Result<(), StoreError> {
     let began = Instant::now();
     while let Some(id) = left.last() {
         let entries = write.query(FORGET_ENTRIES).bind(id.0).bind(MAX_ENTRIES_AT_ONCE);
         if entries.execute().await? < MAX_ENTRIES_AT_ONCE.unsigned_abs() {
+            write.query(LET_GO).bind(id.0).bind(now).execute().await?;
             write.query(FORGET).bind(id.0).execute().await?;
             left.pop();
         }

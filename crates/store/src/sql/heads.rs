@@ -2,16 +2,18 @@
 
 use super::SqlStore;
 use super::database::Write;
+use super::job_rows::{self, Loaded, job_columns};
 use super::lanes::{Candidate, LaneRow};
-use super::session::Session;
+use super::life::life_columns;
+use super::session::{Row, Session};
 use super::statements::statements;
-use super::values::{micros, to_json};
+use super::values::{job_name, micros, to_json};
 use super::{claim, queues};
 use crate::error::StoreError;
 use crate::model::Asking;
 use jiff::{SignedDuration, Timestamp};
-use jobs::JobId;
 use jobs::dispatch::Head;
+use jobs::{JobId, JobSpec};
 use std::collections::{BTreeSet, HashMap};
 
 /// Lanes that the first query of a look is at, and what one claim chooses from.
@@ -41,15 +43,20 @@ macro_rules! heads {
 
 macro_rules! fresh {
     () => {
-        "SELECT id FROM jobs WHERE lane = $1 AND state = 'queued' AND held IS NULL AND rank >= $2 \
-         ORDER BY rank, id LIMIT $3"
+        concat!(
+            "SELECT ", job_columns!(), ", spec FROM jobs LEFT JOIN job_specs ON job_specs.job = jobs.id \
+             WHERE lane = $1 AND state = 'queued' AND held IS NULL AND rank >= $2 ORDER BY rank, id LIMIT $3"
+        )
     };
 }
 
 macro_rules! again {
     () => {
-        "SELECT id FROM jobs WHERE lane = $1 AND state = 'errored' \
-         AND retry_at <= CASE WHEN executor = $4 THEN CAST($3 AS BIGINT) ELSE $2 END ORDER BY rank, id LIMIT 1"
+        concat!(
+            "SELECT ", job_columns!(), ", spec FROM jobs LEFT JOIN job_specs ON job_specs.job = jobs.id \
+             WHERE lane = $1 AND state = 'errored' \
+             AND retry_at <= CASE WHEN executor = $4 THEN CAST($3 AS BIGINT) ELSE $2 END ORDER BY rank, id LIMIT 1"
+        )
     };
 }
 
@@ -58,8 +65,8 @@ statements! {
          in postgres = heads!("SELECT (value->>0)::bigint AS lane, (value->>1)::bigint AS lowest \
                                FROM json_array_elements($1::json)");
     /// The same, and what others are just taking is stepped over: nobody waits for anybody.
-    TAKE_FRESH in sqlite = fresh!(), in postgres = concat!(fresh!(), " FOR UPDATE SKIP LOCKED");
-    TAKE_AGAIN in sqlite = again!(), in postgres = concat!(again!(), " FOR UPDATE SKIP LOCKED");
+    TAKE_FRESH in sqlite = fresh!(), in postgres = concat!(fresh!(), " FOR UPDATE OF jobs SKIP LOCKED");
+    TAKE_AGAIN in sqlite = again!(), in postgres = concat!(again!(), " FOR UPDATE OF jobs SKIP LOCKED");
 }
 
 /// Who asks for jobs, and when.
@@ -153,7 +160,7 @@ impl<'a> Asked<'a> {
         write: &mut Write<'_>,
         place: &Place,
         most: usize,
-    ) -> Result<Vec<JobId>, StoreError> {
+    ) -> Result<Vec<Taken>, StoreError> {
         let lane = place.head.lane;
         let taken = match place.floor {
             Some(floor) => write.query(TAKE_FRESH).bind(lane).bind(floor).bind(most as i64),
@@ -164,7 +171,24 @@ impl<'a> Asked<'a> {
                 .bind(micros(self.own))
                 .bind(&self.asking.executor),
         };
-        Ok(taken.all::<(i64,)>().await?.into_iter().map(|(id,)| JobId(id)).collect())
+        taken.rows().await?.iter().map(Taken::read).collect()
+    }
+}
+
+/// A job that nobody else is given before the transaction is over.
+pub(super) struct Taken {
+    pub(super) job: Loaded,
+    /// What was asked for, or why that can't be read.
+    pub(super) spec: Result<JobSpec, StoreError>,
+}
+
+impl Taken {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let job = Loaded::read(row)?;
+        let (id, spec): (JobId, Option<String>) = (job.life.id, row.get("spec")?);
+        let missing = || StoreError::corrupt(job_name(id), "specification");
+        let spec = spec.ok_or_else(missing).and_then(|json| job_rows::read_spec(id, &json));
+        Ok(Self { job, spec })
     }
 }
 
@@ -198,7 +222,7 @@ pub(super) async fn take(
     asked: &Asked<'_>,
     lanes: &[Candidate],
     most: usize,
-) -> Result<Vec<JobId>, StoreError> {
+) -> Result<Vec<Taken>, StoreError> {
     let places = asked.look_again(store, write, lanes).await?;
     let share = claim::share(places.iter().map(|place| place.head.owner.as_str()), most);
     let queues = places.iter().map(|place| place.queue.as_str()).collect();

@@ -9,16 +9,31 @@ use super::values::{from_json, job_name, timestamp, to_json};
 use crate::error::StoreError;
 use crate::model::{Hold, JobFilter, JobRow};
 use jobs::{JobId, JobSpec, State};
-use std::collections::HashMap;
 use wire::paths::QUEUES;
 
-/// Jobs in one listing at most, whatever was asked for.
-const MAX_LISTED: u32 = 500;
+/// Jobs in one listing at most, whatever was asked for: the largest page, and the one that tells that there is another.
+const MAX_LISTED: u32 = 501;
 
-/// The columns of a job that [`read`] needs.
+/// The columns of a job that [`Loaded::read`] needs.
 macro_rules! job_columns {
     () => {
-        concat!(life_columns!(), ", repository, rev, commit_id, priority, held, due_at")
+        concat!(life_columns!(), ", repository, rev, commit_id, priority, held, due_at, namespace")
+    };
+}
+
+pub(super) use job_columns;
+
+/// Jobs of one namespace, of a queue and in a state, or (`NULL`) of all.
+macro_rules! list_in {
+    ($namespace:literal) => {
+        concat!(
+            "SELECT ",
+            job_columns!(),
+            " FROM jobs WHERE ",
+            $namespace,
+            " AND (CAST($2 AS TEXT) IS NULL OR queue = $2) AND (CAST($3 AS TEXT) IS NULL OR state = $3) AND id < $4 \
+             ORDER BY id DESC LIMIT $5"
+        )
     };
 }
 
@@ -30,13 +45,14 @@ statements! {
                  "SELECT ", job_columns!(), " FROM jobs \
                   WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR UPDATE"
              );
-    SPECS in sqlite = "SELECT job, spec FROM job_specs WHERE job IN (SELECT value FROM json_each($1))",
-          in postgres = "SELECT job, spec FROM job_specs \
-                         WHERE job IN (SELECT value::bigint FROM json_array_elements_text($1::json))";
+    SPEC = "SELECT spec FROM job_specs WHERE job = $1";
     LIST = concat!("SELECT ", job_columns!(), " FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2");
     LIST_OF = concat!(
         "SELECT ", job_columns!(), " FROM jobs WHERE queue = $1 AND state = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
     );
+    LIST_GLOBAL = list_in!("namespace = $1");
+    /// Its index has no global ones.
+    LIST_OWN = list_in!("namespace = $1 AND namespace <> ''");
 }
 
 pub(super) async fn job(store: &SqlStore, id: JobId) -> Result<JobRow, StoreError> {
@@ -63,26 +79,25 @@ pub(super) async fn load_to_change(write: &mut Write<'_>, id: JobId) -> Result<L
 }
 
 pub(super) async fn spec(store: &SqlStore, id: JobId) -> Result<JobSpec, StoreError> {
-    let mut found = load_specs(&mut store.database.lookup().await?, &[id]).await?;
-    found.remove(&id).unwrap_or(Err(StoreError::UnknownJob(id)))
+    let found = store.database.lookup().await?.query(SPEC).bind(id.0).optional().await?;
+    let (json,): (String,) = found.ok_or(StoreError::UnknownJob(id))?;
+    read_spec(id, &json)
 }
 
-/// What was asked for of those jobs that there are, or what is wrong with it.
-pub(super) async fn load_specs(
-    session: &mut Session,
-    ids: &[JobId],
-) -> Result<HashMap<JobId, Result<JobSpec, StoreError>>, StoreError> {
-    let found: Vec<(i64, String)> = session.query(SPECS).bind(to_json(ids)?).all().await?;
-    let read = |(id, json): (i64, String)| {
-        let id = JobId(id);
-        (id, from_json(&json, "specification", || job_name(id)))
-    };
-    Ok(found.into_iter().map(read).collect())
+/// What was asked for, as it is stored.
+pub(super) fn read_spec(id: JobId, json: &str) -> Result<JobSpec, StoreError> {
+    from_json(json, "specification", || job_name(id))
 }
 
 pub(super) async fn jobs(store: &SqlStore, filter: JobFilter) -> Result<Vec<JobRow>, StoreError> {
     let mut lookup = store.database.lookup().await?;
     let (before, limit) = (filter.before.map_or(i64::MAX, |id| id.0), filter.limit.min(MAX_LISTED));
+    let state = filter.state.map(State::name);
+    if let Some(owner) = filter.owner {
+        let list = lookup.query(if owner.is_empty() { LIST_GLOBAL } else { LIST_OWN });
+        let list = list.bind(owner).bind(filter.queue).bind(state).bind(before).bind(i64::from(limit));
+        return list.rows().await?.iter().map(read).collect();
+    }
     if filter.queue.is_none() && filter.state.is_none() {
         let list = lookup.query(LIST).bind(before).bind(i64::from(limit));
         return list.rows().await?.iter().map(read).collect();
@@ -118,6 +133,7 @@ pub(super) struct Loaded {
 /// What never changes about a job, and of what holds it back what was so when it was loaded.
 #[derive(Clone)]
 pub(super) struct Fixed {
+    owner: String,
     repo: Option<String>,
     rev: Option<String>,
     commit: String,
@@ -126,9 +142,10 @@ pub(super) struct Fixed {
 }
 
 impl Loaded {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
         let unless_empty = |text: String| Some(text).filter(|text| !text.is_empty());
         let fixed = Fixed {
+            owner: row.get("namespace")?,
             repo: unless_empty(row.get("repository")?),
             rev: unless_empty(row.get("rev")?),
             commit: row.get("commit_id")?,
@@ -153,6 +170,7 @@ impl Fixed {
         Ok(JobRow {
             id: life.id,
             queue: life.queue().to_owned(),
+            owner: self.owner,
             repo: self.repo,
             rev: self.rev,
             commit: self.commit,

@@ -10,6 +10,18 @@ use crate::model::{HeartbeatAnswer, HeldJob};
 use jobs::JobId;
 use std::time::Duration;
 
+/// A job that is held. Not by an executor whose identity was revoked: what that one still says of it counts for nothing.
+macro_rules! by {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, queue, repository, epoch, executor, namespace FROM jobs WHERE ",
+            $condition,
+            " AND state = 'processing' AND NOT EXISTS ( \
+                 SELECT 1 FROM identities WHERE identities.name = jobs.executor AND identities.revoked_at IS NOT NULL)"
+        )
+    };
+}
+
 statements! {
     /// A lease never becomes shorter: whoever holds it may not hear of that.
     RENEW in sqlite = "UPDATE jobs SET last_heartbeat_at = $1, lease = max(lease, $2) \
@@ -20,14 +32,12 @@ statements! {
                              AND state = 'processing' AND executor = $4 ORDER BY id FOR UPDATE) \
                          UPDATE jobs SET last_heartbeat_at = $1, lease = GREATEST(lease, $2) FROM held \
                          WHERE jobs.id = held.id RETURNING jobs.id, cancel_requested";
-    BY_TOKEN = "SELECT id, queue, repository, epoch, executor FROM jobs \
-                WHERE token_hash = $1 AND state = 'processing'";
-    BY_HOLDER = "SELECT id, queue, repository, epoch, executor FROM jobs \
-                 WHERE id = $1 AND state = 'processing' AND executor = $2";
+    BY_TOKEN = by!("token_hash = $1");
+    BY_HOLDER = by!("id = $1 AND executor = $2");
 }
 
 /// A job that is held, as it comes out of the database.
-type Held = (i64, String, String, i64, String);
+type Held = (i64, String, String, i64, String, String);
 
 pub(super) async fn heartbeat(
     store: &SqlStore,
@@ -71,7 +81,7 @@ pub(super) async fn job_by_holder(
     lookup.query(BY_HOLDER).bind(id.0).bind(executor).optional().await?.map(held).transpose()
 }
 
-fn held((id, queue, repository, epoch, executor): Held) -> Result<HeldJob, StoreError> {
+fn held((id, queue, repository, epoch, executor, owner): Held) -> Result<HeldJob, StoreError> {
     let id = JobId(id);
-    Ok(HeldJob { id, queue, repository, epoch: small(epoch, "epoch", || job_name(id))?, executor })
+    Ok(HeldJob { id, queue, owner, repository, epoch: small(epoch, "epoch", || job_name(id))?, executor })
 }

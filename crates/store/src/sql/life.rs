@@ -157,7 +157,7 @@ impl Life {
             micros.map(|micros| timestamp(micros, name)).transpose()
         };
         let record = Record {
-            state: state.parse().map_err(|_| StoreError::Corrupt { row: name(), what: "state" })?,
+            state: state.parse().map_err(|_| StoreError::corrupt(name(), "state"))?,
             epoch: number("epoch")?,
             executor: row.get("executor")?,
             resets: number("resets")?,

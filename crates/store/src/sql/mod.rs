@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/lock                          held for as long as the store is open
 //! DIR/executor.db{,-wal,-shm}       everything but log texts, unless it is in PostgreSQL
-//! DIR/logs/<job>/<epoch>/<n>.log    the text of one log entry of one try
+//! DIR/logs/<job>/<epoch>/<n>.log    the text of one log entry of one try, until that is over
+//! DIR/objects/                      what is in no table, unless it is in S3: see `objects`
 //! ```
 //!
 //! What is done is written once for both databases: a statement is a [`session::Sql`], and runs in a
@@ -13,6 +14,9 @@
 //! looks again at what it had only looked up. A change of a job's state goes through [`life::Life`]: load, decide by
 //! [`jobs::transition`], store under the condition that nothing moved.
 
+mod artifacts;
+mod audit;
+mod census;
 mod claim;
 mod database;
 mod decided;
@@ -23,6 +27,8 @@ mod executors;
 mod files;
 mod forget;
 mod heads;
+mod identities;
+mod identity_store;
 mod job_rows;
 mod keys;
 mod lane_rows;
@@ -30,26 +36,44 @@ mod lanes;
 mod lease;
 mod life;
 mod logs;
+mod look;
+mod loose;
 mod news;
 mod notices;
+mod people;
+mod people_store;
 mod queues;
+mod registrations;
 mod repositories;
+mod results_store;
 mod room;
 mod secrets;
 mod session;
+mod sessions;
 mod statements;
 mod store;
 mod submit;
+mod together;
 mod token;
+mod tokens;
+mod transfer;
 mod tries;
+mod uploads;
 mod values;
 
-pub use database::DatabaseClock;
+pub use database::{DatabaseClock, SchemaState};
+pub(crate) use directory::make_private_dir;
+pub use look::{DatabaseLook, look_at_database};
+pub use transfer::{Moved, Place, TransferError, export, import, migrate};
 
 use crate::error::StoreError;
-use crate::model::Change;
+use crate::model::{Change, JobRow, NewJob};
+use crate::objects::{Objects, ObjectsChoice};
+use crate::sealing::Keyring;
 use database::{Database, PostgresDatabase, SqliteFile, Write};
 use directory::DataDir;
+use end::End;
+use jobs::JobId;
 use lanes::Lanes;
 use logs::Logs;
 use news::News;
@@ -57,6 +81,7 @@ use notices::Notices;
 use room::Room;
 use std::path::PathBuf;
 use std::sync::Arc;
+use together::Together;
 use tokio::sync::broadcast;
 
 /// Which database to keep everything in.
@@ -79,10 +104,14 @@ pub struct StoreOptions {
     pub dir: PathBuf,
     /// Which database.
     pub database: DatabaseChoice,
+    /// Where sealed logs go, and what jobs leave.
+    pub objects: ObjectsChoice,
     /// Where time comes from.
     pub clock: Arc<dyn jobs::Clock>,
     /// How often jobs are tried.
     pub retry: jobs::RetryPolicy,
+    /// What secrets are sealed with.
+    pub keys: Arc<Keyring>,
     /// Bytes of log text of one job's try at most.
     pub max_log_bytes: u64,
     /// Jobs that one queue holds at most.
@@ -93,10 +122,15 @@ pub struct StoreOptions {
 pub struct SqlStore {
     database: Database,
     logs: Logs,
+    objects: Objects,
     notices: Notices,
     lanes: Arc<Lanes>,
     room: Room,
+    /// Single submissions and ends, of several callers at once.
+    submits: Together<NewJob, Result<JobId, StoreError>>,
+    ends: Together<End, Result<JobRow, StoreError>>,
     clock: Arc<dyn jobs::Clock>,
+    keys: Arc<Keyring>,
     retry: jobs::RetryPolicy,
     /// Jobs that one queue holds at most.
     max_queued: u64,
@@ -120,10 +154,27 @@ impl SqlStore {
                 (Database::Postgres(database), notices)
             }
         };
+        let objects = Objects::open(&options.objects, dir.path())?;
         let logs = Logs::new(dir.logs(), options.max_log_bytes);
-        let StoreOptions { clock, retry, max_queued, .. } = options;
-        let room = Room::default();
-        Ok(Self { database, logs, notices, lanes, room, clock, retry, max_queued, _dir: dir })
+        let StoreOptions { clock, keys, retry, max_queued, .. } = options;
+        let turns = database.writers();
+        let store = Self {
+            database,
+            logs,
+            objects,
+            notices,
+            lanes,
+            room: Room::default(),
+            submits: Together::new(turns),
+            ends: Together::new(turns),
+            clock,
+            keys,
+            retry,
+            max_queued,
+            _dir: dir,
+        };
+        secrets::adopt(&store, &store.keys).await?;
+        Ok(store)
     }
 
     /// Moves everything from an embedded database's write-ahead log into its file and empties the former.
@@ -132,6 +183,23 @@ impl SqlStore {
     /// secrets of jobs that ended. Call it every minute or so.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         self.database.checkpoint().await
+    }
+
+    /// The keys that secrets are sealed with.
+    pub fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// Takes these keys in place of those there are, for new secrets and old ones. Refused is a list without a key that
+    /// something is sealed with. Call [`SqlStore::seal_anew`] next.
+    pub async fn take_up_keys(&self, keys: &Keyring) -> Result<(), StoreError> {
+        secrets::take_up(self, keys).await
+    }
+
+    /// Seals everything with the first key that is not, while all else goes on; says how many transactions that took. What
+    /// other servers seal meanwhile with another one is left to the next call.
+    pub async fn seal_anew(&self) -> Result<u64, StoreError> {
+        secrets::seal_anew(self).await
     }
 
     /// Ends all work with the store; every call after this one fails. Dropping the store is as safe,

@@ -7,12 +7,19 @@ use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, timestamp};
 use crate::error::StoreError;
-use crate::model::{QueueChange, QueueRow, QueueRules};
+use crate::model::{EndedRow, QueueChange, QueueRow, QueueRules};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// When a job can have been queued that one can read of: from 1970 until the year 9999, in microseconds.
+macro_rules! readable {
+    () => {
+        "BETWEEN 0 AND 253402207200999999"
+    };
+}
 /// What a queue holds, each number up to a limit: jobs that wait, of them those that are held, jobs that run, and jobs that
-/// are to be tried again; and of those that are next in their lanes, when the one was queued that waits for longest.
+/// are to be tried again; of those that are next in their lanes, when the one was queued that waits for longest, and how many
+/// have no such time that can be read.
 macro_rules! counts {
     ($queued:literal) => {
         concat!(
@@ -23,8 +30,13 @@ macro_rules! counts {
                  AND jobs.state = 'queued' AND jobs.held IS NOT NULL LIMIT $2) AS held), \
              (SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'processing' LIMIT $2) AS running), \
              (SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'errored' LIMIT $2) AS errored), \
-             (SELECT MIN((SELECT queued_at FROM jobs WHERE lane = lanes.id AND state = 'queued' AND held IS NULL \
-                 ORDER BY rank, id LIMIT 1)) FROM lanes WHERE queue = $1)"
+             MIN(CASE WHEN at ",
+            readable!(),
+            " THEN at END), COALESCE(SUM(CASE WHEN at NOT ",
+            readable!(),
+            " THEN 1 END), 0) \
+             FROM (SELECT (SELECT queued_at FROM jobs WHERE lane = lanes.id AND state = 'queued' AND held IS NULL \
+                 ORDER BY rank, id LIMIT 1) AS at FROM lanes WHERE queue = $1) AS next"
         )
     };
 }
@@ -40,6 +52,9 @@ statements! {
            in postgres = counts!(
                "(SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'queued' LIMIT $2) AS queued)"
            );
+    ENDED = "SELECT queue, state, COUNT(*) FROM (SELECT queue, state FROM jobs \
+             WHERE state IN ('completed', 'failed', 'canceled') AND finished_at >= $1 LIMIT $2) AS ended \
+             GROUP BY queue, state ORDER BY queue, state";
     MAINTENANCE = "UPDATE executors SET maintenance_at = $1 WHERE name = $2";
     /// Whoever gives out a job of a limited queue does so alone.
     LOCK in sqlite = "SELECT 1 WHERE $1 IS NOT NULL",
@@ -109,24 +124,48 @@ pub(super) async fn change(store: &SqlStore, queue: &str, change: QueueChange) -
 
 pub(super) async fn get(store: &SqlStore, queue: &str, most: u64) -> Result<QueueRow, StoreError> {
     let row = || format!("queue {queue:?}");
-    let time = |micros: Option<i64>| micros.map(|micros| timestamp(micros, row)).transpose();
     let mut lookup = store.database.lookup().await?;
     let rules: Option<(Option<i64>, Option<i64>)> = lookup.query(GET).bind(queue).optional().await?;
     let (paused_at, max_running) = rules.unwrap_or_default();
-    let (queued, held, running, errored, oldest): (i64, i64, i64, i64, Option<i64>) =
+    let (queued, held, running, errored, oldest, unreadable): (i64, i64, i64, i64, Option<i64>, i64) =
         lookup.query(COUNTS).bind(queue).bind(i64::try_from(most).unwrap_or(i64::MAX)).one().await?;
+    let mut unreadable = unreadable.unsigned_abs();
+    let mut time = |micros: i64| {
+        timestamp(micros, row).unwrap_or_else(|_| {
+            unreadable += 1;
+            Timestamp::UNIX_EPOCH
+        })
+    };
+    // It is paused all the same.
+    let paused_at = paused_at.map(&mut time);
+    let oldest_queued_at = oldest.map(&mut time);
     Ok(QueueRow {
         name: queue.to_owned(),
-        rules: QueueRules {
-            paused_at: time(paused_at)?,
-            max_running: max_running.and_then(|limit| u32::try_from(limit).ok()),
-        },
+        rules: QueueRules { paused_at, max_running: max_running.and_then(|limit| u32::try_from(limit).ok()) },
         queued: queued.unsigned_abs(),
         held: held.unsigned_abs(),
         running: running.unsigned_abs(),
         errored: errored.unsigned_abs(),
-        oldest_queued_at: time(oldest)?,
+        oldest_queued_at,
+        unreadable,
     })
+}
+
+pub(super) async fn ended_since(
+    store: &SqlStore,
+    since: Timestamp,
+    most: u64,
+) -> Result<Vec<EndedRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows: Vec<(String, String, i64)> = lookup.query(ENDED).bind(micros(since)).bind(most).all().await?;
+    let read = |(queue, state, count): (String, String, i64)| {
+        let state = state
+            .parse()
+            .map_err(|_| StoreError::Corrupt { row: format!("jobs of {queue:?}"), what: "state" })?;
+        Ok(EndedRow { queue, state, count: count.unsigned_abs() })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 /// Since when `executor` is given nothing; `None`: it is given jobs again.

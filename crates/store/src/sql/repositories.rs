@@ -3,34 +3,57 @@
 use super::SqlStore;
 use super::database::Durability;
 use super::statements::statements;
-use super::values::{micros, timestamp};
+use super::values::{micros, namespace, timestamp};
 use crate::error::StoreError;
 use crate::model::{NewRepository, RepositoryRow};
+use jobs::Namespace;
 
-statements! {
-    INSERT = "INSERT INTO repositories (name, source, created_at) VALUES ($1, $2, $3) \
-              ON CONFLICT (name) DO NOTHING RETURNING id, name, source, created_at";
-    BY_NAME = "SELECT id, name, source, created_at FROM repositories WHERE name = $1";
-    LIST = "SELECT id, name, source, created_at FROM repositories ORDER BY name";
-    DELETE = "DELETE FROM repositories WHERE name = $1";
+macro_rules! columns {
+    () => {
+        "id, namespace, name, source, created_at"
+    };
 }
 
+statements! {
+    INSERT = concat!(
+        "INSERT INTO repositories (namespace, name, source, created_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (namespace, name) DO NOTHING RETURNING ", columns!()
+    );
+    BY_NAME = concat!("SELECT ", columns!(), " FROM repositories WHERE namespace = $1 AND name = $2");
+    NAMED = concat!("SELECT ", columns!(), " FROM repositories WHERE name = $1 ORDER BY namespace LIMIT $2");
+    LIST = concat!("SELECT ", columns!(), " FROM repositories ORDER BY namespace, name");
+    DELETE = "DELETE FROM repositories WHERE namespace = $1 AND name = $2";
+}
+
+/// Repositories of one name that are told at most.
+const MAX_NAMED: i64 = 1_000;
+
 /// A repository as it comes out of the database.
-type Columns = (i64, String, String, i64);
+type Columns = (i64, String, String, String, i64);
 
 pub(super) async fn add(store: &SqlStore, new: NewRepository) -> Result<RepositoryRow, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let insert = write.query(INSERT).bind(&new.name).bind(&new.source).bind(micros(store.clock.now()));
-    let Some(columns) = insert.optional().await? else {
+    let insert = write.query(INSERT).bind(new.namespace.key()).bind(&new.name).bind(&new.source);
+    let Some(columns) = insert.bind(micros(store.clock.now())).optional().await? else {
         return Err(StoreError::RepositoryExists(new.name));
     };
     store.commit(write).await?;
     read(columns)
 }
 
-pub(super) async fn by_name(store: &SqlStore, name: &str) -> Result<Option<RepositoryRow>, StoreError> {
+pub(super) async fn by_name(
+    store: &SqlStore,
+    of: &Namespace,
+    name: &str,
+) -> Result<Option<RepositoryRow>, StoreError> {
     let mut lookup = store.database.lookup().await?;
-    lookup.query(BY_NAME).bind(name).optional().await?.map(read).transpose()
+    lookup.query(BY_NAME).bind(of.key()).bind(name).optional().await?.map(read).transpose()
+}
+
+pub(super) async fn named(store: &SqlStore, name: &str) -> Result<Vec<RepositoryRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let rows: Vec<Columns> = lookup.query(NAMED).bind(name).bind(MAX_NAMED).all().await?;
+    rows.into_iter().map(read).collect()
 }
 
 pub(super) async fn list(store: &SqlStore) -> Result<Vec<RepositoryRow>, StoreError> {
@@ -38,14 +61,15 @@ pub(super) async fn list(store: &SqlStore) -> Result<Vec<RepositoryRow>, StoreEr
     rows.into_iter().map(read).collect()
 }
 
-pub(super) async fn remove(store: &SqlStore, name: &str) -> Result<bool, StoreError> {
+pub(super) async fn remove(store: &SqlStore, of: &Namespace, name: &str) -> Result<bool, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let removed = write.query(DELETE).bind(name).execute().await?;
+    let removed = write.query(DELETE).bind(of.key()).bind(name).execute().await?;
     store.commit(write).await?;
     Ok(removed == 1)
 }
 
-fn read((id, name, source, created_at): Columns) -> Result<RepositoryRow, StoreError> {
-    let created_at = timestamp(created_at, || format!("repository {name:?}"))?;
-    Ok(RepositoryRow { id, name, source, created_at })
+fn read((id, of, name, source, created_at): Columns) -> Result<RepositoryRow, StoreError> {
+    let row = || format!("repository {name:?}");
+    let (namespace, created_at) = (namespace(&of, row)?, timestamp(created_at, row)?);
+    Ok(RepositoryRow { id, namespace, name, source, created_at })
 }

@@ -4,8 +4,14 @@
 //! counted now and then, by one call at a time and in no transaction, and what this process added since is counted on. Of what
 //! other servers add meanwhile a queue may take more than its limit.
 
+use super::SqlStore;
+use super::database::Write;
+use super::session::Session;
+use super::statements::statements;
+use super::submit;
 use crate::error::StoreError;
-use std::collections::HashMap;
+use crate::model::NewJob;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +19,13 @@ use std::time::{Duration, Instant};
 const BELIEVED: Duration = Duration::from_secs(5);
 /// How long it is believed that it has none.
 const FULL: Duration = Duration::from_secs(1);
+
+statements! {
+    /// Up to a limit, which is the second argument.
+    QUEUED in sqlite = "SELECT MIN(queued, $2) FROM queue_lengths WHERE queue = $1",
+           in postgres = "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'queued' LIMIT $2) \
+                          AS counted";
+}
 
 /// What is known of how many jobs queues hold.
 #[derive(Default)]
@@ -89,14 +102,14 @@ impl Room {
         let mut counts = self.counts();
         let Some(count) = counts.get_mut(queue) else { return Answer::Unknown };
         let (fits, age) = (count.jobs + more <= limit, count.at.elapsed());
-        match fits {
-            true if age < BELIEVED => {
-                count.jobs += more;
-                count.added += more;
-                Answer::Fits
-            }
-            false if age < FULL => Answer::Full,
-            _ => Answer::Old { fits },
+        if fits && age < BELIEVED {
+            count.jobs += more;
+            count.added += more;
+            Answer::Fits
+        } else if !fits && age < FULL {
+            Answer::Full
+        } else {
+            Answer::Old { fits }
         }
     }
 
@@ -114,6 +127,66 @@ impl Room {
     fn counts(&self) -> MutexGuard<'_, HashMap<String, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses more than the queues may hold, where the database knows how much that is.
+pub(super) async fn check(
+    store: &SqlStore,
+    write: &mut Write<'_>,
+    jobs: &[NewJob],
+) -> Result<(), StoreError> {
+    let limit = store.max_queued;
+    for (queue, more) in new_ones(write, jobs).await? {
+        if queued(write, queue, limit).await? + more > limit {
+            return Err(StoreError::QueueFull { queue: queue.to_owned(), limit });
+        }
+    }
+    Ok(())
+}
+
+/// The same where jobs have to be counted, before there is a transaction. Room that is not used in the end is seen when they
+/// are counted again.
+pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreError> {
+    let limit = store.max_queued;
+    let more = if jobs.iter().all(|job| job.idempotency_key.is_none()) {
+        by_queue(jobs.iter())
+    } else {
+        new_ones(&mut store.database.lookup().await?, jobs).await?
+    };
+    for (queue, more) in more {
+        let count = async || queued(&mut store.database.lookup().await?, queue, limit).await;
+        store.room.take(queue, limit, more, count).await?;
+    }
+    Ok(())
+}
+
+/// How many jobs of each queue were not submitted before: those take no room.
+async fn new_ones<'j>(
+    session: &mut Session,
+    jobs: &'j [NewJob],
+) -> Result<BTreeMap<&'j str, u64>, StoreError> {
+    let mut new = Vec::new();
+    for job in jobs {
+        if submit::repeated(session, job).await?.is_none() {
+            new.push(job);
+        }
+    }
+    Ok(by_queue(new.into_iter()))
+}
+
+fn by_queue<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> BTreeMap<&'j str, u64> {
+    let mut queues = BTreeMap::new();
+    for job in jobs {
+        *queues.entry(job.spec.queue.as_str()).or_default() += 1;
+    }
+    queues
+}
+
+/// How many jobs a queue has, up to `limit`.
+async fn queued(session: &mut Session, queue: &str, limit: u64) -> Result<u64, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let counted: Option<(i64,)> = session.query(QUEUED).bind(queue).bind(limit).optional().await?;
+    Ok(counted.map_or(0, |(queued,)| queued.unsigned_abs()))
 }
 
 #[cfg(test)]

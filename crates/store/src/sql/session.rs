@@ -4,6 +4,7 @@
 //! BIGINT, TEXT, BYTEA and BOOLEAN. Where the two differ, [`Sql`] holds both texts.
 
 use crate::error::StoreError;
+use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -39,6 +40,33 @@ impl Session {
             Connection::Sqlite(connection) => Query::Sqlite(sqlx::query(sql.sqlite), connection),
             Connection::Postgres(connection) => Query::Postgres(sqlx::query(sql.postgres), connection),
         }
+    }
+
+    /// Runs a statement whose rows are one text each, and hands them on one by one, however many there are; says how many
+    /// there were.
+    pub(super) async fn each<E: From<StoreError>>(
+        &mut self,
+        sql: Sql,
+        take: &mut (dyn FnMut(&str) -> Result<(), E> + Send),
+    ) -> Result<u64, E> {
+        let mut taken = 0;
+        match self.connection() {
+            Connection::Sqlite(connection) => {
+                let mut rows = sqlx::query(sql.sqlite).fetch(connection);
+                while let Some(row) = rows.try_next().await.map_err(StoreError::from)? {
+                    take(row.try_get(0).map_err(StoreError::from)?)?;
+                    taken += 1;
+                }
+            }
+            Connection::Postgres(connection) => {
+                let mut rows = sqlx::query(sql.postgres).fetch(connection);
+                while let Some(row) = rows.try_next().await.map_err(StoreError::from)? {
+                    take(row.try_get(0).map_err(StoreError::from)?)?;
+                    taken += 1;
+                }
+            }
+        }
+        Ok(taken)
     }
 
     /// Makes so what was written.

@@ -26,10 +26,14 @@ pub(super) use statement;
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)> {
     use super::{
-        decided, due, end, executors, files, forget, heads, job_rows, keys, lane_rows, lease, logs, queues,
-        repositories, secrets, submit, tries,
+        artifacts, audit, census, decided, due, end, executors, files, forget, heads, identities, job_rows,
+        keys, lane_rows, lease, logs, loose, people, queues, registrations, repositories, room, secrets,
+        sessions, submit, tokens, tries, uploads,
     };
     let files = [
+        artifacts::ALL,
+        audit::ALL,
+        census::ALL,
         decided::ALL,
         due::ALL,
         end::ALL,
@@ -37,15 +41,23 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)>
         files::ALL,
         forget::ALL,
         heads::ALL,
+        identities::ALL,
         job_rows::ALL,
         keys::ALL,
         lane_rows::ALL,
         lease::ALL,
+        loose::ALL,
+        people::ALL,
         queues::ALL,
+        registrations::ALL,
         repositories::ALL,
-        secrets::ALL,
+        room::ALL,
+        sessions::ALL,
         submit::ALL,
+        tokens::ALL,
         tries::ALL,
+        uploads::ALL,
     ];
-    files.into_iter().chain(logs::ALL).flatten().copied()
+    let each = files.into_iter().chain(logs::ALL).chain(secrets::ALL).flatten().copied();
+    each.chain(super::transfer::statements())
 }

@@ -1,18 +1,20 @@
 //! [`Store`], method by method.
 
 use super::{
-    SqlStore, claim, due, end, executors, files, forget, job_rows, keys, lane_rows, lease, logs, queues,
-    repositories, submit, tries,
+    SqlStore, census, claim, due, end, executors, files, forget, job_rows, keys, lane_rows, lease, logs,
+    queues, repositories, secrets, submit, tries,
 };
 use crate::contract::Store;
 use crate::error::StoreError;
 use crate::model::{
-    Asking, Change, Claimed, ExecutorRow, FileRow, Finish, HeartbeatAnswer, HeldJob, JobFilter, JobRow,
-    LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, QueueChange, QueueRow, RepositoryRow, TryRow,
+    AccessFilter, Asking, Census, Change, Claimed, EndedRow, ExecutorRow, FileRow, Finish, HeartbeatAnswer,
+    HeldJob, JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, NewSecret,
+    OpenedSecret, QueueChange, QueueRow, RepositoryRow, SecretAccessRow, SecretFilter, SecretRow, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease};
+use jobs::secrets::Scope;
+use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease, Namespace};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
@@ -46,7 +48,7 @@ impl Store for SqlStore {
     }
 
     async fn submit_all(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
-        submit::submit_all(self, jobs).await
+        submit::all(self, &jobs).await
     }
 
     async fn claim(&self, asking: &Asking) -> Result<Vec<Claimed>> {
@@ -65,8 +67,16 @@ impl Store for SqlStore {
         lane_rows::forget(self).await
     }
 
+    async fn census(&self) -> Result<Census> {
+        census::take(self).await
+    }
+
     async fn queue(&self, name: &str, most: u64) -> Result<QueueRow> {
         queues::get(self, name, most).await
+    }
+
+    async fn ended_since(&self, since: Timestamp, most: u64) -> Result<Vec<EndedRow>> {
+        queues::ended_since(self, since, most).await
     }
 
     async fn change_queue(&self, name: &str, change: QueueChange) -> Result<()> {
@@ -187,16 +197,61 @@ impl Store for SqlStore {
         repositories::add(self, repository).await
     }
 
-    async fn repository(&self, name: &str) -> Result<Option<RepositoryRow>> {
-        repositories::by_name(self, name).await
+    async fn repository(&self, of: &Namespace, name: &str) -> Result<Option<RepositoryRow>> {
+        repositories::by_name(self, of, name).await
+    }
+
+    async fn repositories_named(&self, name: &str) -> Result<Vec<RepositoryRow>> {
+        repositories::named(self, name).await
     }
 
     async fn repositories(&self) -> Result<Vec<RepositoryRow>> {
         repositories::list(self).await
     }
 
-    async fn remove_repository(&self, name: &str) -> Result<bool> {
-        repositories::remove(self, name).await
+    async fn remove_repository(&self, of: &Namespace, name: &str) -> Result<bool> {
+        repositories::remove(self, of, name).await
+    }
+
+    async fn add_secret(&self, secret: NewSecret) -> Result<SecretRow> {
+        secrets::add(self, &secret).await
+    }
+
+    async fn put_secret(&self, secret: NewSecret) -> Result<(SecretRow, bool)> {
+        secrets::put(self, &secret).await
+    }
+
+    async fn secret(&self, id: &str) -> Result<Option<SecretRow>> {
+        secrets::by_id(self, id).await
+    }
+
+    async fn secrets(&self, filter: SecretFilter) -> Result<Vec<SecretRow>> {
+        secrets::list(self, filter).await
+    }
+
+    async fn remove_secret(&self, id: &str) -> Result<bool> {
+        secrets::remove(self, id).await
+    }
+
+    async fn known_secrets(
+        &self,
+        scope: Scope,
+        namespace: &Namespace,
+        keys: &[String],
+    ) -> Result<Vec<String>> {
+        secrets::known(self, scope, namespace, keys).await
+    }
+
+    async fn open_secrets(&self, id: JobId, lease: &Lease, keys: &[String]) -> Result<Vec<OpenedSecret>> {
+        secrets::open(self, id, lease, keys).await
+    }
+
+    async fn secret_accesses(&self, filter: AccessFilter) -> Result<Vec<SecretAccessRow>> {
+        secrets::accesses(self, filter).await
+    }
+
+    async fn forget_secret_accesses(&self, cutoff: Timestamp, most: u64) -> Result<u64> {
+        secrets::forget_accesses(self, cutoff, most).await
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {

@@ -7,7 +7,7 @@ use super::news::News;
 use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, to_json};
-use super::{files, keys, lane_rows, secrets};
+use super::{files, keys, lane_rows, room, secrets};
 use crate::error::StoreError;
 use crate::model::NewJob;
 use jiff::Timestamp;
@@ -17,14 +17,17 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+/// Bytes of what was asked for up to which a job is submitted together with others that come at the same time.
+const MOST_BYTES_TOGETHER: usize = 64 << 10;
+
 macro_rules! insert {
     ($overriding:literal, $rows:literal, $lanes:literal) => {
         concat!(
             "INSERT INTO jobs (id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, \
-             key_limit)",
+             key_limit, namespace)",
             $overriding,
-            " SELECT id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, key_limit \
-             FROM (",
+            " SELECT id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, key_limit, \
+             namespace FROM (",
             $rows,
             ") AS new WHERE (SELECT COUNT(*) FROM lanes WHERE id IN (",
             $lanes,
@@ -47,24 +50,21 @@ statements! {
                "SELECT value->>'id' AS id, value->>'queue' AS queue, value->>'repository' AS repository, \
                 value->>'rev' AS rev, value->>'commit_id' AS commit_id, value->>'queued_at' AS queued_at, \
                 value->>'lane' AS lane, value->>'rank' AS rank, value->>'priority' AS priority, value->>'held' AS held, \
-                value->>'due_at' AS due_at, value->>'key' AS key, value->>'key_limit' AS key_limit FROM json_each($1)",
+                value->>'due_at' AS due_at, value->>'key' AS key, value->>'key_limit' AS key_limit, \
+                value->>'namespace' AS namespace FROM json_each($1)",
                "SELECT value FROM json_each($2)"
            ),
            in postgres = insert!(
                " OVERRIDING SYSTEM VALUE",
                "SELECT * FROM json_to_recordset($1::json) AS rows (id BIGINT, queue TEXT, repository TEXT, rev TEXT, \
                 commit_id TEXT, queued_at BIGINT, lane BIGINT, rank BIGINT, priority BIGINT, held TEXT, due_at BIGINT, \
-                key TEXT, key_limit BIGINT)",
+                key TEXT, key_limit BIGINT, namespace TEXT)",
                "SELECT value::bigint FROM json_array_elements_text($2::json)"
            );
     INSERT_SPECS in sqlite = "INSERT INTO job_specs (job, spec) \
                               SELECT value->>'id', value->>'spec' FROM json_each($1)",
                  in postgres = "INSERT INTO job_specs (job, spec) \
                                 SELECT id, spec FROM json_to_recordset($1::json) AS rows (id BIGINT, spec TEXT)";
-    /// Up to a limit, which is the second argument.
-    QUEUED in sqlite = "SELECT MIN(queued, $2) FROM queue_lengths WHERE queue = $1",
-           in postgres = "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'queued' LIMIT $2) \
-                          AS counted";
     FIND_SUBMISSION = "SELECT job, digest FROM submissions WHERE owner = $1 AND key = $2";
     /// The same one that another server takes at this moment is waited for.
     INSERT_SUBMISSION = "INSERT INTO submissions (owner, key, job, digest) VALUES ($1, $2, $3, $4) \
@@ -72,22 +72,49 @@ statements! {
 }
 
 pub(super) async fn submit(store: &SqlStore, job: NewJob) -> Result<JobId, StoreError> {
-    let mut ids = submit_all(store, vec![job]).await?;
+    if !is_simple(&job) {
+        return alone(store, &job).await;
+    }
+    let submitted = store.submits.call(job, |jobs| each(store, jobs)).await;
+    submitted.unwrap_or_else(|| Err(StoreError::stopped()))
+}
+
+/// Whether it takes no lock that others may hold for long, and no time to write.
+fn is_simple(job: &NewJob) -> bool {
+    job.spec.concurrency.is_none() && job.idempotency_key.is_none() && job.spec.size() <= MOST_BYTES_TOGETHER
+}
+
+/// All in one transaction, or else each in one of its own, so that what is wrong with one is nothing to the others.
+async fn each(store: &SqlStore, jobs: Vec<NewJob>) -> Vec<Result<JobId, StoreError>> {
+    if jobs.len() > 1
+        && let Ok(ids) = all(store, &jobs).await
+    {
+        return ids.into_iter().map(Ok).collect();
+    }
+    let mut submitted = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        submitted.push(alone(store, &job).await);
+    }
+    submitted
+}
+
+async fn alone(store: &SqlStore, job: &NewJob) -> Result<JobId, StoreError> {
+    let mut ids = all(store, std::slice::from_ref(job)).await?;
     ids.pop().ok_or_else(|| StoreError::Database("no job was submitted".into()))
 }
 
 /// All of them, or none.
-pub(super) async fn submit_all(store: &SqlStore, jobs: Vec<NewJob>) -> Result<Vec<JobId>, StoreError> {
-    match try_all(store, &jobs).await {
+pub(super) async fn all(store: &SqlStore, jobs: &[NewJob]) -> Result<Vec<JobId>, StoreError> {
+    match try_all(store, jobs).await {
         // Another call made the same submission meanwhile, which is found now, or forgot a lane, which is made again.
-        Err(StoreError::SubmittedTwice(_) | StoreError::Outdated) => try_all(store, &jobs).await,
+        Err(StoreError::SubmittedTwice(_) | StoreError::Outdated) => try_all(store, jobs).await,
         submitted => submitted,
     }
 }
 
 async fn try_all(store: &SqlStore, jobs: &[NewJob]) -> Result<Vec<JobId>, StoreError> {
     if !store.database.knows_queue_lengths() {
-        take_room(store, jobs).await?;
+        room::take(store, jobs).await?;
     }
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let added = add_all(store, &mut write, jobs).await;
@@ -113,13 +140,13 @@ async fn add_all(
 ) -> Result<(Vec<JobId>, Vec<LaneRow>), StoreError> {
     let now = store.clock.now();
     if store.database.knows_queue_lengths() {
-        check_room(store, write, jobs).await?;
+        room::check(store, write, jobs).await?;
     }
     let keys: BTreeSet<String> = jobs.iter().filter_map(key).map(|(key, _)| key).collect();
     keys::lock(write, &keys.iter().map(String::as_str).collect()).await?;
+    let lanes = lanes(store, write, jobs).await?;
     let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
-    let (mut ids, mut lanes) = (Vec::with_capacity(jobs.len()), Vec::new());
-    let mut rows = Vec::new();
+    let (mut ids, mut rows) = (Vec::with_capacity(jobs.len()), Vec::new());
     for (job, (id,)) in jobs.iter().zip(new) {
         if let Some(id) = repeated(write, job).await? {
             ids.push(id);
@@ -129,67 +156,43 @@ async fn add_all(
         if job.spec.concurrency.is_some() || job.idempotency_key.is_some() {
             insert(store, write, &mut rows).await?;
         }
-        let (row, lane) = prepare(store, write, JobId(id), job, now).await?;
+        let lane = lanes.get(&lane_of(job)?).ok_or(StoreError::Outdated)?;
+        let row = prepare(write, JobId(id), job, lane.id, now).await?;
         ids.push(JobId(id));
         write.tell_queued(&row);
         rows.push(row);
-        lanes.push(lane);
         if !job.spec.secrets.is_empty() || !job.spec.files.is_empty() || job.idempotency_key.is_some() {
             insert(store, write, &mut rows).await?;
-            keep_beside(write, JobId(id), job).await?;
+            keep_beside(store, write, JobId(id), job).await?;
         }
     }
     insert(store, write, &mut rows).await?;
-    Ok((ids, lanes))
+    Ok((ids, lanes.into_values().collect()))
 }
 
-/// Refuses more than the queues may hold, where the database knows how much that is.
-async fn check_room(store: &SqlStore, write: &mut Write<'_>, jobs: &[NewJob]) -> Result<(), StoreError> {
-    let limit = store.max_queued;
-    for (queue, more) in new_ones(write, jobs).await? {
-        if queued(write, queue, limit).await? + more > limit {
-            return Err(StoreError::QueueFull { queue: queue.to_owned(), limit });
-        }
-    }
-    Ok(())
+/// A lane by what makes it one.
+type LaneName<'j> = (&'j str, &'j str, String);
+
+fn lane_of(job: &NewJob) -> Result<LaneName<'_>, StoreError> {
+    Ok((&job.spec.queue, &job.owner, to_json(&job.spec.needs)?))
 }
 
-/// The same where jobs have to be counted, before there is a transaction. Room that is not used in the end is seen when they
-/// are counted again.
-async fn take_room(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreError> {
-    let limit = store.max_queued;
-    let more = if jobs.iter().all(|job| job.idempotency_key.is_none()) {
-        by_queue(jobs.iter())
-    } else {
-        new_ones(&mut store.database.lookup().await?, jobs).await?
-    };
-    for (queue, more) in more {
-        let count = async || queued(&mut store.database.lookup().await?, queue, limit).await;
-        store.room.take(queue, limit, more, count).await?;
-    }
-    Ok(())
-}
-
-/// How many jobs of each queue were not submitted before: those take no room.
-async fn new_ones<'j>(
-    session: &mut Session,
+/// The lanes of these jobs. New ones are made in one order, so that nobody waits in a circle.
+async fn lanes<'j>(
+    store: &SqlStore,
+    write: &mut Write<'_>,
     jobs: &'j [NewJob],
-) -> Result<BTreeMap<&'j str, u64>, StoreError> {
-    let mut new = Vec::new();
+) -> Result<BTreeMap<LaneName<'j>, LaneRow>, StoreError> {
+    let mut names = BTreeMap::new();
     for job in jobs {
-        if repeated(session, job).await?.is_none() {
-            new.push(job);
-        }
+        names.insert(lane_of(job)?, job);
     }
-    Ok(by_queue(new.into_iter()))
-}
-
-fn by_queue<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> BTreeMap<&'j str, u64> {
-    let mut queues = BTreeMap::new();
-    for job in jobs {
-        *queues.entry(job.spec.queue.as_str()).or_default() += 1;
+    let mut lanes = BTreeMap::new();
+    for (name, job) in names {
+        let lane = lane_rows::intern(store, write, &job.spec.queue, &job.owner, &job.spec.needs).await?;
+        lanes.insert(name, lane);
     }
-    queues
+    Ok(lanes)
 }
 
 /// A job as the statements take it; its keys are the columns' names.
@@ -208,6 +211,7 @@ struct Row {
     due_at: Option<i64>,
     key: Option<String>,
     key_limit: Option<i64>,
+    namespace: String,
     /// Its secrets are kept apart.
     spec: String,
 }
@@ -229,34 +233,33 @@ async fn insert(store: &SqlStore, write: &mut Write<'_>, rows: &mut Vec<Row>) ->
 }
 
 async fn prepare(
-    store: &SqlStore,
     write: &mut Write<'_>,
     id: JobId,
     job: &NewJob,
+    lane: i64,
     now: Timestamp,
-) -> Result<(Row, LaneRow), StoreError> {
+) -> Result<Row, StoreError> {
     let NewJob { spec, commit, owner, .. } = job;
-    let lane = lane_rows::intern(store, write, &spec.queue, owner, &spec.needs).await?;
     let key = key(job);
     let held = held(write, spec, key.as_ref(), now).await?;
     let (key, key_limit) = key.unzip();
-    let row = Row {
+    Ok(Row {
         id: id.0,
         queue: spec.queue.clone(),
         repository: spec.repo.clone().unwrap_or_default(),
         rev: spec.rev.clone().unwrap_or_default(),
         commit_id: commit.clone(),
         queued_at: micros(now),
-        lane: lane.id,
+        lane,
         rank: rank(now, spec.priority),
         priority: spec.priority,
         held,
         due_at: spec.not_before.map(micros),
         key,
         key_limit,
+        namespace: owner.clone(),
         spec: without_secrets(spec)?,
-    };
-    Ok((row, lane))
+    })
 }
 
 /// A job's key as it is stored, with its limit.
@@ -272,8 +275,13 @@ fn without_secrets(spec: &JobSpec) -> Result<String, StoreError> {
 }
 
 /// What is kept of a job besides its row.
-async fn keep_beside(write: &mut Write<'_>, id: JobId, job: &NewJob) -> Result<(), StoreError> {
-    secrets::keep(write, id, &job.spec.secrets).await?;
+async fn keep_beside(
+    store: &SqlStore,
+    write: &mut Write<'_>,
+    id: JobId,
+    job: &NewJob,
+) -> Result<(), StoreError> {
+    secrets::keep(store, write, id, &job.spec.secrets).await?;
     files::keep(write, id, &job.spec.files).await?;
     let Some(key) = &job.idempotency_key else { return Ok(()) };
     let insert =
@@ -292,13 +300,6 @@ impl Write<'_> {
         }
         self.tell(News::Job(JobId(row.id)));
     }
-}
-
-/// How many jobs a queue has, up to `limit`.
-async fn queued(session: &mut Session, queue: &str, limit: u64) -> Result<u64, StoreError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let counted: Option<(i64,)> = session.query(QUEUED).bind(queue).bind(limit).optional().await?;
-    Ok(counted.map_or(0, |(queued,)| queued.unsigned_abs()))
 }
 
 /// What a new job waits for before it can be claimed.
@@ -333,7 +334,7 @@ pub(super) async fn submitted(
     }
 }
 
-async fn repeated(session: &mut Session, job: &NewJob) -> Result<Option<JobId>, StoreError> {
+pub(super) async fn repeated(session: &mut Session, job: &NewJob) -> Result<Option<JobId>, StoreError> {
     let Some(key) = &job.idempotency_key else { return Ok(None) };
     submitted(session, &job.owner, key, &job.spec).await
 }

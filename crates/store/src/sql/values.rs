@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use jiff::Timestamp;
-use jobs::JobId;
+use jobs::{JobId, Namespace};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) fn span(length: Duration) -> i64 {
 
 /// The other way round.
 pub(super) fn timestamp(micros: i64, row: impl FnOnce() -> String) -> Result<Timestamp, StoreError> {
-    Timestamp::from_microsecond(micros).map_err(|_| StoreError::Corrupt { row: row(), what: "time" })
+    Timestamp::from_microsecond(micros).map_err(|_| StoreError::corrupt(row(), "time"))
 }
 
 /// A number that is never negative and never large; `what` names it in the error.
@@ -28,7 +28,7 @@ pub(super) fn small(
     what: &'static str,
     row: impl FnOnce() -> String,
 ) -> Result<u32, StoreError> {
-    u32::try_from(number).map_err(|_| StoreError::Corrupt { row: row(), what })
+    u32::try_from(number).map_err(|_| StoreError::corrupt(row(), what))
 }
 
 /// A value as the text of its JSON.
@@ -46,8 +46,13 @@ pub(super) fn from_json<T: DeserializeOwned>(
         let row = row();
         // The error tells a place in the text and what was expected there, not the text.
         tracing::error!(row, what, %error, "a stored value can't be read");
-        StoreError::Corrupt { row, what }
+        StoreError::corrupt(row, what)
     })
+}
+
+/// A namespace out of its column.
+pub(super) fn namespace(key: &str, row: impl FnOnce() -> String) -> Result<Namespace, StoreError> {
+    Namespace::from_key(key).map_err(|_| StoreError::corrupt(row(), "namespace"))
 }
 
 /// How an error names a job's row.

@@ -6,6 +6,7 @@
 mod contract;
 mod postgres;
 mod sqlite;
+mod transfer;
 
 store_contract_suite!(sqlite_contract, crate::sqlite::open, crate::sqlite::is_there);
 store_contract_suite!(postgres_contract, crate::postgres::open, crate::postgres::is_there);

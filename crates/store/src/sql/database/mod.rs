@@ -1,10 +1,13 @@
 //! Connections, transactions and migrations.
 
 mod clock;
+mod look;
 mod postgres;
 mod sqlite;
 
 pub use clock::DatabaseClock;
+pub use look::SchemaState;
+pub(super) use look::{look_at_postgres, look_at_sqlite};
 pub(super) use postgres::PostgresDatabase;
 pub(super) use sqlite::SqliteFile;
 
@@ -37,6 +40,15 @@ impl Database {
         matches!(self, Self::Sqlite(_))
     }
 
+    /// How many transactions are made at one time for calls that share them.
+    pub(super) const fn writers(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 1,
+            // Where one waits for a lock, others go on.
+            Self::Postgres(_) => 4,
+        }
+    }
+
     /// A connection for look-ups.
     pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
         match self {
@@ -53,12 +65,34 @@ impl Database {
         }
     }
 
+    /// The latest change of the schema, which both have.
+    pub(super) const fn schema() -> &'static str {
+        sqlite::SCHEMA
+    }
+
+    /// A transaction for look-ups alone, which sees everything as it is when it begins.
+    pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.snapshot().await,
+            Self::Postgres(database) => database.snapshot().await,
+        }
+    }
+
     /// Moves what was written into the place where it stays, where that is another one.
     pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(file) => file.checkpoint().await,
             // It does so by itself.
             Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Connections for look-ups: those that are open, those of them that nobody uses, and how many there may be. Who
+    /// writes to the embedded database waits for a turn, not for a connection.
+    pub(super) fn connections(&self) -> (u32, u32, u32) {
+        match self {
+            Self::Sqlite(file) => file.connections(),
+            Self::Postgres(database) => database.connections(),
         }
     }
 

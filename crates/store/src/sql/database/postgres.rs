@@ -6,7 +6,7 @@ use crate::sql::session::Session;
 use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::{ConnectOptions, Executor, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,22 +14,31 @@ use std::time::Duration;
 const CONNECTIONS: u32 = 16;
 /// How long a call waits for a connection: the database may be starting again.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A connection that was used within this time is taken to be there.
+const FRESH: Duration = Duration::from_secs(1);
 /// What every connection is told first. Nobody may hold up the others for long, time has one zone, and who has waited for a
 /// lock sees what was done before it, whatever others on this database prefer.
 const SETTINGS: &str = "SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'; SET TIME ZONE 'UTC'; \
-                        SET default_transaction_isolation = 'read committed'";
+                        SET default_transaction_isolation = 'read committed'; \
+                        SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
+                        SET plan_cache_mode = force_generic_plan";
 /// Whoever changes the schema may take longer, and the others wait for it.
 const PATIENT: &str = "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// This transaction is on the disk a little after its commit was answered.
 const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 /// The oldest one that is tested: 15.
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-const MIGRATIONS: [(&str, &str); 3] = [
+pub(super) const MIGRATIONS: [(&str, &str); 7] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),
+    ("identity", include_str!("../../../migrations/postgres/0004_identity.sql")),
+    ("secrets", include_str!("../../../migrations/postgres/0005_secrets.sql")),
+    ("people", include_str!("../../../migrations/postgres/0006_people.sql")),
+    ("artifacts", include_str!("../../../migrations/postgres/0007_artifacts.sql")),
 ];
 
 /// A PostgreSQL database.
@@ -72,6 +81,13 @@ impl PostgresDatabase {
         &self.pool
     }
 
+    pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
+        let mut transaction = self.pool.begin_with(SNAPSHOT).await?;
+        // Whoever takes the rows may be slow.
+        transaction.execute("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
+        Ok(Session::PostgresWrite(transaction))
+    }
+
     pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
         Ok(Session::PostgresLookup(self.pool.acquire().await?))
     }
@@ -83,6 +99,10 @@ impl PostgresDatabase {
             transaction.execute(RELAXED).await?;
         }
         Ok(Write::of(Session::PostgresWrite(transaction), None))
+    }
+
+    pub(super) fn connections(&self) -> (u32, u32, u32) {
+        (self.pool.size(), u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX), CONNECTIONS)
     }
 
     pub(super) async fn close(&self) {
@@ -102,6 +122,16 @@ async fn connect_with(url: &str, connections: u32, settings: &'static str) -> Re
     let pool = PoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
+        // Else each is asked whether it is there before each use, which takes as long as the use.
+        .test_before_acquire(false)
+        .before_acquire(|connection: &mut PgConnection, about| {
+            Box::pin(async move {
+                if about.idle_for < FRESH {
+                    return Ok(true);
+                }
+                Ok(connection.ping().await.is_ok())
+            })
+        })
         .after_connect(move |connection: &mut PgConnection, _| {
             Box::pin(async move { connection.execute(settings).await.map(drop) })
         })
@@ -113,9 +143,10 @@ async fn connect_with(url: &str, connections: u32, settings: &'static str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::statements;
+    use crate::sql::{statements, transfer};
     use sqlx::migrate::Migrate;
-    use sqlx::{Connection, SqlSafeStr};
+    use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
+    use std::collections::{BTreeMap, BTreeSet};
     use testkit::Postgres;
 
     /// PostgreSQL resolves every table, column, function and type when it prepares.
@@ -126,6 +157,53 @@ mod tests {
         for (name, sql) in statements::all() {
             let prepared = database.pool.prepare(sql.postgres.into_sql_str()).await;
             prepared.unwrap_or_else(|error| panic!("{name}: {error}: {}", sql.postgres));
+        }
+    }
+
+    /// What one store exports the other imports.
+    #[test]
+    fn both_databases_have_the_same_latest_change() {
+        assert_eq!(MIGRATIONS[MIGRATIONS.len() - 1].0, super::super::sqlite::SCHEMA);
+    }
+
+    /// A column that was forgotten would be lost.
+    #[tokio::test]
+    async fn an_export_has_every_column() {
+        const ASKED: &str = "SELECT table_name::text, column_name::text FROM information_schema.columns \
+                             WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'";
+        let Some(postgres) = Postgres::start("an_export_has_every_column") else { return };
+        let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
+        let found: Vec<(String, String)> = sqlx::query_as(ASKED).fetch_all(&database.pool).await.unwrap();
+        let mut columns = BTreeMap::<String, BTreeSet<String>>::new();
+        for (table, column) in found {
+            columns.entry(table).or_default().insert(column);
+        }
+        let exported: BTreeMap<_, _> =
+            transfer::columns().into_iter().map(|(t, c)| (t.to_owned(), c)).collect();
+        assert_eq!(columns, exported);
+    }
+
+    /// How it goes about a statement that it knows nothing of, neither arguments nor how many rows there are.
+    async fn plan(connection: &mut PgConnection, sql: &str) -> Vec<String> {
+        let arguments = (1..=20).filter(|n| sql.contains(&format!("${n}"))).map(|_| "NULL");
+        let arguments = arguments.collect::<Vec<_>>().join(", ");
+        let list = if arguments.is_empty() { arguments } else { format!("({arguments})") };
+        let ask = format!("PREPARE asked AS {sql}; EXPLAIN EXECUTE asked{list}; DEALLOCATE asked");
+        let plan = sqlx::raw_sql(AssertSqlSafe(ask)).fetch_all(connection).await.unwrap();
+        plan.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// It must not wait for statistics, which come late and change.
+    #[tokio::test]
+    async fn no_statement_reads_all_jobs() {
+        let Some(postgres) = Postgres::start("no_statement_reads_all_jobs") else { return };
+        let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
+        let mut connection = database.pool.acquire().await.unwrap();
+        // A lock has no plan.
+        for (name, sql) in statements::all().filter(|(_, sql)| !sql.postgres.starts_with("LOCK ")) {
+            let plan = plan(&mut connection, sql.postgres).await;
+            let reads_all = |line: &String| line.contains("Seq Scan on jobs") || line.contains("Hash Join");
+            assert!(!plan.iter().any(reads_all), "{name}: {plan:#?}");
         }
     }
 

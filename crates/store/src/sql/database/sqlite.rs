@@ -6,6 +6,7 @@ use crate::sql::session::Session;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use std::cmp::Ordering;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -22,7 +23,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-const MIGRATIONS: [(&str, &str); 8] = [
+pub(super) const MIGRATIONS: [(&str, &str); 12] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
@@ -31,7 +32,14 @@ const MIGRATIONS: [(&str, &str); 8] = [
     ("faults", include_str!("../../../migrations/sqlite/0006_faults.sql")),
     ("lanes", include_str!("../../../migrations/sqlite/0007_lanes.sql")),
     ("places", include_str!("../../../migrations/sqlite/0008_places.sql")),
+    ("identity", include_str!("../../../migrations/sqlite/0009_identity.sql")),
+    ("secrets", include_str!("../../../migrations/sqlite/0010_secrets.sql")),
+    ("people", include_str!("../../../migrations/sqlite/0011_people.sql")),
+    ("artifacts", include_str!("../../../migrations/sqlite/0012_artifacts.sql")),
 ];
+
+/// The latest of them.
+pub(super) const SCHEMA: &str = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// The database file.
 pub(in crate::sql) struct SqliteFile {
@@ -60,6 +68,27 @@ impl SqliteFile {
         Ok(Self { synced, relaxed, readers, turn: Mutex::new(()) })
     }
 
+    /// Opens a file for look-ups alone, also one that a server uses.
+    pub(in crate::sql) async fn for_reading(path: &Path) -> Result<Self, StoreError> {
+        const CHANGES: &str = "SELECT COUNT(*) FROM _sqlx_migrations WHERE success";
+        let readers = connect(options(path).read_only(true), 1).await?;
+        let changes: i64 = sqlx::query_scalar(CHANGES).fetch_one(&readers).await?;
+        let known = MIGRATIONS.len() as i64;
+        let place = path.display().to_string();
+        match changes.cmp(&known) {
+            Ordering::Less => Err(StoreError::OldSchema { path: place }),
+            Ordering::Greater => Err(StoreError::UnknownSchema { path: place }),
+            Ordering::Equal => {
+                let (synced, relaxed) = (readers.clone(), readers.clone());
+                Ok(Self { synced, relaxed, readers, turn: Mutex::new(()) })
+            }
+        }
+    }
+
+    pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
+        Ok(Session::SqliteWrite(self.readers.begin().await?))
+    }
+
     pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
         Ok(Session::SqliteLookup(self.readers.acquire().await?))
     }
@@ -80,6 +109,10 @@ impl SqliteFile {
         let _turn = self.turn.lock().await;
         sqlx::query(CHECKPOINT).execute(&self.synced).await?;
         Ok(())
+    }
+
+    pub(super) fn connections(&self) -> (u32, u32, u32) {
+        (self.readers.size(), u32::try_from(self.readers.num_idle()).unwrap_or(u32::MAX), READERS)
     }
 
     pub(super) async fn close(&self) {
@@ -141,8 +174,9 @@ impl SqliteFile {
 mod tests {
     use super::*;
     use crate::sql::session::Sql;
-    use crate::sql::statements;
+    use crate::sql::{statements, transfer};
     use sqlx::{Executor, SqlSafeStr, Statement};
+    use std::collections::{BTreeMap, BTreeSet};
 
     /// SQLite resolves every table, column and function when it prepares, so this is the check that a
     /// compiler can't do.
@@ -154,6 +188,23 @@ mod tests {
             let prepared = prepared.unwrap_or_else(|error| panic!("{name}: {error}: {}", sql.sqlite));
             assert_eq!(prepared.sql().as_str(), sql.sqlite);
         }
+    }
+
+    /// A column that was forgotten would be lost. How long queues are is counted by triggers.
+    #[tokio::test]
+    async fn an_export_has_every_column() {
+        const ASKED: &str = "SELECT tables.name, columns.name FROM sqlite_schema AS tables \
+                             JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' \
+                             AND tables.name NOT IN ('_sqlx_migrations', 'sqlite_sequence', 'queue_lengths')";
+        let (_dir, database) = SqliteFile::temporary().await;
+        let found: Vec<(String, String)> = sqlx::query_as(ASKED).fetch_all(&database.readers).await.unwrap();
+        let mut columns = BTreeMap::<String, BTreeSet<String>>::new();
+        for (table, column) in found {
+            columns.entry(table).or_default().insert(column);
+        }
+        let exported: BTreeMap<_, _> =
+            transfer::columns().into_iter().map(|(t, c)| (t.to_owned(), c)).collect();
+        assert_eq!(columns, exported);
     }
 
     /// What all connections of a pool say to some pragmas, `None` if they don't agree.
@@ -215,8 +266,21 @@ mod tests {
         let errored = "INSERT INTO jobs (queue, repository, commit_id, spec, queued_at, state, finished_at) \
                        VALUES ('batches', '', '', '{}', 0, 'errored', 5)";
         sqlx::query(errored).execute(&old).await.unwrap();
+        let repositories =
+            "INSERT INTO repositories (name, source, created_at) VALUES ('a', '/a', 1), ('b', '/b', 2)";
+        old.execute(repositories).await.unwrap();
+        old.execute("DELETE FROM repositories WHERE name = 'b'").await.unwrap();
         old.close().await;
         let database = SqliteFile::open(&path).await.unwrap();
+        let mut connection = database.raw().await;
+        let added =
+            "INSERT INTO repositories (namespace, name, source, created_at) VALUES ('', 'c', '/c', 3)";
+        connection.execute(added).await.unwrap();
+        drop(connection);
+        let ids = "SELECT id, namespace, name FROM repositories ORDER BY id";
+        let ids: Vec<(i64, String, String)> = sqlx::query_as(ids).fetch_all(&database.readers).await.unwrap();
+        let ids: Vec<_> = ids.iter().map(|(id, of, name)| (*id, of.as_str(), name.as_str())).collect();
+        assert_eq!(ids, [(1, "", "a"), (3, "", "c")], "an id is never given again");
         let kept = "SELECT rev, spec FROM jobs JOIN job_specs ON job = id ORDER BY id";
         let kept: Vec<(String, String)> = sqlx::query_as(kept).fetch_all(&database.readers).await.unwrap();
         let specs: Vec<_> = kept.iter().map(|(rev, spec)| (rev.as_str(), spec.as_str())).collect();

@@ -29,7 +29,7 @@ pub(super) async fn write_as_holder<'s>(
     lease: &Lease,
 ) -> Result<Write<'s>, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    match check(&mut write, HELD_FOR_NOW, id, lease).await {
+    match check_held_for_now(&mut write, id, lease).await {
         Ok(()) => Ok(write),
         // It has locked the row of a job that others may want.
         Err(fault) => {
@@ -37,6 +37,15 @@ pub(super) async fn write_as_holder<'s>(
             Err(fault)
         }
     }
+}
+
+/// Refuses everybody but the job's holder, whose lease nobody ends before this transaction is over.
+pub(in crate::sql) async fn check_held_for_now(
+    session: &mut Session,
+    id: JobId,
+    lease: &Lease,
+) -> Result<(), StoreError> {
+    check(session, HELD_FOR_NOW, id, lease).await
 }
 
 async fn check(session: &mut Session, held: Sql, id: JobId, lease: &Lease) -> Result<(), StoreError> {

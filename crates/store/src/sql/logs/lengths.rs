@@ -28,6 +28,14 @@ impl Lengths {
         self.by_entry.get(&entry).copied().unwrap_or(0)
     }
 
+    /// The entries that have text, in order.
+    pub(super) fn entries(&self) -> Vec<i64> {
+        let with_text = self.by_entry.iter().filter(|(_, length)| **length > 0);
+        let mut entries: Vec<i64> = with_text.map(|(entry, _)| *entry).collect();
+        entries.sort_unstable();
+        entries
+    }
+
     /// The length of all texts, were this entry's as long as that.
     pub(super) fn total_with(&self, entry: i64, length: u64) -> u64 {
         self.total - self.of(entry) + length

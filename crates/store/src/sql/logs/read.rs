@@ -4,8 +4,8 @@ use super::super::SqlStore;
 use super::super::statements::statements;
 use super::super::values::{from_json, job_name, small, timestamp};
 use super::files::{failed, text_path};
-use super::lease::check_entry;
 use super::lengths::Lengths;
+use super::sealed;
 use crate::error::StoreError;
 use crate::model::LogEntryRow;
 use jobs::JobId;
@@ -40,14 +40,23 @@ pub(in crate::sql) async fn entries(
     let rows: Vec<Columns> = reader.query(LIST).bind(id.0).bind(i64::from(epoch)).all().await?;
     drop(reader);
     let dir = store.logs.dir(id, epoch);
-    let lengths = blocking(move || Lengths::scan(&dir)).await?;
-    rows.into_iter().map(|columns| entry_row(id, epoch, &lengths, columns)).collect()
+    // The files first, the row second: they are removed after it is written, so without it they are whole.
+    let scanned = blocking(move || Lengths::scan(&dir)).await;
+    let object = sealed::object(&mut store.database.lookup().await?, id, epoch).await?;
+    let length_of: Box<dyn Fn(i64) -> u64 + Send> = if let Some(object) = object {
+        let index = sealed::index(store, id, epoch, &object).await?;
+        Box::new(move |entry| index.length_of(entry))
+    } else {
+        let lengths = scanned?;
+        Box::new(move |entry| lengths.of(entry))
+    };
+    rows.into_iter().map(|columns| entry_row(id, epoch, &*length_of, columns)).collect()
 }
 
 fn entry_row(
     id: JobId,
     epoch: u32,
-    lengths: &Lengths,
+    length_of: &(dyn Fn(i64) -> u64 + Send),
     (entry, key, command, start_time, exit_code, duration_ms): Columns,
 ) -> Result<LogEntryRow, StoreError> {
     let name = || format!("log entry {entry} of {}", job_name(id));
@@ -59,7 +68,7 @@ fn entry_row(
         start_time: timestamp(start_time, name)?,
         exit_code,
         duration_ms,
-        length: lengths.of(entry),
+        length: length_of(entry),
     })
 }
 
@@ -71,19 +80,24 @@ pub(in crate::sql) async fn read(
     offset: u64,
     max: usize,
 ) -> Result<Vec<u8>, StoreError> {
-    let mut reader = store.database.lookup().await?;
-    check_entry(&mut reader, id, epoch, number).await?;
-    drop(reader);
+    let max = max.clamp(MIN_READ, MAX_READ);
     let path = text_path(&store.logs.dir(id, epoch), number);
     // Bytes that are being written may end within a character.
     let held = store.logs.tries.hold_known(id, epoch).await;
     let bytes = blocking(move || {
-        let read = read_text(&path, offset, max.clamp(MIN_READ, MAX_READ));
+        let read = read_text(&path, offset, max);
         read.map_err(|error| failed(&path, error))
     })
     .await;
     drop(held);
-    bytes
+    // The file first, the row second, as above.
+    let found = sealed::find(&mut store.database.lookup().await?, id, epoch, number).await?;
+    let Some(object) = found else { return bytes };
+    let (mut bytes, more) = sealed::read(store, (id, epoch, number), &object, offset, max).await?;
+    if more {
+        bytes.truncate(whole_characters(&bytes));
+    }
+    Ok(bytes)
 }
 
 pub(super) async fn blocking<T: Send + 'static>(

@@ -2,7 +2,7 @@
 
 use super::world::{Setup, World, lease, new_job, somebody};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{FileSpec, JobId};
+use jobs::{FileSpec, JobId, Namespace};
 use store::{FILE_CHARGE, FileRow, Finish, NewFile, StoreError};
 
 const HOUR: i64 = 3_600;
@@ -18,6 +18,7 @@ fn new_file(n: u32, size: u64) -> NewFile {
         size,
         sha256: "ab".repeat(32),
         modified_at: "2001-02-03T04:05:06.789Z".parse().unwrap(),
+        namespace: Namespace::User("ann".to_owned()),
     }
 }
 
@@ -38,8 +39,8 @@ pub(crate) async fn an_uploaded_file_is_remembered(open: impl AsyncFn(Setup) -> 
     let world = open(Setup::default()).await;
     assert_eq!(world.store.files_size().await.unwrap(), 0);
     let added = world.store.add_file(new_file(1, 5_000_000_000)).await.unwrap();
-    let NewFile { id, name, size, sha256, modified_at } = new_file(1, 5_000_000_000);
-    let expect = FileRow { id, name, size, sha256, modified_at, uploaded_at: world.now() };
+    let NewFile { id, name, size, sha256, modified_at, namespace } = new_file(1, 5_000_000_000);
+    let expect = FileRow { id, name, size, sha256, modified_at, uploaded_at: world.now(), namespace };
     assert_eq!(added, expect);
     assert_eq!(world.store.file(&added.id).await.unwrap(), Some(expect));
     assert_eq!(world.store.file(&"0".repeat(32)).await.unwrap(), None);

@@ -100,7 +100,7 @@ pub(crate) async fn listing_filters_by_queue_and_state(open: impl AsyncFn(Setup)
     let three = world.submit("batches").await;
     world.claim("exec-1").await.unwrap();
     let list = async |queue: Option<&str>, state| {
-        let filter = JobFilter { queue: queue.map(str::to_owned), state, before: None, limit: 10 };
+        let filter = JobFilter { queue: queue.map(str::to_owned), state, limit: 10, ..JobFilter::default() };
         let rows = world.store.jobs(filter).await.unwrap();
         rows.into_iter().map(|job| job.id).collect::<Vec<_>>()
     };

@@ -1,22 +1,31 @@
 //! The suite that every store passes.
 
+pub(crate) mod artifacts;
+pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod claim;
 pub(crate) mod files;
 pub(crate) mod forget;
 pub(crate) mod heartbeat;
 pub(crate) mod held;
+pub(crate) mod identities;
 pub(crate) mod life;
 pub(crate) mod logs;
 pub(crate) mod logs_limits;
 pub(crate) mod model;
+pub(crate) mod namespaces;
 pub(crate) mod order;
+pub(crate) mod people;
 pub(crate) mod registry;
 pub(crate) mod release;
 pub(crate) mod retry;
 pub(crate) mod rules;
+pub(crate) mod sealed_logs;
+pub(crate) mod secrets;
 pub(crate) mod stall;
 pub(crate) mod submissions;
+pub(crate) mod tokens;
+pub(crate) mod uploads;
 pub(crate) mod world;
 
 /// Runs the whole suite on the stores that `$open` opens: `async fn(Setup) -> World`; those tests for which `$there` says
@@ -51,9 +60,9 @@ macro_rules! each_test {
             rules: a_paused_queue_gives_nothing, a_queue_runs_as_many_jobs_as_it_may,
                 an_executor_in_maintenance_is_given_nothing, what_an_executor_gives_is_remembered,
                 the_end_of_a_job_is_told_where_it_makes_room, what_is_not_said_of_a_queue_stays,
-                a_queue_tells_what_it_holds;
+                a_queue_tells_what_it_holds, what_ended_is_counted_by_queue_and_state;
             submissions: a_submission_that_is_made_again_is_the_same, what_was_submitted_is_found_by_what_came_in,
-                submissions_that_race_are_one,
+                submissions_that_race_are_one, what_is_wrong_with_one_is_nothing_to_others,
                 jobs_of_every_kind_are_submitted_together, several_are_submitted_together_or_none;
             retry: an_errored_job_waits_for_its_delay, retries_run_out,
                 a_retry_keeps_the_secrets_and_clears_the_end, the_executor_that_had_it_comes_last,
@@ -76,6 +85,12 @@ macro_rules! each_test {
                 logs_need_the_lease, concurrent_appends_do_not_mix, reading_stops_between_characters,
                 an_ended_job_takes_no_text;
             logs_limits: one_try_has_a_size_limit, the_next_try_starts_from_nothing;
+            sealed_logs: what_a_sealed_log_says_is_the_same, a_try_that_runs_is_not_sealed,
+                earlier_tries_are_sealed_while_the_next_one_writes, however_a_try_ended_its_log_is_sealed,
+                a_forgotten_job_lets_go_of_its_object, a_log_is_read_while_it_is_sealed;
+            artifacts: a_try_leaves_files_while_it_runs;
+            uploads: an_upload_in_parts_is_complete_when_all_are_there, uploads_are_listed_by_whose_they_are,
+                old_uploads_are_forgotten_with_their_objects, an_object_that_nobody_takes_goes;
             files: an_uploaded_file_is_remembered, a_job_keeps_the_files_it_names,
                 a_job_that_names_an_unknown_file_is_not_submitted, a_job_sees_only_its_own_files,
                 files_that_nobody_needs_are_forgotten, a_file_shared_by_jobs_stays_until_the_last_has_ended;
@@ -83,8 +98,22 @@ macro_rules! each_test {
                 what_has_not_ended_is_not_forgotten, many_jobs_and_entries_are_forgotten_bit_by_bit,
                 a_full_queue_takes_no_more, whatever_leaves_a_queue_makes_room;
             registry: an_executor_is_remembered, an_executor_that_is_long_gone_is_forgotten, executors_come_latest_first,
-                repositories_have_names_of_their_own, a_removed_repository_leaves_its_id_unused,
+                repositories_have_names_of_their_own, what_there_is_is_counted, a_removed_repository_leaves_its_id_unused,
                 changes_are_announced;
+            namespaces: the_largest_page_is_known_to_have_a_next_one, jobs_are_listed_by_whose_they_are, repositories_are_named_by_each_namespace_as_it_likes;
+            tokens: a_token_is_good_until_it_is_revoked, a_token_expires, names_of_tokens_are_their_namespaces_own,
+                a_use_is_noted_now_and_then, what_was_revoked_long_ago_is_forgotten;
+            identities: a_registration_is_good_for_so_many_identities, a_registration_ends, the_same_again_is_the_same,
+                racing_registrations_take_no_more_than_there_is, a_name_is_given_once,
+                what_a_revoked_executor_says_of_its_jobs_counts_for_nothing;
+            people: somebody_signs_in_until_they_are_removed, a_new_password_ends_sessions_and_what_was_proved,
+                a_session_ends_when_it_is_idle_or_old_or_ended, a_session_is_no_more_than_the_token_it_came_of,
+                one_holder_has_so_many_sessions;
+            audit: what_was_done_is_told_newest_first, old_and_too_many_acts_are_forgotten;
+            secrets: a_secret_is_kept_changed_and_removed, a_job_finds_its_own_secrets_before_global_ones,
+                jobs_of_codeintel_find_global_secrets_alone, only_who_holds_the_job_is_given_its_secrets,
+                each_access_is_noted, secrets_are_listed_by_key_in_pages, a_namespace_has_so_many_secrets,
+                puts_that_race_leave_one_secret, a_new_key_takes_over_under_load;
             model: any_sequence_of_calls_does_what_the_model_says;
         }
     };
@@ -111,23 +140,32 @@ pub(crate) use run;
 fn no_test_was_forgotten() {
     let named = include_str!("mod.rs");
     let sources = [
+        include_str!("artifacts.rs"),
+        include_str!("audit.rs"),
         include_str!("cancel.rs"),
         include_str!("claim.rs"),
         include_str!("files.rs"),
         include_str!("forget.rs"),
         include_str!("heartbeat.rs"),
         include_str!("held.rs"),
+        include_str!("identities.rs"),
         include_str!("life.rs"),
         include_str!("logs.rs"),
         include_str!("logs_limits.rs"),
         include_str!("model.rs"),
+        include_str!("namespaces.rs"),
+        include_str!("people.rs"),
         include_str!("order.rs"),
         include_str!("registry.rs"),
         include_str!("release.rs"),
         include_str!("retry.rs"),
         include_str!("rules.rs"),
+        include_str!("sealed_logs.rs"),
+        include_str!("secrets.rs"),
         include_str!("stall.rs"),
         include_str!("submissions.rs"),
+        include_str!("tokens.rs"),
+        include_str!("uploads.rs"),
     ];
     for test in sources.iter().flat_map(|source| source.split("\npub(crate) async fn ").skip(1)) {
         let name = test.split('(').next().unwrap_or_default();

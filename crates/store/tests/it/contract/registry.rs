@@ -1,6 +1,7 @@
 //! Executors, repositories and news.
 
 use super::world::{Setup, World, errored, somebody};
+use jobs::Namespace;
 use store::{Change, Finish, NewRepository, StoreError};
 use wire::heartbeat::Telemetry;
 
@@ -51,25 +52,33 @@ pub(crate) async fn an_executor_that_is_long_gone_is_forgotten(open: impl AsyncF
 
 pub(crate) async fn repositories_have_names_of_their_own(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
-    let new = |name: &str| NewRepository { name: name.to_owned(), source: format!("/srv/{name}.git") };
+    let new = |name: &str| NewRepository {
+        namespace: Namespace::Global,
+        name: name.to_owned(),
+        source: format!("/srv/{name}.git"),
+    };
     let demo = world.store.add_repository(new("demo")).await.unwrap();
     assert_eq!(demo.source, "/srv/demo.git");
     assert_eq!(demo.created_at, world.now());
     let again = world.store.add_repository(new("demo")).await;
     assert!(matches!(again, Err(StoreError::RepositoryExists(name)) if name == "demo"));
     let app = world.store.add_repository(new("app")).await.unwrap();
-    assert_eq!(world.store.repository("demo").await.unwrap(), Some(demo.clone()));
-    assert_eq!(world.store.repository("Demo").await.unwrap(), None);
+    assert_eq!(world.store.repository(&Namespace::Global, "demo").await.unwrap(), Some(demo.clone()));
+    assert_eq!(world.store.repository(&Namespace::Global, "Demo").await.unwrap(), None);
     assert_eq!(world.store.repositories().await.unwrap(), [app, demo]);
 }
 
 pub(crate) async fn a_removed_repository_leaves_its_id_unused(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
-    let new = NewRepository { name: "demo".to_owned(), source: "/srv/demo.git".to_owned() };
+    let new = NewRepository {
+        namespace: Namespace::Global,
+        name: "demo".to_owned(),
+        source: "/srv/demo.git".to_owned(),
+    };
     let first = world.store.add_repository(new.clone()).await.unwrap();
-    assert!(world.store.remove_repository("demo").await.unwrap());
-    assert!(!world.store.remove_repository("demo").await.unwrap());
-    assert_eq!(world.store.repository("demo").await.unwrap(), None);
+    assert!(world.store.remove_repository(&Namespace::Global, "demo").await.unwrap());
+    assert!(!world.store.remove_repository(&Namespace::Global, "demo").await.unwrap());
+    assert_eq!(world.store.repository(&Namespace::Global, "demo").await.unwrap(), None);
     let second = world.store.add_repository(new).await.unwrap();
     assert_ne!(first.id, second.id, "the id names a directory that may still be there");
 }
@@ -104,4 +113,14 @@ pub(crate) async fn changes_are_announced(open: impl AsyncFn(Setup) -> World) {
     world.store.cancel(id, somebody()).await.unwrap();
     world.store.finish(id, &super::world::lease(&claimed), Finish::Complete).await.unwrap();
     assert_eq!(heard(), [Change::Job(id), Change::Job(id), Change::Job(id)]);
+}
+
+pub(crate) async fn what_there_is_is_counted(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let before = world.store.census().await.unwrap();
+    assert_eq!((before.executors, before.repositories, before.secrets), (0, 0, 0));
+    world.store.upsert_executor("exec-1", &["batches".to_owned()], &Telemetry::default()).await.unwrap();
+    let census = world.store.census().await.unwrap();
+    assert_eq!((census.executors, census.repositories), (1, 0));
+    assert!(census.database_bytes > 0 && (1..=census.max_connections).contains(&census.connections));
 }

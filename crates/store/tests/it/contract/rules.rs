@@ -1,6 +1,6 @@
 //! What operators say of queues and executors.
 
-use super::world::{ALL_QUEUES, Setup, World, asking, lease, new_job};
+use super::world::{ALL_QUEUES, Setup, World, asking, failed, lease, new_job, somebody};
 use jiff::SignedDuration;
 use jobs::Capacity;
 use std::collections::BTreeSet;
@@ -141,4 +141,34 @@ pub(crate) async fn a_queue_tells_what_it_holds(open: impl AsyncFn(Setup) -> Wor
     assert_eq!((row.queued, row.held, row.running, row.errored), (6, 3, 0, 0));
     let row = world.store.queue("batches", 2).await.unwrap();
     assert_eq!((row.queued, row.held), (2, 2), "no more is counted than is asked for");
+}
+
+pub(crate) async fn what_ended_is_counted_by_queue_and_state(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let counted = async |since, most| {
+        let rows = world.store.ended_since(since, most).await.unwrap();
+        rows.into_iter().map(|row| (row.queue, row.state.name(), row.count)).collect::<Vec<_>>()
+    };
+    let told = |queue: &str, state, count| (queue.to_owned(), state, count);
+    let early = world.now();
+    for (queue, finish) in [("batches", Finish::Complete), ("codeintel", failed()), ("batches", failed())] {
+        let id = world.submit(queue).await;
+        let claimed = world.claim("exec-1").await.unwrap();
+        world.store.finish(id, &lease(&claimed), finish).await.unwrap();
+    }
+    world.advance(60);
+    let since = world.now();
+    world.running().await;
+    let canceled = world.submit("batches").await;
+    world.store.cancel(canceled, somebody()).await.unwrap();
+    assert_eq!(counted(since, 10).await, [told("batches", "canceled", 1)]);
+    let all = [
+        told("batches", "canceled", 1),
+        told("batches", "completed", 1),
+        told("batches", "failed", 1),
+        told("codeintel", "failed", 1),
+    ];
+    assert_eq!(counted(early, 10).await, all);
+    let few: u64 = counted(early, 2).await.into_iter().map(|(_, _, count)| count).sum();
+    assert_eq!(few, 2, "no more is counted than is asked for");
 }

@@ -1,7 +1,7 @@
 //! Submissions that may be made again, and several at once.
 
-use super::world::{ALL_QUEUES, Setup, World, asking, new_job, repository_job};
-use jobs::{Concurrency, FileSpec};
+use super::world::{ALL_QUEUES, Setup, World, asking, lease, new_job, repository_job};
+use jobs::{Concurrency, FileSpec, Namespace};
 use std::collections::BTreeSet;
 use store::{Hold, JobFilter, NewFile, NewJob, StoreError};
 
@@ -31,7 +31,14 @@ pub(crate) async fn a_submission_that_is_made_again_is_the_same(open: impl Async
 pub(crate) async fn what_was_submitted_is_found_by_what_came_in(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let (id, sha256) = ("0".repeat(32), "0".repeat(64));
-    let file = NewFile { id: id.clone(), name: "a".into(), size: 1, sha256, modified_at: world.now() };
+    let file = NewFile {
+        id: id.clone(),
+        name: "a".into(),
+        size: 1,
+        sha256,
+        modified_at: world.now(),
+        namespace: Namespace::Global,
+    };
     world.store.add_file(file).await.unwrap();
     let mut job = with_key("ann", "k1");
     job.spec.files = vec![FileSpec { path: "a".to_owned(), upload: Some(id), ..FileSpec::default() }];
@@ -95,4 +102,43 @@ pub(crate) async fn several_are_submitted_together_or_none(open: impl AsyncFn(Se
     let filter = JobFilter { limit: 10, ..JobFilter::default() };
     assert_eq!(world.store.jobs(filter).await.unwrap().len(), 3);
     assert_eq!(world.store.submit_all(Vec::new()).await.unwrap(), []);
+}
+
+/// Those that come at the same time may share a transaction; what is wrong with one is nothing to the others.
+pub(crate) async fn what_is_wrong_with_one_is_nothing_to_others(open: impl AsyncFn(Setup) -> World) {
+    const JOBS: usize = 40;
+    let world = open(Setup::default()).await;
+    let submit = async |n: usize| {
+        let mut job = new_job(ALL_QUEUES[n % 2]);
+        job.spec.needs.memory = Some((n as u64 % 5 + 1) << 30);
+        if n % 10 == 3 {
+            let upload = Some("0".repeat(32));
+            job.spec.files = vec![FileSpec { path: "a".to_owned(), upload, ..FileSpec::default() }];
+        }
+        world.store.submit(job).await
+    };
+    let submitted = futures_util::future::join_all((0..JOBS).map(submit)).await;
+    for (n, submitted) in submitted.iter().enumerate() {
+        match submitted {
+            Ok(_) => assert_ne!(n % 10, 3),
+            Err(fault) => assert!(n % 10 == 3 && matches!(fault, StoreError::UnknownFile(_)), "{fault:?}"),
+        }
+    }
+    let ids: BTreeSet<_> = submitted.into_iter().flatten().collect();
+    assert_eq!(ids.len(), JOBS - 4);
+    let asking = store::Asking { most: 100, ..asking(&ALL_QUEUES, "exec-1") };
+    let claimed = world.store.claim(&asking).await.unwrap();
+    assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<BTreeSet<_>>(), ids);
+    let finish = async |(n, claimed): (usize, &store::Claimed)| {
+        let mut lease = lease(claimed);
+        lease.epoch += u32::from(n % 10 == 3);
+        world.store.finish(claimed.job.id, &lease, store::Finish::Complete).await
+    };
+    let finished = futures_util::future::join_all(claimed.iter().enumerate().map(finish)).await;
+    for (n, (claimed, finished)) in claimed.iter().zip(finished).enumerate() {
+        match finished {
+            Ok(job) => assert_eq!((job.id, n % 10 == 3), (claimed.job.id, false)),
+            Err(fault) => assert!(n % 10 == 3 && matches!(fault, StoreError::Rejected(_)), "{fault:?}"),
+        }
+    }
 }

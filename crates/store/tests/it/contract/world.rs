@@ -6,7 +6,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use store::{Asking, Claimed, Finish, NewJob, NewLogEntry, Store};
+use store::{Asking, Claimed, Finish, NewJob, NewLogEntry, SqlStore, Store};
 use testkit::MockClock;
 
 pub(crate) const ALL_QUEUES: [&str; 2] = ["batches", "codeintel"];
@@ -29,6 +29,9 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// What secrets are sealed with.
+    pub(crate) const KEYS: &str = "old:1111111111111111111111111111111111111111111111111111111111111111";
+
     pub(crate) fn with_failures(max_failures: u32) -> Self {
         Self { retry: RetryPolicy { max_failures, ..RetryPolicy::default() }, ..Self::default() }
     }
@@ -36,6 +39,8 @@ impl Setup {
 
 pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
+    /// The same one, for what is no part of the contract.
+    pub(crate) sql: Arc<SqlStore>,
     pub(crate) clock: Arc<MockClock>,
     /// Log entries made so far.
     pub(crate) entries: AtomicI64,

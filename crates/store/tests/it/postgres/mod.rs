@@ -2,13 +2,15 @@
 
 mod changes;
 mod keys;
+mod objects;
+mod secrets;
 mod together;
 
 use crate::contract::world::{Setup, World};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use store::{DatabaseChoice, SqlStore, StoreError, StoreOptions};
+use store::{DatabaseChoice, Keyring, ObjectsChoice, SqlStore, StoreError, StoreOptions};
 use tempfile::TempDir;
 use testkit::{MockClock, Postgres};
 
@@ -36,7 +38,14 @@ pub(crate) async fn open(setup: Setup) -> World {
     sqlx::query(create).execute(&mut connection).await.unwrap();
     let clock = Arc::new(MockClock::at(1_700_000_000));
     let (dir, store) = open_at(server.url_of_schema(&name), &clock, setup).await.unwrap();
-    World { store: Arc::new(store), clock, entries: AtomicI64::new(0), _keep: Box::new((dir, server)) }
+    let store = Arc::new(store);
+    World {
+        store: store.clone(),
+        sql: store,
+        clock,
+        entries: AtomicI64::new(0),
+        _keep: Box::new((dir, server)),
+    }
 }
 
 /// A store in the database that is there from the beginning, with a data directory of its own.
@@ -53,12 +62,23 @@ async fn open_at(
     clock: &Arc<MockClock>,
     setup: Setup,
 ) -> Result<(TempDir, SqlStore), StoreError> {
+    open_with_objects(url, clock, setup, ObjectsChoice::Directory).await
+}
+
+async fn open_with_objects(
+    url: String,
+    clock: &Arc<MockClock>,
+    setup: Setup,
+    objects: ObjectsChoice,
+) -> Result<(TempDir, SqlStore), StoreError> {
     let dir = tempfile::tempdir().unwrap();
     let options = StoreOptions {
         dir: dir.path().to_owned(),
         database: DatabaseChoice::Postgres { url },
+        objects,
         clock: Arc::clone(clock) as _,
         retry: setup.retry,
+        keys: Arc::new(Keyring::parse(Setup::KEYS).unwrap()),
         max_log_bytes: setup.max_log_bytes,
         max_queued: setup.max_queued,
     };

@@ -3,7 +3,7 @@
 use super::{is_there, open_on};
 use crate::contract::world::{ALL_QUEUES, LEASE, Setup, asking, failed, lease, new_job};
 use jiff::Timestamp;
-use jobs::{Canceler, Clock, JobId, Judgement, State};
+use jobs::{Canceler, Clock, JobId, Judgement, Namespace, State};
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -195,6 +195,7 @@ async fn a_file_that_is_being_submitted_stays() {
         size: 1,
         sha256: "0".repeat(64),
         modified_at: clock.now(),
+        namespace: Namespace::Global,
     };
     store.add_file(file).await.unwrap();
     clock.advance(jiff::SignedDuration::from_secs(5));

@@ -3,7 +3,8 @@
 use super::{intruder, open_in};
 use crate::contract::world::{Setup, errored, new_job};
 use jobs::State;
-use store::{JobFilter, StoreError};
+use store::{JobFilter, QueueChange, StoreError};
+use wire::heartbeat::Telemetry;
 
 #[tokio::test]
 async fn an_unreadable_job_is_told_and_does_not_block_its_queue() {
@@ -82,4 +83,41 @@ async fn unreadable_needs_are_nothing_to_other_jobs() {
     sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
     let sound = world.submit("batches").await;
     assert_eq!(world.claim("exec-1").await.unwrap().job.id, sound);
+}
+
+#[tokio::test]
+async fn unreadable_times_are_counted_and_nothing_to_what_is_told_of_a_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    world.submit("batches").await;
+    let mut other = new_job("batches");
+    other.owner = "user:ann".to_owned();
+    world.store.submit(other).await.unwrap();
+    world.store.change_queue("batches", QueueChange { paused: Some(true), max_running: None }).await.unwrap();
+    let sound = world.store.queue("batches", u64::MAX).await.unwrap();
+    assert_eq!((sound.queued, sound.unreadable, sound.oldest_queued_at), (2, 0, Some(world.now())));
+    for spoil in [
+        "UPDATE jobs SET queued_at = 9000000000000000000 WHERE id = 1",
+        "UPDATE queues SET paused_at = -9e18",
+    ] {
+        sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
+    }
+    let told = world.store.queue("batches", u64::MAX).await.unwrap();
+    assert_eq!((told.queued, told.unreadable, told.oldest_queued_at), (2, 2, Some(world.now())));
+    assert!(told.rules.paused_at.is_some());
+}
+
+#[tokio::test]
+async fn a_census_counts_what_can_not_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    for name in ["one", "two"] {
+        world.store.upsert_executor(name, &["batches".to_owned()], &Telemetry::default()).await.unwrap();
+    }
+    let spoil = "UPDATE executors SET telemetry = '?' WHERE name = 'one'";
+    sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
+    let (census, before) = (world.store.census().await.unwrap(), StoreError::unreadable());
+    assert_eq!((census.executors, world.store.executors().await.unwrap().len()), (2, 1));
+    assert_eq!(StoreError::unreadable(), before + 1);
+    assert!(census.database_bytes > 0 && census.connections <= census.max_connections);
 }

@@ -60,7 +60,11 @@ async fn a_directory_that_can_not_be_made_is_named() {
 #[tokio::test]
 async fn everything_is_there_when_opened_again() {
     let dir = tempfile::tempdir().unwrap();
-    let repository = NewRepository { name: "demo".to_owned(), source: "/srv/demo".to_owned() };
+    let repository = NewRepository {
+        namespace: jobs::Namespace::Global,
+        name: "demo".to_owned(),
+        source: "/srv/demo".to_owned(),
+    };
     let (ended, running, queued, token) = {
         let world = open_in(dir.path(), Setup::default()).await.unwrap();
         let (ended, lease, _) = world.running().await;
@@ -79,7 +83,10 @@ async fn everything_is_there_when_opened_again() {
     }
     assert_eq!(world.text(ended, 1, 1).await, "one two");
     assert_eq!(world.store.job_by_token(&token).await.unwrap().unwrap().id, running);
-    assert_eq!(world.store.repository("demo").await.unwrap().unwrap().source, repository.source);
+    assert_eq!(
+        world.store.repository(&jobs::Namespace::Global, "demo").await.unwrap().unwrap().source,
+        repository.source
+    );
     assert_eq!(world.store.executors().await.unwrap().len(), 1);
     assert!(world.submit("batches").await > queued);
 }

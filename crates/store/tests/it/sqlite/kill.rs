@@ -32,6 +32,7 @@ async fn work_until_killed() {
         acknowledge("logged", id);
         world.store.finish(id, &lease, Finish::Complete).await.unwrap();
         acknowledge("finished", id);
+        world.store.seal_logs(false).await.unwrap();
     }
 }
 
@@ -63,8 +64,34 @@ async fn acknowledged_work_survives_sigkill() {
             }
         }
     }
+    nothing_is_left_over(dir.path()).await;
     println!("{} acknowledgements in {ROUNDS} rounds", acknowledged.len());
     assert!(acknowledged.len() > ROUNDS as usize, "the workers hardly worked");
+}
+
+/// All logs are sealed in the end, and there are no objects but theirs.
+async fn nothing_is_left_over(dir: &std::path::Path) {
+    let world = open_in(dir, Setup::default()).await.unwrap();
+    world.stall_all().await;
+    while world.store.seal_logs(true).await.unwrap() > 0 {}
+    world.advance(25 * 3_600);
+    while world.store.sweep_objects().await.unwrap() > 0 {}
+    let mut texts = 0;
+    for id in 1.. {
+        let Ok(job) = world.store.job(JobId(id)).await else { break };
+        for epoch in 1..=job.record.epoch {
+            let entries = world.store.log_entries(JobId(id), Some(epoch)).await.unwrap();
+            texts += usize::from(entries.iter().any(|entry| entry.length > 0));
+        }
+    }
+    let shard = std::fs::read_dir(dir.join("objects/logs/0")).unwrap();
+    let objects: Vec<_> = shard.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(objects.len(), texts, "{objects:?}");
+    // A job that is tried again keeps its directory for that.
+    for job in std::fs::read_dir(dir.join("logs")).unwrap() {
+        let job = job.unwrap().path();
+        assert_eq!(std::fs::read_dir(&job).unwrap().count(), 0, "{} has files", job.display());
+    }
 }
 
 fn start(dir: &std::path::Path) -> Child {

@@ -1,0 +1,71 @@
+//! What jobs leave behind.
+
+use super::Result;
+use crate::model::{ArtifactRow, NewArtifact, NewObject, NewUpload, UploadFilter, UploadPartRow, UploadRow};
+use crate::objects::Objects;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jobs::{JobId, Lease};
+
+/// Sealed logs, uploaded indexes, and the objects that they are in.
+///
+/// An object is made in three steps: its key is noted ([`Self::new_object`]); it is written to [`Self::objects`]; a row takes
+/// it. What is not taken within a day is removed.
+#[async_trait]
+pub trait Results: Send + Sync + 'static {
+    /// Where objects are written to and read from.
+    fn objects(&self) -> &Objects;
+
+    /// A key for an object that is about to be made. Durable when this returns.
+    async fn new_object(&self, beginning: &str, ending: &str) -> Result<String>;
+
+    /// Gives up an object that no row has taken.
+    async fn give_up_object(&self, key: &str) -> Result<()>;
+
+    /// Removes objects that are of no use any more; says how many. A call may leave some to the next one.
+    async fn sweep_objects(&self) -> Result<u64>;
+
+    /// Moves the texts of tries that are over into the object store: of those that ended lately, or (`all`)
+    /// of every one that has texts here. Says of how many; what could not be moved stays where it is, and is looked at again
+    /// with all.
+    async fn seal_logs(&self, all: bool) -> Result<u64>;
+
+    /// Takes a file that a try left, in place of the one that may be there: see [`jobs::artifacts`] for how many and how large.
+    async fn add_artifact(&self, id: JobId, lease: &Lease, artifact: NewArtifact) -> Result<()>;
+
+    /// The files that a try left, by name and path.
+    async fn artifacts(&self, id: JobId, epoch: u32) -> Result<Vec<ArtifactRow>>;
+
+    /// Bytes of all files that jobs left.
+    async fn artifacts_size(&self) -> Result<u64>;
+
+    /// Begins an index that comes in parts.
+    async fn begin_upload(&self, upload: NewUpload) -> Result<i64>;
+
+    /// Takes a part, in place of the one with its number that may be there. Without such an upload, or when it is complete,
+    /// [`crate::StoreError::UnknownUpload`]; a number beyond its parts is [`crate::StoreError::NoSuchPart`].
+    async fn add_upload_part(&self, id: i64, part: u32, object: NewObject) -> Result<()>;
+
+    /// Completes an index that came in parts; the same again does no more. One that lacks a part is
+    /// [`crate::StoreError::MissingPart`].
+    async fn finish_upload(&self, id: i64) -> Result<()>;
+
+    /// Takes an index that came whole; returns its id.
+    async fn add_upload(&self, upload: NewUpload, object: NewObject) -> Result<i64>;
+
+    /// An upload by its id.
+    async fn upload(&self, id: i64) -> Result<Option<UploadRow>>;
+
+    /// The parts that are there of an upload, in order.
+    async fn upload_parts(&self, id: i64) -> Result<Vec<UploadPartRow>>;
+
+    /// Uploads that are complete, newest first; a few hundred at most, whatever the limit.
+    async fn uploads(&self, filter: UploadFilter) -> Result<Vec<UploadRow>>;
+
+    /// Bytes of all parts of all uploads.
+    async fn uploads_size(&self) -> Result<u64>;
+
+    /// Forgets uploads that were complete before `finished`, and those begun before `begun` that never were; says how many. A
+    /// call may leave some to the next one: it is done when it says 0.
+    async fn forget_uploads(&self, finished: Timestamp, begun: Timestamp) -> Result<u64>;
+}

@@ -1,0 +1,102 @@
+//! Objects that no row names: they are being made, or are to be removed.
+//!
+//! Who makes an object notes its key first ([`note`]), and takes the note away in the transaction that writes the row which
+//! names it ([`claim`]). Who removes such a row notes the key again in the same transaction. [`sweep`] removes what was noted
+//! for long enough, so neither a crash nor an object store that can't be reached leaves anything for ever.
+
+use super::SqlStore;
+use super::database::Durability;
+use super::session::Session;
+use super::statements::statements;
+use super::values::micros;
+use crate::error::StoreError;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// How long an object may take to be made.
+const MADE_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+/// When to try again to remove one that could not be.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// Objects that one call removes.
+const MAX_SWEPT_AT_ONCE: i64 = 100;
+/// How long a call goes on removing: the store may be slow.
+const MAX_TURN: Duration = Duration::from_secs(20);
+
+statements! {
+    NOTE = "INSERT INTO loose_objects (key, remove_at) VALUES ($1, $2) \
+            ON CONFLICT (key) DO UPDATE SET remove_at = excluded.remove_at";
+    CLAIM = "DELETE FROM loose_objects WHERE key = $1";
+    DUE = "SELECT key FROM loose_objects WHERE remove_at <= $1 ORDER BY remove_at, key LIMIT $2";
+    /// Not one that was claimed since it was looked up.
+    POSTPONE = "UPDATE loose_objects SET remove_at = $2 WHERE key = $1";
+}
+
+/// Notes objects that are about to be made. Durable when this returns.
+pub(super) async fn note_new(store: &SqlStore, keys: &[String]) -> Result<(), StoreError> {
+    let remove_at = after(store.clock.now(), MADE_WITHIN);
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    for key in keys {
+        note(&mut write, key, remove_at).await?;
+    }
+    store.commit(write).await
+}
+
+/// Notes that an object is of no use any more, from `at` on.
+pub(super) async fn note(write: &mut Session, key: &str, at: Timestamp) -> Result<(), StoreError> {
+    write.query(NOTE).bind(key).bind(micros(at)).execute().await.map(drop)
+}
+
+/// Notes that an object that was being made will not be.
+pub(super) async fn give_up(store: &SqlStore, key: &str) -> Result<(), StoreError> {
+    let mut write = store.database.write(Durability::Crash).await?;
+    note(&mut write, key, store.clock.now()).await?;
+    store.commit(write).await
+}
+
+/// Takes an object out of those that are of no use; says whether it was still there.
+pub(super) async fn claim(write: &mut Session, key: &str) -> Result<bool, StoreError> {
+    Ok(write.query(CLAIM).bind(key).execute().await? > 0)
+}
+
+/// Removes what is of no use; says how many.
+pub(super) async fn sweep(store: &SqlStore) -> Result<u64, StoreError> {
+    let now = store.clock.now();
+    let mut lookup = store.database.lookup().await?;
+    let due: Vec<(String,)> = lookup.query(DUE).bind(micros(now)).bind(MAX_SWEPT_AT_ONCE).all().await?;
+    drop(lookup);
+    let begun = std::time::Instant::now();
+    let (mut removed, mut left) = (Vec::new(), None);
+    for (key,) in due {
+        if begun.elapsed() > MAX_TURN {
+            break;
+        }
+        match store.objects.remove(&key).await {
+            Ok(()) => removed.push(key),
+            // The others wait behind it no longer.
+            Err(fault) => {
+                left = Some((key, fault));
+                break;
+            }
+        }
+    }
+    if removed.is_empty() && left.is_none() {
+        return Ok(0);
+    }
+    let mut write = store.database.write(Durability::Crash).await?;
+    for key in &removed {
+        claim(&mut write, key).await?;
+    }
+    if let Some((key, _)) = &left {
+        let again = micros(after(now, AGAIN_AFTER));
+        write.query(POSTPONE).bind(key).bind(again).execute().await?;
+    }
+    store.commit(write).await?;
+    match left {
+        Some((_, fault)) if removed.is_empty() => Err(fault.into()),
+        _ => Ok(removed.len() as u64),
+    }
+}
+
+fn after(now: Timestamp, pause: SignedDuration) -> Timestamp {
+    now.saturating_add(pause).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,96 @@
+//! Who was given which secret.
+
+use super::super::SqlStore;
+use super::super::database::Durability;
+use super::super::session::{Row, Session};
+use super::super::statements::statements;
+use super::super::values::{micros, small, timestamp};
+use super::stored::namespace_of;
+use crate::error::StoreError;
+use crate::model::{AccessFilter, SecretAccessRow};
+use jiff::Timestamp;
+use jobs::JobId;
+
+/// Rows that one statement removes: everybody else waits for its end.
+const MAX_FORGOTTEN_AT_ONCE: i64 = 1_000;
+/// Rows in one listing at most, whatever was asked for.
+const MAX_LISTED: u32 = 500;
+
+statements! {
+    INSERT = "INSERT INTO secret_accesses (secret, scope, namespace, key, job, attempt, owner, executor, at) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    LIST = "SELECT id, secret, scope, namespace, key, job, attempt, owner, executor, at FROM secret_accesses \
+            WHERE secret = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR owner = $3) ORDER BY id DESC LIMIT $4";
+    FORGET_OLD = "DELETE FROM secret_accesses WHERE id IN \
+                  (SELECT id FROM secret_accesses WHERE at < $1 ORDER BY at LIMIT $2)";
+    FORGET_MANY = "DELETE FROM secret_accesses WHERE id IN (SELECT id FROM secret_accesses \
+                   WHERE id <= (SELECT MAX(id) FROM secret_accesses) - $1 ORDER BY id LIMIT $2)";
+}
+
+/// An access to note.
+pub(super) struct Access<'a> {
+    pub(super) secret: &'a str,
+    pub(super) scope: &'a str,
+    pub(super) namespace: &'a str,
+    pub(super) key: &'a str,
+    pub(super) job: JobId,
+    pub(super) attempt: u32,
+    pub(super) owner: &'a str,
+    pub(super) executor: &'a str,
+}
+
+pub(super) async fn note(
+    session: &mut Session,
+    access: &Access<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let insert = session.query(INSERT).bind(access.secret).bind(access.scope).bind(access.namespace);
+    let insert = insert.bind(access.key).bind(access.job.0).bind(i64::from(access.attempt));
+    insert.bind(access.owner).bind(access.executor).bind(micros(now)).execute().await?;
+    Ok(())
+}
+
+pub(in crate::sql) async fn list(
+    store: &SqlStore,
+    filter: AccessFilter,
+) -> Result<Vec<SecretAccessRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let list = lookup
+        .query(LIST)
+        .bind(filter.secret)
+        .bind(filter.before.unwrap_or(i64::MAX))
+        .bind(filter.owner.map(|owner| owner.key()))
+        .bind(i64::from(filter.limit.min(MAX_LISTED)));
+    list.rows().await?.iter().map(read).collect()
+}
+
+/// Removes those from before `cutoff`, and the oldest of more than `most`.
+pub(in crate::sql) async fn forget(
+    store: &SqlStore,
+    cutoff: Timestamp,
+    most: u64,
+) -> Result<u64, StoreError> {
+    let mut write = store.database.write(Durability::Crash).await?;
+    let old = write.query(FORGET_OLD).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE).execute().await?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let many = write.query(FORGET_MANY).bind(most).bind(MAX_FORGOTTEN_AT_ONCE).execute().await?;
+    store.commit(write).await?;
+    Ok(old + many)
+}
+
+fn read(row: &Row) -> Result<SecretAccessRow, StoreError> {
+    let id: i64 = row.get("id")?;
+    let name = || format!("access {id} to a secret");
+    Ok(SecretAccessRow {
+        id,
+        secret: row.get("secret")?,
+        scope: super::stored::scope_of(&row.get::<String>("scope")?, name)?,
+        namespace: namespace_of(&row.get::<String>("namespace")?, name)?,
+        key: row.get("key")?,
+        job: JobId(row.get("job")?),
+        attempt: small(row.get("attempt")?, "attempt", name)?,
+        owner: namespace_of(&row.get::<String>("owner")?, name)?,
+        executor: row.get("executor")?,
+        at: timestamp(row.get("at")?, name)?,
+    })
+}

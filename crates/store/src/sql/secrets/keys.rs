@@ -1,0 +1,73 @@
+//! Which of the operator's keys are in use, so that none of them is missed too late.
+
+use super::super::SqlStore;
+use super::super::database::Durability;
+use super::super::session::Session;
+use super::super::statements::statements;
+use super::{sealed, told};
+use crate::error::StoreError;
+use crate::sealing::{Keyring, Place, SealFault, Sealed};
+
+/// What a key seals that it can be told by, and where. Both are bound to each: never change them.
+const PROOF: &[u8] = b"executor";
+const PLACE: Place<'static> = Place(&["executor.sealing-key.v1"]);
+
+statements! {
+    /// Of servers that start at once for the first time, one says which key there is.
+    LOCK in sqlite = "SELECT 1", in postgres = "LOCK TABLE sealing_keys IN EXCLUSIVE MODE";
+    LIST = "SELECT id, data_key, value FROM sealing_keys";
+    ADD = "INSERT INTO sealing_keys (id, data_key, value) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
+    IN_USE = "SELECT key_id FROM secrets UNION SELECT key_id FROM job_secrets WHERE key_id IS NOT NULL";
+    /// Unless something is sealed with it.
+    RETIRE = "DELETE FROM sealing_keys WHERE id = $1 AND id NOT IN (SELECT key_id FROM secrets) \
+              AND id NOT IN (SELECT key_id FROM job_secrets WHERE key_id IS NOT NULL)";
+}
+
+/// Makes sure that all keys are there that something is sealed with, and notes the first one as in use.
+pub(in crate::sql) async fn adopt(store: &SqlStore, keys: &Keyring) -> Result<(), StoreError> {
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let adopted = check(&mut write, keys).await;
+    store.settle(write, adopted).await
+}
+
+async fn check(session: &mut Session, keys: &Keyring) -> Result<(), StoreError> {
+    session.query(LOCK).rows().await?;
+    let mut first_is_noted = false;
+    for (id, data_key, value) in session.query(LIST).all::<(String, Vec<u8>, Vec<u8>)>().await? {
+        first_is_noted |= id == keys.first();
+        let proof = keys.open(&PLACE, &sealed((id.clone(), data_key, value)));
+        match proof {
+            Ok(proof) if **proof == *PROOF => {}
+            Err(fault @ SealFault::UnknownKey(_)) => return Err(told(fault, String::new)),
+            _ => return Err(StoreError::WrongSealingKey { key: id }),
+        }
+    }
+    for (id,) in session.query(IN_USE).all::<(String,)>().await? {
+        if !keys.knows(&id) {
+            return Err(StoreError::UnknownSealingKey { key: id });
+        }
+    }
+    if !first_is_noted {
+        let proof = keys.seal(&PLACE, PROOF).map_err(|fault| told(fault, String::new))?;
+        let Sealed { key_id, data_key, value } = proof;
+        session.query(ADD).bind(key_id).bind(data_key).bind(value).execute().await?;
+    }
+    Ok(())
+}
+
+/// Takes these keys in place of those there are, unless one is missing that something is sealed with.
+pub(in crate::sql) async fn take_up(store: &SqlStore, keys: &Keyring) -> Result<(), StoreError> {
+    adopt(store, keys).await?;
+    store.keys.replace(keys);
+    Ok(())
+}
+
+/// Forgets which keys were in use and are not any more. One that is not known here may be another server's first.
+pub(super) async fn retire(keys: &Keyring, session: &mut Session) -> Result<(), StoreError> {
+    for (id, ..) in session.query(LIST).all::<(String, Vec<u8>, Vec<u8>)>().await? {
+        if id != keys.first() && keys.knows(&id) && session.query(RETIRE).bind(&id).execute().await? == 1 {
+            tracing::info!(key = id, "nothing is sealed with this key any more: it may be removed");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! Indexes that jobs upload: what is known of them, and which objects their parts are.
+
+use super::SqlStore;
+use super::database::Durability;
+use super::loose;
+use super::session::{Row, Session};
+use super::statements::statements;
+use super::values::{micros, namespace, small, timestamp};
+use crate::error::StoreError;
+use crate::model::{NewObject, NewUpload, UploadFilter, UploadPartRow, UploadRow};
+use jiff::Timestamp;
+
+/// Uploads that are listed at once at most.
+const MAX_LISTED: u32 = 501;
+/// Uploads that are forgotten in one transaction.
+const MAX_FORGOTTEN_AT_ONCE: i64 = 20;
+
+macro_rules! columns {
+    () => {
+        "id, namespace, repository, commit_id, root, indexer_name, indexer_version, associated_index, content_type, \
+         uncompressed_size, parts, size, started_at, finished_at"
+    };
+}
+
+statements! {
+    INSERT = "INSERT INTO uploads (namespace, repository, commit_id, root, indexer_name, indexer_version, \
+              associated_index, content_type, uncompressed_size, parts, size, started_at, finished_at) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id";
+    /// Nobody else changes it before this transaction is over.
+    TO_CHANGE in sqlite = "SELECT parts, finished_at IS NOT NULL FROM uploads WHERE id = $1",
+              in postgres = "SELECT parts, finished_at IS NOT NULL FROM uploads WHERE id = $1 FOR UPDATE";
+    PART = "SELECT object, size FROM upload_parts WHERE upload = $1 AND part = $2";
+    PUT_PART = "INSERT INTO upload_parts (upload, part, object, size, sha256) VALUES ($1, $2, $3, $4, $5) \
+                ON CONFLICT (upload, part) DO UPDATE \
+                SET object = excluded.object, size = excluded.size, sha256 = excluded.sha256";
+    GROW = "UPDATE uploads SET size = size + $2 WHERE id = $1";
+    COUNT = "SELECT COUNT(*) FROM upload_parts WHERE upload = $1";
+    FINISH = "UPDATE uploads SET finished_at = $2 WHERE id = $1";
+    BY_ID = concat!("SELECT ", columns!(), " FROM uploads WHERE id = $1");
+    PARTS = "SELECT part, object, size, sha256 FROM upload_parts WHERE upload = $1 ORDER BY part";
+    LIST = concat!("SELECT ", columns!(), " FROM uploads WHERE finished_at IS NOT NULL AND id < $1 \
+                    AND (CAST($2 AS TEXT) IS NULL OR namespace = $2) AND (CAST($3 AS TEXT) IS NULL OR repository = $3) ORDER BY id DESC LIMIT $4");
+    SIZE in sqlite = "SELECT COALESCE(SUM(size), 0) FROM uploads",
+         in postgres = "SELECT COALESCE(SUM(size), 0)::bigint FROM uploads";
+    OLD in sqlite = "SELECT id FROM uploads WHERE finished_at < $1 OR (finished_at IS NULL AND started_at < $2) LIMIT $3",
+        in postgres = "SELECT id FROM uploads WHERE finished_at < $1 OR (finished_at IS NULL AND started_at < $2) LIMIT $3 \
+                       FOR UPDATE SKIP LOCKED";
+    LOOK = "SELECT id FROM uploads WHERE finished_at < $1 OR (finished_at IS NULL AND started_at < $2) LIMIT $3";
+    LET_GO = "INSERT INTO loose_objects (key, remove_at) SELECT object, $2 FROM upload_parts WHERE upload = $1 \
+              ON CONFLICT (key) DO NOTHING";
+    FORGET = "DELETE FROM uploads WHERE id = $1";
+}
+
+pub(super) async fn begin(store: &SqlStore, new: &NewUpload) -> Result<i64, StoreError> {
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let id = insert(&mut write, new, 0, store.clock.now(), None).await?;
+    store.commit(write).await?;
+    Ok(id)
+}
+
+pub(super) async fn add(store: &SqlStore, new: &NewUpload, object: &NewObject) -> Result<i64, StoreError> {
+    let now = store.clock.now();
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let added = async {
+        let id = insert(&mut write, new, object.size, now, Some(now)).await?;
+        take_object(&mut write, id, 0, object).await?;
+        Ok(id)
+    };
+    let added = added.await;
+    store.settle(write, added).await
+}
+
+async fn insert(
+    session: &mut Session,
+    new: &NewUpload,
+    size: u64,
+    now: Timestamp,
+    finished_at: Option<Timestamp>,
+) -> Result<i64, StoreError> {
+    let insert = session.query(INSERT).bind(new.namespace.key()).bind(&new.repository).bind(&new.commit);
+    let insert = insert.bind(&new.root).bind(&new.indexer_name).bind(&new.indexer_version);
+    let insert = insert.bind(new.associated_index_id).bind(&new.content_type);
+    let insert = insert.bind(new.uncompressed_size.map(capped)).bind(i64::from(new.parts));
+    let insert = insert.bind(capped(size)).bind(micros(now)).bind(finished_at.map(micros));
+    let (id,) = insert.one().await?;
+    Ok(id)
+}
+
+async fn take_object(
+    session: &mut Session,
+    id: i64,
+    part: u32,
+    object: &NewObject,
+) -> Result<(), StoreError> {
+    if !loose::claim(session, &object.key).await? {
+        // It took so long that it was swept.
+        return Err(StoreError::Outdated);
+    }
+    let put = session.query(PUT_PART).bind(id).bind(i64::from(part)).bind(&object.key);
+    put.bind(capped(object.size)).bind(&object.sha256).execute().await.map(drop)
+}
+
+pub(super) async fn add_part(
+    store: &SqlStore,
+    id: i64,
+    part: u32,
+    object: &NewObject,
+) -> Result<(), StoreError> {
+    let now = store.clock.now();
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let added = put_part(&mut write, (id, part), object, now).await;
+    store.settle(write, added).await
+}
+
+async fn put_part(
+    write: &mut Session,
+    (id, part): (i64, u32),
+    object: &NewObject,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (parts, finished) = to_change(write, id).await?;
+    if finished {
+        return Err(StoreError::UnknownUpload(id));
+    }
+    if i64::from(part) >= parts {
+        return Err(StoreError::NoSuchPart { part, parts });
+    }
+    let before: Option<(String, i64)> = write.query(PART).bind(id).bind(i64::from(part)).optional().await?;
+    take_object(write, id, part, object).await?;
+    let had = before.as_ref().map_or(0, |(_, size)| *size);
+    write.query(GROW).bind(id).bind(capped(object.size) - had).execute().await?;
+    match before {
+        Some((key, _)) => loose::note(write, &key, now).await,
+        None => Ok(()),
+    }
+}
+
+pub(super) async fn finish(store: &SqlStore, id: i64) -> Result<(), StoreError> {
+    let now = store.clock.now();
+    let mut write = store.database.write(Durability::PowerLoss).await?;
+    let finished = complete(&mut write, id, now).await;
+    store.settle(write, finished).await
+}
+
+async fn complete(write: &mut Session, id: i64, now: Timestamp) -> Result<(), StoreError> {
+    let (parts, finished) = to_change(write, id).await?;
+    if finished {
+        return Ok(());
+    }
+    let (there,): (i64,) = write.query(COUNT).bind(id).one().await?;
+    if there < parts {
+        return Err(StoreError::MissingPart { there, parts });
+    }
+    write.query(FINISH).bind(id).bind(micros(now)).execute().await.map(drop)
+}
+
+async fn to_change(session: &mut Session, id: i64) -> Result<(i64, bool), StoreError> {
+    let found = session.query(TO_CHANGE).bind(id).optional().await?;
+    found.ok_or(StoreError::UnknownUpload(id))
+}
+
+pub(super) async fn by_id(store: &SqlStore, id: i64) -> Result<Option<UploadRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    lookup.query(BY_ID).bind(id).row().await?.as_ref().map(read).transpose()
+}
+
+pub(super) async fn parts(store: &SqlStore, id: i64) -> Result<Vec<UploadPartRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let rows: Vec<(i64, String, i64, String)> = lookup.query(PARTS).bind(id).all().await?;
+    let row = |(part, key, size, sha256): (i64, String, i64, String)| {
+        let part = small(part, "part", || format!("upload {id}"))?;
+        Ok(UploadPartRow { part, object: NewObject { key, size: size.unsigned_abs(), sha256 } })
+    };
+    rows.into_iter().map(row).collect()
+}
+
+pub(super) async fn list(store: &SqlStore, filter: UploadFilter) -> Result<Vec<UploadRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let list = lookup.query(LIST).bind(filter.before.unwrap_or(i64::MAX));
+    let list = list.bind(filter.namespace.map(|of| of.key())).bind(filter.repository);
+    list.bind(i64::from(filter.limit.min(MAX_LISTED))).rows().await?.iter().map(read).collect()
+}
+
+pub(super) async fn size(store: &SqlStore) -> Result<u64, StoreError> {
+    let (size,): (i64,) = store.database.lookup().await?.query(SIZE).one().await?;
+    Ok(size.unsigned_abs())
+}
+
+pub(super) async fn forget(
+    store: &SqlStore,
+    finished: Timestamp,
+    begun: Timestamp,
+) -> Result<u64, StoreError> {
+    // The usual answer is "none": it costs the writers nothing.
+    let look = |sql| (sql, micros(finished), micros(begun));
+    let mut lookup = store.database.lookup().await?;
+    if old(&mut lookup, look(LOOK)).await?.is_empty() {
+        return Ok(0);
+    }
+    drop(lookup);
+    let now = micros(store.clock.now());
+    let mut write = store.database.write(Durability::Crash).await?;
+    let found = old(&mut write, look(OLD)).await?;
+    for id in &found {
+        write.query(LET_GO).bind(*id).bind(now).execute().await?;
+        write.query(FORGET).bind(*id).execute().await?;
+    }
+    store.commit(write).await?;
+    Ok(found.len() as u64)
+}
+
+async fn old(
+    session: &mut Session,
+    (sql, finished, begun): (super::session::Sql, i64, i64),
+) -> Result<Vec<i64>, StoreError> {
+    let old = session.query(sql).bind(finished).bind(begun).bind(MAX_FORGOTTEN_AT_ONCE);
+    Ok(old.all::<(i64,)>().await?.into_iter().map(|(id,)| id).collect())
+}
+
+fn read(row: &Row) -> Result<UploadRow, StoreError> {
+    let id: i64 = row.get("id")?;
+    let name = || format!("upload {id}");
+    let of: String = row.get("namespace")?;
+    let finished_at: Option<i64> = row.get("finished_at")?;
+    let uncompressed: Option<i64> = row.get("uncompressed_size")?;
+    let size: i64 = row.get("size")?;
+    Ok(UploadRow {
+        id,
+        of: NewUpload {
+            namespace: namespace(&of, name)?,
+            repository: row.get("repository")?,
+            commit: row.get("commit_id")?,
+            root: row.get("root")?,
+            indexer_name: row.get("indexer_name")?,
+            indexer_version: row.get("indexer_version")?,
+            associated_index_id: row.get("associated_index")?,
+            content_type: row.get("content_type")?,
+            uncompressed_size: uncompressed.map(i64::unsigned_abs),
+            parts: small(row.get("parts")?, "number of parts", name)?,
+        },
+        size: size.unsigned_abs(),
+        started_at: timestamp(row.get("started_at")?, name)?,
+        finished_at: finished_at.map(|at| timestamp(at, name)).transpose()?,
+    })
+}
+
+fn capped(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,68 @@
+//! Who did what.
+
+use super::world::{Setup, World};
+use jobs::Namespace;
+use store::{ActFilter, NewAct};
+
+fn act(action: &str, subject: &str, namespace: &str) -> NewAct {
+    NewAct {
+        actor: "ci".to_owned(),
+        actor_of: Namespace::Organisation("acme".to_owned()),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        namespace: namespace.parse().unwrap(),
+        origin: "10.0.0.7".to_owned(),
+        detail: "role reader".to_owned(),
+    }
+}
+
+async fn subjects(world: &World, filter: ActFilter) -> Vec<String> {
+    let acts = world.store.acts(filter).await.unwrap();
+    acts.into_iter().map(|row| row.act.subject).collect()
+}
+
+fn page(limit: u32) -> ActFilter {
+    ActFilter { limit, ..ActFilter::default() }
+}
+
+pub(crate) async fn what_was_done_is_told_newest_first(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    for (action, subject, namespace) in [
+        ("token.create", "1", "global"),
+        ("job.cancel", "2", "org:acme"),
+        ("token.create", "3", "org:acme"),
+        ("job.cancel", "4", "user:bob"),
+    ] {
+        world.store.note_act(act(action, subject, namespace)).await.unwrap();
+        world.advance(1);
+    }
+    let first = world.store.acts(page(2)).await.unwrap();
+    assert_eq!(first[0].act, act("job.cancel", "4", "user:bob"));
+    assert_eq!(first[0].at, world.now() - jiff::SignedDuration::from_secs(1));
+    let rest = ActFilter { before: Some(first[1].id), ..page(2) };
+    assert_eq!(subjects(&world, rest).await, ["2", "1"]);
+    let of = |namespace: &str| ActFilter { namespace: Some(namespace.parse().unwrap()), ..page(10) };
+    assert_eq!(subjects(&world, of("org:acme")).await, ["3", "2"]);
+    assert_eq!(subjects(&world, of("global")).await, ["1"]);
+    assert_eq!(subjects(&world, of("user:ann")).await, [""; 0]);
+    let created = ActFilter { action: Some("token.create".to_owned()), ..of("org:acme") };
+    assert_eq!(subjects(&world, created).await, ["3"]);
+    let long = "ä".repeat(1_000);
+    world.store.note_act(NewAct { detail: long.clone(), ..act("x", &long, "global") }).await.unwrap();
+    let kept = world.store.acts(page(1)).await.unwrap().remove(0).act;
+    assert_eq!((kept.subject.len(), kept.detail.len()), (300, 1_000));
+}
+
+pub(crate) async fn old_and_too_many_acts_are_forgotten(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    for n in 0..6 {
+        world.store.note_act(act("job.cancel", &n.to_string(), "global")).await.unwrap();
+        world.advance(10);
+    }
+    let cutoff = world.now() - jiff::SignedDuration::from_secs(50);
+    assert_eq!(world.store.forget_acts(cutoff, 100).await.unwrap(), 1);
+    assert_eq!(subjects(&world, page(10)).await, ["5", "4", "3", "2", "1"]);
+    assert_eq!(world.store.forget_acts(cutoff, 3).await.unwrap(), 2);
+    assert_eq!(world.store.forget_acts(cutoff, 3).await.unwrap(), 0);
+    assert_eq!(subjects(&world, page(10)).await, ["5", "4", "3"]);
+}
