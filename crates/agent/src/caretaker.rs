@@ -102,7 +102,10 @@ impl Care {
         let own = self.around.api.config();
         let mut records = dir.records();
         records.retain(|record| record.is_of(&own.frontend_url));
-        let Some(config) = config_of(own, &records, dir.jobs()) else { return };
+        let Some(mut config) = config_of(own, &records, dir.jobs()) else { return };
+        if let Some(identity) = dir.kept_identity(&own.frontend_url, &config.name) {
+            config.password = identity;
+        }
         info!(
             executor = config.name,
             jobs = records.len(),

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
+use wire::additions::MOST_AT_ONCE;
 use wire::{IdText, Job, JobId};
 
 /// A dequeue that was sent before the agent was told to leave may have been given a job: its answer
@@ -131,7 +132,8 @@ impl Taker {
             };
             // The semaphore is never closed.
             let Ok(slot) = slot else { return };
-            match self.turn(slot, closing).await {
+            let places = self.places(slot, limit - self.summary.taken);
+            match self.turn(places, closing).await {
                 Turn::AtOnce => {}
                 Turn::After(pause) => {
                     let _ = closing.run_until_cancelled(sleep(pause)).await;
@@ -140,8 +142,17 @@ impl Taker {
         }
     }
 
+    /// The first free place with some of the others, of which jobs for as many may come at once: half of them, so that what
+    /// waits is not all taken by whoever asks first.
+    fn places(&self, first: OwnedSemaphorePermit, left: u64) -> Vec<OwnedSemaphorePermit> {
+        let half = self.slots.available_permits().div_ceil(2).min(MOST_AT_ONCE as usize - 1);
+        let more = half.min(usize::try_from(left).unwrap_or(usize::MAX).saturating_sub(1));
+        let more = (0..more).map_while(|_| Arc::clone(&self.slots).try_acquire_owned().ok());
+        [first].into_iter().chain(more).collect()
+    }
+
     /// Asks once, and starts what comes.
-    async fn turn(&mut self, slot: OwnedSemaphorePermit, closing: &CancellationToken) -> Turn {
+    async fn turn(&mut self, mut places: Vec<OwnedSemaphorePermit>, closing: &CancellationToken) -> Turn {
         let work_dir = &self.around.api.config().work_dir;
         let disks = HostDisks::of(work_dir, self.around.runtime.fills().await);
         let room = self.floor.lets_in(&disks);
@@ -150,7 +161,7 @@ impl Taker {
             return Turn::After(LOOK_FOR_ROOM);
         }
         let asked = Instant::now();
-        let Some(answer) = self.ask(closing).await else { return Turn::AtOnce };
+        let Some(answer) = self.ask(places.len(), closing).await else { return Turn::AtOnce };
         self.note_answer(&answer);
         let config = self.around.api.config();
         match answer {
@@ -163,27 +174,37 @@ impl Taker {
                     pause => Turn::After(random::about(pause)),
                 }
             }
-            Ok(Answer { dequeued: Dequeued::Job(job), at, claimed, .. }) => {
-                self.backoff.reset();
-                self.start(*job, at, claimed, slot);
-                Turn::AtOnce
-            }
-            Ok(Answer { dequeued: Dequeued::Undecodable(payload), .. }) => {
-                self.refuse(payload, slot);
-                Turn::After(self.backoff.pause())
+            Ok(Answer { dequeued, more, at, claimed, .. }) => {
+                let mut turn = Turn::AtOnce;
+                for (dequeued, place) in [dequeued].into_iter().chain(more).zip(places.drain(..)) {
+                    match dequeued {
+                        Dequeued::Job(job) => self.start(*job, at, claimed, place),
+                        Dequeued::Undecodable(payload) => {
+                            self.refuse(payload, place);
+                            turn = Turn::After(self.backoff.pause());
+                        }
+                        Dequeued::Nothing => {}
+                    }
+                }
+                if matches!(turn, Turn::AtOnce) {
+                    self.backoff.reset();
+                }
+                turn
             }
             Err(error) => {
                 // Never sent again at once: if it was the answer that got lost, a job may have been
                 // assigned to us, and the control plane takes it back when its lease runs out.
                 warn!(error = chain(&error), "failed to dequeue");
-                Turn::After(self.backoff.pause().max(error.retry_after().unwrap_or_default()))
+                let pause = self.backoff.pause().max(error.retry_after().unwrap_or_default());
+                // All others failed as well, if the control plane went away.
+                Turn::After(pause + self.around.api.spread().mul_f64(random::fraction()))
             }
         }
     }
 
     /// Sends a dequeue; `None` when it was given up because the agent has to leave.
-    async fn ask(&self, closing: &CancellationToken) -> Option<Result<Answer, ApiError>> {
-        let mut answer = std::pin::pin!(self.around.api.dequeue());
+    async fn ask(&self, most: usize, closing: &CancellationToken) -> Option<Result<Answer, ApiError>> {
+        let mut answer = std::pin::pin!(self.around.api.dequeue(most));
         tokio::select! {
             answer = &mut answer => Some(answer),
             () = closing.cancelled() => {

@@ -1,25 +1,11 @@
-//! How long a job is ours, by our own clock.
-//!
-//! A control plane of ours tells the term of its leases. A job whose lease was not renewed for that
-//! long is about to be given to somebody else, so its sandbox has to be gone by then. A stock one
-//! tells no term: there a job goes on while heartbeats fail, but not once nobody is left to send any.
+//! Waiting for the end of the time for which a job is ours. How long that is, is reckoned by [`jobs::tenure`].
 
 use crate::boot_time::BootTime;
+use jobs::tenure::Tenure;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-/// How long before its term a lease counts as lost: a step is asked to end, and killed when it does
-/// not, within that time.
-const MARGIN: Duration = Duration::from_secs(5);
-/// The margin is at most this part of the term.
-const MARGIN_PART: u32 = 5;
-/// Without a known term: how long after its last renewal a job goes on that nobody sends heartbeats
-/// for. Stock control planes give it away after 25 s.
-const ALONE: Duration = Duration::from_secs(20);
-/// It goes on for at least this long after it was left alone, so that an agent that is started again
-/// at once finds it even if heartbeats had failed.
-const LEAST_ALONE: Duration = Duration::from_secs(5);
 /// How long reading what has come may take.
 const READ_LIMIT: Duration = Duration::from_secs(1);
 /// Timers stand still while the host sleeps, so the clock is looked at this often.
@@ -36,20 +22,12 @@ pub(crate) struct Lease {
 /// Hears that a lease is about to count as lost, and lets that go on by dropping what it gets.
 pub(crate) type AboutToBeLost = mpsc::Receiver<oneshot::Sender<()>>;
 
-/// What is known of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State {
-    /// When the call was sent that renewed it last, or the job was assigned.
-    pub(crate) renewed: BootTime,
-    /// How long it lasts from then on, if the control plane has told.
-    pub(crate) term: Option<Duration>,
-    /// Since when there is no agent that could renew it.
-    alone: Option<BootTime>,
-}
+/// What is known of a lease, by the clock that all processes of this host share.
+pub(crate) type State = Tenure<BootTime>;
 
 impl Lease {
     pub(crate) fn new(renewed: BootTime, term: Option<Duration>) -> Self {
-        Self { state: watch::Sender::new(State { renewed, term, alone: None }), reader: None }
+        Self { state: watch::Sender::new(State::new(renewed, term)), reader: None }
     }
 
     /// One whose renewals come by way of somebody who can be behind.
@@ -65,15 +43,12 @@ impl Lease {
 
     /// A call that was sent at `sent` renewed it.
     pub(crate) fn renew(&self, sent: BootTime, term: Option<Duration>) {
-        self.change(|state| State { renewed: state.renewed.max(sent), term: term.or(state.term), ..state });
+        self.change(|state| state.renewed(sent, term));
     }
 
     /// Whether there is an agent that can renew it.
     pub(crate) fn accompany(&self, by_an_agent: bool) {
-        self.change(|state| State {
-            alone: (!by_an_agent).then(|| state.alone.unwrap_or_else(BootTime::now)),
-            ..state
-        });
+        self.change(|state| state.accompanied(by_an_agent, BootTime::now()));
     }
 
     fn change(&self, change: impl FnOnce(State) -> State) {
@@ -124,17 +99,6 @@ impl Lease {
     }
 }
 
-impl State {
-    /// When it counts as lost, as far as is known now.
-    fn end(&self) -> Option<BootTime> {
-        match (self.term, self.alone) {
-            (Some(term), _) => Some(self.renewed + term.saturating_sub(MARGIN.min(term / MARGIN_PART))),
-            (None, Some(alone)) => Some((self.renewed + ALONE).max(alone + LEAST_ALONE)),
-            (None, None) => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,48 +111,6 @@ mod tests {
 
     fn state(lease: &Lease) -> State {
         *lease.subscribe().borrow()
-    }
-
-    #[test]
-    fn a_known_term_ends_a_margin_early_whoever_is_there() {
-        let now = BootTime::now();
-        let lease = Lease::new(now, TERM);
-        assert_eq!(state(&lease).end(), Some(now + Duration::from_secs(20)));
-        lease.accompany(false);
-        assert_eq!(state(&lease).end(), Some(now + Duration::from_secs(20)));
-        let short = Lease::new(now, Some(Duration::from_secs(5)));
-        assert_eq!(state(&short).end(), Some(now + Duration::from_secs(4)));
-    }
-
-    #[test]
-    fn without_a_term_a_job_ends_only_when_it_is_left_alone() {
-        let now = BootTime::now();
-        let lease = Lease::new(now, None);
-        assert_eq!(state(&lease).end(), None);
-        lease.accompany(false);
-        assert_eq!(state(&lease).end(), Some(now + ALONE));
-        lease.accompany(true);
-        assert_eq!(state(&lease).end(), None);
-    }
-
-    #[test]
-    fn an_agent_that_returns_at_once_finds_a_job_whose_heartbeats_had_failed() {
-        let long_ago = ago(Duration::from_mins(1));
-        let lease = Lease::new(long_ago, None);
-        lease.accompany(false);
-        let left = state(&lease).end().unwrap().since(BootTime::now());
-        assert!(left > Duration::from_secs(3) && left <= LEAST_ALONE, "{left:?}");
-    }
-
-    #[test]
-    fn renewals_that_come_late_change_nothing_and_a_term_is_remembered() {
-        let now = BootTime::now();
-        let lease = Lease::new(now, TERM);
-        lease.renew(ago(Duration::from_secs(9)), None);
-        assert_eq!((state(&lease).renewed, state(&lease).term), (now, TERM));
-        let later = now + Duration::from_secs(5);
-        lease.renew(later, None);
-        assert_eq!(state(&lease).end(), Some(later + Duration::from_secs(20)));
     }
 
     #[tokio::test]

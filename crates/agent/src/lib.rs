@@ -24,6 +24,7 @@ mod health;
 mod heartbeat;
 mod host;
 mod host_disk;
+mod identity;
 mod inodes;
 mod job;
 mod lease;
@@ -50,6 +51,7 @@ pub use config::{
 };
 pub use error::{AgentError, Summary, chain};
 pub use host_disk::{fitting_disk_floor, fitting_files_floor};
+pub use identity::Identity;
 pub use monitor::Monitor;
 pub use nursery::{catch_requests, nursery};
 pub use run::{Orders, run};

@@ -4,12 +4,15 @@ use super::{Api, ApiError, Reply};
 use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
 use http::{Method, StatusCode};
+use jobs::tenure::Tenure;
 use reqwest::RequestBuilder;
 use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use wire::additions::{
-    DEQUEUE, HELD, INCARNATION, ISOLATION, LABELS, Labels, PREFER, PREFERENCE_APPLIED, TERM_PREFERENCE,
-    parse_held, prefer_wait,
+    DEQUEUE, HELD, INCARNATION, ISOLATION, LABELS, Labels, MORE, MOST, PREFER, PREFERENCE_APPLIED,
+    TERM_PREFERENCE, parse_held, prefer_wait,
 };
 use wire::paths::{MULTI_DEQUEUE, QueueCall};
 use wire::{DequeueRequest, Job, JobId};
@@ -20,6 +23,8 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// What came of a dequeue.
 pub(crate) struct Answer {
     pub(crate) dequeued: Dequeued,
+    /// What came besides, to an agent that asked for more than one job.
+    pub(crate) more: Vec<Dequeued>,
     /// The control plane held the request for as long as it was asked to.
     pub(crate) held: bool,
     /// When the answer was complete.
@@ -44,8 +49,8 @@ pub(crate) struct Undecodable {
 }
 
 impl Api {
-    /// Asks once.
-    pub(crate) async fn dequeue(&self) -> Result<Answer, ApiError> {
+    /// Asks once, for up to `most` jobs.
+    pub(crate) async fn dequeue(&self, most: usize) -> Result<Answer, ApiError> {
         let config = self.config();
         let path = match config.queues.as_slice() {
             [queue] if !config.multi_queue => QueueCall::Dequeue.path(queue),
@@ -68,6 +73,9 @@ impl Api {
         }
         if self.is_ours() {
             request = promising(request, config);
+            if most > 1 {
+                request = request.header(MOST, most);
+            }
         }
         let sent = BootTime::now();
         let reply = self.call(QueueCall::Dequeue, request, &body, config.long_poll + MARGIN).await;
@@ -82,6 +90,7 @@ impl Api {
             claimed: claimed(&reply, sent),
             held: reply.headers.contains_key(PREFERENCE_APPLIED),
             dequeued: read(&reply),
+            more: if most > 1 { others(&reply.body, most - 1) } else { Vec::new() },
         })
     }
 }
@@ -97,21 +106,32 @@ fn promising(mut request: RequestBuilder, config: &AgentConfig) -> RequestBuilde
     request
 }
 
-/// When a job was claimed at the earliest, for a request that was sent at `sent`. An answer may take its time, and the
-/// lease runs meanwhile. Whoever does not tell how long it held the request had the job when the answer began.
+/// When a job was claimed at the earliest, for a request that was sent at `sent`.
 fn claimed(reply: &Reply, sent: BootTime) -> BootTime {
     let held = reply.headers.get(HELD).and_then(|value| value.to_str().ok()).and_then(parse_held);
-    held.map_or(reply.began, |held| (sent + held).min(reply.began))
+    Tenure::claimed(sent, held, reply.began)
 }
 
 fn read(reply: &Reply) -> Dequeued {
     if reply.status == StatusCode::NO_CONTENT || reply.body.is_empty() {
         return Dequeued::Nothing;
     }
-    match serde_json::from_slice(&reply.body) {
+    read_job(&reply.body)
+}
+
+fn read_job(body: &[u8]) -> Dequeued {
+    match serde_json::from_slice(body) {
         Ok(job) => Dequeued::Job(Box::new(job)),
-        Err(fault) => Dequeued::Undecodable(Undecodable { fault, job: salvage(&reply.body) }),
+        Err(fault) => Dequeued::Undecodable(Undecodable { fault, job: salvage(body) }),
     }
+}
+
+/// The jobs that came with the first one.
+fn others(body: &[u8], most: usize) -> Vec<Dequeued> {
+    let answer: HashMap<String, &RawValue> = serde_json::from_slice(body).unwrap_or_default();
+    let list = answer.get(MORE).map_or("[]", |list| list.get());
+    let list: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
+    list.into_iter().take(most).map(|job| read_job(job.get().as_bytes())).collect()
 }
 
 /// Looks for id, token and queue in a payload that is wrong elsewhere.
@@ -150,6 +170,25 @@ mod tests {
         assert_eq!(claimed(Some("0")), sent);
         for unlikely in [Some("99000"), Some("x"), None] {
             assert_eq!(claimed(unlikely), began, "{unlikely:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_with_the_first_job_is_read_one_by_one() {
+        let body =
+            br#"{"id":1,"token":"t","more":[{"id":2,"token":"u"},{"id":3,"token":"v","files":7},{"id":4}]}"#;
+        let ids = |most| {
+            let id = |one: &Dequeued| match one {
+                Dequeued::Job(job) => Some(job.id.0),
+                Dequeued::Undecodable(payload) => payload.job.as_ref().map(|(id, ..)| -id.0),
+                Dequeued::Nothing => None,
+            };
+            others(body, most).iter().map(id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(2), [Some(2), Some(-3)], "the one that can't be read costs the others nothing");
+        assert_eq!(ids(0), []);
+        for without in [&br#"{"id":1}"#[..], b"", b"[]", br#"{"more":7}"#] {
+            assert!(others(without, 9).is_empty());
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`retry`]: a dequeue never is (an answer that got lost may have assigned a job, and the
 //! control plane's lease takes care of that one), everything that can be repeated safely is.
 
+mod artifacts;
 mod dequeue;
 mod endpoint;
 mod error;
@@ -61,12 +62,16 @@ struct Inner {
     told: Arc<Told>,
 }
 
+/// Over which it may ask to spread calls at most.
+const LONGEST_SPREAD: Duration = Duration::from_mins(1);
+
 /// What the control plane has told of itself.
 #[derive(Default)]
 struct Told {
     log_append: AtomicBool,
     /// In milliseconds; 0 when it was not told.
     lease_term: AtomicU64,
+    spread: AtomicU64,
 }
 
 /// Which job a call is about, and the token that proves it.
@@ -126,6 +131,11 @@ impl Api {
     pub(crate) fn lease_term(&self) -> Option<Duration> {
         let millis = self.0.told.lease_term.load(Ordering::Relaxed);
         (millis > 0).then(|| Duration::from_millis(millis))
+    }
+
+    /// Over how long to spread what all executors do at once, as the control plane told when it last spoke.
+    pub(crate) fn spread(&self) -> Duration {
+        Duration::from_millis(self.0.told.spread.load(Ordering::Relaxed)).min(LONGEST_SPREAD)
     }
 
     pub(crate) fn http(&self) -> &reqwest::Client {
@@ -225,6 +235,10 @@ impl Api {
             .any(|name| name.trim() == additions::LOG_APPEND);
         if append || tells_all {
             self.0.told.log_append.store(append, Ordering::Relaxed);
+        }
+        let spread = reply.headers.get(additions::SPREAD).and_then(|value| value.to_str().ok()?.parse().ok());
+        if spread.is_some() || tells_all {
+            self.0.told.spread.store(spread.unwrap_or(0), Ordering::Relaxed);
         }
         let term = reply.headers.get(additions::LEASE_TERM).and_then(|value| value.to_str().ok());
         let term = term.and_then(additions::parse_lease_term);

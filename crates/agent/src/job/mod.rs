@@ -1,5 +1,6 @@
 //! One job from its dequeue to its final call.
 
+mod artifacts;
 mod credentials;
 mod ending;
 mod phases;

@@ -1,7 +1,7 @@
 //! The phases of a job as types: what can't be done yet has no method, and what was opened has but
 //! one way to its end, which closes it.
 
-use super::{Failure, JobStop, Surroundings, credentials, src_steps};
+use super::{Failure, JobStop, Surroundings, artifacts, credentials, src_steps};
 use crate::api::JobAuth;
 use crate::host_disk::HostDisks;
 use crate::log::JobLog;
@@ -100,8 +100,17 @@ impl<'a> Opened<'a> {
         let src_steps = !self.claimed.job.cli_steps.is_empty();
         let preparing = if src_steps { "failed to prepare workspace" } else { "creating workspace" };
         let mut prepared = self.prepare().await.map_err(|failure| failure.while_doing(preparing))?;
-        prepared.run_steps().await?;
-        prepared.run_src_steps().await
+        let ran = match prepared.run_steps().await {
+            Ok(()) => prepared.run_src_steps().await,
+            failed => failed,
+        };
+        let Claimed { around, job, auth, stop, log, timeline } = self.claimed;
+        let kept = artifacts::collect(&around.api, auth, job, self.sandbox.workspace(), log, stop).await;
+        if !job.artifacts.is_empty() {
+            timeline.reached("artifacts kept");
+        }
+        // That a step failed says more than that it left nothing.
+        ran.and(kept)
     }
 
     /// Fills the workspace.

@@ -1,7 +1,7 @@
 //! What a process counted that ran a job, for the agent to add to its own.
 
 use super::operation::OperationCounts;
-use super::series::{Counted, Took};
+use exposition::{Counted, Took};
 use serde::{Deserialize, Serialize};
 
 /// All of it. The two processes may be of different releases: what one does not know is left out.

@@ -3,9 +3,9 @@
 //! All of it happens here, at its own pace. A heartbeat takes what was gathered last and waits for nobody:
 //! an exporter that is slow or gone costs its own metrics only.
 
-use super::merge::Families;
 use crate::config::{AgentConfig, Exporters};
 use crate::error::{AgentError, chain};
+use exposition::Families;
 use futures_util::future::join_all;
 use reqwest::Client;
 use std::sync::Arc;
@@ -20,7 +20,11 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// The most text of one exporter. Three of these fit into a heartbeat that our server takes.
 const MOST_TEXT: usize = 512 << 10;
 /// What the samples of a registry's machine are marked with.
-const OF_REGISTRY: &str = "sg_instance=\"docker-registry\"";
+const OF_REGISTRY: &str = "docker-registry";
+/// The label that they are marked with.
+const INSTANCE: &str = "sg_instance";
+/// What the families of an exporter begin with that tell of nothing but the exporter.
+const OF_EXPORTERS: [&str; 3] = ["go_", "promhttp_", "process_"];
 
 /// Gathers while it lives.
 pub(crate) struct Forwarder {
@@ -44,7 +48,7 @@ async fn gather(config: &Arc<AgentConfig>, sources: &mut [Source]) {
     let texts = join_all(sources.iter_mut().map(Source::ask)).await;
     let mut families = Families::default();
     for (text, source) in texts.iter().zip(&*sources) {
-        families.add_exported(text, source.label);
+        add_exported(&mut families, text, source.label);
     }
     let forwarded = families.into_text();
     let told = Arc::clone(config);
@@ -53,6 +57,15 @@ async fn gather(config: &Arc<AgentConfig>, sources: &mut [Source]) {
     if let Ok(own) = own {
         config.monitor.gathered(own + &forwarded);
     }
+}
+
+/// Adds what an exporter said, `instance` noted with each of its samples that tells none.
+fn add_exported(families: &mut Families, text: &str, instance: Option<&str>) {
+    let wanted = |name: &str| !OF_EXPORTERS.iter().any(|start| name.starts_with(start));
+    families.add(text, wanted, |sample| match instance {
+        Some(instance) if sample.label(INSTANCE).is_none() => format!("{INSTANCE}=\"{instance}\""),
+        _ => String::new(),
+    });
 }
 
 /// Somebody who tells metrics.
@@ -159,6 +172,17 @@ mod tests {
         assert_eq!(below(&base, "metrics", None).as_str(), "http://jane:pw@registry:9999/x/metrics");
         let proxied = below(&base, "proxy", Some("module=node"));
         assert_eq!(proxied.as_str(), "http://jane:pw@registry:9999/x/proxy?module=node");
+    }
+
+    #[test]
+    fn exporters_tell_nothing_of_themselves_and_those_of_a_registry_are_marked() {
+        let mut families = Families::default();
+        add_exported(&mut families, "up 1\ngo_threads 7\nprocess_cpu_seconds_total 3\n", None);
+        add_exported(&mut families, "up 0\nup{sg_instance=\"own\"} 1\n", Some(OF_REGISTRY));
+        assert_eq!(
+            families.into_text(),
+            "# TYPE up untyped\nup 1\nup{sg_instance=\"docker-registry\"} 0\nup{sg_instance=\"own\"} 1\n"
+        );
     }
 
     #[test]

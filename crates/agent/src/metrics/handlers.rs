@@ -1,7 +1,7 @@
 //! How many jobs run, and how many did at most a moment ago: whoever looks every few seconds would
 //! miss those that are short.
 
-use super::text::{Kind, Text};
+use exposition::{Kind, Text};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

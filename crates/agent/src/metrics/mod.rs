@@ -7,23 +7,17 @@
 mod counts;
 mod exporters;
 mod handlers;
-mod merge;
 mod operation;
-mod process;
-mod sample;
-mod series;
-mod text;
 
 pub(crate) use counts::Counts;
 pub(crate) use exporters::Forwarder;
-pub(crate) use text::CONTENT_TYPE;
+pub(crate) use exposition::CONTENT_TYPE;
 
+use exposition::{Counter, Histogram, Kind, Named, Text, process};
 use handlers::Handlers;
 use operation::{JOBS, Names, Operation, SHORT};
-use series::{Counter, Histogram, Named};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use text::{Kind, Text};
 
 /// What all steps are counted as, whatever their keys.
 const STEP: &str = "exec";

@@ -2,8 +2,7 @@
 //!
 //! The names and the meaning are documented: what failed counts as an error and nowhere else.
 
-use super::series::{Counted, Counter, Histogram, Named, Took};
-use super::text::Text;
+use exposition::{Counted, Counter, Histogram, Named, Text, Took};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

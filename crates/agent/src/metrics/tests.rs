@@ -51,7 +51,9 @@ fn the_text_is_one_that_a_reader_takes() {
     for line in text.lines() {
         match line.strip_prefix("# TYPE ") {
             Some(family) => assert!(families.insert(family), "{family} is there twice"),
-            None => assert!(line.starts_with("# HELP ") || sample::Sample::read(line).is_some(), "{line}"),
+            None => {
+                assert!(line.starts_with("# HELP ") || exposition::Sample::read(line).is_some(), "{line}");
+            }
         }
     }
     assert!(families.len() > 20, "{families:?}");

@@ -4,10 +4,12 @@ mod choice;
 
 use crate::boot_time::BootTime;
 use crate::error::AgentError;
+use crate::identity::{self, Identity};
 use crate::random;
 use crate::start::Start;
 use crate::supervisor::{JobDir, Record, control_plane};
 use rustix::fs::{FlockOperation, flock};
+use secrecy::SecretString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -123,6 +125,16 @@ impl StateDir {
         let number = BootTime::now().nanos().max(last.saturating_add(1));
         replace(&path, &number.to_string())?;
         Ok(Start::new(format!("{}.{:x}.{:x}.{place}", boot.trim(), seen.dev(), seen.ino()), number))
+    }
+
+    /// What the agent called `executor` has of its own to prove who it is to the control plane at `url`.
+    pub fn identity(&self, url: &Url, executor: &str) -> Result<Identity, AgentError> {
+        Identity::open(&self.dir, url, executor)
+    }
+
+    /// The same of an agent that was here before, if it had one.
+    pub(crate) fn kept_identity(&self, url: &Url, executor: &str) -> Option<SecretString> {
+        identity::kept_in(&self.dir, url, executor)
     }
 
     /// Where it is kept which jobs run.

@@ -1,0 +1,78 @@
+//! What a job leaves: found in its workspace when its steps are over, and delivered to the control plane.
+//!
+//! Only control planes of ours tell of artifacts, and only to agents of ours, so a stock peer never sees any of this.
+
+mod find;
+mod send;
+
+use super::{Failure, JobStop};
+use crate::api::{Api, JobAuth};
+use crate::log::JobLog;
+use find::{Found, Search};
+use jobs::{ArtifactSpec, EndReason};
+use std::path::Path;
+use wire::Job;
+
+/// Finds and delivers what the job declares, and tells of it in a log entry of its own. Steps that failed are no reason not to:
+/// what they left may tell why.
+pub(super) async fn collect(
+    api: &Api,
+    auth: &JobAuth,
+    job: &Job,
+    workspace: &Path,
+    log: &JobLog,
+    stop: &JobStop,
+) -> Result<(), Failure> {
+    // Whoever stopped the job wants it to end.
+    if job.artifacts.is_empty() || stop.cause().is_some() {
+        return Ok(());
+    }
+    let entry = log.entry("teardown.artifacts", None);
+    let say = |line: &str| entry.line(line);
+    let collected = tokio::select! {
+        collected = find_and_send(api, auth, job, workspace, &say) => collected,
+        () = stop.token().cancelled() => Err(Failure::Stopped),
+    };
+    if let Err(Failure::Broke { message, .. }) = &collected {
+        entry.line(message);
+    }
+    entry.close(i32::from(collected.is_err()));
+    collected
+}
+
+async fn find_and_send(
+    api: &Api,
+    auth: &JobAuth,
+    job: &Job,
+    workspace: &Path,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<(), Failure> {
+    let specs: Vec<ArtifactSpec> = job.artifacts.iter().map(spec).collect();
+    let (root, searched) = (workspace.to_owned(), specs.clone());
+    let search = tokio::task::spawn_blocking(move || Search::of(&root, &searched).run());
+    let (found, notes) = search
+        .await
+        .map_err(|panic| Failure::sandbox(format!("the search for artifacts failed: {panic}")))??;
+    for note in &notes {
+        say(note);
+    }
+    for file in &found {
+        let Found { artifact, path, .. } = file;
+        let kept = send::send(api, auth, &specs[*artifact].name, workspace, file).await?;
+        say(&format!("Keeping {} of {} ({} bytes)", path, specs[*artifact].name, kept.size));
+    }
+    let missing = |(index, spec): &(usize, &ArtifactSpec)| {
+        !spec.optional && !found.iter().any(|file| file.artifact == *index)
+    };
+    match specs.iter().enumerate().find(missing) {
+        None => Ok(()),
+        Some((_, ArtifactSpec { name, path, .. })) => Err(Failure::new(
+            EndReason::ArtifactMissing { artifact: name.clone() },
+            format!("artifact {name:?}: there is no file {path:?} in the workspace when the steps are over"),
+        )),
+    }
+}
+
+fn spec(artifact: &wire::additions::Artifact) -> ArtifactSpec {
+    ArtifactSpec { name: artifact.name.clone(), path: artifact.path.clone(), optional: artifact.optional }
+}
