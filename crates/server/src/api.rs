@@ -1,16 +1,31 @@
 //! The public API under `/api/v1`: its types, shared by server and client. JSON with camelCase keys.
 
+mod identity;
+mod secrets;
+mod users;
+
+pub use identity::{
+    ActView, CreateRegistration, CreateToken, CreatedRegistration, CreatedToken, IdentityView,
+    RegistrationView, TokenView, WhoamiView,
+};
+pub use secrets::{SecretAccessView, SecretView, SetSecret};
+pub use users::{CreateUser, SetPassword, UserView};
+
 use jiff::Timestamp;
-use jobs::{Blame, Canceler, Capacity, State};
+use jobs::{Blame, Canceler, Capacity, Namespace, Role, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::additions::EndDetail;
 
 /// `POST /api/v1/jobs` answers 201 with this; `GET /api/v1/jobs/{id}` and the list carry it too.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
     /// The job's id.
     pub id: i64,
+    /// Whose it is.
+    #[serde(default)]
+    pub namespace: Namespace,
     /// Its queue.
     pub queue: String,
     /// Where it is in its life.
@@ -65,7 +80,7 @@ pub struct JobView {
 }
 
 /// A try of a job that another one followed, or may follow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TryView {
     /// Its number, from 1.
@@ -87,7 +102,7 @@ pub struct TryView {
 }
 
 /// One step of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepView {
     /// Its name, or its index.
@@ -104,8 +119,9 @@ pub struct StepView {
 }
 
 /// A page of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
@@ -114,7 +130,7 @@ pub struct Page<T> {
 }
 
 /// One log entry of `GET /api/v1/jobs/{id}/logs`, without its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogEntryView {
     /// Which try of the job it belongs to.
@@ -137,7 +153,7 @@ pub struct LogEntryView {
 
 /// The events of `GET /api/v1/jobs/{id}/logs/stream` (Server-Sent Events). The SSE `event` field is
 /// the `type`, the `id` field is the cursor to resume from (`Last-Event-ID`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum LogEvent {
     /// The job's state changed, or this is its state as the stream begins.
@@ -161,19 +177,25 @@ pub enum LogEvent {
 }
 
 /// `POST /api/v1/repositories`: adds a repository; the answer is a [`RepositoryView`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AddRepository {
     /// Its name; jobs and clone URLs use it.
     pub name: String,
+    /// Whose it is to be; those of who adds it unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
     /// Where to mirror it from: an absolute path on the server, or an `https`, `http`, `ssh` or `git` URL.
     pub source: String,
 }
 
 /// A repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RepositoryView {
+    /// Whose it is.
+    #[serde(default)]
+    pub namespace: Namespace,
     /// Its name.
     pub name: String,
     /// Where it is mirrored from, without credentials.
@@ -183,7 +205,7 @@ pub struct RepositoryView {
 }
 
 /// A file that was uploaded: the answer to `POST /api/v1/files?name=&modifiedAt=`, whose body is the file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileView {
     /// What a job names it by, in `files[].upload`.
@@ -198,8 +220,58 @@ pub struct FileView {
     pub modified_at: Timestamp,
 }
 
+/// A file that a job left, in `GET /api/v1/jobs/{id}/artifacts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactView {
+    /// Which try left it.
+    pub attempt: u32,
+    /// Of which artifact of the job it is.
+    pub name: String,
+    /// Where it was, below the workspace.
+    pub path: String,
+    /// Its bytes.
+    pub size: u64,
+    /// SHA-256 of them, in hexadecimal digits.
+    pub sha256: String,
+    /// When it came.
+    pub created_at: Timestamp,
+}
+
+/// An index that a job uploaded, in `GET /api/v1/uploads`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadView {
+    /// Its id.
+    pub id: i64,
+    /// Whose it is: its repository's.
+    pub namespace: Namespace,
+    /// Its repository's name.
+    pub repository: String,
+    /// The commit that was indexed.
+    pub commit: String,
+    /// The directory that was indexed; empty for all of the repository.
+    pub root: String,
+    /// What made it; may be empty.
+    pub indexer_name: String,
+    /// That one's version; may be empty.
+    pub indexer_version: String,
+    /// The job that it says it came of, if it does.
+    pub associated_index_id: Option<i64>,
+    /// What it is.
+    pub content_type: String,
+    /// Its bytes when it is unpacked, as it was told.
+    pub uncompressed_size: Option<u64>,
+    /// Its bytes, compressed with gzip.
+    pub size: u64,
+    /// When it was begun.
+    pub started_at: Timestamp,
+    /// When it was complete.
+    pub finished_at: Option<Timestamp>,
+}
+
 /// An executor that was heard of, in `GET /api/v1/executors`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorView {
     /// Its name.
@@ -212,6 +284,15 @@ pub struct ExecutorView {
     pub version: String,
     /// Operating system and architecture.
     pub platform: String,
+    /// The version of its git; empty where it was not told.
+    #[serde(default)]
+    pub git_version: String,
+    /// The version of its Docker engine; empty where it was not told.
+    #[serde(default)]
+    pub docker_version: String,
+    /// The version of its `src`; empty where it was not told.
+    #[serde(default)]
+    pub src_version: String,
     /// When it was first heard of.
     pub first_seen_at: Timestamp,
     /// When it was last heard of.
@@ -225,7 +306,7 @@ pub struct ExecutorView {
 }
 
 /// `PATCH /api/v1/executors/{name}`; the answer is an [`ExecutorView`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangeExecutor {
     /// Whether it is given no jobs from now on. Those it has go on.
@@ -233,7 +314,7 @@ pub struct ChangeExecutor {
 }
 
 /// A queue, in `GET /api/v1/queues` and `GET /api/v1/queues/{name}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueView {
     /// Its name.
@@ -252,10 +333,16 @@ pub struct QueueView {
     pub errored: u64,
     /// When the oldest was queued that waits for an executor alone.
     pub oldest_queued_at: Option<Timestamp>,
+    /// Jobs that ended within the last hour, counted up to 20,000 of all queues together.
+    #[serde(default)]
+    pub ended_within_hour: u64,
+    /// Those of them that failed.
+    #[serde(default)]
+    pub failed_within_hour: u64,
 }
 
 /// `PATCH /api/v1/queues/{name}`: what is left out stays; the answer is a [`QueueView`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangeQueue {
     /// Whether its jobs are given out from now on. Those that run go on.
@@ -267,7 +354,7 @@ pub struct ChangeQueue {
 }
 
 /// `GET /api/v1/jobs/{id}/explain`: why a job waits, or why it ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainView {
     /// The job.
@@ -277,7 +364,7 @@ pub struct ExplainView {
 }
 
 /// One thing that a job waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObstacleView {
     /// A stable name of its kind, such as `queue_paused`.
@@ -286,8 +373,22 @@ pub struct ObstacleView {
     pub text: String,
 }
 
+/// A route of this API and what it asks of its caller: see [`crate::routes`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteView {
+    /// The HTTP method.
+    pub method: String,
+    /// The path, with its parameters in braces.
+    pub path: String,
+    /// What the caller must at least be.
+    pub role: Role,
+    /// Whether the caller must be of the global namespace.
+    pub global: bool,
+}
+
 /// `GET /api/v1/version`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionView {
     /// The version of the server.
@@ -295,7 +396,7 @@ pub struct VersionView {
 }
 
 /// An error, as `application/problem+json` (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Stable name of the kind of error, such as `unknown_job`.
     pub code: String,

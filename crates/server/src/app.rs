@@ -1,17 +1,26 @@
 //! What every request handler shares.
 
 use crate::attention::Unheard;
+use crate::auth::attempts::Attempts;
+use crate::auth::first::FirstCode;
+use crate::auth::old_secret::OldSecret;
+use crate::auth::passwords::Passwords;
 use crate::config::Limits;
 use crate::executor_api::{Capacities, Claims};
 use crate::fairness::Fairness;
 use crate::files::Files;
+use crate::fleet::Fleet;
 use crate::git::Repositories;
 use crate::janitor::SecretJobs;
+use crate::listener::Tls;
+use crate::metrics::{Depths, Forwarded, Metrics};
 use crate::site_config::SiteConfig;
 use crate::slots::Slots;
+use ipnet::IpNet;
 use jobs::{Clock, LeasePolicy};
 use secrecy::SecretString;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 use store::Store;
 use tokio::task::JoinError;
@@ -29,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) repositories: Repositories,
     pub(crate) files: Files,
     pub(crate) fairness: Fairness,
+    pub(crate) fleet: Fleet,
     pub(crate) claims: Claims,
     pub(crate) capacities: Capacities,
     pub(crate) secret_jobs: SecretJobs,
@@ -37,12 +47,31 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     /// How long a job stays its executor's.
     pub(crate) leases: LeasePolicy,
+    /// Proxies that are believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) version: String,
+    /// Where everything is kept.
+    pub(crate) data_dir: PathBuf,
+    /// What connections are made safe with; without it they are plain.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) depths: Depths,
+    pub(crate) forwarded: Forwarded,
     pub(crate) api_token: SecretString,
+    /// Who has failed to prove who they are.
+    pub(crate) attempts: Attempts,
+    /// Hashes people's passwords.
+    pub(crate) passwords: Passwords,
+    /// What signs in where nobody has an account yet.
+    pub(crate) first_code: FirstCode,
+    /// Who still shows the shared secret before the present one.
+    pub(crate) old_secret: OldSecret,
     /// One per call about a job with a large body.
     pub(crate) large_calls: Slots,
     /// One per submit under way: it may wait for a fetch, with a whole specification in memory.
     pub(crate) submits: Slots,
+    /// One per index that is being uploaded.
+    pub(crate) index_uploads: Slots,
     /// One per git transfer to an executor.
     pub(crate) git_transfers: Slots,
     /// Fires when the server begins to stop: waits and streams end at once.

@@ -1,12 +1,18 @@
 //! What a server is started with.
 
+use crate::listener::TlsFiles;
+use crate::scaling::Scaling;
+use crate::secret_keys::SecretKeys;
+use ipnet::IpNet;
+use jiff::SignedDuration;
 use jobs::files::{MAX_FILE_BYTES, MAX_FILES_BYTES};
 use jobs::{Clock, LeasePolicy, RetryPolicy};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use store::SystemClock;
+use store::{S3Credentials, SessionTerms, SystemClock};
+use tls::Roots;
 
 const MIB: usize = 1 << 20;
 
@@ -18,6 +24,8 @@ pub const GIT_FETCH: Duration = Duration::from_mins(10);
 pub struct ServerConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What connections are made safe with; without it they are plain.
+    pub tls: Option<TlsFiles>,
     /// Where everything is kept. Made when it is not there.
     pub data_dir: PathBuf,
     /// The URL of a PostgreSQL database, a secret; a file in the data directory without one. Texts of logs, files and
@@ -25,10 +33,20 @@ pub struct ServerConfig {
     pub database_url: Option<String>,
     /// The site configuration; `site-config.jsonc` in the data directory unless said otherwise.
     pub site_config: Option<PathBuf>,
+    /// What secrets are sealed with.
+    pub secret_keys: SecretKeys,
+    /// Which clouds are told how long the queues are.
+    pub scaling: Option<Scaling>,
+    /// Who we are where a bucket is, if the site configuration names one.
+    pub s3_credentials: Option<S3Credentials>,
+    /// Whom we believe there.
+    pub roots: Roots,
     /// How long a job stays its executor's without a heartbeat.
     pub lease: LeasePolicy,
     /// How often a job is tried.
     pub retry: RetryPolicy,
+    /// Proxies that are believed when they say whom a request comes from, and that it came by https.
+    pub trusted_proxies: Vec<IpNet>,
     /// The version this server says it is.
     pub version: String,
     /// Where time comes from, unless the database tells it.
@@ -42,11 +60,17 @@ impl ServerConfig {
     pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             listen,
+            tls: None,
             data_dir: data_dir.into(),
             database_url: None,
             site_config: None,
+            secret_keys: SecretKeys::default(),
+            scaling: None,
+            s3_credentials: None,
+            roots: Roots::default(),
             lease: LeasePolicy::default(),
             retry: RetryPolicy::default(),
+            trusted_proxies: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
@@ -68,6 +92,8 @@ pub struct Limits {
     /// How long a connection is kept until the head of its next request is there. Clients must give up
     /// idle connections sooner, or they meet one that was just closed.
     pub keep_alive: Duration,
+    /// How long what was sent to a client may stay unread, or unanswered by a host that is gone: then its connection ends.
+    pub unread: Duration,
     /// How long a client may take to send the body of a request other than git's, and how long one
     /// that sends or reads a file may stand still.
     pub body_read: Duration,
@@ -105,6 +131,16 @@ pub struct Limits {
     pub queued_jobs: u64,
     /// How often to look for ended jobs that were kept as long as the site configuration says.
     pub forget_jobs_every: Duration,
+    /// For how long it is known who was given a secret.
+    pub secret_accesses_kept: SignedDuration,
+    /// How many such notes are kept.
+    pub secret_accesses: u64,
+    /// How often to look for those that are too old or too many.
+    pub forget_accesses_every: Duration,
+    /// How often logs of tries that are over are moved into the object store.
+    pub seal_logs_every: Duration,
+    /// How often it is looked through all logs for such that were missed.
+    pub seal_all_logs_every: Duration,
     /// Bytes of log text of one job's try.
     pub log_text: u64,
     /// Bytes of one uploaded file.
@@ -125,6 +161,20 @@ pub struct Limits {
     pub upload: Duration,
     /// Bytes a second that an upload must have on average, once it has lasted for `body_read`.
     pub upload_rate: u64,
+    /// Bytes of an uploaded index that come in one body.
+    pub index_part: u64,
+    /// Bytes that an index may have when it is unpacked.
+    pub index_unpacked: u64,
+    /// Bytes of all uploaded indexes together.
+    pub indexes_total: u64,
+    /// Bytes of all files together that jobs left.
+    pub artifacts_total: u64,
+    /// Indexes and files of jobs being uploaded at one time; more wait.
+    pub index_uploads: usize,
+    /// Those of one client, that is of one address.
+    pub index_uploads_per_client: usize,
+    /// How long an index may take to come in all its parts.
+    pub index_begun_kept: SignedDuration,
     /// Submits under way at one time, those of clients that went away included; more wait.
     pub submits: usize,
     /// Those of one client, that is of one address.
@@ -133,8 +183,25 @@ pub struct Limits {
     pub submit_queue: Duration,
     /// Repositories.
     pub repositories: usize,
+    /// Acts in the audit log: of more the oldest go.
+    pub audit_rows: u64,
+    /// How long it is believed how long the queues are, when metrics are asked for.
+    pub depths_kept: Duration,
+    /// Bytes of the metrics that executors forward.
+    pub forwarded_metrics: usize,
+    /// How long a session of the pages lasts without being used.
+    pub session_idle: SignedDuration,
+    /// How long it lasts at all.
+    pub session: SignedDuration,
     /// How long requests under way may take to finish when the server stops.
     pub shutdown_grace: Duration,
+}
+
+impl Limits {
+    /// How long sessions of the pages last.
+    pub(crate) const fn sessions(&self) -> SessionTerms {
+        SessionTerms { idle: self.session_idle, longest: self.session }
+    }
 }
 
 impl Default for Limits {
@@ -144,6 +211,7 @@ impl Default for Limits {
             requests_per_client: 3_072,
             first_head: Duration::from_secs(10),
             keep_alive: Duration::from_mins(1),
+            unread: Duration::from_mins(5),
             body_read: Duration::from_mins(1),
             git_idle: Duration::from_mins(1),
             call_body: 4 * MIB,
@@ -164,6 +232,11 @@ impl Default for Limits {
             long_poll: Duration::from_mins(1),
             queued_jobs: 1_000_000,
             forget_jobs_every: Duration::from_mins(5),
+            secret_accesses_kept: SignedDuration::from_hours(90 * 24),
+            secret_accesses: 1_000_000,
+            forget_accesses_every: Duration::from_mins(5),
+            seal_logs_every: Duration::from_secs(5),
+            seal_all_logs_every: Duration::from_mins(1),
             log_text: 512 << 20,
             file: MAX_FILE_BYTES,
             job_files: MAX_FILES_BYTES,
@@ -174,10 +247,22 @@ impl Default for Limits {
             upload_queue: Duration::from_secs(30),
             upload: Duration::from_mins(30),
             upload_rate: 16 << 10,
+            index_part: 1 << 30,
+            index_unpacked: 16 << 30,
+            indexes_total: 64 << 30,
+            artifacts_total: 128 << 30,
+            index_uploads: 16,
+            index_uploads_per_client: 12,
+            index_begun_kept: SignedDuration::from_hours(24),
             submits: 128,
             submits_per_client: 96,
             submit_queue: Duration::from_secs(30),
             repositories: 10_000,
+            audit_rows: 1_000_000,
+            depths_kept: Duration::from_secs(2),
+            forwarded_metrics: 64 * MIB,
+            session_idle: SignedDuration::from_hours(12),
+            session: SignedDuration::from_hours(7 * 24),
             shutdown_grace: Duration::from_secs(20),
         }
     }

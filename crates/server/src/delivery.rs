@@ -43,8 +43,8 @@ impl Drop for Undelivered {
 pub(crate) struct Unflushed(Arc<Mutex<Vec<Undelivered>>>);
 
 impl Unflushed {
-    fn push(&self, undelivered: Undelivered) {
-        self.list().push(undelivered);
+    fn push(&self, carried: Vec<Undelivered>) {
+        self.list().extend(carried);
     }
 
     /// The connection's buffer is empty.
@@ -58,15 +58,15 @@ impl Unflushed {
     }
 }
 
-/// Lets `undelivered` go along with `response` on the connection of `unflushed`.
-pub(crate) fn with(response: Response, undelivered: Undelivered, unflushed: Unflushed) -> Response {
-    response.map(|body| Body::new(Carrying { body, carried: Some(undelivered), unflushed }))
+/// Lets what is `carried` go along with `response` on the connection of `unflushed`.
+pub(crate) fn with(response: Response, carried: Vec<Undelivered>, unflushed: Unflushed) -> Response {
+    response.map(|body| Body::new(Carrying { body, carried, unflushed }))
 }
 
 /// A body that something goes along with.
 struct Carrying {
     body: Body,
-    carried: Option<Undelivered>,
+    carried: Vec<Undelivered>,
     unflushed: Unflushed,
 }
 
@@ -84,8 +84,9 @@ impl HttpBody for Carrying {
             Poll::Ready(None) => true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
-        if ends && let Some(carried) = self.carried.take() {
+        if ends {
             // The connection writes this frame into its buffer before it flushes that again.
+            let carried = std::mem::take(&mut self.carried);
             self.unflushed.push(carried);
         }
         frame
@@ -179,7 +180,7 @@ mod tests {
         let (undone, undelivered) = counted();
         let unflushed = Unflushed::default();
         let mut socket = Flushing::new(Vec::new(), unflushed.clone());
-        let mut body = with("text".into_response(), undelivered, unflushed.clone()).into_body();
+        let mut body = with("text".into_response(), vec![undelivered], unflushed.clone()).into_body();
         assert_eq!(body.size_hint().exact(), Some(4), "the length is still known");
         socket.flush().await.unwrap();
         let frame = body.frame().await.unwrap().unwrap();
@@ -196,11 +197,11 @@ mod tests {
     async fn what_was_not_is_undone_once() {
         let (unsent, undelivered) = counted();
         let unflushed = Unflushed::default();
-        drop(with("text".into_response(), undelivered, unflushed.clone()));
+        drop(with("text".into_response(), vec![undelivered], unflushed.clone()));
         assert_eq!(unsent.load(Ordering::Relaxed), 1);
 
         let (stuck, undelivered) = counted();
-        let mut body = with("text".into_response(), undelivered, unflushed.clone()).into_body();
+        let mut body = with("text".into_response(), vec![undelivered], unflushed.clone()).into_body();
         body.frame().await.unwrap().unwrap();
         drop(body);
         assert_eq!(stuck.load(Ordering::Relaxed), 0);

@@ -1,5 +1,8 @@
 //! Why a server does not start.
 
+use crate::listener::TlsError;
+use crate::scaling::ScalingError;
+use crate::secret_keys::SecretKeysError;
 use crate::site_config::SiteConfigError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,12 +31,27 @@ pub enum ServerError {
     /// The site configuration can't be used.
     #[error(transparent)]
     SiteConfig(#[from] SiteConfigError),
+    /// The keys for secrets can't be used.
+    #[error(transparent)]
+    SecretKeys(#[from] SecretKeysError),
+    /// A bucket is configured, and nobody said who we are there.
+    #[error(
+        "the site configuration names an object store, but not who we are there: put ACCESS_KEY_ID:SECRET_ACCESS_KEY into \
+         EXECUTOR_SERVER_S3_CREDENTIALS, or into a file that --s3-credentials-file names"
+    )]
+    NoS3Credentials,
     /// The store can't be opened.
     #[error(transparent)]
     Store(StoreError),
     /// The database's address can't be read.
     #[error(transparent)]
     DatabaseUrl(StoreError),
+    /// Connections can't be made safe.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Clouds can't be told how long the queues are.
+    #[error(transparent)]
+    Scaling(#[from] ScalingError),
     /// The uploaded files can't be looked through.
     #[error("can't use the uploaded files in the data directory: {0}")]
     Files(String),

@@ -2,8 +2,8 @@
 //! needs any more, and emptying the write-ahead log, which may hold the secrets of jobs that ended.
 
 use crate::app::App;
-use crate::attention::{Attention, Look};
 use jiff::SignedDuration;
+use jobs::attention::{Attention, Look};
 use jobs::{JobId, Judgement};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// How long an executor that is silent is remembered, and how often to look.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 const FORGET_EVERY: Duration = Duration::from_mins(30);
+/// How long tokens are remembered that are good for nothing, and identities that nobody uses.
+const IDENTITIES_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How often to look for uploaded files that no job needs any more; oftener where they are kept for less.
 const FORGET_FILES_EVERY: Duration = Duration::from_mins(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -53,6 +55,7 @@ async fn take_back(app: &App, at: Judgement) {
     match app.store.reset_stalled(at).await {
         Ok(jobs) => {
             for job in jobs {
+                app.metrics.lease_lost(&job);
                 tracing::warn!(
                     job = %job.id,
                     executor = job.record.executor.as_deref().unwrap_or_default(),
@@ -63,6 +66,7 @@ async fn take_back(app: &App, at: Judgement) {
             }
         }
         Err(fault) => {
+            app.metrics.resetting_failed();
             tracing::error!(error = &fault as &dyn std::error::Error, "can't look for stalled jobs");
         }
     }
@@ -159,6 +163,32 @@ async fn forget_ended(app: &App, cutoff: jiff::Timestamp) {
     }
 }
 
+/// Forgets who was given secrets as soon as that is too old, or more than is kept, until the server stops.
+pub(crate) async fn forget_accesses(app: App) {
+    let mut ticks = interval(app.limits.forget_accesses_every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let Ok(cutoff) = app.clock.now().checked_sub(app.limits.secret_accesses_kept) else { continue };
+        loop {
+            match app.store.forget_secret_accesses(cutoff, app.limits.secret_accesses).await {
+                Ok(1..) if !app.stop.is_cancelled() => {}
+                Ok(_) => break,
+                Err(fault) => {
+                    tracing::error!(
+                        error = &fault as &dyn std::error::Error,
+                        "can't forget who was given secrets"
+                    );
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /// Removes uploaded files that no job has needed for as long as they are kept, until the server stops.
 pub(crate) async fn forget_files(app: App) {
     let kept = app.limits.files_kept;
@@ -175,6 +205,60 @@ pub(crate) async fn forget_files(app: App) {
             Ok(files) => tracing::info!(files, "removed uploaded files that no job needs any more"),
             Err(fault) => {
                 tracing::error!(error = &fault as &dyn std::error::Error, "can't remove uploaded files");
+            }
+        }
+    }
+}
+
+/// Forgets what was noted of people's acts, and tokens and identities that are good for nothing, when they were kept long
+/// enough, until the server stops.
+pub(crate) async fn forget_acts_and_identities(app: App) {
+    let mut ticks = interval(FORGET_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = app.clock.now();
+        if let Ok(cutoff) = now.checked_sub(app.site.current().audit_kept) {
+            forget_acts(&app, cutoff).await;
+        }
+        let Ok(cutoff) = now.checked_sub(IDENTITIES_KEPT) else { continue };
+        match app.store.forget_identities(cutoff).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::info!(forgotten, "forgot tokens and identities of no use"),
+            Err(fault) => {
+                let error = &fault as &dyn std::error::Error;
+                tracing::error!(error, "can't forget tokens and identities");
+            }
+        }
+    }
+}
+
+/// Forgets sessions that are over, until the server stops.
+pub(crate) async fn forget_sessions(app: App) {
+    let mut ticks = interval(FORGET_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(fault) = app.store.forget_sessions(app.limits.sessions()).await {
+            tracing::error!(error = &fault as &dyn std::error::Error, "can't forget sessions that are over");
+        }
+    }
+}
+
+async fn forget_acts(app: &App, cutoff: jiff::Timestamp) {
+    while !app.stop.is_cancelled() {
+        match app.store.forget_acts(cutoff, app.limits.audit_rows).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(fault) => {
+                tracing::error!(error = &fault as &dyn std::error::Error, "can't shorten the audit log");
+                return;
             }
         }
     }

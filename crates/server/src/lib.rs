@@ -9,6 +9,12 @@
 
 pub mod api;
 
+/// A server's database as a whole: its schema, and moving it into another one.
+pub mod database {
+    pub use store::{DatabaseChoice, Moved, Place, StoreError, TransferError, export, import, migrate};
+}
+
+mod acts;
 mod app;
 mod attention;
 mod auth;
@@ -19,18 +25,34 @@ mod error;
 mod executor_api;
 mod fairness;
 mod files;
+mod fleet;
 mod git;
+mod intake;
 mod janitor;
 mod listener;
+mod metrics;
+mod openapi;
+mod pages;
 mod peer;
 mod private_files;
 mod public_api;
 mod requests;
+mod results;
 mod running;
+mod scaling;
+mod secret_keys;
 mod site_config;
 mod slots;
+mod uploads;
 
 pub use config::{GIT_FETCH, Limits, ServerConfig};
 pub use error::ServerError;
+pub use listener::{Shown, TlsError, TlsFiles};
+pub use openapi::openapi;
+pub use pages::page_routes;
+pub use public_api::route_views as routes;
 pub use running::{RunningServer, start};
-pub use site_config::SiteConfigError;
+pub use scaling::{Allocations, Aws, Google, GoogleCredentials, Scaling, ScalingError};
+pub use secret_keys::{RotatedKey, SECRET_KEYS_FILE, SecretKeys, SecretKeysError, rotate_secret_key};
+pub use site_config::{SiteConfigError, SiteLook, look_at_site_config};
+pub use store::{DatabaseChoice, DatabaseLook, S3Credentials, SchemaState, look_at_database};

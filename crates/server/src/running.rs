@@ -2,24 +2,33 @@
 
 use crate::app::{App, Parts};
 use crate::attention::Unheard;
+use crate::auth::attempts::Attempts;
+use crate::auth::first::FirstCode;
+use crate::auth::old_secret::OldSecret;
+use crate::auth::passwords::Passwords;
 use crate::auth::secret;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::executor_api::{Capacities, Claims};
 use crate::fairness::Fairness;
 use crate::files::Files;
+use crate::fleet::{self, Fleet};
 use crate::git::{self, Repositories};
 use crate::janitor::SecretJobs;
+use crate::listener::{Shown, Tls};
+use crate::metrics::{Depths, Forwarded, Metrics};
+use crate::results;
+use crate::secret_keys::{self, SecretKeysError};
 use crate::site_config::SiteConfig;
 use crate::slots::Slots;
-use crate::{executor_api, janitor, listener, private_files, public_api, requests};
+use crate::{executor_api, janitor, listener, pages, private_files, public_api, requests, scaling};
 use axum::{Router, middleware};
 use jobs::Clock;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{DatabaseChoice, DatabaseClock, SqlStore, Store, StoreOptions};
+use store::{DatabaseChoice, DatabaseClock, SqlStore, Store, StoreError, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +56,11 @@ impl RunningServer {
         self.addr
     }
 
+    /// For whom its certificate is, where connections to it are made safe.
+    pub fn tls(&self) -> Option<Shown> {
+        self.app.tls.as_ref().map(Tls::shown)
+    }
+
     /// What the public API is called with.
     pub fn api_token(&self) -> &SecretString {
         &self.app.api_token
@@ -55,6 +69,16 @@ impl RunningServer {
     /// What executors present, as the site configuration says now.
     pub fn shared_secret(&self) -> Option<SecretString> {
         self.app.site.current().access_token.clone()
+    }
+
+    /// The path that signs in whoever opens it within ten minutes, once, as who may everything; a new one each time. None
+    /// where somebody has an account already.
+    pub async fn first_sign_in(&self) -> Result<Option<String>, ServerError> {
+        if !self.app.store.people(None).await?.is_empty() {
+            return Ok(None);
+        }
+        let file = |source| ServerError::File { path: "/dev/urandom".into(), source };
+        Ok(Some(format!("/sign-in?code={}", self.app.first_code.make().map_err(file)?)))
     }
 
     /// Waits until the server has stopped and everything it took on is done.
@@ -71,6 +95,9 @@ pub async fn start(mut config: ServerConfig, stop: CancellationToken) -> Result<
     let listen = |source| ServerError::Listen { addr: config.listen, source };
     let socket = TcpListener::bind(config.listen).await.map_err(listen)?;
     let addr = socket.local_addr().map_err(listen)?;
+    if let Some(scaling) = config.scaling.take() {
+        scaling::begin(&app, scaling)?;
+    }
     tracing::info!(%addr, data_dir = %config.data_dir.display(), version = config.version, "listening");
     let stopped = tokio::spawn(run(app.clone(), store, config, socket));
     Ok(RunningServer { addr, app, stopped })
@@ -93,15 +120,25 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
             (DatabaseChoice::Postgres { url }, clock)
         }
     };
+    let keys = Arc::new(config.secret_keys.open(dir)?);
+    let site = SiteConfig::open(&site_path)?;
     let options = StoreOptions {
         dir: dir.clone(),
         database,
+        objects: results::choice(config, site.current().bucket.clone())?,
         clock: Arc::clone(&clock),
         retry: config.retry,
+        keys,
         max_log_bytes: config.limits.log_text,
         max_queued: config.limits.queued_jobs,
     };
-    let sql = Arc::new(SqlStore::open(options).await?);
+    let opened = SqlStore::open(options).await.map_err(|fault| match fault {
+        StoreError::UnknownSealingKey { .. } | StoreError::WrongSealingKey { .. } => {
+            SecretKeysError::NotThese { place: config.secret_keys.place(dir), fault: fault.into() }.into()
+        }
+        fault => ServerError::from(fault),
+    });
+    let sql = Arc::new(opened?);
     let store: Arc<dyn Store> = sql.clone();
     let mirrors = dir.join(REPOSITORIES_DIR);
     let repositories = Repositories::open(mirrors, Arc::clone(&store), config.limits.clone()).await;
@@ -110,16 +147,28 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         repositories: repositories.map_err(|fault| ServerError::Git(fault.to_string()))?,
         files: files.map_err(|fault| ServerError::Files(fault.to_string()))?,
         store,
-        site: SiteConfig::open(&site_path)?,
+        site,
         fairness: Fairness::default(),
+        fleet: Fleet::default(),
         claims: Claims::default(),
         capacities: Capacities::default(),
         secret_jobs: SecretJobs::default(),
         unheard: Unheard::default(),
         clock,
+        trusted_proxies: config.trusted_proxies.clone(),
         version: config.version.clone(),
+        data_dir: dir.clone(),
+        tls: config.tls.clone().map(Tls::open).transpose()?,
+        metrics: Arc::new(Metrics::default()),
+        depths: Depths::default(),
+        forwarded: Forwarded::new(config.limits.forwarded_metrics),
+        attempts: Attempts::default(),
+        old_secret: OldSecret::default(),
+        passwords: Passwords::default(),
+        first_code: FirstCode::default(),
         api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,
         large_calls: Slots::new(config.limits.large_calls, config.limits.large_calls_per_client),
+        index_uploads: Slots::new(config.limits.index_uploads, config.limits.index_uploads_per_client),
         submits: Slots::new(config.limits.submits, config.limits.submits_per_client),
         git_transfers: Slots::new(config.limits.git_transfers, config.limits.git_transfers_per_client),
         limits: config.limits.clone(),
@@ -135,10 +184,20 @@ async fn run(app: App, store: Arc<SqlStore>, config: ServerConfig, socket: TcpLi
     app.tasks.spawn(janitor::release_due(app.clone()));
     app.tasks.spawn(janitor::tidy(app.clone()));
     app.tasks.spawn(janitor::forget_executors(app.clone()));
+    app.tasks.spawn(fleet::count(app.clone()));
     app.tasks.spawn(janitor::forget_jobs(app.clone()));
     app.tasks.spawn(janitor::forget_files(app.clone()));
+    app.tasks.spawn(results::check(app.clone()));
+    app.tasks.spawn(results::seal_logs(app.clone()));
+    app.tasks.spawn(results::sweep_objects(app.clone()));
+    app.tasks.spawn(results::forget_uploads(app.clone()));
+    app.tasks.spawn(janitor::forget_acts_and_identities(app.clone()));
+    app.tasks.spawn(janitor::forget_accesses(app.clone()));
+    app.tasks.spawn(janitor::forget_sessions(app.clone()));
+    let (keys, data_dir) = (config.secret_keys.clone(), config.data_dir.clone());
+    app.tasks.spawn(secret_keys::follow(app.clone(), Arc::clone(&store), keys, data_dir));
     app.tasks.spawn(janitor::checkpoint(app.clone(), Arc::clone(&store)));
-    listener::serve(socket, router(&app), &config.limits, app.stop.clone()).await;
+    listener::serve(socket, router(&app), &app).await;
     app.tasks.close();
     if tokio::time::timeout(config.limits.shutdown_grace, app.tasks.wait()).await.is_err() {
         tracing::warn!("work was still under way when the grace period ended: it was left");
@@ -153,8 +212,9 @@ fn router(app: &App) -> Router {
     Router::new()
         .merge(executor_api::router())
         .merge(public_api::router(app))
-        .fallback(public_api::no_such_path)
+        .merge(pages::router(app))
+        .fallback(pages::no_such_path)
         .method_not_allowed_fallback(public_api::no_such_method)
-        .layer(middleware::from_fn(requests::log))
+        .layer(middleware::from_fn_with_state(app.clone(), requests::watch))
         .with_state(app.clone())
 }

@@ -1,8 +1,11 @@
 //! The job token, which proves that the caller runs one job, and may touch that job alone.
 
-use super::{authorization, secret};
+use super::authorization;
+use super::executor::{self, Executor, Unproved};
 use crate::app::App;
 use crate::executor_api::Failure;
+use crate::metrics::{self, Prover};
+use crate::peer::Peer;
 use http::{HeaderMap, StatusCode};
 use std::num::IntErrorKind;
 use store::HeldJob;
@@ -19,8 +22,8 @@ const INVALID: &str = "invalid token";
 pub(crate) enum Caller {
     /// The holder of the job's token.
     Job(HeldJob),
-    /// An executor of ours, as old ones do. Which job it means must be checked by its name.
-    Executor,
+    /// An executor in its own name, as old ones do. Which job it means must be checked by that name.
+    Executor(Executor),
 }
 
 /// What a job token must be good for.
@@ -38,16 +41,13 @@ pub(crate) enum Scope<'a> {
 /// its first log entry may be faster than its first heartbeat.
 pub(crate) async fn authenticate(
     app: &App,
+    peer: Peer,
     headers: &HeaderMap,
     scope: Scope<'_>,
 ) -> Result<Caller, Failure> {
     let token = match Credentials::parse(authorization(headers)) {
         Ok(Credentials::Job(token)) => token,
-        Ok(Credentials::Shared(token)) => {
-            let site = app.site.current();
-            let known = site.access_token.as_ref().is_some_and(|expected| secret::same(expected, token));
-            return if known { Ok(Caller::Executor) } else { Err(Failure::empty(StatusCode::FORBIDDEN)) };
-        }
+        Ok(Credentials::Shared(shown)) => return in_its_own_name(app, peer, shown, scope).await,
         Err(fault) => return Err(Failure::text(StatusCode::UNAUTHORIZED, text_of(fault))),
     };
     let id = job_id(headers)?;
@@ -57,6 +57,7 @@ pub(crate) async fn authenticate(
     let found =
         app.store.job_by_token(token).await.map_err(|fault| Failure::store("jobTokenStore.Get", &fault))?;
     let Some(held) = found else {
+        app.metrics.unproved(Prover::Job, metrics::Unproved::Wrong);
         return Err(Failure::text(StatusCode::UNAUTHORIZED, INVALID));
     };
     let in_scope = match scope {
@@ -68,6 +69,20 @@ pub(crate) async fn authenticate(
         return Err(Failure::text(StatusCode::FORBIDDEN, INVALID));
     }
     Ok(Caller::Job(held))
+}
+
+/// An executor that has no job token to show. One with an identity of its own has one for each of its jobs, and needs no other
+/// way to what is theirs.
+async fn in_its_own_name(app: &App, peer: Peer, shown: &str, scope: Scope<'_>) -> Result<Caller, Failure> {
+    match (executor::prove(app, peer, shown).await?, scope) {
+        (Ok(Executor::Named(_)), Scope::Repository(_) | Scope::Files) => Err(Failure::text(
+            StatusCode::FORBIDDEN,
+            "an identity does not stand for a job: send the job's token",
+        )),
+        (Ok(executor), _) => Ok(Caller::Executor(executor)),
+        (Err(Unproved::Refused(why)), _) => Err(Failure::text(StatusCode::UNAUTHORIZED, &why)),
+        (Err(Unproved::Wrong), _) => Err(Failure::empty(StatusCode::FORBIDDEN)),
+    }
 }
 
 const fn text_of(fault: BadAuthorization) -> &'static str {

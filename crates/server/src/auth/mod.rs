@@ -1,9 +1,16 @@
-//! Who may call: executors with the shared secret, jobs with their token, people with the API token.
+//! Who may call: executors with the shared secret or an identity of their own, jobs with their token, people and their
+//! programs with tokens of the public API. How people prove who they are to the pages: `pages/session.rs`.
 
 pub(crate) mod api;
+pub(crate) mod attempts;
+pub(crate) mod executor;
+pub(crate) mod first;
 pub(crate) mod job;
+pub(crate) mod old_secret;
+pub(crate) mod passwords;
+pub(crate) mod principal;
+pub(crate) mod registration;
 pub(crate) mod secret;
-pub(crate) mod shared;
 
 use http::HeaderMap;
 

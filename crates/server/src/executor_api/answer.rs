@@ -3,7 +3,8 @@
 use crate::body::BodyFault;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use store::StoreError;
 use tokio::task::JoinError;
 use wire::ErrorBody;
@@ -12,6 +13,7 @@ use wire::ErrorBody;
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: StatusCode,
+    retry_after: Option<HeaderValue>,
     body: FailureBody,
 }
 
@@ -25,17 +27,22 @@ enum FailureBody {
 
 impl Failure {
     pub(crate) const fn empty(status: StatusCode) -> Self {
-        Self { status, body: FailureBody::Empty }
+        Self { status, retry_after: None, body: FailureBody::Empty }
     }
 
     /// Plain text and a newline.
     pub(crate) fn text(status: StatusCode, text: &str) -> Self {
-        Self { status, body: FailureBody::Text(format!("{text}\n")) }
+        Self { status, retry_after: None, body: FailureBody::Text(format!("{text}\n")) }
+    }
+
+    /// The same, with the word when to try again.
+    pub(crate) fn retry_after(self, seconds: HeaderValue) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     /// `{"error":"…"}`.
     pub(crate) fn error(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, body: FailureBody::Error(message.into()) }
+        Self { status, retry_after: None, body: FailureBody::Error(message.into()) }
     }
 
     /// What the protocol answers to most faults, the caller's own included.
@@ -45,7 +52,7 @@ impl Failure {
 
     /// The job to mark is not this executor's.
     pub(crate) const fn no_job_to_mark() -> Self {
-        Self { status: StatusCode::NOT_FOUND, body: FailureBody::Null }
+        Self { status: StatusCode::NOT_FOUND, retry_after: None, body: FailureBody::Null }
     }
 
     /// The job or log entry to write to is not this executor's.
@@ -75,11 +82,15 @@ impl From<JoinError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        match self.body {
+        let mut response = match self.body {
             FailureBody::Empty => self.status.into_response(),
             FailureBody::Text(text) => (self.status, text).into_response(),
             FailureBody::Error(error) => (self.status, Json(ErrorBody { error })).into_response(),
             FailureBody::Null => (self.status, Json(())).into_response(),
+        };
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds);
         }
+        response
     }
 }

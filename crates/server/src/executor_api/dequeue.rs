@@ -1,20 +1,22 @@
 //! Giving out jobs.
 
 use super::given::{self, Given};
+use super::job_builder::Reader;
+use super::kept::Kept;
 use super::queue::Queue;
 use super::version::payload_version;
-use super::{Failure, bounds, capacity, claims, job_builder, long_poll, payload, term};
+use super::{Failure, batch, bounds, capacity, claims, job_builder, kept, long_poll, payload, term};
 use crate::app::App;
-use crate::auth::shared::SharedAuth;
+use crate::auth::executor::Executor;
 use crate::delivery::{self, Unflushed};
 use crate::fairness::{Candidate, order, random_below};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use jobs::claims::Start;
-use jobs::{Capacity, EndReason};
+use jobs::{Capacity, EndReason, Namespace};
 use std::time::Duration;
 use store::{Asking, Claimed, Finish};
 use wire::additions::{CAPABILITIES, LOG_APPEND};
@@ -25,20 +27,20 @@ use wire::{DequeueRequest, PayloadVersion};
 pub(super) async fn single(
     State(app): State<App>,
     Queue(queue): Queue,
-    _: SharedAuth,
+    who: Executor,
     Extension(unflushed): Extension<Unflushed>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
-    let asked = Asked::new(request, vec![queue], false, &app, &headers)?;
+    let asked = Asked::new(who, request, vec![queue], false, &app, &headers).await?;
     answer(&app, &headers, &asked, unflushed).await
 }
 
 /// Takes a job from one of the queues in the body.
 pub(super) async fn multi(
     State(app): State<App>,
-    _: SharedAuth,
+    who: Executor,
     Extension(unflushed): Extension<Unflushed>,
     headers: HeaderMap,
     body: Body,
@@ -48,7 +50,7 @@ pub(super) async fn multi(
     queues.sort_unstable();
     queues.dedup();
     refuse_unknown(&queues)?;
-    let asked = Asked::new(request, queues, true, &app, &headers)?;
+    let asked = Asked::new(who, request, queues, true, &app, &headers).await?;
     answer(&app, &headers, &asked, unflushed).await
 }
 
@@ -66,6 +68,7 @@ fn refuse_unknown(queues: &[String]) -> Result<(), Failure> {
 
 /// A dequeue request that was checked.
 pub(super) struct Asked {
+    who: Executor,
     executor: String,
     payload: PayloadVersion,
     pub(super) queues: Vec<String>,
@@ -73,15 +76,20 @@ pub(super) struct Asked {
     multi: bool,
     /// How long a job lasts for this executor without a heartbeat.
     lease: Duration,
+    /// Whether it is one of ours.
+    ours: bool,
     /// What it gives a job.
     capacity: Capacity,
+    /// For how many jobs it has a place.
+    most: u32,
     /// Which dequeue of which start of an agent it is, if that was told.
     dequeue: Option<(Start, u64)>,
 }
 
 impl Asked {
     /// Checks everything before a job is claimed, so that a bad request costs no job its place.
-    fn new(
+    async fn new(
+        who: Executor,
         request: DequeueRequest,
         queues: Vec<String>,
         multi: bool,
@@ -89,11 +97,24 @@ impl Asked {
         headers: &HeaderMap,
     ) -> Result<Self, Failure> {
         bounds::check_name(&request.executor_name)?;
+        who.check_name(app, &request.executor_name).await?;
         let (lease, dequeue) = (term::of(app, headers), claims::dequeue_of(headers));
+        let ours = term::is_kept_to(headers);
         let payload =
             payload_version(&request.version).map_err(|fault| Failure::internal(fault.to_string()))?;
-        let capacity = capacity::of(&request, headers);
-        Ok(Self { executor: request.executor_name, payload, queues, multi, lease, capacity, dequeue })
+        let (capacity, most) = (capacity::of(&request, headers), batch::most_of(headers));
+        Ok(Self {
+            who,
+            executor: request.executor_name,
+            payload,
+            queues,
+            multi,
+            lease,
+            ours,
+            capacity,
+            most,
+            dequeue,
+        })
     }
 }
 
@@ -105,16 +126,16 @@ async fn answer(
 ) -> Result<Response, Failure> {
     capacity::note(app, &asked.executor, &asked.capacity).await;
     let long_poll::Outcome { given, waited, held } = long_poll::claim(app, headers, asked).await?;
-    let mut response = match given {
-        None => StatusCode::NO_CONTENT.into_response(),
-        Some(given) => {
-            let mut answer = job_answer(app, asked, given, unflushed).await?;
-            term::tell_held(&mut answer, held);
-            answer
-        }
+    let mut response = if given.is_empty() {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let mut answer = job_answer(app, asked, given, unflushed).await?;
+        term::tell_held(&mut answer, held);
+        answer
     };
     response.headers_mut().insert(CAPABILITIES, http::HeaderValue::from_static(LOG_APPEND));
     term::tell(&mut response, asked.lease);
+    app.fleet.tell(&mut response);
     long_poll::acknowledge(&mut response, waited);
     Ok(response)
 }
@@ -122,60 +143,84 @@ async fn answer(
 async fn job_answer(
     app: &App,
     asked: &Asked,
-    Given { claimed, undelivered }: Given,
+    given: Vec<Given>,
     unflushed: Unflushed,
 ) -> Result<Response, Failure> {
-    if let Err(cause) = can_be_run(app, &claimed).await? {
-        fail_for_good(app, &claimed, &cause).await?;
-        undelivered.call_off();
-        return Err(Failure::internal(format!("RecordTransformer: {cause}")));
+    let (mut jobs, mut delivered, mut spoiled) = (Vec::new(), Vec::new(), None);
+    for Given { claimed, undelivered } in given {
+        match what_it_needs(app, &claimed).await? {
+            Ok(kept) => {
+                tracing::info!(
+                    job = %claimed.job.id,
+                    queue = claimed.job.queue,
+                    executor = asked.executor,
+                    attempt = claimed.job.record.attempt(),
+                    "gave out a job"
+                );
+                count(app, &claimed);
+                let queue = asked.multi.then(|| claimed.job.queue.clone());
+                let reader = Reader { version: asked.payload, queue, is_ours: asked.ours };
+                jobs.push(job_builder::build(claimed, kept, reader));
+                delivered.push(undelivered);
+            }
+            Err(cause) => {
+                fail_for_good(app, &claimed, &cause).await?;
+                undelivered.call_off();
+                spoiled = Some(cause);
+            }
+        }
     }
-    tracing::info!(
-        job = %claimed.job.id,
-        queue = claimed.job.queue,
-        executor = asked.executor,
-        attempt = claimed.job.record.attempt(),
-        "gave out a job"
-    );
-    let queue = asked.multi.then(|| claimed.job.queue.clone());
-    let answer = Json(job_builder::build(claimed, asked.payload, queue)).into_response();
-    Ok(delivery::with(answer, undelivered, unflushed))
+    match (jobs.is_empty(), spoiled) {
+        (true, Some(cause)) => Err(Failure::internal(format!("RecordTransformer: {cause}"))),
+        _ => Ok(delivery::with(batch::answer(jobs), delivered, unflushed)),
+    }
 }
 
-/// Tries the queues in a fair order until one has a job.
-pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Option<Given>, Failure> {
+fn count(app: &App, Claimed { job, .. }: &Claimed) {
+    let waited = job.started_at.map(|at| at.duration_since(job.queued_at));
+    let waited = waited.filter(|_| job.record.attempt() == 1).and_then(|waited| waited.try_into().ok());
+    app.metrics.given(&job.queue, waited);
+}
+
+/// Tries the queues in a fair order until one has jobs.
+pub(super) async fn claim(app: &App, asked: &Asked) -> Result<Vec<Given>, Failure> {
+    asked.who.check_still(app).await?;
     for queue in in_fair_order(app, &asked.queues) {
-        if let Some(given) = claim_from(app, &queue, asked).await? {
-            if !given.claimed.secrets.is_empty() {
-                app.secret_jobs.note(given.claimed.job.id);
+        let given = claim_from(app, &queue, asked).await?;
+        for Given { claimed, .. } in &given {
+            if !claimed.secrets.is_empty() {
+                app.secret_jobs.note(claimed.job.id);
             }
             // Where the executor named the queue itself there was nothing to share.
             if asked.multi {
                 app.fairness.note(&queue, app.clock.now());
             }
-            return Ok(Some(given));
+        }
+        if !given.is_empty() {
+            return Ok(given);
         }
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// Claims in a task of its own: a claim that is under way when the client hangs up gets to its end, and
 /// then nobody takes it.
-async fn claim_from(app: &App, queue: &str, asked: &Asked) -> Result<Option<Given>, Failure> {
+async fn claim_from(app: &App, queue: &str, asked: &Asked) -> Result<Vec<Given>, Failure> {
     let (running, dequeue) = (app.clone(), asked.dequeue.clone());
     let asking = Asking {
         queues: vec![queue.to_owned()],
         executor: asked.executor.clone(),
         capacity: asked.capacity.clone(),
         lease: asked.lease,
-        most: 1,
+        most: asked.most,
     };
     let claimed = app.see_through(async move {
-        let claimed = running.store.claim(&asking).await?.pop();
-        Ok(claimed.map(|claimed| {
-            running.claims.note(&claimed, dequeue);
+        let claimed = running.store.claim(&asking).await?.into_iter();
+        let given = claimed.map(|claimed| {
+            running.claims.note(&claimed, dequeue.clone());
             Given::new(&running, claimed)
-        }))
+        });
+        Ok(given.collect())
     });
     claimed.await?.map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))
 }
@@ -190,11 +235,21 @@ fn in_fair_order(app: &App, queues: &[String]) -> Vec<String> {
     order(queues.iter().map(candidate).collect(), random_below)
 }
 
-/// Whether what the job needs is still there.
-async fn can_be_run(app: &App, claimed: &Claimed) -> Result<Result<(), String>, Failure> {
+/// What the job is given besides what it brought, if all that it needs is still there.
+async fn what_it_needs(app: &App, claimed: &Claimed) -> Result<Result<Kept, String>, Failure> {
+    match repository_is_there(app, claimed).await? {
+        Ok(()) => kept::open(app, claimed).await,
+        Err(cause) => Ok(Err(cause)),
+    }
+}
+
+async fn repository_is_there(app: &App, claimed: &Claimed) -> Result<Result<(), String>, Failure> {
     let Some(name) = &claimed.job.repo else { return Ok(Ok(())) };
-    let found =
-        app.store.repository(name).await.map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))?;
+    let lookup = async {
+        let Ok(of) = Namespace::from_key(&claimed.job.owner) else { return Ok(None) };
+        app.store.repository(&of, name).await
+    };
+    let found = lookup.await.map_err(|fault| Failure::store("dbworkerstore.Dequeue", &fault))?;
     Ok(found.map(drop).ok_or_else(|| format!("repository {name:?} was removed after the job was submitted")))
 }
 
@@ -203,8 +258,8 @@ async fn fail_for_good(app: &App, claimed: &Claimed, cause: &str) -> Result<(), 
     let message = format!("failed to transform record: {cause}");
     let finish = Finish::Fail { reason: EndReason::BadJob, message };
     let (store, id) = (app.store.clone(), claimed.job.id);
-    app.see_through(async move { store.finish(id, &lease, finish).await })
-        .await?
-        .map_err(|fault| Failure::store("dbworkerstore.MarkFailed", &fault))?;
+    let ended = app.see_through(async move { store.finish(id, &lease, finish).await }).await?;
+    let job = ended.map_err(|fault| Failure::store("dbworkerstore.MarkFailed", &fault))?;
+    app.metrics.ended(&job);
     Ok(())
 }

@@ -4,6 +4,8 @@ use super::Failure;
 use crate::app::App;
 use crate::auth::job::{Caller, Scope, authenticate};
 use crate::body;
+use crate::peer::Peer;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -16,16 +18,17 @@ use wire::paths::FILES_BUCKET;
 /// Answers GET, and without a body HEAD.
 pub(super) async fn download(
     State(app): State<App>,
+    Extension(from): Extension<Peer>,
     Path((bucket, key)): Path<(String, String)>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = authenticate(&app, &headers, Scope::Files).await?;
+    let caller = authenticate(&app, from, &headers, Scope::Files).await?;
     let (job, id) = split(&key)?;
     let of_caller = match caller {
         Caller::Job(held) => held.id.to_string() == job,
         // It may take any job there is, and so read its files.
-        Caller::Executor => true,
+        Caller::Executor(_) => true,
     };
     if !of_caller || bucket != FILES_BUCKET || !is_file_id(id) {
         return Err(not_there());

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::app::App;
-use crate::auth::job::{Scope, authenticate};
+use crate::auth::job::{Caller, Scope, authenticate};
 use crate::git::upload_pack::{self, Transfer};
 use crate::peer::Peer;
 use crate::slots::Slot;
@@ -12,7 +12,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use store::RepositoryRow;
+use jobs::Namespace;
+use store::{RepositoryRow, StoreError};
 
 /// The only service there is.
 const UPLOAD_PACK: &str = "git-upload-pack";
@@ -41,14 +42,14 @@ pub(super) async fn serve(
     let Some((name, call)) = split(&path) else {
         return Err(Failure::text(StatusCode::NOT_FOUND, "404 page not found"));
     };
-    authenticate(&app, &headers, Scope::Repository(name)).await?;
+    let caller = authenticate(&app, from, &headers, Scope::Repository(name)).await?;
     check_service(call, query.as_deref())?;
     let call = match (call, method) {
         (Asked::Fetch(Call::InfoRefs), Method::GET) => Call::InfoRefs,
         (Asked::Fetch(Call::UploadPack), Method::POST) => Call::UploadPack,
         _ => return Err(Failure::empty(StatusCode::METHOD_NOT_ALLOWED)),
     };
-    let found = app.store.repository(name).await.map_err(|fault| Failure::store("git", &fault))?;
+    let found = find(&app, &caller, name).await.map_err(|fault| Failure::store("git", &fault))?;
     let row = found.ok_or_else(|| Failure::text(StatusCode::NOT_FOUND, "repository not found"))?;
     let slot = slot(&app, from).await?;
     let transfer = transfer(&app, &row, call, &headers, body, slot);
@@ -57,6 +58,20 @@ pub(super) async fn serve(
         Failure::internal("git can't be run: see the server's log")
     })?;
     Ok((uncached(call), answer).into_response())
+}
+
+/// The repository of the caller's namespace. Who has the shared secret, and so may take any job there is, has none: one that
+/// is the only one of its name is meant, else the global one.
+async fn find(app: &App, caller: &Caller, name: &str) -> Result<Option<RepositoryRow>, StoreError> {
+    if let Caller::Job(held) = caller {
+        let Ok(of) = Namespace::from_key(&held.owner) else { return Ok(None) };
+        return app.store.repository(&of, name).await;
+    }
+    let mut named = app.store.repositories_named(name).await?;
+    if named.len() > 1 {
+        named.retain(|row| row.namespace == Namespace::Global);
+    }
+    Ok(named.pop())
 }
 
 /// A path below the prefix, by its end.

@@ -3,7 +3,7 @@
 use super::queue::Queue;
 use super::{Failure, bounds, claims, payload, term};
 use crate::app::App;
-use crate::auth::shared::SharedAuth;
+use crate::auth::executor::Executor;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -22,11 +22,11 @@ const MULTI: &str = "multiqueue.UpsertHeartbeat";
 pub(super) async fn single(
     State(app): State<App>,
     Queue(queue): Queue,
-    _: SharedAuth,
+    who: Executor,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let heartbeat = read(&app, body).await?;
+    let heartbeat = read(&app, &who, body).await?;
     let mut ids = BTreeMap::new();
     for text in &heartbeat.job_ids {
         ids.insert(job_id(text, SINGLE)?, IdText(text.0.clone()));
@@ -38,11 +38,11 @@ pub(super) async fn single(
 /// The jobs of several queues. Their ids are answered with the queue: `12-batches`.
 pub(super) async fn multi(
     State(app): State<App>,
-    _: SharedAuth,
+    who: Executor,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let heartbeat = read(&app, body).await?;
+    let heartbeat = read(&app, &who, body).await?;
     let queues = queue_names(&heartbeat)?;
     let mut ids = BTreeMap::new();
     for of_queue in &heartbeat.job_ids_by_queue {
@@ -55,9 +55,11 @@ pub(super) async fn multi(
     renew(&app, &heartbeat, &ids, &headers, MULTI).await
 }
 
-async fn read(app: &App, body: Body) -> Result<HeartbeatReceived, Failure> {
+async fn read(app: &App, who: &Executor, body: Body) -> Result<HeartbeatReceived, Failure> {
     let heartbeat: HeartbeatReceived = payload::read(app, body, app.limits.call_body).await?;
     bounds::check_name(&heartbeat.executor_name)?;
+    who.check_name(app, &heartbeat.executor_name).await?;
+    app.forwarded.note(&heartbeat.executor_name, &heartbeat.prometheus_metrics);
     Ok(heartbeat)
 }
 
@@ -121,5 +123,6 @@ async fn renew(
     let answer = HeartbeatResponse { known_ids: named(answer.known), cancel_ids: named(answer.cancel) };
     let mut response = ([(CAPABILITIES, LOG_APPEND)], Json(answer)).into_response();
     term::tell(&mut response, lease);
+    app.fleet.tell(&mut response);
     Ok(response)
 }

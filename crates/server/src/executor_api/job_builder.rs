@@ -1,31 +1,59 @@
 //! From a claimed job to the payload that an executor runs.
 
 use super::files;
-use jobs::{FileSpec, JobId, JobSpec, StepSpec};
+use super::kept::Kept;
+use jobs::redact::spelled_out;
+use jobs::secrets::DOCKER_AUTH_CONFIG;
+use jobs::{ArtifactSpec, FileSpec, JobId, JobSpec, StepSpec};
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use store::Claimed;
+use wire::additions::Artifact;
 use wire::paths::FILES_BUCKET;
-use wire::{DockerStep, Job, JobFile, PayloadVersion};
+use wire::{DockerAuthConfig, DockerStep, Job, JobFile, PayloadVersion};
 
-/// Builds the payload. `queue` is told in answers to multi-queue dequeues only.
-pub(super) fn build(claimed: Claimed, version: PayloadVersion, queue: Option<String>) -> Job {
+/// Whom a payload is for.
+pub(super) struct Reader {
+    pub(super) version: PayloadVersion,
+    /// Told in answers to multi-queue dequeues only.
+    pub(super) queue: Option<String>,
+    /// Whether it is one of ours: it finds the forms of a secret by itself, and keeps artifacts.
+    pub(super) is_ours: bool,
+}
+
+/// Builds the payload.
+pub(super) fn build(claimed: Claimed, kept: Kept, reader: Reader) -> Job {
     let Claimed { job, spec, secrets, token } = claimed;
     let steps = spec.steps.iter().enumerate();
+    let env = Environment { spec: &spec, secrets: &secrets, kept: &kept.values };
     Job {
-        version,
+        version: reader.version,
         id: job.id,
         token,
-        queue,
         repository_name: spec.repo.clone().unwrap_or_default(),
         // The workspace itself, so that a step begins in the checkout.
         repository_directory: String::new(),
         commit: job.commit,
         shallow_clone: true,
         files: spec.files.iter().map(|file| (file.path.clone(), job_file(job.id, file))).collect(),
-        docker_steps: steps.map(|(index, step)| docker_step(&spec, index, step, &secrets)).collect(),
-        redacted_values: secrets.iter().map(|(name, value)| (value.clone(), placeholder(name))).collect(),
+        docker_steps: steps.map(|(index, step)| docker_step(index, step, &env)).collect(),
+        artifacts: artifacts(&spec, reader.is_ours),
+        redacted_values: redacted(&secrets, &kept, reader.is_ours),
+        docker_auth_config: kept.docker_auth,
+        queue: reader.queue,
         ..Job::default()
     }
+}
+
+/// What it is to leave. Others would pass it over.
+fn artifacts(spec: &JobSpec, is_ours: bool) -> Vec<Artifact> {
+    let artifacts = spec.artifacts.iter().filter(|_| is_ours);
+    let artifact = |spec: &ArtifactSpec| Artifact {
+        name: spec.name.clone(),
+        path: spec.path.clone(),
+        optional: spec.optional,
+    };
+    artifacts.map(artifact).collect()
 }
 
 fn job_file(job: JobId, file: &FileSpec) -> JobFile {
@@ -34,18 +62,13 @@ fn job_file(job: JobId, file: &FileSpec) -> JobFile {
     JobFile { content, stored, modified_at: file.modified_at }
 }
 
-fn docker_step(
-    spec: &JobSpec,
-    index: usize,
-    step: &StepSpec,
-    secrets: &BTreeMap<String, String>,
-) -> DockerStep {
+fn docker_step(index: usize, step: &StepSpec, env: &Environment<'_>) -> DockerStep {
     DockerStep {
         key: step.key(index),
         image: step.image.clone(),
         commands: lines(&step.run),
         dir: step.dir.clone(),
-        env: environment(&spec.env, &step.env, secrets),
+        env: env.of(step),
     }
 }
 
@@ -55,14 +78,51 @@ fn lines(script: &str) -> Vec<String> {
     script.strip_suffix('\n').unwrap_or(script).split('\n').map(str::to_owned).collect()
 }
 
-/// The job's variables, then the step's, which win over them, and the secrets.
-fn environment(
-    job: &BTreeMap<String, String>,
-    step: &BTreeMap<String, String>,
-    secrets: &BTreeMap<String, String>,
-) -> Vec<String> {
-    let merged: BTreeMap<_, _> = job.iter().chain(step).chain(secrets).collect();
-    merged.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+/// Where the variables of steps come from.
+struct Environment<'a> {
+    spec: &'a JobSpec,
+    secrets: &'a BTreeMap<String, SecretString>,
+    kept: &'a BTreeMap<String, SecretString>,
+}
+
+impl Environment<'_> {
+    /// The job's variables, then the step's, which win over them, the job's secrets, and what job and step ask for of
+    /// those that are kept.
+    fn of(&self, step: &StepSpec) -> Vec<String> {
+        let plain = self.spec.env.iter().chain(&step.env).map(|(name, value)| (name, value.as_str()));
+        let asked = self.spec.stored_secrets.iter().chain(&step.stored_secrets);
+        let kept = asked.filter_map(|key| self.kept.get_key_value(key));
+        let secret = self.secrets.iter().chain(kept).map(|(name, value)| (name, value.expose_secret()));
+        let merged: BTreeMap<_, _> = plain.chain(secret).collect();
+        merged.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+}
+
+/// What no log may show, and what is shown in its place.
+fn redacted(
+    secrets: &BTreeMap<String, SecretString>,
+    kept: &Kept,
+    knows_forms: bool,
+) -> BTreeMap<String, String> {
+    let of_steps = secrets.iter().chain(&kept.values);
+    let of_steps = of_steps.map(|(name, value)| (name.as_str(), value.expose_secret().to_owned()));
+    let logins = logins(&kept.docker_auth).map(|text| (DOCKER_AUTH_CONFIG, text));
+    let mut redacted = BTreeMap::new();
+    for (name, value) in of_steps.chain(logins) {
+        let forms = if knows_forms { [value].into() } else { spelled_out(&value) };
+        redacted.extend(forms.into_iter().map(|form| (form, placeholder(name))));
+    }
+    redacted
+}
+
+/// The passwords, and the texts in which they are written.
+fn logins(auth: &DockerAuthConfig) -> impl Iterator<Item = String> {
+    let of_login = |auth: &wire::RegistryAuth| {
+        let password =
+            auth.decode().map(|(_, password)| password.trim_end_matches(['\r', '\n', '\0']).to_owned());
+        [Some(auth.auth.trim().to_owned()), password].into_iter().flatten().filter(|text| !text.is_empty())
+    };
+    auth.auths.values().flat_map(of_login)
 }
 
 /// What a log shows in place of a secret.

@@ -52,7 +52,8 @@ impl<T: AboutJob> FromRequest<App> for JobCall<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let Queue(queue) = Queue::from_request_parts(&mut parts, app).await?;
-        let caller = authenticate(app, &parts.headers, Scope::Queue(&queue)).await?;
+        let &peer = parts.extensions.get::<Peer>().ok_or_else(|| Failure::empty(StatusCode::UNAUTHORIZED))?;
+        let caller = authenticate(app, peer, &parts.headers, Scope::Queue(&queue)).await?;
         let slot = slot(app, &parts, body.size_hint().upper()).await?;
         let body: T = payload::read(app, body, T::limit(&app.limits)).await?;
         let (id, executor) = body.about();
@@ -84,11 +85,11 @@ async fn lease(
 ) -> Result<Option<Lease>, Failure> {
     let held = match caller {
         Caller::Job(held) => Some(held),
-        Caller::Executor => app
-            .store
-            .job_by_holder(id, executor)
-            .await
-            .map_err(|fault| Failure::store("dbworkerstore.Get", &fault))?,
+        Caller::Executor(who) => {
+            who.check_name(app, executor).await?;
+            let held = app.store.job_by_holder(id, executor).await;
+            held.map_err(|fault| Failure::store("dbworkerstore.Get", &fault))?
+        }
     };
     let mine = |held: &HeldJob| held.id == id && held.executor == executor && held.queue == queue;
     Ok(held.filter(mine).map(|held| Lease { epoch: held.epoch, executor: held.executor }))

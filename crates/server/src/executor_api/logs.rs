@@ -17,6 +17,7 @@ pub(super) async fn add(
     JobCall { id, lease, body: entry, slot }: JobCall<LogEntry>,
 ) -> Result<Response, Failure> {
     let (store, entry) = (app.store.clone(), stored(entry)?);
+    app.metrics.log_came(entry.out.len());
     let added = app.see_through(async move {
         let _slot = slot;
         store.add_log_entry(id, &lease, entry).await
@@ -31,6 +32,7 @@ pub(super) async fn update(
     JobCall { id, lease, body: LogEntryUpdate { entry_id, entry }, slot }: JobCall<LogEntryUpdate>,
 ) -> Result<StatusCode, Failure> {
     let (store, entry) = (app.store.clone(), stored(entry)?);
+    app.metrics.log_came(entry.out.len());
     let put = app.see_through(async move {
         let _slot = slot;
         store.put_log_entry(id, &lease, entry_id, entry).await
@@ -45,6 +47,7 @@ pub(super) async fn append(
     JobCall { id, lease, body: append, slot }: JobCall<AppendLog>,
 ) -> Result<Response, Failure> {
     let store = app.store.clone();
+    app.metrics.log_came(append.chunk.len());
     let appended = app.see_through(async move {
         let _slot = slot;
         let AppendLog { entry_id, offset, chunk, exit_code, duration_ms, .. } = append;

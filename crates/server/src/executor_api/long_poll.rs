@@ -18,7 +18,7 @@ use wire::additions::{PREFER, PREFERENCE_APPLIED, parse_prefer_wait, prefer_wait
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Outcome {
-    pub(super) given: Option<Given>,
+    pub(super) given: Vec<Given>,
     /// The wait that was granted, unless it was cut short: then the caller should pause before it
     /// asks again.
     pub(super) waited: Option<Duration>,
@@ -26,7 +26,7 @@ pub(super) struct Outcome {
     pub(super) held: Duration,
 }
 
-/// Claims a job, waiting for one as long as the request asks and the limit allows.
+/// Claims jobs, waiting for one as long as the request asks and the limit allows.
 ///
 /// The handler is dropped when the client hangs up, and with it this wait, so nothing is claimed for
 /// a client that is known to be gone. What was being claimed at that moment is taken back.
@@ -38,11 +38,11 @@ pub(super) async fn claim(app: &App, headers: &HeaderMap, asked: &Asked) -> Resu
     let mut changes = app.store.changes();
     loop {
         if app.stop.is_cancelled() {
-            return Ok(Outcome { given: None, waited: None, held: Duration::ZERO });
+            return Ok(Outcome { given: Vec::new(), waited: None, held: Duration::ZERO });
         }
         let held = arrived.elapsed();
         let given = dequeue::claim(app, asked).await?;
-        if given.is_some() || Instant::now() >= deadline || asked.queues.is_empty() {
+        if !given.is_empty() || Instant::now() >= deadline || asked.queues.is_empty() {
             return Ok(Outcome { given, waited: wait, held });
         }
         tokio::select! {

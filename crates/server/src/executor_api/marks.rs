@@ -49,6 +49,7 @@ async fn end(
     let executor = lease.executor.clone();
     match app.see_through(async move { store.finish(id, &lease, finish).await }).await? {
         Ok(job) => {
+            app.metrics.ended(&job);
             let reason = job.end.map(|end| end.reason).unwrap_or_default();
             tracing::info!(job = %id, executor, state = %job.record.state, reason, "a job ended");
             Ok(StatusCode::NO_CONTENT)

@@ -2,6 +2,8 @@
 //! caller's fault, with bare integers and with `null`.
 
 mod answer;
+mod artifacts;
+mod batch;
 mod bounds;
 mod capacity;
 mod claims;
@@ -12,23 +14,28 @@ mod given;
 mod heartbeat;
 mod job_builder;
 mod job_call;
+mod kept;
 mod logs;
 mod long_poll;
 mod marks;
 mod payload;
 mod queue;
+mod register;
 mod term;
+mod uploads;
 mod version;
 
 pub(crate) use answer::Failure;
 pub(crate) use capacity::Capacities;
 pub(crate) use claims::Claims;
+pub(crate) use version::refuses;
 
 use crate::app::App;
-use crate::auth::shared::SharedAuth;
+use crate::auth::executor::Executor;
 use axum::Router;
 use axum::routing::{any, get, post};
 use tower_http::decompression::RequestDecompressionLayer;
+use wire::additions::artifacts_path;
 use wire::paths::{self, QueueCall};
 
 /// Every route of the protocol that we serve.
@@ -36,6 +43,7 @@ pub(crate) fn router() -> Router<App> {
     let on_queue = |call: QueueCall| call.path("{queue}");
     Router::new()
         .route(paths::TEST_AUTH, get(test_auth))
+        .route(wire::additions::REGISTER, post(register::register))
         .route(paths::MULTI_DEQUEUE, post(dequeue::multi))
         .route(paths::MULTI_HEARTBEAT, post(heartbeat::multi))
         .route(&on_queue(QueueCall::Dequeue), post(dequeue::single))
@@ -47,6 +55,9 @@ pub(crate) fn router() -> Router<App> {
         .route(&on_queue(QueueCall::MarkErrored), post(marks::errored))
         .route(&on_queue(QueueCall::MarkFailed), post(marks::failed))
         .route(&format!("{}/{{bucket}}/{{*key}}", paths::FILES), get(files::download))
+        .route(paths::LSIF_UPLOAD, post(uploads::upload).head(uploads::probe))
+        .route(paths::SCIP_UPLOAD, post(uploads::upload).head(uploads::probe))
+        .route(&format!("{}/{{name}}/{{*path}}", artifacts_path("{queue}")), post(artifacts::keep))
         .merge(git())
 }
 
@@ -57,6 +68,6 @@ fn git() -> Router<App> {
         .layer(RequestDecompressionLayer::new())
 }
 
-async fn test_auth(_: SharedAuth) -> &'static str {
+async fn test_auth(_: Executor) -> &'static str {
     "ok"
 }

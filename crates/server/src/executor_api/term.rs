@@ -11,8 +11,13 @@ use wire::additions::{HELD, LEASE_TERM, PREFER, held, lease_term, prefers_term};
 
 /// The term for the executor that sent these headers.
 pub(super) fn of(app: &App, headers: &HeaderMap) -> Duration {
+    app.leases.term(is_kept_to(headers))
+}
+
+/// Whether its executor keeps to the end of a lease, as ours do.
+pub(super) fn is_kept_to(headers: &HeaderMap) -> bool {
     let mut preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    app.leases.term(preferences.any(prefers_term))
+    preferences.any(prefers_term)
 }
 
 /// Tells the term.

@@ -25,6 +25,11 @@ pub(super) fn payload_version(version: &str) -> Result<PayloadVersion, BadVersio
     Ok(if reads_v2 { PayloadVersion::V2 } else { PayloadVersion::V1 })
 }
 
+/// Whether whoever says this version is given no jobs.
+pub(crate) fn refuses(version: &str) -> bool {
+    payload_version(version).is_err()
+}
+
 /// The date of a build: `NUMBER_YYYY-MM-DD_[x.y-]COMMIT[_patch]`.
 fn build_date(version: &str) -> Option<&str> {
     let (number, rest) = version.split_once('_')?;

@@ -7,6 +7,7 @@ use crate::peer::Peer;
 use axum::body::{Body, HttpBody};
 use futures_util::StreamExt;
 use jiff::Timestamp;
+use jobs::Namespace;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io;
@@ -53,6 +54,7 @@ impl Files {
         arrived: Arrived,
         name: String,
         modified_at: Timestamp,
+        namespace: Namespace,
     ) -> Result<FileRow, FileFault> {
         let Arrived { content, size, sha256, room: _room } = arrived;
         let id = new_id()?;
@@ -61,7 +63,7 @@ impl Files {
         tokio::task::spawn_blocking(move || put_in_place(content, &target, &dir))
             .await
             .map_err(io::Error::other)??;
-        match self.store.add_file(NewFile { id, name, size, sha256, modified_at }).await {
+        match self.store.add_file(NewFile { id, name, size, sha256, modified_at, namespace }).await {
             Ok(row) => Ok(row),
             Err(fault) => {
                 tokio::fs::remove_file(&path).await?;

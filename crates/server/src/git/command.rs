@@ -25,7 +25,7 @@ const PROTOCOLS: &str = "file:https:http:ssh:git";
 
 /// Variables that would point git at another repository, run programs of somebody's choice or
 /// write secrets into trace files.
-const REMOVED: [&str; 17] = [
+const REMOVED: [&str; 18] = [
     "GIT_DIR",
     "GIT_COMMON_DIR",
     "GIT_WORK_TREE",
@@ -43,6 +43,8 @@ const REMOVED: [&str; 17] = [
     "GIT_TRACE",
     "GIT_TRACE_CURL",
     "GIT_PROTOCOL",
+    // What secrets are sealed with is nothing for git.
+    "EXECUTOR_SERVER_SECRET_KEYS",
 ];
 
 /// A git command that runs in `dir`, a bare repository, under nobody's configuration but ours.

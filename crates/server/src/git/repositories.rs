@@ -4,6 +4,7 @@ use super::fault::GitFault;
 use super::mirror::Mirror;
 use super::source::Source;
 use crate::config::Limits;
+use jobs::Namespace;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,8 +49,13 @@ impl Repositories {
     }
 
     /// Mirrors `source` into a directory of no consequence yet. Dropping the result removes it.
-    pub(crate) async fn fetch_new(&self, name: &str, source: &Source) -> Result<TempDir, GitFault> {
-        if self.store.repository(name).await?.is_some() {
+    pub(crate) async fn fetch_new(
+        &self,
+        of: &Namespace,
+        name: &str,
+        source: &Source,
+    ) -> Result<TempDir, GitFault> {
+        if self.store.repository(of, name).await?.is_some() {
             return Err(store::StoreError::RepositoryExists(name.to_owned()).into());
         }
         let limit = self.limits.repositories;
@@ -67,10 +73,11 @@ impl Repositories {
     pub(crate) async fn keep(
         &self,
         unfinished: TempDir,
+        namespace: Namespace,
         name: String,
         source: &Source,
     ) -> Result<RepositoryRow, GitFault> {
-        let new = NewRepository { name, source: source.shown().to_owned() };
+        let new = NewRepository { namespace, name, source: source.shown().to_owned() };
         let row = self.store.add_repository(new).await?;
         match std::fs::rename(unfinished.path(), self.mirror_dir(&row)) {
             Ok(()) => {
@@ -79,18 +86,18 @@ impl Repositories {
                 Ok(row)
             }
             Err(fault) => {
-                self.store.remove_repository(&row.name).await?;
+                self.store.remove_repository(&row.namespace, &row.name).await?;
                 Err(fault.into())
             }
         }
     }
 
     /// Forgets a repository and removes its mirror; says whether there was one.
-    pub(crate) async fn remove(&self, name: &str) -> Result<bool, GitFault> {
-        let Some(row) = self.store.repository(name).await? else { return Ok(false) };
+    pub(crate) async fn remove(&self, of: &Namespace, name: &str) -> Result<bool, GitFault> {
+        let Some(row) = self.store.repository(of, name).await? else { return Ok(false) };
         let updating = self.update_lock(row.id);
         let _alone = updating.lock().await;
-        let removed = self.store.remove_repository(name).await?;
+        let removed = self.store.remove_repository(of, name).await?;
         let leaving = self.dir.join(format!("{UNFINISHED}{}", dir_name(row.id)));
         match std::fs::rename(self.mirror_dir(&row), &leaving) {
             Ok(()) => tokio::fs::remove_dir_all(leaving).await?,
@@ -104,8 +111,8 @@ impl Repositories {
     /// The commit that `rev` names in the repository's source now.
     ///
     /// A full commit id that is here already can't mean anything else, so it costs no fetch.
-    pub(crate) async fn resolve(&self, name: &str, rev: &str) -> Result<String, GitFault> {
-        let row = self.store.repository(name).await?;
+    pub(crate) async fn resolve(&self, of: &Namespace, name: &str, rev: &str) -> Result<String, GitFault> {
+        let row = self.store.repository(of, name).await?;
         let row = row.ok_or_else(|| GitFault::UnknownRepository(name.to_owned()))?;
         let mirror = Mirror::at(self.mirror_dir(&row), &self.limits);
         if is_full_id(rev)

@@ -80,6 +80,11 @@ impl Source {
         }
     }
 
+    /// Whether the server reads it with rights of its own: as a path, or with its user's key.
+    pub(crate) fn takes_our_rights(&self) -> bool {
+        self.shown.starts_with('/') || self.shown.starts_with("ssh:")
+    }
+
     /// The path or URL without credentials.
     pub(crate) fn shown(&self) -> &str {
         &self.shown

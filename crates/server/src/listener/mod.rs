@@ -2,9 +2,14 @@
 
 mod connections;
 mod files;
+mod tls;
 
-use crate::config::Limits;
+pub(crate) use tls::Tls;
+pub use tls::{Shown, TlsError, TlsFiles};
+
+use crate::app::App;
 use crate::delivery::{Flushing, Unflushed};
+use crate::metrics::Connected;
 use crate::peer::{Peer, Remote};
 use axum::Router;
 use axum::body::Body;
@@ -15,13 +20,14 @@ use http::{HeaderValue, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 /// How long to wait after the kernel refused to hand out a connection, as it does when this process
@@ -29,7 +35,8 @@ use tower::ServiceExt;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `stop`, then lets requests under way finish within the grace period.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
+    let (limits, stop) = (&app.limits, &app.stop);
     let connections = Connections::new(files::affordable(limits.connections), limits.requests_per_client);
     let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -56,11 +63,16 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
         let remote = Remote(peer.ip());
         let peer = Peer::of(remote.0);
         let connection = connections.join(peer, place);
-        let unflushed = Unflushed::default();
-        let socket = TokioIo::new(Flushing::new(prepare(stream), unflushed.clone()));
-        let service = service(router.clone(), (peer, remote), Arc::clone(&connection), unflushed);
-        let served = graceful.watch(http.serve_connection(socket, service));
-        tokio::spawn(attend(served, connection, limits.first_head));
+        let counted = app.metrics.connection();
+        let served = Served {
+            router: router.clone(),
+            from: (peer, remote),
+            connection: Arc::clone(&connection),
+            http: http.clone(),
+            watcher: graceful.watcher(),
+        };
+        let (stream, tls) = (prepare(stream, limits.unread), app.tls.as_ref().map(Tls::acceptor));
+        tokio::spawn(attend(served.serve(stream, tls), connection, counted, limits.first_head));
     }
     drop(listener);
     if tokio::time::timeout(limits.shutdown_grace, graceful.shutdown()).await.is_err() {
@@ -68,10 +80,47 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
     }
 }
 
+/// What a connection is served with.
+struct Served {
+    router: Router,
+    from: (Peer, Remote),
+    connection: Arc<Connection>,
+    http: hyper::server::conn::http1::Builder,
+    watcher: Watcher,
+}
+
+impl Served {
+    /// Serves it, after it has been made safe if that is asked for.
+    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) -> Result<(), Broken> {
+        match tls {
+            None => self.speak(stream).await?,
+            Some(tls) => self.speak(tls.accept(stream).await?).await?,
+        }
+        Ok(())
+    }
+
+    async fn speak<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: T) -> hyper::Result<()> {
+        let unflushed = Unflushed::default();
+        let socket = TokioIo::new(Flushing::new(stream, unflushed.clone()));
+        let service = service(self.router, self.from, self.connection, unflushed);
+        self.watcher.watch(self.http.serve_connection(socket, service)).await
+    }
+}
+
+/// A peer that breaks off or talks nonsense: its own affair.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("TLS: {0}")]
+    Tls(#[from] std::io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+}
+
 /// Serves a connection until it ends, gives way, or has been silent for too long.
 async fn attend(
-    served: impl Future<Output = hyper::Result<()>>,
+    served: impl Future<Output = Result<(), Broken>>,
     connection: Arc<Connection>,
+    _counted: Connected,
     first_head: Duration,
 ) {
     let silence = async {
@@ -82,7 +131,6 @@ async fn attend(
     };
     tokio::select! {
         ended = served => {
-            // A peer that breaks off or talks nonsense is its own affair.
             if let Err(fault) = ended {
                 tracing::trace!(error = %fault, "a connection ended badly");
             }
@@ -92,7 +140,12 @@ async fn attend(
     }
 }
 
-fn prepare(stream: TcpStream) -> TcpStream {
+fn prepare(stream: TcpStream, unread: Duration) -> TcpStream {
+    // Whoever follows a log and never reads it, or is gone without a word, would hold a connection for ever.
+    let unread = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
+    if let Err(fault) = rustix::net::sockopt::set_tcp_user_timeout(&stream, unread) {
+        tracing::trace!(error = %fault, "can't set TCP_USER_TIMEOUT");
+    }
     // Log lines and answers are small and must not wait for one another.
     if let Err(fault) = stream.set_nodelay(true) {
         tracing::trace!(error = %fault, "can't set TCP_NODELAY");

@@ -13,22 +13,22 @@ const MAX_OPEN: usize = 1_000;
 
 /// Where a follower is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     /// The try; 0 before the first.
-    pub(super) attempt: u32,
+    pub(crate) attempt: u32,
     /// The entries up to this number need no further look.
-    pub(super) done: i64,
+    pub(crate) done: i64,
     /// The entries above that were announced.
-    pub(super) open: BTreeMap<i64, Progress>,
+    pub(crate) open: BTreeMap<i64, Progress>,
 }
 
 /// How much of an entry was sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Bytes of its text.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// That it ended.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
 }
 
 impl Cursor {
@@ -59,7 +59,7 @@ impl fmt::Display for Cursor {
 /// The text is not one of our cursors.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor is not one that this server gave: pass the id of the last event, or nothing")]
-pub(super) struct BadCursor;
+pub(crate) struct BadCursor;
 
 impl FromStr for Cursor {
     type Err = BadCursor;

@@ -3,8 +3,10 @@
 use super::input::{Named, json};
 use super::problem::Refusal;
 use super::views;
+use crate::acts::{Act, Action};
 use crate::api::{ChangeExecutor, ExecutorView};
 use crate::app::App;
+use crate::auth::principal::Caller;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -18,6 +20,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<ExecutorView
 
 /// `PATCH /executors/{name}`
 pub(super) async fn change(
+    caller: Caller,
     State(app): State<App>,
     Named(name): Named,
     body: Body,
@@ -27,12 +30,9 @@ pub(super) async fn change(
     let present = app.store.executor(&name).await?;
     // It stays in maintenance since when it was.
     let since = change.maintenance.then(|| present.maintenance_at.unwrap_or(now));
-    tracing::info!(
-        executor = name,
-        maintenance = change.maintenance,
-        "an executor's maintenance flag changed"
-    );
     let (store, executor) = (app.store.clone(), name.clone());
-    app.see_through(async move { store.set_maintenance(&executor, since).await }).await??;
+    let action = if change.maintenance { Action::DrainExecutor } else { Action::ResumeExecutor };
+    let act = Act::global(action, name.clone(), "");
+    app.act(&caller, async move { store.set_maintenance(&executor, since).await }, |()| Some(act)).await?;
     Ok(Json(views::executor(app.store.executor(&name).await?, now)))
 }

@@ -3,24 +3,27 @@
 use super::input::Numbered;
 use super::jobs::with_steps_of;
 use super::problem::Refusal;
-use super::views;
+use super::{seen, views};
 use crate::api::{ExplainView, ObstacleView};
 use crate::app::App;
+use crate::auth::principal::Caller;
+use crate::executor_api::refuses;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use jobs::JobId;
 use jobs::explain::{Executor, Facts, MOST_COUNTED, Obstacle, obstacles};
-use store::{ExecutorRow, Hold};
+use store::{ExecutorRow, Hold, QueueRow};
 
 /// `GET /jobs/{id}/explain`
 pub(super) async fn explain(
+    caller: Caller,
     State(app): State<App>,
     Numbered(id): Numbered<JobId>,
 ) -> Result<Json<ExplainView>, Refusal> {
-    let job = app.store.job(id).await?;
+    let job = seen::job(&app, &caller, id).await?;
     let spec = app.store.spec(id).await?;
-    let queue = app.store.queue(&job.queue, u64::from(MOST_COUNTED) + 1).await?;
+    let queue = counted(&app, &job.queue).await?;
     let now = app.clock.now();
     let serving = app.store.executors().await?.into_iter().filter(|row| row.queues.contains(&job.queue));
     let executors: Vec<Executor> = serving.map(|row| executor(row, now)).collect();
@@ -45,10 +48,23 @@ pub(super) async fn explain(
     Ok(Json(ExplainView { job: with_steps_of(&app, job, &spec).await?, obstacles }))
 }
 
+/// A queue, counted as far as matters.
+async fn counted(app: &App, name: &str) -> Result<QueueRow, Refusal> {
+    let most = u64::from(MOST_COUNTED);
+    let queue = app.store.queue(name, most + 1).await?;
+    let among_many = queue.queued > most && queue.held > 0;
+    if among_many || queue.rules.max_running.is_some_and(|limit| limit > MOST_COUNTED) {
+        return Ok(app.store.queue(name, u64::MAX).await?);
+    }
+    Ok(queue)
+}
+
 fn executor(row: ExecutorRow, now: Timestamp) -> Executor {
     Executor {
         active: views::is_active(&row, now),
         in_maintenance: row.maintenance_at.is_some(),
+        refused_version: refuses(&row.telemetry.executor_version)
+            .then(|| row.telemetry.executor_version.clone()),
         capacity: row.capacity,
         name: row.name,
     }

@@ -5,6 +5,7 @@ use super::problem::Refusal;
 use super::views;
 use crate::api::FileView;
 use crate::app::App;
+use crate::auth::principal::Caller;
 use crate::peer::Peer;
 use axum::body::Body;
 use axum::extract::State;
@@ -12,7 +13,7 @@ use axum::{Extension, Json};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use jobs::JobSpec;
+use jobs::{JobSpec, Namespace};
 use serde::Deserialize;
 use store::StoreError;
 
@@ -28,6 +29,7 @@ pub(super) struct About {
 
 /// `POST /files`: the body is the file. If the client hangs up meanwhile, nothing is kept.
 pub(super) async fn upload(
+    caller: Caller,
     State(app): State<App>,
     Extension(from): Extension<Peer>,
     Parameters(About { name, modified_at }): Parameters<About>,
@@ -46,19 +48,21 @@ pub(super) async fn upload(
     }
     let arrived = app.files.receive(body, from).await?;
     let modified_at = modified_at.unwrap_or_else(|| app.clock.now());
-    let running = app.clone();
-    let row = app.see_through(async move { running.files.keep(arrived, name, modified_at).await }).await??;
+    let (running, namespace) = (app.clone(), caller.principal.namespace);
+    let kept = async move { running.files.keep(arrived, name, modified_at, namespace).await };
+    let row = app.see_through(kept).await??;
     tracing::info!(file = row.id, size = row.size, "a file was uploaded");
     Ok((StatusCode::CREATED, Json(views::file(row))))
 }
 
-/// Looks at what a job wants to bring along: it must be there, and not be too much. What is known only
+/// Looks at what a job wants to bring along: it must be there, of the job's own namespace, and not be too much. What is known only
 /// here is noted in the specification.
-pub(super) async fn look_up(app: &App, spec: &mut JobSpec) -> Result<(), Refusal> {
+pub(super) async fn look_up(app: &App, namespace: &Namespace, spec: &mut JobSpec) -> Result<(), Refusal> {
     let mut size = 0;
     for file in &mut spec.files {
         let Some(id) = &file.upload else { continue };
-        let row = app.store.file(id).await?.ok_or_else(|| StoreError::UnknownFile(id.clone()))?;
+        let found = app.store.file(id).await?.filter(|row| row.namespace == *namespace);
+        let row = found.ok_or_else(|| StoreError::UnknownFile(id.clone()))?;
         file.modified_at.get_or_insert(row.modified_at);
         size += row.size;
     }

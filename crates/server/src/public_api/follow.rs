@@ -4,10 +4,11 @@ use super::cursor::{Cursor, Progress};
 use super::{jobs, views};
 use crate::api::{JobView, LogEvent};
 use crate::app::App;
+use crate::auth::principal::Proof;
 use crate::public_api::Refusal;
 use ::jobs::JobId;
 use std::collections::btree_map::Entry;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{Change, JobRow, LogEntryRow};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -19,8 +20,11 @@ const TEXT: usize = 32 << 10;
 /// Changes are hints and may be lost; so look again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether what the listener showed still is good.
+const LOOK_AT_PROOF: Duration = Duration::from_secs(5);
+
 /// An event and the cursor that resumes after it.
-pub(super) type Told = (LogEvent, String);
+pub(crate) type Told = (LogEvent, String);
 
 /// Why following ended before the job did.
 pub(super) enum Ended {
@@ -44,20 +48,29 @@ impl From<store::StoreError> for Ended {
 
 /// Somebody who follows a job.
 pub(super) struct Follower {
-    pub(super) app: App,
-    pub(super) id: JobId,
-    pub(super) cursor: Cursor,
+    app: App,
+    id: JobId,
+    cursor: Cursor,
     /// Takes no more than a few events ahead of the client, so a slow client costs no memory.
-    pub(super) events: mpsc::Sender<Told>,
+    events: mpsc::Sender<Told>,
+    /// What shows who listens, and when it was last looked whether that still is good.
+    proof: Proof,
+    looked_at: Instant,
 }
 
 impl Follower {
+    /// One for whoever showed `proof`, from `cursor` on.
+    pub(super) fn new(app: App, id: JobId, cursor: Cursor, events: mpsc::Sender<Told>, proof: Proof) -> Self {
+        Self { app, id, cursor, events, proof, looked_at: Instant::now() }
+    }
+
     /// Tells everything until the job has ended.
     pub(super) async fn run(mut self) -> Result<(), Ended> {
         // Listen first, look second: what comes in between is not missed.
         let mut changes = self.app.store.changes();
         let mut shown = None;
         loop {
+            self.look_at_proof().await?;
             let job = self.app.store.job(self.id).await?;
             self.turn_to_latest_try(&job).await?;
             self.tell_state(&job, &mut shown).await?;
@@ -68,6 +81,22 @@ impl Follower {
             }
             self.wait(&mut changes).await?;
         }
+    }
+
+    /// Leaves when the token was revoked, the session ended, or either has expired meanwhile.
+    async fn look_at_proof(&mut self) -> Result<(), Ended> {
+        if self.looked_at.elapsed() < LOOK_AT_PROOF {
+            return Ok(());
+        }
+        self.looked_at = Instant::now();
+        let good = match self.proof {
+            Proof::Root => true,
+            Proof::Token(token) => self.app.store.token_is_good(token).await?,
+            Proof::Session(session) => {
+                self.app.store.session_is_good(session, self.app.limits.sessions()).await?
+            }
+        };
+        if good { Ok(()) } else { Err(Ended::Left) }
     }
 
     /// A new try begins a new log, after the rest of the one that was followed and all in between.

@@ -60,6 +60,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Numbered<JobId> {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for Numbered<i64> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(id) = Path::<i64>::from_request_parts(parts, state).await.map_err(|_| not_a_number())?;
+        Ok(Self(id))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Numbered<(JobId, i64)> {
     type Rejection = Refusal;
 
@@ -67,6 +76,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Numbered<(JobId, i64)> {
         let path = Path::<(i64, i64)>::from_request_parts(parts, state).await;
         let Path((id, number)) = path.map_err(|_| not_a_number())?;
         Ok(Self((JobId(id), number)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Numbered<(JobId, String)> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<(i64, String)>::from_request_parts(parts, state).await;
+        let Path((id, name)) = path.map_err(|_| not_a_number())?;
+        Ok(Self((JobId(id), name)))
     }
 }
 
@@ -86,6 +105,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 }
 
 fn not_a_number() -> Refusal {
-    let detail = "jobs and log entries are named by their numbers, such as /api/v1/jobs/42";
+    let detail = "jobs, log entries and tokens are named by their numbers, such as /api/v1/jobs/42";
     Refusal::new(StatusCode::NOT_FOUND, "no_such_path", "There is no such path", detail)
 }

@@ -1,18 +1,19 @@
 //! Submitting, listing, showing and stopping jobs.
 
-use super::files;
 use super::input::{Numbered, Parameters, invalid_query, json};
 use super::problem::Refusal;
-use super::views;
+use super::{files, search, secrets, seen, views};
+use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
 use crate::app::App;
-use crate::peer::{Peer, Remote};
+use crate::auth::principal::Caller;
+use crate::peer::Peer;
 use axum::body::Body;
 use axum::extract::State;
 use axum::{Extension, Json};
 use http::header::{LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use jobs::{Canceler, JobId, JobSpec, Record, State as JobState};
+use jobs::{Canceler, JobId, JobSpec, Namespace, Record, State as JobState};
 use serde::Deserialize;
 use store::{JobFilter, JobRow, NewJob};
 use wire::additions::IDEMPOTENCY_KEY;
@@ -26,6 +27,7 @@ const DEFAULT_REV: &str = "HEAD";
 
 /// `POST /jobs`
 pub(super) async fn submit(
+    caller: Caller,
     State(app): State<App>,
     Extension(from): Extension<Peer>,
     headers: HeaderMap,
@@ -41,13 +43,14 @@ pub(super) async fn submit(
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())
     })?;
     let idempotency_key = idempotency_key(&headers)?;
-    let running = app.clone();
+    let (running, namespace) = (app.clone(), caller.principal.namespace);
     let submitted = async move {
-        let job = enqueue(&running, spec, idempotency_key).await;
+        let job = enqueue(&running, namespace, spec, idempotency_key).await;
         drop(slot);
         job
     };
     let job = app.see_through(submitted).await??;
+    app.metrics.submitted(&job.queue);
     tracing::info!(job = %job.id, queue = job.queue, "a job was submitted");
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", job.id)) {
@@ -67,17 +70,25 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     Ok(Some(key))
 }
 
-async fn enqueue(app: &App, mut spec: JobSpec, idempotency_key: Option<String>) -> Result<JobRow, Refusal> {
-    let owner = String::new();
+async fn enqueue(
+    app: &App,
+    namespace: Namespace,
+    mut spec: JobSpec,
+    idempotency_key: Option<String>,
+) -> Result<JobRow, Refusal> {
+    let owner = namespace.key();
     // What it names may be gone since.
     if let Some(key) = &idempotency_key
         && let Some(id) = app.store.submitted(&owner, key, &spec).await?
     {
         return Ok(app.store.job(id).await?);
     }
-    files::look_up(app, &mut spec).await?;
+    files::look_up(app, &namespace, &mut spec).await?;
+    secrets::look_up(app, &spec, &namespace).await?;
     let commit = match &spec.repo {
-        Some(repo) => app.repositories.resolve(repo, spec.rev.as_deref().unwrap_or(DEFAULT_REV)).await?,
+        Some(repo) => {
+            app.repositories.resolve(&namespace, repo, spec.rev.as_deref().unwrap_or(DEFAULT_REV)).await?
+        }
         None => String::new(),
     };
     let with_secrets = !spec.secrets.is_empty();
@@ -93,12 +104,15 @@ async fn enqueue(app: &App, mut spec: JobSpec, idempotency_key: Option<String>) 
 pub(super) struct Filter {
     queue: Option<String>,
     state: Option<JobState>,
+    namespace: Option<Namespace>,
+    text: Option<String>,
     limit: Option<u32>,
     cursor: Option<i64>,
 }
 
 /// `GET /jobs`
 pub(super) async fn list(
+    caller: Caller,
     State(app): State<App>,
     Parameters(filter): Parameters<Filter>,
 ) -> Result<Json<Page<JobView>>, Refusal> {
@@ -111,7 +125,12 @@ pub(super) async fn list(
     }
     // One more than asked for tells whether there is another page.
     let before = filter.cursor.map(JobId);
-    let filter = JobFilter { queue: filter.queue, state: filter.state, before, limit: limit + 1 };
+    let owner = seen::listed(&caller, filter.namespace)?.as_ref().map(Namespace::key);
+    let text = filter.text.filter(|text| !text.is_empty());
+    let filter = JobFilter { queue: filter.queue, state: filter.state, owner, before, limit: limit + 1 };
+    if let Some(text) = text {
+        return Ok(Json(search::jobs(&app, filter, limit, &text).await?));
+    }
     let mut rows = app.store.jobs(filter).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
@@ -121,25 +140,40 @@ pub(super) async fn list(
 
 /// `GET /jobs/{id}`
 pub(super) async fn show(
+    caller: Caller,
     State(app): State<App>,
     Numbered(id): Numbered<JobId>,
 ) -> Result<Json<JobView>, Refusal> {
-    let job = app.store.job(id).await?;
+    let job = seen::job(&app, &caller, id).await?;
     Ok(Json(with_steps(&app, job).await?))
 }
 
 /// `POST /jobs/{id}/cancel`
 pub(super) async fn cancel(
+    caller: Caller,
     State(app): State<App>,
     Numbered(id): Numbered<JobId>,
-    Extension(from): Extension<Remote>,
     headers: HeaderMap,
 ) -> Result<Json<JobView>, Refusal> {
     let client = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-    let canceler = Canceler::api(from.0, client);
-    tracing::info!(job = %id, from = %from.0, client = canceler.client, "somebody asks for a job to stop");
+    let canceler = Canceler::api(caller.from, client).named(&caller.name);
+    seen::job(&app, &caller, id).await?;
+    tracing::info!(job = %id, from = %caller.from, client = canceler.client, "somebody asks for a job to stop");
     let store = app.store.clone();
-    let job = app.see_through(async move { store.cancel(id, canceler).await }).await??;
+    let job = app
+        .act(&caller, async move { store.cancel(id, canceler).await }, |job| {
+            Some(Act {
+                action: Action::CancelJob,
+                subject: format!("job {}", job.id),
+                namespace: Namespace::from_key(&job.owner).unwrap_or_default(),
+                detail: format!("queue {}, then {}", job.queue, job.record.state),
+            })
+        })
+        .await?;
+    // One that runs is counted when it has stopped.
+    if job.record.state.is_terminal() {
+        app.metrics.ended(&job);
+    }
     Ok(Json(with_steps(&app, job).await?))
 }
 

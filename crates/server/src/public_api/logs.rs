@@ -2,9 +2,10 @@
 
 use super::input::{Numbered, Parameters};
 use super::problem::Refusal;
-use super::views;
+use super::{seen, views};
 use crate::api::LogEntryView;
 use crate::app::App;
+use crate::auth::principal::Caller;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -27,11 +28,12 @@ pub(super) struct Attempt {
 
 /// `GET /jobs/{id}/logs`: of the latest try, or of the one that is asked for.
 pub(super) async fn list(
+    caller: Caller,
     State(app): State<App>,
     Numbered(id): Numbered<JobId>,
     Parameters(Attempt { attempt }): Parameters<Attempt>,
 ) -> Result<Json<Vec<LogEntryView>>, Refusal> {
-    app.store.job(id).await?;
+    seen::job(&app, &caller, id).await?;
     let rows = app.store.log_entries(id, attempt).await?;
     Ok(Json(rows.into_iter().map(views::log_entry).collect()))
 }
@@ -46,30 +48,36 @@ pub(super) struct Part {
 
 /// `GET /jobs/{id}/logs/{entry}/text`: from an offset to where the text ends now.
 pub(super) async fn text(
+    caller: Caller,
     State(app): State<App>,
     Numbered((id, number)): Numbered<(JobId, i64)>,
     Parameters(Part { attempt, offset }): Parameters<Part>,
 ) -> Result<Response, Refusal> {
-    app.store.job(id).await?;
+    seen::job(&app, &caller, id).await?;
     let rows = app.store.log_entries(id, attempt).await?;
     let found = rows.into_iter().find(|row| row.entry == number);
     let entry = found.ok_or(StoreError::UnknownLogEntry { job: id, entry: number })?;
+    // Should its text not be to be had, that is told while it still can be.
+    let first = app.store.read_log(id, entry.epoch, number, offset, CHUNK).await?;
     // Whatever a job printed is text and nothing else, whatever a browser makes of its looks.
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, text_body(app, id, &entry, offset)).into_response())
+    Ok((headers, text_body(app, id, &entry, offset, first)).into_response())
 }
 
-fn text_body(app: App, id: JobId, entry: &LogEntryRow, offset: u64) -> Body {
+fn text_body(app: App, id: JobId, entry: &LogEntryRow, offset: u64, first: Vec<u8>) -> Body {
     let (epoch, number, end) = (entry.epoch, entry.entry, entry.length);
-    Body::from_stream(stream::try_unfold(offset, move |offset| {
+    Body::from_stream(stream::try_unfold((offset, Some(first)), move |(offset, first)| {
         let store = app.store.clone();
         async move {
             if offset >= end {
                 return Ok(None);
             }
-            let text = store.read_log(id, epoch, number, offset, CHUNK).await?;
+            let text = match first {
+                Some(first) => first,
+                None => store.read_log(id, epoch, number, offset, CHUNK).await?,
+            };
             let next = offset + text.len() as u64;
-            Ok::<_, StoreError>((next > offset).then(|| (Bytes::from(text), next)))
+            Ok::<_, StoreError>((next > offset).then(|| (Bytes::from(text), (next, None))))
         }
     }))
 }

@@ -1,6 +1,9 @@
 //! The public API under `/api/v1`, for people and their programs.
 
-mod cursor;
+mod artifacts;
+mod audit;
+pub(crate) mod cursor;
+mod download;
 mod executors;
 mod explain;
 mod files;
@@ -8,47 +11,60 @@ mod follow;
 mod input;
 mod jobs;
 mod logs;
+mod metrics;
 mod problem;
 mod queues;
+mod registrations;
 mod repositories;
-mod stream;
+mod routes;
+mod search;
+mod secrets;
+mod seen;
+pub(crate) mod stream;
+mod tokens;
+mod uploads;
+pub(crate) mod users;
 mod views;
 
 pub(crate) use problem::Refusal;
+pub(crate) use views::is_active;
 
-use crate::api::VersionView;
+use crate::api::{RouteView, VersionView};
 use crate::app::App;
 use crate::auth;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{get, head};
 use axum::{Json, Router, middleware};
 use http::{Method, StatusCode, Uri};
+use routes::Route;
+use wire::paths::SCIP_PROBE;
 
-/// The routes that need the API token, and the one that needs none.
+/// Every route behind its guard, for who put the [`auth::principal::Caller`] into the request.
+pub(crate) fn guarded() -> Router<App> {
+    let mut router = Router::new();
+    for (path, handler) in routes::all().into_iter().map(Route::guarded) {
+        router = router.route(path, handler);
+    }
+    router
+}
+
+/// The routes that need a token, and the one that needs none.
 pub(crate) fn router(app: &App) -> Router<App> {
-    Router::new()
-        .route("/api/v1/jobs", post(jobs::submit).get(jobs::list))
-        .route("/api/v1/jobs/{id}", get(jobs::show))
-        .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/api/v1/jobs/{id}/logs", get(logs::list))
-        .route("/api/v1/jobs/{id}/logs/stream", get(stream::open))
-        .route("/api/v1/jobs/{id}/logs/{entry}/text", get(logs::text))
-        .route("/api/v1/repositories", get(repositories::list).post(repositories::add))
-        .route("/api/v1/repositories/{*name}", delete(repositories::remove))
-        .route("/api/v1/files", post(files::upload))
-        .route("/api/v1/jobs/{id}/explain", get(explain::explain))
-        .route("/api/v1/queues", get(queues::list))
-        .route("/api/v1/queues/{name}", get(queues::show).patch(queues::change))
-        .route("/api/v1/executors", get(executors::list))
-        .route("/api/v1/executors/{name}", patch(executors::change))
-        .route("/api/v1/version", get(version))
+    guarded()
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::api::require))
         .route("/healthz", get(health))
+        // What old programs ask before they upload an index in the newer format.
+        .route(SCIP_PROBE, head(async || StatusCode::OK))
+}
+
+/// Every route of the public API, and what each asks of its caller.
+pub fn route_views() -> Vec<RouteView> {
+    routes::all().iter().map(RouteView::from).collect()
 }
 
 /// No route has this path.
-pub(crate) async fn no_such_path(uri: Uri) -> Refusal {
+pub(crate) fn no_such_path(uri: &Uri) -> Refusal {
     let detail = format!("nothing is served at {}", uri.path());
     Refusal::new(StatusCode::NOT_FOUND, "no_such_path", "There is no such path", detail)
 }
@@ -61,6 +77,12 @@ pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Refusal {
 
 async fn version(State(app): State<App>) -> Json<VersionView> {
     Json(VersionView { version: app.version.clone() })
+}
+
+/// What this API is, made once.
+async fn openapi(State(app): State<App>) -> Json<serde_json::Value> {
+    static DOCUMENT: std::sync::OnceLock<serde_json::Value> = std::sync::OnceLock::new();
+    Json(DOCUMENT.get_or_init(|| crate::openapi(&app.version)).clone())
 }
 
 /// 200 while the server takes work, 503 from the moment it begins to stop.

@@ -1,13 +1,15 @@
 //! Errors as `application/problem+json`.
 
+use super::uploads;
 use crate::api::Problem;
+use crate::auth::passwords::PasswordFault;
 use crate::body::BodyFault;
 use crate::files::FileFault;
 use crate::git::GitFault;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header::CONTENT_TYPE};
 use std::io::ErrorKind;
-use store::StoreError;
+use store::{ObjectsFault, StoreError};
 use tokio::task::JoinError;
 
 /// Bytes of a detail at most.
@@ -33,6 +35,11 @@ impl Refusal {
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status.as_u16();
         self
+    }
+
+    /// What is told.
+    pub(crate) fn into_problem(self) -> Problem {
+        self.0
     }
 
     /// A fault of ours: the log has the cause, the client need not know it.
@@ -93,10 +100,60 @@ impl From<StoreError> for Refusal {
             StoreError::UnknownExecutor(_) => {
                 Self::new(StatusCode::NOT_FOUND, "unknown_executor", "There is no such executor", told)
             }
+            StoreError::TokenExists { .. } => {
+                Self::new(StatusCode::CONFLICT, "token_exists", "The name is taken", told)
+            }
+            StoreError::TooManyTokens(_) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "too_many_tokens",
+                "There is no room for more",
+                told,
+            ),
+            StoreError::PersonExists(_) => {
+                Self::new(StatusCode::CONFLICT, "user_exists", "The name is taken", told)
+            }
+            StoreError::UnknownSecret(_) => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_secret", "There is no such secret", told)
+            }
+            StoreError::SecretExists(_) => {
+                Self::new(StatusCode::CONFLICT, "secret_exists", "The key is taken", told)
+            }
+            StoreError::TooManySecrets(_) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "too_many_secrets",
+                "There is no room for another secret",
+                told,
+            ),
             StoreError::RepositoryExists(_) => {
                 Self::new(StatusCode::CONFLICT, "repository_exists", "The name is taken", told)
             }
+            StoreError::UnknownUpload(id) => uploads::unknown(&format!("there is no upload {id}")),
+            StoreError::Objects(fault) => fault.into(),
             _ => Self::internal(&fault),
+        }
+    }
+}
+
+impl From<ObjectsFault> for Refusal {
+    fn from(fault: ObjectsFault) -> Self {
+        let told = fault.to_string();
+        match fault {
+            ObjectsFault::Missing { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "result_gone", "The result is not there any more", told)
+            }
+            ObjectsFault::Full { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "object_store_full",
+                "There is no room for results",
+                told,
+            ),
+            ObjectsFault::Failed { .. } => {
+                tracing::error!(error = &fault as &dyn std::error::Error, "the object store failed");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let detail = format!("{told}: try again; the server's log tells the cause");
+                Self::new(status, "object_store_failed", "Results can't be reached", detail)
+            }
+            ObjectsFault::Short { .. } => Self::internal(&fault),
         }
     }
 }
@@ -172,6 +229,18 @@ impl From<BodyFault> for Refusal {
             BodyFault::Broken => "body_broken",
         };
         Self::new(fault.status(), code, "The request body can't be taken", fault.to_string())
+    }
+}
+
+impl From<PasswordFault> for Refusal {
+    fn from(fault: PasswordFault) -> Self {
+        match fault {
+            PasswordFault::Busy => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "too_many_passwords", "The server is busy", fault.to_string())
+            }
+            PasswordFault::Hash(_) => Self::internal(&fault),
+        }
     }
 }
 

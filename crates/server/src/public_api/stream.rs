@@ -4,8 +4,10 @@ use super::cursor::{BadCursor, Cursor};
 use super::follow::{Ended, Follower, Told};
 use super::input::{Numbered, Parameters, invalid_query};
 use super::problem::Refusal;
+use super::seen;
 use crate::api::LogEvent;
 use crate::app::App;
+use crate::auth::principal::Caller;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -33,28 +35,45 @@ pub(super) struct From {
 
 /// `GET /jobs/{id}/logs/stream`
 pub(super) async fn open(
+    caller: Caller,
     State(app): State<App>,
     Numbered(id): Numbered<JobId>,
     Parameters(From { cursor }): Parameters<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    app.store.job(id).await?;
-    // What a reconnecting browser tells is newer than what the page was opened with.
+    seen::job(&app, &caller, id).await?;
+    let cursor = resume(&headers, cursor)?;
+    Ok(answer(server_sent(follow(&app, &caller, id, cursor))))
+}
+
+/// Where to begin: what a reconnecting browser tells is newer than what the page was opened with.
+pub(crate) fn resume(headers: &HeaderMap, cursor: Option<String>) -> Result<Cursor, Refusal> {
     let resumed = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let cursor = resumed.or(cursor).filter(|cursor| !cursor.is_empty());
-    let cursor = cursor
+    cursor
         .map_or_else(|| Ok(Cursor::default()), |text| text.parse())
-        .map_err(|fault: BadCursor| invalid_query(fault.to_string()))?;
+        .map_err(|fault: BadCursor| invalid_query(fault.to_string()))
+}
+
+/// What there is to tell of a job from `cursor` on, as it comes. That the caller may know of it was looked at.
+pub(crate) fn follow(app: &App, caller: &Caller, id: JobId, cursor: Cursor) -> mpsc::Receiver<Told> {
     let (events, told) = mpsc::channel(EVENTS_AHEAD);
-    let follower = Follower { app: app.clone(), id, cursor, events };
+    let follower = Follower::new(app.clone(), id, cursor, events, caller.proof);
     app.tasks.spawn(async move {
         if let Err(Ended::Failed(refusal)) = follower.run().await {
             // Logged where it failed. The stream breaks off without an end, so the client resumes.
             tracing::debug!(job = %id, ?refusal, "a log stream broke off");
         }
     });
+    told
+}
+
+/// Events as they come, with something now and then so that nobody takes the connection for dead.
+pub(crate) fn answer(
+    events: impl stream::Stream<Item = Result<Event, axum::Error>> + Send + 'static,
+) -> Response {
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(([UNBUFFERED], Sse::new(server_sent(told)).keep_alive(keep_alive)).into_response())
+    ([UNBUFFERED], Sse::new(events).keep_alive(keep_alive)).into_response()
 }
 
 fn server_sent(told: mpsc::Receiver<Told>) -> impl stream::Stream<Item = Result<Event, axum::Error>> {

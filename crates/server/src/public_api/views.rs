@@ -1,13 +1,18 @@
 //! From what the store knows to what the API shows.
 
 use crate::api::{
-    ExecutorView, FileView, JobView, LogEntryView, QueueView, RepositoryView, StepView, TryView,
+    ArtifactView, ExecutorView, FileView, JobView, LogEntryView, QueueView, RepositoryView, SecretAccessView,
+    SecretView, StepView, TryView, UploadView,
 };
 use jiff::{SignedDuration, Timestamp};
 use jobs::policy::SILENT_AFTER;
-use jobs::{EndReason, JobSpec};
+use jobs::{EndReason, JobSpec, Namespace, State};
 use std::collections::HashMap;
-use store::{ExecutorRow, FileRow, Hold, JobRow, LogEntryRow, QueueRow, QueueRules, RepositoryRow, TryRow};
+use store::{
+    ArtifactRow, EndedRow, ExecutorRow, FileRow, Hold, JobRow, LogEntryRow, QueueRow, QueueRules,
+    RepositoryRow, SecretAccessRow, SecretRow, TryRow, UploadRow,
+};
+use wire::upload::{LSIF, SCIP};
 
 /// What executors send as the exit code of a command that came to none.
 const NO_EXIT_CODE: i32 = -1;
@@ -19,6 +24,8 @@ pub(super) fn job(row: JobRow) -> JobView {
     let blame = row.end.as_ref().map(|end| EndReason::from_detail(end).blame());
     JobView {
         id: row.id.0,
+        // Nobody but ourselves writes them.
+        namespace: Namespace::from_key(&row.owner).unwrap_or_default(),
         queue: row.queue,
         state: row.record.state,
         reason: row.end.as_ref().map(|end| end.reason.clone()),
@@ -106,16 +113,60 @@ pub(super) fn log_entry(row: LogEntryRow) -> LogEntryView {
 }
 
 pub(super) fn repository(row: RepositoryRow) -> RepositoryView {
-    RepositoryView { name: row.name, source: row.source, created_at: row.created_at }
+    RepositoryView {
+        namespace: row.namespace,
+        name: row.name,
+        source: row.source,
+        created_at: row.created_at,
+    }
 }
 
 pub(super) fn file(row: FileRow) -> FileView {
-    let FileRow { id, name, size, sha256, modified_at, uploaded_at: _ } = row;
+    let FileRow { id, name, size, sha256, modified_at, uploaded_at: _, namespace: _ } = row;
     FileView { id, name, size, sha256, modified_at }
 }
 
+pub(super) fn artifact(row: ArtifactRow) -> ArtifactView {
+    ArtifactView {
+        attempt: row.epoch,
+        name: row.of.name,
+        path: row.of.path,
+        size: row.of.object.size,
+        sha256: row.of.object.sha256,
+        created_at: row.created_at,
+    }
+}
+
+pub(super) fn upload(row: UploadRow) -> UploadView {
+    let of = row.of;
+    UploadView {
+        id: row.id,
+        namespace: of.namespace,
+        repository: of.repository,
+        commit: of.commit,
+        root: of.root,
+        indexer_name: of.indexer_name,
+        indexer_version: of.indexer_version,
+        associated_index_id: of.associated_index_id,
+        content_type: of.content_type,
+        uncompressed_size: of.uncompressed_size,
+        size: row.size,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+    }
+}
+
+/// What a file with such an index is called in the end.
+pub(super) fn index_kind(content_type: &str) -> &'static str {
+    match content_type {
+        SCIP => "scip",
+        LSIF => "lsif",
+        _ => "bin",
+    }
+}
+
 /// Whether it was heard of within three heartbeats.
-pub(super) fn is_active(row: &ExecutorRow, now: Timestamp) -> bool {
+pub(crate) fn is_active(row: &ExecutorRow, now: Timestamp) -> bool {
     let silence = now.duration_since(row.last_seen_at);
     SignedDuration::try_from(SILENT_AFTER).is_ok_and(|silent| silence <= silent)
 }
@@ -130,6 +181,9 @@ pub(super) fn executor(row: ExecutorRow, now: Timestamp) -> ExecutorView {
         active,
         version: row.telemetry.executor_version,
         platform: known.join("/"),
+        git_version: row.telemetry.git_version,
+        docker_version: row.telemetry.docker_version,
+        src_version: row.telemetry.src_cli_version,
         first_seen_at: row.first_seen_at,
         last_seen_at: row.last_seen_at,
         capacity: row.capacity,
@@ -137,8 +191,32 @@ pub(super) fn executor(row: ExecutorRow, now: Timestamp) -> ExecutorView {
     }
 }
 
-pub(super) fn queue(row: QueueRow) -> QueueView {
-    let QueueRow { name, rules, queued, held, running, errored, oldest_queued_at } = row;
+pub(super) fn secret(row: SecretRow) -> SecretView {
+    let SecretRow { id, scope, namespace, key, overwrites_global, creator, created_at, updated_at } = row;
+    SecretView { id, key, scope, namespace, overwrites_global, creator, created_at, updated_at }
+}
+
+pub(super) fn secret_access(row: SecretAccessRow) -> SecretAccessView {
+    let SecretAccessRow { id: _, secret, scope, namespace, key, job, attempt, owner, executor, at } = row;
+    SecretAccessView { secret, key, scope, namespace, job: job.0, attempt, owner, executor, at }
+}
+
+pub(super) fn queue(row: QueueRow, ended: &[EndedRow]) -> QueueView {
+    let QueueRow { name, rules, queued, held, running, errored, oldest_queued_at, unreadable: _ } = row;
     let QueueRules { paused_at, max_running } = rules;
-    QueueView { name, paused_at, max_running, queued, held, running, errored, oldest_queued_at }
+    let of_queue = || ended.iter().filter(|row| row.queue == name);
+    let ended_within_hour = of_queue().map(|row| row.count).sum();
+    let failed_within_hour = of_queue().filter(|row| row.state == State::Failed).map(|row| row.count).sum();
+    QueueView {
+        name,
+        paused_at,
+        max_running,
+        queued,
+        held,
+        running,
+        errored,
+        oldest_queued_at,
+        ended_within_hour,
+        failed_within_hour,
+    }
 }

@@ -15,8 +15,12 @@ fn content(token: &str) -> String {
         r#"// Site configuration of this server: JSON with comments. It is read again whenever it changes.
 {{
   // The secret that executors present (EXECUTOR_FRONTEND_PASSWORD): at least 20 characters. After a
-  // change, executors with the old one are refused.
+  // change, executors with the old one are refused, unless it stands below.
   "executors.accessToken": "{token}",
+
+  // The secret before this one, while executors are told the new one: the log says when the old one is still
+  // presented. This key is particular to this server.
+  // "executors.accessTokenPrevious": "",
 
   // The address under which executors reach this server. Accepted for compatibility, but not used
   // (the log says so if it is set): an executor reaches the server where its EXECUTOR_FRONTEND_URL says.
@@ -34,7 +38,18 @@ fn content(token: &str) -> String {
 
   // For how many days jobs are kept after their end, with their logs; 0 is for ever. This key is
   // particular to this server. What a smaller number lets go is gone within minutes.
-  "executors.endedJobsKeptDays": 30
+  "executors.endedJobsKeptDays": 30,
+
+  // For how many days it is kept who did what (`executor audit`). This key is particular to this server.
+  "executors.auditKeptDays": 365,
+
+  // For how many days indexes are kept that jobs uploaded. This key is particular to this server.
+  "executors.uploadsKeptDays": 90
+
+  // A bucket of S3, or of what speaks like it, for logs of jobs that ended and what jobs leave: several servers need
+  // one. Read at a start only; EXECUTOR_SERVER_S3_CREDENTIALS or --s3-credentials-file says who we are there. This
+  // key is particular to this server. Without it all is in the data directory.
+  // "executors.objectStore": {{"bucket": "executor", "endpoint": "https://s3.example.com"}}
 }}
 "#
     )

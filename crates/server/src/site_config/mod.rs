@@ -1,8 +1,10 @@
 //! The site configuration: a JSONC file, read again whenever it changes.
 
 mod first;
+mod object_store;
 mod parse;
 
+pub(crate) use object_store::Bucket;
 pub(crate) use parse::{QueueShare, Site};
 
 use parse::BadSite;
@@ -46,6 +48,8 @@ pub(crate) struct SiteConfig {
 struct Seen {
     stamp: Option<Stamp>,
     site: Arc<Site>,
+    /// What the file says can't be used, and `site` is what it said before.
+    broken: bool,
 }
 
 /// What tells one version of the file from the next.
@@ -79,7 +83,10 @@ impl SiteConfig {
                 "executors.accessToken is not set, so no executor can connect"
             );
         }
-        Ok(Self { path: path.to_owned(), seen: Mutex::new(Seen { stamp, site: Arc::new(site) }) })
+        Ok(Self {
+            path: path.to_owned(),
+            seen: Mutex::new(Seen { stamp, site: Arc::new(site), broken: false }),
+        })
     }
 
     /// What holds now. Looks at the file each time: that is one system call on a path the kernel
@@ -93,13 +100,49 @@ impl SiteConfig {
                 Ok(site) => {
                     tracing::info!(file = %self.path.display(), "the site configuration was read again");
                     crate::private_files::warn_if_readable_by_others(&self.path);
-                    seen.site = Arc::new(site);
+                    (seen.site, seen.broken) = (Arc::new(site), false);
                 }
-                Err(fault) => tracing::error!(error = %fault, "what was last good stays in force"),
+                Err(fault) => {
+                    seen.broken = true;
+                    tracing::error!(error = %fault, "what was last good stays in force");
+                }
             }
         }
         Arc::clone(&seen.site)
     }
+
+    /// Whether what is in force is what the file says now.
+    pub(crate) fn is_good(&self) -> bool {
+        self.current();
+        !self.seen.lock().unwrap_or_else(PoisonError::into_inner).broken
+    }
+}
+
+/// What a site configuration says, for people: none of its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteLook {
+    /// Keys that have no effect, each with what to do about it.
+    pub without_effect: Vec<(String, &'static str)>,
+    /// Whether there is a shared secret.
+    pub has_access_token: bool,
+    /// Whether the one before it is good as well.
+    pub has_previous_access_token: bool,
+}
+
+/// Reads a site configuration without using it.
+pub fn look_at_site_config(path: &Path) -> Result<SiteLook, SiteConfigError> {
+    let (site, idle) = read(path)?;
+    Ok(SiteLook {
+        without_effect: idle
+            .into_iter()
+            .map(|key| {
+                let advice = parse::advice(&key);
+                (key, advice)
+            })
+            .collect(),
+        has_access_token: site.access_token.is_some(),
+        has_previous_access_token: site.previous_access_token.is_some(),
+    })
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -107,17 +150,22 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 fn load(path: &Path) -> Result<Site, SiteConfigError> {
-    let file = |source| SiteConfigError::File { path: path.to_owned(), source };
-    let mut text = String::new();
-    std::fs::File::open(path).map_err(file)?.take(MAX_BYTES).read_to_string(&mut text).map_err(file)?;
-    let (site, unknown) = parse::parse(&text).map_err(|fault: BadSite| SiteConfigError::Content {
-        path: path.to_owned(),
-        fault: fault.to_string(),
-    })?;
+    let (site, unknown) = read(path)?;
     for key in unknown {
         tracing::warn!(file = %path.display(), key, "{}", parse::advice(&key));
     }
     Ok(site)
+}
+
+/// What the file says, and which of its keys have no effect.
+fn read(path: &Path) -> Result<(Site, Vec<String>), SiteConfigError> {
+    let file = |source| SiteConfigError::File { path: path.to_owned(), source };
+    let mut text = String::new();
+    std::fs::File::open(path).map_err(file)?.take(MAX_BYTES).read_to_string(&mut text).map_err(file)?;
+    parse::parse(&text).map_err(|fault: BadSite| SiteConfigError::Content {
+        path: path.to_owned(),
+        fault: fault.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -151,6 +199,7 @@ mod tests {
         for broken in ["{", r#"{"executors.accessToken": "short"}"#] {
             std::fs::write(&path, broken).unwrap();
             assert_eq!(token(&site), "second-second-second", "{broken}");
+            assert!(!site.is_good(), "{broken}");
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(token(&site), "second-second-second");

@@ -1,5 +1,6 @@
 //! What the file may say.
 
+use super::object_store::{Bucket, OBJECT_STORE, bucket};
 use jiff::SignedDuration;
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use secrecy::SecretString;
@@ -13,21 +14,36 @@ use wire::paths::QUEUES;
 const MIN_TOKEN: usize = 20;
 
 const ACCESS_TOKEN: &str = "executors.accessToken";
+const PREVIOUS_ACCESS_TOKEN: &str = "executors.accessTokenPrevious";
 const FRONTEND_URL: &str = "executors.frontendURL";
 const MULTIQUEUE: &str = "executors.multiqueue";
+const AUDIT_KEPT_DAYS: &str = "executors.auditKeptDays";
+const UPLOADS_KEPT_DAYS: &str = "executors.uploadsKeptDays";
 const ENDED_JOBS_KEPT_DAYS: &str = "executors.endedJobsKeptDays";
 
 /// Days for which ended jobs are kept unless said otherwise, and at most.
 const DEFAULT_DAYS: u64 = 30;
 const MAX_DAYS: u64 = 36_500;
+/// Days for which it is kept who did what, unless said otherwise.
+const DEFAULT_AUDIT_DAYS: u64 = 365;
+/// Days for which uploaded indexes are kept, unless said otherwise.
+const DEFAULT_UPLOADS_DAYS: u64 = 90;
 
 /// A site configuration that can be used.
 #[derive(Debug)]
 pub(crate) struct Site {
     /// What executors present; without it none can connect.
     pub(crate) access_token: Option<SecretString>,
+    /// What they presented before it was replaced, for as long as it is good as well.
+    pub(crate) previous_access_token: Option<SecretString>,
     /// How long jobs are kept after their end; `None`: for ever.
     pub(crate) ended_jobs_kept: Option<SignedDuration>,
+    /// How long it is kept who did what.
+    pub(crate) audit_kept: SignedDuration,
+    /// How long uploaded indexes are kept.
+    pub(crate) uploads_kept: SignedDuration,
+    /// Where results go, if not into the data directory; read at a start only.
+    pub(crate) bucket: Option<Bucket>,
     shares: BTreeMap<String, QueueShare>,
 }
 
@@ -74,11 +90,11 @@ pub(super) enum BadSite {
     #[error("{key} must be {rule}")]
     Value { key: &'static str, rule: String },
     #[error(
-        "{ACCESS_TOKEN} has {0} characters, but must have at least {MIN_TOKEN}. Make one with: openssl rand -hex 32"
+        "{key} has {characters} characters, but must have at least {MIN_TOKEN}. Make one with: openssl rand -hex 32"
     )]
-    ShortToken(usize),
-    #[error("{ACCESS_TOKEN} holds a blank or a control character, which no HTTP header can carry")]
-    UnsendableToken,
+    ShortToken { key: &'static str, characters: usize },
+    #[error("{key} holds a blank or a control character, which no HTTP header can carry")]
+    UnsendableToken { key: &'static str },
 }
 
 /// What to do about a key that has no effect in this version.
@@ -103,28 +119,32 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
     };
     check_frontend_url(object.get(FRONTEND_URL))?;
     let site = Site {
-        access_token: access_token(object.remove(ACCESS_TOKEN))?,
+        access_token: access_token(ACCESS_TOKEN, object.remove(ACCESS_TOKEN))?,
+        previous_access_token: access_token(PREVIOUS_ACCESS_TOKEN, object.remove(PREVIOUS_ACCESS_TOKEN))?,
         shares: shares(object.remove(MULTIQUEUE))?,
         ended_jobs_kept: ended_jobs_kept(object.remove(ENDED_JOBS_KEPT_DAYS))?,
+        audit_kept: days(AUDIT_KEPT_DAYS, DEFAULT_AUDIT_DAYS, object.remove(AUDIT_KEPT_DAYS))?,
+        uploads_kept: days(UPLOADS_KEPT_DAYS, DEFAULT_UPLOADS_DAYS, object.remove(UPLOADS_KEPT_DAYS))?,
+        bucket: bucket(object.remove(OBJECT_STORE))?,
     };
     Ok((site, object.into_iter().map(|(key, _)| key).collect()))
 }
 
-fn access_token(value: Option<Value>) -> Result<Option<SecretString>, BadSite> {
+fn access_token(key: &'static str, value: Option<Value>) -> Result<Option<SecretString>, BadSite> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(token)) if token.is_empty() => Ok(None),
         Some(Value::String(token)) => {
             let characters = token.chars().count();
             if characters < MIN_TOKEN {
-                return Err(BadSite::ShortToken(characters));
+                return Err(BadSite::ShortToken { key, characters });
             }
             if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(BadSite::UnsendableToken);
+                return Err(BadSite::UnsendableToken { key });
             }
             Ok(Some(token.into()))
         }
-        Some(_) => Err(BadSite::Value { key: ACCESS_TOKEN, rule: "a string".to_owned() }),
+        Some(_) => Err(BadSite::Value { key, rule: "a string".to_owned() }),
     }
 }
 
@@ -152,6 +172,18 @@ fn ended_jobs_kept(value: Option<Value>) -> Result<Option<SignedDuration>, BadSi
         rule: format!("a whole number of days from 0, which means for ever, to {MAX_DAYS}"),
     })?;
     Ok((days > 0).then(|| SignedDuration::from_hours(24 * days)))
+}
+
+fn days(key: &'static str, unless_said: u64, value: Option<Value>) -> Result<SignedDuration, BadSite> {
+    let days = match value {
+        None | Some(Value::Null) => Some(unless_said),
+        Some(value) => value.as_u64().filter(|days| (1..=MAX_DAYS).contains(days)),
+    };
+    let days = days.and_then(|days| i64::try_from(days).ok()).ok_or_else(|| BadSite::Value {
+        key,
+        rule: format!("a whole number of days from 1 to {MAX_DAYS}"),
+    })?;
+    Ok(SignedDuration::from_hours(24 * days))
 }
 
 fn shares(value: Option<Value>) -> Result<BTreeMap<String, QueueShare>, BadSite> {
@@ -245,12 +277,30 @@ mod tests {
     }
 
     #[test]
+    fn the_audit_log_is_kept_for_a_year_unless_said() {
+        let kept = |text: &str| parse(text).map(|(site, _)| site.audit_kept.as_hours() / 24);
+        assert_eq!(kept("{}"), Ok(365));
+        assert_eq!(kept(r#"{"executors.auditKeptDays": 7}"#), Ok(7));
+        for bad in ["0", "-1", "36501", r#""7""#] {
+            let fault = kept(&format!(r#"{{"executors.auditKeptDays": {bad}}}"#)).unwrap_err();
+            assert!(
+                fault.to_string().starts_with("executors.auditKeptDays must be a whole number"),
+                "{fault}"
+            );
+        }
+    }
+
+    #[test]
     fn each_bad_value_is_told_with_its_key() {
         for (text, told) in [
             ("[]", "one JSON object"),
             ("{'a': 1}", "not JSON with comments"),
             (r#"{"executors.accessToken": 5}"#, "executors.accessToken must be a string"),
             (r#"{"executors.accessToken": "0123456789 0123456789"}"#, "no HTTP header can carry"),
+            (
+                r#"{"executors.accessTokenPrevious": "short"}"#,
+                "executors.accessTokenPrevious has 5 characters",
+            ),
             (r#"{"executors.frontendURL": "ftp://x"}"#, "executors.frontendURL must be an http or https URL"),
             (
                 r#"{"executors.multiqueue": {"dequeueCacheConfig": {"batches": {"limit": 1}}}}"#,

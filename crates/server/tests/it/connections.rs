@@ -188,3 +188,41 @@ async fn a_host_that_is_busy_on_all_it_gets_keeps_nobody_out() {
         assert!(begun.elapsed() < PROMPT, "one of its requests has ended");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_never_reads_what_they_follow_is_let_go() {
+    const MIB: usize = 1 << 20;
+    let harness = Harness::start_with(|config| config.limits.unread = Duration::from_secs(1)).await;
+    let held = harness.running_job().await;
+    let entry = harness.add_log(&held, "step.docker.0").await;
+    // More than both ends have room for.
+    for n in 0..16 {
+        let chunk = "0123456789abcde\n".repeat(MIB / 16);
+        let answer = harness.append(&held, entry, (n * MIB) as u64, &chunk).await;
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(harness.server.addr()).await.unwrap();
+    let token = secrecy::ExposeSecret::expose_secret(harness.server.api_token()).to_owned();
+    let head = format!(
+        "GET /api/v1/jobs/{}/logs/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n",
+        held.id
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut begun = [0; 15];
+    stream.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200 OK");
+    let open = async || {
+        let text = told(harness.api(Method::GET, "/metrics")).await.1;
+        let line = text.lines().find_map(|line| line.strip_prefix("executor_server_connections "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let followed = open().await;
+    let begun = Instant::now();
+    while open().await >= followed {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it still has its connection");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(stream);
+}

@@ -4,6 +4,7 @@ use crate::harness::{EXECUTOR, Harness, job, job_in, job_on, told};
 use crate::source::SourceRepo;
 use jobs::{JobSpec, StepSpec};
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 const SINGLE: &str = "/.executors/queue/batches/dequeue";
@@ -78,13 +79,16 @@ async fn a_job_holds_every_key_the_protocol_always_has() {
                 run: "set -e\n\nmake\n".to_owned(),
                 dir: "sub".to_owned(),
                 env: [("B".to_owned(), "step".to_owned())].into(),
+                ..StepSpec::default()
             },
             StepSpec { image: "busybox".to_owned(), run: "true".to_owned(), ..StepSpec::default() },
         ],
         ..job()
     };
     let id = harness.submit(&spec).await;
-    let mut payload: Value = harness.dequeue_request("batches").send().await.unwrap().json().await.unwrap();
+    // One of ours, which finds all forms of a secret by itself.
+    let dequeue = harness.dequeue_request("batches").header("Prefer", "lease-term");
+    let mut payload: Value = dequeue.send().await.unwrap().json().await.unwrap();
     let token = payload["token"].take();
     assert_eq!(token.as_str().map(str::len), Some(40));
     let expected = json!({
@@ -172,4 +176,34 @@ async fn a_body_above_the_limit_is_refused_in_clear_words() {
         text,
         r#"{"error":"the request body is larger than 100 bytes, which is the limit for this call"}"#
     );
+}
+
+#[tokio::test]
+async fn an_executor_of_ours_is_given_as_many_jobs_as_it_has_places_for() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    harness.add_repository("demo", &source.path()).await;
+    let mut on_repository = job();
+    on_repository.repo = Some("demo".to_owned());
+    let mut ids = Vec::new();
+    for spec in [job(), on_repository, job(), job(), job()] {
+        ids.push(harness.submit(&spec).await);
+    }
+    let removed = harness.api(Method::DELETE, "/repositories/demo").send().await.unwrap();
+    assert_eq!(removed.status(), 204);
+    let ask = |most: &str| harness.dequeue_request("batches").header("Executors-Most", most);
+    let three: Value = ask("3").send().await.unwrap().json().await.unwrap();
+    let more = three["more"].as_array().unwrap();
+    // The second one can't be run, which costs the others nothing.
+    assert_eq!((&three["id"], &more[0]["id"], more.len()), (&json!(ids[0]), &json!(ids[2]), 1));
+    assert_eq!(harness.get(&format!("/jobs/{}", ids[1])).await["state"], "failed");
+    assert_ne!(three["token"], more[0]["token"]);
+    let second = wire::Job::deserialize(&more[0]).unwrap();
+    assert_eq!(harness.mark(&second, "markComplete", json!({})).await.status(), 204);
+
+    let one: Value = harness.dequeue_request("batches").send().await.unwrap().json().await.unwrap();
+    assert_eq!((&one["id"], one.get("more")), (&json!(ids[3]), None), "whoever does not ask is given one");
+    let last: Value = ask("9").send().await.unwrap().json().await.unwrap();
+    assert_eq!((&last["id"], last.get("more")), (&json!(ids[4]), None));
+    assert_eq!(told(ask("9")).await, (204, String::new()));
 }

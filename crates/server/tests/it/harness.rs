@@ -97,7 +97,7 @@ impl Harness {
     /// A request of the public API, with its token.
     pub(crate) fn api(&self, method: Method, path: &str) -> RequestBuilder {
         let token = self.server.api_token().expose_secret();
-        self.client.request(method, self.url(&format!("/api/v1{path}"))).bearer_auth(token)
+        self.client.request(method, self.url(&in_api(path))).bearer_auth(token)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
@@ -110,6 +110,14 @@ impl Harness {
         let response = self.api(Method::POST, "/jobs").json(spec).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::CREATED);
         response.json::<Value>().await.unwrap()["id"].as_i64().unwrap()
+    }
+
+    /// Sets a global secret.
+    pub(crate) async fn set_secret(&self, key: &str, value: &str) -> String {
+        let body = json!({"key": key, "value": value});
+        let response = self.api(Method::PUT, "/secrets").json(&body).send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+        response.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
     }
 
     pub(crate) async fn cancel(&self, id: i64) {
@@ -157,6 +165,11 @@ impl Harness {
         let (status, told) = (response.status(), response.text().await.unwrap());
         assert_eq!(status, StatusCode::CREATED, "{told}");
     }
+}
+
+/// Where a route of the public API is served.
+pub(crate) fn in_api(path: &str) -> String {
+    if path.starts_with("/metrics") { path.to_owned() } else { format!("/api/v1{path}") }
 }
 
 pub(crate) async fn job_in(response: Response) -> Option<Job> {

@@ -25,9 +25,13 @@ async fn what_was_taken_on_survives_a_restart() {
 #[tokio::test]
 async fn secrets_lie_in_private_files() {
     let harness = Harness::start().await;
-    for (name, mode) in
-        [("", 0o700), ("api-token", 0o600), ("site-config.jsonc", 0o600), ("repositories", 0o700)]
-    {
+    for (name, mode) in [
+        ("", 0o700),
+        ("api-token", 0o600),
+        ("site-config.jsonc", 0o600),
+        ("secret-keys", 0o600),
+        ("repositories", 0o700),
+    ] {
         let meta = std::fs::metadata(harness.data().join(name)).unwrap();
         assert_eq!(meta.permissions().mode() & 0o777, mode, "{name:?}");
     }

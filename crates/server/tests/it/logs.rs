@@ -3,6 +3,7 @@
 use crate::harness::{EXECUTOR, Harness, entry, problem, told};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use wire::Job;
 
 async fn update(harness: &Harness, job: &Job, number: i64, extra: Value) -> (u16, String) {
@@ -94,4 +95,47 @@ async fn steps_show_what_their_log_entries_know() {
     let expected = json!([{"key": "0", "image": "alpine", "exitCode": 3, "durationMs": 5,
                            "startedAt": "2023-01-02T03:04:05.678Z"}]);
     assert_eq!(steps, expected);
+}
+
+/// Waits until the logs of all that ended have left the data directory.
+async fn sealed(harness: &Harness) {
+    let begun = Instant::now();
+    while std::fs::read_dir(harness.data().join("logs")).unwrap().next().is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the log is not sealed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_log_is_read_as_before() {
+    let harness =
+        Harness::start_with(|config| config.limits.seal_logs_every = Duration::from_millis(10)).await;
+    let job = harness.running_job().await;
+    let entry = harness.add_log(&job, "step.docker.step.0.run").await;
+    let text = "stdout: ä€😀\n".repeat(40_000);
+    assert_eq!(harness.append(&job, entry, 0, &text).await.status(), 200);
+    assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
+    sealed(&harness).await;
+    let logs = harness.get(&format!("/jobs/{}/logs", job.id)).await;
+    assert_eq!(logs[0]["length"], text.len());
+    let part = async |query: &str| {
+        let path = format!("/jobs/{}/logs/1/text{query}", job.id);
+        harness.api(Method::GET, &path).send().await.unwrap().text().await.unwrap()
+    };
+    assert!(part("").await == text);
+    assert!(part("?offset=360008").await == text[360_008..]);
+    assert_eq!(part("?offset=99999999").await, "");
+    // A follower that was cut goes on at its byte, wherever that is kept by now.
+    let stream = |cursor: &str| {
+        let path = format!("/jobs/{}/logs/stream{cursor}", job.id);
+        told(harness.api(Method::GET, &path))
+    };
+    let (status, whole) = stream("").await;
+    assert_eq!(status, 200);
+    let events: Vec<&str> = whole.split("\n\n").collect();
+    let cut = events.iter().position(|event| event.contains("\"offset\":32")).unwrap();
+    let id = events[cut].lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+    let (_, rest) = stream(&format!("?cursor={id}")).await;
+    let told_again = |events: &str| events.matches("event: text").count();
+    assert_eq!(told_again(&rest) + told_again(&events[..=cut].join("\n\n")), told_again(&whole));
 }

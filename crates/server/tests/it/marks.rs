@@ -4,8 +4,8 @@ use crate::harness::{EXECUTOR, Harness, told};
 use jiff::{SignedDuration, Timestamp};
 use jobs::Clock;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::{MockClock, SmallDisk};
 
@@ -167,26 +167,26 @@ async fn a_silent_executor_loses_the_job_and_its_token() {
 /// A clock that moves only when the test says so. Counts the looks at both of its hands, which only the
 /// search for silent executors takes.
 struct SetClock {
-    now: MockClock,
+    /// What it shows, and what the one shows that nobody sets.
+    hands: Mutex<(Timestamp, Duration)>,
     looks: AtomicUsize,
-    /// Whether it is set when it moves: then no time passes.
-    is_set: bool,
 }
 
 impl Clock for SetClock {
     fn now(&self) -> Timestamp {
-        self.now.now()
+        self.hands.lock().unwrap().0
     }
 
     fn with_monotonic(&self) -> (Timestamp, Duration) {
         self.looks.fetch_add(1, Ordering::Relaxed);
-        if self.is_set { (self.now(), Duration::ZERO) } else { self.now.with_monotonic() }
+        *self.hands.lock().unwrap()
     }
 }
 
 impl SetClock {
-    async fn start(is_set: bool, adjust: impl FnOnce(&mut server::ServerConfig)) -> (Arc<Self>, Harness) {
-        let clock = Arc::new(Self { now: MockClock::at(1_700_000_000), looks: AtomicUsize::new(0), is_set });
+    async fn start(adjust: impl FnOnce(&mut server::ServerConfig)) -> (Arc<Self>, Harness) {
+        let hands = Mutex::new((Timestamp::from_second(1_700_000_000).unwrap(), Duration::ZERO));
+        let clock = Arc::new(Self { hands, looks: AtomicUsize::new(0) });
         let harness = Harness::start_with(|config| {
             config.clock = clock.clone();
             config.lease.scan_interval = Duration::from_millis(5);
@@ -196,9 +196,19 @@ impl SetClock {
         (clock, harness)
     }
 
-    /// Moves the clock, and waits until somebody looked and did what he had to do about it.
-    async fn forward(&self, seconds: i64) {
-        self.now.advance(SignedDuration::from_secs(seconds));
+    /// Lets time pass, and waits until somebody looked and did what he had to do about it.
+    async fn forward(&self, seconds: u64) {
+        let passed = Duration::from_secs(seconds);
+        {
+            let mut hands = self.hands.lock().unwrap();
+            *hands = (hands.0 + passed, hands.1 + passed);
+        }
+        self.looked_at().await;
+    }
+
+    /// The same where no time passes and somebody sets it.
+    async fn set_forward(&self, seconds: u64) {
+        self.hands.lock().unwrap().0 += Duration::from_secs(seconds);
         self.looked_at().await;
     }
 
@@ -214,10 +224,15 @@ impl SetClock {
 
 #[tokio::test]
 async fn a_clock_that_jumps_makes_nobody_silent() {
-    let (clock, harness) = SetClock::start(true, |_| {}).await;
+    let (clock, harness) = SetClock::start(|_| {}).await;
     let job = harness.running_job().await;
-    clock.forward(3_600).await;
+    clock.set_forward(3_600).await;
     assert_eq!(state(&harness, job.id).await.0, "processing", "its executor had no time to be heard");
+    // Little by little it is as wrong.
+    for _ in 0..15 {
+        clock.set_forward(2).await;
+    }
+    assert_eq!(state(&harness, job.id).await.0, "processing", "no time has passed");
     for _ in 0..6 {
         clock.forward(4).await;
         assert_eq!(state(&harness, job.id).await.0, "processing", "a whole lease has not passed");
@@ -231,7 +246,7 @@ async fn heartbeats_that_a_full_disk_does_not_take_make_nobody_silent() {
     let test = "heartbeats_that_a_full_disk_does_not_take_make_nobody_silent";
     let Some(disk) = SmallDisk::mount(test, 16 << 20) else { return };
     let data = disk.path().join("data");
-    let (clock, harness) = SetClock::start(false, |config| config.data_dir = data).await;
+    let (clock, harness) = SetClock::start(|config| config.data_dir = data).await;
     let job = harness.running_job().await;
     let beat = async || {
         let body = json!({"version": "V2", "executorName": EXECUTOR, "jobIds": [job.id]});

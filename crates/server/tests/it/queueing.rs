@@ -104,6 +104,18 @@ async fn an_executor_that_is_drained_is_given_nothing() {
 }
 
 #[tokio::test]
+async fn an_executor_of_no_version_is_given_nothing_and_that_is_told() {
+    let harness = Harness::start().await;
+    let body = json!({"executorName": EXECUTOR, "jobIds": [], "os": "linux", "executorVersion": "by hand"});
+    let beat = harness.executor("/.executors/queue/batches/heartbeat").json(&body);
+    assert_eq!(beat.send().await.unwrap().status(), 200);
+    let id = harness.submit(&job()).await;
+    assert_eq!(obstacles(&harness, id).await, ["executor_versions"]);
+    heartbeat(&harness).await;
+    assert_eq!(obstacles(&harness, id).await, ["executors_busy"], "it says another one now");
+}
+
+#[tokio::test]
 async fn jobs_wait_for_their_time_and_for_others_of_their_key() {
     let harness = Harness::start().await;
     heartbeat(&harness).await;

@@ -1,0 +1,47 @@
+//! Registration tokens, which let an executor get an identity of its own.
+
+use super::authorization;
+use super::executor::too_many;
+use crate::app::App;
+use crate::executor_api::Failure;
+use crate::peer::Peer;
+use axum::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+use wire::additions::REGISTRATION_TOKEN_PREFIX;
+use wire::headers::Credentials;
+
+const MISSING: &str = "send the header 'Authorization: token-executor TOKEN' with a registration token: \
+                       `executor agent invite create` makes one";
+
+/// Somebody who shows what may be a registration token. Whether it is one the store knows.
+pub(crate) struct Invited {
+    pub(crate) shown: String,
+    peer: Peer,
+}
+
+impl Invited {
+    /// Notes whether it was one.
+    pub(crate) fn end(&self, app: &App, good: bool) {
+        // It was let through a moment ago.
+        if let Ok(attempt) = app.attempts.begin(self.peer, &self.shown) {
+            attempt.end(good);
+        }
+    }
+}
+
+impl FromRequestParts<App> for Invited {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let missing = || Failure::text(StatusCode::UNAUTHORIZED, MISSING);
+        let &peer = parts.extensions.get::<Peer>().ok_or_else(missing)?;
+        match Credentials::parse(authorization(&parts.headers)) {
+            Ok(Credentials::Shared(shown)) if shown.starts_with(REGISTRATION_TOKEN_PREFIX) => {
+                app.attempts.begin(peer, shown).map_err(|limited| too_many(&limited))?;
+                Ok(Self { shown: shown.to_owned(), peer })
+            }
+            _ => Err(missing()),
+        }
+    }
+}

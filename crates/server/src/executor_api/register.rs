@@ -1,0 +1,55 @@
+//! An executor of ours gets an identity of its own: an addition to the protocol.
+
+use super::{Failure, bounds, payload};
+use crate::acts::{self, Act, Action};
+use crate::app::App;
+use crate::auth::registration::Invited;
+use crate::peer::Remote;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use http::StatusCode;
+use jobs::{Namespace, Principal, Role};
+use store::StoreError;
+use wire::additions::{IDENTITY_PREFIX, Register};
+
+/// Hexadecimal digits of an identity after its prefix.
+const DIGITS: usize = 64;
+
+/// `POST /.executors/register`, with a registration token. Made again it does no more, so whoever does not hear the answer
+/// asks again.
+pub(super) async fn register(
+    State(app): State<App>,
+    invited: Invited,
+    Extension(Remote(from)): Extension<Remote>,
+    body: Body,
+) -> Result<StatusCode, Failure> {
+    let Register { executor_name: name, identity } = payload::read(&app, body, app.limits.call_body).await?;
+    bounds::check_name(&name)?;
+    let digits = identity.strip_prefix(IDENTITY_PREFIX).unwrap_or_default();
+    if digits.len() != DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        let form = format!("an identity is {IDENTITY_PREFIX} and {DIGITS} hexadecimal digits");
+        return Err(Failure::text(StatusCode::BAD_REQUEST, &form));
+    }
+    let (running, shown) = (app.clone(), invited.shown.clone());
+    let registered = app.see_through(async move {
+        let row = running.store.register(&shown, &name, &identity).await?;
+        let who =
+            Principal { name: row.registration.clone(), role: Role::Reader, namespace: Namespace::Global };
+        let act = Act::global(Action::RegisterExecutor, row.name, format!("with {}", row.registration));
+        acts::note(&running, &who, from, act).await;
+        Ok(())
+    });
+    let outcome: Result<(), StoreError> = registered.await?;
+    invited.end(&app, !matches!(outcome, Err(StoreError::BadRegistration)));
+    match outcome {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(fault @ StoreError::BadRegistration) => {
+            Err(Failure::text(StatusCode::UNAUTHORIZED, &fault.to_string()))
+        }
+        Err(fault @ StoreError::IdentityExists(_)) => {
+            Err(Failure::text(StatusCode::CONFLICT, &fault.to_string()))
+        }
+        Err(fault) => Err(Failure::store("identities.Register", &fault)),
+    }
+}

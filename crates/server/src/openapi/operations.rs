@@ -1,0 +1,323 @@
+//! What is said of each route. A test holds this together with the route table.
+
+use super::operation::{Content, Operation, query};
+use crate::api::{
+    ActView, AddRepository, ArtifactView, ChangeExecutor, ChangeQueue, CreateRegistration, CreateToken,
+    CreateUser, CreatedRegistration, CreatedToken, ExecutorView, ExplainView, FileView, IdentityView,
+    JobView, LogEntryView, Page, QueueView, RegistrationView, RepositoryView, SecretAccessView, SecretView,
+    SetPassword, SetSecret, TokenView, UploadView, UserView, VersionView, WhoamiView,
+};
+use jiff::Timestamp;
+use jobs::secrets::Scope;
+use jobs::{JobSpec, Namespace, State};
+use serde_json::Value;
+
+/// Media types other than JSON.
+const TEXT: &str = "text/plain";
+const EVENTS: &str = "text/event-stream";
+const BYTES: &str = "application/octet-stream";
+
+/// All of them.
+pub(super) fn all() -> Vec<Operation> {
+    let groups = [
+        jobs(),
+        files(),
+        repositories(),
+        queues(),
+        executors(),
+        people(),
+        secrets(),
+        results(),
+        users(),
+        watching(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+fn get(path: &'static str, tag: &'static str, summary: &'static str) -> Operation {
+    Operation::new("GET", path, tag, summary)
+}
+
+fn jobs() -> Vec<Operation> {
+    const TAG: &str = "jobs";
+    let submit =
+        Operation::new("POST", "/api/v1/jobs", TAG, "Submits a job: it is on disk when this answers")
+            .with(
+                query::<String>(
+                    "Idempotency-Key",
+                    "Makes it a submission that may be made again: the same job comes of it.",
+                )
+                .header(),
+            )
+            .takes::<JobSpec>()
+            .gives::<JobView>(201, "The job.")
+            .problems(&[
+                (400, "invalid_idempotency_key"),
+                (409, "idempotency_key_reused"),
+                (409, "submission_under_way"),
+                (422, "invalid_job"),
+                (422, "unknown_file"),
+                (422, "unknown_repository"),
+                (422, "unknown_revision"),
+                (422, "unknown_secret"),
+                (502, "source_unreachable"),
+                (503, "queue_full"),
+                (503, "too_many_lanes"),
+                (503, "too_many_submits"),
+            ]);
+    let list = get("/api/v1/jobs", TAG, "Lists jobs, newest first")
+        .with(query::<String>("queue", "Only those of this queue."))
+        .with(query::<State>("state", "Only those in this state."))
+        .with(query::<Namespace>("namespace", "Only those of this namespace."))
+        .limit_and_cursor::<i64>()
+        .gives::<Page<JobView>>(200, "A page of jobs, without their steps.");
+    let show = get("/api/v1/jobs/{id}", TAG, "Shows a job with its steps")
+        .gives::<JobView>(200, "The job.")
+        .problem(404, "unknown_job");
+    let explain = get("/api/v1/jobs/{id}/explain", TAG, "Tells why a job waits, or why it ended")
+        .gives::<ExplainView>(200, "What it waits for.")
+        .problem(404, "unknown_job");
+    let cancel = Operation::new("POST", "/api/v1/jobs/{id}/cancel", TAG, "Stops a job")
+        .gives::<JobView>(200, "The job: one that runs is asked to stop.")
+        .problems(&[(404, "unknown_job"), (409, "job_ended")]);
+    let attempt = || query::<u32>("attempt", "Which try; the latest unless said.");
+    let logs = get("/api/v1/jobs/{id}/logs", TAG, "Lists the entries of a job's log")
+        .with(attempt())
+        .gives::<Vec<LogEntryView>>(200, "The entries, without their texts.")
+        .problem(404, "unknown_job");
+    let stream =
+        get("/api/v1/jobs/{id}/logs/stream", TAG, "Follows a job's state and log as Server-Sent Events")
+            .with(query::<String>("cursor", "Where to go on: the id of the last event."))
+            .with(query::<String>("Last-Event-ID", "The same, as browsers send it.").header())
+            .answers(200, "Events; the data of each is a LogEvent.", Content::Other(EVENTS))
+            .problem(404, "unknown_job");
+    let text = get("/api/v1/jobs/{id}/logs/{entry}/text", TAG, "Reads the text of a log entry")
+        .with(attempt())
+        .with(query::<u64>("offset", "From which byte on."))
+        .answers(200, "Text from there on; empty at its end.", Content::Other(TEXT))
+        .problems(&[(404, "unknown_job"), (404, "unknown_log_entry")]);
+    vec![submit, list, show, explain, cancel, logs, stream, text]
+}
+
+fn files() -> Vec<Operation> {
+    let mut upload = Operation::new("POST", "/api/v1/files", "files", "Uploads a file that jobs may name")
+        .with(query::<String>("name", "What it is called.").required())
+        .with(query::<Timestamp>("modifiedAt", "When it was last changed."))
+        .gives::<FileView>(201, "The file: it is on disk when this answers.")
+        .problems(&[
+            (400, "body_broken"),
+            (408, "body_too_slow"),
+            (413, "file_too_large"),
+            (415, "encoded_file"),
+            (503, "too_many_uploads"),
+            (507, "disk_full"),
+            (507, "files_full"),
+        ]);
+    upload.body = Content::Other(BYTES);
+    vec![upload]
+}
+
+fn repositories() -> Vec<Operation> {
+    const TAG: &str = "repositories";
+    const PATH: &str = "/api/v1/repositories";
+    let namespace = || query::<Namespace>("namespace", "Whose; the caller's unless said.");
+    vec![
+        get(PATH, TAG, "Lists the repositories")
+            .gives::<Vec<RepositoryView>>(200, "Those that the caller may know of."),
+        Operation::new("POST", PATH, TAG, "Adds a repository")
+            .takes::<AddRepository>()
+            .gives::<RepositoryView>(201, "The repository.")
+            .problems(&[
+                (409, "repository_exists"),
+                (422, "forbidden_source"),
+                (422, "invalid_repository"),
+                (422, "source_unreachable"),
+                (507, "too_many_repositories"),
+            ]),
+        Operation::new(
+            "DELETE",
+            "/api/v1/repositories/{*name}",
+            TAG,
+            "Forgets a repository and removes its mirror",
+        )
+        .with(namespace())
+        .answers(204, "It is gone.", Content::Nothing)
+        .problem(404, "unknown_repository"),
+    ]
+}
+
+fn queues() -> Vec<Operation> {
+    const TAG: &str = "queues";
+    const ONE: &str = "/api/v1/queues/{name}";
+    vec![
+        get("/api/v1/queues", TAG, "Lists the queues").gives::<Vec<QueueView>>(200, "All of them."),
+        get(ONE, TAG, "Shows a queue").gives::<QueueView>(200, "The queue.").problem(404, "unknown_queue"),
+        Operation::new("PATCH", ONE, TAG, "Says how a queue's jobs are given out")
+            .takes::<ChangeQueue>()
+            .gives::<QueueView>(200, "The queue.")
+            .problems(&[(404, "unknown_queue"), (422, "invalid_queue_change")]),
+    ]
+}
+
+fn executors() -> Vec<Operation> {
+    const TAG: &str = "executors";
+    vec![
+        get("/api/v1/executors", TAG, "Lists executors, those heard of last first")
+            .gives::<Vec<ExecutorView>>(200, "Those that are remembered."),
+        Operation::new("PATCH", "/api/v1/executors/{name}", TAG, "Says whether an executor is given jobs")
+            .takes::<ChangeExecutor>()
+            .gives::<ExecutorView>(200, "The executor.")
+            .problems(&[(404, "unknown_executor"), (422, "invalid_executor_change")]),
+    ]
+}
+
+fn people() -> Vec<Operation> {
+    const TAG: &str = "access";
+    const TOKENS: &str = "/api/v1/tokens";
+    const REGISTRATIONS: &str = "/api/v1/registration-tokens";
+    let invalid = [(409, "token_exists"), (422, "invalid_token"), (507, "too_many_tokens")];
+    let delete = |path, summary, unknown| {
+        Operation::new("DELETE", path, TAG, summary)
+            .answers(204, "It is good for nothing any more.", Content::Nothing)
+            .problem(404, unknown)
+    };
+    vec![
+        get("/api/v1/whoami", TAG, "Tells whose the token is").gives::<WhoamiView>(200, "Whose it is."),
+        get(TOKENS, TAG, "Lists tokens of this API").gives::<Vec<TokenView>>(200, "Those of the namespace."),
+        Operation::new("POST", TOKENS, TAG, "Makes a token of this API")
+            .takes::<CreateToken>()
+            .gives::<CreatedToken>(201, "The token: nobody is told it again.")
+            .problems(&invalid),
+        delete("/api/v1/tokens/{id}", "Revokes a token of this API", "unknown_token"),
+        get(REGISTRATIONS, TAG, "Lists registration tokens")
+            .gives::<Vec<RegistrationView>>(200, "All of them."),
+        Operation::new("POST", REGISTRATIONS, TAG, "Makes a registration token for agents")
+            .takes::<CreateRegistration>()
+            .gives::<CreatedRegistration>(201, "The token: nobody is told it again.")
+            .problems(&invalid),
+        delete("/api/v1/registration-tokens/{id}", "Revokes a registration token", "unknown_token"),
+        get("/api/v1/identities", TAG, "Lists agents that have an identity of their own")
+            .gives::<Vec<IdentityView>>(200, "All of them."),
+        delete("/api/v1/identities/{name}", "Revokes an agent's identity", "unknown_identity"),
+        get("/api/v1/audit", TAG, "Lists who did what, newest first")
+            .with(query::<String>("action", "Only acts of this kind."))
+            .with(query::<Namespace>("namespace", "Only what was done to things of this namespace."))
+            .limit_and_cursor::<i64>()
+            .gives::<Page<ActView>>(200, "A page of acts."),
+    ]
+}
+
+fn secrets() -> Vec<Operation> {
+    const TAG: &str = "secrets";
+    const PATH: &str = "/api/v1/secrets";
+    const ONE: &str = "/api/v1/secrets/{id}";
+    vec![
+        get(PATH, TAG, "Lists secrets by key, without their values")
+            .with(query::<Scope>("scope", "Only those for jobs of this queue."))
+            .with(query::<Namespace>("namespace", "Those of this namespace, and the global ones."))
+            .with(query::<String>("key", "Only the one with this key."))
+            .limit_and_cursor::<String>()
+            .gives::<Page<SecretView>>(200, "A page of secrets."),
+        Operation::new("POST", PATH, TAG, "Keeps a secret")
+            .takes::<SetSecret>()
+            .gives::<SecretView>(201, "The secret, without its value.")
+            .problems(&[(409, "secret_exists"), (422, "invalid_secret"), (507, "too_many_secrets")]),
+        Operation::new("PUT", PATH, TAG, "Keeps a secret in place of the one that may be there")
+            .takes::<SetSecret>()
+            .gives::<SecretView>(200, "The secret, without its value: there was one.")
+            .gives::<SecretView>(201, "The secret, without its value: there was none.")
+            .problems(&[(422, "invalid_secret"), (507, "too_many_secrets")]),
+        get(ONE, TAG, "Shows a secret, without its value")
+            .gives::<SecretView>(200, "The secret.")
+            .problem(404, "unknown_secret"),
+        Operation::new("DELETE", ONE, TAG, "Forgets a secret")
+            .answers(204, "It is gone.", Content::Nothing)
+            .problem(404, "unknown_secret"),
+        get("/api/v1/secrets/{id}/access", TAG, "Lists which jobs a secret was handed to, the latest first")
+            .limit_and_cursor::<i64>()
+            .gives::<Page<SecretAccessView>>(200, "A page of accesses; also after the secret is gone.")
+            .problem(404, "unknown_secret"),
+    ]
+}
+
+fn results() -> Vec<Operation> {
+    const TAG: &str = "results";
+    let gone = [(404, "result_gone"), (503, "object_store_failed")];
+    let attempt = || query::<u32>("attempt", "Which try; the latest that left some unless said.");
+    vec![
+        get("/api/v1/jobs/{id}/artifacts", TAG, "Lists the files that a job left")
+            .with(attempt())
+            .gives::<Vec<ArtifactView>>(200, "The files, without their content.")
+            .problem(404, "unknown_job"),
+        get("/api/v1/jobs/{id}/artifacts/{*file}", TAG, "Reads a file that a job left, named NAME/PATH")
+            .with(attempt())
+            .answers(200, "Its bytes.", Content::Other(BYTES))
+            .problems(&[(404, "unknown_job"), (404, "unknown_artifact")])
+            .problems(&gone),
+        get("/api/v1/uploads", TAG, "Lists code indexes that jobs uploaded, newest first")
+            .with(query::<Namespace>("namespace", "Only those of this namespace."))
+            .with(query::<String>("repository", "Only those of this repository."))
+            .limit_and_cursor::<i64>()
+            .gives::<Page<UploadView>>(200, "A page of uploads."),
+        get("/api/v1/uploads/{id}", TAG, "Shows an upload")
+            .gives::<UploadView>(200, "The upload.")
+            .problem(404, "unknown_upload"),
+        get("/api/v1/uploads/{id}/content", TAG, "Reads an upload, compressed with gzip")
+            .answers(200, "Its bytes.", Content::Other(BYTES))
+            .problem(404, "unknown_upload")
+            .problems(&gone),
+    ]
+}
+
+fn users() -> Vec<Operation> {
+    const TAG: &str = "access";
+    const PATH: &str = "/api/v1/users";
+    vec![
+        get(PATH, TAG, "Lists the people who can sign in to the pages")
+            .gives::<Vec<UserView>>(200, "Those of the namespace."),
+        Operation::new("POST", PATH, TAG, "Lets somebody sign in")
+            .takes::<CreateUser>()
+            .gives::<UserView>(201, "Who it is.")
+            .problems(&[
+                (409, "user_exists"),
+                (422, "invalid_user"),
+                (503, "too_many_passwords"),
+                (507, "too_many_tokens"),
+            ]),
+        Operation::new(
+            "DELETE",
+            "/api/v1/users/{name}",
+            TAG,
+            "Lets somebody in no longer, and ends their sessions",
+        )
+        .answers(204, "They are gone.", Content::Nothing)
+        .problem(404, "unknown_user"),
+        Operation::new(
+            "PUT",
+            "/api/v1/users/{name}/password",
+            TAG,
+            "Sets somebody's password, and ends their sessions",
+        )
+        .takes::<SetPassword>()
+        .gives::<UserView>(200, "Who it is.")
+        .problems(&[(404, "unknown_user"), (422, "invalid_user"), (503, "too_many_passwords")]),
+    ]
+}
+
+fn watching() -> Vec<Operation> {
+    const TAG: &str = "server";
+    vec![
+        get("/api/v1/version", TAG, "Tells the server's version").gives::<VersionView>(200, "The version."),
+        get("/api/v1/openapi.json", TAG, "Describes this API, as OpenAPI 3.1")
+            .gives::<Value>(200, "This document."),
+        get("/metrics", TAG, "Tells metrics in Prometheus' text format").answers(
+            200,
+            "All of them.",
+            Content::Other(TEXT),
+        ),
+        get("/metrics/queues", TAG, "Tells how long the queues are, for what starts and stops executors")
+            .with(query::<String>("format", "`prometheus`, unless it is `json`."))
+            .answers(200, "The queues.", Content::JsonOr(TEXT))
+            .problem(503, "queues_unknown"),
+    ]
+}

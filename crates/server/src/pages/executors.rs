@@ -1,0 +1,222 @@
+//! Executors: who there is, what each runs, gives a job, and whether it goes with this server.
+
+use super::fault::Fault;
+use super::frame::{Answer, Page, Section};
+use super::parts::{ago, badge, bytes, count, nothing, table, time, twice};
+use super::visit::{Visit, encoded};
+use crate::api::{self, ChangeExecutor, ExecutorView, IdentityView, JobView};
+use http::Method;
+use jiff::Timestamp;
+use jobs::Role;
+use maud::{Markup, html};
+use std::collections::BTreeMap;
+
+/// The page is brought up to date this often, in seconds.
+const REFRESH: u32 = 5;
+/// Executors that are shown: of more, those heard of last.
+const MOST: usize = 200;
+/// Jobs of one executor that are named.
+const MOST_JOBS: usize = 12;
+
+/// `GET /executors`
+pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
+    let executors: Vec<ExecutorView> = visit.get("/api/v1/executors").await?;
+    let running: api::Page<JobView> = visit.get("/api/v1/jobs?state=processing&limit=500").await?;
+    let identities: Vec<IdentityView> =
+        if visit.may_globally(Role::Operator) { visit.get("/api/v1/identities").await? } else { Vec::new() };
+    let mut jobs: BTreeMap<&str, Vec<&JobView>> = BTreeMap::new();
+    for job in &running.items {
+        if let Some(executor) = &job.executor {
+            jobs.entry(executor).or_default().push(job);
+        }
+    }
+    let now = visit.pages.app.clock.now();
+    let body = html! {
+        h1 { "Executors" }
+        @if executors.is_empty() {
+            (nothing("None was heard of yet. Start one with: executor run"))
+        }
+        @if executors.len() > MOST { p.hint { "The " (MOST) " of " (executors.len()) " that were heard of last." } }
+        div.cards {
+            @for executor in executors.iter().take(MOST) {
+                (card(&visit, executor, jobs.get(executor.name.as_str()).map_or(&[][..], Vec::as_slice), now))
+            }
+        }
+        @if !identities.is_empty() { (known(&visit, &identities, now)) }
+    };
+    Ok(Answer::Page(Page::new(Section::Executors, "Executors", body).live(REFRESH)))
+}
+
+fn card(visit: &Visit, executor: &ExecutorView, jobs: &[&JobView], now: Timestamp) -> Markup {
+    html! {
+        section.card aria-label={ "Executor " (executor.name) } {
+            div.heading {
+                h2 { bdi.name { (executor.name) } }
+                @if executor.active { (badge("good", "active")) } @else { (badge("warning", "silent")) }
+                @if executor.maintenance_at.is_some() { " " (badge("paused", "in maintenance")) }
+            }
+            dl.facts {
+                div { dt { "Last seen" } dd { (ago(executor.last_seen_at, now)) } }
+                div { dt { "Queues" } dd { @for queue in &executor.queues { span.tag { bdi { (queue) } } " " } } }
+                div { dt { "Runs now" } dd { (runs(jobs)) } }
+                div { dt { "Version" } dd { (version(executor, &visit.pages.app.version)) } }
+            }
+            details {
+                summary { "Settings and surroundings" }
+                (settings(executor))
+            }
+            @if visit.may_globally(Role::Operator) { div.actions { (maintenance(visit, executor)) } }
+        }
+    }
+}
+
+fn runs(jobs: &[&JobView]) -> Markup {
+    html! {
+        @if jobs.is_empty() { span.none { "nothing" } }
+        @for job in jobs.iter().take(MOST_JOBS) { a href={ "/jobs/" (job.id) } { "#" (job.id) } " " }
+        @if jobs.len() > MOST_JOBS { "and " (jobs.len() - MOST_JOBS) " more" }
+    }
+}
+
+fn maintenance(visit: &Visit, executor: &ExecutorView) -> Markup {
+    let action = format!("/executors/{}", encoded(&executor.name));
+    visit.form(
+        &action,
+        &html! {
+            @if executor.maintenance_at.is_some() { button name="maintenance" value="false" { "Resume" } }
+            @else { button name="maintenance" value="true" { "Drain" } }
+        },
+    )
+}
+
+/// What it gives a job, and what is around it.
+fn settings(executor: &ExecutorView) -> Markup {
+    let told =
+        |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "not told".to_owned());
+    let capacity = &executor.capacity;
+    let facts = [
+        ("CPUs for a job", told(capacity.cpus.map(|cpus| cpus.to_string()))),
+        ("Memory for a job", told(capacity.memory.map(bytes))),
+        ("Disk for a job", told(capacity.disk.map(bytes))),
+        ("Isolation", told(capacity.isolation.map(|isolation| isolation.name().to_owned()))),
+        ("Labels", told(Some(capacity.labels.iter().cloned().collect::<Vec<_>>().join(", ")))),
+        ("Platform", told(Some(executor.platform.clone()))),
+        ("git", told(Some(executor.git_version.clone()))),
+        ("Docker", told(Some(executor.docker_version.clone()))),
+        ("src", told(Some(executor.src_version.clone()))),
+    ];
+    html! {
+        dl.facts {
+            @for (name, value) in facts { div { dt { (name) } dd { bdi { (value) } } } }
+            div { dt { "First seen" } dd { (time(executor.first_seen_at, &executor.first_seen_at.strftime("%Y-%m-%d").to_string())) } }
+        }
+    }
+}
+
+fn version(executor: &ExecutorView, ours: &str) -> Markup {
+    let told = if executor.version.is_empty() { "not told" } else { &executor.version };
+    html! {
+        bdi { (told) } " "
+        @match fit(&executor.version, ours) {
+            Fit::Same => (badge("good", "up to date")),
+            Fit::Behind => (badge("warning", "outdated: upgrade the executor")),
+            Fit::Ahead => (badge("warning", "ahead: upgrade this server")),
+            Fit::Other => span.hint { "not compared" },
+        }
+    }
+}
+
+/// How an executor's version goes with this server's.
+#[derive(Debug, PartialEq, Eq)]
+enum Fit {
+    /// No more than a minor release apart.
+    Same,
+    Behind,
+    Ahead,
+    /// A development build, or of another product whose releases are numbered otherwise.
+    Other,
+}
+
+fn fit(theirs: &str, ours: &str) -> Fit {
+    let release = |version: &str| {
+        let numbers = version.split(['-', '+']).next().unwrap_or_default();
+        let mut numbers = numbers.split('.').map(|number| number.parse::<u64>().ok());
+        Some((numbers.next()??, numbers.next()??))
+    };
+    let (Some(theirs), Some(ours)) = (release(theirs), release(ours)) else { return Fit::Other };
+    match (theirs, ours) {
+        _ if theirs == (0, 0) => Fit::Other,
+        // Releases of stock executors begin there, ours are far from it.
+        ((3.., _), (major, _)) if major < 3 => Fit::Other,
+        ((theirs, minor), (ours, our_minor)) if theirs == ours && minor.abs_diff(our_minor) <= 1 => Fit::Same,
+        _ if theirs < ours => Fit::Behind,
+        _ => Fit::Ahead,
+    }
+}
+
+fn known(visit: &Visit, identities: &[IdentityView], now: Timestamp) -> Markup {
+    let row = |identity: &IdentityView| {
+        let action = format!("/identities/{}/revoke", encoded(&identity.name));
+        vec![
+            html! { bdi.name { (identity.name) } },
+            html! { @if identity.revoked_at.is_some() { (badge("canceled", "revoked")) } @else { (badge("good", "good")) } },
+            html! { bdi { (identity.registration) } },
+            ago(identity.created_at, now),
+            ago(identity.last_used_at, now),
+            html! {
+                @if identity.revoked_at.is_none() {
+                    (twice("Revoke …", &visit.form(&action, &html! {
+                        p { "Its calls are refused at once, its jobs given to others." }
+                        button.danger { "Revoke" }
+                    })))
+                }
+            },
+        ]
+    };
+    let shown: Vec<_> = identities.iter().take(MOST).map(row).collect();
+    let head = ["Executor", "Identity", "Registered with", "Since", "Last used", "Revoke"];
+    html! {
+        section aria-labelledby="identities" {
+            h2 #identities { "Identities" }
+            p.hint { (count(identities.len() as u64, "executor has", "executors have")) " an identity of their own." }
+            (table("Identities", &head, &shown))
+        }
+    }
+}
+
+/// `POST /executors/{name}`: drains or resumes it.
+pub(super) async fn change(visit: Visit) -> Result<Answer, Fault> {
+    let maintenance = visit.parsed("maintenance")?.unwrap_or(false);
+    let path = format!("/api/v1/executors/{}", visit.param("name"));
+    let _: ExecutorView = visit.send(Method::PATCH, &path, &ChangeExecutor { maintenance }).await?;
+    Ok(Answer::Go(format!("/executors?done={}", if maintenance { "drained" } else { "resumed" })))
+}
+
+/// `POST /identities/{name}/revoke`
+pub(super) async fn revoke(visit: Visit) -> Result<Answer, Fault> {
+    visit.delete(&format!("/api/v1/identities/{}", visit.param("name"))).await?;
+    Ok(Answer::Go("/executors?done=identity".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_where_they_can_be() {
+        for (theirs, ours, told) in [
+            ("0.1.0", "0.1.0", Fit::Same),
+            ("0.2.5", "0.1.0", Fit::Same),
+            ("0.1.0", "0.3.0", Fit::Behind),
+            ("1.0.0", "0.3.0", Fit::Ahead),
+            ("0.9.0", "1.0.0", Fit::Behind),
+            ("0.0.0+dev", "0.1.0", Fit::Other),
+            ("5.2.0", "0.1.0", Fit::Other),
+            ("dev", "0.1.0", Fit::Other),
+            ("", "0.1.0", Fit::Other),
+            ("210_2022-11-24_abcdef0", "0.1.0", Fit::Other),
+        ] {
+            assert_eq!(fit(theirs, ours), told, "{theirs} with {ours}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The repositories that jobs can use.
+
+use super::fault::Fault;
+use super::frame::{Answer, Page, Section};
+use super::parts::{ago, nothing, table};
+use super::visit::Visit;
+use crate::api::RepositoryView;
+use maud::html;
+
+/// Repositories that are shown.
+const MOST: usize = 300;
+
+/// `GET /repositories`
+pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
+    let repositories: Vec<RepositoryView> = visit.get("/api/v1/repositories").await?;
+    let now = visit.pages.app.clock.now();
+    let row = |repository: &RepositoryView| {
+        vec![
+            html! { bdi.name { (repository.name) } },
+            html! { bdi { (repository.namespace) } },
+            html! { bdi.name { (repository.source) } },
+            ago(repository.created_at, now),
+        ]
+    };
+    let rows: Vec<_> = repositories.iter().take(MOST).map(row).collect();
+    let body = html! {
+        h1 { "Repositories" }
+        @if rows.is_empty() { (nothing("None yet. Add one with: executor repo add NAME SOURCE")) }
+        @else { (table("Repositories", &["Name", "Namespace", "Mirrored from", "Added"], &rows)) }
+        @if repositories.len() > MOST { p.hint { "and " (repositories.len() - MOST) " more: executor repo list" } }
+    };
+    Ok(Answer::Page(Page::new(Section::Repositories, "Repositories", body)))
+}

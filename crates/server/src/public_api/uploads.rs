@@ -1,0 +1,85 @@
+//! Indexes that jobs uploaded.
+
+use super::download::Download;
+use super::input::{Numbered, Parameters, invalid_query};
+use super::problem::Refusal;
+use super::{seen, views};
+use crate::api::{Page, UploadView};
+use crate::app::App;
+use crate::auth::principal::Caller;
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use jobs::Namespace;
+use serde::Deserialize;
+use store::{StoreError, UploadFilter, UploadRow};
+
+/// Uploads on a page unless said otherwise, and at most.
+const PAGE: u32 = 50;
+const MAX_PAGE: u32 = 500;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    namespace: Option<Namespace>,
+    repository: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<i64>,
+}
+
+/// `GET /uploads`
+pub(super) async fn list(
+    caller: Caller,
+    State(app): State<App>,
+    Parameters(filter): Parameters<Filter>,
+) -> Result<Json<Page<UploadView>>, Refusal> {
+    let limit = filter.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(invalid_query(format!("limit is {limit}, but must be between 1 and {MAX_PAGE}")));
+    }
+    let namespace = seen::listed(&caller, filter.namespace)?;
+    let Filter { repository, cursor: before, .. } = filter;
+    // One more than asked for tells whether there is another page.
+    let filter = UploadFilter { namespace, repository, before, limit: limit + 1 };
+    let mut rows = app.store.uploads(filter).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next_cursor = rows.last().filter(|_| more).map(|last| last.id.to_string());
+    Ok(Json(Page { items: rows.into_iter().map(views::upload).collect(), next_cursor }))
+}
+
+/// `GET /uploads/{id}`
+pub(super) async fn show(
+    caller: Caller,
+    State(app): State<App>,
+    Numbered(id): Numbered<i64>,
+) -> Result<Json<UploadView>, Refusal> {
+    Ok(Json(views::upload(find(&app, &caller, id).await?)))
+}
+
+/// `GET /uploads/{id}/content`: as it came, compressed with gzip.
+pub(super) async fn content(
+    caller: Caller,
+    State(app): State<App>,
+    Numbered(id): Numbered<i64>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let row = find(&app, &caller, id).await?;
+    let parts = app.store.upload_parts(row.id).await?;
+    let objects = parts.into_iter().map(|part| part.object).collect();
+    let name = format!("index-{id}.{}.gz", views::index_kind(&row.of.content_type));
+    Download { objects, name, tag: format!("upload-{id}") }.answer(&app, &headers).await
+}
+
+async fn find(app: &App, caller: &Caller, id: i64) -> Result<UploadRow, Refusal> {
+    let row = app.store.upload(id).await?;
+    let row = row.filter(|row| row.finished_at.is_some() && caller.sees(&row.of.namespace));
+    row.ok_or_else(|| StoreError::UnknownUpload(id).into())
+}
+
+/// The refusal of an upload that is not there.
+pub(super) fn unknown(told: &str) -> Refusal {
+    let detail = format!("{told}: `executor upload list` tells which there are");
+    Refusal::new(StatusCode::NOT_FOUND, "unknown_upload", "There is no such upload", detail)
+}

@@ -1,0 +1,122 @@
+//! Indexes that jobs upload: compressed with gzip, whole or in numbered parts that come in any order.
+
+mod ask;
+mod check;
+mod fault;
+
+pub(crate) use ask::Ask;
+pub(crate) use fault::{UploadFault, of_store};
+
+use crate::app::App;
+use crate::intake;
+use crate::peer::Peer;
+use axum::body::Body;
+use jobs::{JobId, Namespace};
+use store::{NewObject, NewUpload, RepositoryRow, UploadPartRow};
+
+/// What keys of indexes begin with.
+const KEYS: &str = "uploads/index";
+/// What they end with.
+const ENDING: &str = ".gz";
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// An upload was taken whole, or begun: this is its id.
+    Accepted(i64),
+    /// A part was taken, or the upload is complete.
+    Noted,
+}
+
+/// Does what a call asks. Run it to its end, whoever hangs up.
+pub(crate) async fn serve(app: &App, from: Peer, ask: Ask, body: Body) -> Result<Done, UploadFault> {
+    match ask {
+        Ask::Whole(about) => {
+            let new = named(app, about).await?;
+            let object = take(app, from, body).await?;
+            let done = keep_whole(app, new, &object).await;
+            if done.is_err() {
+                intake::give_up(app, &object.key).await;
+            }
+            done.map(Done::Accepted)
+        }
+        Ask::Begin(about) => {
+            check_room(app).await?;
+            let new = named(app, about).await?;
+            Ok(Done::Accepted(app.store.begin_upload(new).await?))
+        }
+        Ask::Part { id, index } => {
+            let known = app.store.upload(id).await?.filter(|row| row.finished_at.is_none());
+            known.ok_or(UploadFault::Unknown(id))?;
+            let object = take(app, from, body).await?;
+            let key = object.key.clone();
+            let added = app.store.add_upload_part(id, index, object).await;
+            if added.is_err() {
+                intake::give_up(app, &key).await;
+            }
+            Ok(added.map(|()| Done::Noted)?)
+        }
+        Ask::Finish { id } => {
+            finish(app, from, id).await?;
+            Ok(Done::Noted)
+        }
+    }
+}
+
+/// Looks the repository up; whose the upload is depends on it.
+async fn named(app: &App, mut new: NewUpload) -> Result<NewUpload, UploadFault> {
+    let found = app.store.repositories_named(&new.repository).await?;
+    let owner = match new.associated_index_id {
+        // The job that it came of knows better whose it is.
+        Some(job) => app.store.job(JobId(job)).await.ok().map(|job| job.owner),
+        None => None,
+    };
+    let of_job = |row: &&RepositoryRow| owner.as_ref().is_some_and(|owner| row.namespace.key() == *owner);
+    let row = found.iter().find(of_job).or(found.first());
+    let row = row.ok_or_else(|| UploadFault::UnknownRepository(new.repository.clone()))?;
+    new.namespace = Namespace::clone(&row.namespace);
+    Ok(new)
+}
+
+async fn take(app: &App, from: Peer, body: Body) -> Result<NewObject, UploadFault> {
+    let slot = app.index_uploads.take(from, app.limits.upload_queue).await;
+    let _slot = slot.ok_or(UploadFault::Busy)?;
+    let left = check_room(app).await?;
+    let limit = app.limits.index_part.min(left);
+    match intake::receive(app, body, (KEYS, ENDING), limit).await {
+        Err(intake::IntakeFault::TooLarge { .. }) if limit < app.limits.index_part => {
+            Err(UploadFault::Full { limit: app.limits.indexes_total })
+        }
+        taken => Ok(taken?),
+    }
+}
+
+/// Bytes that still fit.
+async fn check_room(app: &App) -> Result<u64, UploadFault> {
+    let limit = app.limits.indexes_total;
+    let left = limit.saturating_sub(app.store.uploads_size().await?);
+    if left == 0 { Err(UploadFault::Full { limit }) } else { Ok(left) }
+}
+
+async fn keep_whole(app: &App, new: NewUpload, object: &NewObject) -> Result<i64, UploadFault> {
+    check::is_gzip(app, std::slice::from_ref(object)).await?;
+    Ok(app.store.add_upload(new, object.clone()).await?)
+}
+
+async fn finish(app: &App, from: Peer, id: i64) -> Result<(), UploadFault> {
+    let row = app.store.upload(id).await?.ok_or(UploadFault::Unknown(id))?;
+    if row.finished_at.is_some() {
+        // The answer to the first such call was lost.
+        return Ok(());
+    }
+    let slot = app.index_uploads.take(from, app.limits.upload_queue).await;
+    let _slot = slot.ok_or(UploadFault::Busy)?;
+    let parts: Vec<UploadPartRow> = app.store.upload_parts(id).await?;
+    let (there, parts_told) = (parts.len() as u64, u64::from(row.of.parts));
+    if there < parts_told {
+        return Err(UploadFault::Missing { there, parts: parts_told });
+    }
+    let objects: Vec<NewObject> = parts.into_iter().map(|part| part.object).collect();
+    check::is_gzip(app, &objects).await?;
+    Ok(app.store.finish_upload(id).await?)
+}

@@ -1,0 +1,163 @@
+//! What the server answers, against what it says that it answers.
+
+use crate::harness::{EXECUTOR, Harness, in_api, job};
+use crate::source::SourceRepo;
+use jobs::JobSpec;
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+/// What stands in a path.
+struct Filled {
+    job: i64,
+    secret: String,
+    upload: String,
+}
+
+/// Things of all kinds, and a job that was tried, cancelled and waited for.
+async fn fill(harness: &Harness, source: &SourceRepo) -> Filled {
+    harness.add_repository("app", &source.path()).await;
+    let secret = harness.set_secret("KEPT", "v4lue").await;
+    for body in [json!({"name": "ci", "role": "reader", "expiresAt": "2100-01-01T00:00:00Z"})] {
+        assert_eq!(harness.api(Method::POST, "/tokens").json(&body).send().await.unwrap().status(), 201);
+    }
+    let invite = json!({"name": "rack"});
+    let made = harness.api(Method::POST, "/registration-tokens").json(&invite).send().await.unwrap();
+    let made: Value = made.json().await.unwrap();
+    let token = made["token"].as_str().unwrap();
+    let registered = harness
+        .client
+        .post(harness.url(wire::additions::REGISTER))
+        .header("Authorization", wire::headers::Credentials::Shared(token).to_header())
+        .json(&json!({"executorName": "exec-7", "identity": format!("{}{}", wire::additions::IDENTITY_PREFIX, "a".repeat(64))}))
+        .send();
+    let _ = registered.await.unwrap();
+    let spec = JobSpec { repo: Some("app".to_owned()), stored_secrets: vec!["KEPT".to_owned()], ..job() };
+    let id = harness.submit(&spec).await;
+    let held = harness.dequeue("batches").await.unwrap();
+    let entry = harness.add_log(&held, "step.docker.0").await;
+    harness.append(&held, entry, 0, "stdout: hello\n").await;
+    let why = json!({"errorMessage": "no", "end": {"reason": "image_unavailable", "class": "network"}});
+    assert_eq!(harness.mark(&held, "markErrored", why).await.status(), 204);
+    let mut waiting = job();
+    waiting.needs.memory = Some(1 << 40);
+    waiting.not_before = Some("2100-01-01T00:00:00Z".parse().unwrap());
+    harness.submit(&waiting).await;
+    harness.cancel(id).await;
+    let beat = json!({"version": "V2", "executorName": EXECUTOR, "jobIds": [], "os": "linux"});
+    let beat = harness.executor("/.executors/queue/batches/heartbeat").json(&beat).send().await.unwrap();
+    assert_eq!(beat.status(), 200);
+    let upload = crate::uploads::upload_one(harness, "app").await.to_string();
+    Filled { job: id, secret, upload }
+}
+
+/// Judges a document by a schema of this API's.
+fn check(document: &Value, schema: &Value, answered: &Value, what: &str) {
+    // Whatever JSON it is.
+    if schema.is_boolean() {
+        return;
+    }
+    let mut whole = schema.clone();
+    whole["components"] = document["components"].clone();
+    let validator = jsonschema::draft202012::new(&whole).unwrap();
+    let faults: Vec<String> =
+        validator.iter_errors(answered).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+    assert!(faults.is_empty(), "{what}: {faults:?} in {answered}");
+}
+
+async fn judge(document: &Value, (method, path): (&str, &str), response: Response) {
+    let told = &document["paths"][path.replace("{*", "{")][method];
+    let (status, kind) = (response.status().as_u16(), response.headers().get("content-type").cloned());
+    let answer = &told["responses"][status.to_string()];
+    assert!(answer.is_object(), "{method} {path}: {status} is not told of");
+    let Some(kind) = kind else { return assert!(answer.get("content").is_none(), "{path}") };
+    let kind = kind.to_str().unwrap().split(';').next().unwrap().to_owned();
+    let content = &answer["content"][&kind];
+    assert!(content.is_object(), "{method} {path}: {kind} is not told of with {status}");
+    if kind.ends_with("json") {
+        check(document, &content["schema"], &response.json().await.unwrap(), &format!("{method} {path}"));
+    }
+}
+
+#[tokio::test]
+async fn every_get_answers_as_it_is_told() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    let filled = fill(&harness, &source).await;
+    let document = harness.get("/openapi.json").await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut judged = 0;
+    for route in server::routes() {
+        if route.method != "GET" || route.path.ends_with("/stream") {
+            continue;
+        }
+        let path =
+            route.path.trim_start_matches("/api/v1").replace("{entry}", "1").replace("{name}", "batches");
+        let id = match path.split('/').nth(1) {
+            Some("secrets") => filled.secret.clone(),
+            Some("uploads") => filled.upload.clone(),
+            _ => filled.job.to_string(),
+        };
+        // The job has left nothing.
+        let there = !path.contains("{*file}");
+        let path = path.replace("{*file}", "report/a.txt");
+        for (id, good) in [(&*id, true), ("987654", false)] {
+            let has_id = path.contains("{id}");
+            if !good && !has_id {
+                continue;
+            }
+            let response = harness.api(Method::GET, &path.replace("{id}", id)).send().await.unwrap();
+            // What was handed out of a secret outlives it, so that it may be unknown.
+            assert_eq!(response.status().is_success(), good && there, "{path} {id}");
+            judge(&document, ("get", &route.path), response).await;
+            judged += 1;
+        }
+        let anybody =
+            harness.client.get(harness.url(&in_api(&path.replace("{id}", "1")))).send().await.unwrap();
+        assert_eq!(anybody.status(), 401);
+        judge(&document, ("get", &route.path), anybody).await;
+    }
+    assert!(judged > 20, "{judged}");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_told_and_so_is_what_comes_of_it() {
+    let harness = Harness::start().await;
+    let document = harness.get("/openapi.json").await;
+    let schema_of = |path: &str, method: &str| {
+        document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"].clone()
+    };
+    let whole = json!({
+        "queue": "batches", "env": {"CI": "1"}, "secrets": {"A": "b"}, "priority": 2,
+        "notBefore": "2031-01-01T06:00:00Z", "concurrency": {"key": "deploy", "limit": 1},
+        "needs": {"cpus": 4, "memory": "8G", "disk": 1024, "isolation": "vm", "labels": ["gpu"]},
+        "files": [{"path": "a", "content": "b"}],
+        "steps": [{"name": "build", "image": "debian:12", "run": "make", "env": {"V": "1"}}],
+    });
+    let submit = schema_of("/api/v1/jobs", "post");
+    check(&document, &submit, &whole, "a whole job");
+    check(&document, &submit, &serde_json::to_value(job()).unwrap(), "as clients write it");
+    let mut with_components = submit.clone();
+    with_components["components"] = document["components"].clone();
+    let validator = jsonschema::draft202012::new(&with_components).unwrap();
+    for wrong in [json!({"steps": [{"image": "a"}]}), json!({"stepz": []}), json!({"steps": [], "other": 1})]
+    {
+        assert!(!validator.is_valid(&wrong), "{wrong}");
+    }
+    for (method, path, body) in [
+        (Method::POST, "/api/v1/jobs", whole),
+        (Method::POST, "/api/v1/jobs", json!({"steps": []})),
+        (Method::PATCH, "/api/v1/queues/{name}", json!({"paused": true})),
+        (Method::PATCH, "/api/v1/executors/{name}", json!({"maintenance": true})),
+        (Method::POST, "/api/v1/tokens", json!({"name": "x", "role": "reader"})),
+        (Method::POST, "/api/v1/tokens", json!({"name": "x", "role": "reader"})),
+        (Method::POST, "/api/v1/registration-tokens", json!({"name": "x"})),
+        (Method::PUT, "/api/v1/secrets", json!({"key": "A", "value": "b"})),
+        (Method::PUT, "/api/v1/secrets", json!({"key": "A", "value": "c"})),
+        (Method::POST, "/api/v1/secrets", json!({"key": "A", "value": "d"})),
+        (Method::POST, "/api/v1/repositories", json!({"name": "x", "source": "/nowhere"})),
+    ] {
+        let to = path.trim_start_matches("/api/v1").replace("{name}", "batches");
+        let response = harness.api(method.clone(), &to).json(&body).send().await.unwrap();
+        judge(&document, (&method.as_str().to_lowercase(), path), response).await;
+    }
+}
