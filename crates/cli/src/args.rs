@@ -1,10 +1,29 @@
 //! The command line.
 
+mod completion;
+mod database;
+mod identity;
 mod queueing;
+mod results;
+mod secrets;
+mod sim;
+mod users;
 
+pub(crate) use completion::Shell;
+pub(crate) use database::{DatabaseArgs, ExportArgs, ImportArgs};
+pub(crate) use identity::{AuditArgs, InviteCommand, NumberedArgs, TokenCommand};
 pub(crate) use queueing::{AgentArgs, AgentCommand, OrderArgs, QueueArgs, QueueCommand};
+pub(crate) use results::{JobArtifactsArgs, JobLogsArgs, UploadCommand};
+pub(crate) use secrets::{
+    RotateKeyArgs, SecretArgs, SecretCommand, SecretSetArgs, ServerCommand, ServerCommandArgs,
+    ServerDoctorArgs, WhoseArgs,
+};
+pub(crate) use sim::SimArgs;
+pub(crate) use users::UserCommand;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use jobs::Namespace;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,7 +46,7 @@ pub(crate) enum Command {
     /// Start a control plane and an agent together: the quickest way to try it all
     Up(ServerArgs),
     /// Start the control plane: queue, repositories, API
-    Server(ServerArgs),
+    Server(ServerCommandArgs),
     /// Start the agent: take jobs, run each in a sandbox, report
     Run(RunArgs),
     /// Check configuration, programs, host and shared secret as an agent would find them
@@ -50,12 +69,34 @@ pub(crate) enum Command {
     /// Look after the agents that the control plane has heard of
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Look after the secrets that jobs can ask for
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Look after the repositories that jobs can use
     #[command(subcommand)]
     Repo(RepoCommand),
+    /// Look after the tokens of the control plane's API: who may do what
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Look after the code indexes that jobs uploaded
+    #[command(subcommand)]
+    Upload(UploadCommand),
+    /// Look after the people who can sign in to the control plane's pages
+    #[command(subcommand)]
+    User(UserCommand),
+    /// List who did what, the latest first
+    Audit(AuditArgs),
     /// Look after the container images on this host
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Try the queue and its leases against simulated faults: exits with 1 when a rule is broken, and tells the seed that
+    /// repeats it
+    Sim(SimArgs),
+    /// Print what completes these commands in a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +108,13 @@ pub(crate) struct ServerArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7080", value_parser = crate::commands::serve::listen)]
     pub(crate) listen: SocketAddr,
+    /// A file with the certificate to serve by TLS with, and those that lead to its authority, PEM. Both files are read again
+    /// when they change
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// A file with the certificate's private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// A file with the URL of a PostgreSQL database (15 or newer) to keep jobs in, as postgres://USER:PASSWORD@HOST:PORT/NAME
     /// [default: a file in the data directory, executor.db]
     #[arg(long, value_name = "FILE")]
@@ -74,6 +122,18 @@ pub(crate) struct ServerArgs {
     /// Site configuration, JSON with comments [default: DATA_DIR/site-config.jsonc, made on first start]
     #[arg(long, value_name = "FILE")]
     pub(crate) site_config: Option<PathBuf>,
+    /// A file with the keys that secrets are sealed with, ID:KEY in each line, the first for new secrets; KEY as `openssl rand
+    /// -hex 32` makes one [default: `EXECUTOR_SERVER_SECRET_KEYS`, else DATA_DIR/secret-keys, made on first start]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_keys_file: Option<PathBuf>,
+    /// A file with who we are where the site configuration's object store is, as `ACCESS_KEY_ID:SECRET_ACCESS_KEY`
+    /// [default: `EXECUTOR_SERVER_S3_CREDENTIALS`]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) s3_credentials_file: Option<PathBuf>,
+    /// A proxy in front of the control plane, or a network of them, that is believed when it says whom a request to the pages comes
+    /// from and that it came by https (X-Forwarded-For, -Proto, -Host). May be given several times
+    #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = crate::commands::serve::network)]
+    pub(crate) trusted_proxy: Vec<IpNet>,
     /// How long an executor may be silent before its jobs are given to others: 10s to 1h. A network outage that is longer
     /// than this, less 5s, costs the jobs that run their try; a host that died costs its jobs as much time before they
     /// run again. An agent that is started again hands back at once what it lost. Executors that can't be told (any but
@@ -197,6 +257,8 @@ pub(crate) enum JobCommand {
     Explain(JobArgs),
     /// Print a job's logs
     Logs(JobLogsArgs),
+    /// List the files that a job left, or save them
+    Artifacts(JobArtifactsArgs),
     /// Stop a job
     Cancel(JobArgs),
 }
@@ -204,7 +266,7 @@ pub(crate) enum JobCommand {
 #[derive(Debug, Args)]
 pub(crate) struct JobRunArgs {
     /// A job file (YAML) instead of the options below
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "copy", "queue", "priority", "delay", "concurrency", "needs", "command"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "stored_secret", "copy", "artifact", "queue", "priority", "delay", "concurrency", "needs", "command"])]
     pub(crate) file: Option<PathBuf>,
     /// A repository that was added with `executor repo add`; without one the job is just steps
     #[arg(long, value_name = "NAME")]
@@ -224,9 +286,16 @@ pub(crate) struct JobRunArgs {
     /// A variable whose value, taken from this environment, never reaches a log
     #[arg(long, value_name = "K")]
     pub(crate) secret: Vec<String>,
+    /// A secret that the control plane keeps (`executor secret set`), for every step
+    #[arg(long, value_name = "K")]
+    pub(crate) stored_secret: Vec<String>,
     /// A local file to put into the workspace before the first step, at PATH or by its own name there
     #[arg(long, value_name = "LOCAL[:PATH]")]
     pub(crate) copy: Vec<String>,
+    /// A file that the job leaves, by its path in the workspace, or a pattern such as out/**/*.xml: kept as NAME, else by the
+    /// path's last part, for `executor job artifacts`
+    #[arg(long, value_name = "[NAME=]PATH")]
+    pub(crate) artifact: Vec<String>,
     /// Queue: batches or codeintel
     #[arg(long, default_value = "batches")]
     pub(crate) queue: String,
@@ -248,6 +317,9 @@ pub(crate) struct JobListArgs {
     /// Only jobs of this queue
     #[arg(long)]
     pub(crate) queue: Option<String>,
+    /// Only jobs of this namespace: global, user:NAME or org:NAME
+    #[arg(long)]
+    pub(crate) namespace: Option<Namespace>,
     /// Only jobs in this state: queued, processing, completed, errored, failed or canceled
     #[arg(long)]
     pub(crate) state: Option<String>,
@@ -269,19 +341,6 @@ pub(crate) struct JobArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct JobLogsArgs {
-    /// The job's id
-    #[arg(value_parser = job_id)]
-    pub(crate) id: i64,
-    /// Wait for more until the job ends
-    #[arg(long, short)]
-    pub(crate) follow: bool,
-    /// One JSON event a line instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepoCommand {
     /// Add a repository by path or URL; the control plane keeps a mirror of it
@@ -290,6 +349,9 @@ pub(crate) enum RepoCommand {
         name: String,
         /// A path on the control plane's host, or a URL
         source: String,
+        /// Whose it is to be: global, user:NAME or org:NAME [default: yours]
+        #[arg(long)]
+        namespace: Option<Namespace>,
         /// JSON instead of text
         #[arg(long)]
         json: bool,
@@ -304,6 +366,9 @@ pub(crate) enum RepoCommand {
     Remove {
         /// Its name
         name: String,
+        /// Whose it is: global, user:NAME or org:NAME [default: yours]
+        #[arg(long)]
+        namespace: Option<Namespace>,
         /// JSON instead of text
         #[arg(long)]
         json: bool,

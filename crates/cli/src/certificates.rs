@@ -8,8 +8,7 @@ use tls::{CertificateError, Places, Roots};
 
 /// Reads `SSL_CERT_FILE` and `SSL_CERT_DIR`. What they name and is of no use is a fault.
 pub(crate) fn read(env: &mut EnvReader<'_>) -> Roots {
-    let text = |name| env.text(name).unwrap_or_default();
-    let roots = Roots::new(Places::default().and(&text("SSL_CERT_FILE"), &text("SSL_CERT_DIR")));
+    let roots = named(env);
     if let Err(fault) = roots.check() {
         let name = match fault {
             CertificateError::NoDirectory { .. } => "SSL_CERT_DIR",
@@ -18,6 +17,12 @@ pub(crate) fn read(env: &mut EnvReader<'_>) -> Roots {
         env.fault(format!("invalid {name}: {fault}"));
     }
     roots
+}
+
+/// The same, where somebody else reports the faults.
+pub(crate) fn named(env: &EnvReader<'_>) -> Roots {
+    let text = |name| env.text(name).unwrap_or_default();
+    Roots::new(Places::default().and(&text("SSL_CERT_FILE"), &text("SSL_CERT_DIR")))
 }
 
 /// Writes all of them as one file that every user of a container may read, whole or not at all.

@@ -17,9 +17,13 @@ mod systemd;
 mod terminal;
 mod usage;
 
-use args::{Command, HelpFormat, ImageCommand, RunArgs};
+use args::{Command, HelpFormat, ImageCommand, RunArgs, ServerCommand};
 use client::Settings;
-use commands::{agent, doctor, image, install, job, queue, repo, run, serve, supervise, up, validate};
+use commands::serve::Known;
+use commands::{
+    agent, api_document, audit, completion, doctor, image, install, job, queue, repo, run, secret, serve,
+    simulate, supervise, token, transfer, up, upload, user, validate,
+};
 use env::{EnvReader, System, Variables};
 use exit::{Exit, Failure, Outcome};
 use paths::Paths;
@@ -127,14 +131,33 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             check_open_files()?;
             let mounts = isolate_mounts(&mut env);
             let guardian = agent_config::guardian_ahead();
+            let roots = certificates::named(&env);
+            let known = Known::read(&mut env, &args, roots)?;
             let mut settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
             settings.guarded_by(guardian);
-            block_on(up::run(&paths, &host, mounts, args, settings))
+            block_on(up::run(&paths, &host, mounts, args, known, settings))
         }
         Command::Server(args) => {
             let systemd = Notifier::read(&env);
+            match args.command {
+                Some(ServerCommand::Doctor(args)) => {
+                    return block_on(doctor::run_for_server(&paths, *args, env));
+                }
+                Some(ServerCommand::Openapi) => return api_document::run(),
+                _ => {}
+            }
+            let roots = certificates::read(&mut env);
+            let known = Known::read(&mut env, &args.serve, roots)?;
             env.finish().map_err(Failure::usage)?;
-            block_on(serve::run(&paths, args, &systemd))
+            match args.command {
+                Some(ServerCommand::RotateKey(args)) => serve::rotate_key(&paths, args, &known.keys),
+                Some(ServerCommand::Migrate(args)) => block_on(transfer::run_migrate(&paths, args)),
+                Some(ServerCommand::Export(args)) => block_on(transfer::run_export(&paths, args)),
+                Some(ServerCommand::Import(args)) => block_on(transfer::run_import(&paths, args)),
+                None | Some(ServerCommand::Openapi | ServerCommand::Doctor(_)) => {
+                    block_on(serve::run(&paths, args.serve, known, &systemd))
+                }
+            }
         }
         Command::Job(command) => {
             let client = Settings::client(&mut env, &paths)?;
@@ -151,11 +174,37 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             env.finish().map_err(Failure::usage)?;
             block_on(agent::run(&client, command))
         }
+        Command::Token(command) => {
+            let client = Settings::client(&mut env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(token::run(&client, command))
+        }
+        Command::Upload(command) => {
+            let client = Settings::client(&mut env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(upload::run(&client, command))
+        }
+        Command::User(command) => {
+            let client = Settings::client(&mut env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(user::run(&client, command))
+        }
+        Command::Audit(args) => {
+            let client = Settings::client(&mut env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(audit::run(&client, args))
+        }
+        Command::Secret(command) => {
+            let client = Settings::client(&mut env, &paths)?;
+            env.finish().map_err(Failure::usage)?;
+            block_on(secret::run(&client, command))
+        }
         Command::Repo(command) => {
             let client = Settings::client(&mut env, &paths)?;
             env.finish().map_err(Failure::usage)?;
             block_on(repo::run(&client, command))
         }
+        Command::Completion { shell } => completion::run(shell),
         Command::Image(command) => {
             let rights = become_root(&mut env);
             if matches!(command, ImageCommand::Import { .. }) {
@@ -164,6 +213,10 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             }
             env.finish().map_err(Failure::usage)?;
             image::run(&paths, command)
+        }
+        Command::Sim(args) => {
+            env.finish().map_err(Failure::usage)?;
+            simulate::run(&args)
         }
     }
 }

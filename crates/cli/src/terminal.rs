@@ -1,4 +1,39 @@
-//! Text from a job, made safe for a terminal.
+//! Text from a job, made safe for a terminal; and what is asked for at one without being shown.
+
+use crate::exit::Failure;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::{BufRead, Stdin, Write, stderr, stdin};
+
+/// Asks for a line that the terminal does not show.
+pub(crate) fn ask_secretly(question: &str) -> Result<String, Failure> {
+    let can_not =
+        |fault: &dyn std::fmt::Display| Failure::usage(format!("the terminal can't be asked: {fault}"));
+    let input = stdin();
+    let before = tcgetattr(&input).map_err(|fault| can_not(&fault))?;
+    // Standard output may be a file.
+    let _ = stderr().write_all(question.as_bytes());
+    let mut hidden = before.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&input, OptionalActions::Flush, &hidden).map_err(|fault| can_not(&fault))?;
+    let _shown = Shown { input: &input, before };
+    let mut line = String::new();
+    let read = input.lock().read_line(&mut line);
+    let _ = stderr().write_all(b"\n");
+    read.map_err(|fault| can_not(&fault))?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// The terminal shows again what is typed when this is dropped.
+struct Shown<'a> {
+    input: &'a Stdin,
+    before: Termios,
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        let _ = tcsetattr(self.input, OptionalActions::Flush, &self.before);
+    }
+}
 
 /// Removes every control sequence but colours: a job's output must not move the cursor, set the
 /// window's title or reach the clipboard. Whatever a line begins ends with it: colours that hide text,

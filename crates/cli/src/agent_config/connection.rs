@@ -15,7 +15,10 @@ const DOCKER_S_HOST: &str = "host.docker.internal";
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) url: Url,
+    /// Empty where the agent registers.
     pub(crate) password: SecretString,
+    /// What the agent gets an identity of its own for, in place of the password.
+    pub(crate) registration: Option<SecretString>,
     pub(crate) queues: Vec<String>,
     pub(crate) multi_queue: bool,
 }
@@ -24,9 +27,14 @@ pub(crate) struct Connection {
 pub(super) fn read(env: &mut EnvReader<'_>) -> Option<Connection> {
     let queues = queues(env);
     let url = frontend_url(env);
-    let password = env.text("EXECUTOR_FRONTEND_PASSWORD")?.into();
+    let registration = env.text("EXECUTOR_REGISTRATION_TOKEN").map(SecretString::from);
+    let password = match (env.text("EXECUTOR_FRONTEND_PASSWORD"), &registration) {
+        (Some(password), _) => password.into(),
+        (None, Some(_)) => String::new().into(),
+        (None, None) => return None,
+    };
     let (queues, multi_queue) = queues?;
-    Some(Connection { url: url?, password, queues, multi_queue })
+    Some(Connection { url: url?, password, registration, queues, multi_queue })
 }
 
 fn queues(env: &mut EnvReader<'_>) -> Option<(Vec<String>, bool)> {

@@ -141,14 +141,26 @@ fn what_cannot_be_done_is_told_and_strictly_refused() {
 
 #[test]
 fn a_name_that_never_was_explains_what_is_missing() {
-    let pairs = [("EXECUTOR_FRONTEND_PASSWORD", ""), ("EXECUTOR_REGISTRATION_TOKEN", "x")];
+    let pairs = [("EXECUTOR_FRONTEND_PASSWORD", ""), ("EXECUTOR_FRONTEND_USERNAME", "x")];
     assert_eq!(
         faults(&pairs),
         [
             "invalid value \"\" for EXECUTOR_FRONTEND_PASSWORD: no value supplied",
-            "EXECUTOR_REGISTRATION_TOKEN is set, but there never was such a variable: set EXECUTOR_FRONTEND_PASSWORD",
+            "EXECUTOR_FRONTEND_USERNAME is set, but there never was such a variable: unset it: \
+             EXECUTOR_FRONTEND_PASSWORD alone is the secret",
         ]
     );
+}
+
+#[test]
+fn who_registers_needs_no_shared_secret() {
+    use secrecy::ExposeSecret;
+    let (connection, _) =
+        read(&[("EXECUTOR_FRONTEND_PASSWORD", ""), ("EXECUTOR_REGISTRATION_TOKEN", "x")]).unwrap();
+    assert_eq!(connection.registration.as_ref().map(ExposeSecret::expose_secret), Some("x"));
+    assert_eq!(connection.password.expose_secret(), "");
+    let (connection, _) = read(&[]).unwrap();
+    assert!(connection.registration.is_none() && !connection.password.expose_secret().is_empty());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What decides when and where a job runs: said with it, or of queues and agents.
 
+use super::InviteCommand;
 use clap::{Args, Subcommand};
 use jobs::{Concurrency, Needs};
 use std::time::Duration;
@@ -111,6 +112,17 @@ pub(crate) enum AgentCommand {
     Drain(AgentArgs),
     /// Give an agent jobs again
     Resume(AgentArgs),
+    /// Let agents get an identity of their own, in place of the shared secret
+    #[command(subcommand)]
+    Invite(InviteCommand),
+    /// List the agents that have one
+    Identities {
+        /// JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refuse an agent from now on that has an identity of its own. Its jobs are given to others when their leases are over
+    Revoke(AgentArgs),
 }
 
 #[derive(Debug, Args)]

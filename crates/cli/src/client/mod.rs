@@ -1,5 +1,6 @@
 //! The client of the control plane's API.
 
+mod download;
 mod settings;
 mod sse;
 
@@ -88,6 +89,14 @@ impl Client {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(|fault| Failure::chain(Exit::System, &fault))?;
         self.read(self.fetching("/api/v1/jobs", spec).header(IDEMPOTENCY_KEY, hex::encode(key))).await
+    }
+
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(self.request(Method::PUT, path).timeout(CALL_TIMEOUT).json(body)).await
     }
 
     pub(crate) async fn patch<T: DeserializeOwned>(

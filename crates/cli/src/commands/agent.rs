@@ -1,6 +1,6 @@
 //! `executor agent`.
 
-use super::print;
+use super::{invite, print};
 use crate::args::{AgentArgs, AgentCommand};
 use crate::client::Client;
 use crate::exit::{Exit, Outcome};
@@ -12,6 +12,9 @@ pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
         AgentCommand::List { json } => list(client, json).await,
         AgentCommand::Drain(args) => change(client, args, true).await,
         AgentCommand::Resume(args) => change(client, args, false).await,
+        AgentCommand::Invite(command) => invite::run(client, command).await,
+        AgentCommand::Identities { json } => invite::identities(client, json).await,
+        AgentCommand::Revoke(args) => invite::revoke(client, &args).await,
     }
 }
 

@@ -1,17 +1,30 @@
 //! One module per command.
 
 pub(crate) mod agent;
+pub(crate) mod api_document;
+pub(crate) mod audit;
+pub(crate) mod completion;
 pub(crate) mod doctor;
 mod engine;
+mod enrol;
 pub(crate) mod image;
 pub(crate) mod images_kept;
 pub(crate) mod install;
+mod invite;
 pub(crate) mod job;
 pub(crate) mod print;
 pub(crate) mod queue;
 pub(crate) mod repo;
 pub(crate) mod run;
+mod save;
+pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod serve_scaling;
+pub(crate) mod simulate;
 pub(crate) mod supervise;
+pub(crate) mod token;
+pub(crate) mod transfer;
 pub(crate) mod up;
+pub(crate) mod upload;
+pub(crate) mod user;
 pub(crate) mod validate;

@@ -4,22 +4,25 @@ use super::print;
 use crate::args::RepoCommand;
 use crate::client::Client;
 use crate::exit::{Exit, Failure, Outcome};
+use jobs::Namespace;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::{AddRepository, RepositoryView};
 use std::path::Path;
 
 pub(crate) async fn run(client: &Client, command: RepoCommand) -> Outcome {
     match command {
-        RepoCommand::Add { name, source, json } => add(client, name, source, json).await,
+        RepoCommand::Add { name, source, namespace, json } => {
+            let source = absolute(source)?;
+            add(client, &AddRepository { name, namespace, source }, json).await
+        }
         RepoCommand::List { json } => list(client, json).await,
-        RepoCommand::Remove { name, json } => remove(client, &name, json).await,
+        RepoCommand::Remove { name, namespace, json } => remove(client, &name, namespace, json).await,
     }
 }
 
-async fn add(client: &Client, name: String, source: String, json: bool) -> Outcome {
-    let request = AddRepository { name, source: absolute(source)? };
-    let added: Result<RepositoryView, _> = client.post_fetching("/api/v1/repositories", &request).await;
-    let added = added.map_err(|failure| about(&request, &failure))?;
+async fn add(client: &Client, request: &AddRepository, json: bool) -> Outcome {
+    let added: Result<RepositoryView, _> = client.post_fetching("/api/v1/repositories", request).await;
+    let added = added.map_err(|failure| about(request, &failure))?;
     if json {
         print::json(&added)?;
     } else {
@@ -30,7 +33,7 @@ async fn add(client: &Client, name: String, source: String, json: bool) -> Outco
 
 /// The server repeats no source, since one may hold a password; here it can be told whether it does.
 fn about(request: &AddRepository, failure: &Failure) -> Failure {
-    let AddRepository { name, source } = request;
+    let AddRepository { name, source, .. } = request;
     let source = if source.contains('@') { "its source" } else { source };
     Failure { message: format!("repository {name} from {source}: {}", failure.message), exit: failure.exit }
 }
@@ -53,19 +56,21 @@ async fn list(client: &Client, json: bool) -> Outcome {
         print::json(&repositories)?;
         return Ok(Exit::Success);
     }
-    let rows =
-        repositories.iter().map(|row| vec![row.name.clone(), row.source.clone(), print::ago(row.created_at)]);
+    let rows = repositories.iter().map(|row| {
+        vec![row.name.clone(), row.namespace.to_string(), row.source.clone(), print::ago(row.created_at)]
+    });
     print::table(
-        &["NAME", "SOURCE", "ADDED"],
+        &["NAME", "NAMESPACE", "SOURCE", "ADDED"],
         rows.collect(),
         "no repositories yet: add one with `executor repo add NAME PATH-OR-URL`",
     )?;
     Ok(Exit::Success)
 }
 
-async fn remove(client: &Client, name: &str, json: bool) -> Outcome {
+async fn remove(client: &Client, name: &str, namespace: Option<Namespace>, json: bool) -> Outcome {
     let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    client.delete(&format!("/api/v1/repositories/{encoded}")).await?;
+    let of = namespace.map(|of| format!("?namespace={of}")).unwrap_or_default();
+    client.delete(&format!("/api/v1/repositories/{encoded}{of}")).await?;
     if json {
         print::json(&serde_json::json!({ "name": name }))?;
     } else {

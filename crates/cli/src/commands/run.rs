@@ -1,6 +1,6 @@
 //! `executor run`: the agent.
 
-use super::{engine, images_kept, supervise, validate};
+use super::{engine, enrol, images_kept, supervise, validate};
 use crate::agent_config::{self, AgentSettings, Connection, RuntimeSettings};
 use crate::client::Settings;
 use crate::env::conflicts::Conflicts;
@@ -88,9 +88,9 @@ impl Agent {
         data_dir: &Path,
         host: &str,
         mounts: Result<PrivateMounts, Failure>,
-        connection: Connection,
+        mut connection: Connection,
         mut settings: AgentSettings,
-        handed_on: supervise::HandedOn,
+        mut handed_on: supervise::HandedOn,
         serves: &str,
         drain: &CancellationToken,
     ) -> Result<Self, Failure> {
@@ -102,6 +102,14 @@ impl Agent {
         let name = state.executor_name(&format!("{host}-"), || agent_config::executor_name(host));
         let name = name.map_err(|fault| Failure::chain(Exit::System, &fault))?;
         let ordinary = mounts.as_ref().is_ok_and(|mounts| mounts.of_ordinary_user());
+        if let Some(token) = connection.registration.take() {
+            let roots = &settings.runtime.images.roots;
+            let identity = state.identity(&connection.url, &name);
+            let mut identity = identity.map_err(|fault| Failure::chain(Exit::System, &fault))?;
+            enrol::enrol(&mut identity, &name, &connection, &token, roots, drain).await?;
+            connection.password = identity.secret().clone();
+            handed_on.extend(supervise::identity(identity.secret()));
+        }
         let Made { runtime, tried } = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
         let findings = engine::awaited(engine::LIMIT, drain, async || runtime.preflight().await).await?;
         judge(runtime.as_ref(), &findings, settings.runtime.strict)?;

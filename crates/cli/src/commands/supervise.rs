@@ -9,6 +9,7 @@ use crate::{logging, paths, program_name};
 use agent::{AgentConfig, SupervisorCommand, catch_requests, nursery, supervise};
 use runtimes::oci::Tried;
 use runtimes::private_mounts;
+use secrecy::{ExposeSecret, SecretString};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,6 +40,14 @@ pub(crate) fn command(
         env,
         starter,
     }
+}
+
+/// What supervisors are told of an agent's identity: it stands in for the shared secret, and they register nothing.
+pub(crate) fn identity(secret: &SecretString) -> HandedOn {
+    vec![
+        ("EXECUTOR_FRONTEND_PASSWORD".to_owned(), Some(secret.expose_secret().into())),
+        ("EXECUTOR_REGISTRATION_TOKEN".to_owned(), None),
+    ]
 }
 
 /// Its life; `args` are those after its role.

@@ -1,7 +1,7 @@
 //! `executor up`: control plane and agent in one process.
 
 use super::run::Agent;
-use super::serve;
+use super::serve::{self, Known};
 use super::supervise::HandedOn;
 use crate::agent_config::{AgentSettings, Connection};
 use crate::args::ServerArgs;
@@ -23,14 +23,21 @@ pub(crate) async fn run(
     host: &str,
     mounts: Result<PrivateMounts, Failure>,
     args: ServerArgs,
+    known: Known,
     settings: AgentSettings,
 ) -> Outcome {
+    if serve::tls_files(&args).is_some() {
+        return Err(Failure::usage(
+            "`executor up` is control plane and agent of one machine, which speak to each other in plain text: start \
+             `executor server` with --tls-cert, and `executor run` beside it",
+        ));
+    }
     let lifecycle =
         Lifecycle::listen(lifecycle::OF_JOBS).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     lifecycle.listen_to_leave().map_err(|fault| Failure::chain(Exit::System, &fault))?;
     let data_dir = paths.server_data_dir(args.data_dir.clone());
     let stop_server = CancellationToken::new();
-    let server = serve::start(data_dir.clone(), &args, stop_server.clone()).await?;
+    let server = serve::start(data_dir.clone(), &args, known, stop_server.clone()).await?;
 
     let url = serve::url(server.addr());
     let password = server.shared_secret().ok_or_else(|| {
@@ -41,6 +48,7 @@ pub(crate) async fn run(
     let connection = Connection {
         url: url.parse().map_err(|fault| Failure::system(format!("{url}: {fault}")))?,
         password,
+        registration: None,
         queues: wire::paths::QUEUES.map(str::to_owned).to_vec(),
         multi_queue: true,
     };
@@ -58,7 +66,7 @@ pub(crate) async fn run(
     agent.introduce()?;
     // A second reader of the same data directory must find the same images, wherever it was started.
     let absolute = std::fs::canonicalize(&data_dir).unwrap_or(data_dir);
-    serve::ready(paths, &server, Some(absolute))?;
+    serve::ready(paths, &server, Some(absolute)).await?;
 
     let ended = agent.run(&lifecycle, Some(server.addr())).await;
     stop_server.cancel();
@@ -76,6 +84,7 @@ fn handed_on(connection: &Connection) -> HandedOn {
     [
         ("EXECUTOR_FRONTEND_URL", Some(url.to_string())),
         ("EXECUTOR_FRONTEND_PASSWORD", Some(password.expose_secret().to_owned())),
+        ("EXECUTOR_REGISTRATION_TOKEN", None),
         ("EXECUTOR_QUEUE_NAME", None),
         ("EXECUTOR_QUEUE_NAMES", Some(queues.join(","))),
     ]

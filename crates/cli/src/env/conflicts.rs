@@ -217,7 +217,6 @@ mod tests {
             ("EXECUTOR_BACKEND", "docker"),
             ("EXECUTOR_KUBE_NAMESPACE", "jobs"),
             ("EXECUTOR_FRONTEND_USERNAME", ""),
-            ("EXECUTOR_REGISTRATION_TOKEN", "x"),
             ("USE_FIRECRACKER", "true"),
             ("KEEP_WORKSPACES", "true"),
         ];

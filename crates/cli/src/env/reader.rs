@@ -8,6 +8,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+/// What may be given in place of a variable that is required otherwise.
+const INSTEAD: [(&str, &str); 1] = [("EXECUTOR_FRONTEND_PASSWORD", "EXECUTOR_REGISTRATION_TOKEN")];
+
 /// What is said where a value is missing and nobody said why.
 const NO_FAULT_TOLD: &str = "the environment can't be read, and no variable is known to be wrong: this is a bug of executor, report it";
 
@@ -142,7 +145,12 @@ impl<'a> EnvReader<'a> {
     /// What is wrong with a value in itself.
     fn judge(&self, row: &Variable) -> Option<String> {
         let (name, raw) = self.find(row);
+        let stood_in_for =
+            || INSTEAD.iter().any(|(other, instead)| *other == row.name && self.text(instead).is_some());
         if row.required && raw.is_empty() {
+            if stood_in_for() {
+                return None;
+            }
             return Some(format!("invalid value \"\" for {name}: no value supplied"));
         }
         let (kind, fault) = match row.kind {

@@ -47,6 +47,8 @@ pub(crate) enum Reader {
     Run,
     /// `executor run` and `executor up`.
     Agent,
+    /// `executor server` and `executor up`.
+    Server,
     /// `executor job`, `queue`, `agent` and `repo`.
     Client,
     /// Every command.
@@ -58,6 +60,7 @@ impl Reader {
         match self {
             Self::Run => "run",
             Self::Agent => "run, up",
+            Self::Server => "server, up",
             Self::Client => "job, queue, agent, repo",
             Self::All => "every command",
         }

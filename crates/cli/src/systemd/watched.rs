@@ -15,6 +15,8 @@ const ANSWERS: Duration = Duration::from_secs(10);
 /// A question that costs nothing. Any answer will do.
 const QUESTION: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 ";
+/// What whoever speaks TLS alone answers to it: that this was none.
+const ALERT: u8 = 21;
 
 /// What is there to be looked at.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +61,11 @@ async fn answers(address: SocketAddr) -> io::Result<bool> {
     let mut stream = TcpStream::connect(reachable(address)).await?;
     stream.write_all(QUESTION).await?;
     let mut begun = [0; ANSWER.len()];
-    stream.read_exact(&mut begun).await?;
+    stream.read_exact(&mut begun[..1]).await?;
+    if begun[0] == ALERT {
+        return Ok(true);
+    }
+    stream.read_exact(&mut begun[1..]).await?;
     Ok(begun == ANSWER)
 }
 
@@ -97,6 +103,7 @@ mod tests {
         assert!(says(b"HTTP/1.1 404 Not Found\r\n\r\n").await);
         assert!(!says(b"SSH-2.0-x").await);
         assert!(!says(b"").await);
+        assert!(says(b"\x15\x03\x03\x00\x02\x02\x32").await, "it speaks TLS");
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         assert!(!Watched { server: Some(nobody), agent: None }.moves().await);
     }

@@ -26,10 +26,10 @@ const A_CLONE_BEGINS: Duration = Duration::from_secs(1);
 const AT_A_TIME: usize = 4;
 
 /// Random numbers that are the same for the same seed.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -37,7 +37,7 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % end
     }
 
-    fn pause(&mut self, most_ms: u64) {
+    pub(crate) fn pause(&mut self, most_ms: u64) {
         std::thread::sleep(Duration::from_millis(self.below(most_ms)));
     }
 }
@@ -103,7 +103,7 @@ fn steps(run: u64) -> BTreeMap<String, BTreeSet<PathBuf>> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long this goes on is for whoever starts it")]
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 

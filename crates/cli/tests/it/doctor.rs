@@ -4,6 +4,7 @@ mod agents;
 mod broken;
 mod certificates;
 mod frontend;
+mod server;
 mod services;
 
 use crate::leftovers::nothing_is_left;

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod acknowledged;
 mod adoption;
+mod artifacts;
 mod audited;
 mod bad_input;
 mod cable;
 mod certificates;
 mod chaos;
 mod client;
+mod completion;
 mod conformance;
 mod cut_network;
 mod deaths;
@@ -22,17 +25,21 @@ mod forwarder;
 mod guest;
 mod heartbeats;
 mod hostile;
+mod identities;
 mod images_kept;
 mod leftovers;
 mod links;
 mod lost_answers;
+mod monitoring;
 mod nursery;
 mod ordinary_user;
+mod pages;
 mod postgres;
 mod programs;
 mod queueing;
 mod secrets;
 mod side_by_side;
+mod simulate;
 mod standing_still;
 mod start;
 mod startup_script;
@@ -40,6 +47,7 @@ mod support;
 mod systemd;
 mod texts;
 mod ties;
+mod transfer;
 mod usage;
 mod validate;
 mod whole_jobs;

@@ -1,8 +1,9 @@
 //! A secret's value reaches no log and no disk of ours, in whatever form it is printed.
 
 use crate::support::{GATE, SOON, files_below, system, text, wait};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 
 const VALUE: &str = "s3cr3t/Value+With&Odd chars'42";
 
@@ -54,11 +55,106 @@ fn a_secret_is_redacted_in_every_form() {
     }
     agent.stop();
     assert_eq!(files_holding(system.agent_dir().as_ref(), VALUE.as_bytes()), Vec::<PathBuf>::new());
-    // The server's database keeps it while the job may still be given to somebody; after the job's end
-    // it goes with the next emptying of the write-ahead log.
-    wait(SOON, "the secret to leave the server's disk", || {
-        files_holding(&system.server_dir(), VALUE.as_bytes()).is_empty().then_some(())
-    });
+    assert_eq!(files_holding(&system.server_dir(), VALUE.as_bytes()), Vec::<PathBuf>::new());
+}
+
+/// Runs a command with text on its standard input.
+fn told(mut command: Command, input: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_kept_secret_reaches_the_step_that_asks_and_no_log_or_disk() {
+    let Some(mut system) = system("a_kept_secret_reaches_the_step_that_asks_and_no_log_or_disk") else {
+        return;
+    };
+    let agent = system.agent();
+    let set = |args: &[&str], input: &str| {
+        let args = [&["secret", "set"], args].concat();
+        told(system.executor(&args), input)
+    };
+    let output = set(&["TOKEN"], &format!("{VALUE}\n"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said, "TOKEN is kept for batches jobs of everybody\n", "{}", text(&output));
+    // u:hunter2-of-the-registry
+    let auth = r#"{"auths": {"registry.invalid": {"auth": "dTpodW50ZXIyLW9mLXRoZS1yZWdpc3RyeQ=="}}}"#;
+    let file = system.dir.path().join("auth.json");
+    std::fs::write(&file, auth).unwrap();
+    assert!(set(&["DOCKER_AUTH_CONFIG", "--file", &file.to_string_lossy()], "").status.success());
+    for (args, input, refusal) in [
+        (&["TOKEN=x"][..], "", "may not be on the command line"),
+        (&["token"], "x", "capital letters"),
+        (&["EMPTY"], "\n", "is empty"),
+        (&["DOCKER_AUTH_CONFIG"], r#"{"credsStore": "pass"}"#, "uses credsStore"),
+        (&["TOKEN", "--scope", "codeintel", "--namespace", "user:ann"], "x", "codeintel are global"),
+    ] {
+        let refused = set(args, input);
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+        assert!(text(&refused).contains(refusal), "{}", text(&refused));
+    }
+    let listed = system.ok(&["secret", "list"]);
+    assert!(listed.contains("TOKEN") && listed.contains("root") && !listed.contains("s3cr3t"), "{listed}");
+
+    // Only the second step asks; none is given logins.
+    let yaml = format!(
+        "image: busybox\nsteps:\n  - run: echo \"first <$TOKEN>\"; env | grep -c DOCKER_AUTH || true\n  - run: |\n      [ ${{#TOKEN}} = {} ] && \
+         echo the step has it\n      echo \"plain <$TOKEN>\"; printf '%s' \"$TOKEN\" | base64\n      echo {}\n    storedSecrets: \
+         [TOKEN]\n",
+        VALUE.len(),
+        "dTpodW50ZXIyLW9mLXRoZS1yZWdpc3RyeQ=="
+    );
+    let job = system.dir.path().join("job.yaml");
+    std::fs::write(&job, yaml).unwrap();
+    let output = system.run(&["job", "run", "--file", &job.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    for line in ["first <>", "0", "the step has it", "plain <${{ secrets.TOKEN }}>"] {
+        assert!(printed.lines().any(|printed| printed == line), "{line} in {}", text(&output));
+    }
+    let everything = text(&output) + &system.ok(&["job", "logs", "1"]);
+    for leak in ["s3cr3t", "czNjcjN0", "hunter2", "dTpodW50"] {
+        assert!(!everything.contains(leak), "{leak} in {everything}");
+    }
+    let accesses = system.ok(&["secret", "log", "TOKEN"]);
+    assert!(accesses.contains("agent1-") && accesses.contains("global"), "{accesses}");
+
+    // A new key, which the server takes up as it runs.
+    let data = system.server_dir();
+    let rotated = system.ok(&["server", "rotate-key", "--data-dir", &data.to_string_lossy()]);
+    assert!(rotated.starts_with("key k-") && rotated.contains("comes first in"), "{rotated}");
+    let output = system.run(&[
+        "job",
+        "run",
+        "--image",
+        "busybox",
+        "--stored-secret",
+        "TOKEN",
+        "--",
+        "sh",
+        "-c",
+        "echo ${#TOKEN}",
+    ]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", VALUE.len()), "{}", text(&output));
+
+    assert_eq!(system.ok(&["secret", "delete", "TOKEN"]), "TOKEN is kept no more\n");
+    let refused =
+        system.refused(&["job", "run", "--image", "busybox", "--stored-secret", "TOKEN", "--", "true"]);
+    assert!(refused.contains("no secret TOKEN is kept for batches jobs of global"), "{refused}");
+    agent.stop();
+    for dir in [system.server_dir(), PathBuf::from(system.agent_dir())] {
+        for secret in [VALUE, "hunter2-of-the-registry", "dTpodW50ZXIyLW9mLXRoZS1yZWdpc3RyeQ=="] {
+            // The job's script, which this test wrote into it, is in the database.
+            let of_script = secret.starts_with("dTp");
+            assert!(
+                of_script || files_holding(&dir, secret.as_bytes()).is_empty(),
+                "{secret} in {}",
+                dir.display()
+            );
+        }
+    }
 }
 
 #[test]

@@ -229,6 +229,12 @@ impl System {
         self.server = start_server(self.dir.path(), &address, &args);
     }
 
+    /// The same, with further arguments from now on.
+    pub(crate) fn restart_server_with(&mut self, more: &[&str]) {
+        self.server_args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        self.restart_server();
+    }
+
     /// `executor` with this system's settings.
     pub(crate) fn executor(&self, args: &[&str]) -> Command {
         let mut command = executor(self.dir.path());
@@ -356,7 +362,7 @@ fn parent(pid: u32) -> Option<u32> {
     stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn executor(dir: &Path) -> Command {
+pub(crate) fn executor(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
     command.env("XDG_CONFIG_HOME", dir.join("config")).stdin(Stdio::null());
     for name in ["EXECUTOR_SERVER_URL", "EXECUTOR_API_TOKEN", "EXECUTOR_DATA_DIR"] {

@@ -25,7 +25,7 @@ pub(super) struct Check {
     pub(super) when_fine: Option<&'static str>,
 }
 
-const fn check(id: &'static str, comes_to: &'static [Severity], about: &'static str) -> Check {
+pub(super) const fn check(id: &'static str, comes_to: &'static [Severity], about: &'static str) -> Check {
     Check { id, about, comes_to, when_fine: None }
 }
 
@@ -46,6 +46,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group { name: "registries", checks: REGISTRIES },
     Group { name: "host", checks: HOST },
     Group { name: "service", checks: SERVICE },
+    Group { name: "control plane on this host", checks: super::server::CHECKS },
 ];
 
 const CONFIGURATION: &[Check] = &[

@@ -23,6 +23,7 @@ mod registries;
 mod report;
 mod room;
 mod runtime;
+mod server;
 mod sizes;
 mod systemd;
 mod time;
@@ -37,6 +38,7 @@ use discretion::Discretion;
 use known::Known;
 use report::Report;
 use runtimes::PrivateMounts;
+pub(crate) use server::run as run_for_server;
 use std::sync::Arc;
 
 /// Looks at everything and tells what it came to. `program` is what this one was called as; `env` may

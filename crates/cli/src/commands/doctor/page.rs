@@ -30,6 +30,9 @@ directory and a small disk below `TMPDIR`, mounted where only the doctor sees it
 Calls go to the control plane and to the proxies, registries and exporters that are set, Docker Hub if no mirror is; to an
 engine that listens on this host, to systemd and to git. Secrets, and credentials in URLs, are not shown.
 
+`executor server doctor` looks at a control plane instead, before it starts or while it runs: with the options that the server would
+have, of which `--json` and `--strict` are as above. It comes to the findings whose names begin with `server.`, below.
+
 `executor validate` is the documented command of the reference: up to the first fault, in its words. The doctor knows more and
 goes on.
 

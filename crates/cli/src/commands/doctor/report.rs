@@ -27,6 +27,9 @@ pub(super) struct Report {
     healthy: bool,
     counts: Counts,
     findings: Vec<Line>,
+    /// What can run here, or can't.
+    #[serde(skip)]
+    what: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,6 +44,11 @@ struct Line {
 }
 
 impl Report {
+    /// As [`Report::new`], of a control plane.
+    pub(super) fn of_server(findings: Vec<Finding>, strict: bool, discretion: &Discretion) -> Self {
+        Self { what: "a server", ..Self::new(findings, strict, discretion) }
+    }
+
     /// Puts findings in the order of the catalog. Those of one check stay in theirs.
     pub(super) fn new(mut findings: Vec<Finding>, strict: bool, discretion: &Discretion) -> Self {
         for finding in &findings {
@@ -58,7 +66,7 @@ impl Report {
         }
         let healthy = counts.fatal == 0 && !(strict && counts.warning > 0);
         let findings = findings.into_iter().map(|finding| Line::new(finding, discretion)).collect();
-        Self { executor: env!("CARGO_PKG_VERSION"), strict, healthy, counts, findings }
+        Self { executor: env!("CARGO_PKG_VERSION"), strict, healthy, counts, findings, what: "an agent" }
     }
 
     pub(super) fn exit(&self) -> Exit {
@@ -99,10 +107,10 @@ impl Report {
     fn closing(&self) -> String {
         let Counts { ok, info, warning, fatal } = self.counts;
         let judged = match (self.healthy, warning, fatal) {
-            (true, 0, _) => "all is well",
-            (true, ..) => "an agent can run here",
-            (false, _, 0) => "warnings count: not well",
-            (false, ..) => "an agent can't run here",
+            (true, 0, _) => "all is well".to_owned(),
+            (true, ..) => format!("{} can run here", self.what),
+            (false, _, 0) => "warnings count: not well".to_owned(),
+            (false, ..) => format!("{} can't run here", self.what),
         };
         format!("{judged}: {fatal} fatal, {warning} warning, {info} info, {ok} ok")
     }

@@ -11,6 +11,7 @@
 //! image: debian:12        # optional: the image of every step that names none
 //! env: {CI: "1"}          # optional
 //! secrets: [NPM_TOKEN]    # optional: taken from the environment, kept out of every log
+//! storedSecrets: [KEY]    # optional: those that the control plane keeps
 //! files:                  # optional: put into the workspace before the first step
 //!   - path: conf/a.txt    # below the workspace
 //!     content: "text"     # its text, or
@@ -22,6 +23,7 @@
 //!     image: gcc:13       # optional
 //!     dir: sub            # optional
 //!     env: {V: "1"}       # optional
+//!     storedSecrets: [K]  # optional: for this step alone
 //! ```
 
 use super::files::LocalFile;
@@ -29,7 +31,7 @@ use super::yaml;
 use crate::env::Variables;
 use crate::exit::Failure;
 use jiff::Timestamp;
-use jobs::{Concurrency, FileSpec, JobSpec, Needs, StepSpec};
+use jobs::{ArtifactSpec, Concurrency, FileSpec, JobSpec, Needs, StepSpec};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,8 +62,12 @@ struct JobFile {
     env: BTreeMap<String, String>,
     #[serde(default)]
     secrets: Vec<String>,
+    #[serde(default, rename = "storedSecrets")]
+    stored_secrets: Vec<String>,
     #[serde(default)]
     files: Vec<BroughtFile>,
+    #[serde(default)]
+    artifacts: Vec<ArtifactSpec>,
     steps: Vec<FileStep>,
 }
 
@@ -90,6 +96,8 @@ struct FileStep {
     dir: String,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default, rename = "storedSecrets")]
+    stored_secrets: Vec<String>,
 }
 
 /// Reads a job file into what the API takes, and the local files that the job brings along besides.
@@ -107,6 +115,8 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         rev: file.rev,
         env: file.env,
         secrets: super::submit::secrets(&file.secrets, variables)?,
+        stored_secrets: file.stored_secrets,
+        artifacts: file.artifacts,
         files,
         steps: steps.collect::<Result<_, _>>()?,
         priority: file.priority,
@@ -156,7 +166,8 @@ impl FileStep {
         let image = self.image.or_else(|| image.map(str::to_owned)).ok_or_else(|| {
             Failure::usage(format!("step {shown} names no image: give the step or the whole job one"))
         })?;
-        Ok(StepSpec { name: self.name, image, run, dir: self.dir, env: self.env })
+        let Self { name, dir, env, stored_secrets, .. } = self;
+        Ok(StepSpec { name, image, run, dir, env, stored_secrets })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `executor job`.
 
+mod artifacts;
 mod explain;
 mod file;
 mod files;
@@ -26,6 +27,7 @@ pub(crate) async fn run(client: &Client, variables: &Variables, command: JobComm
         JobCommand::Show(args) => show(client, args).await,
         JobCommand::Explain(args) => explain::run(client, &args).await,
         JobCommand::Logs(args) => logs(client, args).await,
+        JobCommand::Artifacts(args) => artifacts::run(client, args).await,
         JobCommand::Cancel(args) => cancel(client, args).await,
     }
 }
@@ -55,6 +57,9 @@ async fn list(client: &Client, args: JobListArgs) -> Outcome {
         jobs::name::check_queue(queue).map_err(Failure::usage)?;
         let _ = write!(path, "&queue={queue}");
     }
+    if let Some(namespace) = &args.namespace {
+        let _ = write!(path, "&namespace={namespace}");
+    }
     if let Some(state) = &args.state {
         let state: State = state.parse().map_err(Failure::usage)?;
         let _ = write!(path, "&state={state}");
@@ -66,7 +71,7 @@ async fn list(client: &Client, args: JobListArgs) -> Outcome {
     }
     let rows = page.items.iter().map(row).collect();
     print::table(
-        &["ID", "STATE", "REASON", "QUEUE", "REPOSITORY", "QUEUED", "TOOK"],
+        &["ID", "STATE", "REASON", "NAMESPACE", "QUEUE", "REPOSITORY", "QUEUED", "TOOK"],
         rows,
         "no jobs: submit one with `executor job run --image IMG -- CMD`",
     )?;
@@ -81,6 +86,7 @@ fn row(job: &JobView) -> Vec<String> {
         job.id.to_string(),
         job.state.to_string(),
         job.reason.clone().unwrap_or_default(),
+        job.namespace.to_string(),
         job.queue.clone(),
         job.repository.clone().unwrap_or_default(),
         print::ago(job.queued_at),
@@ -97,6 +103,7 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
     let mut facts = vec![
         ("job", job.id.to_string()),
         ("state", job.state.to_string()),
+        ("namespace", job.namespace.to_string()),
         ("queue", job.queue.clone()),
         ("attempt", job.attempt.to_string()),
         ("queued", job.queued_at.to_string()),

@@ -8,7 +8,7 @@ use crate::commands::print;
 use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{JobSpec, StepSpec};
+use jobs::{ArtifactSpec, JobSpec, StepSpec};
 use server::api::JobView;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,6 +53,8 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
         rev: args.rev.clone(),
         env: args.env.iter().map(|pair| variable(pair, variables)).collect::<Result<_, _>>()?,
         secrets: secrets(&args.secret, variables)?,
+        stored_secrets: args.stored_secret.clone(),
+        artifacts: args.artifact.iter().map(|pair| artifact(pair)).collect::<Result<_, _>>()?,
         files: Vec::new(),
         steps: scripts.into_iter().map(step).collect(),
         priority: args.order.priority,
@@ -60,6 +62,16 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
         concurrency: args.order.concurrency.clone(),
         needs: args.order.needs().map_err(Failure::usage)?,
     })
+}
+
+/// What the job leaves: a name and a path, or a path that ends with the name.
+fn artifact(pair: &str) -> Result<ArtifactSpec, Failure> {
+    let (name, path) = pair.split_once('=').unwrap_or((pair.rsplit('/').next().unwrap_or(pair), pair));
+    let spec = ArtifactSpec { name: name.to_owned(), path: path.to_owned(), optional: false };
+    if name.is_empty() || path.is_empty() {
+        return Err(Failure::usage(format!("--artifact {pair:?}: write NAME=PATH, such as app=out/app")));
+    }
+    Ok(spec)
 }
 
 /// The time when so much has passed.

@@ -15,6 +15,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Checks that the control plane takes the secret of `connection`.
 pub(super) async fn check(connection: &Connection, roots: &Roots) -> Result<(), Failure> {
+    if connection.registration.is_some() && connection.password.expose_secret().is_empty() {
+        // What the agent shows is known once it has registered, which only a start does.
+        return Ok(());
+    }
     let answer = ask(&connection.url, &connection.password, roots, TIMEOUT).await;
     let fault = match answer.map(|answer| answer.status()) {
         Ok(StatusCode::OK | StatusCode::NO_CONTENT) => return Ok(()),

@@ -1,6 +1,6 @@
 //! Where the agent finds its control plane, and which jobs it takes.
 
-use crate::env::variable::{Kind, Reader, Variable, documented};
+use crate::env::variable::{Kind, Reader, Variable, documented, ours};
 
 pub(super) const ROWS: &[Variable] = &[
     documented(
@@ -15,9 +15,17 @@ pub(super) const ROWS: &[Variable] = &[
         "EXECUTOR_FRONTEND_PASSWORD",
         Kind::Text,
         "",
-        "The shared secret: the control plane's executors.accessToken.",
+        "The shared secret: the control plane's executors.accessToken. It may be left out where EXECUTOR_REGISTRATION_TOKEN is set.",
     )
     .required()
+    .secret()
+    .read_by(Reader::Run),
+    ours(
+        "EXECUTOR_REGISTRATION_TOKEN",
+        Kind::Text,
+        "",
+        "What a control plane of this project gives the agent an identity of its own for, once, in place of the shared secret; executor agent invite create makes one. The identity is kept in the agent's state directory; the token is not needed again, and may stay set.",
+    )
     .secret()
     .read_by(Reader::Run),
     documented(

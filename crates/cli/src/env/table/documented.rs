@@ -2,7 +2,7 @@
 //! with what kind of value it takes, with its default, and whether it may be empty.
 
 /// Name, kind, and default; of one that depends on others, its description. Empty where there is none.
-pub(super) const DOCUMENTED: [(&str, &str, &str); 78] = [
+pub(super) const DOCUMENTED: [(&str, &str, &str); 88] = [
     ("DOCKER_REGISTRY_NODE_EXPORTER_URL", "text", ""),
     ("EXECUTOR_ADD_SAFE", "text", ""),
     ("EXECUTOR_CLEANUP_TASK_INTERVAL", "duration", "1m"),
@@ -81,6 +81,16 @@ pub(super) const DOCUMENTED: [(&str, &str, &str); 78] = [
     ("SRC_LOG_LEVEL", "text", "warn"),
     ("SRC_LOG_SOURCE_LINK", "bool", "false"),
     ("SRC_TRACE_LOG", "text", ""),
+    ("EXECUTOR_ALLOCATIONS", "JSON", ""),
+    ("EXECUTOR_METRIC_AWS_ACCESS_KEY_ID", "text", ""),
+    ("EXECUTOR_METRIC_AWS_NAMESPACE", "text", "sourcegraph-executor"),
+    ("EXECUTOR_METRIC_AWS_REGION", "text", ""),
+    ("EXECUTOR_METRIC_AWS_SECRET_ACCESS_KEY", "text", ""),
+    ("EXECUTOR_METRIC_AWS_SESSION_TOKEN", "text", ""),
+    ("EXECUTOR_METRIC_ENVIRONMENT_LABEL", "text", "dev"),
+    ("EXECUTOR_METRIC_GCP_PROJECT_ID", "text", ""),
+    ("EXECUTOR_METRIC_GOOGLE_APPLICATION_CREDENTIALS_FILE", "text", ""),
+    ("EXECUTOR_METRIC_GOOGLE_APPLICATION_CREDENTIALS_FILE_CONTENT", "text", ""),
 ];
 
 /// Those with another default here, and how it is told.
@@ -108,7 +118,13 @@ pub(super) const REQUIRED: [&str; 16] = [
 ];
 
 /// Those whose values are shown to nobody.
-pub(super) const SECRET: [&str; 2] = ["EXECUTOR_DOCKER_AUTH_CONFIG", "EXECUTOR_FRONTEND_PASSWORD"];
+pub(super) const SECRET: [&str; 5] = [
+    "EXECUTOR_DOCKER_AUTH_CONFIG",
+    "EXECUTOR_FRONTEND_PASSWORD",
+    "EXECUTOR_METRIC_AWS_SECRET_ACCESS_KEY",
+    "EXECUTOR_METRIC_AWS_SESSION_TOKEN",
+    "EXECUTOR_METRIC_GOOGLE_APPLICATION_CREDENTIALS_FILE_CONTENT",
+];
 
 /// Names of older revisions, and what they are called now.
 pub(super) const OLDER: [(&str, &str); 3] = [

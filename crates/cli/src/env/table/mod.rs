@@ -11,6 +11,7 @@ mod kubernetes;
 mod limits;
 mod process;
 mod runtime;
+mod server;
 
 use super::variable::Variable;
 
@@ -30,6 +31,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section { title: "Docker and registries", rows: docker::ROWS },
     Section { title: "Firecracker", rows: firecracker::ROWS },
     Section { title: "Kubernetes", rows: kubernetes::ROWS },
+    Section { title: "Control plane", rows: server::ROWS },
     Section { title: "Client", rows: client::ROWS },
     Section { title: "Process", rows: process::ROWS },
 ];

@@ -142,5 +142,7 @@ fn an_executor_that_runs_no_src_says_so_before_its_first_job() {
     bench.start();
     let lines = bench.agent().lines();
     assert!(lines.iter().any(|line| line.starts_with(&warning)), "{lines:?}");
+    // Told to leave before it has reached the instance, it says that it never did.
+    bench.heard("dequeue", 1);
     bench.end();
 }

@@ -1,0 +1,105 @@
+//! `executor server migrate`, `export` and `import`: a server's database as a whole.
+
+use super::print;
+use super::serve::database_url;
+use crate::args::{DatabaseArgs, ExportArgs, ImportArgs};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::paths::Paths;
+use serde_json::json;
+use server::database::{DatabaseChoice, Moved, Place, StoreError, TransferError, export, import, migrate};
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often to tell how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Brings the schema up to date.
+pub(crate) async fn run_migrate(paths: &Paths, args: DatabaseArgs) -> Outcome {
+    let schema = migrate(&place(paths, &args)?).await.map_err(|fault| store_failure(&fault))?;
+    if args.json {
+        print::json(&json!({ "schema": schema }))?;
+    } else {
+        print::line(&format!("the schema is up to date: {schema}"))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Writes everything into a file, which is there whole or not at all.
+pub(crate) async fn run_export(paths: &Paths, args: ExportArgs) -> Outcome {
+    let place = place(paths, &args.database)?;
+    let unusable =
+        |fault: std::io::Error| Failure::usage(format!("{} can't be written: {fault}", args.file.display()));
+    let mut new = OpenOptions::new();
+    let file = new.write(true).create_new(true).mode(0o600).open(&args.file).map_err(unusable)?;
+    let mut out = BufWriter::new(file);
+    let exported = export(&place, &mut out, &mut progress("exported")).await;
+    let synced = exported.map_err(|fault| failure(&fault)).and_then(|moved| {
+        let synced = out.flush().and_then(|()| out.get_ref().sync_all());
+        synced
+            .map_err(|fault| Failure::system(format!("{} can't be written: {fault}", args.file.display())))?;
+        Ok(moved)
+    });
+    let moved = synced.inspect_err(|_| {
+        // Half of it is good for nothing.
+        let _ = std::fs::remove_file(&args.file);
+    })?;
+    tell("exported", &moved, &args.file, args.database.json)
+}
+
+/// Puts everything from a file into an empty database.
+pub(crate) async fn run_import(paths: &Paths, args: ImportArgs) -> Outcome {
+    let place = place(paths, &args.database)?;
+    let file = File::open(&args.file);
+    let file =
+        file.map_err(|fault| Failure::usage(format!("{} can't be read: {fault}", args.file.display())))?;
+    let imported = import(&place, &mut BufReader::new(file), &mut progress("imported")).await;
+    let moved = imported.map_err(|fault| failure(&fault))?;
+    tell("imported", &moved, &args.file, args.database.json)
+}
+
+fn place(paths: &Paths, args: &DatabaseArgs) -> Result<Place, Failure> {
+    let url = args.database_url_file.as_deref().map(database_url).transpose()?;
+    let database = url.map_or(DatabaseChoice::Embedded, |url| DatabaseChoice::Postgres { url });
+    Ok(Place { dir: paths.server_data_dir(args.data_dir.clone()), database })
+}
+
+/// Says now and then how far it is, to a person who looks on.
+fn progress(done: &'static str) -> impl FnMut(&str, u64) + Send {
+    let mut told = std::io::stderr().is_terminal().then(Instant::now);
+    move |table, rows| {
+        if let Some(last) = &mut told
+            && last.elapsed() >= TOLD_EVERY
+        {
+            *last = Instant::now();
+            // Nobody who looks on is no reason to stop.
+            let _ = writeln!(std::io::stderr(), "{done} {rows} rows of {table} so far");
+        }
+    }
+}
+
+fn tell(done: &str, moved: &Moved, file: &Path, json: bool) -> Outcome {
+    if json {
+        print::json(&json!({ "file": file, "rows": moved }))?;
+        return Ok(Exit::Success);
+    }
+    let rows = moved.iter().filter(|(_, rows)| **rows > 0);
+    let rows = rows.map(|(table, rows)| vec![table.clone(), rows.to_string()]).collect();
+    print::table(&["TABLE", "ROWS"], rows, &format!("{done} nothing: the database is empty"))?;
+    Ok(Exit::Success)
+}
+
+fn failure(fault: &TransferError) -> Failure {
+    match fault {
+        TransferError::Store(fault) => store_failure(fault),
+        TransferError::Output(_) | TransferError::Input(_) => Failure::chain(Exit::System, fault),
+        _ => Failure::chain(Exit::Usage, fault),
+    }
+}
+
+fn store_failure(fault: &StoreError) -> Failure {
+    let exit = if matches!(fault, StoreError::DatabaseUrl) { Exit::Usage } else { Exit::System };
+    Failure::chain(exit, fault)
+}

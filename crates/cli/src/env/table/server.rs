@@ -1,0 +1,69 @@
+//! What the control plane reads.
+
+use crate::env::variable::{Kind, Reader, Variable, documented};
+
+pub(super) const ROWS: &[Variable] = &[
+    documented(
+        "EXECUTOR_METRIC_ENVIRONMENT_LABEL",
+        Kind::Text,
+        "dev",
+        "The dimension or label `environment` of queue sizes that are told to a cloud: as the Terraform modules have it in metrics_environment_label.",
+    )
+    .read_by(Reader::Server),
+    documented(
+        "EXECUTOR_METRIC_AWS_NAMESPACE",
+        Kind::Text,
+        "sourcegraph-executor",
+        "The namespace of queue sizes in Amazon CloudWatch. Queue sizes are told there where this or the region is set.",
+    )
+    .read_by(Reader::Server),
+    documented("EXECUTOR_METRIC_AWS_REGION", Kind::Text, "", "The region of Amazon CloudWatch.")
+        .read_by(Reader::Server),
+    documented("EXECUTOR_METRIC_AWS_ACCESS_KEY_ID", Kind::Text, "", "Who may put metrics into Amazon CloudWatch.")
+        .read_by(Reader::Server),
+    documented(
+        "EXECUTOR_METRIC_AWS_SECRET_ACCESS_KEY",
+        Kind::Text,
+        "",
+        "What proves that to Amazon CloudWatch.",
+    )
+    .secret()
+    .read_by(Reader::Server),
+    documented(
+        "EXECUTOR_METRIC_AWS_SESSION_TOKEN",
+        Kind::Text,
+        "",
+        "What goes with an access key that ends by itself.",
+    )
+    .secret()
+    .read_by(Reader::Server),
+    documented(
+        "EXECUTOR_METRIC_GCP_PROJECT_ID",
+        Kind::Text,
+        "",
+        "The project that queue sizes are told in Google Cloud Monitoring (Stackdriver). Unset, they are not told there.",
+    )
+    .read_by(Reader::Server),
+    documented(
+        "EXECUTOR_METRIC_GOOGLE_APPLICATION_CREDENTIALS_FILE",
+        Kind::Text,
+        "",
+        "A file with the key of a service account that may write metrics. Unset, and without the content, the machine's own account is asked for.",
+    )
+    .read_by(Reader::Server),
+    documented(
+        "EXECUTOR_METRIC_GOOGLE_APPLICATION_CREDENTIALS_FILE_CONTENT",
+        Kind::Text,
+        "",
+        "The content of such a file.",
+    )
+    .secret()
+    .read_by(Reader::Server),
+    documented(
+        "EXECUTOR_ALLOCATIONS",
+        Kind::Json,
+        "",
+        "Which share of a queue's jobs is told to which cloud: {\"batches\": {\"aws\": 0.5, \"gcp\": 0.5}}. Unset, each is told of all.",
+    )
+    .read_by(Reader::Server),
+];

@@ -1,0 +1,89 @@
+//! A server's database, moved as a whole.
+
+use crate::support::{GATE, system, text};
+use std::os::unix::fs::PermissionsExt;
+use testkit::Postgres;
+
+/// Out of the file beside it into PostgreSQL, with a job that runs and one that is done.
+#[test]
+fn a_server_moves_into_postgresql_and_its_jobs_go_on() {
+    let test = "a_server_moves_into_postgresql_and_its_jobs_go_on";
+    let Some(postgres) = Postgres::start(test) else { return };
+    let Some(mut system) = system(test) else { return };
+    let secrets = tempfile::tempdir().unwrap();
+    let url_file = secrets.path().join("database-url");
+    std::fs::write(&url_file, postgres.url()).unwrap();
+    let url_file = url_file.to_str().unwrap();
+    let data_dir = system.server_dir();
+    let of_server = ["--data-dir", data_dir.to_str().unwrap()];
+    let agent = system.agent();
+    let done = system.submit("echo done before");
+    system.wait_for_state(&done, "completed");
+    let running = system.submit(&format!("echo before; {GATE}; echo after"));
+    system.wait_for_log(&running, "before");
+
+    // While the server is there: nothing may be put into its database.
+    let export = secrets.path().join("all.jsonl");
+    let export = export.to_str().unwrap();
+    let early = secrets.path().join("early.jsonl");
+    let early = early.to_str().unwrap();
+    system.ok(&[&["server", "export", early], &of_server[..]].concat());
+    let in_use = system.run(&[&["server", "import", early], &of_server[..]].concat());
+    assert!(in_use.status.code() == Some(3) && text(&in_use).contains("in use"), "{}", text(&in_use));
+
+    system.server.kill();
+    let told = system.ok(&[&["server", "migrate"], &of_server[..]].concat());
+    assert!(told.starts_with("the schema is up to date"), "{told}");
+    let told = system.ok(&[&["server", "export", export, "--json"], &of_server[..]].concat());
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["rows"]["jobs"], 2, "{told}");
+    let mode = std::fs::metadata(export).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "digests and seals are nobody else's business");
+    let again = system.refused(&[&["server", "export", export], &of_server[..]].concat());
+    assert!(again.contains("all.jsonl can't be written: File exists"), "{again}");
+
+    let into_postgres = ["--database-url-file", url_file];
+    let table = system.ok(&[&["server", "import", export], &into_postgres[..]].concat());
+    assert!(table.contains("jobs") && table.contains("log_entries"), "{table}");
+    let twice = system.refused(&[&["server", "import", export], &into_postgres[..]].concat());
+    assert!(twice.contains("import into one that no server has used yet"), "{twice}");
+
+    system.restart_server_with(&into_postgres);
+    system.open_gates(&agent);
+    let job = system.wait_for_state(&running, "completed");
+    assert_eq!(job["attempt"], 1, "it went on: {job}");
+    let log = system.ok(&["job", "logs", &running]);
+    assert!(log.contains("before") && log.contains("after"), "{log}");
+    assert!(system.ok(&["job", "logs", &done]).contains("done before"));
+    let next = system.submit("true");
+    assert!(next.parse::<i64>().unwrap() > running.parse::<i64>().unwrap());
+    system.wait_for_state(&next, "completed");
+}
+
+#[test]
+fn what_is_no_export_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_executor"));
+        let output = command.env("XDG_CONFIG_HOME", dir.path()).args(args).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "PK something else\n").unwrap();
+    let file = file.to_str().unwrap();
+    let (code, told) = run(&["server", "import", file, "--data-dir", data]);
+    assert!(
+        code == Some(2) && told.contains("this is no export: `executor server export` writes one"),
+        "{told}"
+    );
+    let (code, told) = run(&["server", "import", "/nonexistent", "--data-dir", data]);
+    assert!(code == Some(2) && told.contains("/nonexistent can't be read"), "{told}");
+    let out = dir.path().join("out");
+    let nowhere = dir.path().join("nowhere");
+    let (code, told) =
+        run(&["server", "export", out.to_str().unwrap(), "--data-dir", nowhere.to_str().unwrap()]);
+    assert!(code == Some(3) && told.lines().count() == 1, "{told}");
+    assert!(!out.exists() && !nowhere.exists(), "nothing is made");
+}
