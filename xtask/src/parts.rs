@@ -48,6 +48,12 @@ pub(crate) const TEST: &[Part] = &[
     part("systemd-analyze", "systemd"),
     part("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"),
     part("prometheus-node-exporter", "prometheus-node-exporter"),
+    part("chromium", "chromium"),
+    part("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
+    part("prometheus", "prometheus"),
+    part("promtool", "prometheus"),
+    part("zsh", "zsh"),
+    part("fish", "fish"),
 ];
 
 /// An OCI runtime that is no package of Debian's, and what it is built with.
@@ -109,6 +115,20 @@ pub(crate) fn youki() -> Result<()> {
     let with = ["--no-default-features", "--features", "v1,v2,seccomp"];
     let install = ["install", "--quiet", "--locked", "youki", "--version", YOUKI];
     run(product::cargo(install).args(with).arg("--root").arg(place))
+}
+
+/// A server that speaks S3, for tests: Debian has none, save what takes a cluster.
+const S3S: &str = "0.14.1";
+
+/// Builds it from the crates registry, where tests look for it. Once: two minutes on two processors.
+pub(crate) fn s3_server() -> Result<()> {
+    let place = rootfs::cache()?.join(format!("s3s-fs-{S3S}"));
+    if place.join("bin/s3s-fs").is_file() {
+        return Ok(());
+    }
+    println!("building s3s-fs from the crates registry (about 2 min, kept for the next time)");
+    let install = ["install", "--quiet", "--locked", "s3s-fs", "--version", S3S, "--features", "binary"];
+    run(product::cargo(install).arg("--root").arg(place))
 }
 
 /// A kernel for the tests' guests, and of its modules those that they need.

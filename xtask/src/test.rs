@@ -31,6 +31,7 @@ pub(crate) fn run() -> Result<()> {
     tools()?;
     for (part, made) in [
         ("youki", parts::youki()),
+        ("s3s-fs", parts::s3_server()),
         ("guests' kernel", parts::guest_kernel()),
         ("guests' system", rootfs::guest()),
     ] {

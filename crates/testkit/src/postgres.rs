@@ -82,6 +82,11 @@ impl Postgres {
         format!("{}&options=-csearch_path%3D{schema}", self.url())
     }
 
+    /// Where it keeps everything, its write-ahead log included.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// Ends it at once, as a crash would: without a word to its clients, and without tidying up.
     pub fn crash(&mut self) {
         let Some(mut server) = self.server.take() else { return };
@@ -100,12 +105,14 @@ impl Postgres {
     ///
     /// When it does not start in time.
     pub fn restart(&mut self) {
-        let data = self.dir.path().join("data");
+        let data = self.data_dir();
         // It ends with the thread that starts it, should this program be killed.
         let mut command = as_owner("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(Path::new(self.programs).join("postgres"));
         command.arg("-D").arg(&data).arg("-k").arg(self.dir.path()).args(["-h", ""]);
         command.args(["-c", "shared_buffers=64MB", "-c", "max_wal_size=1GB"]);
+        // Elsewhere it would be left behind by a crash.
+        command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         if self.synced == Synced::No {
             command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
@@ -151,7 +158,13 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // What is no file outlives everybody who used it: its id is the last word of this line.
+        let told = std::fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
+        let segment = told.lines().nth(6).and_then(|line| line.split_whitespace().last()).map(str::to_owned);
         self.crash();
+        if let Some(segment) = segment {
+            let _ = Command::new("ipcrm").args(["-m", &segment]).stderr(Stdio::null()).status();
+        }
     }
 }
 

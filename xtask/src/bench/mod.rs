@@ -36,6 +36,8 @@ pub(crate) enum Measurement {
     Memory,
     /// A hundred jobs at once that print a lot: memory and processor time of agent and server
     Load,
+    /// Five hundred executors on one server, and what they do when it was away; only when it is asked for
+    Fleet,
     /// What the queue bears on either database, against a plain one in the same PostgreSQL and graphile-worker; only
     /// when it is asked for
     Queue,
@@ -59,6 +61,9 @@ pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
     }
     if only == Some(Measurement::Queue) {
         return queue(runs);
+    }
+    if only == Some(Measurement::Fleet) {
+        return fleet(runs);
     }
     parts::ensure(&[parts::DEMO, parts::BENCH])?;
     let bench = Bench { binary: product::build_shipped()?, rootfs: rootfs::debian()?, runs };
@@ -90,6 +95,14 @@ fn queue(runs: usize) -> Result<()> {
     parts::ensure(&[parts::QUEUE])?;
     conditions(runs)?;
     command::run(&mut product::cargo(["bench", "--quiet", "-p", "store", "--bench", "queue"]))
+}
+
+/// Agents without jobs, all in one process, on the server that is shipped.
+fn fleet(runs: usize) -> Result<()> {
+    let binary = product::build_shipped()?;
+    conditions(runs)?;
+    let mut bench = product::cargo(["bench", "--quiet", "-p", "agent", "--bench", "fleet"]);
+    command::run(bench.env("EXECUTOR_FLEET_BINARY", binary))
 }
 
 /// Without these a figure means nothing.

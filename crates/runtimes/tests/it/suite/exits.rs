@@ -1,6 +1,7 @@
 use crate::harness::{Bench, Kept, processes_with, step};
 use crate::probe;
 use runtimes::{ExitStatus, Limits, Output, RuntimeError, Step, Stream};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -31,7 +32,11 @@ impl Output for KillWhenReady {
         if self.1.stdout == b"ready\n" {
             for process in processes_with(&self.0) {
                 let pid = process.split(':').next().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
-                kill_process(pid.unwrap(), Signal::KILL)?;
+                match kill_process(pid.unwrap(), Signal::KILL) {
+                    // It went with one that was killed before it.
+                    Err(Errno::SRCH) => {}
+                    killed => killed?,
+                }
             }
         }
         Ok(())
