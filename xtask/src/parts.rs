@@ -113,8 +113,7 @@ pub(crate) fn youki() -> Result<()> {
     println!("building youki from the crates registry (about 2 min, kept for the next time)");
     // Without systemd, and without devices' filters for version 2: no job can make a device.
     let with = ["--no-default-features", "--features", "v1,v2,seccomp"];
-    let install = ["install", "--quiet", "--locked", "youki", "--version", YOUKI];
-    run(product::cargo(install).args(with).arg("--root").arg(place))
+    run(product::install(["youki", "--version", YOUKI]).args(with).arg("--root").arg(place))
 }
 
 /// A server that speaks S3, for tests: Debian has none, save what takes a cluster.
@@ -127,8 +126,7 @@ pub(crate) fn s3_server() -> Result<()> {
         return Ok(());
     }
     println!("building s3s-fs from the crates registry (about 2 min, kept for the next time)");
-    let install = ["install", "--quiet", "--locked", "s3s-fs", "--version", S3S, "--features", "binary"];
-    run(product::cargo(install).arg("--root").arg(place))
+    run(product::install(["s3s-fs", "--version", S3S, "--features", "binary"]).arg("--root").arg(place))
 }
 
 /// A kernel for the tests' guests, and of its modules those that they need.

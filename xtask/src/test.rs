@@ -77,7 +77,7 @@ fn tools() -> Result<()> {
     for (program, package) in [("cargo-nextest", "cargo-nextest"), ("cargo-deny", "cargo-deny")] {
         if !exists(program) {
             println!("installing {package} from the crates registry");
-            run_command(&mut product::cargo(["install", "--quiet", "--locked", package]))?;
+            run_command(&mut product::install([package]))?;
         }
     }
     Ok(())
@@ -161,7 +161,7 @@ fn number_before(text: &str, word: &str) -> usize {
 /// The demo works on this checkout, and again on clones of it, in time, and leaves nothing behind.
 fn demos(count: &mut Count) -> Result<()> {
     let checkout = std::fs::canonicalize(product::checkout())?;
-    let binary = product::build()?;
+    let binary = product::build_tested()?;
     let clones = tempfile::Builder::new().prefix("executor-xtask-").tempdir()?;
     let rounds: [(_, Option<&[&str]>); 3] =
         [("this checkout", None), ("a fresh clone", Some(&[])), ("a shallow clone", Some(&["--depth", "1"]))];
