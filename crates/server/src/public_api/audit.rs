@@ -1,6 +1,7 @@
 //! Who did what.
 
 use super::input::{Parameters, invalid_query};
+use super::paging::Paging;
 use super::problem::Refusal;
 use super::seen;
 use crate::acts::Action;
@@ -12,11 +13,6 @@ use axum::extract::State;
 use jobs::Namespace;
 use serde::Deserialize;
 use store::{ActFilter, ActRow, NewAct};
-
-/// Acts on a page unless said otherwise.
-const PAGE: u32 = 50;
-/// Acts on a page at most.
-const MAX_PAGE: u32 = 500;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,10 +29,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Parameters(filter): Parameters<Filter>,
 ) -> Result<Json<Page<ActView>>, Refusal> {
-    let limit = filter.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(invalid_query(format!("limit is {limit}, but must be between 1 and {MAX_PAGE}")));
-    }
+    let paging = Paging::of(filter.limit)?;
     if let Some(action) = &filter.action
         && !Action::ALL.iter().any(|known| known.name() == action)
     {
@@ -44,13 +37,10 @@ pub(super) async fn list(
         return Err(invalid_query(format!("action is {action:?}, but must be one of {}", known.join(", "))));
     }
     let namespace = seen::listed(&caller, filter.namespace)?;
-    // One more than asked for tells whether there is another page.
-    let filter = ActFilter { namespace, action: filter.action, before: filter.cursor, limit: limit + 1 };
-    let mut rows = app.store.acts(filter).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|last| last.id.to_string());
-    Ok(Json(Page { items: rows.into_iter().map(view).collect(), next_cursor }))
+    let filter =
+        ActFilter { namespace, action: filter.action, before: filter.cursor, limit: paging.look_for() };
+    let rows = app.store.acts(filter).await?;
+    Ok(Json(paging.page(rows, |last| last.id.to_string(), view)))
 }
 
 fn view(row: ActRow) -> ActView {

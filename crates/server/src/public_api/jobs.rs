@@ -1,6 +1,7 @@
 //! Submitting, listing, showing and stopping jobs.
 
 use super::input::{Numbered, Parameters, invalid_query, json};
+use super::paging::Paging;
 use super::problem::Refusal;
 use super::{files, search, secrets, seen, views};
 use crate::acts::{Act, Action};
@@ -18,10 +19,6 @@ use serde::Deserialize;
 use store::{JobFilter, JobRow, NewJob};
 use wire::additions::IDEMPOTENCY_KEY;
 
-/// Jobs on a page unless said otherwise.
-const PAGE: u32 = 50;
-/// Jobs on a page at most.
-const MAX_PAGE: u32 = 500;
 /// The revision of a job that names a repository only.
 const DEFAULT_REV: &str = "HEAD";
 
@@ -116,26 +113,20 @@ pub(super) async fn list(
     State(app): State<App>,
     Parameters(filter): Parameters<Filter>,
 ) -> Result<Json<Page<JobView>>, Refusal> {
-    let limit = filter.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(invalid_query(format!("limit is {limit}, but must be between 1 and {MAX_PAGE}")));
-    }
+    let paging = Paging::of(filter.limit)?;
     if let Some(queue) = &filter.queue {
         jobs::name::check_queue(queue).map_err(|fault| invalid_query(fault.to_string()))?;
     }
-    // One more than asked for tells whether there is another page.
     let before = filter.cursor.map(JobId);
     let owner = seen::listed(&caller, filter.namespace)?.as_ref().map(Namespace::key);
     let text = filter.text.filter(|text| !text.is_empty());
-    let filter = JobFilter { queue: filter.queue, state: filter.state, owner, before, limit: limit + 1 };
+    let filter =
+        JobFilter { queue: filter.queue, state: filter.state, owner, before, limit: paging.look_for() };
     if let Some(text) = text {
-        return Ok(Json(search::jobs(&app, filter, limit, &text).await?));
+        return Ok(Json(search::jobs(&app, filter, paging.limit(), &text).await?));
     }
-    let mut rows = app.store.jobs(filter).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|last| last.id.to_string());
-    Ok(Json(Page { items: rows.into_iter().map(views::job).collect(), next_cursor }))
+    let rows = app.store.jobs(filter).await?;
+    Ok(Json(paging.page(rows, |last| last.id.to_string(), views::job)))
 }
 
 /// `GET /jobs/{id}`

@@ -12,6 +12,7 @@ mod input;
 mod jobs;
 mod logs;
 mod metrics;
+mod paging;
 mod problem;
 mod queues;
 mod registrations;

@@ -20,7 +20,7 @@ const LONGEST: usize = 200;
 pub(super) async fn jobs(
     app: &App,
     mut filter: JobFilter,
-    limit: u32,
+    limit: usize,
     text: &str,
 ) -> Result<Page<JobView>, Refusal> {
     if text.len() > LONGEST {
@@ -39,7 +39,7 @@ pub(super) async fn jobs(
             filter.before = Some(row.id);
             if has(&row, &text) {
                 items.push(views::job(row));
-                if items.len() == limit as usize {
+                if items.len() == limit {
                     let next_cursor = filter.before.map(|id| id.to_string());
                     return Ok(Page { items, next_cursor });
                 }

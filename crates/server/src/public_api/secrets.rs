@@ -1,6 +1,7 @@
 //! Secrets: set, listed and removed by whoever may, and never shown.
 
 use super::input::{Parameters, invalid_query, json};
+use super::paging::Paging;
 use super::problem::Refusal;
 use super::views;
 use crate::acts::{Act, Action};
@@ -18,9 +19,6 @@ use store::{AccessFilter, NewSecret, SecretCursor, SecretFilter, SecretRow};
 
 /// Bytes of what tells of a secret at most: escaped as JSON its value takes up to six times its bytes.
 const MAX_BODY: usize = 512 << 10;
-/// Entries on a page unless said otherwise, and at most.
-const PAGE: u32 = 50;
-const MAX_PAGE: u32 = 400;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,16 +36,13 @@ pub(super) async fn list(
     caller: Caller,
     Parameters(filter): Parameters<Filter>,
 ) -> Result<Json<Page<SecretView>>, Refusal> {
-    let limit = page(filter.limit)?;
+    let paging = Paging::of(filter.limit)?;
     let namespace = listed(&caller, filter.namespace)?;
     let after = filter.cursor.map(|cursor| read_cursor(&cursor)).transpose()?;
-    // One more than asked for tells whether there is another page.
-    let filter = SecretFilter { namespace, scope: filter.scope, key: filter.key, after, limit: limit + 1 };
-    let mut rows = app.store.secrets(filter).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(cursor);
-    Ok(Json(Page { items: rows.into_iter().map(views::secret).collect(), next_cursor }))
+    let filter =
+        SecretFilter { namespace, scope: filter.scope, key: filter.key, after, limit: paging.look_for() };
+    let rows = app.store.secrets(filter).await?;
+    Ok(Json(paging.page(rows, cursor, views::secret)))
 }
 
 /// `GET /secrets/{id}`
@@ -119,17 +114,14 @@ pub(super) async fn accesses(
     Path(id): Path<String>,
     Parameters(asked): Parameters<AccessPage>,
 ) -> Result<Json<Page<SecretAccessView>>, Refusal> {
-    let limit = page(asked.limit)?;
+    let paging = Paging::of(asked.limit)?;
     let owner = (!caller.is_everywhere()).then(|| caller.namespace.clone());
-    let filter = AccessFilter { secret: id.clone(), owner, before: asked.cursor, limit: limit + 1 };
-    let mut rows = app.store.secret_accesses(filter).await?;
+    let filter = AccessFilter { secret: id.clone(), owner, before: asked.cursor, limit: paging.look_for() };
+    let rows = app.store.secret_accesses(filter).await?;
     if rows.is_empty() {
         find(&app, &caller, &id).await?;
     }
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|last| last.id.to_string());
-    Ok(Json(Page { items: rows.into_iter().map(views::secret_access).collect(), next_cursor }))
+    Ok(Json(paging.page(rows, |last| last.id.to_string(), views::secret_access)))
 }
 
 fn act(action: Action, row: &SecretRow, detail: &str) -> Act {
@@ -215,14 +207,6 @@ async fn find(app: &App, caller: &Caller, id: &str) -> Result<SecretRow, Refusal
 fn unknown(id: &str) -> Refusal {
     let detail = format!("there is no secret {id:?}: `executor secret list` tells which there are");
     Refusal::new(StatusCode::NOT_FOUND, "unknown_secret", "There is no such secret", detail)
-}
-
-fn page(limit: Option<u32>) -> Result<u32, Refusal> {
-    let limit = limit.unwrap_or(PAGE);
-    if (1..=MAX_PAGE).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(invalid_query(format!("limit is {limit}, but must be between 1 and {MAX_PAGE}")))
 }
 
 /// A place in the list: no key and no scope has a dot.

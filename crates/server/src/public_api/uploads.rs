@@ -1,7 +1,8 @@
 //! Indexes that jobs uploaded.
 
 use super::download::Download;
-use super::input::{Numbered, Parameters, invalid_query};
+use super::input::{Numbered, Parameters};
+use super::paging::Paging;
 use super::problem::Refusal;
 use super::{seen, views};
 use crate::api::{Page, UploadView};
@@ -14,10 +15,6 @@ use http::{HeaderMap, StatusCode};
 use jobs::Namespace;
 use serde::Deserialize;
 use store::{StoreError, UploadFilter, UploadRow};
-
-/// Uploads on a page unless said otherwise, and at most.
-const PAGE: u32 = 50;
-const MAX_PAGE: u32 = 500;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,19 +31,12 @@ pub(super) async fn list(
     State(app): State<App>,
     Parameters(filter): Parameters<Filter>,
 ) -> Result<Json<Page<UploadView>>, Refusal> {
-    let limit = filter.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(invalid_query(format!("limit is {limit}, but must be between 1 and {MAX_PAGE}")));
-    }
+    let paging = Paging::of(filter.limit)?;
     let namespace = seen::listed(&caller, filter.namespace)?;
     let Filter { repository, cursor: before, .. } = filter;
-    // One more than asked for tells whether there is another page.
-    let filter = UploadFilter { namespace, repository, before, limit: limit + 1 };
-    let mut rows = app.store.uploads(filter).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|last| last.id.to_string());
-    Ok(Json(Page { items: rows.into_iter().map(views::upload).collect(), next_cursor }))
+    let filter = UploadFilter { namespace, repository, before, limit: paging.look_for() };
+    let rows = app.store.uploads(filter).await?;
+    Ok(Json(paging.page(rows, |last| last.id.to_string(), views::upload)))
 }
 
 /// `GET /uploads/{id}`

@@ -6,14 +6,13 @@ use super::statements::statements;
 use super::values::{micros, namespace, timestamp};
 use crate::error::StoreError;
 use crate::identity::{ActFilter, ActRow, NewAct};
+use crate::sql::MAX_LISTED;
 use jiff::Timestamp;
 use jobs::Namespace;
 
 /// Bytes that are kept of what something was done to, and of what else there is to tell.
 const MAX_SUBJECT: usize = 300;
 const MAX_DETAIL: usize = 1_000;
-/// Acts in one listing at most, whatever was asked for.
-const MAX_LISTED: u32 = 501;
 /// Acts that are forgotten in one transaction: everybody else waits for its end.
 const MAX_FORGOTTEN_AT_ONCE: i64 = 1_000;
 

@@ -8,11 +8,9 @@ use super::statements::statements;
 use super::values::{from_json, job_name, timestamp, to_json};
 use crate::error::StoreError;
 use crate::model::{Hold, JobFilter, JobRow};
+use crate::sql::MAX_LISTED;
 use jobs::{JobId, JobSpec, State};
 use wire::paths::QUEUES;
-
-/// Jobs in one listing at most, whatever was asked for: the largest page, and the one that tells that there is another.
-const MAX_LISTED: u32 = 501;
 
 /// The columns of a job that [`Loaded::read`] needs.
 macro_rules! job_columns {

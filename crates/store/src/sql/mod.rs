@@ -84,6 +84,9 @@ use std::sync::Arc;
 use together::Together;
 use tokio::sync::broadcast;
 
+/// Rows in one listing at most, whatever was asked for: the largest page, and the one that tells that there is another.
+const MAX_LISTED: u32 = 501;
+
 /// Which database to keep everything in.
 #[derive(Clone, Default)]
 pub enum DatabaseChoice {

@@ -8,10 +8,9 @@ use super::statements::statements;
 use super::values::{micros, namespace, small, timestamp};
 use crate::error::StoreError;
 use crate::model::{NewObject, NewUpload, UploadFilter, UploadPartRow, UploadRow};
+use crate::sql::MAX_LISTED;
 use jiff::Timestamp;
 
-/// Uploads that are listed at once at most.
-const MAX_LISTED: u32 = 501;
 /// Uploads that are forgotten in one transaction.
 const MAX_FORGOTTEN_AT_ONCE: i64 = 20;
 

@@ -8,13 +8,12 @@ use super::super::values::{micros, small, timestamp};
 use super::stored::namespace_of;
 use crate::error::StoreError;
 use crate::model::{AccessFilter, SecretAccessRow};
+use crate::sql::MAX_LISTED;
 use jiff::Timestamp;
 use jobs::JobId;
 
 /// Rows that one statement removes: everybody else waits for its end.
 const MAX_FORGOTTEN_AT_ONCE: i64 = 1_000;
-/// Rows in one listing at most, whatever was asked for.
-const MAX_LISTED: u32 = 500;
 
 statements! {
     INSERT = "INSERT INTO secret_accesses (secret, scope, namespace, key, job, attempt, owner, executor, at) \

@@ -10,6 +10,7 @@ use super::{sealed, told};
 use crate::error::StoreError;
 use crate::model::{NewSecret, OpenedSecret, SecretCursor, SecretFilter, SecretRow};
 use crate::sealing::{Keyring, Place, Sealed};
+use crate::sql::MAX_LISTED;
 use jobs::secrets::{MAX_SECRETS, Scope};
 use jobs::{JobId, Lease, Namespace, Rejected};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,8 +18,6 @@ use std::collections::BTreeMap;
 
 /// What the place of such a seal begins with. It is bound to each of them: never change it.
 const PLACE: &str = "executor.secret.v1";
-/// Rows in one listing at most, whatever was asked for.
-const MAX_LISTED: u32 = 500;
 
 /// What is told of a secret.
 macro_rules! shown {
