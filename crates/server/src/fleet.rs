@@ -4,12 +4,12 @@
 //! at the same time. So each is told, while all is well, over how long to spread that.
 
 use crate::app::App;
+use crate::rounds::Rounds;
 use axum::response::Response;
 use http::HeaderValue;
 use jiff::SignedDuration;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
 use wire::additions::SPREAD;
 
 /// How often they are counted.
@@ -40,13 +40,8 @@ impl Fleet {
 
 /// Counts until the server stops. What can't be counted is as many as before.
 pub(crate) async fn count(app: App) {
-    let mut ticks = interval(COUNT_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+    let mut rounds = Rounds::every(&app, COUNT_EVERY);
+    while rounds.next().await.is_some() {
         let now = app.clock.now();
         if let Ok(rows) = app.store.executors().await {
             let recent = rows.iter().filter(|row| now.duration_since(row.last_seen_at) <= RECENT);

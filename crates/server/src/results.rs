@@ -3,15 +3,14 @@
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
+use crate::rounds::{Rounds, or_tell, until_none};
 use crate::site_config::Bucket;
 use std::time::Duration;
 use store::{ObjectsChoice, S3Choice};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 /// How often to look for objects that are of no use any more.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// How often to look for uploads that were kept long enough.
-const FORGET_EVERY: Duration = Duration::from_mins(5);
 
 /// Where results go.
 pub(crate) fn choice(config: &ServerConfig, bucket: Option<Bucket>) -> Result<ObjectsChoice, ServerError> {
@@ -43,14 +42,9 @@ pub(crate) async fn check(app: App) {
 
 /// Moves logs of tries that are over into the object store, until the server stops.
 pub(crate) async fn seal_logs(app: App) {
-    let mut ticks = interval(app.limits.seal_logs_every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = Rounds::every(&app, app.limits.seal_logs_every);
     let mut all_at = Instant::now();
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+    while rounds.next().await.is_some() {
         seal(&app, false).await;
         if all_at <= Instant::now() {
             seal(&app, true).await;
@@ -60,69 +54,17 @@ pub(crate) async fn seal_logs(app: App) {
 }
 
 async fn seal(app: &App, all: bool) {
-    match app.store.seal_logs(all).await {
-        Ok(0) => {}
-        Ok(tries) => tracing::debug!(tries, "moved logs into the object store"),
-        Err(fault) => {
-            let error = &fault as &dyn std::error::Error;
-            tracing::error!(error, "can't move logs into the object store: they stay in the data directory");
-        }
+    let sealed = app.store.seal_logs(all).await;
+    let tries = or_tell(sealed, "can't move logs into the object store: they stay in the data directory");
+    if tries > 0 {
+        tracing::debug!(tries, "moved logs into the object store");
     }
 }
 
 /// Removes objects that are of no use any more, until the server stops.
 pub(crate) async fn sweep_objects(app: App) {
-    let mut ticks = interval(SWEEP_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        loop {
-            match app.store.sweep_objects().await {
-                Ok(1..) if !app.stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(fault) => {
-                    tracing::error!(
-                        error = &fault as &dyn std::error::Error,
-                        "can't remove objects that are of no use"
-                    );
-                    break;
-                }
-            }
-        }
-    }
-}
-
-/// Removes uploads that were kept for as long as the site configuration says, and those that never were complete, until the
-/// server stops.
-pub(crate) async fn forget_uploads(app: App) {
-    let mut ticks = interval(FORGET_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        let now = app.clock.now();
-        let kept = app.site.current().uploads_kept;
-        let (Ok(finished), Ok(begun)) = (now.checked_sub(kept), now.checked_sub(app.limits.index_begun_kept))
-        else {
-            continue;
-        };
-        loop {
-            match app.store.forget_uploads(finished, begun).await {
-                Ok(1..) if !app.stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(fault) => {
-                    tracing::error!(
-                        error = &fault as &dyn std::error::Error,
-                        "can't remove uploaded indexes"
-                    );
-                    break;
-                }
-            }
-        }
+    let mut rounds = Rounds::every(&app, SWEEP_EVERY);
+    while rounds.next().await.is_some() {
+        until_none(&app, "can't remove objects that are of no use", || app.store.sweep_objects()).await;
     }
 }

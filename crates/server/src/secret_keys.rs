@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::ServerError;
 use crate::private_files;
+use crate::rounds::Rounds;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::{self, Read, Write};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{BadKeys, Keyring, SqlStore, new_key_line};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 /// The keys' file in the data directory.
 pub const SECRET_KEYS_FILE: &str = "secret-keys";
@@ -168,15 +169,10 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// Takes up new keys as soon as they are there, and seals with the first one what another one seals, until the server
 /// stops.
 pub(crate) async fn follow(app: App, store: Arc<SqlStore>, keys: SecretKeys, data_dir: PathBuf) {
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = Rounds::every(&app, LOOK_EVERY);
     let mut refused = None;
     let mut sealed: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+    while rounds.next().await.is_some() {
         let taken_up = match take_up(&store, &keys, &data_dir).await {
             Ok(taken_up) => {
                 refused = None;

@@ -63,14 +63,14 @@ impl Files {
     }
 
     /// Removes files that no job has needed since `cutoff`; says how many.
-    pub(crate) async fn forget(&self, cutoff: Timestamp) -> Result<usize, FileFault> {
+    pub(crate) async fn forget(&self, cutoff: Timestamp) -> Result<u64, FileFault> {
         let mut count = 0;
         loop {
             let forgotten = self.store.forget_files(cutoff).await?;
             if forgotten.is_empty() {
                 return Ok(count);
             }
-            count += forgotten.len();
+            count += forgotten.len() as u64;
             for id in forgotten {
                 match tokio::fs::remove_file(self.path(&id)).await {
                     Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault.into()),

@@ -13,12 +13,13 @@ pub use settings::{Allocations, Aws, Google, GoogleCredentials, Scaling, Scaling
 
 use crate::app::App;
 use crate::metrics::Seen;
+use crate::rounds::Rounds;
 use cloudwatch::CloudWatch;
 use google::Monitoring;
 use reqwest::Client;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 /// How long one call to a cloud may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,14 +89,9 @@ pub(crate) fn begin(app: &App, scaling: Scaling) -> Result<(), ScalingError> {
 
 /// Tells of each queue every few seconds, and now and then of all together.
 async fn tell(app: App, scaling: Arc<Scaling>, mut target: Target, client: Client) {
-    let mut ticks = interval(scaling.every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = Rounds::every(&app, scaling.every);
     let (mut together_at, mut fails) = (None::<Instant>, false);
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+    while rounds.next().await.is_some() {
         let seen = app.depths.look(&app).await;
         let with_sum = together_at.is_none_or(|at| at.elapsed() >= scaling.together_every);
         let sizes = sizes(&seen, with_sum, &scaling, |queue| target.share(&scaling, queue));
