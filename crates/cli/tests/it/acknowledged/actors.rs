@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long to wait before a call is made again.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -15,6 +16,8 @@ const PAUSE: Duration = Duration::from_millis(30);
 const ANSWER: Duration = Duration::from_mins(1);
 /// Jobs on a page.
 const PAGE: usize = 500;
+/// Logs that are read at one time: a long storm leaves thousands.
+const READERS: usize = 16;
 
 /// Somebody who calls the server.
 #[derive(Clone)]
@@ -213,11 +216,18 @@ impl Caller {
             "jobs that are there, and those that should be"
         );
 
-        let completed = self.ledger.completed();
-        for (id, ends) in &completed {
+        let mut logs = JoinSet::new();
+        for (id, ends) in self.ledger.completed() {
             assert_eq!(ends.len(), 1, "the end of job {id} was acknowledged twice: {ends:?}");
-            assert_eq!(jobs[id]["state"], "completed", "{}", jobs[id]);
-            self.check_log(*id, &jobs[id], &ends[0]).await;
+            assert_eq!(jobs[&id]["state"], "completed", "{}", jobs[&id]);
+            if logs.len() == READERS {
+                logs.join_next().await.unwrap().unwrap();
+            }
+            let (caller, job) = (self.clone(), jobs[&id].clone());
+            logs.spawn(async move { caller.check_log(id, &job, &ends[0]).await });
+        }
+        while let Some(log) = logs.join_next().await {
+            log.unwrap();
         }
         for (id, has_ended) in self.ledger.canceled() {
             let state = jobs[&id]["state"].as_str().unwrap();
