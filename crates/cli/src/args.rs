@@ -132,7 +132,7 @@ pub(crate) struct ServerArgs {
     /// [default: `EXECUTOR_SERVER_S3_CREDENTIALS`]
     #[arg(long, value_name = "FILE")]
     pub(crate) s3_credentials_file: Option<PathBuf>,
-    /// A proxy in front of the control plane, or a network of them, that is believed when it says whom a request to the pages comes
+    /// A proxy in front of the control plane, or a network of them, that is believed when it says whom a request comes
     /// from and that it came by https (X-Forwarded-For, -Proto, -Host). May be given several times
     #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = crate::commands::serve::network)]
     pub(crate) trusted_proxy: Vec<IpNet>,

@@ -47,6 +47,7 @@ mod secret_keys;
 mod site_config;
 mod slots;
 mod uploads;
+mod way;
 
 pub use config::{GIT_FETCH, Limits, ServerConfig};
 pub use error::ServerError;

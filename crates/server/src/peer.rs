@@ -1,7 +1,7 @@
 //! Whom a connection comes from, as far as that tells one client from another.
 //!
 //! Clients of the public API may all share one token, so their addresses are what sets them apart.
-//! Behind a proxy that is one address for all of them: what is refused to one client for the sake of
+//! Behind a proxy that the operator did not name that is one address for all of them: what is refused to one client for the sake of
 //! the others is therefore never more than a part of everything.
 
 use std::net::{IpAddr, Ipv6Addr};

@@ -21,7 +21,7 @@ use crate::results;
 use crate::secret_keys::{self, SecretKeysError};
 use crate::site_config::SiteConfig;
 use crate::slots::Slots;
-use crate::{executor_api, janitor, listener, pages, private_files, public_api, requests, scaling};
+use crate::{executor_api, janitor, listener, pages, private_files, public_api, requests, scaling, way};
 use axum::{Router, middleware};
 use jobs::Clock;
 use secrecy::SecretString;
@@ -217,5 +217,6 @@ fn router(app: &App) -> Router {
         .fallback(pages::no_such_path)
         .method_not_allowed_fallback(public_api::no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), requests::watch))
+        .layer(middleware::from_fn_with_state(app.clone(), way::note))
         .with_state(app.clone())
 }

@@ -39,7 +39,7 @@ pub struct Canceler {
     /// The name of the token that was shown; none for the one that may everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The address that the request came from: behind a proxy, the proxy's.
+    /// The address that the request came from: behind a proxy that the server was not told of, the proxy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// What the client called itself. It may call itself anything.

@@ -149,7 +149,7 @@ pub struct ActView {
     pub subject: String,
     /// Whose that is.
     pub namespace: Namespace,
-    /// From which address: behind a proxy, the proxy's.
+    /// From which address: behind a proxy that the server was not told of, the proxy's.
     pub from: String,
     /// What else there is to tell.
     pub detail: String,

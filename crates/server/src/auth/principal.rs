@@ -78,7 +78,7 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     /// What showed that.
     pub(crate) proof: Proof,
-    /// Where the call comes from: behind a proxy, the proxy.
+    /// Where the call comes from: behind a proxy that was not named, the proxy.
     pub(crate) from: IpAddr,
 }
 

@@ -60,10 +60,7 @@ pub(super) async fn set_password(visit: Visit) -> Result<Answer, Fault> {
         return Err(forbidden("you signed in with a token, which has none"));
     };
     let app = &visit.pages.app;
-    let attempt = app.attempts.begin(visit.peer, &row.name);
-    let attempt = attempt.map_err(|limited| {
-        Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", limited.to_string())
-    })?;
+    let attempt = app.attempts.begin(visit.peer, &row.name)?;
     let verified = app.passwords.verify(visit.peer, visit.raw_field("present").into(), Some(hash)).await;
     let good = verified.map_err(|fault| Fault::from(Refusal::from(fault)))?;
     attempt.end_of_password(good);

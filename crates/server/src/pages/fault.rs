@@ -1,8 +1,11 @@
 //! Why there is no page.
 
 use crate::api::Problem;
+use crate::auth::attempts::Limited;
 use crate::public_api::Refusal;
-use http::StatusCode;
+use axum::response::Response;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 
 /// Something was refused, or went wrong.
 #[derive(Debug, Clone)]
@@ -12,11 +15,21 @@ pub(super) struct Fault {
     pub(super) title: String,
     /// What, which value, which rule, what to do.
     pub(super) detail: String,
+    /// After how many seconds another attempt makes sense.
+    pub(super) retry_after: Option<HeaderValue>,
 }
 
 impl Fault {
     pub(super) fn new(status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
-        Self { status, title: title.to_owned(), detail: detail.into() }
+        Self { status, title: title.to_owned(), detail: detail.into(), retry_after: None }
+    }
+
+    /// Tells programs when to try again, in the answer that shows the fault to people.
+    pub(super) fn told_in(&self, mut response: Response) -> Response {
+        if let Some(seconds) = &self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.clone());
+        }
+        response
     }
 
     /// A field of a form that breaks its rule.
@@ -36,7 +49,14 @@ impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let detail = super::plain::plain(&problem.detail).into_owned();
-        Self { status, title: problem.title, detail }
+        Self { status, title: problem.title, detail, retry_after: None }
+    }
+}
+
+impl From<Limited> for Fault {
+    fn from(limited: Limited) -> Self {
+        let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", limited.to_string());
+        Self { retry_after: Some(limited.retry_after()), ..fault }
     }
 }
 

@@ -125,7 +125,7 @@ impl Frame {
             p { a href="/jobs" { "To the jobs" } }
         };
         let page = Page::new(Section::Account, fault.title.clone(), body);
-        self.page(fault.status, &page)
+        fault.told_in(self.page(fault.status, &page))
     }
 
     fn page(&self, status: StatusCode, page: &Page) -> Response {
@@ -191,7 +191,7 @@ pub(super) fn alone(fault: &Fault) -> Response {
         p.alert role="alert" { (fault.detail) }
         p { a href="/jobs" { "To the jobs" } " · " a href="/sign-in" { "Sign in" } }
     };
-    door(fault.status, &fault.title, &inner)
+    fault.told_in(door(fault.status, &fault.title, &inner))
 }
 
 /// A page that leads on to another of ours: from here the browser sends the session's cookie.

@@ -29,7 +29,6 @@ mod timeline;
 mod tokens;
 mod users;
 mod visit;
-mod way;
 
 use crate::app::App;
 use crate::public_api;
@@ -88,6 +87,5 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/assets/{digest}/{name}", get(assets::serve))
         .route("/favicon.ico", get(assets::icon))
         .layer(middleware::from_fn(headers::add))
-        .layer(middleware::from_fn_with_state(pages.clone(), way::note))
         .with_state(pages)
 }

@@ -1,6 +1,6 @@
 //! Whether a form was sent from a page of ours.
 
-use super::way::Way;
+use crate::way::Way;
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderName};
 

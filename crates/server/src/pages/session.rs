@@ -2,11 +2,11 @@
 
 use super::fault::Fault;
 use super::origin;
-use super::way::Way;
 use super::{Pages, frame, visit};
 use crate::auth::principal::{Caller, Principal, Proof, root};
 use crate::body;
 use crate::peer::Remote;
+use crate::way::Way;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;

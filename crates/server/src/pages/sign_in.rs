@@ -3,13 +3,12 @@
 use super::fault::Fault;
 use super::session::{self, Fields};
 use super::visit::with_query;
-use super::way::Way;
 use super::{Pages, frame, origin};
 use crate::acts::{Act, Action, note};
 use crate::auth::api::whose;
-use crate::auth::attempts::Limited;
 use crate::auth::principal::{Principal, Proof, root};
 use crate::peer::{Peer, Remote};
+use crate::way::Way;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -49,7 +48,7 @@ pub(super) async fn show(
     match door.by_code(code).await {
         // The browser sends the cookie once it is a page of ours that leads on.
         Ok(secret) => door.welcome(&secret, frame::bounce(HOME)).await,
-        Err(fault) => form(fault.status, &next, "", Some(&fault)),
+        Err(fault) => fault.told_in(form(fault.status, &next, "", Some(&fault))),
     }
 }
 
@@ -84,7 +83,7 @@ pub(super) async fn sign_in(
     };
     match proved {
         Ok(secret) => door.welcome(&secret, Redirect::to(&next).into_response()).await,
-        Err(fault) => form(fault.status, &next, name, Some(&fault)),
+        Err(fault) => fault.told_in(form(fault.status, &next, name, Some(&fault))),
     }
 }
 
@@ -115,7 +114,7 @@ async fn end(pages: &Pages, way: &Way, headers: &HeaderMap) {
 
 impl Door {
     async fn by_code(&self, code: &str) -> Result<String, Fault> {
-        let attempt = self.pages.app.attempts.begin(self.peer, code).map_err(too_many)?;
+        let attempt = self.pages.app.attempts.begin(self.peer, code)?;
         let good = self.pages.app.first_code.take(code);
         attempt.end_of_password(good);
         if !good {
@@ -133,7 +132,7 @@ impl Door {
     }
 
     async fn by_token(&self, shown: &str) -> Result<String, Fault> {
-        let attempt = self.pages.app.attempts.begin(self.peer, shown).map_err(too_many)?;
+        let attempt = self.pages.app.attempts.begin(self.peer, shown)?;
         let proved = whose(&self.pages.app, shown).await?;
         attempt.end(proved.is_some());
         let (principal, of) = match proved {
@@ -147,7 +146,7 @@ impl Door {
     /// Takes as long whether there is somebody of that name or not.
     async fn by_password(&self, name: &str, password: &str) -> Result<String, Fault> {
         let app = &self.pages.app;
-        let attempt = app.attempts.begin(self.peer, name).map_err(too_many)?;
+        let attempt = app.attempts.begin(self.peer, name)?;
         let found = app.store.person(name).await.map_err(|fault| Fault::internal(&fault))?;
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
         let verified = app.passwords.verify(self.peer, password.into(), hash).await;
@@ -183,10 +182,6 @@ impl Door {
         session::keep(&mut response, Some(secret), self.way.secure, self.pages.app.limits.session);
         response
     }
-}
-
-fn too_many(limited: Limited) -> Fault {
-    Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", limited.to_string())
 }
 
 fn refused(detail: &str) -> Fault {

@@ -159,3 +159,27 @@ async fn whoever_guesses_must_wait_and_those_who_are_known_go_on() {
     assert_eq!(response.status(), 429);
     assert!(response.headers().contains_key("retry-after"));
 }
+
+#[tokio::test]
+async fn behind_a_named_proxy_whoever_guesses_waits_alone() {
+    let harness = Harness::start_with(|config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let guess = |from: &'static str| {
+        let guess = harness.client.get(harness.url("/api/v1/version")).bearer_auth("executor_api_wrong");
+        told(guess.header("X-Forwarded-For", from))
+    };
+    let mut status = 401;
+    for _ in 0..100 {
+        status = guess("192.0.2.1").await.0;
+    }
+    assert_eq!(status, 429);
+    assert_eq!(guess("192.0.2.2").await.0, 401, "others behind the same proxy are heard as ever");
+    let body = json!({"name": "ci", "role": "reader"});
+    let made = harness.api(Method::POST, "/tokens").json(&body).header("X-Forwarded-For", "192.0.2.3");
+    assert_eq!(told(made).await.0, 201);
+    let (_, acts) = told(harness.api(Method::GET, "/audit?action=token.create")).await;
+    let acts: Value = serde_json::from_str(&acts).unwrap();
+    assert_eq!(acts["items"][0]["from"], "192.0.2.3");
+}

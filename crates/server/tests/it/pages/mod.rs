@@ -28,6 +28,7 @@ impl Form for RequestBuilder {
 pub(crate) struct Told {
     pub(crate) status: u16,
     pub(crate) location: String,
+    pub(crate) retry_after: Option<String>,
     pub(crate) body: String,
 }
 
@@ -103,9 +104,10 @@ impl Told {
 }
 
 pub(crate) async fn told(response: Response) -> Told {
-    let header = response.headers().get("location");
-    let location = header.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
-    Told { status: response.status().as_u16(), location, body: response.text().await.unwrap() }
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (location, retry_after) = (header("location").unwrap_or_default(), header("retry-after"));
+    let status = response.status().as_u16();
+    Told { status, location, retry_after, body: response.text().await.unwrap() }
 }
 
 /// Lets somebody in who signs in with the password `correct horse`.

@@ -183,6 +183,7 @@ async fn an_address_that_guesses_has_to_wait() {
         let told = visitor.sign_in(&fields).await;
         assert_eq!(told.status, 429, "{}", told.body);
         assert!(told.body.contains("try again in"), "{}", told.body);
+        assert!(told.retry_after.is_some(), "programs are told as well");
     }
 }
 

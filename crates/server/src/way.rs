@@ -2,7 +2,7 @@
 //!
 //! A proxy is believed if it is one of those that the operator named. Whatever anybody else says of it is not looked at.
 
-use super::Pages;
+use crate::app::App;
 use crate::peer::{Peer, Remote};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -18,18 +18,17 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 
 /// How a request came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Way {
+pub(crate) struct Way {
     /// By https, to us or as far as a proxy that is believed says.
-    pub(super) secure: bool,
+    pub(crate) secure: bool,
     /// For which host and port, as the browser has it.
-    pub(super) host: String,
+    pub(crate) host: String,
 }
 
 /// Notes in the request how it came.
-pub(super) async fn note(State(pages): State<Pages>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn note(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let remote = request.extensions().get::<Remote>().map(|remote| remote.0);
-    let trusted = &pages.app.trusted_proxies;
-    let (way, from) = way(request.headers(), remote, trusted, pages.app.tls.is_some());
+    let (way, from) = way(request.headers(), remote, &app.trusted_proxies, app.tls.is_some());
     if let Some(from) = from {
         request.extensions_mut().insert(Remote(from));
         request.extensions_mut().insert(Peer::of(from));
