@@ -13,10 +13,14 @@ use http::StatusCode;
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use wire::heartbeat::Running;
 use wire::{IdText, QueueJobIds};
+
+/// Heartbeats while a lease lasts, at least.
+const BEATS: u32 = 4;
 
 /// A running heartbeat.
 pub(crate) struct Heartbeat {
@@ -57,14 +61,20 @@ impl Drop for Heartbeat {
 }
 
 async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
-    let interval = api.config().heartbeat_interval;
     let forever = async {
         loop {
             once(&api, &jobs).await;
-            tokio::time::sleep(interval).await;
+            // The first job of a control plane with short leases is renewed in time as well.
+            let _ = timeout(pause(&api), api.lease_term_changed()).await;
         }
     };
     let _ = done.run_until_cancelled(forever).await;
+}
+
+/// As configured, but several while a lease lasts: one that gets lost then costs no job its lease.
+fn pause(api: &Api) -> Duration {
+    let usual = api.config().heartbeat_interval;
+    api.lease_term().map_or(usual, |term| usual.min(term / BEATS))
 }
 
 /// A heartbeat that fails changes nothing: the jobs go on, and so do the heartbeats. Nor does it prolong a lease,

@@ -136,7 +136,7 @@ pub(crate) struct ServerArgs {
     /// from and that it came by https (X-Forwarded-For, -Proto, -Host). May be given several times
     #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = crate::commands::serve::network)]
     pub(crate) trusted_proxy: Vec<IpNet>,
-    /// How long an executor may be silent before its jobs are given to others: 10s to 1h. A network outage that is longer
+    /// How long an executor may be silent before its jobs are given to others: 3s to 1h. A network outage that is longer
     /// than this, less 5s, costs the jobs that run their try; a host that died costs its jobs as much time before they
     /// run again. An agent that is started again hands back at once what it lost. Executors that can't be told (any but
     /// this program's) have 25s at most, as they expect

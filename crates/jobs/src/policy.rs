@@ -7,6 +7,11 @@ use std::time::Duration;
 /// as long as their leases last.
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 
+/// Two heartbeats of an executor that is not told how long its leases are.
+const SHORTEST_UNTOLD: Duration = Duration::from_secs(10);
+/// How often at least the control plane looks while a lease lasts.
+const LOOKS: u32 = 4;
+
 /// How long a job stays its executor's without a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeasePolicy {
@@ -31,10 +36,15 @@ impl Default for LeasePolicy {
 }
 
 impl LeasePolicy {
-    /// Leases of `term`. One that its executor is not told is never longer than it is used to.
+    /// Leases of `term`. One that its executor is not told is never longer than it is used to, nor too short for its
+    /// heartbeats, which come as ever.
     pub fn of(term: Duration) -> Self {
         let usual = Self::default();
-        Self { told: term, untold: usual.untold.min(term), ..usual }
+        Self {
+            told: term,
+            untold: usual.untold.min(term).max(SHORTEST_UNTOLD),
+            scan_interval: usual.scan_interval.min(term / LOOKS),
+        }
     }
 
     /// The lease of an executor that has asked to be told of it, or has not.

@@ -101,6 +101,9 @@ pub struct TryView {
     pub blame: Blame,
     /// What went wrong, for people.
     pub message: Option<String>,
+    /// How many calls of its executor came after the job had been taken back: it may have gone on meanwhile.
+    #[serde(default)]
+    pub late_calls: u32,
 }
 
 /// One step of a job.

@@ -120,6 +120,10 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// The job that a token (not its hash) belongs to, while it is processing.
     async fn job_by_token(&self, token: &str) -> Result<Option<HeldJob>>;
 
+    /// Notes a call with the token of a try whose job was taken back, so that [`Store::earlier_tries`] tells of it; says
+    /// which try that was. `None` for what is no such token.
+    async fn note_late_call(&self, token: &str) -> Result<Option<(JobId, u32)>>;
+
     /// The job `executor` holds under `id`, for callers that authenticate as the executor itself.
     async fn job_by_holder(&self, id: JobId, executor: &str) -> Result<Option<HeldJob>>;
 

@@ -176,6 +176,8 @@ pub struct TryRow {
     pub end: EndDetail,
     /// What its executor said went wrong, for people.
     pub message: Option<String>,
+    /// How many calls of its executor came after the job had been taken back, and were refused.
+    pub late_calls: u32,
 }
 
 /// Which jobs to list, newest first.

@@ -29,6 +29,11 @@ pub const PREFER: &str = "Prefer";
 /// Preference of an executor that ends a job of its own accord before the job's lease is over. Others have a lease
 /// of 25 s, however long the control plane gives to those that ask.
 pub const TERM_PREFERENCE: &str = "lease-term";
+/// Preference of calls about a job: one that comes for a try after the job was taken back is to be answered with status 409
+/// and [`TRY_IS_OVER`]. Others are told what they would be told of any token that is not good.
+pub const LATE_PREFERENCE: &str = "late-conflict";
+/// What a call that came too late is told, as plain text.
+pub const TRY_IS_OVER: &str = "this try of the job is over: the job was taken back when its lease ended";
 /// Response header: the control plane honoured [`PREFER`], so there is no need to pause before
 /// the next dequeue.
 pub const PREFERENCE_APPLIED: &str = "Preference-Applied";
@@ -196,9 +201,9 @@ pub fn prefer_wait(seconds: u64) -> String {
     format!("wait={seconds}")
 }
 
-/// Whether a `Prefer` header value has [`TERM_PREFERENCE`] among others.
-pub fn prefers_term(value: &str) -> bool {
-    value.split([',', ';']).any(|item| item.trim() == TERM_PREFERENCE)
+/// Whether a `Prefer` header value has one such as [`TERM_PREFERENCE`] or [`LATE_PREFERENCE`], among others.
+pub fn prefers(value: &str, preference: &str) -> bool {
+    value.split([',', ';']).any(|item| item.trim() == preference)
 }
 
 /// Reads the seconds out of a `Prefer` header value, among other preferences.
@@ -342,8 +347,10 @@ mod tests {
         assert_eq!(parse_prefer_wait(&prefer_wait(20)), Some(20));
         assert_eq!(parse_prefer_wait("respond-async, wait=5"), Some(5));
         assert_eq!(parse_prefer_wait("wait=20, lease-term"), Some(20));
-        assert!(prefers_term("wait=20, lease-term") && prefers_term("lease-term"));
-        assert!(!prefers_term("wait=20") && !prefers_term("lease-terms, x=lease-term"));
+        assert!(prefers("wait=20, lease-term", TERM_PREFERENCE) && prefers("lease-term", TERM_PREFERENCE));
+        assert!(
+            !prefers("wait=20", TERM_PREFERENCE) && !prefers("lease-terms, x=lease-term", TERM_PREFERENCE)
+        );
         for none in ["", "wait", "wait=x", "await=3"] {
             assert_eq!(parse_prefer_wait(none), None, "{none}");
         }

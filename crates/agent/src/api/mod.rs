@@ -34,6 +34,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use wire::headers::Credentials;
 use wire::paths::QueueCall;
 use wire::{JobId, additions, headers};
@@ -71,6 +72,7 @@ struct Told {
     log_append: AtomicBool,
     /// In milliseconds; 0 when it was not told.
     lease_term: AtomicU64,
+    lease_term_changed: Notify,
     spread: AtomicU64,
 }
 
@@ -133,6 +135,11 @@ impl Api {
         (millis > 0).then(|| Duration::from_millis(millis))
     }
 
+    /// Returns when [`Self::lease_term`] is another one than when this returned last. For one waiter.
+    pub(crate) async fn lease_term_changed(&self) {
+        self.0.told.lease_term_changed.notified().await;
+    }
+
     /// Over how long to spread what all executors do at once, as the control plane told when it last spoke.
     pub(crate) fn spread(&self) -> Duration {
         Duration::from_millis(self.0.told.spread.load(Ordering::Relaxed)).min(LONGEST_SPREAD)
@@ -168,6 +175,9 @@ impl Api {
         let mut all = HeaderMap::new();
         all.insert(AUTHORIZATION, secret_header(credentials));
         all.insert(headers::JOB_ID, HeaderValue::from(job.id.0));
+        if self.is_ours() {
+            all.insert(additions::PREFER, HeaderValue::from_static(additions::LATE_PREFERENCE));
+        }
         if let Some(parent) = self.trace_parent(job) {
             all.insert(additions::TRACE_PARENT, parent);
         }
@@ -244,7 +254,9 @@ impl Api {
         let term = term.and_then(additions::parse_lease_term);
         if term.is_some() || tells_all {
             let millis = term.map_or(0, |term| u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
-            self.0.told.lease_term.store(millis, Ordering::Relaxed);
+            if self.0.told.lease_term.swap(millis, Ordering::Relaxed) != millis {
+                self.0.told.lease_term_changed.notify_one();
+            }
         }
     }
 }

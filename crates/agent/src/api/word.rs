@@ -6,6 +6,7 @@
 
 use http::StatusCode;
 use serde_json::{Map, Value};
+use wire::additions::TRY_IS_OVER;
 
 /// What a log call about a job that is not the caller's is told, perhaps after the name of the part that says so.
 const UNKNOWN_JOB: &str = "unknown job";
@@ -33,6 +34,7 @@ pub(super) fn word(status: StatusCode, body: &[u8]) -> Option<Word> {
     let error = error_of(text);
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if text == INVALID_TOKEN => Some(Word::Lost),
+        StatusCode::CONFLICT if text == TRY_IS_OVER => Some(Word::Lost),
         StatusCode::NOT_FOUND if text == NO_JOB_TO_MARK => Some(Word::Lost),
         StatusCode::INTERNAL_SERVER_ERROR if error.as_deref().is_some_and(names_no_job) => Some(Word::Lost),
         StatusCode::NOT_FOUND if NOT_THERE.contains(&text) => Some(Word::Refused),
@@ -66,6 +68,7 @@ mod tests {
             (401, "invalid token\n", Word::Lost),
             (403, "invalid token\n", Word::Lost),
             (404, "null", Word::Lost),
+            (409, &format!("{TRY_IS_OVER}\n"), Word::Lost),
             (500, r#"{"error":"unknown job"}"#, Word::Lost),
             (500, r#"{"error":"dbworkerstore.AddExecutionLogEntry: unknown job"}"#, Word::Lost),
             (404, "workspace file does not exist\n", Word::Refused),

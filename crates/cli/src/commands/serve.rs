@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 const SECRET_KEYS: &str = "EXECUTOR_SERVER_SECRET_KEYS";
 /// The variable that may say who we are where the object store is.
 const S3_CREDENTIALS: &str = "EXECUTOR_SERVER_S3_CREDENTIALS";
-/// Two heartbeats of an executor with the usual settings.
-const SHORTEST_LEASE: Duration = Duration::from_secs(10);
+/// Agents send four heartbeats while a lease lasts: more would cost more than a job that begins anew a little later.
+const SHORTEST_LEASE: Duration = Duration::from_secs(3);
 const LONGEST_LEASE: Duration = Duration::from_hours(1);
 
 /// What the environment says of a control plane.
@@ -65,7 +65,7 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
 pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     let lease = crate::env::duration(text)?;
     let fits = (SHORTEST_LEASE..=LONGEST_LEASE).contains(&lease);
-    fits.then_some(lease).ok_or_else(|| "it must be from 10s, which is two heartbeats, to 1h".to_owned())
+    fits.then_some(lease).ok_or_else(|| "it must be from 3s to 1h".to_owned())
 }
 
 /// Serves until it is told to leave.

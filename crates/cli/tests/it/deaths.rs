@@ -74,6 +74,30 @@ fn a_job_of_a_dead_agent_completes_on_another() {
     nothing_is_left(system.dir.path());
 }
 
+#[test]
+fn a_lease_of_three_seconds_is_kept_and_is_over_soon() {
+    let test = "a_lease_of_three_seconds_is_kept_and_is_over_soon";
+    let Some(mut system) = System::serving(test, &["--lease", "3s"], &[]) else { return };
+    let mut first = system.agent();
+    let kept = system.submit("sleep 10");
+    let job = system.wait_for_state(&kept, "completed");
+    assert_eq!(job["attempt"], 1, "it outlasts three leases: {job}");
+    let id = system.submit("echo begun; sleep 60");
+    system.wait_for_log(&id, "begun");
+    let second = system.agent_elsewhere();
+    let killed = Instant::now();
+    first.kill();
+    let job = wait(SOON, "the job to be taken again", || {
+        let job = system.show(&id);
+        (job["attempt"] == 2).then_some(job)
+    });
+    assert!(killed.elapsed() < Duration::from_secs(15), "{:?}: {job}", killed.elapsed());
+    assert!(job["executor"].as_str().unwrap().starts_with("agent2-"), "{job}");
+    system.ok(&["job", "cancel", &id]);
+    system.wait_for_state(&id, "canceled");
+    second.stop();
+}
+
 #[tokio::test]
 async fn an_old_token_is_dead_once_the_job_was_given_away() {
     let test = "an_old_token_is_dead_once_the_job_was_given_away";

@@ -8,11 +8,11 @@ use crate::support::{GATE, Process, SOON, System, wait};
 use std::time::{Duration, Instant};
 use testkit::SmallDisk;
 
-/// As short as it may be: a job ends 8 s after the last heartbeat that came through.
+/// A job ends 8 s after the last heartbeat that came through.
 const LEASE: &[&str] = &["--lease", "10s"];
 /// How long the need lasts: more than one whole lease.
 const NEED: Duration = Duration::from_secs(14);
-/// Heartbeats are due each 5 s. Two that are further apart would have cost a job such a lease.
+/// Heartbeats are due each 2.5 s. Two that are further apart would have cost a job such a lease.
 const LARGEST_GAP: Duration = Duration::from_secs(8);
 /// Room for an agent, an image and what a step prints at first.
 const DISK: u64 = 96 << 20;

@@ -1,7 +1,7 @@
 //! The job token, which proves that the caller runs one job, and may touch that job alone.
 
-use super::authorization;
 use super::executor::{self, Executor, Unproved};
+use super::{authorization, prefers};
 use crate::app::App;
 use crate::executor_api::Failure;
 use crate::metrics::{self, Prover};
@@ -9,6 +9,7 @@ use crate::peer::Peer;
 use http::{HeaderMap, StatusCode};
 use std::num::IntErrorKind;
 use store::HeldJob;
+use wire::additions::{LATE_PREFERENCE, TRY_IS_OVER};
 use wire::headers::{BadAuthorization, Credentials, EXECUTOR_NAME, JOB_ID};
 
 const MISSING: &str = "no token value in the HTTP Authorization request header";
@@ -56,10 +57,7 @@ pub(crate) async fn authenticate(
     }
     let found =
         app.store.job_by_token(token).await.map_err(|fault| Failure::store("jobTokenStore.Get", &fault))?;
-    let Some(held) = found else {
-        app.metrics.unproved(Prover::Job, metrics::Unproved::Wrong);
-        return Err(Failure::text(StatusCode::UNAUTHORIZED, INVALID));
-    };
+    let Some(held) = found else { return Err(not_held(app, headers, token).await) };
     let in_scope = match scope {
         Scope::Queue(queue) => held.queue == queue,
         Scope::Repository(name) => held.repository == name,
@@ -69,6 +67,24 @@ pub(crate) async fn authenticate(
         return Err(Failure::text(StatusCode::FORBIDDEN, INVALID));
     }
     Ok(Caller::Job(held))
+}
+
+/// The token is of no job that runs. If it was, until the job was taken back from an executor that had fallen silent, then that
+/// is noted: the executor may have gone on all the time, and done twice what was to be done once.
+async fn not_held(app: &App, headers: &HeaderMap, token: &str) -> Failure {
+    match app.store.note_late_call(token).await {
+        Ok(None) => app.metrics.unproved(Prover::Job, metrics::Unproved::Wrong),
+        Ok(Some((job, epoch))) => {
+            app.metrics.late_call();
+            let executor = headers.get(EXECUTOR_NAME).and_then(|name| name.to_str().ok()).unwrap_or_default();
+            tracing::warn!(%job, attempt = epoch, executor, "a call came too late: the job had been taken back");
+            if prefers(headers, LATE_PREFERENCE) {
+                return Failure::text(StatusCode::CONFLICT, TRY_IS_OVER);
+            }
+        }
+        Err(fault) => return Failure::store("jobTokenStore.Get", &fault),
+    }
+    Failure::text(StatusCode::UNAUTHORIZED, INVALID)
 }
 
 /// An executor that has no job token to show. One with an identity of its own has one for each of its jobs, and needs no other

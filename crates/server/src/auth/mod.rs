@@ -13,6 +13,13 @@ pub(crate) mod registration;
 pub(crate) mod secret;
 
 use http::HeaderMap;
+use wire::additions::{self, PREFER};
+
+/// Whether a call has such a preference.
+pub(crate) fn prefers(headers: &HeaderMap, preference: &str) -> bool {
+    let mut all = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    all.any(|value| additions::prefers(value, preference))
+}
 
 /// The value of the `Authorization` header. One that is not text is as good as none, and so are several:
 /// whoever looks at requests before us may have seen another one.

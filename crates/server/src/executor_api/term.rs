@@ -4,10 +4,11 @@
 //! the network. Of any other nobody knows, and the protocol has its jobs go to others after 25 s.
 
 use crate::app::App;
+use crate::auth::prefers;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use std::time::Duration;
-use wire::additions::{HELD, LEASE_TERM, PREFER, held, lease_term, prefers_term};
+use wire::additions::{HELD, LEASE_TERM, TERM_PREFERENCE, held, lease_term};
 
 /// The term for the executor that sent these headers.
 pub(super) fn of(app: &App, headers: &HeaderMap) -> Duration {
@@ -16,8 +17,7 @@ pub(super) fn of(app: &App, headers: &HeaderMap) -> Duration {
 
 /// Whether its executor keeps to the end of a lease, as ours do.
 pub(super) fn is_kept_to(headers: &HeaderMap) -> bool {
-    let mut preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    preferences.any(prefers_term)
+    prefers(headers, TERM_PREFERENCE)
 }
 
 /// Tells the term.

@@ -63,6 +63,7 @@ pub(crate) struct Metrics {
     resets: [Resets; QUEUES.len()],
     unproved: Counter,
     old_secret: AtomicU64,
+    late_calls: AtomicU64,
     log_bytes: AtomicU64,
     secrets_opened: AtomicU64,
     connections: AtomicU64,
@@ -148,6 +149,7 @@ impl Default for Metrics {
                 &["who", "why"],
             ),
             old_secret: AtomicU64::new(0),
+            late_calls: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
             secrets_opened: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -234,6 +236,10 @@ impl Metrics {
     }
 
     /// The shared secret before the present one was shown.
+    pub(crate) fn late_call(&self) {
+        self.late_calls.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn old_secret_shown(&self) {
         self.old_secret.fetch_add(1, Ordering::Relaxed);
     }
@@ -283,6 +289,8 @@ impl Metrics {
         };
         let all_old = "Calls with executors.accessTokenPrevious.";
         single("executor_server_old_secret_calls_total", all_old, Kind::Counter, &self.old_secret);
+        let too_late = "Calls of executors whose job had been taken back.";
+        single("executor_server_late_calls_total", too_late, Kind::Counter, &self.late_calls);
         single("executor_server_log_bytes_total", "Log text that came in.", Kind::Counter, &self.log_bytes);
         let handed = "Kept secrets that were handed to jobs.";
         single("executor_server_secrets_handed_out_total", handed, Kind::Counter, &self.secrets_opened);

@@ -130,7 +130,13 @@ fn tries(job: &JobView) -> Markup {
             html! { bdi { (earlier.reason) } },
             html! { bdi.name { (earlier.executor.as_deref().unwrap_or("–")) } },
             html! { @if let Some(started) = earlier.started_at { (between(started, earlier.ended_at)) } @else { "–" } },
-            html! { bdi { (earlier.message.as_deref().unwrap_or("–")) } },
+            html! {
+                @match (&earlier.message, earlier.late_calls) {
+                    (Some(message), _) => bdi { (message) }
+                    (None, 0) => "–"
+                    (None, calls) => "Taken back. " (calls) " calls came after that and were refused: it may have run on"
+                }
+            },
         ]
     };
     let rows: Vec<_> = job.earlier_tries.iter().map(row).collect();

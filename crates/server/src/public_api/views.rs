@@ -75,6 +75,7 @@ fn earlier_try(row: TryRow) -> TryView {
         blame: EndReason::from_detail(&row.end).blame(),
         end: row.end,
         message: row.message,
+        late_calls: row.late_calls,
     }
 }
 

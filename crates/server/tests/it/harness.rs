@@ -141,9 +141,13 @@ impl Harness {
     }
 
     pub(crate) async fn mark(&self, job: &Job, call: &str, extra: Value) -> Response {
+        self.mark_request(job, call, &extra).send().await.unwrap()
+    }
+
+    pub(crate) fn mark_request(&self, job: &Job, call: &str, extra: &Value) -> RequestBuilder {
         let mut body = json!({"executorName": EXECUTOR, "jobId": job.id});
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        self.about(job, "batches", call).json(&body).send().await.unwrap()
+        self.about(job, "batches", call).json(&body)
     }
 
     pub(crate) async fn add_log(&self, job: &Job, key: &str) -> i64 {

@@ -148,6 +148,9 @@ async fn a_silent_executor_loses_the_job_and_its_token() {
         assert_ne!(next.token, job.token);
         let late = harness.mark(&job, "markComplete", json!({})).await;
         assert_eq!(late.status(), 401, "attempt {attempt}: the older token is dead");
+        let late = harness.mark_request(&job, "markComplete", &json!({})).header("Prefer", "late-conflict");
+        let (status, said) = told(late).await;
+        assert_eq!((status, said.trim()), (409, wire::additions::TRY_IS_OVER), "one of ours is told more");
         job = next;
     }
     clock.advance(SignedDuration::from_secs(60));
@@ -162,6 +165,11 @@ async fn a_silent_executor_loses_the_job_and_its_token() {
     assert_eq!(view["reason"], "executor_lost");
     assert_eq!(view["message"], "job processor died while handling this message too many times");
     assert_eq!(view["executor"], EXECUTOR);
+    let tries = view["earlierTries"].as_array().unwrap();
+    let late: Vec<_> = tries.iter().map(|one| (one["attempt"].as_u64(), one["lateCalls"].as_u64())).collect();
+    assert_eq!(late, [1, 2, 3].map(|attempt| (Some(attempt), Some(2))), "both calls of each were noted");
+    let guess = harness.mark_request(&job, "markComplete", &json!({})).header("Prefer", "late-conflict");
+    assert_eq!(told(guess).await.0, 401, "the last try ended with its job");
 }
 
 /// A clock that moves only when the test says so. Counts the looks at both of its hands, which only the

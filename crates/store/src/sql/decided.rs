@@ -60,7 +60,7 @@ pub(super) struct Decided {
     pub(super) old_state: State,
     pub(super) old_epoch: u32,
     /// The try that ended, if another one may follow.
-    pub(super) earlier: Option<TryRow>,
+    pub(super) earlier: Option<tries::Ended>,
 }
 
 /// A row as the statement takes it; its keys are the columns' names.

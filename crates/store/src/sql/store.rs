@@ -119,6 +119,10 @@ impl Store for SqlStore {
         lease::job_by_token(self, token).await
     }
 
+    async fn note_late_call(&self, token: &str) -> Result<Option<(JobId, u32)>> {
+        tries::note_late_call(self, token).await
+    }
+
     async fn job_by_holder(&self, id: JobId, executor: &str) -> Result<Option<HeldJob>> {
         lease::job_by_holder(self, id, executor).await
     }

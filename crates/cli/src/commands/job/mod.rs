@@ -153,7 +153,10 @@ fn asked(canceler: Canceler) -> Option<String> {
 /// How a try ended that another one followed, or may follow.
 pub(super) fn earlier_end(earlier: &TryView) -> String {
     let executor = earlier.executor.as_deref().unwrap_or("an executor");
-    let told = [EndReason::from_detail(&earlier.end).evidence(), earlier.message.clone()];
+    let late = (earlier.late_calls > 0).then(|| {
+        format!("{} calls came after that and were refused: it may have run on", earlier.late_calls)
+    });
+    let told = [EndReason::from_detail(&earlier.end).evidence(), earlier.message.clone(), late];
     let told: Vec<String> = told.into_iter().flatten().collect();
     let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
     format!("{} on {executor}{told}", earlier.reason)

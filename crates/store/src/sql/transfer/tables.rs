@@ -107,7 +107,7 @@ pub(super) const TABLES: &[Table] = &[
     table!("job_specs": number "job", text "spec"),
     table!("job_secrets": number "job", text "plain", text "key_id", bytes "data_key", bytes "value"),
     table!("earlier_tries": number "job", number "epoch", text "executor", number "started_at", number "ended_at",
-           text "end_detail", text "message"; by "epoch"),
+           text "end_detail", text "message", bytes "token_hash", number "late_calls"; by "epoch"),
     table!("log_entries": number "job", number "epoch", number "entry", text "key", text "command", number "start_time",
            number "exit_code", number "duration_ms"; by "epoch, entry"),
     table!("sealed_logs": number "job", number "epoch", text "object", number "bytes", text "pieces"; by "epoch"),

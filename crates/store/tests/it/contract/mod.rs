@@ -66,7 +66,8 @@ macro_rules! each_test {
                 jobs_of_every_kind_are_submitted_together, several_are_submitted_together_or_none;
             retry: an_errored_job_waits_for_its_delay, retries_run_out,
                 a_retry_keeps_the_secrets_and_clears_the_end, the_executor_that_had_it_comes_last,
-                each_try_that_another_followed_is_told;
+                each_try_that_another_followed_is_told,
+                calls_that_come_too_late_are_noted;
             stall: a_stalled_job_is_queued_again, after_the_last_reset_a_job_has_failed,
                 a_canceled_job_that_stalls_is_canceled, only_silent_jobs_stall,
                 a_lease_lasts_as_long_as_its_executor_may_have_been_told, an_old_lease_opens_nothing;

@@ -66,6 +66,7 @@ pub(crate) async fn each_try_that_another_followed_is_told(open: impl AsyncFn(Se
         ended_at: world.now(),
         end: EndReason::Sandbox.detail(),
         message: Some("no sandbox".to_owned()),
+        late_calls: 0,
     };
     assert_eq!(world.store.earlier_tries(id).await.unwrap(), std::slice::from_ref(&sandbox));
     world.advance(10);
@@ -78,6 +79,7 @@ pub(crate) async fn each_try_that_another_followed_is_told(open: impl AsyncFn(Se
         ended_at: world.now(),
         end: EndReason::ExecutorLost { lease: Some(LEASE) }.detail(),
         message: None,
+        late_calls: 0,
     };
     let undelivered = lease(&world.claim("exec-1").await.unwrap());
     world.store.release(id, &undelivered).await.unwrap();
@@ -103,4 +105,29 @@ pub(crate) async fn a_retry_keeps_the_secrets_and_clears_the_end(open: impl Asyn
     let second = world.claim("exec-1").await.unwrap();
     assert_eq!(shown(&second.secrets), secrets);
     assert_eq!((second.job.end, second.job.message, second.job.finished_at), (None, None, None));
+}
+
+pub(crate) async fn calls_that_come_too_late_are_noted(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let id = world.submit("batches").await;
+    let first = world.claim("exec-1").await.unwrap();
+    let note = |token: String| {
+        let store = &world.store;
+        async move { store.note_late_call(&token).await.unwrap() }
+    };
+    assert_eq!(note(first.token.clone()).await, None, "it is good");
+    world.stall_all().await;
+    let second = world.claim("exec-2").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(note(first.token.clone()).await, Some((id, 1)));
+    }
+    assert_eq!(note("0".repeat(40)).await, None, "a guess is nobody's");
+    world.store.finish(id, &lease(&second), errored()).await.unwrap();
+    assert_eq!(
+        note(second.token.clone()).await,
+        None,
+        "it ended by the word of its executor, which may be repeated"
+    );
+    let tries = world.store.earlier_tries(id).await.unwrap();
+    assert_eq!(tries.iter().map(|one| one.late_calls).collect::<Vec<_>>(), [2, 0]);
 }
