@@ -15,9 +15,14 @@ pub(crate) const EVIL: &str = "<img src=x onerror=alert(1)><script>alert(2)</scr
 /// The same as the name of a branch.
 const EVIL_BRANCH: &str = "<b/id=evil><script>alert(3)</script>\"'\u{202e}&lt;";
 
+/// The same as a concurrency key.
+const EVIL_KEY: &str = "<img/src=x/onerror=alert(4)><script>alert(5)</script>&lt;{{7*17477}}${7*17477}\"'";
+
 pub(crate) struct World {
     pub(crate) harness: Harness,
     pub(crate) job: i64,
+    /// It waits until the other one has ended.
+    pub(crate) waiting: i64,
     pub(crate) token: i64,
     pub(crate) secret: String,
     _source: SourceRepo,
@@ -39,8 +44,10 @@ impl World {
         let body = json!({"name": "acme-rack"});
         assert_eq!(told(harness.api(Method::POST, "/registration-tokens").json(&body)).await.0, 201);
         let job = Self::submit(&harness, &acme).await;
+        let waiting = Self::submit(&harness, &acme).await;
         Self {
             job,
+            waiting,
             token: tokens[0]["id"].as_i64().unwrap(),
             secret: kept["id"].as_str().unwrap().to_owned(),
             harness,
@@ -51,6 +58,7 @@ impl World {
     async fn submit(harness: &Harness, acme: &Holder) -> i64 {
         let spec = json!({
             "repo": "acme-app", "rev": EVIL_BRANCH, "storedSecrets": ["ACME_KEY"],
+            "concurrency": {"key": EVIL_KEY, "limit": 1},
             "steps": [
                 {"name": "build", "image": "debian:12", "run": EVIL},
                 {"name": "test", "image": "debian:12", "run": "make test"}
@@ -70,7 +78,19 @@ impl World {
             "executorVersion": EVIL, "gitVersion": EVIL, "igniteVersion": EVIL, "srcCliVersion": EVIL, "prometheusMetrics": "",
         });
         told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await;
+        // Another one had it first, and is not the one that waits before it has it again.
+        let other = json!({"executorName": "other", "version": "5.2.0"});
+        let first = harness.executor("/.executors/queue/batches/dequeue").json(&other).send().await.unwrap();
+        let first = crate::harness::job_in(first).await.unwrap();
+        let end = json!({
+            "reason": "executor_stopped", "step": EVIL, "path": EVIL, "class": EVIL, "by": EVIL, "from": EVIL, "token": EVIL,
+            "client": EVIL, "artifact": EVIL,
+        });
+        let errored = json!({"executorName": "other", "jobId": first.id, "errorMessage": EVIL, "end": end});
+        let (status, said) = told(harness.about(&first, "batches", "markErrored").json(&errored)).await;
+        assert_eq!(status, 204, "{said}");
         let job = harness.dequeue("batches").await.unwrap();
+        assert_eq!(job.id, first.id);
         for (key, text) in [("setup.git.init", "stdout: Initialized\n"), ("step.docker.build", "")] {
             let entry = harness.add_log(&job, key).await;
             let text = if text.is_empty() {
@@ -92,7 +112,11 @@ impl World {
 
     /// The job fails, for a reason that is evil as well.
     pub(crate) async fn fail(&self, job: &Job) {
-        let response = self.harness.mark(job, "markFailed", json!({"errorMessage": EVIL})).await;
+        let end = json!({
+            "reason": "exit_code", "step": EVIL, "exitCode": 3, "path": EVIL, "class": EVIL, "by": EVIL, "from": EVIL,
+            "token": EVIL, "client": EVIL, "artifact": EVIL,
+        });
+        let response = self.harness.mark(job, "markFailed", json!({"errorMessage": EVIL, "end": end})).await;
         assert!(response.status().is_success());
     }
 }
