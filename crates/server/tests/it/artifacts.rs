@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use wire::Job;
 
-fn leaving(artifacts: &[(&str, &str)]) -> JobSpec {
+pub(crate) fn leaving(artifacts: &[(&str, &str)]) -> JobSpec {
     let artifact = |(name, path): &(&str, &str)| ArtifactSpec {
         name: (*name).to_owned(),
         path: (*path).to_owned(),
@@ -16,14 +16,14 @@ fn leaving(artifacts: &[(&str, &str)]) -> JobSpec {
 }
 
 /// A job that an executor of ours took, and its payload as it was sent.
-async fn taken(harness: &Harness, spec: &JobSpec) -> (Job, Value) {
+pub(crate) async fn taken(harness: &Harness, spec: &JobSpec) -> (Job, Value) {
     harness.submit(spec).await;
     let request = harness.dequeue_request("batches").header("Prefer", "lease-term");
     let payload: Value = request.send().await.unwrap().json().await.unwrap();
     (serde_json::from_value(payload.clone()).unwrap(), payload)
 }
 
-async fn put(harness: &Harness, job: &Job, file: &str, content: &str) -> (u16, String) {
+pub(crate) async fn put(harness: &Harness, job: &Job, file: &str, content: &str) -> (u16, String) {
     let path = format!("/.executors/queue/batches/artifacts/{file}");
     told(harness.with_job_token(Method::POST, job, &path).body(content.to_owned())).await
 }

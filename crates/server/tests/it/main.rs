@@ -20,6 +20,7 @@ mod logs;
 mod long_poll;
 mod marks;
 mod metrics;
+mod objects;
 mod openapi;
 mod pages;
 mod queueing;

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use std::io::Write;
 use wire::headers::Credentials;
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const PATHS: [&str; 2] = ["/.executors/lsif/upload", "/.executors/scip/upload"];
 
-fn packed(text: &[u8]) -> Vec<u8> {
+pub(crate) fn packed(text: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
     packer.write_all(text).unwrap();
     packer.finish().unwrap()
@@ -30,18 +30,18 @@ async fn with_repository() -> Harness {
     with_repository_and(|_| {}).await
 }
 
-async fn with_repository_and(adjust: impl FnOnce(&mut server::ServerConfig)) -> Harness {
+pub(crate) async fn with_repository_and(adjust: impl FnOnce(&mut server::ServerConfig)) -> Harness {
     let harness = Harness::start_with(adjust).await;
     harness.add_repository("app", &SourceRepo::new().path()).await;
     harness
 }
 
-fn call(harness: &Harness, query: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+pub(crate) fn call(harness: &Harness, query: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
     harness.executor(&format!("{}?{query}", PATHS[0])).body(body)
 }
 
 /// The id of an upload that was accepted: a decimal number, as a string.
-async fn accepted(request: RequestBuilder) -> i64 {
+pub(crate) async fn accepted(request: RequestBuilder) -> i64 {
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::ACCEPTED, "{}", response.text().await.unwrap());
     response.json::<Value>().await.unwrap()["id"].as_str().unwrap().parse().unwrap()
@@ -52,7 +52,7 @@ pub(crate) async fn upload_one(harness: &Harness, repository: &str) -> i64 {
     accepted(call(harness, &format!("repository={repository}&commit={COMMIT}"), packed(b"an index"))).await
 }
 
-async fn content(harness: &Harness, id: i64) -> Vec<u8> {
+pub(crate) async fn content(harness: &Harness, id: i64) -> Vec<u8> {
     let response = harness.api(Method::GET, &format!("/uploads/{id}/content")).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     response.bytes().await.unwrap().to_vec()
