@@ -131,24 +131,36 @@ async fn dequeues_of_one_queue_do_not_count_towards_its_share() {
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site.jsonc");
     // At its limit batches would come last; below it chance never favours codeintel.
-    let text = r#"{
-        "executors.accessToken": "0123456789012345678901234567890123456789",
-        "executors.multiqueue": {"dequeueCacheConfig": {
-            "batches": {"limit": 1, "weight": 4000000000}, "codeintel": {"limit": 1, "weight": 1}}}
-    }"#;
-    std::fs::write(&site, text).unwrap();
-    let harness = Harness::start_in(dir, |config| config.site_config = Some(site)).await;
+    let write = |limit: u32, [batches, codeintel]: [u32; 2]| {
+        let shares = json!({
+            "batches": {"limit": limit, "weight": batches}, "codeintel": {"limit": limit, "weight": codeintel}
+        });
+        let text = json!({
+            "executors.accessToken": "0123456789012345678901234567890123456789",
+            "executors.multiqueue": {"dequeueCacheConfig": shares}
+        });
+        std::fs::write(&site, text.to_string()).unwrap();
+    };
+    write(1, [4_000_000_000, 1]);
+    let harness = Harness::start_in(dir, |config| config.site_config = Some(site.clone())).await;
     for queue in ["batches", "batches", "batches", "codeintel"] {
         harness.submit(&job_on(queue)).await;
     }
     assert!(harness.dequeue("batches").await.is_some());
     let body = json!({"executorName": EXECUTOR, "version": "dev", "queues": ["batches", "codeintel"]});
-    let mut queues = Vec::new();
-    for _ in 0..2 {
+    let given = async || {
         let response = harness.executor(MULTI).json(&body).send().await.unwrap();
-        queues.push(job_in(response).await.unwrap().queue.unwrap());
-    }
+        job_in(response).await.unwrap().queue.unwrap()
+    };
+    let queues = [given().await, given().await];
     assert_eq!(queues, ["batches", "codeintel"], "the second multi-queue dequeue meets the limit");
+    // What is written there counts from the next dequeue on.
+    for queue in ["codeintel", "codeintel"] {
+        harness.submit(&job_on(queue)).await;
+    }
+    write(1_000, [1, 4_000_000_000]);
+    let queues = [given().await, given().await, given().await];
+    assert_eq!(queues, ["codeintel", "codeintel", "batches"]);
 }
 
 #[tokio::test]
