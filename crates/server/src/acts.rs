@@ -23,6 +23,7 @@ pub(crate) enum Action {
     RevokeRegistration,
     SetSecret,
     RemoveSecret,
+    RotateKey,
     CreateUser,
     RemoveUser,
     SetPassword,
@@ -31,7 +32,7 @@ pub(crate) enum Action {
 
 impl Action {
     /// All of them.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::CancelJob,
         Self::AddRepository,
         Self::RemoveRepository,
@@ -46,6 +47,7 @@ impl Action {
         Self::RevokeRegistration,
         Self::SetSecret,
         Self::RemoveSecret,
+        Self::RotateKey,
         Self::CreateUser,
         Self::RemoveUser,
         Self::SetPassword,
@@ -69,6 +71,7 @@ impl Action {
             Self::RevokeRegistration => "registration.revoke",
             Self::SetSecret => "secret.set",
             Self::RemoveSecret => "secret.delete",
+            Self::RotateKey => "secret.rotate",
             Self::CreateUser => "user.create",
             Self::RemoveUser => "user.delete",
             Self::SetPassword => "user.password",

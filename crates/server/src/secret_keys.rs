@@ -1,12 +1,15 @@
 //! The keys that secrets are sealed with: where they come from, and how they change without a restart.
 
+use crate::acts::{Act, Action, note};
 use crate::app::App;
+use crate::auth::principal::root;
 use crate::error::ServerError;
 use crate::private_files;
 use crate::rounds::Rounds;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -190,6 +193,12 @@ pub(crate) async fn follow(app: App, store: Arc<SqlStore>, keys: SecretKeys, dat
                 false
             }
         };
+        if taken_up {
+            // Who may write that file is on this host, and is nobody whom we know.
+            let act =
+                Act::global(Action::RotateKey, store.keys().first(), "new keys for secrets were taken up");
+            note(&app, &root(), Ipv4Addr::LOCALHOST.into(), act).await;
+        }
         if taken_up || sealed.is_none_or(|at| at.elapsed() >= SEAL_EVERY) {
             sealed = Some(Instant::now());
             seal_anew(&store).await;

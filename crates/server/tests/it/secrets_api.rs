@@ -168,6 +168,8 @@ async fn a_new_key_is_taken_up_while_the_server_runs() {
     let both = std::fs::read_to_string(&file).unwrap();
     let only_new = both.lines().next().unwrap();
     assert!(only_new.starts_with(&new));
+    let acts = harness.get("/audit?action=secret.rotate").await;
+    assert_eq!((&acts["items"][0]["actor"], &acts["items"][0]["subject"]), (&json!("root"), &json!(new)));
     // A list that lacks a key is not taken up, at a start neither.
     let other = format!("other:{}\n", "11".repeat(32));
     std::fs::write(&file, &other).unwrap();
