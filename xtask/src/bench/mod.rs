@@ -90,11 +90,12 @@ pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
     Ok(())
 }
 
-/// The store's own measurement, which needs no agent.
+/// What the store bears by itself, and how soon executors have jobs of a server. Neither needs an agent.
 fn queue(runs: usize) -> Result<()> {
     parts::ensure(&[parts::QUEUE])?;
     conditions(runs)?;
-    command::run(&mut product::cargo(["bench", "--quiet", "-p", "store", "--bench", "queue"]))
+    command::run(&mut product::cargo(["bench", "--quiet", "-p", "store", "--bench", "queue"]))?;
+    command::run(&mut product::cargo(["bench", "--quiet", "-p", "server", "--bench", "dequeue"]))
 }
 
 /// Agents without jobs, all in one process, on the server that is shipped.

@@ -16,18 +16,16 @@ use std::time::Duration;
 use store::{DatabaseChoice, Keyring, ObjectsChoice, SqlStore, StoreOptions, SystemClock, new_key_line};
 use tempfile::TempDir;
 use testkit::{Postgres, Synced};
-use work::{cycles, fill, latencies};
+use work::cycles;
 
 /// Jobs in one call where they are many.
 const BATCH: u32 = 100;
 /// How long each figure is measured.
 const TIME: Duration = Duration::from_secs(10);
-/// How many wait while it is measured how long a claim takes.
-const DEPTHS: [u32; 3] = [1_000, 100_000, 1_000_000];
 
 #[tokio::main]
 async fn main() {
-    println!("cycles a second, and milliseconds of a claim with its p50 and p99");
+    println!("cycles a second");
     println!("\nSQLite, synchronous=FULL");
     let dir = tempfile::tempdir().unwrap();
     measure(&open(&dir, DatabaseChoice::Embedded).await).await;
@@ -63,15 +61,6 @@ async fn measure(store: &Arc<SqlStore>) {
         let rate = cycles(store, workers, batch, TIME).await;
         println!("  {workers:>2} at a time, {batch:>3} jobs a call: {rate:>8.0} cycles/s");
     }
-    let mut waiting = 0;
-    for depth in DEPTHS {
-        fill(store, depth - waiting).await;
-        let times = latencies(store, 500).await;
-        waiting = depth - 500;
-        let at = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e3;
-        println!("  a claim where {depth:>7} wait: {:.2} ms, {:.2} ms", at(0.5), at(0.99));
-    }
-    work::empty(store).await;
 }
 
 /// Rows that are dead can't be cleared away while a transaction is open that might see them.

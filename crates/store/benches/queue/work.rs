@@ -55,37 +55,3 @@ async fn end(store: &SqlStore, claimed: Vec<Claimed>) {
         ended.unwrap();
     }
 }
-
-/// Submits so many jobs.
-pub(crate) async fn fill(store: &SqlStore, jobs: u32) {
-    for begin in (0..jobs).step_by(1_000) {
-        store.submit_all((begin..jobs.min(begin + 1_000)).map(|_| job()).collect()).await.unwrap();
-    }
-}
-
-/// How long each of so many claims takes, the shortest first.
-pub(crate) async fn latencies(store: &SqlStore, claims: u32) -> Vec<Duration> {
-    let asking = asking(0, 1);
-    let mut times = Vec::new();
-    for _ in 0..claims {
-        let begun = Instant::now();
-        let claimed = store.claim(&asking).await.unwrap();
-        times.push(begun.elapsed());
-        assert_eq!(claimed.len(), 1);
-        end(store, claimed).await;
-    }
-    times.sort_unstable();
-    times
-}
-
-/// Claims and ends whatever waits.
-pub(crate) async fn empty(store: &SqlStore) {
-    let asking = asking(0, 256);
-    loop {
-        let claimed = store.claim(&asking).await.unwrap();
-        if claimed.is_empty() {
-            return;
-        }
-        end(store, claimed).await;
-    }
-}
