@@ -21,7 +21,10 @@ use crate::results;
 use crate::secret_keys::{self, SecretKeysError};
 use crate::site_config::SiteConfig;
 use crate::slots::Slots;
-use crate::{executor_api, janitor, listener, pages, private_files, public_api, requests, scaling, way};
+use crate::{
+    checkpoint, executor_api, janitor, listener, pages, private_files, public_api, requests, retention,
+    scaling, way,
+};
 use axum::{Router, middleware};
 use jobs::Clock;
 use secrecy::SecretString;

@@ -132,9 +132,9 @@ fn tries(job: &JobView) -> Markup {
             html! { @if let Some(started) = earlier.started_at { (between(started, earlier.ended_at)) } @else { "–" } },
             html! {
                 @match (&earlier.message, earlier.late_calls) {
-                    (Some(message), _) => bdi { (message) }
-                    (None, 0) => "–"
-                    (None, calls) => "Taken back. " (calls) " calls came after that and were refused: it may have run on"
+                    (Some(message), _) => { bdi { (message) } }
+                    (None, 0) => { "–" }
+                    (None, calls) => { "Taken back. " (calls) " calls came after that and were refused: it may have run on" }
                 }
             },
         ]

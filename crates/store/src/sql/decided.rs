@@ -9,7 +9,6 @@ use super::statements::statements;
 use super::values::{micros, to_json};
 use super::{secrets, tries};
 use crate::error::StoreError;
-use crate::model::TryRow;
 use jobs::{Rejected, State};
 use serde::Serialize;
 use std::collections::BTreeSet;
