@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::HOST;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -48,15 +48,20 @@ fn way(headers: &HeaderMap, remote: Option<IpAddr>, trusted: &[IpNet], tls: bool
     let secure = said(FORWARDED_PROTO).is_some_and(|proto| last(proto).eq_ignore_ascii_case("https"));
     let host = said(FORWARDED_HOST).map_or(host, last);
     // Each proxy adds whom it heard: the last one that is no proxy of ours is whom we can know.
-    let lines = headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
-    let heard = lines.flat_map(|line| line.split(',')).map(|part| part.trim().parse::<IpAddr>());
-    let mut heard: Vec<IpAddr> = heard.map_while(Result::ok).collect();
+    let mut heard: Vec<Option<IpAddr>> = headers.get_all(FORWARDED_FOR).iter().flat_map(addresses).collect();
     let mut from = proxy;
     while believed(&from) {
-        let Some(before) = heard.pop() else { break };
+        // What stands before something that is no address is anybody's claim.
+        let Some(Some(before)) = heard.pop() else { break };
         from = before;
     }
     (Way { secure, host: host.to_owned() }, Some(from))
+}
+
+/// The addresses of one line; `None` for what is none.
+fn addresses(line: &HeaderValue) -> Vec<Option<IpAddr>> {
+    let Ok(line) = line.to_str() else { return vec![None] };
+    line.split(',').map(|part| part.trim().parse().ok()).collect()
 }
 
 fn last(list: &str) -> &str {
@@ -104,6 +109,10 @@ mod tests {
         };
         assert_eq!(from(&["198.51.100.1, 192.0.2.7, 10.1.0.9"]), "192.0.2.7", "the first is anybody's claim");
         assert_eq!(from(&["198.51.100.1", "192.0.2.7"]), "192.0.2.7");
+        assert_eq!(from(&["198.51.100.1, x, 192.0.2.7"]), "192.0.2.7", "the proxy's word is the last one");
+        assert_eq!(from(&["198.51.100.1, x, 10.1.0.9"]), "10.1.0.9");
+        assert_eq!(from(&["ä", "192.0.2.7"]), "192.0.2.7");
+        assert_eq!(from(&["192.0.2.7, ä"]), "::ffff:10.1.0.1");
         assert_eq!(from(&["10.1.0.9"]), "10.1.0.9", "nobody else was named");
         assert_eq!(from(&[]), "::ffff:10.1.0.1");
         assert!(!looked_at("10.1.0.1", &[(FORWARDED_PROTO, "https, http")]).0.secure);

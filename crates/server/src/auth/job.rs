@@ -76,8 +76,7 @@ async fn not_held(app: &App, headers: &HeaderMap, token: &str) -> Failure {
         Ok(None) => app.metrics.unproved(Prover::Job, metrics::Unproved::Wrong),
         Ok(Some((job, epoch))) => {
             app.metrics.late_call();
-            let executor = headers.get(EXECUTOR_NAME).and_then(|name| name.to_str().ok()).unwrap_or_default();
-            tracing::warn!(%job, attempt = epoch, executor, "a call came too late: the job had been taken back");
+            tracing::debug!(%job, attempt = epoch, "a call came too late: the job had been taken back");
             if prefers(headers, LATE_PREFERENCE) {
                 return Failure::text(StatusCode::CONFLICT, TRY_IS_OVER);
             }

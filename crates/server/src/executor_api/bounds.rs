@@ -3,12 +3,18 @@
 
 use super::Failure;
 use http::StatusCode;
+use wire::additions::EndDetail;
 use wire::heartbeat::Telemetry;
 
 /// Bytes of an executor's name at most.
 const MAX_NAME: usize = 512;
 /// Bytes that are kept of each fact about an executor's surroundings.
 const MAX_FACT: usize = 200;
+/// Queues that an executor serves at most, and bytes of the name of each.
+const MAX_QUEUES: usize = 16;
+const MAX_QUEUE: usize = 64;
+/// Bytes that are kept of each text of the evidence of an end.
+const MAX_EVIDENCE: usize = 1_000;
 /// Bytes of a log entry's key at most.
 const MAX_KEY: usize = 1_000;
 /// Bytes that are kept of a log entry's command, the rest is left out.
@@ -28,6 +34,38 @@ pub(super) fn check_name(name: &str) -> Result<(), Failure> {
         return Ok(());
     };
     Err(Failure::internal(fault))
+}
+
+/// Checks the names of the queues that an executor serves.
+pub(super) fn check_queues(names: &[String]) -> Result<(), Failure> {
+    if names.len() > MAX_QUEUES {
+        let told = format!("queueNames has {} names: at most {MAX_QUEUES} are allowed", names.len());
+        return Err(Failure::error(StatusCode::BAD_REQUEST, told));
+    }
+    let Some(long) = names.iter().find(|name| name.len() > MAX_QUEUE) else { return Ok(()) };
+    let told = format!("queueNames has a name of {} bytes: at most {MAX_QUEUE} are allowed", long.len());
+    Err(Failure::error(StatusCode::BAD_REQUEST, told))
+}
+
+/// The beginning of each text of the evidence.
+pub(super) fn evidence(end: EndDetail) -> EndDetail {
+    let text = |text: Option<String>| {
+        text.map(|mut text| {
+            text.truncate(text.floor_char_boundary(MAX_EVIDENCE));
+            text
+        })
+    };
+    EndDetail {
+        step: text(end.step),
+        path: text(end.path),
+        class: text(end.class),
+        by: text(end.by),
+        from: text(end.from),
+        token: text(end.token),
+        client: text(end.client),
+        artifact: text(end.artifact),
+        ..end
+    }
 }
 
 /// The beginning of each fact.
@@ -84,6 +122,37 @@ mod tests {
         assert!(long[1].len() < MAX_COMMAND && long[1].ends_with("ä…"));
         let many = command(vec![String::new(); MAX_COMMAND]);
         assert_eq!((many.len(), many.last().unwrap().as_str()), (MAX_COMMAND / 3 + 1, "…"));
+    }
+
+    #[test]
+    fn queues_are_few_and_evidence_is_short() {
+        let names = |count: usize, length: usize| vec!["q".repeat(length); count];
+        assert!(check_queues(&names(MAX_QUEUES, MAX_QUEUE)).is_ok());
+        assert!(check_queues(&names(MAX_QUEUES + 1, 1)).is_err());
+        assert!(check_queues(&names(1, MAX_QUEUE + 1)).is_err());
+        let long = || Some("ä".repeat(MAX_EVIDENCE));
+        let (step, path, class, by) = (long(), long(), long(), long());
+        let (from, token, client, artifact) = (long(), long(), long(), long());
+        let (limit, observed, exit_code) = (Some(1), Some(2), Some(3));
+        let reason = "exit_code".to_owned();
+        let whole = EndDetail {
+            reason,
+            step,
+            exit_code,
+            limit,
+            observed,
+            path,
+            class,
+            by,
+            from,
+            token,
+            client,
+            artifact,
+        };
+        let cut = evidence(whole);
+        let texts = [cut.step, cut.path, cut.class, cut.by, cut.from, cut.token, cut.client, cut.artifact];
+        assert!(texts.iter().flatten().all(|text| text.len() == MAX_EVIDENCE) && texts.len() == 8);
+        assert_eq!((cut.exit_code, cut.limit, cut.observed), (Some(3), Some(1), Some(2)));
     }
 
     #[test]

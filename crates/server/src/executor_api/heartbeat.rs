@@ -69,6 +69,7 @@ fn queue_names(heartbeat: &HeartbeatReceived) -> Result<Vec<String>, Failure> {
     if names.is_empty() {
         return Err(Failure::internal("queueNames must be set for multi-queue heartbeats"));
     }
+    bounds::check_queues(names)?;
     let with_jobs = heartbeat.job_ids_by_queue.iter().map(|of_queue| of_queue.queue_name.as_str());
     let strangers: Vec<_> = with_jobs.filter(|&name| !names.iter().any(|known| known == name)).collect();
     if !strangers.is_empty() {

@@ -1,7 +1,7 @@
 //! Hearing how a job ended.
 
-use super::Failure;
 use super::job_call::JobCall;
+use super::{Failure, bounds};
 use crate::app::App;
 use axum::extract::State;
 use http::StatusCode;
@@ -34,7 +34,8 @@ pub(super) async fn failed(
 
 fn why(mark: MarkWithError) -> (EndReason, String) {
     // Stock executors tell no reason.
-    let reason = mark.end.as_ref().map_or(EndReason::Unspecified, EndReason::from_detail);
+    let end = mark.end.map(bounds::evidence);
+    let reason = end.as_ref().map_or(EndReason::Unspecified, EndReason::from_detail);
     (reason, mark.error_message)
 }
 

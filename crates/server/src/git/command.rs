@@ -25,7 +25,7 @@ const PROTOCOLS: &str = "file:https:http:ssh:git";
 
 /// Variables that would point git at another repository, run programs of somebody's choice or
 /// write secrets into trace files.
-const REMOVED: [&str; 18] = [
+const REMOVED: [&str; 17] = [
     "GIT_DIR",
     "GIT_COMMON_DIR",
     "GIT_WORK_TREE",
@@ -43,9 +43,10 @@ const REMOVED: [&str; 18] = [
     "GIT_TRACE",
     "GIT_TRACE_CURL",
     "GIT_PROTOCOL",
-    // What secrets are sealed with is nothing for git.
-    "EXECUTOR_SERVER_SECRET_KEYS",
 ];
+
+/// What our own variables begin with. Keys for secrets and credentials are among them, and none is anything for git.
+const OURS: &str = "EXECUTOR_";
 
 /// A git command that runs in `dir`, a bare repository, under nobody's configuration but ours.
 ///
@@ -54,6 +55,11 @@ const REMOVED: [&str; 18] = [
 pub(super) fn git(dir: &Path) -> Command {
     let mut command = Command::new("git");
     for name in REMOVED {
+        command.env_remove(name);
+    }
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(OURS.as_bytes()))
+    {
         command.env_remove(name);
     }
     command

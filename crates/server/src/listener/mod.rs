@@ -33,6 +33,8 @@ use tower::ServiceExt;
 /// How long to wait after the kernel refused to hand out a connection, as it does when this process
 /// has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of a request's head at most, and of a body that are read ahead.
+const MAX_HEAD: usize = 64 << 10;
 
 /// Serves `router` until `stop`, then lets requests under way finish within the grace period.
 pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
@@ -41,7 +43,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
     let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
     // The implementation counts the time between two requests as part of the second one's head.
-    http.timer(TokioTimer::new()).header_read_timeout(limits.keep_alive);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.keep_alive).max_buf_size(MAX_HEAD);
     loop {
         let accept = async {
             let accepted = listener.accept().await;

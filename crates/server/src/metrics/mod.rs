@@ -235,11 +235,12 @@ impl Metrics {
         self.unproved.count(&[who, why]);
     }
 
-    /// The shared secret before the present one was shown.
+    /// A call came for a job that had been taken back.
     pub(crate) fn late_call(&self) {
         self.late_calls.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The shared secret before the present one was shown.
     pub(crate) fn old_secret_shown(&self) {
         self.old_secret.fetch_add(1, Ordering::Relaxed);
     }

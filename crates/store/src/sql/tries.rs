@@ -21,8 +21,8 @@ statements! {
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     LIST = "SELECT epoch, executor, started_at, ended_at, end_detail, message, late_calls FROM earlier_tries \
             WHERE job = $1 ORDER BY epoch LIMIT $2";
-    BY_TOKEN = "SELECT job, epoch FROM earlier_tries WHERE token_hash = $1";
-    NOTE_LATE = "UPDATE earlier_tries SET late_calls = late_calls + 1 WHERE job = $1 AND epoch = $2 AND late_calls < $3";
+    BY_TOKEN = "SELECT job, epoch, late_calls FROM earlier_tries WHERE token_hash = $1";
+    NOTE_LATE = "UPDATE earlier_tries SET late_calls = late_calls + 1 WHERE job = $1 AND epoch = $2";
 }
 
 /// A try, as it comes out of the database.
@@ -99,12 +99,14 @@ pub(super) async fn note_late_call(
     token: &str,
 ) -> Result<Option<(JobId, u32)>, StoreError> {
     let mut lookup = store.database.lookup().await?;
-    let found: Option<(i64, i64)> = lookup.query(BY_TOKEN).bind(token::hash(token)).optional().await?;
+    let found: Option<(i64, i64, i64)> = lookup.query(BY_TOKEN).bind(token::hash(token)).optional().await?;
     drop(lookup);
-    let Some((job, epoch)) = found else { return Ok(None) };
-    let mut write = store.database.write(Durability::Crash).await?;
-    write.query(NOTE_LATE).bind(job).bind(epoch).bind(MAX_LATE_CALLS).execute().await?;
-    store.commit(write).await?;
+    let Some((job, epoch, counted)) = found else { return Ok(None) };
+    if counted < MAX_LATE_CALLS {
+        let mut write = store.database.write(Durability::Crash).await?;
+        write.query(NOTE_LATE).bind(job).bind(epoch).execute().await?;
+        store.commit(write).await?;
+    }
     let job = JobId(job);
     Ok(Some((job, small(epoch, "epoch", || job_name(job))?)))
 }
