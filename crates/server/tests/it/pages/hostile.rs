@@ -1,15 +1,16 @@
 //! What jobs and executors write does nothing in a browser.
 
 use super::world::{EVIL, World};
+use crate::harness::Harness;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use testkit::browser::{Browser, Page};
 
 /// Signs in with the token of the server's file.
-pub(super) fn sign_in(page: &Page, world: &World) {
-    page.open(&world.harness.url("/sign-in"));
+pub(super) fn sign_in(page: &Page, harness: &Harness) {
+    page.open(&harness.url("/sign-in"));
     page.eval("document.querySelector('details').open = true");
-    page.fill("#token", world.harness.server.api_token().expose_secret());
+    page.fill("#token", harness.server.api_token().expose_secret());
     page.go(|page| page.click("form:has(#token) button"));
     assert_eq!(page.path(), "/jobs");
 }
@@ -35,7 +36,7 @@ async fn what_jobs_and_executors_write_is_text_and_nothing_else() {
     let world = World::start().await;
     let taken = world.take().await;
     let page = browser.page();
-    sign_in(&page, &world);
+    sign_in(&page, &world.harness);
     let job = world.job;
 
     // While it is followed: what comes goes through the module.

@@ -85,7 +85,7 @@ async fn every_page_fits_and_is_legible_wherever_it_is_looked_at() {
     world.take().await;
     world.harness.submit(&crate::harness::job()).await;
     let page = browser.page();
-    sign_in(&page, &world);
+    sign_in(&page, &world.harness);
     for width in [360, 1280] {
         for scheme in [Scheme::Light, Scheme::Dark] {
             let shot = Shot { width, scheme };
@@ -127,7 +127,7 @@ async fn everything_works_without_scripts() {
     world.take().await;
     let page = browser.page();
     page.allow_scripts(false);
-    sign_in(&page, &world);
+    sign_in(&page, &world.harness);
     let url = |path: &str| world.harness.url(path);
     for path in paths(&world) {
         page.open(&url(&path));
