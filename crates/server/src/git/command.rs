@@ -3,6 +3,7 @@
 
 use super::fault::GitFault;
 use super::inflight::Group;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -57,9 +58,7 @@ pub(super) fn git(dir: &Path) -> Command {
     for name in REMOVED {
         command.env_remove(name);
     }
-    for (name, _) in
-        std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(OURS.as_bytes()))
-    {
+    for name in ours() {
         command.env_remove(name);
     }
     command
@@ -80,6 +79,14 @@ pub(super) fn git(dir: &Path) -> Command {
         .process_group(0)
         .kill_on_drop(true);
     command
+}
+
+/// The names of our own variables.
+#[expect(clippy::disallowed_methods, reason = "what they say is not read: only cli does that")]
+fn ours() -> impl Iterator<Item = OsString> {
+    std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| name.as_encoded_bytes().starts_with(OURS.as_bytes()))
 }
 
 /// Runs a command to its end and gives what it wrote to standard output.
