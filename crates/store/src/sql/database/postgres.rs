@@ -31,7 +31,7 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 7] = [
+pub(super) const MIGRATIONS: [(&str, &str); 8] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),
@@ -39,6 +39,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 7] = [
     ("secrets", include_str!("../../../migrations/postgres/0005_secrets.sql")),
     ("people", include_str!("../../../migrations/postgres/0006_people.sql")),
     ("artifacts", include_str!("../../../migrations/postgres/0007_artifacts.sql")),
+    ("late_calls", include_str!("../../../migrations/postgres/0008_late_calls.sql")),
 ];
 
 /// A PostgreSQL database.
