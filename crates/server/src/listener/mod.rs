@@ -33,7 +33,8 @@ use tower::ServiceExt;
 /// How long to wait after the kernel refused to hand out a connection, as it does when this process
 /// has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of a request's head at most, and of a body that are read ahead.
+/// Bytes after which a request's head is too large, and of a body that are read ahead. What comes with the last read may be as
+/// much again.
 const MAX_HEAD: usize = 64 << 10;
 
 /// Serves `router` until `stop`, then lets requests under way finish within the grace period.

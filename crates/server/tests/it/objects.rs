@@ -18,7 +18,8 @@ async fn keeping_in(s3: &S3Server) -> (Harness, TempDir) {
     let file = dir.path().join("site-config.jsonc");
     let bucket =
         json!({"bucket": s3.bucket(), "endpoint": s3.url(), "region": "us-east-1", "prefix": "of/ours"});
-    std::fs::write(&file, json!({"executors.objectStore": bucket}).to_string()).unwrap();
+    let site = json!({"executors.accessToken": "a-secret-of-enough-length", "executors.objectStore": bucket});
+    std::fs::write(&file, site.to_string()).unwrap();
     let adjust = |config: &mut ServerConfig| {
         config.site_config = Some(file);
         config.s3_credentials = S3Credentials::parse(&s3.credentials());
