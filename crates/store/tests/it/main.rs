@@ -1,9 +1,10 @@
 //! What every store keeps (`contract`), and what is particular to the one in SQLite (`sqlite`) and the one in PostgreSQL
-//! (`postgres`).
+//! (`postgres`); what lies beside both (`objects`), and what goes from one to the other (`transfer`).
 
 #![expect(clippy::unwrap_used, reason = "in a test it is the assertion")]
 
 mod contract;
+mod objects;
 mod postgres;
 mod sqlite;
 mod transfer;

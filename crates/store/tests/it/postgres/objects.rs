@@ -2,26 +2,12 @@
 
 use super::open_with_objects;
 use crate::contract::world::{Setup, asking, lease, new_job};
+use crate::objects::bucket;
 use jiff::SignedDuration;
 use jobs::Clock;
 use std::sync::Arc;
-use store::{
-    Finish, NewLogEntry, ObjectsChoice, ObjectsFault, Results, S3Choice, S3Credentials, SqlStore, Store,
-    StoreError,
-};
+use store::{Finish, NewLogEntry, ObjectsFault, Results, SqlStore, Store, StoreError};
 use testkit::{MockClock, Postgres, S3Server};
-
-fn bucket(s3: &S3Server, credentials: &str) -> ObjectsChoice {
-    ObjectsChoice::S3(Box::new(S3Choice {
-        bucket: s3.bucket().to_owned(),
-        endpoint: Some(s3.url().parse().unwrap()),
-        region: None,
-        prefix: "ours/here".to_owned(),
-        path_style: true,
-        credentials: S3Credentials::parse(credentials).unwrap(),
-        roots: tls::Roots::default(),
-    }))
-}
 
 /// A job that ended with this text in its log.
 async fn ended(store: &SqlStore, clock: &MockClock, text: &str) -> jobs::JobId {
