@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! logs/<thousands>/<job>-<epoch>-<random>.log.gz   the texts of one try, see `sql/logs/sealed.rs`
+//! artifacts/<thousands>/<job>-<random>             one file that a try left, see `sql/artifacts.rs`
+//! uploads/index-<random>.gz                        one part of an uploaded index, see `sql/uploads.rs`
+//! check/try-<random>                               of no use: whether objects can be kept, see `sql/loose.rs`
 //! ```
 //!
 //! Objects are written once, whole or not at all, under keys that are never used again. Which of them count is said by
