@@ -160,13 +160,24 @@ pub enum StoreError {
              or a newer one"
     )]
     UnknownSchema {
-        /// The database file.
+        /// The database file, or host and name.
         path: String,
     },
     /// The database has an older schema, and is only to be read.
-    #[error("the database at {path} has an older schema: run `executor server migrate` first")]
+    #[error(
+        "the database at {path} has an older schema, which is not changed for reading: use the version that its servers \
+         have, or stop them and run `executor server migrate` first"
+    )]
     OldSchema {
-        /// The database file.
+        /// The database file, or host and name.
+        path: String,
+    },
+    /// The database holds nothing yet, and is only to be read.
+    #[error(
+        "the database at {path} is empty, no server has used it yet: see that it is the one that you mean"
+    )]
+    NoSchema {
+        /// The database file, or host and name.
         path: String,
     },
     /// The database's address can't be read. It may hold a password, so it is not told.

@@ -110,7 +110,8 @@ pub async fn migrate(place: &Place) -> Result<&'static str, StoreError> {
     Ok(Database::schema())
 }
 
-/// Writes all that a database holds, as it is at one moment; also while a server uses it.
+/// Writes all that a database holds, as it is at one moment; also while a server uses it. Nothing of it is changed, so one
+/// whose schema is not this version's is refused.
 pub async fn export(
     place: &Place,
     out: &mut (dyn Output + Send),
@@ -120,7 +121,7 @@ pub async fn export(
         DatabaseChoice::Embedded => {
             Database::Sqlite(SqliteFile::for_reading(&DataDir::database_in(&place.dir)?).await?)
         }
-        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::open(url).await?),
+        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::for_reading(url).await?),
     };
     let mut snapshot = database.snapshot().await?;
     let mut sink = Sink::begin(out, Database::schema())?;

@@ -8,6 +8,7 @@ use jobs::secrets::Scope;
 use jobs::{Concurrency, FileSpec, Namespace, Role};
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use std::path::Path;
 use std::sync::Arc;
 use store::{
@@ -274,4 +275,21 @@ async fn nothing_is_exported_where_nothing_is() {
     let refused = export(&place(dir.path(), None), &mut Vec::new(), &mut |_, _| {}).await.unwrap_err();
     assert!(matches!(refused, TransferError::Store(StoreError::DataDir { .. })), "{refused}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "and nothing is made");
+}
+
+/// What only reads makes no tables either.
+#[tokio::test]
+async fn nothing_is_exported_of_a_database_that_no_server_has_used() {
+    let test = "nothing_is_exported_of_a_database_that_no_server_has_used";
+    let Some(postgres) = Postgres::start(test) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("executor.db"), "").unwrap();
+    for place in [place(dir.path(), None), place(dir.path(), Some(&postgres))] {
+        let refused = export(&place, &mut Vec::new(), &mut |_, _| {}).await.unwrap_err();
+        assert!(matches!(refused, TransferError::Store(StoreError::NoSchema { .. })), "{refused:?}");
+    }
+    let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
+    let tables = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'";
+    let tables: i64 = sqlx::query_scalar(tables).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(tables, 0);
 }

@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use crate::sql::look::DatabaseLook;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, PgPool, SqliteConnection};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -34,40 +34,63 @@ impl SchemaState {
             (_, true, missing) => Self::Behind(missing),
         }
     }
+
+    /// Refuses the database at `place` to whoever only reads: nothing may be changed for them, not even the schema.
+    pub(super) fn check_readable(self, place: String) -> Result<(), StoreError> {
+        match self {
+            Self::Current => Ok(()),
+            Self::Empty => Err(StoreError::NoSchema { path: place }),
+            Self::Behind(_) => Err(StoreError::OldSchema { path: place }),
+            Self::Newer => Err(StoreError::UnknownSchema { path: place }),
+        }
+    }
 }
 
-const APPLIED: &str = "SELECT version FROM _sqlx_migrations ORDER BY version";
+const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+
+/// Whether the file of an embedded database is not there, or was only made.
+pub(super) fn holds_nothing(path: &Path) -> bool {
+    !path.metadata().is_ok_and(|file| file.len() > 0)
+}
+
+/// The schema of a file that holds something.
+pub(super) async fn schema_of_sqlite(connection: &mut SqliteConnection) -> Result<SchemaState, StoreError> {
+    const THERE: &str = "SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
+    let (tables,): (i64,) = sqlx::query_as(THERE).fetch_one(&mut *connection).await?;
+    let applied =
+        if tables == 0 { Vec::new() } else { sqlx::query_as(APPLIED).fetch_all(connection).await? };
+    Ok(SchemaState::of(&applied, sqlite::MIGRATIONS.len()))
+}
+
+/// The schema of a PostgreSQL database.
+pub(super) async fn schema_of_postgres(pool: &PgPool) -> Result<SchemaState, StoreError> {
+    const THERE: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    let (there,): (bool,) = sqlx::query_as(THERE).fetch_one(pool).await?;
+    let applied = if there { sqlx::query_as(APPLIED).fetch_all(pool).await? } else { Vec::new() };
+    Ok(SchemaState::of(&applied, postgres::MIGRATIONS.len()))
+}
 
 /// The embedded database's file.
 pub(in crate::sql) async fn look_at_sqlite(path: &Path) -> Result<DatabaseLook, StoreError> {
     const VERSION: &str = "SELECT sqlite_version()";
-    const TABLES: &str = "SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
-    let nothing = !path.metadata().is_ok_and(|file| file.len() > 0);
+    let nothing = holds_nothing(path);
     let options = SqliteConnectOptions::new().read_only(true);
     let options =
         if nothing { options.filename(":memory:").read_only(false) } else { options.filename(path) };
     let mut connection = options.connect().await?;
     let (version,): (String,) = sqlx::query_as(VERSION).fetch_one(&mut connection).await?;
-    let (tables,): (i64,) = sqlx::query_as(TABLES).fetch_one(&mut connection).await?;
-    let applied =
-        if tables == 0 { Vec::new() } else { sqlx::query_as(APPLIED).fetch_all(&mut connection).await? };
+    let schema = schema_of_sqlite(&mut connection).await?;
     connection.close().await?;
-    Ok(DatabaseLook {
-        version: format!("SQLite {version}"),
-        schema: SchemaState::of(&applied, sqlite::MIGRATIONS.len()),
-        clock_ahead: None,
-    })
+    Ok(DatabaseLook { version: format!("SQLite {version}"), schema, clock_ahead: None })
 }
 
 /// A PostgreSQL database.
 pub(in crate::sql) async fn look_at_postgres(url: &str) -> Result<DatabaseLook, StoreError> {
     const VERSION: &str = "SELECT current_setting('server_version')";
-    const THERE: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
     const NOW: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint";
     let pool = postgres::connect(url, 1).await?;
     let (version,): (String,) = sqlx::query_as(VERSION).fetch_one(&pool).await?;
-    let (there,): (bool,) = sqlx::query_as(THERE).fetch_one(&pool).await?;
-    let applied = if there { sqlx::query_as(APPLIED).fetch_all(&pool).await? } else { Vec::new() };
+    let schema = schema_of_postgres(&pool).await?;
     let before = Timestamp::now();
     let (micros,): (i64,) = sqlx::query_as(NOW).fetch_one(&pool).await?;
     let here = before + before.duration_until(Timestamp::now()) / 2;
@@ -75,7 +98,7 @@ pub(in crate::sql) async fn look_at_postgres(url: &str) -> Result<DatabaseLook, 
     let ahead = Timestamp::from_microsecond(micros).map(|there| there.duration_since(here));
     Ok(DatabaseLook {
         version: format!("PostgreSQL {version}"),
-        schema: SchemaState::of(&applied, postgres::MIGRATIONS.len()),
+        schema,
         clock_ahead: ahead.ok().or(Some(SignedDuration::MAX)),
     })
 }

@@ -1,5 +1,6 @@
 //! A PostgreSQL database.
 
+use super::look::schema_of_postgres;
 use super::{Durability, Write, migrated, migrator};
 use crate::error::StoreError;
 use crate::sql::session::Session;
@@ -50,13 +51,24 @@ pub(in crate::sql) struct PostgresDatabase {
 impl PostgresDatabase {
     /// Connects and brings the schema up to date; servers that start at once take turns.
     pub(in crate::sql) async fn open(url: &str) -> Result<Self, StoreError> {
-        let pool = connect(url, CONNECTIONS).await?;
-        let options = pool.connect_options();
-        let place = format!("{}/{}", options.get_host(), options.get_database().unwrap_or_default());
-        let database = Self { pool };
-        database.check_version(&place).await?;
-        migrated(database.migrate().await, || place)?;
+        let database = Self { pool: connect(url, CONNECTIONS).await? };
+        database.check_version().await?;
+        migrated(database.migrate().await, || database.place())?;
         Ok(database)
+    }
+
+    /// Connects for look-ups alone, also to one that servers use, which may be of an older version: nothing is changed.
+    pub(in crate::sql) async fn for_reading(url: &str) -> Result<Self, StoreError> {
+        let database = Self { pool: connect(url, 1).await? };
+        database.check_version().await?;
+        schema_of_postgres(&database.pool).await?.check_readable(database.place())?;
+        Ok(database)
+    }
+
+    /// Where it is, without secrets.
+    fn place(&self) -> String {
+        let options = self.pool.connect_options();
+        format!("{}/{}", options.get_host(), options.get_database().unwrap_or_default())
     }
 
     async fn migrate(&self) -> Result<(), MigrateError> {
@@ -67,12 +79,12 @@ impl PostgresDatabase {
         migrator(&MIGRATIONS).run(&mut *connection).await
     }
 
-    async fn check_version(&self, place: &str) -> Result<(), StoreError> {
+    async fn check_version(&self) -> Result<(), StoreError> {
         const VERSION: &str =
             "SELECT current_setting('server_version_num')::int, current_setting('server_version')";
         let (number, version): (i32, String) = sqlx::query_as(VERSION).fetch_one(&self.pool).await?;
         if number < OLDEST {
-            return Err(StoreError::OldDatabase { place: place.to_owned(), version });
+            return Err(StoreError::OldDatabase { place: self.place(), version });
         }
         Ok(())
     }
@@ -144,6 +156,7 @@ async fn connect_with(url: &str, connections: u32, settings: &'static str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::session::Sql;
     use crate::sql::{statements, transfer};
     use sqlx::migrate::Migrate;
     use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
@@ -215,8 +228,37 @@ mod tests {
         let future = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                       VALUES (999, 'later', TRUE, '', 0)";
         database.pool.execute(future).await.unwrap();
-        let refused = PostgresDatabase::open(&postgres.url()).await.err();
-        assert!(matches!(refused, Some(StoreError::UnknownSchema { .. })), "{refused:?}");
+        for refused in [
+            PostgresDatabase::open(&postgres.url()).await.err(),
+            PostgresDatabase::for_reading(&postgres.url()).await.err(),
+        ] {
+            assert!(matches!(refused, Some(StoreError::UnknownSchema { .. })), "{refused:?}");
+        }
+    }
+
+    /// A server of the version before goes on with what it knows, whoever reads beside it.
+    #[tokio::test]
+    async fn a_schema_that_is_only_read_stays_what_it_is() {
+        const CHANGES: &str = "SELECT COUNT(*) FROM _sqlx_migrations";
+        const TABLES: &str = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'";
+        let Some(postgres) = Postgres::start("a_schema_that_is_only_read_stays_what_it_is") else { return };
+        let refused = async || PostgresDatabase::for_reading(&postgres.url()).await.err();
+        let pool = connect(&postgres.url(), 1).await.unwrap();
+        let count = async |what| sqlx::query_scalar::<_, i64>(what).fetch_one(&pool).await.unwrap();
+        let empty = refused().await;
+        assert!(matches!(empty, Some(StoreError::NoSchema { .. })), "{empty:?}");
+        assert_eq!(count(TABLES).await, 0);
+        let known = MIGRATIONS.len();
+        migrator(&MIGRATIONS[..known - 1]).run(&pool).await.unwrap();
+        let old = refused().await;
+        assert!(matches!(old, Some(StoreError::OldSchema { .. })), "{old:?}");
+        assert_eq!(count(CHANGES).await, known as i64 - 1);
+        PostgresDatabase::open(&postgres.url()).await.unwrap().close().await;
+        let reading = PostgresDatabase::for_reading(&postgres.url()).await.unwrap();
+        let mut snapshot = reading.snapshot().await.unwrap();
+        let write = "DELETE FROM jobs";
+        let write = snapshot.query(Sql { sqlite: write, postgres: write }).execute().await;
+        assert!(write.is_err(), "nothing can be changed by accident");
     }
 
     /// What operators set for a whole database is not what locks and counts were thought out for.

@@ -1,12 +1,12 @@
 //! The database in one file.
 
+use super::look::{holds_nothing, schema_of_sqlite};
 use super::{Durability, Write, migrated, migrator};
 use crate::error::StoreError;
 use crate::sql::session::Session;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use std::cmp::Ordering;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -71,19 +71,14 @@ impl SqliteFile {
 
     /// Opens a file for look-ups alone, also one that a server uses.
     pub(in crate::sql) async fn for_reading(path: &Path) -> Result<Self, StoreError> {
-        const CHANGES: &str = "SELECT COUNT(*) FROM _sqlx_migrations WHERE success";
-        let readers = connect(options(path).read_only(true), 1).await?;
-        let changes: i64 = sqlx::query_scalar(CHANGES).fetch_one(&readers).await?;
-        let known = MIGRATIONS.len() as i64;
-        let place = path.display().to_string();
-        match changes.cmp(&known) {
-            Ordering::Less => Err(StoreError::OldSchema { path: place }),
-            Ordering::Greater => Err(StoreError::UnknownSchema { path: place }),
-            Ordering::Equal => {
-                let (synced, relaxed) = (readers.clone(), readers.clone());
-                Ok(Self { synced, relaxed, readers, turn: Mutex::new(()) })
-            }
+        let place = || path.display().to_string();
+        if holds_nothing(path) {
+            return Err(StoreError::NoSchema { path: place() });
         }
+        let readers = connect(options(path).read_only(true), 1).await?;
+        schema_of_sqlite(&mut *readers.acquire().await?).await?.check_readable(place())?;
+        let (synced, relaxed) = (readers.clone(), readers.clone());
+        Ok(Self { synced, relaxed, readers, turn: Mutex::new(()) })
     }
 
     pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
