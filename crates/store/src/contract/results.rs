@@ -19,7 +19,8 @@ pub trait Results: Send + Sync + 'static {
     /// A key for an object that is about to be made. Durable when this returns.
     async fn new_object(&self, beginning: &str, ending: &str) -> Result<String>;
 
-    /// Gives up an object that no row has taken.
+    /// Gives up an object; one that a row has taken stays. So it is right also after a fault of the call that was to take it,
+    /// which may have done so.
     async fn give_up_object(&self, key: &str) -> Result<()>;
 
     /// Removes objects that are of no use any more; says how many. A call may leave some to the next one.

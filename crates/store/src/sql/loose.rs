@@ -27,8 +27,8 @@ statements! {
             ON CONFLICT (key) DO UPDATE SET remove_at = excluded.remove_at";
     CLAIM = "DELETE FROM loose_objects WHERE key = $1";
     DUE = "SELECT key FROM loose_objects WHERE remove_at <= $1 ORDER BY remove_at, key LIMIT $2";
-    /// Not one that was claimed since it was looked up.
-    POSTPONE = "UPDATE loose_objects SET remove_at = $2 WHERE key = $1";
+    /// Not one that was claimed meanwhile: whoever claims it is waited for.
+    MOVE = "UPDATE loose_objects SET remove_at = $2 WHERE key = $1";
 }
 
 /// Notes objects that are about to be made. Durable when this returns.
@@ -46,10 +46,12 @@ pub(super) async fn note(write: &mut Session, key: &str, at: Timestamp) -> Resul
     write.query(NOTE).bind(key).bind(micros(at)).execute().await.map(drop)
 }
 
-/// Notes that an object that was being made will not be.
+/// Notes that an object that was being made will not be. One that a row has taken stays: whoever gives it up may not have heard
+/// that its commit was done.
 pub(super) async fn give_up(store: &SqlStore, key: &str) -> Result<(), StoreError> {
+    let now = micros(store.clock.now());
     let mut write = store.database.write(Durability::Crash).await?;
-    note(&mut write, key, store.clock.now()).await?;
+    write.query(MOVE).bind(key).bind(now).execute().await?;
     store.commit(write).await
 }
 
@@ -88,7 +90,7 @@ pub(super) async fn sweep(store: &SqlStore) -> Result<u64, StoreError> {
     }
     if let Some((key, _)) = &left {
         let again = micros(after(now, AGAIN_AFTER));
-        write.query(POSTPONE).bind(key).bind(again).execute().await?;
+        write.query(MOVE).bind(key).bind(again).execute().await?;
     }
     store.commit(write).await?;
     match left {

@@ -91,7 +91,8 @@ macro_rules! each_test {
                 a_forgotten_job_lets_go_of_its_object, a_log_is_read_while_it_is_sealed;
             artifacts: a_try_leaves_files_while_it_runs;
             uploads: an_upload_in_parts_is_complete_when_all_are_there, uploads_are_listed_by_whose_they_are,
-                old_uploads_are_forgotten_with_their_objects, an_object_that_nobody_takes_goes;
+                old_uploads_are_forgotten_with_their_objects, an_object_that_nobody_takes_goes,
+                an_object_that_is_given_up_too_late_stays;
             files: an_uploaded_file_is_remembered, a_job_keeps_the_files_it_names,
                 a_job_that_names_an_unknown_file_is_not_submitted, a_job_sees_only_its_own_files,
                 files_that_nobody_needs_are_forgotten, a_file_shared_by_jobs_stays_until_the_last_has_ended;

@@ -120,3 +120,13 @@ pub(crate) async fn an_object_that_nobody_takes_goes(open: impl AsyncFn(Setup) -
     assert!(matches!(late, StoreError::Outdated), "{late:?}");
     assert_eq!(world.store.uploads_size().await.unwrap(), 0);
 }
+
+/// Whoever asked for it to be taken may not have heard that it was.
+pub(crate) async fn an_object_that_is_given_up_too_late_stays(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let taken = object(&world, "taken").await;
+    world.store.add_upload(new("app", 1), taken.clone()).await.unwrap();
+    world.store.give_up_object(&taken.key).await.unwrap();
+    assert_eq!(world.store.sweep_objects().await.unwrap(), 0);
+    assert!(is_there(&world, &taken).await);
+}
