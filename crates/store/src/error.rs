@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How often this process met a stored value that it could not read.
 static UNREADABLE: AtomicU64 = AtomicU64::new(0);
 
-/// A call on the store did not do what was asked. Nothing was changed, with one exception: where the database can't be reached
-/// ([`StoreError::Database`]), the answer to a commit may be what was lost, and then all was done.
+/// A call on the store did not do what was asked. Nothing was changed; but of a call that does many things one by one, such as
+/// those that forget, some may be done. And where the database can't be reached ([`StoreError::Database`]), what was lost may
+/// be its answer to the commit: then all is done.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no such job.

@@ -45,9 +45,13 @@ macro_rules! trim {
 }
 
 statements! {
-    /// Not if the password was changed, or they were removed, since it was looked at.
-    OF_PERSON = "INSERT INTO sessions (digest, person, created_at, last_used_at) \
-                 SELECT $1, id, $2, $2 FROM people WHERE id = $3 AND password = $4";
+    /// Not if the password was changed, or they were removed, since it was looked at. Whoever is changing it is waited for, and
+    /// whoever comes to change it waits, and so ends this session as well.
+    OF_PERSON in sqlite = "INSERT INTO sessions (digest, person, created_at, last_used_at) \
+                           SELECT $1, id, $2, $2 FROM people WHERE id = $3 AND password = $4",
+              in postgres = "INSERT INTO sessions (digest, person, created_at, last_used_at) \
+                             SELECT $1, id, $2, $2 FROM (SELECT id FROM people WHERE id = $3 AND password = $4 \
+                             FOR NO KEY UPDATE) AS kept";
     OF_TOKEN = "INSERT INTO sessions (digest, token, created_at, last_used_at) \
                 SELECT $1, id, $2, $2 FROM tokens WHERE id = $3 AND revoked_at IS NULL";
     OF_ROOT = "INSERT INTO sessions (digest, root, created_at, last_used_at) VALUES ($1, $3, $2, $2)";
@@ -125,10 +129,11 @@ pub(super) async fn by_shown(
     let Some(row) = read(columns)? else { return Ok(None) };
     if is_due(Some(used), now) {
         let mut write = store.database.write(Durability::Crash).await?;
-        write.query(NOTE_USE).bind(micros(now)).bind(row.id).execute().await?;
+        // Them first, as everybody does who changes both, so that none waits for the other.
         if let Some(person) = person {
             people::note_use(&mut write, person, now).await?;
         }
+        write.query(NOTE_USE).bind(micros(now)).bind(row.id).execute().await?;
         store.commit(write).await?;
     }
     Ok(Some(row))

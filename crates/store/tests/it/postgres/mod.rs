@@ -3,6 +3,7 @@
 mod changes;
 mod keys;
 mod objects;
+mod people;
 mod secrets;
 mod together;
 
