@@ -37,7 +37,7 @@ pub trait Results: Send + Sync + 'static {
     /// The files that a try left, by name and path.
     async fn artifacts(&self, id: JobId, epoch: u32) -> Result<Vec<ArtifactRow>>;
 
-    /// Bytes of all files that jobs left.
+    /// Bytes of all files that jobs left. What others on the same database change may be seen seconds later.
     async fn artifacts_size(&self) -> Result<u64>;
 
     /// Begins an index that comes in parts.
@@ -63,7 +63,7 @@ pub trait Results: Send + Sync + 'static {
     /// Uploads that are complete, newest first; a few hundred at most, whatever the limit.
     async fn uploads(&self, filter: UploadFilter) -> Result<Vec<UploadRow>>;
 
-    /// Bytes of all parts of all uploads.
+    /// Bytes of all parts of all uploads. What others on the same database change may be seen seconds later.
     async fn uploads_size(&self) -> Result<u64>;
 
     /// Forgets uploads that were complete before `finished`, and those begun before `begun` that never were; says how many. A

@@ -13,7 +13,7 @@ use jobs::artifacts::{MAX_ARTIFACT_FILES, MAX_ARTIFACTS_BYTES};
 use jobs::{JobId, Lease};
 
 statements! {
-    PRESENT = "SELECT object FROM artifacts WHERE job = $1 AND epoch = $2 AND name = $3 AND path = $4";
+    PRESENT = "SELECT object, size FROM artifacts WHERE job = $1 AND epoch = $2 AND name = $3 AND path = $4";
     TOTAL in sqlite = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM artifacts WHERE job = $1 AND epoch = $2 \
                        AND NOT (name = $3 AND path = $4)",
           in postgres = "SELECT COUNT(*), COALESCE(SUM(size), 0)::bigint FROM artifacts WHERE job = $1 AND epoch = $2 \
@@ -38,15 +38,18 @@ pub(super) async fn add(
 ) -> Result<(), StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let added = put(store, &mut write, (id, lease), new).await;
-    store.settle(write, added).await
+    let more = store.settle(write, added).await?;
+    store.sums.artifacts.add(more);
+    Ok(())
 }
 
+/// Says how many more bytes there are.
 async fn put(
     store: &SqlStore,
     write: &mut Session,
     (id, lease): (JobId, &Lease),
     new: &NewArtifact,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     check_held_for_now(write, id, lease).await?;
     let (now, epoch) = (store.clock.now(), i64::from(lease.epoch));
     let (files, bytes): (i64, i64) =
@@ -56,7 +59,7 @@ async fn put(
         return Err(StoreError::TooManyArtifacts(id));
     }
     let present = write.query(PRESENT).bind(id.0).bind(epoch).bind(&new.name).bind(&new.path);
-    let present: Option<(String,)> = present.optional().await?;
+    let present: Option<(String, i64)> = present.optional().await?;
     if !loose::claim(write, &new.object.key).await? {
         // It took so long that it was swept.
         return Err(StoreError::Outdated);
@@ -64,10 +67,9 @@ async fn put(
     let put = write.query(PUT).bind(id.0).bind(epoch).bind(&new.name).bind(&new.path).bind(&new.object.key);
     let size = i64::try_from(new.object.size).unwrap_or(i64::MAX);
     put.bind(size).bind(&new.object.sha256).bind(micros(now)).execute().await?;
-    match present {
-        Some((key,)) => loose::note(write, &key, now).await,
-        None => Ok(()),
-    }
+    let Some((key, had)) = present else { return Ok(size) };
+    loose::note(write, &key, now).await?;
+    Ok(size - had)
 }
 
 pub(super) async fn list(store: &SqlStore, id: JobId, epoch: u32) -> Result<Vec<ArtifactRow>, StoreError> {
@@ -77,8 +79,11 @@ pub(super) async fn list(store: &SqlStore, id: JobId, epoch: u32) -> Result<Vec<
 }
 
 pub(super) async fn size(store: &SqlStore) -> Result<u64, StoreError> {
-    let (size,): (i64,) = store.database.lookup().await?.query(SIZE).one().await?;
-    Ok(size.unsigned_abs())
+    let add_up = async || {
+        let (size,): (i64,) = store.database.lookup().await?.query(SIZE).one().await?;
+        Ok(size)
+    };
+    store.sums.artifacts.bytes(add_up).await
 }
 
 fn read(

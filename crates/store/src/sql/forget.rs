@@ -53,6 +53,7 @@ pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<u64, S
         let mut write = store.database.write(Durability::Crash).await?;
         take_turn(&mut write, micros(store.clock.now()), &mut left).await?;
         store.commit(write).await?;
+        store.sums.artifacts.removed();
     }
     Ok(forgotten)
 }

@@ -53,6 +53,7 @@ mod sessions;
 mod statements;
 mod store;
 mod submit;
+mod sums;
 mod together;
 mod token;
 mod tokens;
@@ -81,6 +82,7 @@ use notices::Notices;
 use room::Room;
 use std::path::PathBuf;
 use std::sync::Arc;
+use sums::Sums;
 use together::Together;
 use tokio::sync::broadcast;
 
@@ -129,6 +131,7 @@ pub struct SqlStore {
     notices: Notices,
     lanes: Arc<Lanes>,
     room: Room,
+    sums: Sums,
     /// Single submissions and ends, of several callers at once.
     submits: Together<NewJob, Result<JobId, StoreError>>,
     ends: Together<End, Result<JobRow, StoreError>>,
@@ -168,6 +171,7 @@ impl SqlStore {
             notices,
             lanes,
             room: Room::default(),
+            sums: Sums::default(),
             submits: Together::new(turns),
             ends: Together::new(turns),
             clock,
@@ -238,5 +242,25 @@ impl SqlStore {
 
     fn changes(&self) -> broadcast::Receiver<Change> {
         self.notices.subscribe()
+    }
+}
+
+#[cfg(test)]
+impl SqlStore {
+    /// An empty one with an embedded database, the directory that goes with it, and its clock.
+    async fn temporary() -> (tempfile::TempDir, Self, Arc<testkit::MockClock>) {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(testkit::MockClock::at(1_700_000_000));
+        let options = StoreOptions {
+            dir: dir.path().to_owned(),
+            database: DatabaseChoice::Embedded,
+            objects: ObjectsChoice::Directory,
+            clock: Arc::clone(&clock) as _,
+            retry: jobs::RetryPolicy::default(),
+            keys: Arc::new(Keyring::parse(&format!("test:{}", "1".repeat(64))).unwrap()),
+            max_log_bytes: 1 << 20,
+            max_queued: 100,
+        };
+        (dir, Self::open(options).await.unwrap(), clock)
     }
 }

@@ -66,7 +66,9 @@ pub(super) async fn add(store: &SqlStore, new: &NewUpload, object: &NewObject) -
         Ok(id)
     };
     let added = added.await;
-    store.settle(write, added).await
+    let id = store.settle(write, added).await?;
+    store.sums.uploads.add(capped(object.size));
+    Ok(id)
 }
 
 async fn insert(
@@ -108,15 +110,18 @@ pub(super) async fn add_part(
     let now = store.clock.now();
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let added = put_part(&mut write, (id, part), object, now).await;
-    store.settle(write, added).await
+    let more = store.settle(write, added).await?;
+    store.sums.uploads.add(more);
+    Ok(())
 }
 
+/// Says how many more bytes there are.
 async fn put_part(
     write: &mut Session,
     (id, part): (i64, u32),
     object: &NewObject,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     let (parts, finished) = to_change(write, id).await?;
     if finished {
         return Err(StoreError::UnknownUpload(id));
@@ -126,12 +131,12 @@ async fn put_part(
     }
     let before: Option<(String, i64)> = write.query(PART).bind(id).bind(i64::from(part)).optional().await?;
     take_object(write, id, part, object).await?;
-    let had = before.as_ref().map_or(0, |(_, size)| *size);
-    write.query(GROW).bind(id).bind(capped(object.size) - had).execute().await?;
-    match before {
-        Some((key, _)) => loose::note(write, &key, now).await,
-        None => Ok(()),
+    let more = capped(object.size) - before.as_ref().map_or(0, |(_, size)| *size);
+    write.query(GROW).bind(id).bind(more).execute().await?;
+    if let Some((key, _)) = before {
+        loose::note(write, &key, now).await?;
     }
+    Ok(more)
 }
 
 pub(super) async fn finish(store: &SqlStore, id: i64) -> Result<(), StoreError> {
@@ -181,8 +186,11 @@ pub(super) async fn list(store: &SqlStore, filter: UploadFilter) -> Result<Vec<U
 }
 
 pub(super) async fn size(store: &SqlStore) -> Result<u64, StoreError> {
-    let (size,): (i64,) = store.database.lookup().await?.query(SIZE).one().await?;
-    Ok(size.unsigned_abs())
+    let add_up = async || {
+        let (size,): (i64,) = store.database.lookup().await?.query(SIZE).one().await?;
+        Ok(size)
+    };
+    store.sums.uploads.bytes(add_up).await
 }
 
 pub(super) async fn forget(
@@ -205,6 +213,7 @@ pub(super) async fn forget(
         write.query(FORGET).bind(*id).execute().await?;
     }
     store.commit(write).await?;
+    store.sums.uploads.removed();
     Ok(found.len() as u64)
 }
 
