@@ -11,7 +11,7 @@ use crate::identity::{NewToken, TokenRow};
 use jiff::{SignedDuration, Timestamp};
 use jobs::Namespace;
 
-/// Tokens that are not revoked at most.
+/// Tokens that are not revoked at most. One that has expired counts, and is listed, until its place or its name is needed.
 const MAX_TOKENS: i64 = 10_000;
 /// That a token is used is noted this often at most: each note is a write.
 pub(super) const NOTED_EVERY: SignedDuration = SignedDuration::from_mins(10);
@@ -24,6 +24,10 @@ macro_rules! columns {
 
 statements! {
     COUNT = "SELECT COUNT(*) FROM tokens WHERE revoked_at IS NULL";
+    /// They were good for nothing since then.
+    CLEAR = "UPDATE tokens SET revoked_at = expires_at WHERE revoked_at IS NULL AND expires_at <= $1";
+    CLEAR_NAME = "UPDATE tokens SET revoked_at = expires_at WHERE revoked_at IS NULL AND expires_at <= $1 \
+                  AND namespace = $2 AND name = $3";
     INSERT = concat!(
         "INSERT INTO tokens (digest, name, role, namespace, created_by, created_at, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) \
@@ -51,24 +55,47 @@ type Columns = (i64, String, String, String, String, i64, Option<i64>, Option<i6
 pub(super) async fn create(store: &SqlStore, new: NewToken) -> Result<(TokenRow, String), StoreError> {
     let shown = token::generate_shown(Kind::Api)?;
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let (count,): (i64,) = write.query(COUNT).one().await?;
-    if count >= MAX_TOKENS {
-        return Err(StoreError::TooManyTokens(MAX_TOKENS));
-    }
+    let made = insert(&mut write, &shown, new, store.clock.now()).await;
+    let row = store.settle(write, made).await?;
+    Ok((row, shown))
+}
+
+async fn insert(
+    write: &mut Session,
+    shown: &str,
+    new: NewToken,
+    now: Timestamp,
+) -> Result<TokenRow, StoreError> {
+    make_room(write, &new, now).await?;
     let insert = write
         .query(INSERT)
-        .bind(token::hash(&shown))
+        .bind(token::hash(shown))
         .bind(&new.name)
         .bind(new.role.name())
         .bind(new.namespace.key())
         .bind(&new.created_by)
-        .bind(micros(store.clock.now()))
+        .bind(micros(now))
         .bind(new.expires_at.map(micros));
     let Some(columns) = insert.optional().await? else {
         return Err(StoreError::TokenExists { name: new.name, namespace: new.namespace });
     };
-    store.commit(write).await?;
-    Ok((read(columns)?, shown))
+    read(columns)
+}
+
+/// Takes name and place from tokens that have expired, where they are needed.
+async fn make_room(write: &mut Session, new: &NewToken, now: Timestamp) -> Result<(), StoreError> {
+    let clear = write.query(CLEAR_NAME).bind(micros(now)).bind(new.namespace.key()).bind(&new.name);
+    clear.execute().await?;
+    let (count,): (i64,) = write.query(COUNT).one().await?;
+    if count < MAX_TOKENS {
+        return Ok(());
+    }
+    let cleared = write.query(CLEAR).bind(micros(now)).execute().await?;
+    if count.unsigned_abs() - cleared < MAX_TOKENS.unsigned_abs() {
+        Ok(())
+    } else {
+        Err(StoreError::TooManyTokens(MAX_TOKENS))
+    }
 }
 
 pub(super) async fn by_shown(store: &SqlStore, shown: &str) -> Result<Option<TokenRow>, StoreError> {

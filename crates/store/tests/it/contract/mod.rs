@@ -104,6 +104,7 @@ macro_rules! each_test {
                 changes_are_announced;
             namespaces: the_largest_page_is_known_to_have_a_next_one, jobs_are_listed_by_whose_they_are, repositories_are_named_by_each_namespace_as_it_likes;
             tokens: a_token_is_good_until_it_is_revoked, a_token_expires, names_of_tokens_are_their_namespaces_own,
+                the_name_of_an_expired_token_is_free,
                 a_use_is_noted_now_and_then, what_was_revoked_long_ago_is_forgotten;
             identities: a_registration_is_good_for_so_many_identities, a_registration_ends, the_same_again_is_the_same,
                 racing_registrations_take_no_more_than_there_is, a_name_is_given_once,

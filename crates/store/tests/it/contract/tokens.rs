@@ -81,6 +81,28 @@ pub(crate) async fn names_of_tokens_are_their_namespaces_own(open: impl AsyncFn(
     assert_eq!(names(&world, None).await, ["ci", "ci"]);
 }
 
+pub(crate) async fn the_name_of_an_expired_token_is_free(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let expires_at = Some(world.now() + SignedDuration::from_secs(60));
+    let short = || NewToken { expires_at, ..new("ci", ann()) };
+    let (old, shown) = world.store.create_token(short()).await.unwrap();
+    world.store.create_token(NewToken { expires_at, ..new("ci", Namespace::Global) }).await.unwrap();
+    world.advance(59);
+    let early = world.store.create_token(new("ci", ann())).await;
+    assert!(matches!(early, Err(StoreError::TokenExists { .. })), "{early:?}");
+    world.advance(1);
+    let (row, _) = world.store.create_token(new("ci", ann())).await.unwrap();
+    let listed = world.store.tokens(Some(&ann())).await.unwrap();
+    assert_eq!(listed, [row], "the new one has taken its place");
+    assert_eq!(names(&world, None).await, ["ci", "ci"], "that of others is nothing to it");
+    assert!(!world.store.token_is_good(old.id).await.unwrap());
+    assert_eq!(world.store.token(&shown).await.unwrap(), None);
+    // Both are forgotten as ones that were good for nothing since they expired.
+    assert_eq!(world.store.forget_identities(world.now()).await.unwrap(), 0);
+    world.advance(1);
+    assert_eq!(world.store.forget_identities(world.now()).await.unwrap(), 2);
+}
+
 pub(crate) async fn a_use_is_noted_now_and_then(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let (_, shown) = world.store.create_token(new("ci", ann())).await.unwrap();

@@ -2,9 +2,10 @@
 
 use super::{intruder, open_in};
 use crate::contract::world::Setup;
-use jobs::JobId;
+use jiff::SignedDuration;
+use jobs::{JobId, Namespace, Role};
 use std::time::Duration;
-use store::{QueueChange, StoreError};
+use store::{NewToken, QueueChange, StoreError};
 use tokio::time::timeout;
 use wire::heartbeat::Telemetry;
 
@@ -61,6 +62,32 @@ async fn a_new_executor_takes_the_place_of_the_one_that_is_silent_for_longest() 
     let spoil = "UPDATE executors SET telemetry = '' WHERE name = 'old-2'";
     sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
     assert_eq!(world.store.executors().await.unwrap().len(), 9_999, "one that can't be read hides no other");
+}
+
+#[tokio::test]
+async fn tokens_that_have_expired_make_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let new = |name: &str| NewToken {
+        name: name.to_owned(),
+        role: Role::Reader,
+        namespace: Namespace::Global,
+        created_by: "root".to_owned(),
+        expires_at: None,
+    };
+    // The first one for good, the others for a minute.
+    let all = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
+               INSERT INTO tokens (digest, name, role, namespace, created_by, created_at, expires_at) \
+               SELECT CAST(i AS BLOB), 'token ' || i, 'reader', '', 'root', 0, CASE WHEN i > 1 THEN $1 END FROM n";
+    let expires_at = (world.now() + SignedDuration::from_secs(60)).as_microsecond();
+    sqlx::query(all).bind(expires_at).execute(&mut intruder(&dir).await).await.unwrap();
+    let refused = world.store.create_token(new("one more")).await.unwrap_err();
+    assert!(refused.to_string().starts_with("there are 10000 "), "{refused}");
+    assert_eq!(world.store.tokens(None).await.unwrap().len(), 10_000, "nothing was changed");
+    world.advance(60);
+    world.store.create_token(new("one more")).await.unwrap();
+    let names: Vec<_> = world.store.tokens(None).await.unwrap().into_iter().map(|row| row.name).collect();
+    assert_eq!(names, ["one more", "token 1"]);
 }
 
 /// Where there is nothing to be had nobody waits for a turn to write.
