@@ -26,13 +26,12 @@ pub(crate) fn choice(config: &ServerConfig, bucket: Option<Bucket>) -> Result<Ob
 
 /// Tells whether results can be kept there. The queue goes on without: logs stay in the data directory meanwhile.
 pub(crate) async fn check(app: App) {
-    let objects = app.store.objects();
     let checked = tokio::select! {
         () = app.stop.cancelled() => return,
-        checked = objects.check() => checked,
+        checked = app.store.check_objects() => checked,
     };
     match checked {
-        Ok(()) => tracing::info!(place = objects.place(), "results can be kept"),
+        Ok(()) => tracing::info!(place = app.store.objects().place(), "results can be kept"),
         Err(fault) => {
             let error = &fault as &dyn std::error::Error;
             tracing::error!(error, "results can't be kept: logs stay in the data directory until they can");

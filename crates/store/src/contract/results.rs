@@ -23,6 +23,10 @@ pub trait Results: Send + Sync + 'static {
     /// which may have done so.
     async fn give_up_object(&self, key: &str) -> Result<()>;
 
+    /// Makes, reads and removes an object, so that what can't be used is told before it is needed. Should it not be removed, it
+    /// is tried again as with all that is of no use.
+    async fn check_objects(&self) -> Result<()>;
+
     /// Removes objects that are of no use any more; says how many. A call may leave some to the next one.
     async fn sweep_objects(&self) -> Result<u64>;
 

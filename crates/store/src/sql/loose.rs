@@ -10,6 +10,7 @@ use super::session::Session;
 use super::statements::statements;
 use super::values::micros;
 use crate::error::StoreError;
+use crate::objects::Objects;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -52,6 +53,19 @@ pub(super) async fn give_up(store: &SqlStore, key: &str) -> Result<(), StoreErro
     let now = micros(store.clock.now());
     let mut write = store.database.write(Durability::Crash).await?;
     write.query(MOVE).bind(key).bind(now).execute().await?;
+    store.commit(write).await
+}
+
+/// Tries whether objects can be kept.
+pub(super) async fn check(store: &SqlStore) -> Result<(), StoreError> {
+    let key = Objects::new_key("check/try", "")?;
+    note_new(store, std::slice::from_ref(&key)).await?;
+    if let Err(fault) = store.objects.check(&key).await {
+        give_up(store, &key).await?;
+        return Err(fault.into());
+    }
+    let mut write = store.database.write(Durability::Crash).await?;
+    claim(&mut write, &key).await?;
     store.commit(write).await
 }
 
@@ -101,4 +115,112 @@ pub(super) async fn sweep(store: &SqlStore) -> Result<u64, StoreError> {
 
 fn after(now: Timestamp, pause: SignedDuration) -> Timestamp {
     now.saturating_add(pause).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Results;
+    use async_trait::async_trait;
+    use futures_util::StreamExt;
+    use futures_util::stream::{self, BoxStream};
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+    use object_store::{
+        CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+        PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    };
+    use std::fmt;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A store in memory that can refuse some of what it is asked for.
+    #[derive(Debug, Default)]
+    struct Moody {
+        inner: InMemory,
+        reads_nothing: AtomicBool,
+        removes_nothing: AtomicBool,
+    }
+
+    impl Moody {
+        fn refused(flag: &AtomicBool) -> Option<Error> {
+            flag.load(Ordering::Relaxed).then(|| Error::Generic { store: "moody", source: "refused".into() })
+        }
+
+        async fn objects(&self) -> usize {
+            self.inner.list(None).count().await
+        }
+    }
+
+    impl fmt::Display for Moody {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("moody")
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Moody {
+        async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+            self.inner.put_opts(at, payload, options).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            at: &Path,
+            options: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            self.inner.put_multipart_opts(at, options).await
+        }
+
+        async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+            match Self::refused(&self.reads_nothing) {
+                Some(refused) => Err(refused),
+                None => self.inner.get_opts(at, options).await,
+            }
+        }
+
+        fn delete_stream(&self, at: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+            match Self::refused(&self.removes_nothing) {
+                Some(refused) => stream::iter([Err(refused)]).boxed(),
+                None => self.inner.delete_stream(at),
+            }
+        }
+
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.inner.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+            self.inner.list_with_delimiter(prefix).await
+        }
+
+        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+            self.inner.copy_opts(from, to, options).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_leaves_nothing_whatever_it_finds() {
+        let (_dir, mut store, clock) = SqlStore::temporary().await;
+        let objects = Arc::new(Moody::default());
+        store.objects = Objects::of(Arc::clone(&objects) as _);
+        store.check_objects().await.unwrap();
+        clock.advance(MADE_WITHIN + SignedDuration::from_secs(1));
+        assert_eq!((objects.objects().await, store.sweep_objects().await.unwrap()), (0, 0));
+
+        objects.reads_nothing.store(true, Ordering::Relaxed);
+        store.check_objects().await.unwrap_err();
+        assert_eq!(objects.objects().await, 0, "it is removed though it can't be read");
+
+        objects.removes_nothing.store(true, Ordering::Relaxed);
+        store.check_objects().await.unwrap_err();
+        assert_eq!(objects.objects().await, 1);
+        store.sweep_objects().await.unwrap_err();
+        objects.removes_nothing.store(false, Ordering::Relaxed);
+        clock.advance(AGAIN_AFTER);
+        store.sweep_objects().await.unwrap();
+        assert_eq!(objects.objects().await, 0, "it is removed as soon as that can be done");
+        clock.advance(MADE_WITHIN + SignedDuration::from_secs(1));
+        assert_eq!(store.sweep_objects().await.unwrap(), 0, "and looked for no more");
+    }
 }

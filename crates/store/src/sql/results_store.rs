@@ -27,6 +27,10 @@ impl Results for SqlStore {
         loose::give_up(self, key).await
     }
 
+    async fn check_objects(&self) -> Result<()> {
+        loose::check(self).await
+    }
+
     async fn sweep_objects(&self) -> Result<u64> {
         loose::sweep(self).await
     }

@@ -37,7 +37,7 @@ async fn another_server_shows_the_log_of_a_job_that_ended() {
     let open = || open_with_objects(postgres.url(), &clock, setup, choice.clone());
     let (_dir_a, a) = open().await.unwrap();
     let (_dir_b, b) = open().await.unwrap();
-    a.objects().check().await.unwrap();
+    a.check_objects().await.unwrap();
     assert_eq!(s3.keys(), Vec::<String>::new(), "the check leaves nothing");
     // So long that it takes several parts, and nothing that could be packed away.
     let mut state = 1_u64;
@@ -86,7 +86,8 @@ async fn wrong_credentials_are_told_and_lose_nothing() {
     let clock = Arc::new(MockClock::at(1_700_000_000));
     let wrong = bucket(&s3, "test-key:not-the-secret");
     let (_dir, store) = open_with_objects(postgres.url(), &clock, Setup::default(), wrong).await.unwrap();
-    let fault = store.objects().check().await.unwrap_err();
+    let fault = store.check_objects().await.unwrap_err();
+    assert!(matches!(fault, StoreError::Objects(ObjectsFault::Failed { .. })), "{fault:?}");
     assert!(fault.to_string().contains(&s3.url()), "{fault}");
     let told = format!("{fault:?}");
     assert!(!told.contains("not-the-secret"), "{told}");
