@@ -20,6 +20,7 @@ mod ground;
 mod host;
 pub mod invariant;
 mod network;
+mod place;
 mod plan;
 mod processor;
 mod rng;
@@ -32,6 +33,7 @@ pub use flaw::Flaw;
 
 use ground::Ground;
 use invariant::Broken;
+use place::Place;
 use plan::Plan;
 use rng::Rng;
 use std::path::{Path, PathBuf};
@@ -100,17 +102,18 @@ pub enum SimError {
 /// Runs schedules, one at a time.
 pub struct Simulator {
     runtime: tokio::runtime::Runtime,
-    place: tempfile::TempDir,
+    place: Place,
 }
 
 impl Simulator {
     /// One whose databases are in memory where there is a file system for that, so that no disk is waited for: what is
-    /// tried survives the death of processes, not the loss of power. The calling thread stays on one processor from then on.
+    /// tried survives the death of processes, not the loss of power. What simulators left that were killed is removed. The
+    /// calling thread stays on one processor from then on.
     pub fn new() -> Result<Self, SimError> {
         processor::stay();
         let shm = Path::new("/dev/shm");
         let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-        let place = tempfile::tempdir_in(&parent)
+        let place = Place::make(&parent)
             .map_err(|source| SimError::Place { place: parent.display().to_string(), source })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let simulator = Self { runtime: runtime.map_err(SimError::Runtime)?, place };
