@@ -92,11 +92,14 @@ pub enum StoreError {
          some have ended"
     )]
     TooManyLanes(u64),
-    /// There are as many tokens, or identities, as there may be.
-    #[error(
-        "there are {0} of them, and may be no more: revoke what is not needed, or wait until it is forgotten"
-    )]
-    TooManyTokens(i64),
+    /// There are as many of something as there may be.
+    #[error("there are {limit} {}, and there may be no more: {}", .of.name(), .of.advice())]
+    TooMany {
+        /// Of what.
+        of: Countable,
+        /// The limit.
+        limit: i64,
+    },
     /// A token of that name exists.
     #[error(
         "a token named {name:?} exists already in the namespace {namespace}: choose another name, or revoke it first"
@@ -154,8 +157,15 @@ pub enum StoreError {
         key: String,
     },
     /// A repository of that name exists.
-    #[error("a repository named {0:?} exists already: choose another name, or remove it first")]
-    RepositoryExists(String),
+    #[error(
+        "a repository named {name:?} exists already in the namespace {namespace}: choose another name, or remove it first"
+    )]
+    RepositoryExists {
+        /// The name.
+        name: String,
+        /// Where.
+        namespace: Namespace,
+    },
     /// The database was written by a newer version.
     #[error(
         "the database at {path} has a schema this version does not know: use the version that wrote it, \
@@ -243,9 +253,30 @@ pub enum StoreError {
         /// How many there should be.
         parts: i64,
     },
-    /// The job's try has left as many files as one may, or as much.
-    #[error("job {0} has left as many files, or as many bytes, as one may: pack them, or leave less")]
-    TooManyArtifacts(JobId),
+    /// The job's try has left as many files as one may.
+    #[error("job {job} has left {limit} files, and may leave no more, so {path:?} is not kept: pack them")]
+    TooManyArtifacts {
+        /// The job.
+        job: JobId,
+        /// Where the file was that is one too many.
+        path: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// The job's try would leave more bytes than one may.
+    #[error(
+        "a job may leave {limit} bytes, and with {path:?} job {job} would leave {bytes}, so it is not kept: leave less"
+    )]
+    ArtifactsTooLarge {
+        /// The job.
+        job: JobId,
+        /// Where the file was that is too much.
+        path: String,
+        /// Bytes of it and all others.
+        bytes: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The object store can't be used as it was configured.
     #[error("the object store can't be used as it was configured")]
     ObjectStore {
@@ -264,6 +295,39 @@ pub enum StoreError {
         /// Which value.
         what: &'static str,
     },
+}
+
+/// What there is a limit for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Countable {
+    /// Tokens of the public API.
+    Tokens,
+    /// Registration tokens.
+    Registrations,
+    /// Executors with an identity.
+    Identities,
+    /// People who sign in.
+    People,
+}
+
+impl Countable {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Registrations => "registration tokens",
+            Self::Identities => "identities of executors, with those that were revoked",
+            Self::People => "people",
+        }
+    }
+
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Tokens => "revoke one that is not needed",
+            Self::Registrations => "revoke one that is not needed, or wait until one expires",
+            Self::Identities => "wait until those are forgotten that nobody uses any more",
+            Self::People => "remove those who are gone",
+        }
+    }
 }
 
 impl StoreError {

@@ -19,7 +19,7 @@ mod sql;
 
 pub use clock::SystemClock;
 pub use contract::{AuditLog, Identities, People, Results, Store};
-pub use error::StoreError;
+pub use error::{Countable, StoreError};
 pub use identity::{
     ActFilter, ActRow, IdentityRow, NewAct, NewRegistration, NewToken, RegistrationRow, TokenRow,
 };

@@ -100,7 +100,9 @@ async fn take(
 fn failure(fault: &StoreError) -> Failure {
     match fault {
         StoreError::UnknownJob(_) | StoreError::Rejected(_) => Failure::unknown_job(),
-        StoreError::TooManyArtifacts(_) => Failure::error(StatusCode::PAYLOAD_TOO_LARGE, fault.to_string()),
+        StoreError::TooManyArtifacts { .. } | StoreError::ArtifactsTooLarge { .. } => {
+            Failure::error(StatusCode::PAYLOAD_TOO_LARGE, fault.to_string())
+        }
         fault => match of_store(fault) {
             StatusCode::INTERNAL_SERVER_ERROR => Failure::store("artifacts.Add", fault),
             status => Failure::error(status, fault.to_string()),

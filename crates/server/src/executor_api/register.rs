@@ -50,6 +50,9 @@ pub(super) async fn register(
         Err(fault @ StoreError::IdentityExists(_)) => {
             Err(Failure::text(StatusCode::CONFLICT, &fault.to_string()))
         }
+        Err(fault @ StoreError::TooMany { .. }) => {
+            Err(Failure::text(StatusCode::INSUFFICIENT_STORAGE, &fault.to_string()))
+        }
         Err(fault) => Err(Failure::store("identities.Register", &fault)),
     }
 }

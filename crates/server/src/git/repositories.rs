@@ -56,7 +56,8 @@ impl Repositories {
         source: &Source,
     ) -> Result<TempDir, GitFault> {
         if self.store.repository(of, name).await?.is_some() {
-            return Err(store::StoreError::RepositoryExists(name.to_owned()).into());
+            let (name, namespace) = (name.to_owned(), of.clone());
+            return Err(store::StoreError::RepositoryExists { name, namespace }.into());
         }
         let limit = self.limits.repositories;
         if self.store.repositories().await?.len() >= limit {

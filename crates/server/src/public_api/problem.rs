@@ -103,7 +103,7 @@ impl From<StoreError> for Refusal {
             StoreError::TokenExists { .. } => {
                 Self::new(StatusCode::CONFLICT, "token_exists", "The name is taken", told)
             }
-            StoreError::TooManyTokens(_) => Self::new(
+            StoreError::TooMany { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "too_many_tokens",
                 "There is no room for more",
@@ -124,7 +124,7 @@ impl From<StoreError> for Refusal {
                 "There is no room for another secret",
                 told,
             ),
-            StoreError::RepositoryExists(_) => {
+            StoreError::RepositoryExists { .. } => {
                 Self::new(StatusCode::CONFLICT, "repository_exists", "The name is taken", told)
             }
             StoreError::UnknownUpload(id) => uploads::unknown(&format!("there is no upload {id}")),

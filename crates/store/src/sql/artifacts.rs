@@ -55,9 +55,7 @@ async fn put(
     let (files, bytes): (i64, i64) =
         write.query(TOTAL).bind(id.0).bind(epoch).bind(&new.name).bind(&new.path).one().await?;
     let bytes = bytes.unsigned_abs().saturating_add(new.object.size);
-    if files.unsigned_abs() >= MAX_ARTIFACT_FILES as u64 || bytes > MAX_ARTIFACTS_BYTES {
-        return Err(StoreError::TooManyArtifacts(id));
-    }
+    check_room(id, &new.path, files.unsigned_abs(), bytes)?;
     let present = write.query(PRESENT).bind(id.0).bind(epoch).bind(&new.name).bind(&new.path);
     let present: Option<(String, i64)> = present.optional().await?;
     if !loose::claim(write, &new.object.key).await? {
@@ -70,6 +68,20 @@ async fn put(
     let Some((key, had)) = present else { return Ok(size) };
     loose::note(write, &key, now).await?;
     Ok(size - had)
+}
+
+/// Whether a try may leave a file with which there are so many bytes, beside so many others.
+fn check_room(job: JobId, path: &str, others: u64, bytes: u64) -> Result<(), StoreError> {
+    let path = || path.to_owned();
+    let limit = MAX_ARTIFACT_FILES as u64;
+    if others >= limit {
+        return Err(StoreError::TooManyArtifacts { job, path: path(), limit });
+    }
+    let limit = MAX_ARTIFACTS_BYTES;
+    if bytes > limit {
+        return Err(StoreError::ArtifactsTooLarge { job, path: path(), bytes, limit });
+    }
+    Ok(())
 }
 
 pub(super) async fn list(store: &SqlStore, id: JobId, epoch: u32) -> Result<Vec<ArtifactRow>, StoreError> {

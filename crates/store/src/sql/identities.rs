@@ -6,7 +6,7 @@ use super::statements::statements;
 use super::tokens::is_due;
 use super::values::{micros, timestamp};
 use super::{SqlStore, registrations, token, tokens};
-use crate::error::StoreError;
+use crate::error::{Countable, StoreError};
 use crate::identity::IdentityRow;
 use jiff::Timestamp;
 
@@ -70,7 +70,7 @@ async fn register_within(
     let registration = registration.ok_or(StoreError::BadRegistration)?;
     let (count,): (i64,) = write.query(COUNT).one().await?;
     if count >= MAX_IDENTITIES {
-        return Err(StoreError::TooManyTokens(MAX_IDENTITIES));
+        return Err(StoreError::TooMany { of: Countable::Identities, limit: MAX_IDENTITIES });
     }
     let insert = write.query(INSERT).bind(name).bind(digest).bind(registration).bind(micros(now));
     only(insert).await?.ok_or_else(|| StoreError::IdentityExists(name.to_owned()))

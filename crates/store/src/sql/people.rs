@@ -5,7 +5,7 @@ use super::database::Durability;
 use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, timestamp};
-use crate::error::StoreError;
+use crate::error::{Countable, StoreError};
 use crate::people::{NewPerson, PersonRow};
 use jiff::Timestamp;
 use jobs::Namespace;
@@ -46,7 +46,7 @@ pub(super) async fn add(store: &SqlStore, new: NewPerson) -> Result<PersonRow, S
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let (count,): (i64,) = write.query(COUNT).one().await?;
     if count >= MAX_PEOPLE {
-        return Err(StoreError::TooManyTokens(MAX_PEOPLE));
+        return Err(StoreError::TooMany { of: Countable::People, limit: MAX_PEOPLE });
     }
     let insert = write
         .query(INSERT)

@@ -6,7 +6,7 @@ use super::session::Session;
 use super::statements::statements;
 use super::token::{self, Kind};
 use super::values::{micros, small, timestamp};
-use crate::error::StoreError;
+use crate::error::{Countable, StoreError};
 use crate::identity::{NewRegistration, RegistrationRow};
 use jiff::Timestamp;
 
@@ -49,7 +49,7 @@ pub(super) async fn create(
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let (count,): (i64,) = write.query(COUNT).bind(micros(now)).one().await?;
     if count >= MAX_REGISTRATIONS {
-        return Err(StoreError::TooManyTokens(MAX_REGISTRATIONS));
+        return Err(StoreError::TooMany { of: Countable::Registrations, limit: MAX_REGISTRATIONS });
     }
     let insert = write
         .query(INSERT)

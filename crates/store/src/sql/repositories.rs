@@ -35,7 +35,7 @@ pub(super) async fn add(store: &SqlStore, new: NewRepository) -> Result<Reposito
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let insert = write.query(INSERT).bind(new.namespace.key()).bind(&new.name).bind(&new.source);
     let Some(columns) = insert.bind(micros(store.clock.now())).optional().await? else {
-        return Err(StoreError::RepositoryExists(new.name));
+        return Err(StoreError::RepositoryExists { name: new.name, namespace: new.namespace });
     };
     store.commit(write).await?;
     read(columns)

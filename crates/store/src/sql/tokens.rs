@@ -6,7 +6,7 @@ use super::session::Session;
 use super::statements::statements;
 use super::token::{self, Kind};
 use super::values::{micros, timestamp};
-use crate::error::StoreError;
+use crate::error::{Countable, StoreError};
 use crate::identity::{NewToken, TokenRow};
 use jiff::{SignedDuration, Timestamp};
 use jobs::Namespace;
@@ -94,7 +94,7 @@ async fn make_room(write: &mut Session, new: &NewToken, now: Timestamp) -> Resul
     if count.unsigned_abs() - cleared < MAX_TOKENS.unsigned_abs() {
         Ok(())
     } else {
-        Err(StoreError::TooManyTokens(MAX_TOKENS))
+        Err(StoreError::TooMany { of: Countable::Tokens, limit: MAX_TOKENS })
     }
 }
 

@@ -50,7 +50,9 @@ pub(crate) async fn repositories_are_named_by_each_namespace_as_it_likes(open: i
     let global = world.store.add_repository(new(&Namespace::Global, "/srv/g")).await.unwrap();
     assert_ne!(anns.id, global.id);
     let again = world.store.add_repository(new(&ann(), "/srv/b")).await;
-    assert!(matches!(again, Err(StoreError::RepositoryExists(_))), "{again:?}");
+    let told = again.unwrap_err();
+    assert!(matches!(told, StoreError::RepositoryExists { .. }), "{told:?}");
+    assert!(told.to_string().contains("in the namespace user:ann:"), "{told}");
     assert_eq!(world.store.repository(&ann(), "app").await.unwrap(), Some(anns.clone()));
     assert_eq!(world.store.repositories_named("app").await.unwrap(), [global.clone(), anns.clone()]);
     assert_eq!(world.store.repositories_named("ap").await.unwrap(), []);

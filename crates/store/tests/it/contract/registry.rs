@@ -61,7 +61,7 @@ pub(crate) async fn repositories_have_names_of_their_own(open: impl AsyncFn(Setu
     assert_eq!(demo.source, "/srv/demo.git");
     assert_eq!(demo.created_at, world.now());
     let again = world.store.add_repository(new("demo")).await;
-    assert!(matches!(again, Err(StoreError::RepositoryExists(name)) if name == "demo"));
+    assert!(matches!(again, Err(StoreError::RepositoryExists { name, .. }) if name == "demo"));
     let app = world.store.add_repository(new("app")).await.unwrap();
     assert_eq!(world.store.repository(&Namespace::Global, "demo").await.unwrap(), Some(demo.clone()));
     assert_eq!(world.store.repository(&Namespace::Global, "Demo").await.unwrap(), None);

@@ -4,8 +4,9 @@ use super::{intruder, open_in};
 use crate::contract::world::Setup;
 use jiff::SignedDuration;
 use jobs::{JobId, Namespace, Role};
+use sqlx::AssertSqlSafe;
 use std::time::Duration;
-use store::{NewToken, QueueChange, StoreError};
+use store::{Countable, NewArtifact, NewObject, NewPerson, NewToken, QueueChange, StoreError};
 use tokio::time::timeout;
 use wire::heartbeat::Telemetry;
 
@@ -82,12 +83,54 @@ async fn tokens_that_have_expired_make_room() {
     let expires_at = (world.now() + SignedDuration::from_secs(60)).as_microsecond();
     sqlx::query(all).bind(expires_at).execute(&mut intruder(&dir).await).await.unwrap();
     let refused = world.store.create_token(new("one more")).await.unwrap_err();
-    assert!(refused.to_string().starts_with("there are 10000 "), "{refused}");
+    assert!(refused.to_string().starts_with("there are 10000 tokens, "), "{refused}");
     assert_eq!(world.store.tokens(None).await.unwrap().len(), 10_000, "nothing was changed");
     world.advance(60);
     world.store.create_token(new("one more")).await.unwrap();
     let names: Vec<_> = world.store.tokens(None).await.unwrap().into_iter().map(|row| row.name).collect();
     assert_eq!(names, ["one more", "token 1"]);
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_of_what_there_is_too_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let all = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
+               INSERT INTO people (name, password, role, namespace, created_by, created_at, password_at) \
+               SELECT 'person ' || i, '', 'reader', '', 'root', 0, 0 FROM n";
+    sqlx::query(all).execute(&mut intruder(&dir).await).await.unwrap();
+    let ann = NewPerson {
+        name: "ann".to_owned(),
+        password: "hash".to_owned(),
+        role: Role::Reader,
+        namespace: Namespace::Global,
+        created_by: "root".to_owned(),
+    };
+    let refused = world.store.add_person(ann).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooMany { of: Countable::People, limit: 10_000 }), "{refused:?}");
+    let expect = "there are 10000 people, and there may be no more: remove those who are gone";
+    assert_eq!(refused.to_string(), expect);
+
+    let (id, held, _) = world.running().await;
+    let leave = async |size| {
+        let key = world.store.new_object("artifacts/0/1", "").await.unwrap();
+        let object = NewObject { key, size, sha256: String::new() };
+        let file = NewArtifact { name: "report".to_owned(), path: "out/new".to_owned(), object };
+        world.store.add_artifact(id, &held, file).await.unwrap_err().to_string()
+    };
+    let some = "INSERT INTO artifacts (job, epoch, name, path, object, size, sha256, created_at) \
+                SELECT 1, 1, 'report', 'out/' || (i + $1), '', $2, '', 0 FROM n";
+    let almost =
+        format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $3) {some}");
+    let insert = sqlx::query(AssertSqlSafe(almost.clone())).bind(0).bind(1_i64 << 30).bind(4);
+    insert.execute(&mut intruder(&dir).await).await.unwrap();
+    let expect = "a job may leave 4294967296 bytes, and with \"out/new\" job 1 would leave 4294967297, so it is not kept: \
+                  leave less";
+    assert_eq!(leave(1).await, expect);
+    let insert = sqlx::query(AssertSqlSafe(almost)).bind(4).bind(0_i64).bind(996);
+    insert.execute(&mut intruder(&dir).await).await.unwrap();
+    let expect = "job 1 has left 1000 files, and may leave no more, so \"out/new\" is not kept: pack them";
+    assert_eq!(leave(0).await, expect);
 }
 
 /// Where there is nothing to be had nobody waits for a turn to write.
