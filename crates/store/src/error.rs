@@ -294,8 +294,15 @@ pub enum StoreError {
         row: String,
         /// Which value.
         what: &'static str,
+        /// Only whoever counts it can make one.
+        #[doc(hidden)]
+        counted: Counted,
     },
 }
+
+/// That a value which can't be read was counted.
+#[derive(Debug)]
+pub struct Counted(());
 
 /// What there is a limit for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -334,7 +341,7 @@ impl StoreError {
     /// A stored value can't be read. Each is counted, whatever becomes of the call: see [`Self::unreadable`].
     pub(crate) fn corrupt(row: String, what: &'static str) -> Self {
         UNREADABLE.fetch_add(1, Ordering::Relaxed);
-        Self::Corrupt { row, what }
+        Self::Corrupt { row, what, counted: Counted(()) }
     }
 
     /// How often this process met a stored value that it could not read; the same one counts each time.

@@ -113,7 +113,7 @@ fn read(columns: Columns) -> Result<PersonRow, StoreError> {
     Ok(PersonRow {
         id,
         name,
-        role: role.parse().map_err(|_| StoreError::Corrupt { row: row(), what: "role" })?,
+        role: role.parse().map_err(|_| StoreError::corrupt(row(), "role"))?,
         namespace: super::values::namespace(&namespace, row)?,
         created_by,
         created_at: timestamp(created_at, row)?,

@@ -160,9 +160,7 @@ pub(super) async fn ended_since(
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows: Vec<(String, String, i64)> = lookup.query(ENDED).bind(micros(since)).bind(most).all().await?;
     let read = |(queue, state, count): (String, String, i64)| {
-        let state = state
-            .parse()
-            .map_err(|_| StoreError::Corrupt { row: format!("jobs of {queue:?}"), what: "state" })?;
+        let state = state.parse().map_err(|_| StoreError::corrupt(format!("jobs of {queue:?}"), "state"))?;
         Ok(EndedRow { queue, state, count: count.unsigned_abs() })
     };
     rows.into_iter().map(read).collect()

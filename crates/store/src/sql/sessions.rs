@@ -177,7 +177,7 @@ fn read(columns: Columns) -> Result<Option<SessionRow>, StoreError> {
         let role = role.and_then(|role| role.parse().ok());
         Ok::<_, StoreError>(Principal {
             name,
-            role: role.ok_or_else(|| StoreError::Corrupt { row: row(), what: "role" })?,
+            role: role.ok_or_else(|| StoreError::corrupt(row(), "role"))?,
             namespace: values::namespace(&namespace.unwrap_or_default(), row)?,
         })
     };

@@ -208,5 +208,5 @@ fn unpack(packed: &[u8]) -> io::Result<Bytes> {
 }
 
 fn corrupt(id: JobId) -> StoreError {
-    StoreError::Corrupt { row: format!("the sealed log of {}", job_name(id)), what: "text" }
+    StoreError::corrupt(format!("the sealed log of {}", job_name(id)), "text")
 }

@@ -3,7 +3,7 @@
 use super::{intruder, open_in};
 use crate::contract::world::{Setup, errored, new_job};
 use jobs::State;
-use store::{JobFilter, QueueChange, StoreError};
+use store::{Finish, JobFilter, QueueChange, StoreError};
 use wire::heartbeat::Telemetry;
 
 #[tokio::test]
@@ -120,4 +120,24 @@ async fn a_census_counts_what_can_not_be_read() {
     assert_eq!((census.executors, world.store.executors().await.unwrap().len()), (2, 1));
     assert_eq!(StoreError::unreadable(), before + 1);
     assert!(census.database_bytes > 0 && census.connections <= census.max_connections);
+}
+
+#[tokio::test]
+async fn a_sealed_log_that_is_damaged_is_told_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let (id, lease, _) = world.running().await;
+    world.open_entry(id, &lease, "text").await;
+    world.store.finish(id, &lease, Finish::Complete).await.unwrap();
+    assert_eq!(world.store.seal_logs(true).await.unwrap(), 1);
+    let objects = dir.path().join("objects/logs/0");
+    for object in std::fs::read_dir(objects).unwrap() {
+        let path = object.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, vec![b'?'; bytes.len()]).unwrap();
+    }
+    let before = StoreError::unreadable();
+    let told = world.store.read_log(id, 1, 1, 0, 99).await.unwrap_err();
+    assert!(matches!(told, StoreError::Corrupt { what: "text", .. }), "{told:?}");
+    assert_eq!(StoreError::unreadable(), before + 1);
 }
