@@ -8,9 +8,10 @@ mod send;
 use super::{Failure, JobStop};
 use crate::api::{Api, JobAuth};
 use crate::log::JobLog;
-use find::{Found, Search};
+use find::{Found, LONGEST_SEARCH, Search};
 use jobs::{ArtifactSpec, EndReason};
 use std::path::Path;
+use tokio_util::sync::CancellationToken;
 use wire::Job;
 
 /// Finds and delivers what the job declares, and tells of it in a log entry of its own. Steps that failed are no reason not to:
@@ -49,7 +50,13 @@ async fn find_and_send(
 ) -> Result<(), Failure> {
     let specs: Vec<ArtifactSpec> = job.artifacts.iter().map(spec).collect();
     let (root, searched) = (workspace.to_owned(), specs.clone());
-    let search = tokio::task::spawn_blocking(move || Search::of(&root, &searched).run());
+    // A thread is not ended by dropping what waits for it.
+    let waited_for = CancellationToken::new();
+    let nobody_waits = waited_for.clone();
+    let _waiting = waited_for.drop_guard();
+    let search = tokio::task::spawn_blocking(move || {
+        Search::of(&root, &searched, &nobody_waits, LONGEST_SEARCH).run()
+    });
     let (found, notes) = search
         .await
         .map_err(|panic| Failure::sandbox(format!("the search for artifacts failed: {panic}")))??;
