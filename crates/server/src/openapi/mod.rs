@@ -9,10 +9,16 @@ use operation::{Content, Operation, Parameter};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// Problems that every route may have.
-const COMMON: [(u16, &str); 4] =
-    [(401, "unauthorized"), (403, "forbidden"), (429, "too_many_failures"), (500, "internal")];
+const COMMON: [(u16, &str); 5] = [
+    (400, "invalid_query"),
+    (401, "unauthorized"),
+    (403, "forbidden"),
+    (429, "too_many_failures"),
+    (500, "internal"),
+];
 const PROBLEM: &str = "application/problem+json";
 const JSON: &str = "application/json";
 const SCHEMAS: &str = "/components/schemas";
@@ -60,6 +66,12 @@ pub fn openapi(version: &str) -> Value {
             }},
         },
     })
+}
+
+/// The routes, by method and path, that take nothing in the query.
+pub(crate) fn without_query() -> BTreeSet<(&'static str, &'static str)> {
+    let silent = operations::all().into_iter().filter(|operation| !operation.asks());
+    silent.map(|operation| (operation.method, operation.path)).collect()
 }
 
 /// One method of a path.
@@ -165,7 +177,6 @@ fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn every_route_is_described_and_nothing_else() {

@@ -89,12 +89,13 @@ impl Operation {
     }
 
     pub(super) fn with(mut self, parameter: Parameter) -> Self {
-        // A query that is not understood is a problem wherever there is one.
-        if !parameter.header && self.parameters.iter().all(|there| there.header) {
-            self.problems.push((400, "invalid_query"));
-        }
         self.parameters.push(parameter);
         self
+    }
+
+    /// Whether it takes anything in the query.
+    pub(super) fn asks(&self) -> bool {
+        self.parameters.iter().any(|parameter| !parameter.header)
     }
 
     pub(super) fn limit_and_cursor<Cursor: JsonSchema>(self) -> Self {

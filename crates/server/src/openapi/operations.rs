@@ -69,6 +69,10 @@ fn jobs() -> Vec<Operation> {
         .with(query::<String>("queue", "Only those of this queue."))
         .with(query::<State>("state", "Only those in this state."))
         .with(query::<Namespace>("namespace", "Only those of this namespace."))
+        .with(query::<String>(
+            "text",
+            "Only those that have it in their id, source, executor, reason or message; upper or lower case.",
+        ))
         .limit_and_cursor::<i64>()
         .gives::<Page<JobView>>(200, "A page of jobs, without their steps.");
     let show = get("/api/v1/jobs/{id}", TAG, "Shows a job with its steps")
@@ -175,7 +179,7 @@ fn people() -> Vec<Operation> {
     const TAG: &str = "access";
     const TOKENS: &str = "/api/v1/tokens";
     const REGISTRATIONS: &str = "/api/v1/registration-tokens";
-    let invalid = [(409, "token_exists"), (422, "invalid_token"), (507, "too_many_tokens")];
+    let invalid = [(422, "invalid_token"), (507, "too_many_tokens")];
     let delete = |path, summary, unknown| {
         Operation::new("DELETE", path, TAG, summary)
             .answers(204, "It is good for nothing any more.", Content::Nothing)
@@ -187,6 +191,7 @@ fn people() -> Vec<Operation> {
         Operation::new("POST", TOKENS, TAG, "Makes a token of this API")
             .takes::<CreateToken>()
             .gives::<CreatedToken>(201, "The token: nobody is told it again.")
+            .problem(409, "token_exists")
             .problems(&invalid),
         delete("/api/v1/tokens/{id}", "Revokes a token of this API", "unknown_token"),
         get(REGISTRATIONS, TAG, "Lists registration tokens")

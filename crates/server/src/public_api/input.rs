@@ -4,11 +4,16 @@ use super::problem::Refusal;
 use crate::app::App;
 use crate::body;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, Path, Query, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 use jobs::JobId;
 use serde::de::DeserializeOwned;
+
+/// Characters of an unknown parameter's name that are told of at most.
+const LONGEST_TOLD: usize = 60;
 
 /// Reads a JSON body of up to `limit` bytes. What is not JSON is a 400; JSON that is not what the call wants is a 422.
 pub(super) async fn json<T: DeserializeOwned>(
@@ -41,6 +46,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
             Err(fault) => Err(invalid_query(fault.body_text())),
         }
     }
+}
+
+/// Lets a request through that has no query, where none is taken.
+pub(super) async fn no_parameters(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if query.is_empty() {
+        return next.run(request).await;
+    }
+    let name: String = query.chars().take_while(|c| !"=&".contains(*c)).take(LONGEST_TOLD).collect();
+    let refused = format!("this call takes no parameters, and {name:?} is one: leave it out");
+    invalid_query(refused).into_response()
 }
 
 /// A query parameter that breaks its rule.

@@ -33,18 +33,19 @@ pub(crate) use views::is_active;
 use crate::api::{RouteView, VersionView};
 use crate::app::App;
 use crate::auth;
+use crate::openapi::without_query;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, head};
 use axum::{Json, Router, middleware};
 use http::{Method, StatusCode, Uri};
-use routes::Route;
 use wire::paths::SCIP_PROBE;
 
 /// Every route behind its guard, for who put the [`auth::principal::Caller`] into the request.
 pub(crate) fn guarded() -> Router<App> {
     let mut router = Router::new();
-    for (path, handler) in routes::all().into_iter().map(Route::guarded) {
+    let without_query = without_query();
+    for (path, handler) in routes::all().into_iter().map(|route| route.guarded(&without_query)) {
         router = router.route(path, handler);
     }
     router

@@ -1,7 +1,7 @@
 //! Every route of the public API, with what it asks of its caller.
 
 use super::{
-    artifacts, audit, executors, explain, files, jobs, logs, metrics, openapi, queues, registrations,
+    artifacts, audit, executors, explain, files, input, jobs, logs, metrics, openapi, queues, registrations,
     repositories, secrets, stream, tokens, uploads, users, version,
 };
 use crate::api::RouteView;
@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use http::Method;
+use std::collections::BTreeSet;
 
 /// A method on a path, with the guard in front of its handler.
 pub(super) struct Route {
@@ -25,13 +26,22 @@ impl Route {
         Self { method, path, needs, handler }
     }
 
-    /// The handler behind its guard.
-    pub(super) fn guarded(self) -> (&'static str, MethodRouter<App>) {
+    /// The handler behind its guard. What a handler takes of a query it looks at itself; where it takes nothing, something
+    /// would be passed over in silence.
+    pub(super) fn guarded(
+        self,
+        without_query: &BTreeSet<(&'static str, &'static str)>,
+    ) -> (&'static str, MethodRouter<App>) {
         let needs = self.needs;
+        let handler = if without_query.contains(&(self.method.as_str(), self.path)) {
+            self.handler.route_layer(middleware::from_fn(input::no_parameters))
+        } else {
+            self.handler
+        };
         let guard = middleware::from_fn(move |caller: Caller, request: Request, next: Next| {
             needs.guard(caller, request, next)
         });
-        (self.path, self.handler.route_layer(guard))
+        (self.path, handler.route_layer(guard))
     }
 }
 

@@ -118,3 +118,35 @@ async fn health_needs_no_token_and_version_tells_it() {
     assert_eq!(told(harness.client.get(harness.url("/healthz"))).await, (200, "ok".to_owned()));
     assert_eq!(harness.get("/version").await, json!({"version": "9.9.9"}));
 }
+
+#[tokio::test]
+async fn jobs_are_found_by_a_text_a_page_at_a_time() {
+    let harness = Harness::start().await;
+    let mut canceled = Vec::new();
+    for _ in 0..3 {
+        let id = harness.submit(&job()).await;
+        harness.cancel(id).await;
+        canceled.push(id);
+        harness.submit(&job()).await;
+    }
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    // A page that is full may be the last one, so an empty one may come after it.
+    for _ in 0..=canceled.len() {
+        let page = harness.get(&format!("/jobs?text=CANCELED&limit=1{cursor}")).await;
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 1, "{page}");
+        found.extend(items.iter().map(|job| job["id"].as_i64().unwrap()));
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    canceled.reverse();
+    assert_eq!(found, canceled, "those that wait are left out, and the newest comes first");
+    let none = harness.get("/jobs?text=nowhere-to-be-found").await;
+    assert_eq!((&none["items"], &none["nextCursor"]), (&json!([]), &Value::Null));
+    let (status, code, detail) =
+        problem(harness.api(Method::GET, &format!("/jobs?text={}", "x".repeat(201)))).await;
+    assert_eq!((status, &*code), (400, "invalid_query"), "{detail}");
+}

@@ -143,21 +143,116 @@ async fn what_is_asked_for_is_told_and_so_is_what_comes_of_it() {
     {
         assert!(!validator.is_valid(&wrong), "{wrong}");
     }
-    for (method, path, body) in [
-        (Method::POST, "/api/v1/jobs", whole),
-        (Method::POST, "/api/v1/jobs", json!({"steps": []})),
-        (Method::PATCH, "/api/v1/queues/{name}", json!({"paused": true})),
-        (Method::PATCH, "/api/v1/executors/{name}", json!({"maintenance": true})),
-        (Method::POST, "/api/v1/tokens", json!({"name": "x", "role": "reader"})),
-        (Method::POST, "/api/v1/tokens", json!({"name": "x", "role": "reader"})),
-        (Method::POST, "/api/v1/registration-tokens", json!({"name": "x"})),
-        (Method::PUT, "/api/v1/secrets", json!({"key": "A", "value": "b"})),
-        (Method::PUT, "/api/v1/secrets", json!({"key": "A", "value": "c"})),
-        (Method::POST, "/api/v1/secrets", json!({"key": "A", "value": "d"})),
-        (Method::POST, "/api/v1/repositories", json!({"name": "x", "source": "/nowhere"})),
-    ] {
-        let to = path.trim_start_matches("/api/v1").replace("{name}", "batches");
-        let response = harness.api(method.clone(), &to).json(&body).send().await.unwrap();
+    for (method, path, body) in
+        [(Method::POST, "/api/v1/jobs", whole), (Method::POST, "/api/v1/jobs", json!({"steps": []}))]
+    {
+        let to = path.trim_start_matches("/api/v1");
+        let response = harness.api(method.clone(), to).json(&body).send().await.unwrap();
         judge(&document, (&method.as_str().to_lowercase(), path), response).await;
     }
+}
+
+/// Every call that changes something: when it does, and when it is refused.
+#[tokio::test]
+async fn every_change_is_answered_as_it_is_told() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    let filled = fill(&harness, &source).await;
+    let document = harness.get("/openapi.json").await;
+    let waiting = harness.submit(&job()).await.to_string();
+    let id_in = async |path: &str| {
+        let listed = harness.get(path).await;
+        listed.pointer("/0/id").unwrap_or_else(|| panic!("{path}: {listed}")).to_string()
+    };
+    let (token, invite) = (id_in("/tokens").await, id_in("/registration-tokens").await);
+    let (waiting, token, invite, secret) = (&*waiting, &*token, &*invite, &*filled.secret);
+    let at = source.path().display().to_string();
+    let password = "correct horse battery";
+    let mut judged = std::collections::BTreeSet::new();
+    for (method, path, of, body, status) in [
+        ("POST", "/jobs", "", json!({"steps": [{"run": "true", "image": "a"}]}), 201),
+        ("POST", "/jobs", "", json!({"steps": []}), 422),
+        ("POST", "/jobs/{id}/cancel", waiting, Value::Null, 200),
+        ("POST", "/jobs/{id}/cancel", waiting, Value::Null, 409),
+        ("POST", "/jobs/{id}/cancel", "987654", Value::Null, 404),
+        ("PATCH", "/queues/{name}", "batches", json!({"paused": true}), 200),
+        ("PATCH", "/queues/{name}", "batches", json!({"paused": 1}), 422),
+        ("PATCH", "/queues/{name}", "other", json!({"paused": true}), 404),
+        ("PATCH", "/executors/{name}", EXECUTOR, json!({"maintenance": true}), 200),
+        ("PATCH", "/executors/{name}", "nobody", json!({"maintenance": true}), 404),
+        ("POST", "/tokens", "", json!({"name": "x", "role": "reader"}), 201),
+        ("POST", "/tokens", "", json!({"name": "x", "role": "reader"}), 409),
+        ("DELETE", "/tokens/{id}", token, Value::Null, 204),
+        ("DELETE", "/tokens/{id}", token, Value::Null, 404),
+        ("POST", "/registration-tokens", "", json!({"name": "x"}), 201),
+        ("POST", "/registration-tokens", "", json!({"name": "x", "uses": 0}), 422),
+        ("DELETE", "/registration-tokens/{id}", invite, Value::Null, 204),
+        ("DELETE", "/registration-tokens/{id}", invite, Value::Null, 404),
+        ("DELETE", "/identities/{name}", "exec-7", Value::Null, 204),
+        ("DELETE", "/identities/{name}", "nobody", Value::Null, 404),
+        ("PUT", "/secrets", "", json!({"key": "A", "value": "b"}), 201),
+        ("PUT", "/secrets", "", json!({"key": "A", "value": "c"}), 200),
+        ("POST", "/secrets", "", json!({"key": "A", "value": "d"}), 409),
+        ("POST", "/secrets", "", json!({"key": "B", "value": "d"}), 201),
+        ("DELETE", "/secrets/{id}", secret, Value::Null, 204),
+        ("DELETE", "/secrets/{id}", secret, Value::Null, 404),
+        ("POST", "/users", "", json!({"name": "ann", "role": "reader", "password": password}), 201),
+        ("POST", "/users", "", json!({"name": "ann", "role": "reader", "password": password}), 409),
+        ("POST", "/users", "", json!({"name": "bob", "role": "reader", "password": "short"}), 422),
+        ("PUT", "/users/{name}/password", "ann", json!({"password": "another horse battery"}), 200),
+        ("PUT", "/users/{name}/password", "bob", json!({"password": "another horse battery"}), 404),
+        ("DELETE", "/users/{name}", "ann", Value::Null, 204),
+        ("DELETE", "/users/{name}", "ann", Value::Null, 404),
+        ("POST", "/files", "", Value::Null, 400),
+        ("POST", "/repositories", "", json!({"name": "y", "source": at}), 201),
+        ("POST", "/repositories", "", json!({"name": "y", "source": at}), 409),
+        ("POST", "/repositories", "", json!({"name": "x", "source": "/nowhere"}), 422),
+        ("DELETE", "/repositories/{*name}", "y", Value::Null, 204),
+        ("DELETE", "/repositories/{*name}", "y", Value::Null, 404),
+    ] {
+        let to = path.replace("{*name}", of).replace("{name}", of).replace("{id}", of);
+        let request = harness.api(method.parse().unwrap(), &to);
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{method} {path} {of}");
+        let path = in_api(path);
+        judge(&document, (&method.to_lowercase(), &path), response).await;
+        judged.insert((method.to_owned(), path));
+    }
+    let sent = harness.api(Method::POST, "/files?name=a.txt").body("content").send().await.unwrap();
+    assert_eq!(sent.status(), 201);
+    judge(&document, ("post", "/api/v1/files"), sent).await;
+    let routes = server::routes().into_iter().filter(|route| route.method != "GET");
+    let changes: std::collections::BTreeSet<_> = routes.map(|route| (route.method, route.path)).collect();
+    assert_eq!(judged, changes, "every call that changes something is judged");
+}
+
+/// Whoever is refused a parameter is told which ones there are: those that the document has.
+#[tokio::test]
+async fn every_call_takes_the_parameters_that_it_is_told_to_take() {
+    let harness = Harness::start().await;
+    let document = harness.get("/openapi.json").await;
+    let mut told = 0;
+    for route in server::routes() {
+        let method = route.method.to_lowercase();
+        let parameters = &document["paths"][route.path.replace("{*", "{")][&method]["parameters"];
+        let in_query = parameters.as_array().unwrap().iter().filter(|parameter| parameter["in"] == "query");
+        let mut declared: Vec<&str> = in_query.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+        declared.sort_unstable();
+        let path = route.path.replace("{*file}", "a/b").replace("{*name}", "a").replace("{name}", "a");
+        let path = path.trim_start_matches("/api/v1").replace("{id}", "1").replace("{entry}", "1");
+        let asked = harness.api(route.method.parse().unwrap(), &format!("{path}?frobnicate=1"));
+        let response = asked.send().await.unwrap();
+        assert_eq!(response.status(), 400, "{method} {path}");
+        let problem: Value = response.json().await.unwrap();
+        assert_eq!(problem["code"], "invalid_query", "{method} {path}: {problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("frobnicate"), "{method} {path}: {detail}");
+        let taken = detail.split_once("expected").map_or("", |(_, names)| names);
+        let mut taken: Vec<&str> = taken.split('`').skip(1).step_by(2).collect();
+        taken.sort_unstable();
+        assert_eq!(declared, taken, "{method} {path}: {detail}");
+        told += declared.len();
+    }
+    assert!(told > 20, "{told}");
 }
