@@ -325,9 +325,16 @@ pub(crate) struct JobListArgs {
     /// Only jobs in this state: queued, processing, completed, errored, failed or canceled
     #[arg(long)]
     pub(crate) state: Option<String>,
+    /// Only jobs that have it in their id, source, executor, reason or message, in upper or lower case. As many are looked
+    /// through as one answer may take, so there may be more than are shown
+    #[arg(long)]
+    pub(crate) text: Option<String>,
     /// How many at most
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: u32,
+    /// Only older jobs: the id that the page before told, or its last one
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<i64>,
     /// JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,

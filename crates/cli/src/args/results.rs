@@ -24,6 +24,15 @@ pub(crate) enum UploadCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show one
+    Show {
+        /// Its number
+        #[arg(value_name = "NUMBER")]
+        id: i64,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Save one in a file, compressed with gzip as it came
     Download {
         /// Its number
@@ -35,6 +44,9 @@ pub(crate) enum UploadCommand {
         /// In place of a file that is there
         #[arg(long)]
         force: bool,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -68,6 +80,9 @@ pub(crate) struct JobLogsArgs {
     /// The job's id
     #[arg(value_parser = super::job_id)]
     pub(crate) id: i64,
+    /// Of this try instead of the latest
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    pub(crate) attempt: Option<u32>,
     /// Wait for more until the job ends
     #[arg(long, short)]
     pub(crate) follow: bool,

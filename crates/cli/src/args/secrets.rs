@@ -35,6 +35,9 @@ pub(crate) enum SecretCommand {
         /// How many at most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=400))]
         limit: u32,
+        /// Only what is older, as the page before told
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<i64>,
         /// JSON instead of a table
         #[arg(long)]
         json: bool,

@@ -1,9 +1,11 @@
 //! The client of the control plane's API.
 
 mod download;
+mod query;
 mod settings;
 mod sse;
 
+pub(crate) use query::with_query;
 pub(crate) use settings::Settings;
 
 use crate::exit::{Exit, Failure, chain};

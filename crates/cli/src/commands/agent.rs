@@ -3,7 +3,7 @@
 use super::{invite, print};
 use crate::args::{AgentArgs, AgentCommand};
 use crate::client::Client;
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::{ChangeExecutor, ExecutorView};
 
@@ -20,11 +20,9 @@ pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
 
 async fn list(client: &Client, json: bool) -> Outcome {
     let agents: Vec<ExecutorView> = client.get("/api/v1/executors").await?;
-    if json {
-        print::json(&agents)?;
-        return Ok(Exit::Success);
-    }
-    let rows = agents.iter().map(|agent| {
+    let head = ["NAME", "STATE", "QUEUES", "VERSION", "PLATFORM", "ISOLATION", "LABELS", "LAST SEEN"];
+    let none = "no agents were heard of: start one with `executor run`";
+    print::list(json, &agents, &head, none, |agent| {
         vec![
             agent.name.clone(),
             state(agent).to_owned(),
@@ -35,27 +33,19 @@ async fn list(client: &Client, json: bool) -> Outcome {
             agent.capacity.labels.iter().cloned().collect::<Vec<_>>().join(","),
             print::ago(agent.last_seen_at),
         ]
-    });
-    print::table(
-        &["NAME", "STATE", "QUEUES", "VERSION", "PLATFORM", "ISOLATION", "LABELS", "LAST SEEN"],
-        rows.collect(),
-        "no agents were heard of: start one with `executor run`",
-    )?;
-    Ok(Exit::Success)
+    })
 }
 
 async fn change(client: &Client, args: AgentArgs, maintenance: bool) -> Outcome {
     let name = utf8_percent_encode(&args.name, NON_ALPHANUMERIC);
     let path = format!("/api/v1/executors/{name}");
     let agent: ExecutorView = client.patch(&path, &ChangeExecutor { maintenance }).await?;
-    if args.json {
-        print::json(&agent)?;
-    } else if maintenance {
-        print::line(&format!("agent {} is given no more jobs; those it has go on", agent.name))?;
+    let told = if maintenance {
+        format!("agent {} is given no more jobs; those it has go on", agent.name)
     } else {
-        print::line(&format!("agent {} is given jobs again", agent.name))?;
-    }
-    Ok(Exit::Success)
+        format!("agent {} is given jobs again", agent.name)
+    };
+    print::tell(args.json, &agent, &told)
 }
 
 const fn state(agent: &ExecutorView) -> &'static str {

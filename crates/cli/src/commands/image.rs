@@ -48,54 +48,35 @@ fn open(paths: &Paths, args: &ImageStoreArgs) -> Result<ImageStore, Failure> {
 fn import(paths: &Paths, name: &str, file: &Path, args: &ImageStoreArgs) -> Outcome {
     let reference: Reference = name.parse().map_err(failure)?;
     let imported = open(paths, args)?.import(&reference, file).map_err(failure_of(file))?;
-    if args.json {
-        print::json(&ImageView::from(&imported))?;
-    } else {
-        let view = ImageView::from(&imported);
-        print::line(&format!("imported {} ({}, {})", view.name, view.digest, bytes(view.size)))?;
-    }
-    Ok(Exit::Success)
+    let view = ImageView::from(&imported);
+    let told = format!("imported {} ({}, {})", view.name, view.digest, bytes(view.size));
+    print::tell(args.json, &view, &told)
 }
 
 fn list(paths: &Paths, args: &ImageStoreArgs) -> Outcome {
     let found = open(paths, args)?.list().map_err(failure)?;
     let views: Vec<ImageView> = found.iter().map(ImageView::from).collect();
-    if args.json {
-        print::json(&views)?;
-        return Ok(Exit::Success);
-    }
     let short = |digest: &str| digest.chars().take("sha256:".len() + 12).collect::<String>();
-    let rows = views.iter().map(|view| {
+    let none =
+        "no images yet: import one with `executor image import NAME:TAG FILE`; jobs pull what a registry has";
+    print::list(args.json, &views, &["NAME", "DIGEST", "SIZE", "ADDED"], none, |view| {
         vec![view.name.clone(), short(&view.digest), bytes(view.size), print::ago(view.created_at)]
-    });
-    print::table(
-        &["NAME", "DIGEST", "SIZE", "ADDED"],
-        rows.collect(),
-        "no images yet: import one with `executor image import NAME:TAG FILE`; jobs pull what a registry has",
-    )?;
-    Ok(Exit::Success)
+    })
 }
 
 fn remove(paths: &Paths, name: &str, args: &ImageStoreArgs) -> Outcome {
     let reference: Reference = name.parse().map_err(failure)?;
     open(paths, args)?.remove(&reference).map_err(failure)?;
     let name = reference.familiar();
-    if args.json {
-        print::json(&serde_json::json!({ "name": name }))?;
-    } else {
-        print::line(&format!("removed {name}; `executor image gc` frees its space"))?;
-    }
-    Ok(Exit::Success)
+    let told = format!("removed {name}; `executor image gc` frees its space");
+    print::tell(args.json, &serde_json::json!({ "name": name }), &told)
 }
 
 fn collect(paths: &Paths, args: &ImageStoreArgs) -> Outcome {
     let collected = open(paths, args)?.collect_garbage().map_err(failure)?;
-    if args.json {
-        print::json(&serde_json::json!({ "layers": collected.layers, "bytes": collected.bytes }))?;
-    } else {
-        print::line(&format!("removed {} layers, {}", collected.layers, bytes(collected.bytes)))?;
-    }
-    Ok(Exit::Success)
+    let told = format!("removed {} layers, {}", collected.layers, bytes(collected.bytes));
+    let removed = serde_json::json!({ "layers": collected.layers, "bytes": collected.bytes });
+    print::tell(args.json, &removed, &told)
 }
 
 /// What was asked for can't be done, or the store can't do it.

@@ -3,7 +3,7 @@
 use super::{print, token};
 use crate::args::{AgentArgs, InviteCommand};
 use crate::client::Client;
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::{CreateRegistration, CreatedRegistration, IdentityView, RegistrationView};
 
@@ -12,7 +12,7 @@ const PATH: &str = "/api/v1/registration-tokens";
 pub(super) async fn run(client: &Client, command: InviteCommand) -> Outcome {
     match command {
         InviteCommand::Create { name, uses, expires, json } => {
-            let expires_at = Some(token::from_now(expires)?);
+            let expires_at = Some(token::from_now(expires));
             create(client, &CreateRegistration { name, uses, expires_at }, json).await
         }
         InviteCommand::List { json } => list(client, json).await,
@@ -24,28 +24,22 @@ pub(super) async fn run(client: &Client, command: InviteCommand) -> Outcome {
 
 async fn create(client: &Client, request: &CreateRegistration, json: bool) -> Outcome {
     let created: CreatedRegistration = client.post(PATH, request).await?;
-    if json {
-        print::json(&created)?;
-    } else {
-        let RegistrationView { id, name, max_uses, expires_at, .. } = &created.about;
-        let agents = if *max_uses == 1 { "one agent".to_owned() } else { format!("{max_uses} agents") };
-        print::line(&format!(
-            "made registration token {id}, {name}, for {agents}; it expires {}. Set it there as \
-             EXECUTOR_REGISTRATION_TOKEN; it is shown now and never again:",
-            token::expiry(*expires_at)
-        ))?;
-        print::line(&created.token)?;
-    }
-    Ok(Exit::Success)
+    let RegistrationView { id, name, max_uses, expires_at, .. } = &created.about;
+    let agents = if *max_uses == 1 { "one agent".to_owned() } else { format!("{max_uses} agents") };
+    let told = format!(
+        "made registration token {id}, {name}, for {agents}; it expires {}. Set it there as \
+         EXECUTOR_REGISTRATION_TOKEN; it is shown now and never again:\n{}",
+        token::expiry(*expires_at),
+        created.token
+    );
+    print::tell(json, &created, &told)
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {
     let all: Vec<RegistrationView> = client.get(PATH).await?;
-    if json {
-        print::json(&all)?;
-        return Ok(Exit::Success);
-    }
-    let rows = all.iter().map(|row| {
+    let head = ["ID", "NAME", "USED", "MADE BY", "MADE", "EXPIRES"];
+    let none = "no registration tokens: make one with `executor agent invite create NAME`";
+    print::list(json, &all, &head, none, |row| {
         vec![
             row.id.to_string(),
             row.name.clone(),
@@ -54,24 +48,15 @@ async fn list(client: &Client, json: bool) -> Outcome {
             print::ago(row.created_at),
             token::expiry(row.expires_at),
         ]
-    });
-    let head = ["ID", "NAME", "USED", "MADE BY", "MADE", "EXPIRES"];
-    print::table(
-        &head,
-        rows.collect(),
-        "no registration tokens: make one with `executor agent invite create NAME`",
-    )?;
-    Ok(Exit::Success)
+    })
 }
 
 /// The agents with an identity of their own.
 pub(super) async fn identities(client: &Client, json: bool) -> Outcome {
     let all: Vec<IdentityView> = client.get("/api/v1/identities").await?;
-    if json {
-        print::json(&all)?;
-        return Ok(Exit::Success);
-    }
-    let rows = all.iter().map(|row| {
+    let head = ["NAME", "STATE", "REGISTERED WITH", "REGISTERED", "LAST USED"];
+    let none = "no agent has an identity of its own: `executor agent invite create NAME`";
+    print::list(json, &all, &head, none, |row| {
         vec![
             row.name.clone(),
             row.revoked_at.map_or_else(|| "good".to_owned(), |at| format!("revoked {}", print::ago(at))),
@@ -79,26 +64,15 @@ pub(super) async fn identities(client: &Client, json: bool) -> Outcome {
             print::ago(row.created_at),
             print::ago(row.last_used_at),
         ]
-    });
-    let head = ["NAME", "STATE", "REGISTERED WITH", "REGISTERED", "LAST USED"];
-    print::table(
-        &head,
-        rows.collect(),
-        "no agent has an identity of its own: `executor agent invite create NAME`",
-    )?;
-    Ok(Exit::Success)
+    })
 }
 
 pub(super) async fn revoke(client: &Client, args: &AgentArgs) -> Outcome {
     let name = utf8_percent_encode(&args.name, NON_ALPHANUMERIC);
     client.delete(&format!("/api/v1/identities/{name}")).await?;
-    if args.json {
-        print::json(&serde_json::json!({ "name": args.name }))?;
-    } else {
-        print::line(&format!(
-            "revoked agent {}: its calls are refused, and its jobs are given away when their leases are over",
-            args.name
-        ))?;
-    }
-    Ok(Exit::Success)
+    let told = format!(
+        "revoked agent {}: its calls are refused, and its jobs are given away when their leases are over",
+        args.name
+    );
+    print::tell(args.json, &serde_json::json!({ "name": args.name }), &told)
 }

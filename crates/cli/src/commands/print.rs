@@ -1,6 +1,6 @@
 //! Tables for people, JSON for programs.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Outcome};
 use comfy_table::presets::NOTHING;
 use jiff::{SpanRound, Timestamp, Unit};
 use serde::Serialize;
@@ -22,6 +22,38 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// What came of a command: one JSON document for programs, else a line for people.
+pub(crate) fn tell(as_json: bool, value: &impl Serialize, text: &str) -> Outcome {
+    let said = if as_json { json(value) } else { line(text) };
+    said.map(|()| Exit::Success)
+}
+
+/// What there is of a kind: JSON for programs, else a table, or `none` where it is nothing.
+pub(crate) fn list<T: Serialize>(
+    as_json: bool,
+    items: &[T],
+    header: &[&str],
+    none: &str,
+    row: impl Fn(&T) -> Vec<String>,
+) -> Outcome {
+    if as_json {
+        json(&items)?;
+    } else {
+        table(header, items.iter().map(row).collect(), none)?;
+    }
+    Ok(Exit::Success)
+}
+
+/// The facts about one thing, below each other.
+pub(crate) fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) -> Result<(), Failure> {
+    facts.into_iter().try_for_each(|(name, value)| line(&format!("{name:<12}{value}")))
+}
+
+/// Tells people how the next page is asked for, where there is one.
+pub(crate) fn more(next_cursor: Option<&str>) -> Result<(), Failure> {
+    next_cursor.map_or(Ok(()), |cursor| line(&format!("there is more: --before {cursor}")))
+}
+
 /// A table without lines; says `none` when there are no rows.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> Result<(), Failure> {
     if rows.is_empty() {
@@ -34,6 +66,11 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> Resu
     }
     let text = table.to_string();
     text.lines().try_for_each(|text| line(text.trim_end().strip_prefix(' ').unwrap_or(text.trim_end())))
+}
+
+/// A moment, to the second.
+pub(crate) fn moment(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// How long ago, roughly.

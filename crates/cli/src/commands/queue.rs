@@ -3,7 +3,7 @@
 use super::print;
 use crate::args::{QueueArgs, QueueCommand};
 use crate::client::Client;
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 use server::api::{ChangeQueue, QueueView};
 
 pub(crate) async fn run(client: &Client, command: QueueCommand) -> Outcome {
@@ -21,11 +21,8 @@ pub(crate) async fn run(client: &Client, command: QueueCommand) -> Outcome {
 
 async fn list(client: &Client, json: bool) -> Outcome {
     let queues: Vec<QueueView> = client.get("/api/v1/queues").await?;
-    if json {
-        print::json(&queues)?;
-        return Ok(Exit::Success);
-    }
-    let rows = queues.iter().map(|queue| {
+    let head = ["QUEUE", "WAITING", "HELD", "RUNNING", "TO RETRY", "OLDEST", "STATE"];
+    print::list(json, &queues, &head, "no queues", |queue| {
         vec![
             queue.name.clone(),
             queue.queued.to_string(),
@@ -35,21 +32,13 @@ async fn list(client: &Client, json: bool) -> Outcome {
             queue.oldest_queued_at.map_or(String::new(), print::ago),
             state(queue),
         ]
-    });
-    let head = ["QUEUE", "WAITING", "HELD", "RUNNING", "TO RETRY", "OLDEST", "STATE"];
-    print::table(&head, rows.collect(), "no queues")?;
-    Ok(Exit::Success)
+    })
 }
 
 async fn change(client: &Client, name: &str, change: &ChangeQueue, json: bool) -> Outcome {
     jobs::name::check_queue(name).map_err(Failure::usage)?;
     let queue: QueueView = client.patch(&format!("/api/v1/queues/{name}"), change).await?;
-    if json {
-        print::json(&queue)?;
-    } else {
-        print::line(&format!("queue {}: {}", queue.name, state(&queue)))?;
-    }
-    Ok(Exit::Success)
+    print::tell(json, &queue, &format!("queue {}: {}", queue.name, state(&queue)))
 }
 
 fn state(queue: &QueueView) -> String {

@@ -2,8 +2,8 @@
 
 use super::print;
 use crate::args::RepoCommand;
-use crate::client::Client;
-use crate::exit::{Exit, Failure, Outcome};
+use crate::client::{Client, with_query};
+use crate::exit::{Failure, Outcome};
 use jobs::Namespace;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::{AddRepository, RepositoryView};
@@ -23,12 +23,7 @@ pub(crate) async fn run(client: &Client, command: RepoCommand) -> Outcome {
 async fn add(client: &Client, request: &AddRepository, json: bool) -> Outcome {
     let added: Result<RepositoryView, _> = client.post_fetching("/api/v1/repositories", request).await;
     let added = added.map_err(|failure| about(request, &failure))?;
-    if json {
-        print::json(&added)?;
-    } else {
-        print::line(&format!("added repository {} from {}", added.name, added.source))?;
-    }
-    Ok(Exit::Success)
+    print::tell(json, &added, &format!("added repository {} from {}", added.name, added.source))
 }
 
 /// The server repeats no source, since one may hold a password; here it can be told whether it does.
@@ -52,29 +47,15 @@ fn absolute(source: String) -> Result<String, Failure> {
 
 async fn list(client: &Client, json: bool) -> Outcome {
     let repositories: Vec<RepositoryView> = client.get("/api/v1/repositories").await?;
-    if json {
-        print::json(&repositories)?;
-        return Ok(Exit::Success);
-    }
-    let rows = repositories.iter().map(|row| {
+    let none = "no repositories yet: add one with `executor repo add NAME PATH-OR-URL`";
+    print::list(json, &repositories, &["NAME", "NAMESPACE", "SOURCE", "ADDED"], none, |row| {
         vec![row.name.clone(), row.namespace.to_string(), row.source.clone(), print::ago(row.created_at)]
-    });
-    print::table(
-        &["NAME", "NAMESPACE", "SOURCE", "ADDED"],
-        rows.collect(),
-        "no repositories yet: add one with `executor repo add NAME PATH-OR-URL`",
-    )?;
-    Ok(Exit::Success)
+    })
 }
 
 async fn remove(client: &Client, name: &str, namespace: Option<Namespace>, json: bool) -> Outcome {
-    let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    let of = namespace.map(|of| format!("?namespace={of}")).unwrap_or_default();
-    client.delete(&format!("/api/v1/repositories/{encoded}{of}")).await?;
-    if json {
-        print::json(&serde_json::json!({ "name": name }))?;
-    } else {
-        print::line(&format!("removed repository {name}"))?;
-    }
-    Ok(Exit::Success)
+    let path = format!("/api/v1/repositories/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+    let whose = [("namespace", namespace.map(|of| of.to_string()))];
+    client.delete(&with_query(&path, whose)).await?;
+    print::tell(json, &serde_json::json!({ "name": name }), &format!("removed repository {name}"))
 }

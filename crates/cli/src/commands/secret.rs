@@ -2,24 +2,25 @@
 
 use super::print;
 use crate::args::{SecretArgs, SecretCommand, SecretSetArgs, WhoseArgs};
-use crate::client::Client;
-use crate::exit::{Exit, Failure, Outcome};
+use crate::client::{Client, with_query};
+use crate::exit::{Failure, Outcome};
 use jobs::Namespace;
 use jobs::secrets::{Scope, check_key};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::{Page, SecretAccessView, SecretView, SetSecret};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 /// Bytes that are read of a value: one more than any may have, so that it is told to be too large.
 const MAX_READ: u64 = jobs::secrets::MAX_VALUE_BYTES as u64 + 2;
+/// Secrets that are asked for at one time.
+const PAGE: u32 = 400;
 
 pub(crate) async fn run(client: &Client, command: SecretCommand) -> Outcome {
     match command {
         SecretCommand::Set(args) => set(client, args).await,
         SecretCommand::List { whose, json } => list(client, &whose, json).await,
         SecretCommand::Delete { which, json } => delete(client, &which, json).await,
-        SecretCommand::Log { which, limit, json } => log(client, &which, limit, json).await,
+        SecretCommand::Log { which, limit, before, json } => log(client, &which, (limit, before), json).await,
     }
 }
 
@@ -38,12 +39,8 @@ async fn set(client: &Client, args: SecretSetArgs) -> Outcome {
     };
     let secret = SetSecret { scope: scope.unwrap_or_default(), namespace, key, value };
     let kept: SecretView = client.put("/api/v1/secrets", &secret).await?;
-    if json {
-        print::json(&kept)?;
-    } else {
-        print::line(&format!("{} is kept for {} jobs of {}", kept.key, kept.scope, of(&kept.namespace)))?;
-    }
-    Ok(Exit::Success)
+    let told = format!("{} is kept for {} jobs of {}", kept.key, kept.scope, of(&kept.namespace));
+    print::tell(json, &kept, &told)
 }
 
 fn of(namespace: &Namespace) -> String {
@@ -93,12 +90,9 @@ fn read(told: &str, from: impl Read) -> Result<String, Failure> {
 }
 
 async fn list(client: &Client, whose: &WhoseArgs, json: bool) -> Outcome {
-    let secrets = all(client, &query(whose.scope, whose.namespace.as_ref(), None)).await?;
-    if json {
-        print::json(&secrets)?;
-        return Ok(Exit::Success);
-    }
-    let rows = secrets.iter().map(|secret| {
+    let secrets = all(client, (whose.scope, whose.namespace.as_ref(), None)).await?;
+    let none = "no secrets yet: keep one with `executor secret set KEY`";
+    print::list(json, &secrets, &["KEY", "SCOPE", "NAMESPACE", "BY", "SET", ""], none, |secret| {
         let note = if secret.overwrites_global { "overwrites the global one" } else { "" };
         vec![
             secret.key.clone(),
@@ -108,32 +102,27 @@ async fn list(client: &Client, whose: &WhoseArgs, json: bool) -> Outcome {
             print::ago(secret.updated_at),
             note.to_owned(),
         ]
-    });
-    let none = "no secrets yet: keep one with `executor secret set KEY`";
-    print::table(&["KEY", "SCOPE", "NAMESPACE", "BY", "SET", ""], rows.collect(), none)?;
-    Ok(Exit::Success)
+    })
 }
 
 async fn delete(client: &Client, which: &SecretArgs, json: bool) -> Outcome {
     let id = find(client, which).await?;
     client.delete(&format!("/api/v1/secrets/{id}")).await?;
-    if json {
-        print::json(&serde_json::json!({ "id": id }))?;
-    } else {
-        print::line(&format!("{} is kept no more", which.key))?;
-    }
-    Ok(Exit::Success)
+    print::tell(json, &serde_json::json!({ "id": id }), &format!("{} is kept no more", which.key))
 }
 
-async fn log(client: &Client, which: &SecretArgs, limit: u32, json: bool) -> Outcome {
+async fn log(
+    client: &Client,
+    which: &SecretArgs,
+    (limit, before): (u32, Option<i64>),
+    json: bool,
+) -> Outcome {
     let id = find(client, which).await?;
-    let path = format!("/api/v1/secrets/{id}/access?limit={limit}");
+    let asked = [("limit", Some(limit.to_string())), ("cursor", before.map(|id| id.to_string()))];
+    let path = with_query(&format!("/api/v1/secrets/{id}/access"), asked);
     let page: Page<SecretAccessView> = client.get(&path).await?;
-    if json {
-        print::json(&page.items)?;
-        return Ok(Exit::Success);
-    }
-    let rows = page.items.iter().map(|access| {
+    let head = ["WHEN", "JOB", "TRY", "OF", "EXECUTOR"];
+    let done = print::list(json, &page.items, &head, "no job was given it", |access| {
         vec![
             print::ago(access.at),
             access.job.to_string(),
@@ -141,9 +130,11 @@ async fn log(client: &Client, which: &SecretArgs, limit: u32, json: bool) -> Out
             access.owner.to_string(),
             access.executor.clone(),
         ]
-    });
-    print::table(&["WHEN", "JOB", "TRY", "OF", "EXECUTOR"], rows.collect(), "no job was given it")?;
-    Ok(Exit::Success)
+    })?;
+    if !json {
+        print::more(page.next_cursor.as_deref())?;
+    }
+    Ok(done)
 }
 
 /// The id of a secret. Keys have capital letters, and ids have none.
@@ -155,7 +146,7 @@ async fn find(client: &Client, which: &SecretArgs) -> Result<String, Failure> {
     }
     check_key(key).map_err(Failure::usage)?;
     let scope = scope.unwrap_or_default();
-    let mut found = all(client, &query(Some(scope), namespace.as_ref(), Some(key))).await?;
+    let mut found = all(client, (Some(scope), namespace.as_ref(), Some(key))).await?;
     if let Some(namespace) = namespace {
         found.retain(|secret| secret.namespace == *namespace);
     }
@@ -174,28 +165,27 @@ async fn find(client: &Client, which: &SecretArgs) -> Result<String, Failure> {
     }
 }
 
-/// All pages of a list.
-async fn all(client: &Client, query: &str) -> Result<Vec<SecretView>, Failure> {
-    let (mut secrets, mut cursor) = (Vec::new(), String::new());
+/// All pages of the secrets of a scope, a namespace, with a key.
+async fn all(
+    client: &Client,
+    (scope, namespace, key): (Option<Scope>, Option<&Namespace>, Option<&str>),
+) -> Result<Vec<SecretView>, Failure> {
+    let (mut secrets, mut cursor) = (Vec::new(), None);
     loop {
-        let page: Page<SecretView> = client.get(&format!("/api/v1/secrets?limit=400{query}{cursor}")).await?;
+        let asked = [
+            ("limit", Some(PAGE.to_string())),
+            ("scope", scope.map(|scope| scope.to_string())),
+            ("namespace", namespace.map(Namespace::to_string)),
+            ("key", key.map(str::to_owned)),
+            ("cursor", cursor),
+        ];
+        let page: Page<SecretView> = client.get(&with_query("/api/v1/secrets", asked)).await?;
         secrets.extend(page.items);
-        match page.next_cursor {
-            Some(next) => cursor = format!("&cursor={}", utf8_percent_encode(&next, NON_ALPHANUMERIC)),
-            None => return Ok(secrets),
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(secrets);
         }
     }
-}
-
-fn query(scope: Option<Scope>, namespace: Option<&Namespace>, key: Option<&str>) -> String {
-    let parts = [
-        scope.map(|scope| format!("&scope={scope}")),
-        namespace.map(|namespace| {
-            format!("&namespace={}", utf8_percent_encode(&namespace.to_string(), NON_ALPHANUMERIC))
-        }),
-        key.map(|key| format!("&key={key}")),
-    ];
-    parts.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

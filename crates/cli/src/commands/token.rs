@@ -3,15 +3,15 @@
 use super::print;
 use crate::args::{NumberedArgs, TokenCommand};
 use crate::client::Client;
-use crate::exit::{Exit, Failure, Outcome};
-use jiff::{SignedDuration, Timestamp};
+use crate::exit::Outcome;
+use jiff::Timestamp;
 use server::api::{CreateToken, CreatedToken, TokenView, WhoamiView};
 use std::time::Duration;
 
 pub(crate) async fn run(client: &Client, command: TokenCommand) -> Outcome {
     match command {
         TokenCommand::Create { name, role, namespace, expires, json } => {
-            let expires_at = expires.map(from_now).transpose()?;
+            let expires_at = expires.map(from_now);
             create(client, &CreateToken { name, role, namespace, expires_at }, json).await
         }
         TokenCommand::List { json } => list(client, json).await,
@@ -20,36 +20,25 @@ pub(crate) async fn run(client: &Client, command: TokenCommand) -> Outcome {
     }
 }
 
-/// When something is over that lasts so long from now on.
-pub(super) fn from_now(duration: Duration) -> Result<Timestamp, Failure> {
-    let later =
-        SignedDuration::try_from(duration).ok().and_then(|span| Timestamp::now().checked_add(span).ok());
-    later.ok_or_else(|| {
-        Failure::usage(format!("--expires {duration:?} is too long: leave it out, or name less"))
-    })
+/// When something is over that lasts so long from now on. None that can be said is longer than times go.
+pub(super) fn from_now(duration: Duration) -> Timestamp {
+    Timestamp::now().checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 async fn create(client: &Client, request: &CreateToken, json: bool) -> Outcome {
     let created: CreatedToken = client.post("/api/v1/tokens", request).await?;
-    if json {
-        print::json(&created)?;
-    } else {
-        let TokenView { id, name, role, namespace, .. } = &created.about;
-        print::line(&format!(
-            "made token {id}, {name}: {role} of {namespace}. It is shown now and never again:"
-        ))?;
-        print::line(&created.token)?;
-    }
-    Ok(Exit::Success)
+    let TokenView { id, name, role, namespace, .. } = &created.about;
+    let token = &created.token;
+    let told =
+        format!("made token {id}, {name}: {role} of {namespace}. It is shown now and never again:\n{token}");
+    print::tell(json, &created, &told)
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {
     let tokens: Vec<TokenView> = client.get("/api/v1/tokens").await?;
-    if json {
-        print::json(&tokens)?;
-        return Ok(Exit::Success);
-    }
-    let rows = tokens.iter().map(|token| {
+    let head = ["ID", "NAME", "ROLE", "NAMESPACE", "MADE BY", "MADE", "EXPIRES", "LAST USED"];
+    let none = "no tokens yet: make one with `executor token create NAME --role ROLE`";
+    print::list(json, &tokens, &head, none, |token| {
         vec![
             token.id.to_string(),
             token.name.clone(),
@@ -60,14 +49,7 @@ async fn list(client: &Client, json: bool) -> Outcome {
             token.expires_at.map_or_else(|| "never".to_owned(), expiry),
             token.last_used_at.map_or_else(|| "never".to_owned(), print::ago),
         ]
-    });
-    let head = ["ID", "NAME", "ROLE", "NAMESPACE", "MADE BY", "MADE", "EXPIRES", "LAST USED"];
-    print::table(
-        &head,
-        rows.collect(),
-        "no tokens yet: make one with `executor token create NAME --role ROLE`",
-    )?;
-    Ok(Exit::Success)
+    })
 }
 
 /// When something is over, for people.
@@ -79,20 +61,10 @@ pub(super) fn expiry(at: Timestamp) -> String {
 /// Revokes a token of either kind.
 pub(super) async fn revoke(client: &Client, path: &str, what: &str, args: &NumberedArgs) -> Outcome {
     client.delete(&format!("/api/v1/{path}/{}", args.id)).await?;
-    if args.json {
-        print::json(&serde_json::json!({ "id": args.id }))?;
-    } else {
-        print::line(&format!("revoked {what} {}", args.id))?;
-    }
-    Ok(Exit::Success)
+    print::tell(args.json, &serde_json::json!({ "id": args.id }), &format!("revoked {what} {}", args.id))
 }
 
 async fn whoami(client: &Client, json: bool) -> Outcome {
     let me: WhoamiView = client.get("/api/v1/whoami").await?;
-    if json {
-        print::json(&me)?;
-    } else {
-        print::line(&format!("{}: {} of {}", me.name, me.role, me.namespace))?;
-    }
-    Ok(Exit::Success)
+    print::tell(json, &me, &format!("{}: {} of {}", me.name, me.role, me.namespace))
 }

@@ -2,65 +2,97 @@
 
 use super::{print, save};
 use crate::args::UploadCommand;
-use crate::client::Client;
-use crate::exit::{Exit, Outcome};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use crate::client::{Client, with_query};
+use crate::exit::{Exit, Failure, Outcome};
+use jobs::Namespace;
+use serde_json::json;
 use server::api::{Page, UploadView};
-use std::fmt::Write;
 use std::path::PathBuf;
 use wire::upload::{LSIF, SCIP};
 
 /// Digits of a commit that people are shown.
 const SHORT_COMMIT: usize = 12;
+const HEAD: [&str; 8] = ["NUMBER", "WHEN", "REPOSITORY", "COMMIT", "ROOT", "KIND", "INDEXER", "BYTES"];
 
 pub(crate) async fn run(client: &Client, command: UploadCommand) -> Outcome {
     match command {
         UploadCommand::List { repo, namespace, limit, before, json } => {
-            let mut path = format!("/api/v1/uploads?limit={limit}");
-            let namespace = namespace.map(|of| of.to_string());
-            let before = before.map(|id| id.to_string());
-            for (key, value) in [("repository", repo), ("namespace", namespace), ("cursor", before)] {
-                if let Some(value) = value {
-                    let _ = write!(path, "&{key}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC));
-                }
-            }
-            let page: Page<UploadView> = client.get(&path).await?;
-            if json {
-                print::json(&page)?;
-            } else {
-                show(&page)?;
-            }
-            Ok(Exit::Success)
+            let asked = [
+                ("limit", Some(limit.to_string())),
+                ("repository", repo),
+                ("namespace", namespace.map(|of: Namespace| of.to_string())),
+                ("cursor", before.map(|id| id.to_string())),
+            ];
+            list(client, &with_query("/api/v1/uploads", asked), json).await
         }
-        UploadCommand::Download { id, output, force } => {
-            let upload: UploadView = client.get(&format!("/api/v1/uploads/{id}")).await?;
+        UploadCommand::Show { id, json } => show(client, id, json).await,
+        UploadCommand::Download { id, output, force, json } => {
+            let upload = one(client, id).await?;
             let output = output.unwrap_or_else(|| PathBuf::from(format!("index-{id}.{}.gz", kind(&upload))));
             save::save(client, &format!("/api/v1/uploads/{id}/content"), &output, None, force).await?;
-            print::line(&format!("{}: {} bytes", output.display(), upload.size))?;
-            Ok(Exit::Success)
+            let saved = json!({ "file": output, "size": upload.size });
+            print::tell(json, &saved, &format!("{}: {} bytes", output.display(), upload.size))
         }
     }
 }
 
-fn show(page: &Page<UploadView>) -> Result<(), crate::exit::Failure> {
-    let rows = page.items.iter().map(|upload| {
-        vec![
-            upload.id.to_string(),
-            upload.finished_at.map(|at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()).unwrap_or_default(),
-            upload.repository.clone(),
-            upload.commit.chars().take(SHORT_COMMIT).collect(),
-            upload.root.clone(),
-            kind(upload).to_owned(),
-            format!("{} {}", upload.indexer_name, upload.indexer_version).trim().to_owned(),
-            upload.size.to_string(),
-        ]
-    });
-    let head = ["NUMBER", "WHEN", "REPOSITORY", "COMMIT", "ROOT", "KIND", "INDEXER", "BYTES"];
-    print::table(&head, rows.collect(), "nothing was uploaded yet")?;
-    match &page.next_cursor {
-        Some(cursor) => print::line(&format!("there is more: --before {cursor}")),
-        None => Ok(()),
+async fn list(client: &Client, path: &str, json: bool) -> Outcome {
+    let page: Page<UploadView> = client.get(path).await?;
+    if json {
+        print::json(&page)?;
+        return Ok(Exit::Success);
     }
+    print::table(&HEAD, page.items.iter().map(row).collect(), "nothing was uploaded yet")?;
+    print::more(page.next_cursor.as_deref())?;
+    Ok(Exit::Success)
+}
+
+fn row(upload: &UploadView) -> Vec<String> {
+    vec![
+        upload.id.to_string(),
+        upload.finished_at.map(print::moment).unwrap_or_default(),
+        upload.repository.clone(),
+        upload.commit.chars().take(SHORT_COMMIT).collect(),
+        upload.root.clone(),
+        kind(upload).to_owned(),
+        indexer(upload),
+        upload.size.to_string(),
+    ]
+}
+
+async fn one(client: &Client, id: i64) -> Result<UploadView, Failure> {
+    client.get(&format!("/api/v1/uploads/{id}")).await
+}
+
+async fn show(client: &Client, id: i64, json: bool) -> Outcome {
+    let upload = one(client, id).await?;
+    if json {
+        print::json(&upload)?;
+        return Ok(Exit::Success);
+    }
+    let whole = || "the whole repository".to_owned();
+    print::facts([
+        ("upload", upload.id.to_string()),
+        ("namespace", upload.namespace.to_string()),
+        ("repository", upload.repository.clone()),
+        ("commit", upload.commit.clone()),
+        ("root", Some(upload.root.clone()).filter(|root| !root.is_empty()).unwrap_or_else(whole)),
+        ("kind", kind(&upload).to_owned()),
+        ("bytes", upload.size.to_string()),
+        ("begun", print::moment(upload.started_at)),
+    ])?;
+    let optional = [
+        ("complete", upload.finished_at.map(print::moment)),
+        ("indexer", Some(indexer(&upload)).filter(|indexer| !indexer.is_empty())),
+        ("job", upload.associated_index_id.map(|job| job.to_string())),
+        ("unpacked", upload.uncompressed_size.map(|bytes| format!("{bytes} bytes"))),
+    ];
+    print::facts(optional.into_iter().filter_map(|(name, value)| Some((name, value?))))?;
+    Ok(Exit::Success)
+}
+
+fn indexer(upload: &UploadView) -> String {
+    format!("{} {}", upload.indexer_name, upload.indexer_version).trim().to_owned()
 }
 
 fn kind(upload: &UploadView) -> &'static str {

@@ -3,7 +3,7 @@
 use super::print;
 use crate::args::UserCommand;
 use crate::client::Client;
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 use crate::terminal::ask_secretly;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::{CreateUser, SetPassword, UserView};
@@ -19,18 +19,18 @@ pub(crate) async fn run(client: &Client, command: UserCommand) -> Outcome {
             let request = CreateUser { name, password, role, namespace };
             let made: UserView = client.post("/api/v1/users", &request).await?;
             let UserView { name, role, namespace, .. } = &made;
-            tell(json, &made, &format!("{name} can sign in now: {role} of {namespace}"))
+            print::tell(json, &made, &format!("{name} can sign in now: {role} of {namespace}"))
         }
         UserCommand::List { json } => list(client, json).await,
         UserCommand::Remove { name, json } => {
             client.delete(&path(&name)).await?;
             let told = format!("{name} can sign in no longer");
-            tell(json, &serde_json::json!({ "name": name }), &told)
+            print::tell(json, &serde_json::json!({ "name": name }), &told)
         }
         UserCommand::Password { name, json } => {
             let request = SetPassword { password: password(&name)? };
             let set: UserView = client.put(&format!("{}/password", path(&name)), &request).await?;
-            tell(json, &set, &format!("{name} has another password; their sessions have ended"))
+            print::tell(json, &set, &format!("{name} has another password; their sessions have ended"))
         }
     }
 }
@@ -39,22 +39,11 @@ fn path(name: &str) -> String {
     format!("/api/v1/users/{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
 }
 
-fn tell(json: bool, value: &impl serde::Serialize, text: &str) -> Outcome {
-    if json {
-        print::json(value)?;
-    } else {
-        print::line(text)?;
-    }
-    Ok(Exit::Success)
-}
-
 async fn list(client: &Client, json: bool) -> Outcome {
     let users: Vec<UserView> = client.get("/api/v1/users").await?;
-    if json {
-        print::json(&users)?;
-        return Ok(Exit::Success);
-    }
-    let rows = users.iter().map(|user| {
+    let head = ["NAME", "ROLE", "NAMESPACE", "LET IN BY", "SINCE", "LAST HERE"];
+    let none = "nobody yet: let somebody in with `executor user create NAME --role ROLE`";
+    print::list(json, &users, &head, none, |user| {
         vec![
             user.name.clone(),
             user.role.to_string(),
@@ -63,10 +52,7 @@ async fn list(client: &Client, json: bool) -> Outcome {
             print::ago(user.created_at),
             user.last_used_at.map_or_else(|| "never".to_owned(), print::ago),
         ]
-    });
-    let none = "nobody yet: let somebody in with `executor user create NAME --role ROLE`";
-    print::table(&["NAME", "ROLE", "NAMESPACE", "LET IN BY", "SINCE", "LAST HERE"], rows.collect(), none)?;
-    Ok(Exit::Success)
+    })
 }
 
 /// A password: typed twice at a terminal, which does not show it, else the first line of standard input.

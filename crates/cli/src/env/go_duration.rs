@@ -41,7 +41,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         rest = next;
     }
     let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= LONGEST);
-    duration.ok_or_else(|| "it is too long".to_owned())
+    duration.ok_or_else(|| "it is longer than 2562047h, which is 292 years: name less".to_owned())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `executor job artifacts`.
 
 use crate::args::JobArtifactsArgs;
-use crate::client::Client;
+use crate::client::{Client, with_query};
 use crate::commands::{print, save};
 use crate::exit::{Exit, Failure, Outcome};
 use jobs::artifacts::{is_artifact_name, is_artifact_path};
@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 pub(super) async fn run(client: &Client, args: JobArtifactsArgs) -> Outcome {
     let JobArtifactsArgs { id, attempt, download, all, output, force, json } = args;
-    let attempt = attempt.map_or_else(String::new, |attempt| format!("?attempt={attempt}"));
-    let files: Vec<ArtifactView> = client.get(&format!("/api/v1/jobs/{id}/artifacts{attempt}")).await?;
+    let of_attempt =
+        |path: String| with_query(&path, [("attempt", attempt.map(|attempt| attempt.to_string()))]);
+    let files: Vec<ArtifactView> = client.get(&of_attempt(format!("/api/v1/jobs/{id}/artifacts"))).await?;
     let wanted: Vec<&ArtifactView> = match &download {
         _ if all => files.iter().collect(),
         Some(name) => files.iter().filter(|file| file.name == *name).collect(),
@@ -39,8 +40,8 @@ pub(super) async fn run(client: &Client, args: JobArtifactsArgs) -> Outcome {
         if let Some(above) = target.parent() {
             std::fs::create_dir_all(above).map_err(failed)?;
         }
-        let path = format!("/api/v1/jobs/{id}/artifacts/{}/{}{attempt}", file.name, encoded(&file.path));
-        save::save(client, &path, &target, Some(&file.sha256), force).await?;
+        let path = format!("/api/v1/jobs/{id}/artifacts/{}/{}", file.name, encoded(&file.path));
+        save::save(client, &of_attempt(path), &target, Some(&file.sha256), force).await?;
         if !json {
             print::line(&format!("{}: {} bytes", target.display(), file.size))?;
         }

@@ -3,20 +3,13 @@
 use crate::args::JobArgs;
 use crate::client::Client;
 use crate::commands::print;
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use jobs::{EndReason, State};
 use server::api::{ExplainView, JobView};
 
 pub(super) async fn run(client: &Client, args: &JobArgs) -> Outcome {
     let explained: ExplainView = client.get(&format!("/api/v1/jobs/{}/explain", args.id)).await?;
-    if args.json {
-        print::json(&explained)?;
-        return Ok(Exit::Success);
-    }
-    for line in lines(&explained) {
-        print::line(&line)?;
-    }
-    Ok(Exit::Success)
+    print::tell(args.json, &explained, &lines(&explained).join("\n"))
 }
 
 fn lines(explained: &ExplainView) -> Vec<String> {

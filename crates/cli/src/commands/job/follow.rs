@@ -1,7 +1,7 @@
 //! Following a job's log to its end, or reading it as far as it goes.
 
 use super::printer::Printer;
-use crate::client::Client;
+use crate::client::{Client, with_query};
 use crate::exit::{Exit, Failure, Outcome};
 use server::api::{JobView, LogEntryView, LogEvent};
 
@@ -33,18 +33,27 @@ pub(super) async fn to_the_end(client: &Client, id: i64, json: bool) -> Result<J
     }
 }
 
-/// Prints a job's log as far as it goes, or (`follow`) to the job's end.
-pub(super) async fn logs(client: &Client, id: i64, follow: bool, json: bool) -> Outcome {
-    if follow {
-        let mut printer = Printer::new(json, false);
-        let mut log = client.follow(id);
-        while let Some(event) = log.next().await? {
-            printer.print(&event)?;
-        }
-        return Ok(Exit::Success);
-    }
+/// Prints a job's log to the job's end.
+pub(super) async fn followed(client: &Client, id: i64, json: bool) -> Outcome {
     let mut printer = Printer::new(json, false);
-    let entries: Vec<LogEntryView> = client.get(&format!("/api/v1/jobs/{id}/logs")).await?;
+    let mut log = client.follow(id);
+    while let Some(event) = log.next().await? {
+        printer.print(&event)?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Prints the log of a job's latest try, or of another one, as far as it goes.
+pub(super) async fn so_far(client: &Client, id: i64, attempt: Option<u32>, json: bool) -> Outcome {
+    let mut printer = Printer::new(json, false);
+    let asked = [("attempt", attempt.map(|attempt| attempt.to_string()))];
+    let entries: Vec<LogEntryView> =
+        client.get(&with_query(&format!("/api/v1/jobs/{id}/logs"), asked)).await?;
+    if let (Some(attempt), true) = (attempt, entries.is_empty()) {
+        return Err(Failure::usage(format!(
+            "job {id} has no log of attempt {attempt}: `executor job show {id}` tells which attempts there were"
+        )));
+    }
     for entry in entries {
         let (attempt, number) = (entry.attempt, entry.entry);
         let opened = LogEntryView { exit_code: None, duration_ms: None, ..entry.clone() };

@@ -12,13 +12,12 @@ mod yaml;
 
 use super::print;
 use crate::args::{JobArgs, JobCommand, JobListArgs, JobLogsArgs};
-use crate::client::Client;
+use crate::client::{Client, with_query};
 use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
 use jiff::Timestamp;
 use jobs::{Blame, Canceler, EndReason, State};
 use server::api::{JobView, Page, StepView, TryView};
-use std::fmt::Write;
 
 pub(crate) async fn run(client: &Client, variables: &Variables, command: JobCommand) -> Outcome {
     match command {
@@ -52,30 +51,30 @@ const fn blamed(blame: Blame) -> Option<&'static str> {
 }
 
 async fn list(client: &Client, args: JobListArgs) -> Outcome {
-    let mut path = format!("/api/v1/jobs?limit={}", args.limit);
     if let Some(queue) = &args.queue {
         jobs::name::check_queue(queue).map_err(Failure::usage)?;
-        let _ = write!(path, "&queue={queue}");
     }
-    if let Some(namespace) = &args.namespace {
-        let _ = write!(path, "&namespace={namespace}");
+    let state = args.state.map(|state| state.parse::<State>().map_err(Failure::usage)).transpose()?;
+    let none = if args.text.is_some() || args.before.is_some() {
+        "no such jobs"
+    } else {
+        "no jobs: submit one with `executor job run --image IMG -- CMD`"
+    };
+    let asked = [
+        ("limit", Some(args.limit.to_string())),
+        ("queue", args.queue),
+        ("namespace", args.namespace.map(|of| of.to_string())),
+        ("state", state.map(|state| state.to_string())),
+        ("text", args.text),
+        ("cursor", args.before.map(|id| id.to_string())),
+    ];
+    let page: Page<JobView> = client.get(&with_query("/api/v1/jobs", asked)).await?;
+    let head = ["ID", "STATE", "REASON", "NAMESPACE", "QUEUE", "REPOSITORY", "QUEUED", "TOOK"];
+    let done = print::list(args.json, &page.items, &head, none, row)?;
+    if !args.json {
+        print::more(page.next_cursor.as_deref())?;
     }
-    if let Some(state) = &args.state {
-        let state: State = state.parse().map_err(Failure::usage)?;
-        let _ = write!(path, "&state={state}");
-    }
-    let page: Page<JobView> = client.get(&path).await?;
-    if args.json {
-        print::json(&page.items)?;
-        return Ok(Exit::Success);
-    }
-    let rows = page.items.iter().map(row).collect();
-    print::table(
-        &["ID", "STATE", "REASON", "NAMESPACE", "QUEUE", "REPOSITORY", "QUEUED", "TOOK"],
-        rows,
-        "no jobs: submit one with `executor job run --image IMG -- CMD`",
-    )?;
-    Ok(Exit::Success)
+    Ok(done)
 }
 
 fn row(job: &JobView) -> Vec<String> {
@@ -125,9 +124,7 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
         ("next try", job.retry_at.map(|time| format!("from {time} on"))),
     ];
     facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    for (name, value) in facts {
-        print::line(&format!("{name:<12}{value}"))?;
-    }
+    print::facts(facts)?;
     for earlier in &job.earlier_tries {
         let (attempt, ended) = (earlier.attempt, earlier_end(earlier));
         print::line(&format!("{:<12}{ended}", format!("attempt {attempt}")))?;
@@ -174,20 +171,18 @@ fn exit_code_of(step: &StepView, job: &JobView) -> String {
 }
 
 async fn logs(client: &Client, args: JobLogsArgs) -> Outcome {
-    follow::logs(client, args.id, args.follow, args.json).await
+    if args.follow {
+        return follow::followed(client, args.id, args.json).await;
+    }
+    follow::so_far(client, args.id, args.attempt, args.json).await
 }
 
 async fn cancel(client: &Client, args: JobArgs) -> Outcome {
     let job: JobView = client.post(&format!("/api/v1/jobs/{}/cancel", args.id), &()).await?;
-    if args.json {
-        print::json(&job)?;
-    } else if job.state == State::Canceled {
-        print::line(&format!("job {} is canceled", job.id))?;
+    let told = if job.state == State::Canceled {
+        format!("job {} is canceled", job.id)
     } else {
-        print::line(&format!(
-            "job {} is asked to stop; see how it ends with `executor job show {}`",
-            job.id, job.id
-        ))?;
-    }
-    Ok(Exit::Success)
+        format!("job {} is asked to stop; see how it ends with `executor job show {}`", job.id, job.id)
+    };
+    print::tell(args.json, &job, &told)
 }
