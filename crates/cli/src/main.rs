@@ -17,8 +17,8 @@ mod systemd;
 mod terminal;
 mod usage;
 
-use args::{Command, HelpFormat, ImageCommand, RunArgs, ServerCommand};
-use client::Settings;
+use args::{Command, HelpFormat, ImageCommand, RunArgs, ServerCommand, ServerCommandArgs};
+use client::{Client, Settings};
 use commands::serve::Known;
 use commands::{
     agent, api_document, audit, completion, doctor, image, install, job, queue, repo, run, secret, serve,
@@ -137,73 +137,25 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             settings.guarded_by(guardian);
             block_on(up::run(&paths, &host, mounts, args, known, settings))
         }
-        Command::Server(args) => {
+        Command::Server(ServerCommandArgs { command: None, serve: args }) => {
             let systemd = Notifier::read(&env);
-            match args.command {
-                Some(ServerCommand::Doctor(args)) => {
-                    return block_on(doctor::run_for_server(&paths, *args, env));
-                }
-                Some(ServerCommand::Openapi) => return api_document::run(),
-                _ => {}
-            }
             let roots = certificates::read(&mut env);
-            let known = Known::read(&mut env, &args.serve, roots)?;
+            let known = Known::read(&mut env, &args, roots)?;
             env.finish().map_err(Failure::usage)?;
-            match args.command {
-                Some(ServerCommand::RotateKey(args)) => serve::rotate_key(&paths, args, &known.keys),
-                Some(ServerCommand::Migrate(args)) => block_on(transfer::run_migrate(&paths, args)),
-                Some(ServerCommand::Export(args)) => block_on(transfer::run_export(&paths, args)),
-                Some(ServerCommand::Import(args)) => block_on(transfer::run_import(&paths, args)),
-                None | Some(ServerCommand::Openapi | ServerCommand::Doctor(_)) => {
-                    block_on(serve::run(&paths, args.serve, known, &systemd))
-                }
-            }
+            block_on(serve::run(&paths, args, known, &systemd))
         }
-        Command::Job(command) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(job::run(&client, variables, command))
+        Command::Server(ServerCommandArgs { command: Some(command), .. }) => {
+            beside_the_server(&paths, command, env)
         }
-        Command::Queue(command) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(queue::run(&client, command))
-        }
-        Command::Agent(command) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(agent::run(&client, command))
-        }
-        Command::Token(command) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(token::run(&client, command))
-        }
-        Command::Upload(command) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(upload::run(&client, command))
-        }
-        Command::User(command) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(user::run(&client, command))
-        }
-        Command::Audit(args) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(audit::run(&client, args))
-        }
-        Command::Secret(command) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(secret::run(&client, command))
-        }
-        Command::Repo(command) => {
-            let client = Settings::client(&mut env, &paths)?;
-            env.finish().map_err(Failure::usage)?;
-            block_on(repo::run(&client, command))
-        }
+        Command::Job(command) => call(env, &paths, async |client| job::run(client, variables, command).await),
+        Command::Queue(command) => call(env, &paths, async |client| queue::run(client, command).await),
+        Command::Agent(command) => call(env, &paths, async |client| agent::run(client, command).await),
+        Command::Token(command) => call(env, &paths, async |client| token::run(client, command).await),
+        Command::Upload(command) => call(env, &paths, async |client| upload::run(client, command).await),
+        Command::User(command) => call(env, &paths, async |client| user::run(client, command).await),
+        Command::Audit(args) => call(env, &paths, async |client| audit::run(client, args).await),
+        Command::Secret(command) => call(env, &paths, async |client| secret::run(client, command).await),
+        Command::Repo(command) => call(env, &paths, async |client| repo::run(client, command).await),
         Command::Completion { shell } => completion::run(shell),
         Command::Image(command) => {
             let rights = become_root(&mut env);
@@ -219,6 +171,26 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             simulate::run(&args)
         }
     }
+}
+
+/// What is done for a server and not by it. Of the environment each reads what it needs, so that nothing else can keep an
+/// operator from it.
+fn beside_the_server(paths: &Paths, command: ServerCommand, env: EnvReader<'_>) -> Outcome {
+    match command {
+        ServerCommand::Doctor(args) => block_on(doctor::run_for_server(paths, *args, env)),
+        ServerCommand::Openapi => api_document::run(),
+        ServerCommand::RotateKey(args) => serve::rotate_key(paths, args, &env),
+        ServerCommand::Migrate(args) => block_on(transfer::run_migrate(paths, args)),
+        ServerCommand::Export(args) => block_on(transfer::run_export(paths, args)),
+        ServerCommand::Import(args) => block_on(transfer::run_import(paths, args)),
+    }
+}
+
+/// Has the control plane do something that the environment, or the user's settings, name.
+fn call(mut env: EnvReader<'_>, paths: &Paths, work: impl AsyncFnOnce(&Client) -> Outcome) -> Outcome {
+    let client = Settings::client(&mut env, paths)?;
+    env.finish().map_err(Failure::usage)?;
+    block_on(work(&client))
 }
 
 /// With fewer, nothing that an agent begins comes to a good end.

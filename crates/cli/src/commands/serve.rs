@@ -134,8 +134,8 @@ fn secret_keys(env: &EnvReader<'_>, args: &ServerArgs) -> Result<SecretKeys, Fai
 }
 
 /// Puts a new key into the file of keys.
-pub(crate) fn rotate_key(paths: &Paths, args: RotateKeyArgs, keys: &SecretKeys) -> Outcome {
-    if matches!(keys, SecretKeys::Given(_)) {
+pub(crate) fn rotate_key(paths: &Paths, args: RotateKeyArgs, env: &EnvReader<'_>) -> Outcome {
+    if env.text(SECRET_KEYS).is_some() {
         return Err(Failure::usage(format!(
             "the keys for secrets are in {SECRET_KEYS}: put a new ID:KEY in front of them there, KEY as `openssl rand -hex \
              32` makes one, and start the server again"
@@ -145,13 +145,10 @@ pub(crate) fn rotate_key(paths: &Paths, args: RotateKeyArgs, keys: &SecretKeys) 
     let file = args.secret_keys_file.unwrap_or_else(in_data_dir);
     let rotated = server::rotate_secret_key(&file, args.standby);
     let RotatedKey { id, file } = rotated.map_err(|fault| Failure::chain(Exit::Usage, &fault))?;
-    if args.json {
-        print::json(&serde_json::json!({ "id": id, "file": file, "standby": args.standby }))?;
-        return Ok(Exit::Success);
-    }
     let place = if args.standby { "stands by" } else { "comes first" };
-    print::line(&format!("key {id} {place} in {}", file.display()))?;
-    Ok(Exit::Success)
+    let told = format!("key {id} {place} in {}", file.display());
+    let rotated = serde_json::json!({ "id": id, "file": file, "standby": args.standby });
+    print::tell(args.json, &rotated, &told)
 }
 
 /// What connections are to be made safe with.

@@ -19,12 +19,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Brings the schema up to date.
 pub(crate) async fn run_migrate(paths: &Paths, args: DatabaseArgs) -> Outcome {
     let schema = migrate(&place(paths, &args)?).await.map_err(|fault| store_failure(&fault))?;
-    if args.json {
-        print::json(&json!({ "schema": schema }))?;
-    } else {
-        print::line(&format!("the schema is up to date: {schema}"))?;
-    }
-    Ok(Exit::Success)
+    print::tell(args.json, &json!({ "schema": schema }), &format!("the schema is up to date: {schema}"))
 }
 
 /// Writes everything into a file, which is there whole or not at all.

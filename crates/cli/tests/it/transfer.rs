@@ -60,6 +60,33 @@ fn a_server_moves_into_postgresql_and_its_jobs_go_on() {
     system.wait_for_state(&next, "completed");
 }
 
+/// What is wrong for a server that runs is no reason not to save what one has.
+#[test]
+fn a_broken_environment_keeps_nobody_from_an_export() {
+    let Some(system) = system("a_broken_environment_keeps_nobody_from_an_export") else { return };
+    let data = system.server_dir().to_string_lossy().into_owned();
+    let file = |name: &str| system.dir.path().join(name).to_string_lossy().into_owned();
+    let (export, moved) = (file("all.jsonl"), file("moved"));
+    std::fs::create_dir(&moved).unwrap();
+    for args in [
+        &["server", "export", &export, "--data-dir", &data][..],
+        &["server", "import", &export, "--data-dir", &moved],
+        &["server", "migrate", "--data-dir", &moved],
+        &["server", "rotate-key", "--data-dir", &data, "--standby"],
+    ] {
+        let mut command = system.executor(args);
+        command.env("EXECUTOR_ALLOCATIONS", "{").env("EXECUTOR_SERVER_S3_CREDENTIALS", "no colon");
+        command.env("EXECUTOR_METRIC_GCP_PROJECT_ID", "p");
+        command.env("EXECUTOR_METRIC_GOOGLE_APPLICATION_CREDENTIALS_FILE", "/nonexistent");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output));
+    }
+    // The keys are not in the file then.
+    let mut rotate = system.executor(&["server", "rotate-key", "--data-dir", &data]);
+    let refused = rotate.env("EXECUTOR_SERVER_SECRET_KEYS", "a:b").output().unwrap();
+    assert!(refused.status.code() == Some(2) && text(&refused).contains("EXECUTOR_SERVER_SECRET_KEYS"));
+}
+
 #[test]
 fn what_is_no_export_is_told() {
     let dir = tempfile::tempdir().unwrap();
