@@ -50,4 +50,5 @@ mod ties;
 mod transfer;
 mod usage;
 mod validate;
+mod verbs;
 mod whole_jobs;

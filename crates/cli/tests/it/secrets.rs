@@ -1,9 +1,8 @@
 //! A secret's value reaches no log and no disk of ours, in whatever form it is printed.
 
-use crate::support::{GATE, SOON, files_below, system, text, wait};
-use std::io::Write;
+use crate::support::{GATE, SOON, files_below, system, text, told, wait};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
 const VALUE: &str = "s3cr3t/Value+With&Odd chars'42";
 
@@ -56,14 +55,6 @@ fn a_secret_is_redacted_in_every_form() {
     agent.stop();
     assert_eq!(files_holding(system.agent_dir().as_ref(), VALUE.as_bytes()), Vec::<PathBuf>::new());
     assert_eq!(files_holding(&system.server_dir(), VALUE.as_bytes()), Vec::<PathBuf>::new());
-}
-
-/// Runs a command with text on its standard input.
-fn told(mut command: Command, input: &str) -> Output {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
 }
 
 #[test]

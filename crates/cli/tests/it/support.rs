@@ -5,6 +5,7 @@ mod process;
 pub(crate) use process::Process;
 
 use crate::leftovers::leftovers;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -335,6 +336,15 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git").arg("-C").arg(dir).args(args).output().unwrap();
     assert!(output.status.success(), "git {args:?}: {}", text(&output));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a command with text on its standard input.
+pub(crate) fn told(mut command: Command, input: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that reads nothing may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
 }
 
 /// Both streams of a command that ended.

@@ -1,0 +1,365 @@
+//! The client's verbs, as people and as programs use them.
+
+use crate::support::{Process, System, http, system, text, told};
+use serde_json::Value;
+use std::process::{Command, Output};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const INDEX: &str = "an index of code";
+const PASSWORD: &str = "correct horse battery";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|fault| panic!("{fault}: {text}"))
+}
+
+/// Runs what waits for answers.
+fn wait_for<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
+/// Uploads an index as a job does; its number and its bytes.
+fn upload(system: &System, repository: &str) -> (String, Vec<u8>) {
+    let mut gzip = Command::new("gzip");
+    gzip.args(["--no-name", "--stdout"]);
+    let packed = told(gzip, INDEX).stdout;
+    let about =
+        format!("repository={repository}&commit={COMMIT}&root=sub%2F&indexerName=scip-go&indexerVersion=1");
+    let body = packed.clone();
+    let sent = async {
+        let request = http()
+            .post(format!("{}/.executors/scip/upload?{about}", system.url()))
+            .header("Authorization", format!("token-executor {}", system.shared_secret()))
+            .header("Content-Type", wire::upload::SCIP);
+        let response = request.body(body).send().await.unwrap();
+        assert_eq!(response.status(), 202, "{}", response.text().await.unwrap());
+        response.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    (wait_for(sent), packed)
+}
+
+/// Whether somebody gets into the pages with this password.
+fn gets_in(system: &System, name: &str, password: &str) -> bool {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let sent = async {
+        // The TLS implementation of this process is chosen there.
+        let _ = http();
+        let request = client.build().unwrap().post(format!("{}/sign-in", system.url()));
+        let request = request
+            .header("Origin", system.url())
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(format!("name={name}&password={}", password.replace(' ', "+")));
+        request.send().await.unwrap()
+    };
+    let response = wait_for(sent);
+    let welcome = response.headers().contains_key("set-cookie");
+    assert_eq!(welcome, response.status().is_redirection(), "{response:?}");
+    welcome
+}
+
+#[test]
+fn people_are_let_in_get_another_password_and_are_let_in_no_longer() {
+    let test = "people_are_let_in_get_another_password_and_are_let_in_no_longer";
+    let Some(system) = system(test) else { return };
+    let user = |args: &[&str], input: &str| told(system.executor(&[&["user"], args].concat()), input);
+    let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let create = ["create", "ann", "--role", "operator", "--namespace", "org:acme"];
+    let short = user(&create, "short\n");
+    assert!(short.status.code() == Some(2) && text(&short).contains("at least"), "{}", text(&short));
+    assert!(system.ok(&["user", "list"]).starts_with("nobody yet"), "nothing was done");
+    let made = user(&create, &format!("{PASSWORD}\nwhat comes after is none of it\n"));
+    assert_eq!(said(&made), "ann can sign in now: operator of org:acme\n", "{}", text(&made));
+    let twice = user(&create, PASSWORD);
+    assert!(twice.status.code() == Some(2) && text(&twice).contains("ann"), "{}", text(&twice));
+    let listed = system.ok(&["user", "list"]);
+    for part in ["ann", "operator", "org:acme", "root", "never"] {
+        assert!(listed.contains(part), "{part} in {listed}");
+    }
+    assert!(gets_in(&system, "ann", PASSWORD));
+
+    let set = user(&["password", "ann"], "another horse battery\n");
+    assert_eq!(said(&set), "ann has another password; their sessions have ended\n", "{}", text(&set));
+    assert!(!gets_in(&system, "ann", PASSWORD) && gets_in(&system, "ann", "another horse battery"));
+    let nobody = user(&["password", "bob"], PASSWORD);
+    assert!(nobody.status.code() == Some(2) && text(&nobody).contains("bob"), "{}", text(&nobody));
+
+    assert_eq!(system.ok(&["user", "remove", "ann"]), "ann can sign in no longer\n");
+    assert!(!gets_in(&system, "ann", "another horse battery"));
+    assert!(system.refused(&["user", "remove", "ann"]).contains("ann"));
+    let audit = system.ok(&["audit"]);
+    for part in ["user.create", "user.password", "user.delete"] {
+        assert!(audit.contains(part) && !audit.contains("horse"), "{part} in {audit}");
+    }
+}
+
+#[test]
+fn an_invitation_that_is_revoked_lets_no_agent_in() {
+    let Some(mut system) = system("an_invitation_that_is_revoked_lets_no_agent_in") else { return };
+    assert!(system.ok(&["agent", "invite", "list"]).starts_with("no registration tokens"));
+    let made = json(&system.ok(&["agent", "invite", "create", "rack-7", "--uses", "3", "--json"]));
+    system.ok(&["agent", "invite", "create", "rack-8"]);
+    let token = made["token"].as_str().unwrap();
+    let listed = system.ok(&["agent", "invite", "list"]);
+    for part in ["rack-7", "0 of 3", "rack-8", "0 of 1", "in "] {
+        assert!(listed.contains(part) && !listed.contains(token), "{part} in {listed}");
+    }
+    let number = made["id"].to_string();
+    assert_eq!(
+        system.ok(&["agent", "invite", "revoke", &number]),
+        format!("revoked registration token {number}\n")
+    );
+    let listed = system.ok(&["agent", "invite", "list"]);
+    assert!(!listed.contains("rack-7") && listed.contains("rack-8"), "{listed}");
+    assert!(system.refused(&["agent", "invite", "revoke", &number]).contains(&number));
+    let mut agent = system.agent_command();
+    agent.env_remove("EXECUTOR_FRONTEND_PASSWORD").env("EXECUTOR_REGISTRATION_TOKEN", token);
+    let refused = agent.output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+    assert!(system.ok(&["agent", "identities"]).starts_with("no agent has an identity"));
+}
+
+#[test]
+fn the_api_is_described_whatever_the_environment_is() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
+    command.args(["server", "openapi"]).env_clear().env("EXECUTOR_ALLOCATIONS", "{");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let document = json(std::str::from_utf8(&output.stdout).unwrap());
+    assert_eq!(document["openapi"], "3.1.0");
+    let jobs = document["paths"]["/api/v1/jobs"]["get"]["parameters"].as_array().unwrap();
+    assert!(jobs.iter().any(|parameter| parameter["name"] == "text"), "{jobs:?}");
+}
+
+#[test]
+fn an_uploaded_index_is_listed_shown_and_saved() {
+    let Some(system) = system("an_uploaded_index_is_listed_shown_and_saved") else { return };
+    assert_eq!(system.ok(&["upload", "list"]), "nothing was uploaded yet\n");
+    let (path, _) = system.git_repository();
+    system.ok(&["repo", "add", "app", &path]);
+    let (first, packed) = upload(&system, "app");
+    let (second, _) = upload(&system, "app");
+
+    let page = system.ok(&["upload", "list", "--repo", "app", "--limit", "1"]);
+    for part in ["app", &COMMIT[..12], "sub/", "scip", "scip-go 1"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let next = page.lines().last().unwrap().strip_prefix("there is more: --before ").unwrap();
+    assert_eq!(next, second);
+    let rest = json(&system.ok(&["upload", "list", "--before", next, "--json"]));
+    assert_eq!((rest["items"][0]["id"].to_string(), &rest["nextCursor"]), (first.clone(), &Value::Null));
+    assert_eq!(rest["items"].as_array().unwrap().len(), 1);
+
+    let shown = system.ok(&["upload", "show", &first]);
+    for part in ["repository  app", COMMIT, "root        sub/", "kind        scip", "indexer     scip-go 1"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(system.refused(&["upload", "show", "987654"]).contains("987654"));
+
+    let file = system.dir.path().join("saved.gz");
+    let at = file.to_str().unwrap();
+    let saved = system.ok(&["upload", "download", &first, "-o", at]);
+    assert_eq!(saved, format!("{at}: {} bytes\n", packed.len()));
+    assert_eq!(std::fs::read(&file).unwrap(), packed);
+    assert!(system.refused(&["upload", "download", &first, "-o", at]).contains("is there already"));
+    let saved = json(&system.ok(&["upload", "download", &first, "-o", at, "--force", "--json"]));
+    assert_eq!((saved["file"].as_str(), saved["size"].as_u64()), (Some(at), Some(packed.len() as u64)));
+}
+
+#[test]
+fn lists_are_read_page_by_page_and_jobs_found_by_a_text() {
+    let Some(mut system) = system("lists_are_read_page_by_page_and_jobs_found_by_a_text") else { return };
+    let ids = ["true", "true", "true"].map(|script| system.submit(script));
+    for id in [&ids[0], &ids[2]] {
+        system.ok(&["job", "cancel", id]);
+    }
+    let found = |text: &str| -> Vec<String> {
+        let found = json(&system.ok(&["job", "list", "--text", text, "--json"]));
+        found.as_array().unwrap().iter().map(|job| job["id"].to_string()).collect()
+    };
+    assert_eq!(found("Canceled"), [ids[2].clone(), ids[0].clone()]);
+    assert_eq!(found("nowhere"), [""; 0]);
+    assert_eq!(system.ok(&["job", "list", "--text", "nowhere & such"]), "no such jobs\n");
+    let page = system.ok(&["job", "list", "--limit", "2"]);
+    let next = page.lines().last().unwrap().strip_prefix("there is more: --before ").unwrap();
+    assert_eq!(next, ids[1]);
+    let rest = system.ok(&["job", "list", "--limit", "2", "--before", next]);
+    assert!(rest.lines().count() == 2 && !rest.contains("there is more"), "{rest}");
+
+    let _agent = system.agent();
+    told(system.executor(&["secret", "set", "KEPT"]), "a value of some length\n");
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        let run = ["job", "run", "--image", "busybox", "--stored-secret", "KEPT", "--step", "echo said"];
+        system.ok(&run);
+        jobs.push(system.newest()["id"].to_string());
+    }
+    let page = system.ok(&["secret", "log", "KEPT", "--limit", "2"]);
+    let next = page.lines().last().unwrap().strip_prefix("there is more: --before ").unwrap();
+    let rest = json(&system.ok(&["secret", "log", "KEPT", "--before", next, "--json"]));
+    assert_eq!(rest.as_array().unwrap().len(), 1);
+    assert_eq!(rest[0]["job"].to_string(), jobs[0]);
+    let rest = system.ok(&["secret", "log", "KEPT", "--before", next]);
+    assert!(!rest.contains("there is more"), "{rest}");
+
+    let latest = system.ok(&["job", "logs", &jobs[0]]);
+    assert!(latest.contains("said"), "{latest}");
+    assert_eq!(system.ok(&["job", "logs", &jobs[0], "--attempt", "1"]), latest);
+    let none = system.refused(&["job", "logs", &jobs[0], "--attempt", "9"]);
+    assert!(none.contains("no log of attempt 9"), "{none}");
+    assert!(system.refused(&["job", "logs", &jobs[0], "--attempt", "1", "-f"]).contains("--follow"));
+}
+
+/// The verbs below `path` that have `--json`, as their help tells.
+fn verbs_with_json(path: &str) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
+    let output = command.args(path.split_whitespace()).arg("-h").env_clear().output().unwrap();
+    assert!(output.status.success(), "{path}: {}", text(&output));
+    let help = String::from_utf8(output.stdout).unwrap();
+    let (commands, options) = help.split_once("\nOptions:").unwrap_or((&help, ""));
+    let mut found: Vec<String> = options.contains("--json").then(|| path.to_owned()).into_iter().collect();
+    let listed = commands.split_once("\nCommands:\n").map_or("", |(_, listed)| listed);
+    for line in listed.lines().filter_map(|line| line.strip_prefix("  ")) {
+        let name = line.split(' ').next().unwrap_or_default();
+        if !name.is_empty() && name != "help" {
+            found.extend(verbs_with_json(format!("{path} {name}").trim_start()));
+        }
+    }
+    found
+}
+
+/// What was asked for JSON so far.
+struct Asked<'a> {
+    system: &'a System,
+    calls: Vec<String>,
+}
+
+impl Asked<'_> {
+    /// All documents that a command prints, with text on its standard input.
+    fn all(&mut self, args: &[&str], input: &str) -> Vec<Value> {
+        self.calls.push(args.join(" ") + " ");
+        // What follows `--` is the step's.
+        let options = args.iter().position(|arg| *arg == "--").unwrap_or(args.len());
+        let args = [&args[..options], &["--json"], &args[options..]].concat();
+        let output = told(self.system.executor(&args), input);
+        let documents = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+        let documents: Result<Vec<Value>, _> = documents.collect();
+        let documents = documents.unwrap_or_else(|fault| panic!("{args:?}: {fault}: {}", text(&output)));
+        assert!(!documents.is_empty(), "{args:?}: {}", text(&output));
+        documents
+    }
+
+    /// The one document that a command prints.
+    fn one(&mut self, args: &[&str]) -> Value {
+        let mut documents = self.all(args, "");
+        assert_eq!(documents.len(), 1, "{args:?}");
+        documents.remove(0)
+    }
+}
+
+#[test]
+fn every_verb_that_has_json_prints_nothing_else() {
+    let test = "every_verb_that_has_json_prints_nothing_else";
+    let Some(mut system) = system(test) else { return };
+    let mut agent = system.agent_command();
+    let mut asked = Asked { system: &system, calls: Vec::new() };
+    let invite = asked.one(&["agent", "invite", "create", "rack"]);
+    let token = invite["token"].as_str().unwrap();
+    agent.env_remove("EXECUTOR_FRONTEND_PASSWORD").env("EXECUTOR_REGISTRATION_TOKEN", token);
+    let agent = Process::start(agent, "agent ");
+    let name = agent.executor_name();
+    of_jobs(&mut asked);
+    of_what_jobs_need(&mut asked);
+    of_people(&mut asked);
+    assert_eq!(asked.one(&["agent", "list"])[0]["name"], *name);
+    assert!(asked.one(&["agent", "drain", &name])["maintenanceAt"].is_string());
+    assert!(asked.one(&["agent", "resume", &name])["maintenanceAt"].is_null());
+    assert_eq!(asked.one(&["agent", "identities"])[0]["name"], *name);
+    assert_eq!(asked.one(&["agent", "revoke", &name])["name"], *name);
+    assert_eq!(asked.one(&["agent", "invite", "list"])[0]["name"], "rack");
+    assert_eq!(asked.one(&["agent", "invite", "revoke", &invite["id"].to_string()])["id"], invite["id"]);
+    of_this_host(&mut asked);
+    of_a_server(&mut asked);
+    let calls = asked.calls;
+    agent.stop();
+    let verbs = verbs_with_json("");
+    assert!(verbs.len() > 45, "help is not understood: {verbs:?}");
+    for verb in verbs {
+        assert!(
+            calls.iter().any(|call| call.starts_with(&format!("{verb} "))),
+            "`{verb} --json` is not tried"
+        );
+    }
+}
+
+fn of_jobs(asked: &mut Asked<'_>) {
+    asked.all(&["secret", "set", "KEPT"], "a value of some length\n");
+    assert_eq!(asked.one(&["secret", "list"])[0]["key"], "KEPT");
+    let run = ["job", "run", "--image", "busybox", "--stored-secret", "KEPT", "--artifact", "left"];
+    let events = asked.all(&[&run[..], &["--", "touch", "left"]].concat(), "");
+    assert!(events.last().unwrap().to_string().contains("completed"), "{events:?}");
+    let id = asked.one(&["job", "list"])[0]["id"].to_string();
+    assert_eq!(asked.one(&["job", "show", &id])["state"], "completed");
+    assert_eq!(asked.one(&["job", "explain", &id])["job"]["id"].to_string(), id);
+    asked.all(&["job", "logs", &id], "");
+    assert_eq!(asked.one(&["job", "artifacts", &id])[0]["name"], "left");
+    assert_eq!(asked.one(&["secret", "log", "KEPT"])[0]["job"].to_string(), id);
+    assert!(asked.one(&["secret", "delete", "KEPT"])["id"].is_string());
+    let long = asked.system.submit("sleep 600");
+    assert_eq!(asked.one(&["job", "cancel", &long])["id"].to_string(), long);
+    asked.system.wait_for_state(&long, "canceled");
+    assert!(asked.one(&["queue", "list"])[0]["name"].is_string());
+    assert!(asked.one(&["queue", "pause", "codeintel"])["pausedAt"].is_string());
+    assert!(asked.one(&["queue", "resume", "codeintel"])["pausedAt"].is_null());
+    assert_eq!(asked.one(&["queue", "limit", "codeintel", "5"])["maxRunning"], 5);
+}
+
+fn of_what_jobs_need(asked: &mut Asked<'_>) {
+    let system = asked.system;
+    let (path, _) = system.git_repository();
+    assert_eq!(asked.one(&["repo", "add", "app", &path])["name"], "app");
+    assert_eq!(asked.one(&["repo", "list"])[0]["source"], *path);
+    let (upload, _) = upload(system, "app");
+    assert_eq!(asked.one(&["upload", "list"])["items"][0]["repository"], "app");
+    assert_eq!(asked.one(&["upload", "show", &upload])["id"].to_string(), upload);
+    let file = system.dir.path().join("index.gz").to_string_lossy().into_owned();
+    assert_eq!(asked.one(&["upload", "download", &upload, "-o", &file])["file"], *file);
+    assert_eq!(asked.one(&["repo", "remove", "app"])["name"], "app");
+    let archive = system.dir.path().join("busybox.tar").to_string_lossy().into_owned();
+    let dir = system.agent_dir();
+    assert_eq!(asked.one(&["image", "import", "other:1", &archive, "--data-dir", &dir])["name"], "other:1");
+    assert_eq!(asked.one(&["image", "list", "--data-dir", &dir]).as_array().unwrap().len(), 2);
+    assert_eq!(asked.one(&["image", "remove", "other:1", "--data-dir", &dir])["name"], "other:1");
+    assert_eq!(asked.one(&["image", "gc", "--data-dir", &dir])["layers"], 0);
+}
+
+fn of_people(asked: &mut Asked<'_>) {
+    let made = asked.one(&["token", "create", "ci", "--role", "reader"]);
+    assert!(made["token"].is_string());
+    assert_eq!(asked.one(&["token", "list"])[0]["name"], "ci");
+    assert_eq!(asked.one(&["token", "whoami"])["name"], "root");
+    assert_eq!(asked.one(&["token", "revoke", &made["id"].to_string()])["id"], made["id"]);
+    let made = asked.all(&["user", "create", "ann", "--role", "reader"], PASSWORD);
+    assert_eq!(made[0]["name"], "ann");
+    assert_eq!(asked.one(&["user", "list"])[0]["name"], "ann");
+    assert_eq!(asked.all(&["user", "password", "ann"], "another horse battery")[0]["name"], "ann");
+    assert_eq!(asked.one(&["user", "remove", "ann"])["name"], "ann");
+    assert_eq!(asked.one(&["audit"])["items"][0]["action"], "user.delete");
+}
+
+fn of_this_host(asked: &mut Asked<'_>) {
+    assert!(asked.one(&["run", "--help-env"]).is_object());
+    assert!(asked.one(&["sim", "--jobs", "1"]).is_object());
+    assert!(asked.one(&["doctor"]).is_object());
+}
+
+/// What is done for a server: what its own would not bear while it runs, to another database.
+fn of_a_server(asked: &mut Asked<'_>) {
+    let dir = asked.system.dir.path();
+    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let (data, moved, export) = (at("server-data"), at("moved-data"), at("all.jsonl"));
+    assert!(asked.one(&["server", "doctor", "--data-dir", &data]).is_object());
+    assert_eq!(asked.one(&["server", "export", &export, "--data-dir", &data])["file"], *export);
+    std::fs::create_dir(&moved).unwrap();
+    assert_eq!(asked.one(&["server", "import", &export, "--data-dir", &moved])["file"], *export);
+    assert!(!asked.one(&["server", "migrate", "--data-dir", &moved])["schema"].is_null());
+    assert!(asked.one(&["server", "rotate-key", "--data-dir", &data, "--standby"])["id"].is_string());
+}
