@@ -47,7 +47,7 @@ enum Task {
     },
     /// Measure, against the floor and against peers
     Bench {
-        /// Runs of each measurement
+        /// Runs of each measurement; load, fleet and queue are measured in one
         #[arg(long, default_value_t = 20)]
         runs: usize,
         /// Only this measurement

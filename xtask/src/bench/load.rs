@@ -20,7 +20,7 @@ const PUBLISHED_MB: f64 = 369.0;
 const LIMIT: Duration = Duration::from_mins(5);
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
-    println!("load ({JOBS} jobs at once, {:.0} MB of log each)", BYTES as f64 / 1e6);
+    println!("load (one run, {JOBS} jobs at once, {:.0} MB of log each)", BYTES as f64 / 1e6);
     let jobs = JOBS.to_string();
     let env = [("EXECUTOR_MAXIMUM_NUM_JOBS", jobs.as_str()), ("EXECUTOR_FIRECRACKER_DISK_SPACE", "128M")];
     let system = System::start(bench, &env, None)?;

@@ -48,6 +48,25 @@ const FEWEST_RUNS: usize = 20;
 /// How long one job may take.
 const JOB: Duration = Duration::from_mins(2);
 
+/// Whether a measurement is repeated as often as its figures need.
+#[derive(Debug, PartialEq, Eq)]
+enum Repeated {
+    Enough,
+    TooFew,
+    /// It is one run, whose figures are of many calls or executors each.
+    Once,
+}
+
+impl Repeated {
+    fn of(only: Option<Measurement>, runs: usize) -> Self {
+        match only {
+            Some(Measurement::Queue | Measurement::Fleet | Measurement::Load) => Self::Once,
+            _ if runs < FEWEST_RUNS => Self::TooFew,
+            _ => Self::Enough,
+        }
+    }
+}
+
 /// What every measurement needs.
 struct Bench {
     binary: PathBuf,
@@ -56,18 +75,19 @@ struct Bench {
 }
 
 pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
-    if runs < FEWEST_RUNS {
+    let repeated = Repeated::of(only, runs);
+    if repeated == Repeated::TooFew {
         println!("{runs} runs are too few for figures that are told to others: at least {FEWEST_RUNS}");
     }
     if only == Some(Measurement::Queue) {
-        return queue(runs);
+        return queue();
     }
     if only == Some(Measurement::Fleet) {
-        return fleet(runs);
+        return fleet();
     }
     parts::ensure(&[parts::DEMO, parts::BENCH])?;
     let bench = Bench { binary: product::build_shipped()?, rootfs: rootfs::debian()?, runs };
-    conditions(runs)?;
+    conditions(&format!("{runs} runs, medians, unless said otherwise"))?;
     let wanted = |which| only.is_none_or(|only| only == which);
     if wanted(Measurement::Start) {
         start::run(&bench)?;
@@ -91,23 +111,23 @@ pub(crate) fn run(runs: usize, only: Option<Measurement>) -> Result<()> {
 }
 
 /// What the store bears by itself, and how soon executors have jobs of a server. Neither needs an agent.
-fn queue(runs: usize) -> Result<()> {
+fn queue() -> Result<()> {
     parts::ensure(&[parts::QUEUE])?;
-    conditions(runs)?;
+    conditions("one run, each figure over 10 s unless said otherwise")?;
     command::run(&mut product::cargo(["bench", "--quiet", "-p", "store", "--bench", "queue"]))?;
     command::run(&mut product::cargo(["bench", "--quiet", "-p", "server", "--bench", "dequeue"]))
 }
 
 /// Agents without jobs, all in one process, on the server that is shipped.
-fn fleet(runs: usize) -> Result<()> {
+fn fleet() -> Result<()> {
     let binary = product::build_shipped()?;
-    conditions(runs)?;
+    conditions("one run")?;
     let mut bench = product::cargo(["bench", "--quiet", "-p", "agent", "--bench", "fleet"]);
     command::run(bench.env("EXECUTOR_FLEET_BINARY", binary))
 }
 
 /// Without these a figure means nothing.
-fn conditions(runs: usize) -> Result<()> {
+fn conditions(how_often: &str) -> Result<()> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown CPU");
@@ -118,7 +138,7 @@ fn conditions(runs: usize) -> Result<()> {
     );
     let date = command::capture(&mut command::program("date", ["-u", "+%Y-%m-%d %H:%M UTC"]))?;
     println!(
-        "{} · commit {} · {cores} cores of {model} · Linux {} · {runs} runs, medians\n",
+        "{} · commit {} · {cores} cores of {model} · Linux {} · {how_often}\n",
         date.trim(),
         commit.as_deref().map_or("unknown", str::trim),
         kernel.trim(),
@@ -208,4 +228,23 @@ fn access_token(site: &str) -> Result<String> {
     let (_, after) =
         site.split_once("\"executors.accessToken\"").context("no access token in the site configuration")?;
     after.split('"').nth(1).map(str::to_owned).context("no access token in the site configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_repeated_can_be_repeated_too_rarely() {
+        for (only, runs, repeated) in [
+            (None, 3, Repeated::TooFew),
+            (None, FEWEST_RUNS, Repeated::Enough),
+            (Some(Measurement::Start), 19, Repeated::TooFew),
+            (Some(Measurement::Queue), 1, Repeated::Once),
+            (Some(Measurement::Fleet), 1, Repeated::Once),
+            (Some(Measurement::Load), 1, Repeated::Once),
+        ] {
+            assert_eq!(Repeated::of(only, runs), repeated, "{only:?} {runs}");
+        }
+    }
 }
