@@ -49,7 +49,7 @@ pub(crate) enum Reader {
     Agent,
     /// `executor server` and `executor up`.
     Server,
-    /// `executor job`, `queue`, `agent` and `repo`.
+    /// The commands that call the control plane.
     Client,
     /// Every command.
     All,
@@ -61,7 +61,7 @@ impl Reader {
             Self::Run => "run",
             Self::Agent => "run, up",
             Self::Server => "server, up",
-            Self::Client => "job, queue, agent, repo",
+            Self::Client => "job, queue, agent, repo, secret, token, upload, user, audit",
             Self::All => "every command",
         }
     }

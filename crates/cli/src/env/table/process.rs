@@ -17,22 +17,6 @@ pub(super) const ROWS: &[Variable] = &[
         "Where images and the state of running jobs are kept. Unset, the directory of the user's last `executor up`, else /var/lib/executor for root and ~/.local/share/executor for others.",
     )
     .read_by(Reader::All),
-    ours(
-        "EXECUTOR_SERVER_SECRET_KEYS",
-        Kind::Text,
-        "",
-        "What the control plane seals secrets with, in place of a file: ID:KEY, separated by commas, the first for new secrets; KEY as `openssl rand -hex 32` makes one.",
-    )
-    .secret()
-    .read_by(Reader::All),
-    ours(
-        "EXECUTOR_SERVER_S3_CREDENTIALS",
-        Kind::Text,
-        "",
-        "Who the control plane is where the object store of its site configuration is, in place of a file: ACCESS_KEY_ID:SECRET_ACCESS_KEY.",
-    )
-    .secret()
-    .read_by(Reader::All),
     documented(
         "SRC_LOG_LEVEL",
         Kind::Text,

@@ -1,8 +1,24 @@
 //! What the control plane reads.
 
-use crate::env::variable::{Kind, Reader, Variable, documented};
+use crate::env::variable::{Kind, Reader, Variable, documented, ours};
 
 pub(super) const ROWS: &[Variable] = &[
+    ours(
+        "EXECUTOR_SERVER_SECRET_KEYS",
+        Kind::Text,
+        "",
+        "What the control plane seals secrets with, in place of a file: ID:KEY, separated by commas, the first for new secrets; KEY as `openssl rand -hex 32` makes one.",
+    )
+    .secret()
+    .read_by(Reader::Server),
+    ours(
+        "EXECUTOR_SERVER_S3_CREDENTIALS",
+        Kind::Text,
+        "",
+        "Who the control plane is where the object store of its site configuration is, in place of a file: ACCESS_KEY_ID:SECRET_ACCESS_KEY.",
+    )
+    .secret()
+    .read_by(Reader::Server),
     documented(
         "EXECUTOR_METRIC_ENVIRONMENT_LABEL",
         Kind::Text,
