@@ -55,6 +55,11 @@ impl ObjectsFault {
         }
     }
 
+    /// Whether the object store would not have taken another object either.
+    pub const fn is_of_store(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Failed { .. })
+    }
+
     /// Whether there is no room.
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })

@@ -6,6 +6,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
+use super::logs;
 use super::session::Session;
 use super::statements::statements;
 use super::values::micros;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// Jobs that one call removes.
 const MAX_FORGOTTEN_AT_ONCE: i64 = 100;
-/// Log entries that one statement removes.
+/// Log entries, or pieces of their texts, that one statement removes.
 const MAX_ENTRIES_AT_ONCE: i64 = 200;
 /// After this time a transaction makes way for other writers. A job may be megabytes, which are
 /// overwritten, so a number of jobs would say little about it.
@@ -31,6 +32,8 @@ statements! {
                          ORDER BY finished_at LIMIT $2";
     FORGET_ENTRIES = "DELETE FROM log_entries WHERE job = $1 AND (epoch, entry) IN ( \
                           SELECT epoch, entry FROM log_entries WHERE job = $1 LIMIT $2)";
+    FORGET_TEXTS = "DELETE FROM log_texts WHERE job = $1 AND (epoch, entry, start_at) IN ( \
+                        SELECT epoch, entry, start_at FROM log_texts WHERE job = $1 LIMIT $2)";
     LET_GO = "INSERT INTO loose_objects (key, remove_at) \
               SELECT object, CAST($2 AS BIGINT) FROM sealed_logs WHERE job = $1 \
               UNION ALL SELECT object, CAST($2 AS BIGINT) FROM artifacts WHERE job = $1 ON CONFLICT (key) DO NOTHING";
@@ -49,6 +52,8 @@ pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<u64, S
     }
     let mut left = store.logs.remove(ended.into_iter().map(|(id,)| JobId(id)).collect()).await?;
     let forgotten = left.len() as u64;
+    // The last one goes first, and jobs are locked in the order of their numbers.
+    left.sort_unstable_by(|a, b| b.cmp(a));
     while !left.is_empty() {
         let mut write = store.database.write(Durability::Crash).await?;
         take_turn(&mut write, micros(store.clock.now()), &mut left).await?;
@@ -62,8 +67,10 @@ pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<u64, S
 async fn take_turn(write: &mut Session, now: i64, left: &mut Vec<JobId>) -> Result<(), StoreError> {
     let began = Instant::now();
     while let Some(id) = left.last() {
-        let entries = write.query(FORGET_ENTRIES).bind(id.0).bind(MAX_ENTRIES_AT_ONCE);
-        if entries.execute().await? < MAX_ENTRIES_AT_ONCE.unsigned_abs() {
+        logs::lock_job(write, *id).await?;
+        let texts = write.query(FORGET_TEXTS).bind(id.0).bind(MAX_ENTRIES_AT_ONCE).execute().await?;
+        let entries = write.query(FORGET_ENTRIES).bind(id.0).bind(MAX_ENTRIES_AT_ONCE).execute().await?;
+        if texts.max(entries) < MAX_ENTRIES_AT_ONCE.unsigned_abs() {
             write.query(LET_GO).bind(id.0).bind(now).execute().await?;
             write.query(FORGET).bind(id.0).execute().await?;
             left.pop();

@@ -1,9 +1,9 @@
-//! The store in SQL, with log texts in files beside it.
+//! The store in SQL, with log texts in files beside it or in it.
 //!
 //! ```text
 //! DIR/lock                          held for as long as the store is open
 //! DIR/executor.db{,-wal,-shm}       everything but log texts, unless it is in PostgreSQL
-//! DIR/logs/<job>/<epoch>/<n>.log    the text of one log entry of one try, until that is over
+//! DIR/logs/<job>/<epoch>/<n>.log    the text of one log entry of one try, until that is over, unless it is in PostgreSQL
 //! DIR/objects/                      what is in no table, unless it is in S3: see `objects`
 //! ```
 //!
@@ -161,7 +161,7 @@ impl SqlStore {
             }
         };
         let objects = Objects::open(&options.objects, dir.path())?;
-        let logs = Logs::new(dir.logs(), options.max_log_bytes);
+        let logs = Logs::new(database.texts(), dir.logs(), options.max_log_bytes);
         let StoreOptions { clock, keys, retry, max_queued, .. } = options;
         let turns = database.writers();
         let store = Self {
@@ -181,6 +181,7 @@ impl SqlStore {
             _dir: dir,
         };
         secrets::adopt(&store, &store.keys).await?;
+        logs::move_in(&store).await?;
         Ok(store)
     }
 

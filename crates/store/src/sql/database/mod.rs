@@ -11,6 +11,7 @@ pub(super) use look::{look_at_postgres, look_at_sqlite};
 pub(super) use postgres::PostgresDatabase;
 pub(super) use sqlite::SqliteFile;
 
+use super::logs::Texts;
 use super::news::News;
 use super::session::Session;
 use crate::error::StoreError;
@@ -38,6 +39,14 @@ impl Database {
     /// Whether it keeps how many jobs each queue holds.
     pub(super) const fn knows_queue_lengths(&self) -> bool {
         matches!(self, Self::Sqlite(_))
+    }
+
+    /// Where texts of logs are until they are sealed. A file is quicker, and only one server has it.
+    pub(super) const fn texts(&self) -> Texts {
+        match self {
+            Self::Sqlite(_) => Texts::Files,
+            Self::Postgres(_) => Texts::Rows,
+        }
     }
 
     /// How many transactions are made at one time for calls that share them.

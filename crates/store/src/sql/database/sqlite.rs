@@ -23,7 +23,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 13] = [
+pub(super) const MIGRATIONS: [(&str, &str); 14] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
@@ -37,6 +37,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 13] = [
     ("people", include_str!("../../../migrations/sqlite/0011_people.sql")),
     ("artifacts", include_str!("../../../migrations/sqlite/0012_artifacts.sql")),
     ("late_calls", include_str!("../../../migrations/sqlite/0013_late_calls.sql")),
+    ("log_texts", include_str!("../../../migrations/sqlite/0014_log_texts.sql")),
 ];
 
 /// The latest of them.

@@ -5,15 +5,14 @@
 //! appending would. Nothing is taken away, since a late copy of the first call may come last.
 
 use super::super::SqlStore;
+use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
 use super::super::values::{micros, to_json};
 use super::append::{KnownEnd, set_end};
-use super::files::TryFiles;
-use super::lease::write_as_holder;
+use super::turn::Turn;
 use crate::error::StoreError;
 use crate::model::NewLogEntry;
-use crate::sql::news::News;
 use jobs::{JobId, Lease};
 
 /// Log entries of one try at most.
@@ -32,53 +31,39 @@ pub(in crate::sql) async fn add(
     lease: &Lease,
     entry: NewLogEntry,
 ) -> Result<i64, StoreError> {
+    let mut turn = Turn::begin(store, id, lease, Durability::PowerLoss).await?;
+    let added = add_in(&mut turn, id, lease.epoch, entry).await;
+    turn.end(added).await
+}
+
+async fn add_in(turn: &mut Turn<'_>, id: JobId, epoch: u32, entry: NewLogEntry) -> Result<i64, StoreError> {
     let command = entry.command.as_ref().map(to_json).transpose()?;
     let start_time = micros(entry.start_time);
-    let held = store.logs.hold(id, lease.epoch).await;
-    let mut write = write_as_holder(store, id, lease).await?;
-    let opened: Option<(i64,)> = write
-        .query(OPENED)
-        .bind(id.0)
-        .bind(i64::from(lease.epoch))
-        .bind(&entry.key)
-        .bind(start_time)
-        .optional()
-        .await?;
-    let number = match opened {
-        Some((number,)) => number,
-        None => next_number(&mut write, id, lease.epoch).await?,
-    };
-    // The text goes first: a number whose row was not committed is given again, its file replaced.
-    let text = entry.out.into_bytes();
-    let ended = entry.exit_code.is_some();
-    let work = move |files: &mut TryFiles| {
-        match opened {
-            Some(_) => files.add_at(number, 0, &text).map(drop),
-            None => files.put(number, &text),
-        }?;
-        if ended { files.sync(number) } else { Ok(()) }
-    };
-    let (held, ()) = held.run(work).await?;
-    if opened.is_some() {
+    let (text, ended) = (entry.out.into_bytes(), entry.exit_code.is_some());
+    let write = turn.write().await?;
+    let opened = write.query(OPENED).bind(id.0).bind(i64::from(epoch)).bind(&entry.key).bind(start_time);
+    if let Some((number,)) = opened.optional::<(i64,)>().await? {
+        turn.add_at(number, 0, text, ended).await?;
         let end = KnownEnd { exit_code: entry.exit_code, duration_ms: entry.duration_ms };
-        set_end(&mut write, id, lease.epoch, number, end).await?;
-    } else {
-        write
-            .query(INSERT)
-            .bind(id.0)
-            .bind(i64::from(lease.epoch))
-            .bind(number)
-            .bind(entry.key)
-            .bind(command)
-            .bind(start_time)
-            .bind(entry.exit_code)
-            .bind(entry.duration_ms)
-            .execute()
-            .await?;
+        set_end(turn.write().await?, id, epoch, number, end).await?;
+        return Ok(number);
     }
-    store.commit(write).await?;
-    drop(held);
-    store.announce(News::Log(id));
+    let number = next_number(write, id, epoch).await?;
+    // The text goes first: the number of a row that was not committed is given again, and its file replaced.
+    turn.put(number, text, ended).await?;
+    turn.write()
+        .await?
+        .query(INSERT)
+        .bind(id.0)
+        .bind(i64::from(epoch))
+        .bind(number)
+        .bind(entry.key)
+        .bind(command)
+        .bind(start_time)
+        .bind(entry.exit_code)
+        .bind(entry.duration_ms)
+        .execute()
+        .await?;
     Ok(number)
 }
 

@@ -1,12 +1,12 @@
 //! Adding text to log entries.
 
 use super::super::SqlStore;
+use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
-use super::files::TryFiles;
-use super::lease::{check_entry, check_lease, write_as_holder};
+use super::lease::check_entry;
+use super::turn::Turn;
 use crate::error::StoreError;
-use crate::sql::news::News;
 use jobs::{JobId, Lease};
 
 statements! {
@@ -30,27 +30,26 @@ pub(in crate::sql) async fn append(
     text: &str,
     end: KnownEnd,
 ) -> Result<u64, StoreError> {
-    let held = store.logs.hold(id, lease.epoch).await;
-    let mut reader = store.database.lookup().await?;
-    check_lease(&mut reader, id, lease).await?;
-    check_entry(&mut reader, id, lease.epoch, number).await?;
-    drop(reader);
-    let text = text.as_bytes().to_vec();
-    let work = move |files: &mut TryFiles| {
-        let length = files.add_at(number, offset, &text)?;
-        if end.exit_code.is_some() {
-            files.sync(number)?;
-        }
-        Ok(length)
-    };
-    let (held, length) = held.run(work).await?;
+    // Text without an end is sent again where it got lost: whoever goes on behind it is told of the gap.
+    let durability = if end.exit_code.is_some() { Durability::PowerLoss } else { Durability::Crash };
+    let mut turn = Turn::begin(store, id, lease, durability).await?;
+    let appended = append_in(&mut turn, id, lease.epoch, number, (offset, text), end).await;
+    turn.end(appended).await
+}
+
+async fn append_in(
+    turn: &mut Turn<'_>,
+    id: JobId,
+    epoch: u32,
+    number: i64,
+    (offset, text): (u64, &str),
+    end: KnownEnd,
+) -> Result<u64, StoreError> {
+    check_entry(&mut *turn.lookup().await?, id, epoch, number).await?;
+    let length = turn.add_at(number, offset, text.as_bytes().to_vec(), end.exit_code.is_some()).await?;
     if end.exit_code.is_some() || end.duration_ms.is_some() {
-        let mut write = write_as_holder(store, id, lease).await?;
-        set_end(&mut write, id, lease.epoch, number, end).await?;
-        store.commit(write).await?;
+        set_end(turn.write().await?, id, epoch, number, end).await?;
     }
-    drop(held);
-    store.announce(News::Log(id));
     Ok(length)
 }
 

@@ -30,10 +30,8 @@ impl TryFiles {
     /// Adds what is new in `text`, which begins at byte `offset` of the entry's text, and returns where
     /// the latter ends now.
     pub(super) fn add_at(&mut self, entry: i64, offset: u64, text: &[u8]) -> Result<u64, StoreError> {
-        let length = self.lengths()?.of(entry);
-        let overlap = length.checked_sub(offset).ok_or(StoreError::LogGap { length, offset })?;
-        let news = usize::try_from(overlap).ok().and_then(|overlap| text.get(overlap..));
-        self.append(entry, news.unwrap_or_default())
+        let news = news_in(text, offset, self.lengths()?.of(entry))?;
+        self.append(entry, news)
     }
 
     /// Makes `text` the entry's text.
@@ -91,10 +89,8 @@ impl TryFiles {
     }
 
     fn check_size(&mut self, entry: i64, length: u64) -> Result<(), StoreError> {
-        if self.lengths()?.total_with(entry, length) > self.limit {
-            return Err(StoreError::LogFull { job: self.job, limit: self.limit });
-        }
-        Ok(())
+        let (job, limit) = (self.job, self.limit);
+        self.lengths()?.check(job, entry, length, limit)
     }
 
     fn note(&mut self, entry: i64, length: u64, written: Result<(), StoreError>) -> Result<u64, StoreError> {
@@ -113,6 +109,31 @@ impl TryFiles {
         };
         Ok(self.lengths.insert(lengths))
     }
+}
+
+/// What is new in `text`, which begins at byte `offset` of a text that has `length` bytes.
+pub(super) fn news_in(text: &[u8], offset: u64, length: u64) -> Result<&[u8], StoreError> {
+    let overlap = length.checked_sub(offset).ok_or(StoreError::LogGap { length, offset })?;
+    let news = usize::try_from(overlap).ok().and_then(|overlap| text.get(overlap..));
+    Ok(news.unwrap_or_default())
+}
+
+/// Up to `max` bytes of a text from `offset`; says whether more follow.
+pub(super) fn read_at(path: &Path, offset: u64, max: usize) -> Result<(Vec<u8>, bool), StoreError> {
+    let read = || {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            // Nothing was ever written.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), false)),
+            Err(error) => return Err(error),
+        };
+        let follows = file.metadata()?.len().saturating_sub(offset);
+        let wanted = usize::try_from(follows).unwrap_or(max).min(max);
+        let mut bytes = vec![0; wanted];
+        file.read_exact_at(&mut bytes, offset)?;
+        Ok((bytes, follows > wanted as u64))
+    };
+    read().map_err(|error| failed(path, error))
 }
 
 /// Where an entry's text is.

@@ -61,8 +61,9 @@ fn is_idle(files: &Shared) -> bool {
 impl Held {
     /// Does file work where it may block.
     ///
-    /// The hold goes along: should the caller stop waiting, it ends with the work and not before.
-    pub(super) async fn run<T, F>(self, work: F) -> Result<(Self, T), StoreError>
+    /// The hold goes along, and comes back whatever became of the work: should the caller stop waiting, it ends with the work and
+    /// not before.
+    pub(super) async fn run<T, F>(self, work: F) -> Result<(Self, Result<T, StoreError>), StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut TryFiles) -> Result<T, StoreError> + Send + 'static,
@@ -72,7 +73,6 @@ impl Held {
             let done = work(&mut files);
             (Self(files), done)
         });
-        let (held, done) = blocking.await.map_err(|error| StoreError::Database(Box::new(error)))?;
-        Ok((held, done?))
+        blocking.await.map_err(|error| StoreError::Database(Box::new(error)))
     }
 }

@@ -1,13 +1,14 @@
-//! How long the texts of one try are. The files are the truth; this remembers what they told.
+//! How long the texts of one try are. Files or rows are the truth; this remembers what they told.
 
 use super::files::failed;
 use crate::error::StoreError;
+use jobs::JobId;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// The length of every text of a try.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct Lengths {
     by_entry: HashMap<i64, u64>,
     total: u64,
@@ -36,14 +37,37 @@ impl Lengths {
         entries
     }
 
+    /// Whether anything is known of the entry.
+    pub(super) fn knows(&self, entry: i64) -> bool {
+        self.by_entry.contains_key(&entry)
+    }
+
+    /// Refuses what would make all texts of the job's try together longer than `limit`: this entry's, were it as long as that.
+    pub(super) fn check(&self, job: JobId, entry: i64, length: u64, limit: u64) -> Result<(), StoreError> {
+        if self.total_with(entry, length) > limit {
+            return Err(StoreError::LogFull { job, limit });
+        }
+        Ok(())
+    }
+
     /// The length of all texts, were this entry's as long as that.
-    pub(super) fn total_with(&self, entry: i64, length: u64) -> u64 {
+    fn total_with(&self, entry: i64, length: u64) -> u64 {
         self.total - self.of(entry) + length
     }
 
     pub(super) fn set(&mut self, entry: i64, length: u64) {
         self.total = self.total_with(entry, length);
         self.by_entry.insert(entry, length);
+    }
+}
+
+impl FromIterator<(i64, u64)> for Lengths {
+    fn from_iter<I: IntoIterator<Item = (i64, u64)>>(of_entries: I) -> Self {
+        let mut lengths = Self::default();
+        for (entry, length) in of_entries {
+            lengths.set(entry, length);
+        }
+        lengths
     }
 }
 

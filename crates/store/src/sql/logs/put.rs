@@ -1,14 +1,13 @@
 //! Replacing log entries as a whole, as executors do that know no better way to add to one.
 
 use super::super::SqlStore;
+use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
 use super::super::values::{micros, to_json};
-use super::files::TryFiles;
-use super::lease::{check_lease, write_as_holder};
+use super::turn::Turn;
 use crate::error::StoreError;
 use crate::model::NewLogEntry;
-use crate::sql::news::News;
 use jobs::{JobId, Lease};
 
 statements! {
@@ -28,28 +27,28 @@ pub(in crate::sql) async fn put(
     number: i64,
     entry: NewLogEntry,
 ) -> Result<(), StoreError> {
-    let held = store.logs.hold(id, lease.epoch).await;
-    let mut reader = store.database.lookup().await?;
-    check_lease(&mut reader, id, lease).await?;
-    let present = load(&mut reader, id, lease.epoch, number).await?;
-    drop(reader);
+    // What is not the end is put again as a whole.
+    let durability = if entry.exit_code.is_some() { Durability::PowerLoss } else { Durability::Crash };
+    let mut turn = Turn::begin(store, id, lease, durability).await?;
+    let put = put_in(&mut turn, id, lease.epoch, number, entry).await;
+    turn.end(put).await
+}
 
-    let text = entry.out.into_bytes();
-    let ended = entry.exit_code.is_some();
-    let work = move |files: &mut TryFiles| {
-        files.put(number, &text)?;
-        if ended { files.sync(number) } else { Ok(()) }
-    };
-    let (held, ()) = held.run(work).await?;
-
+async fn put_in(
+    turn: &mut Turn<'_>,
+    id: JobId,
+    epoch: u32,
+    number: i64,
+    entry: NewLogEntry,
+) -> Result<(), StoreError> {
+    let present = load(&mut *turn.lookup().await?, id, epoch, number).await?;
+    turn.put(number, entry.out.into_bytes(), entry.exit_code.is_some()).await?;
     let command = entry.command.as_ref().map(to_json).transpose()?;
     let wanted = (entry.key, command, micros(entry.start_time), entry.exit_code, entry.duration_ms);
-    // While the command runs only its text grows, so most calls end without a write to the database.
+    // While the command runs only its text grows, so most calls end without a write to this row.
     if wanted != present {
-        replace(store, id, lease, number, wanted).await?;
+        replace(turn.write().await?, id, epoch, number, wanted).await?;
     }
-    drop(held);
-    store.announce(News::Log(id));
     Ok(())
 }
 
@@ -59,14 +58,13 @@ async fn load(session: &mut Session, id: JobId, epoch: u32, number: i64) -> Resu
 }
 
 async fn replace(
-    store: &SqlStore,
+    session: &mut Session,
     id: JobId,
-    lease: &Lease,
+    epoch: u32,
     number: i64,
     (key, command, start_time, exit_code, duration_ms): Columns,
 ) -> Result<(), StoreError> {
-    let mut write = write_as_holder(store, id, lease).await?;
-    write
+    session
         .query(REPLACE)
         .bind(key)
         .bind(command)
@@ -74,9 +72,9 @@ async fn replace(
         .bind(exit_code)
         .bind(duration_ms)
         .bind(id.0)
-        .bind(i64::from(lease.epoch))
+        .bind(i64::from(epoch))
         .bind(number)
         .execute()
         .await?;
-    store.commit(write).await
+    Ok(())
 }

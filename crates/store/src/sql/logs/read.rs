@@ -3,16 +3,10 @@
 use super::super::SqlStore;
 use super::super::statements::statements;
 use super::super::values::{from_json, job_name, small, timestamp};
-use super::files::{failed, text_path};
-use super::lengths::Lengths;
-use super::sealed;
+use super::{sealed, texts};
 use crate::error::StoreError;
 use crate::model::LogEntryRow;
 use jobs::JobId;
-use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 /// Bytes that are read at once at most, whatever was asked for.
 const MAX_READ: usize = 8 << 20;
@@ -39,15 +33,14 @@ pub(in crate::sql) async fn entries(
     let epoch = epoch.map_or_else(|| small(latest, "epoch", || job_name(id)), Ok)?;
     let rows: Vec<Columns> = reader.query(LIST).bind(id.0).bind(i64::from(epoch)).all().await?;
     drop(reader);
-    let dir = store.logs.dir(id, epoch);
-    // The files first, the row second: they are removed after it is written, so without it they are whole.
-    let scanned = blocking(move || Lengths::scan(&dir)).await;
+    // The texts first, the row second: they are removed with it or after it is written, so without it they are whole.
+    let lengths = texts::lengths(store, id, epoch).await;
     let object = sealed::object(&mut store.database.lookup().await?, id, epoch).await?;
     let length_of: Box<dyn Fn(i64) -> u64 + Send> = if let Some(object) = object {
         let index = sealed::index(store, id, epoch, &object).await?;
         Box::new(move |entry| index.length_of(entry))
     } else {
-        let lengths = scanned?;
+        let lengths = lengths?;
         Box::new(move |entry| lengths.of(entry))
     };
     rows.into_iter().map(|columns| entry_row(id, epoch, &*length_of, columns)).collect()
@@ -81,19 +74,13 @@ pub(in crate::sql) async fn read(
     max: usize,
 ) -> Result<Vec<u8>, StoreError> {
     let max = max.clamp(MIN_READ, MAX_READ);
-    let path = text_path(&store.logs.dir(id, epoch), number);
-    // Bytes that are being written may end within a character.
-    let held = store.logs.tries.hold_known(id, epoch).await;
-    let bytes = blocking(move || {
-        let read = read_text(&path, offset, max);
-        read.map_err(|error| failed(&path, error))
-    })
-    .await;
-    drop(held);
-    // The file first, the row second, as above.
+    let read = texts::read(store, (id, epoch, number), offset, max).await;
+    // The text first, the row second, as above.
     let found = sealed::find(&mut store.database.lookup().await?, id, epoch, number).await?;
-    let Some(object) = found else { return bytes };
-    let (mut bytes, more) = sealed::read(store, (id, epoch, number), &object, offset, max).await?;
+    let (mut bytes, more) = match found {
+        Some(object) => sealed::read(store, (id, epoch, number), &object, offset, max).await?,
+        None => read?,
+    };
     if more {
         bytes.truncate(whole_characters(&bytes));
     }
@@ -105,23 +92,6 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| StoreError::Database(Box::new(error)))?
-}
-
-fn read_text(path: &Path, offset: u64, max: usize) -> io::Result<Vec<u8>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        // Nothing was ever written.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let follows = file.metadata()?.len().saturating_sub(offset);
-    let wanted = usize::try_from(follows).unwrap_or(max).min(max);
-    let mut bytes = vec![0; wanted];
-    file.read_exact_at(&mut bytes, offset)?;
-    if follows > wanted as u64 {
-        bytes.truncate(whole_characters(&bytes));
-    }
-    Ok(bytes)
 }
 
 /// How many bytes are left without a last character that is not complete.

@@ -73,6 +73,11 @@ impl Index {
         (1..=MAX_CHUNK).contains(&pieces.chunk).then_some(Self { chunk: pieces.chunk, texts })
     }
 
+    /// The entries that have text.
+    pub(super) fn entries(&self) -> impl Iterator<Item = i64> {
+        self.texts.keys().copied()
+    }
+
     /// The length of one entry's text. One without text is not in the object.
     pub(super) fn length_of(&self, entry: i64) -> u64 {
         self.texts.get(&entry).map_or(0, |text| text.length)

@@ -110,6 +110,8 @@ pub(super) const TABLES: &[Table] = &[
            text "end_detail", text "message", bytes "token_hash", number "late_calls"; by "epoch"),
     table!("log_entries": number "job", number "epoch", number "entry", text "key", text "command", number "start_time",
            number "exit_code", number "duration_ms"; by "epoch, entry"),
+    table!("log_texts": number "job", number "epoch", number "entry", number "start_at", bytes "bytes";
+           by "epoch, entry, start_at"),
     table!("sealed_logs": number "job", number "epoch", text "object", number "bytes", text "pieces"; by "epoch"),
     table!("loose_objects": text "key", number "remove_at"),
     table!("uploads" numbered: number "id", text "namespace", text "repository", text "commit_id", text "root",

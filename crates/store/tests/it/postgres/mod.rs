@@ -2,6 +2,7 @@
 
 mod changes;
 mod keys;
+mod logs;
 mod objects;
 mod people;
 mod secrets;
@@ -9,6 +10,7 @@ mod together;
 
 use crate::contract::world::{Setup, World};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use store::{DatabaseChoice, Keyring, ObjectsChoice, SqlStore, StoreError, StoreOptions};
@@ -73,8 +75,19 @@ async fn open_with_objects(
     objects: ObjectsChoice,
 ) -> Result<(TempDir, SqlStore), StoreError> {
     let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path(), url, clock, setup, objects).await?;
+    Ok((dir, store))
+}
+
+async fn open_in(
+    dir: &Path,
+    url: String,
+    clock: &Arc<MockClock>,
+    setup: Setup,
+    objects: ObjectsChoice,
+) -> Result<SqlStore, StoreError> {
     let options = StoreOptions {
-        dir: dir.path().to_owned(),
+        dir: dir.to_owned(),
         database: DatabaseChoice::Postgres { url },
         objects,
         clock: Arc::clone(clock) as _,
@@ -83,5 +96,5 @@ async fn open_with_objects(
         max_log_bytes: setup.max_log_bytes,
         max_queued: setup.max_queued,
     };
-    Ok((dir, SqlStore::open(options).await?))
+    SqlStore::open(options).await
 }
