@@ -143,8 +143,8 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
     });
     let sql = Arc::new(opened?);
     let store: Arc<dyn Store> = sql.clone();
-    let mirrors = dir.join(REPOSITORIES_DIR);
-    let repositories = Repositories::open(mirrors, Arc::clone(&store), config.limits.clone()).await;
+    let (mirrors, shared) = (dir.join(REPOSITORIES_DIR), config.database_url.is_some());
+    let repositories = Repositories::open(mirrors, Arc::clone(&store), config.limits.clone(), shared).await;
     let files = Files::open(dir.join(FILES_DIR), Arc::clone(&store), config.limits.clone()).await;
     let parts = Parts {
         repositories: repositories.map_err(|fault| ServerError::Git(fault.to_string()))?,

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jobs::secrets::Scope;
 use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease, Namespace};
+use secrecy::SecretString;
 use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
@@ -190,6 +191,12 @@ pub trait Store: Identities + AuditLog + People + Results {
 
     /// Adds a repository.
     async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow>;
+
+    /// Keeps what a repository's source asks for, in place of what may be there: sealed, as secrets are.
+    async fn put_repository_credentials(&self, repository: i64, credentials: &SecretString) -> Result<()>;
+
+    /// What a repository's source asks for, if that is known.
+    async fn repository_credentials(&self, repository: i64) -> Result<Option<SecretString>>;
 
     /// A namespace's repository by its name.
     async fn repository(&self, of: &Namespace, name: &str) -> Result<Option<RepositoryRow>>;

@@ -51,6 +51,7 @@ pub(super) async fn serve(
     };
     let found = find(&app, &caller, name).await.map_err(|fault| Failure::store("git", &fault))?;
     let row = found.ok_or_else(|| Failure::text(StatusCode::NOT_FOUND, "repository not found"))?;
+    ready(&app, &caller, &row).await?;
     let slot = slot(&app, from).await?;
     let transfer = transfer(&app, &row, call, &headers, body, slot);
     let answer = upload_pack::serve(transfer, &app.tasks).map_err(|fault| {
@@ -72,6 +73,27 @@ async fn find(app: &App, caller: &Caller, name: &str) -> Result<Option<Repositor
         named.retain(|row| row.namespace == Namespace::Global);
     }
     Ok(named.pop())
+}
+
+/// Has this server catch up with the one that added the repository, or resolved what the job is to run on.
+async fn ready(app: &App, caller: &Caller, row: &RepositoryRow) -> Result<(), Failure> {
+    if app.repositories.is_at_hand(row) {
+        return Ok(());
+    }
+    let commit = match caller {
+        Caller::Job(held) => {
+            let job = app.store.job(held.id).await.map_err(|fault| Failure::store("git", &fault))?;
+            Some(job.commit)
+        }
+        Caller::Executor(_) => None,
+    };
+    let (running, wanted) = (app.clone(), row.clone());
+    let ready = async move { running.repositories.ready(&wanted, commit.as_deref()).await };
+    app.see_through(ready).await?.map_err(|fault| {
+        tracing::error!(repository = row.name, error = %fault, "can't mirror a repository that another server added");
+        let told = "this server can't mirror the repository now: see its log, and try again";
+        Failure::text(StatusCode::SERVICE_UNAVAILABLE, told)
+    })
 }
 
 /// A path below the prefix, by its end.

@@ -9,6 +9,7 @@ use super::repositories::is_full_id;
 use super::source::Source;
 use super::way::Way;
 use crate::config::Limits;
+use secrecy::SecretString;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,15 @@ impl<'a> Mirror<'a> {
                 self.follow_head(&way).await
             }
             followed => followed,
+        }
+    }
+
+    /// What its source asks for, if it was made with something.
+    pub(super) fn credentials(&self) -> io::Result<Option<SecretString>> {
+        match std::fs::read_to_string(self.dir.join(CREDENTIALS_FILE)) {
+            Ok(line) => Ok(Some(line.trim_end().into())),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(fault) => Err(fault),
         }
     }
 

@@ -4,6 +4,7 @@ mod command;
 mod fault;
 mod inflight;
 mod mirror;
+mod ready;
 mod repositories;
 mod socks;
 mod source;

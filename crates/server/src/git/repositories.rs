@@ -21,19 +21,27 @@ const UNFINISHED: &str = "unfinished-";
 /// The repositories and their mirrors.
 pub(crate) struct Repositories {
     dir: PathBuf,
-    store: Arc<dyn Store>,
-    limits: Limits,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) limits: Limits,
+    /// Whether other servers may have the same repositories.
+    pub(super) shared: bool,
     /// One permit per fetch from a source.
-    fetches: Semaphore,
+    pub(super) fetches: Semaphore,
     /// One update at a time per mirror, and when the latest good one began.
     updates: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
 }
 
 impl Repositories {
     /// Opens the directory and clears away what a crash may have left in it.
-    pub(crate) async fn open(dir: PathBuf, store: Arc<dyn Store>, limits: Limits) -> Result<Self, GitFault> {
+    pub(crate) async fn open(
+        dir: PathBuf,
+        store: Arc<dyn Store>,
+        limits: Limits,
+        shared: bool,
+    ) -> Result<Self, GitFault> {
         crate::private_files::make_private_dir(&dir)?;
-        let known: Vec<String> = store.repositories().await?.iter().map(|row| dir_name(row.id)).collect();
+        let rows = store.repositories().await?;
+        let known: Vec<String> = rows.iter().map(|row| dir_name(row.id)).collect();
         for entry in std::fs::read_dir(&dir)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -45,7 +53,9 @@ impl Repositories {
             }
         }
         let fetches = Semaphore::new(limits.git_fetches);
-        Ok(Self { dir, store, limits, fetches, updates: Mutex::default() })
+        let opened = Self { dir, store, limits, shared, fetches, updates: Mutex::default() };
+        opened.tell_credentials(&rows).await?;
+        Ok(opened)
     }
 
     /// Mirrors `source` into a directory of no consequence yet. Dropping the result removes it.
@@ -63,11 +73,11 @@ impl Repositories {
         if self.store.repositories().await?.len() >= limit {
             return Err(GitFault::TooMany { limit });
         }
-        let _permit = self.fetches.acquire().await;
-        let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.dir)?;
-        let created = Mirror::at(unfinished.path().to_owned(), &self.limits).create(source).await;
-        created.map_err(|cause| unreachable(name, source.shown(), cause))?;
-        Ok(unfinished)
+        self.fetch(name, source).await
+    }
+
+    pub(super) fn unfinished(&self) -> io::Result<TempDir> {
+        tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.dir)
     }
 
     /// Makes a fetched mirror a repository: all of it, or nothing.
@@ -80,17 +90,34 @@ impl Repositories {
     ) -> Result<RepositoryRow, GitFault> {
         let new = NewRepository { namespace, name, source: source.shown().to_owned() };
         let row = self.store.add_repository(new).await?;
-        match std::fs::rename(unfinished.path(), self.mirror_dir(&row)) {
-            Ok(()) => {
-                // It is somebody's now: nothing is left to remove.
-                let _ = unfinished.keep();
-                Ok(row)
-            }
+        match self.put_in_place(unfinished, &row, source).await {
+            Ok(()) => Ok(row),
             Err(fault) => {
                 self.store.remove_repository(&row.namespace, &row.name).await?;
-                Err(fault.into())
+                Err(fault)
             }
         }
+    }
+
+    async fn put_in_place(
+        &self,
+        unfinished: TempDir,
+        row: &RepositoryRow,
+        source: &Source,
+    ) -> Result<(), GitFault> {
+        let updating = self.update_lock(row.id);
+        let _alone = updating.lock().await;
+        if let Some(credentials) = source.credentials() {
+            self.store.put_repository_credentials(row.id, &credentials.into()).await?;
+        }
+        let dir = self.mirror_dir(row);
+        // Who was told of it may have needed it already.
+        if !dir.is_dir() {
+            std::fs::rename(unfinished.path(), dir)?;
+            // It is somebody's now: nothing is left to remove.
+            let _ = unfinished.keep();
+        }
+        Ok(())
     }
 
     /// Forgets a repository and removes its mirror; says whether there was one.
@@ -115,7 +142,7 @@ impl Repositories {
     pub(crate) async fn resolve(&self, of: &Namespace, name: &str, rev: &str) -> Result<String, GitFault> {
         let row = self.store.repository(of, name).await?;
         let row = row.ok_or_else(|| GitFault::UnknownRepository(name.to_owned()))?;
-        let mirror = Mirror::at(self.mirror_dir(&row), &self.limits);
+        let mirror = self.mirror(&row).await?;
         if is_full_id(rev)
             && let Some(commit) = mirror.commit(rev).await?
         {
@@ -141,8 +168,17 @@ impl Repositories {
     }
 
     /// Fetches once for all who asked before the fetch began.
-    async fn update(&self, row: &RepositoryRow, mirror: &Mirror<'_>) -> Result<(), GitFault> {
-        let asked = Instant::now();
+    pub(super) async fn update(&self, row: &RepositoryRow, mirror: &Mirror<'_>) -> Result<(), GitFault> {
+        self.update_since(row, mirror, Instant::now()).await
+    }
+
+    /// Fetches unless somebody has begun to after `asked`.
+    pub(super) async fn update_since(
+        &self,
+        row: &RepositoryRow,
+        mirror: &Mirror<'_>,
+        asked: Instant,
+    ) -> Result<(), GitFault> {
         let lock = self.update_lock(row.id);
         let mut latest = lock.lock().await;
         if latest.is_some_and(|began| began >= asked) {
@@ -155,7 +191,7 @@ impl Repositories {
         Ok(())
     }
 
-    fn update_lock(&self, id: i64) -> Arc<tokio::sync::Mutex<Option<Instant>>> {
+    pub(super) fn update_lock(&self, id: i64) -> Arc<tokio::sync::Mutex<Option<Instant>>> {
         Arc::clone(self.updates.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
     }
 
@@ -164,7 +200,7 @@ impl Repositories {
     }
 }
 
-fn unreachable(repository: &str, source: &str, cause: GitFault) -> GitFault {
+pub(super) fn unreachable(repository: &str, source: &str, cause: GitFault) -> GitFault {
     let (repository, source_shown) = (repository.to_owned(), source.to_owned());
     GitFault::Unreachable { repository, source_shown, cause: Box::new(cause) }
 }

@@ -1,6 +1,7 @@
 //! Where a repository is mirrored from.
 
 use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::path::{Component, Path};
 use url::Url;
@@ -78,6 +79,12 @@ impl Source {
             Err(url::ParseError::RelativeUrlWithoutBase) if !text.contains(':') => Err(BadSource::Relative),
             _ => Err(BadSource::Scheme),
         }
+    }
+
+    /// One that was checked when its repository was added.
+    pub(super) fn known(shown: &str, credentials: Option<SecretString>) -> Self {
+        let credentials = credentials.map(|credentials| credentials.expose_secret().to_owned());
+        Self { shown: shown.to_owned(), credentials }
     }
 
     /// Whether the server reads it with rights of its own: as a path, or with its user's key.

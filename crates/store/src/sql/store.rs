@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jobs::secrets::Scope;
 use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease, Namespace};
+use secrecy::SecretString;
 use std::time::Duration;
 use tokio::sync::broadcast;
 use wire::heartbeat::Telemetry;
@@ -199,6 +200,14 @@ impl Store for SqlStore {
 
     async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow> {
         repositories::add(self, repository).await
+    }
+
+    async fn put_repository_credentials(&self, repository: i64, credentials: &SecretString) -> Result<()> {
+        secrets::put_credentials(self, repository, credentials).await
+    }
+
+    async fn repository_credentials(&self, repository: i64) -> Result<Option<SecretString>> {
+        secrets::credentials(self, repository).await
     }
 
     async fn repository(&self, of: &Namespace, name: &str) -> Result<Option<RepositoryRow>> {

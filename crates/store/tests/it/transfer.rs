@@ -22,6 +22,9 @@ use wire::heartbeat::Telemetry;
 /// What an executor is known by.
 const IDENTITY: &str = "the identity of an executor, as it made it itself";
 
+/// What a repository's source asks for.
+const CREDENTIALS: &str = "https://ann:hunter2@example.org";
+
 fn place(dir: &Path, postgres: Option<&Postgres>) -> Place {
     let database = postgres.map_or(DatabaseChoice::Embedded, |of| DatabaseChoice::Postgres { url: of.url() });
     Place { dir: dir.to_owned(), database }
@@ -81,14 +84,13 @@ async fn fill(place: &Place, clock: &Arc<MockClock>) {
     store.cancel(canceled, somebody()).await.unwrap();
 
     store.change_queue("batches", QueueChange { max_running: Some(7), paused: None }).await.unwrap();
-    store
-        .add_repository(NewRepository {
-            namespace: Namespace::User("ann".into()),
-            name: "app".into(),
-            source: "https://example.org/app".into(),
-        })
-        .await
-        .unwrap();
+    let app = NewRepository {
+        namespace: Namespace::User("ann".into()),
+        name: "app".into(),
+        source: "https://example.org/app".into(),
+    };
+    let app = store.add_repository(app).await.unwrap();
+    store.put_repository_credentials(app.id, &CREDENTIALS.into()).await.unwrap();
     for (name, revoked) in [("kept", false), ("gone", true)] {
         let token = NewToken {
             name: name.into(),
@@ -221,6 +223,9 @@ async fn what_was_moved_twice_is_what_it_was() {
         let given = store.claim(&asking).await.unwrap();
         let secret = given.iter().find_map(|claimed| claimed.secrets.get("API_KEY"));
         assert_eq!(secret.map(ExposeSecret::expose_secret), Some("hunter2-hunter2"));
+        let app = store.repository(&Namespace::User("ann".into()), "app").await.unwrap().unwrap();
+        let credentials = store.repository_credentials(app.id).await.unwrap().unwrap();
+        assert_eq!(credentials.expose_secret(), CREDENTIALS);
         assert_eq!(store.identity(IDENTITY).await.unwrap().unwrap().name, "exec-7");
         store.close().await.unwrap();
     }

@@ -23,7 +23,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 14] = [
+pub(super) const MIGRATIONS: [(&str, &str); 15] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
@@ -38,6 +38,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 14] = [
     ("artifacts", include_str!("../../../migrations/sqlite/0012_artifacts.sql")),
     ("late_calls", include_str!("../../../migrations/sqlite/0013_late_calls.sql")),
     ("log_texts", include_str!("../../../migrations/sqlite/0014_log_texts.sql")),
+    ("repository_credentials", include_str!("../../../migrations/sqlite/0015_repository_credentials.sql")),
 ];
 
 /// The latest of them.

@@ -2,7 +2,7 @@
 
 use super::super::SqlStore;
 use super::super::database::Durability;
-use super::{keys, of_jobs, stored};
+use super::{keys, of_jobs, of_repositories, stored};
 use crate::error::StoreError;
 
 /// Rows of one transaction: everybody else waits for its end.
@@ -22,6 +22,13 @@ pub(in crate::sql) async fn seal_anew(store: &SqlStore) -> Result<u64, StoreErro
     while let Some(last) = after {
         let mut write = store.database.write(Durability::PowerLoss).await?;
         let sealed = of_jobs::seal_anew(&store.keys, &mut write, last, AT_ONCE).await;
+        after = store.settle(write, sealed).await?;
+        turns += u64::from(after.is_some());
+    }
+    let mut after = Some(i64::MIN);
+    while let Some(last) = after {
+        let mut write = store.database.write(Durability::PowerLoss).await?;
+        let sealed = of_repositories::seal_anew(&store.keys, &mut write, last, AT_ONCE).await;
         after = store.settle(write, sealed).await?;
         turns += u64::from(after.is_some());
     }

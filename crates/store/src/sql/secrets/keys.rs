@@ -17,10 +17,12 @@ statements! {
     LOCK in sqlite = "SELECT 1", in postgres = "LOCK TABLE sealing_keys IN EXCLUSIVE MODE";
     LIST = "SELECT id, data_key, value FROM sealing_keys";
     ADD = "INSERT INTO sealing_keys (id, data_key, value) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
-    IN_USE = "SELECT key_id FROM secrets UNION SELECT key_id FROM job_secrets WHERE key_id IS NOT NULL";
+    IN_USE = "SELECT key_id FROM secrets UNION SELECT key_id FROM job_secrets WHERE key_id IS NOT NULL \
+              UNION SELECT key_id FROM repository_credentials";
     /// Unless something is sealed with it.
     RETIRE = "DELETE FROM sealing_keys WHERE id = $1 AND id NOT IN (SELECT key_id FROM secrets) \
-              AND id NOT IN (SELECT key_id FROM job_secrets WHERE key_id IS NOT NULL)";
+              AND id NOT IN (SELECT key_id FROM job_secrets WHERE key_id IS NOT NULL) \
+              AND id NOT IN (SELECT key_id FROM repository_credentials)";
 }
 
 /// Makes sure that all keys are there that something is sealed with, and notes the first one as in use.

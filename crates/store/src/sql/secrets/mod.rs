@@ -1,15 +1,18 @@
-//! Secrets: those that are kept under a key, and those of jobs that have not ended. None is stored but sealed.
+//! Secrets: those that are kept under a key, those of jobs that have not ended, and what sources of repositories ask for. None is
+//! stored but sealed.
 
 mod accesses;
 mod anew;
 mod keys;
 mod of_jobs;
+mod of_repositories;
 mod stored;
 
 pub(super) use accesses::{forget as forget_accesses, list as accesses};
 pub(super) use anew::seal_anew;
 pub(super) use keys::{adopt, take_up};
 pub(super) use of_jobs::{drop_all, keep, load_all};
+pub(super) use of_repositories::{credentials, put_credentials};
 pub(super) use stored::{add, by_id, known, list, open, put, remove};
 
 #[cfg(test)]
@@ -18,7 +21,8 @@ use crate::error::StoreError;
 use crate::sealing::{SealFault, Sealed};
 
 #[cfg(test)]
-pub(super) const ALL: [&[(&str, Sql)]; 4] = [accesses::ALL, keys::ALL, of_jobs::ALL, stored::ALL];
+pub(super) const ALL: [&[(&str, Sql)]; 5] =
+    [accesses::ALL, keys::ALL, of_jobs::ALL, of_repositories::ALL, stored::ALL];
 
 /// What is told of a seal that can't be made or opened.
 fn told(fault: SealFault, row: impl FnOnce() -> String) -> StoreError {

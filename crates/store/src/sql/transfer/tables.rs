@@ -128,6 +128,7 @@ pub(super) const TABLES: &[Table] = &[
     table!("executors": text "name", text "queues", text "telemetry", number "first_seen_at", number "last_seen_at",
            number "maintenance_at", text "capacity"),
     table!("repositories" numbered: number "id", text "namespace", text "name", text "source", number "created_at"),
+    table!("repository_credentials": number "repository", text "key_id", bytes "data_key", bytes "value"),
     table!("tokens" numbered: number "id", bytes "digest", text "name", text "role", text "namespace", text "created_by",
            number "created_at", number "expires_at", number "last_used_at", number "revoked_at"),
     table!("people" numbered: number "id", text "name", text "password", text "role", text "namespace", text "created_by",
