@@ -312,9 +312,11 @@ pub struct NewFile {
     pub modified_at: Timestamp,
     /// Whose it is.
     pub namespace: Namespace,
+    /// The object that its content is, which was noted before; `None` where that is kept elsewhere.
+    pub object: Option<String>,
 }
 
-/// An uploaded file; its content is kept elsewhere.
+/// An uploaded file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRow {
     /// Its id.
@@ -331,6 +333,8 @@ pub struct FileRow {
     pub uploaded_at: Timestamp,
     /// Whose it is.
     pub namespace: Namespace,
+    /// The object that its content is; `None` where that is kept elsewhere.
+    pub object: Option<String>,
 }
 
 /// An executor that was heard of.

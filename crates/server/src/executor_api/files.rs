@@ -36,8 +36,8 @@ pub(super) async fn download(
     let job = JobId(job.parse().map_err(|_| not_there())?);
     let found =
         app.store.job_file(job, id).await.map_err(|fault| Failure::store("workspaceFiles.Get", &fault))?;
-    found.ok_or_else(not_there)?;
-    let (content, length) = app.files.content(id).await.map_err(|fault| {
+    let row = found.ok_or_else(not_there)?;
+    let (content, length) = app.files.content(&row).await.map_err(|fault| {
         tracing::error!(file = id, error = %fault, "can't open an uploaded file");
         Failure::internal("the file can't be read: see the server's log")
     })?;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::time::Duration;
-use store::{FILE_CHARGE, StoreError};
+use store::{FILE_CHARGE, ObjectsFault, StoreError};
 
 /// A file was not received, kept or removed.
 #[derive(Debug, thiserror::Error)]
@@ -49,4 +49,10 @@ pub(crate) enum FileFault {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ObjectsFault> for FileFault {
+    fn from(fault: ObjectsFault) -> Self {
+        Self::Store(fault.into())
+    }
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A content is put in place before its row is written, and removed after its row is: so a crash
-//! leaves at most a content without a row, which the next start removes.
+//! leaves at most a content without a row, which the next start removes. Where the object store is one that other servers have too,
+//! a content that has arrived becomes an object there instead.
 
 mod fault;
 mod receive;
@@ -16,13 +17,20 @@ pub(crate) use fault::FileFault;
 
 use crate::config::Limits;
 use crate::slots::Slots;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use jobs::files::is_file_id;
 use room::Promised;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
-use store::Store;
+use store::{FileRow, Store};
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
+
+/// What a content is read from.
+pub(crate) type Content = Pin<Box<dyn AsyncRead + Send>>;
 
 /// Contents that are arriving. Whatever is left of them at a start goes.
 const UNFINISHED: &str = "unfinished-";
@@ -56,10 +64,17 @@ impl Files {
     }
 
     /// The content of a file that the store knows, and its length.
-    pub(crate) async fn content(&self, id: &str) -> io::Result<(tokio::fs::File, u64)> {
-        let file = tokio::fs::File::open(self.path(id)).await?;
-        let length = file.metadata().await?.len();
-        Ok((file, length))
+    pub(crate) async fn content(&self, row: &FileRow) -> io::Result<(Content, u64)> {
+        let Some(key) = &row.object else {
+            let file = tokio::fs::File::open(self.path(&row.id)).await?;
+            let length = file.metadata().await?.len();
+            return Ok((Box::pin(file), length));
+        };
+        let mut pieces = Box::pin(self.store.objects().stream(key.clone(), 0..row.size));
+        // What can't be had is told while it still can be.
+        let first = pieces.next().await.transpose().map_err(io::Error::other)?;
+        let pieces = stream::iter(first.map(Ok)).chain(pieces).map_err(io::Error::other);
+        Ok((Box::pin(StreamReader::new(pieces)), row.size))
     }
 
     /// Removes files that no job has needed since `cutoff`; says how many.

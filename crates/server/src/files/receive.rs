@@ -5,6 +5,7 @@ use super::{FileFault, Files, UNFINISHED};
 use crate::config::Limits;
 use crate::peer::Peer;
 use axum::body::{Body, HttpBody};
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use jobs::Namespace;
@@ -14,13 +15,15 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
-use store::{FileRow, NewFile};
+use store::{FileRow, NewFile, ObjectWriter};
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::time::{Instant, timeout_at};
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 1 << 20;
+/// What keys of contents begin with, where they are objects.
+const KEYS: &str = "files";
 /// Random bytes of an id.
 const ID_BYTES: usize = 16;
 
@@ -59,17 +62,44 @@ impl Files {
         let Arrived { content, size, sha256, room: _room } = arrived;
         let id = new_id()?;
         let (path, dir) = (self.path(&id), self.dir.clone());
-        let target = path.clone();
-        tokio::task::spawn_blocking(move || put_in_place(content, &target, &dir))
-            .await
-            .map_err(io::Error::other)??;
-        match self.store.add_file(NewFile { id, name, size, sha256, modified_at, namespace }).await {
+        let object = if self.store.objects().is_shared() {
+            Some(self.make_object(&content, &id).await?)
+        } else {
+            let target = path.clone();
+            tokio::task::spawn_blocking(move || put_in_place(content, &target, &dir))
+                .await
+                .map_err(io::Error::other)??;
+            None
+        };
+        let new = NewFile { id, name, size, sha256, modified_at, namespace, object: object.clone() };
+        match self.store.add_file(new).await {
             Ok(row) => Ok(row),
             Err(fault) => {
-                tokio::fs::remove_file(&path).await?;
+                match object {
+                    Some(key) => self.store.give_up_object(&key).await?,
+                    None => tokio::fs::remove_file(&path).await?,
+                }
                 Err(fault.into())
             }
         }
+    }
+
+    /// Makes the content an object, which every server can read; returns its key.
+    async fn make_object(&self, content: &NamedTempFile, id: &str) -> Result<String, FileFault> {
+        let key = self.store.new_object(&format!("{KEYS}/{id}"), "").await?;
+        let mut writer = self.store.objects().writer(&key);
+        let made = match copy(content, &mut writer).await {
+            Ok(()) => writer.finish().await.map_err(FileFault::from),
+            Err(fault) => {
+                writer.abort().await;
+                Err(fault)
+            }
+        };
+        if let Err(fault) = made {
+            self.store.give_up_object(&key).await?;
+            return Err(fault);
+        }
+        Ok(key)
     }
 
     async fn write(&self, body: Body, file: tokio::fs::File, room: u64) -> Result<(u64, String), FileFault> {
@@ -106,6 +136,17 @@ impl Files {
         } else {
             FileFault::TooLarge { limit }
         }
+    }
+}
+
+async fn copy(content: &NamedTempFile, writer: &mut ObjectWriter) -> Result<(), FileFault> {
+    let mut file = tokio::fs::File::from_std(content.reopen()?);
+    loop {
+        let mut piece = BytesMut::with_capacity(BUFFER);
+        if file.read_buf(&mut piece).await? == 0 {
+            return Ok(());
+        }
+        writer.put(piece.freeze()).await?;
     }
 }
 

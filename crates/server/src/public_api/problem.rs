@@ -206,6 +206,10 @@ impl From<GitFault> for Refusal {
 
 impl From<FileFault> for Refusal {
     fn from(fault: FileFault) -> Self {
+        let fault = match fault {
+            FileFault::Store(StoreError::Objects(fault)) => return fault.into(),
+            fault => fault,
+        };
         let (status, code) = match &fault {
             FileFault::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "file_too_large"),
             FileFault::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),

@@ -123,7 +123,7 @@ pub(super) fn repository(row: RepositoryRow) -> RepositoryView {
 }
 
 pub(super) fn file(row: FileRow) -> FileView {
-    let FileRow { id, name, size, sha256, modified_at, uploaded_at: _, namespace: _ } = row;
+    let FileRow { id, name, size, sha256, modified_at, uploaded_at: _, namespace: _, object: _ } = row;
     FileView { id, name, size, sha256, modified_at }
 }
 

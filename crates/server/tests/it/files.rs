@@ -27,21 +27,21 @@ async fn uploaded(harness: &Harness, body: impl Into<reqwest::Body>) -> Value {
     response.json().await.unwrap()
 }
 
-async fn uploaded_id(harness: &Harness, body: &'static str) -> String {
+pub(crate) async fn uploaded_id(harness: &Harness, body: &'static str) -> String {
     uploaded(harness, body).await["id"].as_str().unwrap().to_owned()
 }
 
-fn with_upload(spec: JobSpec, path: &str, id: &str) -> JobSpec {
+pub(crate) fn with_upload(spec: JobSpec, path: &str, id: &str) -> JobSpec {
     let file = FileSpec { path: path.to_owned(), upload: Some(id.to_owned()), ..FileSpec::default() };
     JobSpec { files: [spec.files.clone(), vec![file]].concat(), ..spec }
 }
 
-fn file_path(job: &Job, id: &str) -> String {
+pub(crate) fn file_path(job: &Job, id: &str) -> String {
     format!("/.executors/files/batch-changes/{}/{id}", job.id)
 }
 
 /// What lies in the directory of uploaded files.
-fn kept(harness: &Harness) -> Vec<String> {
+pub(crate) fn kept(harness: &Harness) -> Vec<String> {
     let entries = std::fs::read_dir(harness.data().join("files")).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }

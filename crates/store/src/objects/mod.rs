@@ -45,6 +45,8 @@ pub struct Objects {
     local: Option<PathBuf>,
     /// For people, without secrets.
     place: Arc<str>,
+    /// Whether other servers have it too.
+    shared: bool,
 }
 
 impl Objects {
@@ -58,13 +60,14 @@ impl Objects {
                     older: None,
                     local: Some(local.clone()),
                     place: local.display().to_string().into(),
+                    shared: false,
                 });
             }
             ObjectsChoice::S3(s3) => choice::s3(s3)?,
         };
         let older = local.is_dir().then(|| choice::directory(&local)).transpose()?;
         let local = older.is_some().then_some(local);
-        Ok(Self { store, older, local, place: choice.to_string().into() })
+        Ok(Self { store, older, local, place: choice.to_string().into(), shared: true })
     }
 
     /// A key that was never used, from its readable beginning and its ending.
@@ -150,6 +153,11 @@ impl Objects {
     /// Where that is, for people.
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Whether that is a place that every server can have.
+    pub const fn is_shared(&self) -> bool {
+        self.shared
     }
 
     fn fault(&self, key: &str, error: Error) -> ObjectsFault {

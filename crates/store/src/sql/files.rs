@@ -2,6 +2,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
+use super::loose;
 use super::session::{Session, Sql};
 use super::statements::statements;
 use super::values::{micros, namespace, timestamp};
@@ -29,10 +30,10 @@ macro_rules! keep {
 }
 
 statements! {
-    INSERT = "INSERT INTO files (id, name, size, sha256, modified_at, uploaded_at, namespace) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    BY_ID = "SELECT id, name, size, sha256, modified_at, uploaded_at, namespace FROM files WHERE id = $1";
-    OF_JOB = "SELECT id, name, size, sha256, modified_at, uploaded_at, namespace FROM files \
+    INSERT = "INSERT INTO files (id, name, size, sha256, modified_at, uploaded_at, namespace, object) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    BY_ID = "SELECT id, name, size, sha256, modified_at, uploaded_at, namespace, object FROM files WHERE id = $1";
+    OF_JOB = "SELECT id, name, size, sha256, modified_at, uploaded_at, namespace, object FROM files \
               JOIN job_files ON job_files.file = files.id WHERE job_files.job = $1 AND files.id = $2";
     SIZE in sqlite = "SELECT COALESCE(SUM(MAX(size, $1)), 0) FROM files",
          in postgres = "SELECT COALESCE(SUM(GREATEST(size, $1)), 0)::bigint FROM files";
@@ -44,15 +45,25 @@ statements! {
            in postgres =
                concat!("SELECT id FROM files WHERE ", unused!(), " ORDER BY uploaded_at LIMIT $2 FOR UPDATE SKIP LOCKED");
     /// Looked at once more: it may have been submitted with a job before it was locked.
-    FORGET = concat!("DELETE FROM files WHERE id = $2 AND ", unused!());
+    FORGET = concat!("DELETE FROM files WHERE id = $2 AND ", unused!(), " RETURNING object");
 }
 
 /// A file as it comes out of the database.
-type Columns = (String, String, i64, String, i64, i64, String);
+type Columns = (String, String, i64, String, i64, i64, String, Option<String>);
 
 pub(super) async fn add(store: &SqlStore, new: NewFile) -> Result<FileRow, StoreError> {
-    let now = store.clock.now();
     let mut write = store.database.write(Durability::PowerLoss).await?;
+    let added = insert(store, &mut write, &new).await;
+    read(store.settle(write, added).await?)
+}
+
+async fn insert(store: &SqlStore, write: &mut Session, new: &NewFile) -> Result<Columns, StoreError> {
+    if let Some(key) = &new.object
+        && !loose::claim(write, key).await?
+    {
+        // It was swept, for it took too long.
+        return Err(StoreError::Outdated);
+    }
     write
         .query(INSERT)
         .bind(&new.id)
@@ -60,13 +71,12 @@ pub(super) async fn add(store: &SqlStore, new: NewFile) -> Result<FileRow, Store
         .bind(i64::try_from(new.size).unwrap_or(i64::MAX))
         .bind(&new.sha256)
         .bind(micros(new.modified_at))
-        .bind(micros(now))
+        .bind(micros(store.clock.now()))
         .bind(new.namespace.key())
+        .bind(&new.object)
         .execute()
         .await?;
-    let columns = write.query(BY_ID).bind(&new.id).one().await?;
-    store.commit(write).await?;
-    read(columns)
+    write.query(BY_ID).bind(&new.id).one().await
 }
 
 pub(super) async fn by_id(store: &SqlStore, id: &str) -> Result<Option<FileRow>, StoreError> {
@@ -104,9 +114,12 @@ pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp) -> Result<Vec<St
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let mut forgotten = Vec::new();
     for id in unused(&mut write, UNUSED, cutoff).await? {
-        if write.query(FORGET).bind(micros(cutoff)).bind(&id).execute().await? > 0 {
-            forgotten.push(id);
+        let forget = write.query(FORGET).bind(micros(cutoff)).bind(&id);
+        let Some((object,)) = forget.optional::<(Option<String>,)>().await? else { continue };
+        if let Some(key) = object {
+            loose::note(&mut write, &key, store.clock.now()).await?;
         }
+        forgotten.push(id);
     }
     store.commit(write).await?;
     Ok(forgotten)
@@ -117,7 +130,9 @@ async fn unused(session: &mut Session, sql: Sql, cutoff: Timestamp) -> Result<Ve
     Ok(unused.all::<(String,)>().await?.into_iter().map(|(id,)| id).collect())
 }
 
-fn read((id, name, size, sha256, modified_at, uploaded_at, of): Columns) -> Result<FileRow, StoreError> {
+fn read(
+    (id, name, size, sha256, modified_at, uploaded_at, of, object): Columns,
+) -> Result<FileRow, StoreError> {
     let row = || format!("file {id}");
     Ok(FileRow {
         modified_at: timestamp(modified_at, row)?,
@@ -127,5 +142,6 @@ fn read((id, name, size, sha256, modified_at, uploaded_at, of): Columns) -> Resu
         id,
         name,
         sha256,
+        object,
     })
 }

@@ -66,6 +66,7 @@ async fn fill(place: &Place, clock: &Arc<MockClock>) {
         sha256: "0".repeat(64),
         modified_at: world.now(),
         namespace: Namespace::Global,
+        object: None,
     };
     store.add_file(file).await.unwrap();
     let mut keyed = repository_job();

@@ -32,7 +32,7 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 10] = [
+pub(super) const MIGRATIONS: [(&str, &str); 11] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),
@@ -43,6 +43,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 10] = [
     ("late_calls", include_str!("../../../migrations/postgres/0008_late_calls.sql")),
     ("log_texts", include_str!("../../../migrations/postgres/0009_log_texts.sql")),
     ("repository_credentials", include_str!("../../../migrations/postgres/0010_repository_credentials.sql")),
+    ("file_objects", include_str!("../../../migrations/postgres/0011_file_objects.sql")),
 ];
 
 /// A PostgreSQL database.

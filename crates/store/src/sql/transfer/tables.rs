@@ -122,7 +122,7 @@ pub(super) const TABLES: &[Table] = &[
            number "created_at"; by "epoch, name, path"),
     table!("submissions": text "owner", text "key", number "job", bytes "digest"; by "key"),
     table!("files": text "id", text "name", number "size", text "sha256", number "modified_at", number "uploaded_at",
-           text "namespace"),
+           text "namespace", text "object"),
     table!("job_files": number "job", text "file"; by "file"),
     table!("queues": text "name", number "paused_at", number "max_running"),
     table!("executors": text "name", text "queues", text "telemetry", number "first_seen_at", number "last_seen_at",

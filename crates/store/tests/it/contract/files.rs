@@ -19,6 +19,7 @@ fn new_file(n: u32, size: u64) -> NewFile {
         sha256: "ab".repeat(32),
         modified_at: "2001-02-03T04:05:06.789Z".parse().unwrap(),
         namespace: Namespace::User("ann".to_owned()),
+        object: None,
     }
 }
 
@@ -39,8 +40,8 @@ pub(crate) async fn an_uploaded_file_is_remembered(open: impl AsyncFn(Setup) -> 
     let world = open(Setup::default()).await;
     assert_eq!(world.store.files_size().await.unwrap(), 0);
     let added = world.store.add_file(new_file(1, 5_000_000_000)).await.unwrap();
-    let NewFile { id, name, size, sha256, modified_at, namespace } = new_file(1, 5_000_000_000);
-    let expect = FileRow { id, name, size, sha256, modified_at, uploaded_at: world.now(), namespace };
+    let NewFile { id, name, size, sha256, modified_at, namespace, object } = new_file(1, 5_000_000_000);
+    let expect = FileRow { id, name, size, sha256, modified_at, uploaded_at: world.now(), namespace, object };
     assert_eq!(added, expect);
     assert_eq!(world.store.file(&added.id).await.unwrap(), Some(expect));
     assert_eq!(world.store.file(&"0".repeat(32)).await.unwrap(), None);
@@ -131,4 +132,17 @@ pub(crate) async fn a_file_shared_by_jobs_stays_until_the_last_has_ended(open: i
     world.store.cancel(second, somebody()).await.unwrap();
     world.advance(2 * HOUR);
     assert_eq!(forget(&world).await, [id(1)]);
+}
+
+pub(crate) async fn a_file_lets_go_of_its_object(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let key = world.store.new_object("files/1", "").await.unwrap();
+    let kept = world.store.add_file(NewFile { object: Some(key.clone()), ..new_file(1, 1) }).await.unwrap();
+    assert_eq!(kept.object, Some(key.clone()));
+    let taken = world.store.add_file(NewFile { object: Some(key), ..new_file(2, 1) }).await;
+    assert!(matches!(taken, Err(StoreError::Outdated)), "{taken:?}");
+    world.advance(48 * HOUR);
+    assert_eq!(world.store.sweep_objects().await.unwrap(), 0, "it is of use");
+    assert_eq!(forget(&world).await, [id(1)]);
+    assert_eq!(world.store.sweep_objects().await.unwrap(), 1);
 }

@@ -95,7 +95,7 @@ macro_rules! each_test {
                 an_object_that_is_given_up_too_late_stays;
             files: an_uploaded_file_is_remembered, a_job_keeps_the_files_it_names,
                 a_job_that_names_an_unknown_file_is_not_submitted, a_job_sees_only_its_own_files,
-                files_that_nobody_needs_are_forgotten, a_file_shared_by_jobs_stays_until_the_last_has_ended;
+                files_that_nobody_needs_are_forgotten, a_file_lets_go_of_its_object, a_file_shared_by_jobs_stays_until_the_last_has_ended;
             forget: a_job_that_ended_long_ago_is_gone_with_its_log, however_it_ended_it_is_forgotten,
                 what_has_not_ended_is_not_forgotten, many_jobs_and_entries_are_forgotten_bit_by_bit,
                 a_full_queue_takes_no_more, whatever_leaves_a_queue_makes_room;

@@ -38,6 +38,7 @@ pub(crate) async fn what_was_submitted_is_found_by_what_came_in(open: impl Async
         sha256,
         modified_at: world.now(),
         namespace: Namespace::Global,
+        object: None,
     };
     world.store.add_file(file).await.unwrap();
     let mut job = with_key("ann", "k1");

@@ -196,6 +196,7 @@ async fn a_file_that_is_being_submitted_stays() {
         sha256: "0".repeat(64),
         modified_at: clock.now(),
         namespace: Namespace::Global,
+        object: None,
     };
     store.add_file(file).await.unwrap();
     clock.advance(jiff::SignedDuration::from_secs(5));
