@@ -28,7 +28,7 @@ pub struct ServerConfig {
     pub tls: Option<TlsFiles>,
     /// Where everything is kept. Made when it is not there.
     pub data_dir: PathBuf,
-    /// The URL of a PostgreSQL database, a secret; a file in the data directory without one. Texts of logs, files and
+    /// The URL of a PostgreSQL database, a secret; a file in the data directory without one. Mirrors of
     /// repositories are in the data directory all the same.
     pub database_url: Option<String>,
     /// The site configuration; `site-config.jsonc` in the data directory unless said otherwise.

@@ -29,6 +29,7 @@ mod retention;
 mod scaling;
 mod secrecy;
 mod secrets_api;
+mod shared;
 mod source;
 mod stream;
 mod tls;

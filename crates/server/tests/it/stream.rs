@@ -11,7 +11,7 @@ use testkit::MockClock;
 use wire::Job;
 
 /// The events of a stream, one by one.
-struct Events {
+pub(crate) struct Events {
     response: Response,
     buffer: Vec<u8>,
 }
@@ -24,7 +24,7 @@ struct Received {
 }
 
 impl Events {
-    async fn open(harness: &Harness, id: i64, last: Option<&str>) -> Self {
+    pub(crate) async fn open(harness: &Harness, id: i64, last: Option<&str>) -> Self {
         let mut request = harness.api(Method::GET, &format!("/jobs/{id}/logs/stream"));
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last);
@@ -61,7 +61,7 @@ impl Events {
         all
     }
 
-    async fn next_text(&mut self) -> (u64, String, String) {
+    pub(crate) async fn next_text(&mut self) -> (u64, String, String) {
         loop {
             let received = self.next().await.unwrap();
             if let LogEvent::Text { offset, text, .. } = received.event {
