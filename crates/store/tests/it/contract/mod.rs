@@ -101,6 +101,7 @@ macro_rules! each_test {
                 a_full_queue_takes_no_more, whatever_leaves_a_queue_makes_room;
             registry: an_executor_is_remembered, an_executor_that_is_long_gone_is_forgotten, executors_come_latest_first,
                 repositories_have_names_of_their_own, what_there_is_is_counted, a_removed_repository_leaves_its_id_unused,
+                credentials_of_a_repository_are_sealed_and_go_with_it,
                 changes_are_announced;
             namespaces: the_largest_page_is_known_to_have_a_next_one, jobs_are_listed_by_whose_they_are, repositories_are_named_by_each_namespace_as_it_likes;
             tokens: a_token_is_good_until_it_is_revoked, a_token_expires, names_of_tokens_are_their_namespaces_own,

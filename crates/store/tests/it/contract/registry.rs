@@ -2,7 +2,8 @@
 
 use super::world::{Setup, World, errored, somebody};
 use jobs::Namespace;
-use store::{Change, Finish, NewRepository, StoreError};
+use secrecy::ExposeSecret;
+use store::{Change, Finish, Keyring, NewRepository, StoreError};
 use wire::heartbeat::Telemetry;
 
 fn queues(names: &[&str]) -> Vec<String> {
@@ -123,4 +124,35 @@ pub(crate) async fn what_there_is_is_counted(open: impl AsyncFn(Setup) -> World)
     let census = world.store.census().await.unwrap();
     assert_eq!((census.executors, census.repositories), (1, 0));
     assert!(census.database_bytes > 0 && (1..=census.max_connections).contains(&census.connections));
+}
+
+pub(crate) async fn credentials_of_a_repository_are_sealed_and_go_with_it(
+    open: impl AsyncFn(Setup) -> World,
+) {
+    const NEW: &str = "new:2222222222222222222222222222222222222222222222222222222222222222";
+    let world = open(Setup::default()).await;
+    let new = |name: &str| NewRepository {
+        namespace: Namespace::Global,
+        name: name.to_owned(),
+        source: "https://example.com/app".to_owned(),
+    };
+    let row = world.store.add_repository(new("app")).await.unwrap();
+    let told = async |id: i64| {
+        let credentials = world.store.repository_credentials(id).await.unwrap();
+        credentials.map(|credentials| credentials.expose_secret().to_owned())
+    };
+    assert_eq!(told(row.id).await, None);
+    for credentials in ["https://ann:first@example.com", "https://ann:hunter2@example.com"] {
+        world.store.put_repository_credentials(row.id, &credentials.into()).await.unwrap();
+        assert_eq!(told(row.id).await.as_deref(), Some(credentials));
+    }
+    // A key is needed for as long as they are sealed with it.
+    let without = world.sql.take_up_keys(&Keyring::parse(NEW).unwrap()).await;
+    assert!(matches!(without, Err(StoreError::UnknownSealingKey { .. })), "{without:?}");
+    world.sql.take_up_keys(&Keyring::parse(&format!("{NEW}\n{}", Setup::KEYS)).unwrap()).await.unwrap();
+    world.sql.seal_anew().await.unwrap();
+    world.sql.take_up_keys(&Keyring::parse(NEW).unwrap()).await.unwrap();
+    assert_eq!(told(row.id).await.as_deref(), Some("https://ann:hunter2@example.com"));
+    world.store.remove_repository(&Namespace::Global, "app").await.unwrap();
+    assert_eq!(told(row.id).await, None);
 }
