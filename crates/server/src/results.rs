@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
-use crate::rounds::{Rounds, or_tell, until_none};
+use crate::rounds::{Rounds, until_none};
 use crate::site_config::Bucket;
 use std::time::Duration;
 use store::{ObjectsChoice, S3Choice};
@@ -34,7 +34,7 @@ pub(crate) async fn check(app: App) {
         Ok(()) => tracing::info!(place = app.store.objects().place(), "results can be kept"),
         Err(fault) => {
             let error = &fault as &dyn std::error::Error;
-            tracing::error!(error, "results can't be kept: logs stay in the data directory until they can");
+            tracing::error!(error, "results can't be kept: logs stay where they are until they can");
         }
     }
 }
@@ -53,8 +53,8 @@ pub(crate) async fn seal_logs(app: App) {
 }
 
 async fn seal(app: &App, all: bool) {
-    let sealed = app.store.seal_logs(all).await;
-    let tries = or_tell(sealed, "can't move logs into the object store: they stay in the data directory");
+    let failed = "can't move logs into the object store: they stay where they are";
+    let tries = until_none(app, failed, || app.store.seal_logs(all)).await;
     if tries > 0 {
         tracing::debug!(tries, "moved logs into the object store");
     }

@@ -32,7 +32,7 @@ pub trait Results: Send + Sync + 'static {
 
     /// Moves the texts of tries that are over into the object store: of those that ended lately, or (`all`)
     /// of every one that has texts here. Says of how many; what could not be moved stays where it is, and is looked at again
-    /// with all.
+    /// with all. A call may leave some to the next one.
     async fn seal_logs(&self, all: bool) -> Result<u64>;
 
     /// Takes a file that a try left, in place of the one that may be there: see [`jobs::artifacts`] for how many and how large.
