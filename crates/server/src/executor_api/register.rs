@@ -15,6 +15,8 @@ use wire::additions::{IDENTITY_PREFIX, Register};
 
 /// Hexadecimal digits of an identity after its prefix.
 const DIGITS: usize = 64;
+/// Bytes of the body: it is held in memory before anybody is proved.
+const MOST: usize = 4 << 10;
 
 /// `POST /.executors/register`, with a registration token. Made again it does no more, so whoever does not hear the answer
 /// asks again.
@@ -24,16 +26,19 @@ pub(super) async fn register(
     Extension(Remote(from)): Extension<Remote>,
     body: Body,
 ) -> Result<StatusCode, Failure> {
-    let Register { executor_name: name, identity } = payload::read(&app, body, app.limits.call_body).await?;
+    let Register { executor_name: name, identity } = payload::read(&app, body, MOST).await?;
     bounds::check_name(&name)?;
     let digits = identity.strip_prefix(IDENTITY_PREFIX).unwrap_or_default();
     if digits.len() != DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         let form = format!("an identity is {IDENTITY_PREFIX} and {DIGITS} hexadecimal digits");
         return Err(Failure::text(StatusCode::BAD_REQUEST, &form));
     }
-    let (running, shown) = (app.clone(), invited.shown.clone());
+    let running = app.clone();
     let registered = app.see_through(async move {
-        let row = running.store.register(&shown, &name, &identity).await?;
+        let registered = running.store.register(&invited.shown, &name, &identity).await;
+        // Here and not where the answer is waited for: whoever hangs up before it comes has tried as well.
+        invited.end(&running, !matches!(registered, Err(StoreError::BadRegistration)));
+        let row = registered?;
         let who =
             Principal { name: row.registration.clone(), role: Role::Reader, namespace: Namespace::Global };
         let act = Act::global(Action::RegisterExecutor, row.name, format!("with {}", row.registration));
@@ -41,7 +46,6 @@ pub(super) async fn register(
         Ok(())
     });
     let outcome: Result<(), StoreError> = registered.await?;
-    invited.end(&app, !matches!(outcome, Err(StoreError::BadRegistration)));
     match outcome {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(fault @ StoreError::BadRegistration) => {

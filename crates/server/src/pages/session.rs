@@ -25,7 +25,7 @@ const COOKIE_NAME: &str = "executor";
 const SECURE_COOKIE_NAME: &str = "__Host-executor";
 /// Characters of a session's secret.
 const SECRET_LENGTH: usize = 64;
-/// Bytes of a form at most: a secret of 64 KiB takes three times that when it is encoded.
+/// Bytes of a form of a session at most: a secret of 64 KiB takes three times that when it is encoded.
 const MAX_FORM: usize = 256 << 10;
 
 /// What each form of a session holds, which no page of others' can know.
@@ -42,9 +42,9 @@ impl Fields {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Reads a form.
-    pub(super) async fn read(pages: &Pages, body: Body) -> Result<Self, Fault> {
-        let read = body::read(body, MAX_FORM, pages.app.limits.body_read).await;
+    /// Reads a form of up to `limit` bytes.
+    pub(super) async fn read(pages: &Pages, body: Body, limit: usize) -> Result<Self, Fault> {
+        let read = body::read(body, limit, pages.app.limits.body_read).await;
         let bytes =
             read.map_err(|fault| Fault::new(fault.status(), "The form can't be taken", fault.to_string()))?;
         Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
@@ -106,7 +106,7 @@ async fn prepared(pages: &Pages, request: Request, way: &Way, csrf: &Csrf) -> Re
              proxy, see that it passes the header Host on",
         ));
     }
-    let fields = Fields::read(pages, body).await?;
+    let fields = Fields::read(pages, body, MAX_FORM).await?;
     if !csrf.is(fields.get("csrf").unwrap_or_default()) {
         return Err(not_ours("it was made for another session: go back, reload the page and send it again"));
     }

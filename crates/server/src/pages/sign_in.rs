@@ -20,6 +20,8 @@ use url::form_urlencoded;
 
 /// Where whoever signed in goes, unless they wanted to go elsewhere.
 const HOME: &str = "/jobs";
+/// Bytes of the door's form at most: it is held in memory before anybody is proved.
+const MAX_DOOR_FORM: usize = 8 << 10;
 
 /// Who wants to sign in, and how their request came.
 struct Door {
@@ -71,7 +73,7 @@ pub(super) async fn sign_in(
             detail,
         ));
     }
-    let fields = match Fields::read(&door.pages, body).await {
+    let fields = match Fields::read(&door.pages, body, MAX_DOOR_FORM).await {
         Ok(fields) => fields,
         Err(fault) => return frame::alone(&fault),
     };

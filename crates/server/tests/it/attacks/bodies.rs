@@ -2,6 +2,7 @@
 
 use super::{is_well, peak_memory};
 use crate::harness::{EXECUTOR, Harness, job, told};
+use crate::pages::Visitor;
 use crate::source::SourceRepo;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -189,6 +190,23 @@ async fn an_executor_can_not_fill_the_database_with_its_name_or_its_news() {
         assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
     }
     is_well(&harness, 0).await;
+}
+
+#[tokio::test]
+async fn little_is_read_of_who_has_proved_nothing() {
+    let harness = Harness::start().await;
+    let long = "x".repeat(16 << 10);
+    let wrong = format!("token-executor executor_reg_{}", "0".repeat(64));
+    let register = harness.client.post(harness.url("/.executors/register")).header("Authorization", &wrong);
+    let body = json!({"executorName": "exec-7", "identity": "x", "more": long});
+    let (status, why) = told(register.json(&body)).await;
+    assert!(status == 413 && why.contains("4096 bytes"), "{status} {why}");
+    let door = Visitor::new(&harness).sign_in(&[("name", "ann"), ("password", &long)]).await;
+    assert!(door.status == 413 && door.body.contains("8192 bytes"), "{} {}", door.status, door.body);
+    // Whoever is signed in may send a secret.
+    let visitor = Visitor::with_token(&harness, &super::api_token(&harness)).await;
+    let kept = visitor.post("/secrets", &[("key", "LONG"), ("value", &long), ("namespace", "global")]).await;
+    assert_eq!(kept.status, 303, "{}", kept.body);
 }
 
 #[tokio::test]
