@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::State;
 use http::StatusCode;
 use jobs::{Namespace, Principal, Role};
-use store::StoreError;
+use store::{IdentityRow, StoreError};
 use wire::additions::{IDENTITY_PREFIX, Register};
 
 /// Hexadecimal digits of an identity after its prefix.
@@ -37,12 +37,19 @@ pub(super) async fn register(
     let registered = app.see_through(async move {
         let registered = running.store.register(&invited.shown, &name, &identity).await;
         // Here and not where the answer is waited for: whoever hangs up before it comes has tried as well.
-        invited.end(&running, !matches!(registered, Err(StoreError::BadRegistration)));
-        let row = registered?;
-        let who =
-            Principal { name: row.registration.clone(), role: Role::Reader, namespace: Namespace::Global };
-        let act = Act::global(Action::RegisterExecutor, row.name, format!("with {}", row.registration));
-        acts::note(&running, &who, from, act).await;
+        if let Some(good) = proved(&registered) {
+            invited.end(&running, good);
+        }
+        // Else whoever has an identity could fill the audit log with it.
+        if let (row, true) = registered? {
+            let who = Principal {
+                name: row.registration.clone(),
+                role: Role::Reader,
+                namespace: Namespace::Global,
+            };
+            let act = Act::global(Action::RegisterExecutor, row.name, format!("with {}", row.registration));
+            acts::note(&running, &who, from, act).await;
+        }
         Ok(())
     });
     let outcome: Result<(), StoreError> = registered.await?;
@@ -58,5 +65,14 @@ pub(super) async fn register(
             Err(Failure::text(StatusCode::INSUFFICIENT_STORAGE, &fault.to_string()))
         }
         Err(fault) => Err(Failure::store("identities.Register", &fault)),
+    }
+}
+
+/// Whether the registration token was good; `None` where it was not looked at.
+fn proved(registered: &Result<(IdentityRow, bool), StoreError>) -> Option<bool> {
+    match registered {
+        Ok((_, true)) | Err(StoreError::IdentityExists(_)) => Some(true),
+        Err(StoreError::BadRegistration) => Some(false),
+        Ok((_, false)) | Err(_) => None,
     }
 }

@@ -108,6 +108,26 @@ async fn an_executor_with_an_identity_acts_under_its_own_name_alone() {
 }
 
 #[tokio::test]
+async fn who_registers_again_proves_nothing_and_leaves_no_trace() {
+    let harness = Harness::start().await;
+    let (_, token) = invite(&harness, 1).await;
+    let own = identity(1);
+    let wrong = format!("executor_reg_{}", "0".repeat(64));
+    assert_eq!(register(&harness, &token, "exec-7", &own).await.0, 204);
+    for _ in 0..3 {
+        assert_eq!(register(&harness, &wrong, "exec-7", &own).await.0, 204);
+    }
+    let noted = harness.get("/audit?action=executor.register").await;
+    assert_eq!(noted["items"].as_array().unwrap().len(), 1, "{noted}");
+    let another = format!("executor_reg_{}", "1".repeat(64));
+    for _ in 0..30 {
+        assert_eq!(register(&harness, &another, "exec-8", &identity(2)).await.0, 401);
+    }
+    let (status, why) = register(&harness, &wrong, "exec-7", &own).await;
+    assert_eq!(status, 429, "a wrong token is not one that was good from there: {why}");
+}
+
+#[tokio::test]
 async fn a_revoked_executor_is_refused_at_once_and_its_jobs_are_given_away() {
     let harness = Harness::start_with(|config| {
         config.lease.untold = Duration::from_secs(4);

@@ -39,11 +39,12 @@ pub trait Identities: Send + Sync {
     async fn revoke_registration(&self, id: i64) -> Result<Option<RegistrationRow>>;
 
     /// Gives the executor `name` an identity, which is `identity` from now on, for a use of the registration token that
-    /// `shown` is. The same again is the same, and takes no further use.
+    /// `shown` is; says whether it had none before. The same again is the same, whatever `shown` is then, and takes no further
+    /// use.
     ///
     /// A token that is good for nothing is [`StoreError::BadRegistration`], a name that is somebody's
     /// [`StoreError::IdentityExists`].
-    async fn register(&self, shown: &str, name: &str, identity: &str) -> Result<IdentityRow>;
+    async fn register(&self, shown: &str, name: &str, identity: &str) -> Result<(IdentityRow, bool)>;
 
     /// The executor whose identity `shown` is, be it revoked or not. Notes that it was used, unless it is revoked.
     async fn identity(&self, shown: &str) -> Result<Option<IdentityRow>>;
@@ -72,7 +73,8 @@ pub trait AuditLog: Send + Sync {
     /// What was done, newest first; a few hundred at most, whatever the limit.
     async fn acts(&self, filter: ActFilter) -> Result<Vec<ActRow>>;
 
-    /// Forgets what was done before `cutoff`, and the oldest of more than `most`; says how many. A call may leave some
-    /// to the next one: it is done when it says 0.
+    /// Forgets what was done before `cutoff`, and of more than about `most` the oldest, those that executors registered and
+    /// that somebody signed in before all others; says how many. A call may leave some to the next one: it is done when
+    /// it says 0.
     async fn forget_acts(&self, cutoff: Timestamp, most: u64) -> Result<u64>;
 }

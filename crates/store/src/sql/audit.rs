@@ -2,6 +2,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
+use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, namespace, timestamp};
 use crate::error::StoreError;
@@ -34,9 +35,14 @@ statements! {
     /// Its index has no global ones.
     LIST_OF = list!(" AND namespace = $4 AND namespace <> ''");
     LIST_GLOBAL = list!(" AND namespace = $4");
-    /// Numbers may have gaps, so these are never fewer than it takes.
-    FORGET = "DELETE FROM audit WHERE id IN \
-              (SELECT id FROM audit WHERE at < $1 OR id <= (SELECT MAX(id) FROM audit) - $2 ORDER BY id LIMIT $3)";
+    /// Numbers may have gaps: there may be fewer, and never more.
+    AT_MOST = "SELECT COALESCE((SELECT MAX(id) FROM audit) - (SELECT MIN(id) FROM audit) + 1, 0)";
+    COUNT = "SELECT COUNT(*) FROM audit";
+    FORGET_OLD = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2)";
+    /// Their index has these and no others.
+    FORGET_OFTEN = "DELETE FROM audit WHERE id IN (SELECT id FROM audit \
+                    WHERE action IN ('executor.register', 'session.begin') ORDER BY id LIMIT $1)";
+    FORGET_OLDEST = "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT $1)";
 }
 
 /// An act as it comes out of the database.
@@ -77,12 +83,32 @@ pub(super) async fn list(store: &SqlStore, filter: ActFilter) -> Result<Vec<ActR
     list.all::<Columns>().await?.into_iter().map(read).collect()
 }
 
+/// What anybody may do as often as they like goes first where there are too many, so that nobody can have the rest forgotten.
 pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp, most: u64) -> Result<u64, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let too_many = too_many(&mut lookup, most).await?;
+    drop(lookup);
     let mut write = store.database.write(Durability::Crash).await?;
-    let forget = write.query(FORGET).bind(micros(cutoff)).bind(i64::try_from(most).unwrap_or(i64::MAX));
-    let forgotten = forget.bind(MAX_FORGOTTEN_AT_ONCE).execute().await?;
+    let old = write.query(FORGET_OLD).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE).execute().await?;
+    let mut forgotten = old;
+    for sql in [FORGET_OFTEN, FORGET_OLDEST] {
+        let left = too_many.min(MAX_FORGOTTEN_AT_ONCE.unsigned_abs()).saturating_sub(forgotten);
+        if left > 0 {
+            forgotten += write.query(sql).bind(left.cast_signed()).execute().await?;
+        }
+    }
     store.commit(write).await?;
     Ok(forgotten)
+}
+
+/// How many acts there are beyond so many. The usual answer is "none", for which nothing is counted.
+async fn too_many(session: &mut Session, most: u64) -> Result<u64, StoreError> {
+    let (at_most,): (i64,) = session.query(AT_MOST).one().await?;
+    if at_most.unsigned_abs() <= most {
+        return Ok(0);
+    }
+    let (count,): (i64,) = session.query(COUNT).one().await?;
+    Ok(count.unsigned_abs().saturating_sub(most))
 }
 
 fn beginning(text: &str, most: usize) -> &str {

@@ -46,7 +46,7 @@ pub(super) async fn register(
     shown: &str,
     name: &str,
     identity: &str,
-) -> Result<IdentityRow, StoreError> {
+) -> Result<(IdentityRow, bool), StoreError> {
     let now = store.clock.now();
     let digest = token::hash(identity);
     let mut write = store.database.write(Durability::PowerLoss).await?;
@@ -61,10 +61,10 @@ async fn register_within(
     name: &str,
     digest: Vec<u8>,
     now: Timestamp,
-) -> Result<IdentityRow, StoreError> {
-    // Whoever did not hear the answer asks again.
+) -> Result<(IdentityRow, bool), StoreError> {
+    // Whoever did not hear the answer asks again. Their registration token may be used up by then, and is not looked at.
     if let Some(row) = only(write.query(AGAIN).bind(&digest).bind(name)).await? {
-        return Ok(row);
+        return Ok((row, false));
     }
     let registration = registrations::take_use(write, shown, now).await?;
     let registration = registration.ok_or(StoreError::BadRegistration)?;
@@ -73,7 +73,8 @@ async fn register_within(
         return Err(StoreError::TooMany { of: Countable::Identities, limit: MAX_IDENTITIES });
     }
     let insert = write.query(INSERT).bind(name).bind(digest).bind(registration).bind(micros(now));
-    only(insert).await?.ok_or_else(|| StoreError::IdentityExists(name.to_owned()))
+    let row = only(insert).await?.ok_or_else(|| StoreError::IdentityExists(name.to_owned()))?;
+    Ok((row, true))
 }
 
 pub(super) async fn by_shown(store: &SqlStore, shown: &str) -> Result<Option<IdentityRow>, StoreError> {

@@ -46,7 +46,7 @@ impl Identities for SqlStore {
         registrations::revoke(self, id).await
     }
 
-    async fn register(&self, shown: &str, name: &str, identity: &str) -> Result<IdentityRow> {
+    async fn register(&self, shown: &str, name: &str, identity: &str) -> Result<(IdentityRow, bool)> {
         identities::register(self, shown, name, identity).await
     }
 

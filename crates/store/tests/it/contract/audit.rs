@@ -66,3 +66,17 @@ pub(crate) async fn old_and_too_many_acts_are_forgotten(open: impl AsyncFn(Setup
     assert_eq!(world.store.forget_acts(cutoff, 3).await.unwrap(), 0);
     assert_eq!(subjects(&world, page(10)).await, ["5", "4", "3"]);
 }
+
+pub(crate) async fn what_anybody_may_do_is_forgotten_before_all_else(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let often = ["session.begin", "executor.register"];
+    for (n, action) in ["token.create", "secret.set"].into_iter().chain(often.repeat(4)).enumerate() {
+        world.store.note_act(act(action, &n.to_string(), "global")).await.unwrap();
+    }
+    let never = world.now() - jiff::SignedDuration::from_secs(3_600);
+    assert_eq!(world.store.forget_acts(never, 4).await.unwrap(), 6);
+    assert_eq!(world.store.forget_acts(never, 4).await.unwrap(), 0);
+    assert_eq!(subjects(&world, page(10)).await, ["9", "8", "1", "0"]);
+    assert_eq!(world.store.forget_acts(never, 1).await.unwrap(), 3);
+    assert_eq!(subjects(&world, page(10)).await, ["1"]);
+}

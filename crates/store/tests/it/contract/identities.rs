@@ -20,7 +20,7 @@ async fn uses(world: &World) -> u32 {
     world.store.registrations().await.unwrap()[0].uses
 }
 
-fn is_bad(outcome: &Result<IdentityRow, StoreError>) -> bool {
+fn is_bad<T>(outcome: &Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::BadRegistration))
 }
 
@@ -28,7 +28,8 @@ pub(crate) async fn a_registration_is_good_for_so_many_identities(open: impl Asy
     let world = open(Setup::default()).await;
     let (_, shown) = registration(&world, 2).await;
     assert!(is_bad(&world.store.register("executor_reg_x", "exec-1", "id-1").await));
-    let first = world.store.register(&shown, "exec-1", "id-1").await.unwrap();
+    let (first, is_new) = world.store.register(&shown, "exec-1", "id-1").await.unwrap();
+    assert!(is_new);
     let expect = IdentityRow {
         name: "exec-1".to_owned(),
         registration: "rack 7".to_owned(),
@@ -64,8 +65,11 @@ pub(crate) async fn a_registration_ends(open: impl AsyncFn(Setup) -> World) {
 pub(crate) async fn the_same_again_is_the_same(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let (_, shown) = registration(&world, 1).await;
-    let first = world.store.register(&shown, "exec-1", "id-1").await.unwrap();
-    assert_eq!(world.store.register(&shown, "exec-1", "id-1").await.unwrap(), first);
+    let (first, _) = world.store.register(&shown, "exec-1", "id-1").await.unwrap();
+    for shown in [&shown, "executor_reg_x"] {
+        let again = world.store.register(shown, "exec-1", "id-1").await.unwrap();
+        assert_eq!(again, (first.clone(), false));
+    }
     assert_eq!(uses(&world).await, 1);
     assert!(is_bad(&world.store.register(&shown, "exec-2", "id-1").await), "an identity has one name");
 }

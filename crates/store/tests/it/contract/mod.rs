@@ -113,7 +113,8 @@ macro_rules! each_test {
             people: somebody_signs_in_until_they_are_removed, a_new_password_ends_sessions_and_what_was_proved,
                 a_session_ends_when_it_is_idle_or_old_or_ended, a_session_is_no_more_than_the_token_it_came_of,
                 one_holder_has_so_many_sessions;
-            audit: what_was_done_is_told_newest_first, old_and_too_many_acts_are_forgotten;
+            audit: what_was_done_is_told_newest_first, old_and_too_many_acts_are_forgotten,
+                what_anybody_may_do_is_forgotten_before_all_else;
             secrets: a_secret_is_kept_changed_and_removed, a_job_finds_its_own_secrets_before_global_ones,
                 jobs_of_codeintel_find_global_secrets_alone, only_who_holds_the_job_is_given_its_secrets,
                 each_access_is_noted, secrets_are_listed_by_key_in_pages, a_namespace_has_so_many_secrets,
