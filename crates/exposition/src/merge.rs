@@ -22,13 +22,22 @@ struct Family {
 
 impl Families {
     /// Adds what somebody said: of the families that are `wanted` each sample, and after its own labels the pairs
-    /// that `mark` gives for it (`a="b",c="d"`, or nothing).
-    pub fn add(&mut self, text: &str, wanted: impl Fn(&str) -> bool, mark: impl Fn(&Sample<'_>) -> String) {
+    /// that `mark` gives for it (`a="b",c="d"`, or an empty text). A sample for which it gives `None` is left out.
+    pub fn add(
+        &mut self,
+        text: &str,
+        wanted: impl Fn(&str) -> bool,
+        mark: impl Fn(&Sample<'_>) -> Option<String>,
+    ) {
         for (name, mut family) in read(text).0 {
             if !wanted(&name) {
                 continue;
             }
-            family.samples = marked(&family.samples, &mark);
+            let samples = marked(&family.samples, &mark);
+            if samples.is_empty() && !family.samples.is_empty() {
+                continue;
+            }
+            family.samples = samples;
             match self.0.get_mut(&name) {
                 // What two sources understand differently can't be one family.
                 Some(there) if there.kind != family.kind => {}
@@ -98,10 +107,10 @@ fn belongs(sample: &str, family: &str) -> bool {
 }
 
 /// The lines with more labels. Of what was read before, every line can be.
-fn marked(lines: &str, mark: impl Fn(&Sample<'_>) -> String) -> String {
+fn marked(lines: &str, mark: impl Fn(&Sample<'_>) -> Option<String>) -> String {
     let mut text = String::with_capacity(lines.len());
     for sample in lines.lines().filter_map(Sample::read) {
-        let pairs = mark(&sample);
+        let Some(pairs) = mark(&sample) else { continue };
         let comma = if pairs.is_empty() || sample.labels.is_empty() { "" } else { "," };
         let _ = match (pairs.is_empty(), sample.labels.is_empty()) {
             (true, true) => writeln!(text, "{} {}", sample.name, sample.value),
@@ -125,15 +134,16 @@ mod tests {
              # TYPE t histogram\nt_bucket{le=\"+Inf\"} 1\nt_sum 2\nt_count 1\nt_other 5\n\
              <html>\nbroken{ 1\n# a remark\n# TYPE empty gauge\n# TYPE odd info\nodd 1\n",
             |name| name != "go_threads" && !name.starts_with("process_"),
-            |_| String::new(),
+            |_| Some(String::new()),
         );
         families.add(
-            "# TYPE node_load1 gauge\nnode_load1 0.7\nnode_load1{sg_instance=\"own\"} 1\n\
+            "# TYPE node_load1 gauge\nnode_load1 0.7\nnode_load1{sg_instance=\"own\"} 1\nnode_load1{sg_instance=\"out\"} 2\n\
              # TYPE t counter\nt 1\nplain{a=\"b\"} 1 5\n",
             |_| true,
             |sample| match sample.label("sg_instance") {
-                Some(_) => String::new(),
-                None => "sg_instance=\"docker-registry\"".to_owned(),
+                Some("out") => None,
+                Some(_) => Some(String::new()),
+                None => Some("sg_instance=\"docker-registry\"".to_owned()),
             },
         );
         assert_eq!(

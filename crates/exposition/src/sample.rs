@@ -1,5 +1,7 @@
 //! Lines of the text exposition format, as others write them.
 
+use std::collections::BTreeSet;
+
 /// A line of a sample: its name, what stands between its braces, and its value with whatever follows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sample<'a> {
@@ -50,9 +52,10 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == ':'
 }
 
-/// Where the labels end that begin at the start of `text`: `name="value"`, separated by commas.
+/// Where the labels end that begin at the start of `text`: `name="value"`, separated by commas, no name twice.
 fn labels_end(text: &str) -> Option<usize> {
     let mut at = 0;
+    let mut names = BTreeSet::new();
     loop {
         let rest = &text[at..];
         let blank = rest.len() - rest.trim_start_matches([' ', '\t']).len();
@@ -61,7 +64,7 @@ fn labels_end(text: &str) -> Option<usize> {
             return Some(at + blank);
         }
         let (name, quoted) = rest.split_once("=\"")?;
-        if !is_name(name.trim()) || name.contains(':') {
+        if !is_name(name.trim()) || name.contains(':') || !names.insert(name.trim()) {
             return None;
         }
         let value = quote_end(quoted)?;
@@ -135,6 +138,7 @@ mod tests {
             "<html>",
             "ä 1",
             "up{a:b=\"1\"} 1",
+            "up{x=\"1\",y=\"1\",x=\"2\"} 1",
         ] {
             assert_eq!(Sample::read(line), None, "{line}");
         }

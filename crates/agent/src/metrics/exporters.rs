@@ -62,9 +62,9 @@ async fn gather(config: &Arc<AgentConfig>, sources: &mut [Source]) {
 /// Adds what an exporter said, `instance` noted with each of its samples that tells none.
 fn add_exported(families: &mut Families, text: &str, instance: Option<&str>) {
     let wanted = |name: &str| !OF_EXPORTERS.iter().any(|start| name.starts_with(start));
-    families.add(text, wanted, |sample| match instance {
-        Some(instance) if sample.label(INSTANCE).is_none() => format!("{INSTANCE}=\"{instance}\""),
-        _ => String::new(),
+    families.add(text, wanted, |sample| {
+        let instance = instance.filter(|_| sample.label(INSTANCE).is_none());
+        Some(instance.map(|instance| format!("{INSTANCE}=\"{instance}\"")).unwrap_or_default())
     });
 }
 
