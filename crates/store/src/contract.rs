@@ -153,6 +153,9 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// A job's log entries, in order, of one epoch or (`None`) of the latest, even if that has ended.
     async fn log_entries(&self, id: JobId, epoch: Option<u32>) -> Result<Vec<LogEntryRow>>;
 
+    /// One of them; [`StoreError::UnknownLogEntry`] where there is none of that number.
+    async fn log_entry(&self, id: JobId, epoch: Option<u32>, number: i64) -> Result<LogEntryRow>;
+
     /// Up to `max` bytes of an entry's text from `offset`, but at least one whole character; ends at a
     /// character boundary. Empty at the end of the text.
     async fn read_log(&self, id: JobId, epoch: u32, number: i64, offset: u64, max: usize) -> Result<Vec<u8>>;

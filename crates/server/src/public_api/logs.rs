@@ -54,9 +54,7 @@ pub(super) async fn text(
     Parameters(Part { attempt, offset }): Parameters<Part>,
 ) -> Result<Response, Refusal> {
     seen::job(&app, &caller, id).await?;
-    let rows = app.store.log_entries(id, attempt).await?;
-    let found = rows.into_iter().find(|row| row.entry == number);
-    let entry = found.ok_or(StoreError::UnknownLogEntry { job: id, entry: number })?;
+    let entry = app.store.log_entry(id, attempt, number).await?;
     // Should its text not be to be had, that is told while it still can be.
     let first = app.store.read_log(id, entry.epoch, number, offset, CHUNK).await?;
     // Whatever a job printed is text and nothing else, whatever a browser makes of its looks.

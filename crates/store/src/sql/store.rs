@@ -154,6 +154,10 @@ impl Store for SqlStore {
         logs::entries(self, id, epoch).await
     }
 
+    async fn log_entry(&self, id: JobId, epoch: Option<u32>, number: i64) -> Result<LogEntryRow> {
+        logs::entry(self, id, epoch, number).await
+    }
+
     async fn read_log(&self, id: JobId, epoch: u32, number: i64, offset: u64, max: usize) -> Result<Vec<u8>> {
         logs::read(self, id, epoch, number, offset, max).await
     }

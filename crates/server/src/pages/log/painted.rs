@@ -1,7 +1,7 @@
 //! Log entries with as much of their text as a page shows.
 
 use super::lines::{Line, Lines};
-use super::{ALL, EACH};
+use super::{ALL, EACH, MOST_ENTRIES};
 use crate::api::LogEntryView;
 use crate::body;
 use crate::pages::fault::Fault;
@@ -23,14 +23,14 @@ pub(super) struct Painted {
 }
 
 impl Painted {
-    /// All entries of a try. The latest have their texts first.
+    /// All entries of a try. The latest have their texts first, and those that are not shown none.
     pub(super) async fn all(visit: &Visit, job: i64, entries: Vec<LogEntryView>) -> Result<Vec<Self>, Fault> {
         let failed = entries.iter().find(|entry| entry.exit_code.is_some_and(|code| code != 0));
         let failed = failed.map(|entry| entry.entry);
         let mut room = ALL;
         let mut painted = Vec::with_capacity(entries.len());
-        for view in entries.into_iter().rev() {
-            let take = view.length.min(EACH).min(room);
+        for (back, view) in entries.into_iter().rev().enumerate() {
+            let take = if back < MOST_ENTRIES { view.length.min(EACH).min(room) } else { 0 };
             room -= take;
             let is_fault = failed == Some(view.entry);
             painted.push(Self::one(visit, job, view, take, is_fault).await?);

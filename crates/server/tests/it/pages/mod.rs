@@ -2,6 +2,7 @@
 
 mod following;
 mod hostile;
+mod log;
 mod looks;
 mod routes;
 mod sessions;

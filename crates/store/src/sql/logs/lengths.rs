@@ -1,6 +1,6 @@
 //! How long the texts of one try are. Files or rows are the truth; this remembers what they told.
 
-use super::files::failed;
+use super::files::{failed, text_path};
 use crate::error::StoreError;
 use jobs::JobId;
 use std::collections::HashMap;
@@ -22,6 +22,18 @@ impl Lengths {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             read => read.map_err(|error| failed(dir, error)),
         }
+    }
+
+    /// Reads the length of one text only. Blocks.
+    pub(super) fn of_one(dir: &Path, entry: i64) -> Result<Self, StoreError> {
+        let path = text_path(dir, entry);
+        let mut lengths = Self::default();
+        match std::fs::metadata(&path) {
+            Ok(file) => lengths.set(entry, file.len()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(&path, error)),
+        }
+        Ok(lengths)
     }
 
     /// The length of one entry's text. One without text has no file.

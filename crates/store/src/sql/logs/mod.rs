@@ -29,7 +29,7 @@ pub(super) use append::{KnownEnd, append};
 pub(super) use lease::check_held_for_now;
 pub(super) use move_in::move_in;
 pub(super) use put::put;
-pub(super) use read::{entries, read};
+pub(super) use read::{entries, entry, read};
 pub(super) use seal::seal;
 pub(super) use settle::lock_job;
 

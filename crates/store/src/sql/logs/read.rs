@@ -17,6 +17,8 @@ statements! {
     LATEST_EPOCH = "SELECT epoch FROM jobs WHERE id = $1";
     LIST = "SELECT entry, key, command, start_time, exit_code, duration_ms FROM log_entries \
             WHERE job = $1 AND epoch = $2 ORDER BY entry";
+    ONE = "SELECT entry, key, command, start_time, exit_code, duration_ms FROM log_entries \
+           WHERE job = $1 AND epoch = $2 AND entry = $3";
 }
 
 /// A log entry as it comes out of the database.
@@ -27,14 +29,41 @@ pub(in crate::sql) async fn entries(
     id: JobId,
     epoch: Option<u32>,
 ) -> Result<Vec<LogEntryRow>, StoreError> {
+    found(store, id, epoch, None).await
+}
+
+/// One of them. Nothing is looked up of the others, which may be thousands.
+pub(in crate::sql) async fn entry(
+    store: &SqlStore,
+    id: JobId,
+    epoch: Option<u32>,
+    number: i64,
+) -> Result<LogEntryRow, StoreError> {
+    let found = found(store, id, epoch, Some(number)).await?.pop();
+    found.ok_or(StoreError::UnknownLogEntry { job: id, entry: number })
+}
+
+async fn found(
+    store: &SqlStore,
+    id: JobId,
+    epoch: Option<u32>,
+    only: Option<i64>,
+) -> Result<Vec<LogEntryRow>, StoreError> {
     let mut reader = store.database.lookup().await?;
     let latest: Option<(i64,)> = reader.query(LATEST_EPOCH).bind(id.0).optional().await?;
     let (latest,) = latest.ok_or(StoreError::UnknownJob(id))?;
     let epoch = epoch.map_or_else(|| small(latest, "epoch", || job_name(id)), Ok)?;
-    let rows: Vec<Columns> = reader.query(LIST).bind(id.0).bind(i64::from(epoch)).all().await?;
+    let rows = match only {
+        None => reader.query(LIST).bind(id.0).bind(i64::from(epoch)),
+        Some(entry) => reader.query(ONE).bind(id.0).bind(i64::from(epoch)).bind(entry),
+    };
+    let rows: Vec<Columns> = rows.all().await?;
     drop(reader);
     // The texts first, the row second: they are removed with it or after it is written, so without it they are whole.
-    let lengths = texts::lengths(store, id, epoch).await;
+    let lengths = match only {
+        None => texts::lengths(store, id, epoch).await,
+        Some(entry) => texts::length(store, (id, epoch, entry)).await,
+    };
     let object = sealed::object(&mut store.database.lookup().await?, id, epoch).await?;
     let length_of: Box<dyn Fn(i64) -> u64 + Send> = if let Some(object) = object {
         let index = sealed::index(store, id, epoch, &object).await?;

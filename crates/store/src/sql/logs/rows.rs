@@ -41,6 +41,8 @@ statements! {
     LENGTHS = "SELECT entry, COALESCE((SELECT start_at + length(bytes) FROM log_texts \
                WHERE job = $1 AND epoch = $2 AND log_texts.entry = log_entries.entry ORDER BY start_at DESC LIMIT 1), 0) \
                FROM log_entries WHERE job = $1 AND epoch = $2";
+    LENGTH = "SELECT start_at + length(bytes) FROM log_texts WHERE job = $1 AND epoch = $2 AND entry = $3 \
+              ORDER BY start_at DESC LIMIT 1";
     GROW in sqlite = "UPDATE log_texts SET bytes = CAST(bytes || $4 AS BLOB) WHERE job = $1 AND epoch = $2 AND entry = $3 \
                       AND start_at = (SELECT MAX(start_at) FROM log_texts WHERE job = $1 AND epoch = $2 AND entry = $3) \
                       AND length(bytes) + length($4) <= $5",
@@ -80,6 +82,13 @@ pub(super) type Entry = (JobId, u32, i64);
 pub(super) async fn lengths(session: &mut Session, id: JobId, epoch: u32) -> Result<Lengths, StoreError> {
     let rows: Vec<(i64, i64)> = session.query(LENGTHS).bind(id.0).bind(i64::from(epoch)).all().await?;
     Ok(rows.into_iter().map(|(entry, length)| (entry, length.unsigned_abs())).collect())
+}
+
+/// How long the text of one entry is.
+pub(super) async fn length(session: &mut Session, (id, epoch, entry): Entry) -> Result<Lengths, StoreError> {
+    let length = session.query(LENGTH).bind(id.0).bind(i64::from(epoch)).bind(entry);
+    let length: Option<(i64,)> = length.optional().await?;
+    Ok(length.into_iter().map(|(length,)| (entry, length.unsigned_abs())).collect())
 }
 
 /// Adds what is new in `text`, which begins at byte `offset` of the entry's text, and returns where the latter ends now.

@@ -20,6 +20,17 @@ pub(super) async fn lengths(store: &SqlStore, id: JobId, epoch: u32) -> Result<L
     }
 }
 
+/// The same of one entry only.
+pub(super) async fn length(store: &SqlStore, at @ (id, epoch, entry): Entry) -> Result<Lengths, StoreError> {
+    match store.logs.texts {
+        Texts::Files => {
+            let dir = store.logs.dir(id, epoch);
+            blocking(move || Lengths::of_one(&dir, entry)).await
+        }
+        Texts::Rows => rows::length(&mut store.database.lookup().await?, at).await,
+    }
+}
+
 /// Up to `max` bytes of a text from `offset`; says whether more follow.
 pub(super) async fn read(
     store: &SqlStore,

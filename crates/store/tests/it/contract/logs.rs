@@ -24,6 +24,13 @@ pub(crate) async fn entries_are_numbered_from_one(open: impl AsyncFn(Setup) -> W
         length: 5,
     };
     assert_eq!(entries[1], expect);
+    for row in entries {
+        assert_eq!(world.store.log_entry(id, None, row.entry).await.unwrap(), row);
+    }
+    for (epoch, number) in [(None, 3), (Some(2), 1)] {
+        let unknown = world.store.log_entry(id, epoch, number).await;
+        assert!(matches!(unknown, Err(StoreError::UnknownLogEntry { .. })), "{unknown:?}");
+    }
     assert_eq!(world.text(id, 1, 1).await, "");
     assert_eq!(world.text(id, 1, 2).await, "zwei\n");
     let unknown = world.store.read_log(id, 1, 3, 0, 10).await;

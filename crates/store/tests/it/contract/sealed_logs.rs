@@ -10,6 +10,9 @@ const CHUNK: usize = 256 << 10;
 
 async fn lengths(world: &World, id: JobId, epoch: u32) -> Vec<(i64, u64)> {
     let entries: Vec<LogEntryRow> = world.store.log_entries(id, Some(epoch)).await.unwrap();
+    for row in &entries {
+        assert_eq!(world.store.log_entry(id, Some(epoch), row.entry).await.unwrap(), *row);
+    }
     entries.into_iter().map(|row| (row.entry, row.length)).collect()
 }
 

@@ -1,0 +1,34 @@
+//! The page of a job's log.
+
+use super::Visitor;
+use crate::harness::{EXECUTOR, Harness, told};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+/// Entries that the page shows.
+const SHOWN: i64 = 200;
+
+#[tokio::test]
+async fn of_entries_that_are_not_shown_nothing_is_read() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    for number in 1..=SHOWN + 5 {
+        let entry = json!({
+            "executorName": EXECUTOR, "jobId": job.id, "key": format!("step.docker.{number}"), "command": ["true"],
+            "startTime": "2023-01-02T03:04:05.678Z", "out": format!("stdout: error {number}!\n"),
+            "exitCode": i32::from(number == 5), "durationMs": 1,
+        });
+        let added = harness.about(&job, "batches", "addExecutionLogEntry").json(&entry);
+        assert_eq!(told(added).await, (200, number.to_string()));
+    }
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let page = visitor.get(&format!("/jobs/{}/log", job.id)).await.body;
+    assert!(page.contains("5 entries before these are in the download"), "{page}");
+    assert!(!page.contains("error 5!") && page.contains("error 6!") && page.contains("error 205!"), "{page}");
+    // The text of the fifth would tell of one; there would be nothing to go to.
+    assert!(page.contains("id=\"to-error\" href=\"#error\" hidden"), "{page}");
+    assert!(
+        page.contains(&format!("data-cursor=\"1.{}\"", SHOWN + 5)),
+        "the stream goes on after all of them"
+    );
+}
