@@ -1,6 +1,6 @@
 //! Executors with an identity of their own: what they register with, and who they are.
 
-use super::input::{Numbered, json};
+use super::input::{Named, Numbered, json};
 use super::problem::Refusal;
 use super::tokens::{MAX_BODY, invalid, unknown};
 use crate::acts::{Act, Action};
@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::auth::principal::Caller;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jiff::SignedDuration;
 use store::{IdentityRow, NewRegistration, RegistrationRow};
@@ -77,7 +77,7 @@ pub(super) async fn identities(State(app): State<App>) -> Result<Json<Vec<Identi
 pub(super) async fn revoke_identity(
     caller: Caller,
     State(app): State<App>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Result<StatusCode, Refusal> {
     let (store, named) = (app.store.clone(), name.clone());
     let revoked = app.act(&caller, async move { store.revoke_identity(&named).await }, |row| {

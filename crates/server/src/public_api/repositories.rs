@@ -1,6 +1,6 @@
 //! Adding, listing and removing repositories.
 
-use super::input::{Parameters, json};
+use super::input::{Named, Parameters, json};
 use super::problem::Refusal;
 use super::{seen, views};
 use crate::acts::{Act, Action};
@@ -10,7 +10,7 @@ use crate::auth::principal::Caller;
 use crate::git::{GitFault, Source};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jobs::Namespace;
 use serde::Deserialize;
@@ -84,7 +84,7 @@ pub(super) struct Of {
 pub(super) async fn remove(
     caller: Caller,
     State(app): State<App>,
-    Path(name): Path<String>,
+    Named(name): Named,
     Parameters(Of { namespace }): Parameters<Of>,
 ) -> Result<StatusCode, Refusal> {
     let namespace = seen::namespace(&caller, namespace)?;

@@ -1,6 +1,6 @@
 //! Secrets: set, listed and removed by whoever may, and never shown.
 
-use super::input::{Parameters, invalid_query, json};
+use super::input::{Named, Parameters, invalid_query, json};
 use super::paging::Paging;
 use super::problem::Refusal;
 use super::views;
@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::auth::principal::{Caller, Namespace, Role};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jobs::JobSpec;
 use jobs::secrets::{self, Scope};
@@ -49,7 +49,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<SecretView>, Refusal> {
     Ok(Json(views::secret(find(&app, &caller, &id).await?)))
 }
@@ -88,7 +88,7 @@ pub(super) async fn set(
 pub(super) async fn remove(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<StatusCode, Refusal> {
     let row = find(&app, &caller, &id).await?;
     may_write(&caller, &row.namespace)?;
@@ -111,7 +111,7 @@ pub(super) struct AccessPage {
 pub(super) async fn accesses(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
     Parameters(asked): Parameters<AccessPage>,
 ) -> Result<Json<Page<SecretAccessView>>, Refusal> {
     let paging = Paging::of(asked.limit)?;

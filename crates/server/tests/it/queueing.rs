@@ -174,6 +174,16 @@ async fn what_can_not_be_is_refused() {
     assert_eq!(problem(queue("%FF", json!({"paused": true}))).await.1, "no_such_path");
     let executor = harness.api(Method::PATCH, "/executors/%FF").json(&json!({"maintenance": true}));
     assert_eq!(problem(executor).await.1, "no_such_path");
+    for (method, path) in [
+        (Method::DELETE, "/identities/%FF"),
+        (Method::DELETE, "/repositories/%FF"),
+        (Method::GET, "/secrets/%FF"),
+        (Method::DELETE, "/secrets/%FF"),
+        (Method::GET, "/secrets/%FF/access"),
+    ] {
+        let (status, code, _) = problem(harness.api(method, path)).await;
+        assert_eq!((status, code.as_str()), (404, "no_such_path"), "{path}");
+    }
     for (spec, told) in [
         (JobSpec { priority: 11, ..job() }, "priority 11 is out of range: use -10 to 10"),
         (
