@@ -82,7 +82,9 @@ impl UploadFault {
 /// The status for a fault of the store.
 pub(crate) fn of_store(fault: &StoreError) -> StatusCode {
     match fault {
-        StoreError::Objects(ObjectsFault::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
+        StoreError::Objects(ObjectsFault::Full { .. }) | StoreError::TooManyUploads(_) => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
         StoreError::Objects(ObjectsFault::Failed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::UnknownUpload(_) => StatusCode::NOT_FOUND,
         StoreError::NoSuchPart { .. } | StoreError::MissingPart { .. } => StatusCode::BAD_REQUEST,

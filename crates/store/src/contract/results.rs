@@ -44,7 +44,7 @@ pub trait Results: Send + Sync + 'static {
     /// Bytes of all files that jobs left. What others on the same database change may be seen seconds later.
     async fn artifacts_size(&self) -> Result<u64>;
 
-    /// Begins an index that comes in parts.
+    /// Begins an index that comes in parts. [`StoreError::TooManyUploads`] where as many are begun as may be.
     async fn begin_upload(&self, upload: NewUpload) -> Result<i64>;
 
     /// Takes a part, in place of the one with its number that may be there. Without such an upload, or when it is complete,

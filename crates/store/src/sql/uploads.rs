@@ -11,6 +11,8 @@ use crate::model::{NewObject, NewUpload, UploadFilter, UploadPartRow, UploadRow}
 use crate::sql::MAX_LISTED;
 use jiff::Timestamp;
 
+/// Uploads that are begun and not complete at most: until parts come, they have no size that would count.
+const MAX_BEGUN: i64 = 1_000;
 /// Uploads that are forgotten in one transaction.
 const MAX_FORGOTTEN_AT_ONCE: i64 = 20;
 
@@ -22,6 +24,7 @@ macro_rules! columns {
 }
 
 statements! {
+    BEGUN = "SELECT COUNT(*) FROM uploads WHERE finished_at IS NULL";
     INSERT = "INSERT INTO uploads (namespace, repository, commit_id, root, indexer_name, indexer_version, \
               associated_index, content_type, uncompressed_size, parts, size, started_at, finished_at) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id";
@@ -52,6 +55,11 @@ statements! {
 
 pub(super) async fn begin(store: &SqlStore, new: &NewUpload) -> Result<i64, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
+    let (begun,): (i64,) = write.query(BEGUN).one().await?;
+    if begun >= MAX_BEGUN {
+        write.roll_back().await?;
+        return Err(StoreError::TooManyUploads(MAX_BEGUN));
+    }
     let id = insert(&mut write, new, 0, store.clock.now(), None).await?;
     store.commit(write).await?;
     Ok(id)

@@ -65,6 +65,19 @@ pub(crate) async fn an_upload_in_parts_is_complete_when_all_are_there(open: impl
     assert!(!is_there(&world, &first).await && is_there(&world, &again).await);
 }
 
+pub(crate) async fn only_so_many_uploads_are_begun(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let mut last = 0;
+    for _ in 0..1_000 {
+        last = world.store.begin_upload(new("app", 1)).await.unwrap();
+    }
+    let refused = world.store.begin_upload(new("app", 1)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooManyUploads(1_000)), "{refused:?}");
+    world.store.add_upload_part(last, 0, object(&world, "all").await).await.unwrap();
+    world.store.finish_upload(last).await.unwrap();
+    world.store.begin_upload(new("app", 1)).await.unwrap();
+}
+
 pub(crate) async fn uploads_are_listed_by_whose_they_are(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let add = async |upload: NewUpload| {
