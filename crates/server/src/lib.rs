@@ -37,6 +37,7 @@ mod pages;
 mod peer;
 mod private_files;
 mod public_api;
+mod repository;
 mod requests;
 mod results;
 mod retention;

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::auth::job::{Caller, Scope, authenticate};
 use crate::git::upload_pack::{self, Transfer};
 use crate::peer::Peer;
+use crate::repository;
 use crate::slots::Slot;
 use axum::Extension;
 use axum::body::Body;
@@ -12,8 +13,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use jobs::Namespace;
-use store::{RepositoryRow, StoreError};
+use store::RepositoryRow;
 
 /// The only service there is.
 const UPLOAD_PACK: &str = "git-upload-pack";
@@ -49,7 +49,13 @@ pub(super) async fn serve(
         (Asked::Fetch(Call::UploadPack), Method::POST) => Call::UploadPack,
         _ => return Err(Failure::empty(StatusCode::METHOD_NOT_ALLOWED)),
     };
-    let found = find(&app, &caller, name).await.map_err(|fault| Failure::store("git", &fault))?;
+    // Who has the shared secret, and so may take any job there is, is of no namespace.
+    let owner = match &caller {
+        Caller::Job(held) => Some(held.owner.as_str()),
+        Caller::Executor(_) => None,
+    };
+    let found = repository::meant(&app, owner, name).await;
+    let found = found.map_err(|fault| Failure::store("git", &fault))?;
     let row = found.ok_or_else(|| Failure::text(StatusCode::NOT_FOUND, "repository not found"))?;
     ready(&app, &caller, &row).await?;
     let slot = slot(&app, from).await?;
@@ -59,20 +65,6 @@ pub(super) async fn serve(
         Failure::internal("git can't be run: see the server's log")
     })?;
     Ok((uncached(call), answer).into_response())
-}
-
-/// The repository of the caller's namespace. Who has the shared secret, and so may take any job there is, has none: one that
-/// is the only one of its name is meant, else the global one.
-async fn find(app: &App, caller: &Caller, name: &str) -> Result<Option<RepositoryRow>, StoreError> {
-    if let Caller::Job(held) = caller {
-        let Ok(of) = Namespace::from_key(&held.owner) else { return Ok(None) };
-        return app.store.repository(&of, name).await;
-    }
-    let mut named = app.store.repositories_named(name).await?;
-    if named.len() > 1 {
-        named.retain(|row| row.namespace == Namespace::Global);
-    }
-    Ok(named.pop())
 }
 
 /// Has this server catch up with the one that added the repository, or resolved what the job is to run on.

@@ -10,9 +10,11 @@ pub(crate) use fault::{UploadFault, of_store};
 use crate::app::App;
 use crate::intake;
 use crate::peer::Peer;
+use crate::repository;
+use crate::slots::Slot;
 use axum::body::Body;
-use jobs::{JobId, Namespace};
-use store::{NewObject, NewUpload, RepositoryRow, UploadPartRow};
+use jobs::JobId;
+use store::{NewObject, NewUpload, StoreError, UploadPartRow};
 
 /// What keys of indexes begin with.
 const KEYS: &str = "uploads/index";
@@ -33,8 +35,10 @@ pub(crate) async fn serve(app: &App, from: Peer, ask: Ask, body: Body) -> Result
     match ask {
         Ask::Whole(about) => {
             let new = named(app, about).await?;
-            let object = take(app, from, body).await?;
-            let done = keep_whole(app, new, &object).await;
+            // Held until it is unpacked as well, which costs more than taking it.
+            let slot = slot(app, from).await?;
+            let object = take(app, &slot, body).await?;
+            let done = keep_whole(app, &slot, new, &object).await;
             if done.is_err() {
                 intake::give_up(app, &object.key).await;
             }
@@ -48,7 +52,7 @@ pub(crate) async fn serve(app: &App, from: Peer, ask: Ask, body: Body) -> Result
         Ask::Part { id, index } => {
             let known = app.store.upload(id).await?.filter(|row| row.finished_at.is_none());
             known.ok_or(UploadFault::Unknown(id))?;
-            let object = take(app, from, body).await?;
+            let object = take(app, &slot(app, from).await?, body).await?;
             let key = object.key.clone();
             let added = app.store.add_upload_part(id, index, object).await;
             if added.is_err() {
@@ -65,22 +69,31 @@ pub(crate) async fn serve(app: &App, from: Peer, ask: Ask, body: Body) -> Result
 
 /// Looks the repository up; whose the upload is depends on it.
 async fn named(app: &App, mut new: NewUpload) -> Result<NewUpload, UploadFault> {
-    let found = app.store.repositories_named(&new.repository).await?;
     let owner = match new.associated_index_id {
-        // The job that it came of knows better whose it is.
-        Some(job) => app.store.job(JobId(job)).await.ok().map(|job| job.owner),
+        Some(job) => owner(app, JobId(job)).await?,
         None => None,
     };
-    let of_job = |row: &&RepositoryRow| owner.as_ref().is_some_and(|owner| row.namespace.key() == *owner);
-    let row = found.iter().find(of_job).or(found.first());
+    let row = repository::meant(app, owner.as_deref(), &new.repository).await?;
     let row = row.ok_or_else(|| UploadFault::UnknownRepository(new.repository.clone()))?;
-    new.namespace = Namespace::clone(&row.namespace);
+    new.namespace = row.namespace;
     Ok(new)
 }
 
-async fn take(app: &App, from: Peer, body: Body) -> Result<NewObject, UploadFault> {
+/// Whose a job is, while it is known.
+async fn owner(app: &App, job: JobId) -> Result<Option<String>, StoreError> {
+    match app.store.job(job).await {
+        Ok(job) => Ok(Some(job.owner)),
+        Err(StoreError::UnknownJob(_)) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn slot(app: &App, from: Peer) -> Result<Slot, UploadFault> {
     let slot = app.index_uploads.take(from, app.limits.upload_queue).await;
-    let _slot = slot.ok_or(UploadFault::Busy)?;
+    slot.ok_or(UploadFault::Busy)
+}
+
+async fn take(app: &App, _: &Slot, body: Body) -> Result<NewObject, UploadFault> {
     let left = check_room(app).await?;
     let limit = app.limits.index_part.min(left);
     match intake::receive(app, body, (KEYS, ENDING), limit).await {
@@ -98,7 +111,7 @@ async fn check_room(app: &App) -> Result<u64, UploadFault> {
     if left == 0 { Err(UploadFault::Full { limit }) } else { Ok(left) }
 }
 
-async fn keep_whole(app: &App, new: NewUpload, object: &NewObject) -> Result<i64, UploadFault> {
+async fn keep_whole(app: &App, _: &Slot, new: NewUpload, object: &NewObject) -> Result<i64, UploadFault> {
     check::is_gzip(app, std::slice::from_ref(object)).await?;
     Ok(app.store.add_upload(new, object.clone()).await?)
 }
@@ -109,8 +122,7 @@ async fn finish(app: &App, from: Peer, id: i64) -> Result<(), UploadFault> {
         // The answer to the first such call was lost.
         return Ok(());
     }
-    let slot = app.index_uploads.take(from, app.limits.upload_queue).await;
-    let _slot = slot.ok_or(UploadFault::Busy)?;
+    let _slot = slot(app, from).await?;
     let parts: Vec<UploadPartRow> = app.store.upload_parts(id).await?;
     let (there, parts_told) = (parts.len() as u64, u64::from(row.of.parts));
     if there < parts_told {

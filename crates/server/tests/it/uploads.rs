@@ -9,6 +9,8 @@ use jobs::Role;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
 use wire::headers::Credentials;
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -225,6 +227,18 @@ async fn everything_is_bounded() {
 }
 
 #[tokio::test]
+async fn only_so_many_uploads_are_begun() {
+    let harness = with_repository().await;
+    let begin = format!("{}&multiPart=true&numParts=2", about());
+    for _ in 0..1_000 {
+        accepted(call(&harness, &begin, "")).await;
+    }
+    let (status, text) = told(call(&harness, &begin, "")).await;
+    assert_eq!((status, text.contains("1000 uploads are begun and not complete")), (507, true), "{text}");
+    accepted(call(&harness, &about(), packed(b"whole"))).await;
+}
+
+#[tokio::test]
 async fn an_upload_belongs_to_the_namespace_of_its_repository() {
     let harness = with_repository().await;
     let source = SourceRepo::new();
@@ -258,4 +272,48 @@ async fn an_upload_belongs_to_the_namespace_of_its_repository() {
     let query = format!("repository=app&commit={COMMIT}&associatedIndexId={of_job}");
     let theirs = accepted(call(&harness, &query, packed(b"z"))).await;
     assert_eq!(listed(&acme).await, [theirs, ours]);
+    // What it did not come of is not meant, whoever else has a repository of that name.
+    harness.add_repository("theirs", &source.path()).await;
+    for repository in ["theirs", "none"] {
+        let query = format!("repository={repository}&commit={COMMIT}&associatedIndexId={of_job}");
+        let (status, text) = told(call(&harness, &query, packed(b"z"))).await;
+        assert_eq!((status, text.contains("unknown repository")), (404, true), "{text}");
+    }
+    // Nor is one of several namespaces without a global one where it came of none.
+    for namespace in ["org:acme", "org:zeta"] {
+        let body = json!({"name": "shared", "source": source.path(), "namespace": namespace});
+        assert_eq!(told(harness.api(Method::POST, "/repositories").json(&body)).await.0, 201);
+    }
+    let query = format!("repository=shared&commit={COMMIT}");
+    assert_eq!(told(call(&harness, &query, packed(b"z"))).await.0, 404);
+    assert_eq!(listed(&acme).await, [theirs, ours]);
+}
+
+#[tokio::test]
+async fn whoever_has_an_index_unpacked_keeps_its_slot_meanwhile() {
+    let harness = with_repository_and(|config| {
+        config.limits.index_uploads = 1;
+        config.limits.index_uploads_per_client = 1;
+        config.limits.upload_queue = Duration::from_millis(1);
+    })
+    .await;
+    let large = packed(&vec![0; 1 << 20]).repeat(4_000);
+    let size = large.len() as u64;
+    let first = tokio::spawn(told(call(&harness, &about(), large)));
+    let kept = harness.data().join("objects/uploads");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_there(&kept, size) {
+        assert!(Instant::now() < deadline && !first.is_finished(), "it was not kept");
+        tokio::task::yield_now().await;
+    }
+    let (status, text) = told(call(&harness, &about(), packed(b"small"))).await;
+    assert_eq!((status, text.contains("too many indexes")), (503, true), "{text}");
+    assert_eq!(first.await.unwrap().0, 202);
+    accepted(call(&harness, &about(), packed(b"small"))).await;
+}
+
+/// Whether a directory has a file of that many bytes.
+fn is_there(dir: &Path, size: u64) -> bool {
+    let found = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    found.filter_map(|file| file.metadata().ok()).any(|file| file.len() == size)
 }
