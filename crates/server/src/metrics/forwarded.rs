@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn they_are_told_for_so_long_and_take_so_much_room() {
-        let forwarded = Forwarded::new(2 * bytes_of("a", "up 1") + bytes_of("c", ""));
+        let long = "it is\ntoo long";
+        let forwarded = Forwarded::new(bytes_of("a", "up 1") + bytes_of("c", long));
         let now = Instant::now();
         let names = |at| forwarded.fresh_at(at).0.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         forwarded.note_at(now, "a", "up 1");
@@ -233,11 +234,11 @@ mod tests {
         forwarded.note_at(now, "b", "");
         assert_eq!(names(now), ["a", "b"]);
         let later = now + Duration::from_secs(29);
-        forwarded.note_at(later, "c", "it is\ntoo long");
+        forwarded.note_at(later, "c", long);
         assert_eq!(forwarded.fresh_at(later).1, 1);
         forwarded.note_at(later, "a", "up 3");
         assert_eq!(names(now + FRESH), ["a"], "the other one was not heard of any more");
-        forwarded.note_at(now + FRESH, "c", "it is\ntoo long");
+        forwarded.note_at(now + FRESH, "c", long);
         assert_eq!(names(now + FRESH), ["a", "c"], "there is room again");
     }
 }

@@ -32,7 +32,7 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 11] = [
+pub(super) const MIGRATIONS: [(&str, &str); 12] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),
@@ -44,6 +44,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 11] = [
     ("log_texts", include_str!("../../../migrations/postgres/0009_log_texts.sql")),
     ("repository_credentials", include_str!("../../../migrations/postgres/0010_repository_credentials.sql")),
     ("file_objects", include_str!("../../../migrations/postgres/0011_file_objects.sql")),
+    ("audit_often", include_str!("../../../migrations/postgres/0012_audit_often.sql")),
 ];
 
 /// A PostgreSQL database.
