@@ -100,6 +100,33 @@ impl Obstacle {
     }
 }
 
+impl Obstacle {
+    /// What it is for somebody who may not know which executors there are: how many, and neither their names nor what they say
+    /// of themselves.
+    pub fn without_names(&self) -> String {
+        match self {
+            Self::Silent(of) => {
+                format!("whoever has what it needs was not heard of lately: {}", count(of.len()))
+            }
+            Self::Versions(of) => format!(
+                "whoever has what it needs says a version that is none, and so is given no jobs: {}",
+                count(of.len())
+            ),
+            Self::InMaintenance(of) => {
+                format!("whoever has what it needs is in maintenance: {}", count(of.len()))
+            }
+            Self::Unmet(of) => {
+                format!("no executor has what it needs, of {} that serve its queue", of.len())
+            }
+            told => told.to_string(),
+        }
+    }
+}
+
+fn count(executors: usize) -> String {
+    format!("{executors} executor{}", if executors == 1 { "" } else { "s" })
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -318,6 +345,29 @@ mod tests {
             ["whoever has what it needs was not heard of lately: gone"]
         );
         let away = Executor { in_maintenance: true, ..executor("away") };
+        let odd = Executor { refused_version: Some("mine".to_owned()), ..executor("odd") };
+        for (needs, of, expected) in [
+            (&needs, &crowd[..], "no executor has what it needs, of 50 that serve its queue"),
+            (
+                &none,
+                std::slice::from_ref(&gone),
+                "whoever has what it needs was not heard of lately: 1 executor",
+            ),
+            (
+                &none,
+                &[away.clone(), away.clone()],
+                "whoever has what it needs is in maintenance: 2 executors",
+            ),
+            (
+                &none,
+                std::slice::from_ref(&odd),
+                "whoever has what it needs says a version that is none, and so is given no jobs: 1 executor",
+            ),
+            (&none, &[], "no executor serves its queue"),
+        ] {
+            let unnamed: Vec<_> = obstacles(&facts(needs, of)).iter().map(Obstacle::without_names).collect();
+            assert_eq!(unnamed, [expected]);
+        }
         assert_eq!(told(&facts(&none, &[gone, away])), ["whoever has what it needs is in maintenance: away"]);
     }
 }

@@ -189,6 +189,9 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// Executors, most recently heard of first.
     async fn executors(&self) -> Result<Vec<ExecutorRow>>;
 
+    /// The same of those that serve a queue.
+    async fn executors_serving(&self, queue: &str) -> Result<Vec<ExecutorRow>>;
+
     /// One executor.
     async fn executor(&self, name: &str) -> Result<ExecutorRow>;
 

@@ -11,8 +11,8 @@ use crate::executor_api::refuses;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
-use jobs::JobId;
 use jobs::explain::{Executor, Facts, MOST_COUNTED, Obstacle, obstacles};
+use jobs::{JobId, Namespace};
 use store::{ExecutorRow, Hold, QueueRow};
 
 /// `GET /jobs/{id}/explain`
@@ -25,8 +25,8 @@ pub(super) async fn explain(
     let spec = app.store.spec(id).await?;
     let queue = counted(&app, &job.queue).await?;
     let now = app.clock.now();
-    let serving = app.store.executors().await?.into_iter().filter(|row| row.queues.contains(&job.queue));
-    let executors: Vec<Executor> = serving.map(|row| executor(row, now)).collect();
+    let serving = app.store.executors_serving(&job.queue).await?;
+    let executors: Vec<Executor> = serving.into_iter().map(|row| executor(row, now)).collect();
     let key = spec.concurrency.as_ref().map(|of| (of.key.as_str(), of.limit));
     let found = obstacles(&Facts {
         state: job.record.state,
@@ -44,7 +44,9 @@ pub(super) async fn explain(
         executors: &executors,
         now,
     });
-    let obstacles = found.iter().map(view).collect();
+    // As with the list of executors.
+    let may_know_executors = caller.namespace == Namespace::Global;
+    let obstacles = found.iter().map(|obstacle| view(obstacle, may_know_executors)).collect();
     Ok(Json(ExplainView { job: with_steps_of(&app, job, &spec).await?, obstacles }))
 }
 
@@ -70,6 +72,7 @@ fn executor(row: ExecutorRow, now: Timestamp) -> Executor {
     }
 }
 
-fn view(obstacle: &Obstacle) -> ObstacleView {
-    ObstacleView { code: obstacle.code().to_owned(), text: obstacle.to_string() }
+fn view(obstacle: &Obstacle, with_names: bool) -> ObstacleView {
+    let text = if with_names { obstacle.to_string() } else { obstacle.without_names() };
+    ObstacleView { code: obstacle.code().to_owned(), text }
 }

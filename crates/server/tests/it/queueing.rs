@@ -1,8 +1,9 @@
 //! When and where jobs run: what is said with them, of queues and of executors, and why they wait.
 
+use crate::access::Holder;
 use crate::harness::{EXECUTOR, Harness, job, job_in, job_on, problem};
 use crate::source::SourceRepo;
-use jobs::{Concurrency, JobSpec, Needs};
+use jobs::{Concurrency, JobSpec, Needs, Role};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -58,6 +59,25 @@ async fn a_paused_queue_gives_nothing_until_it_is_resumed() {
     assert_eq!(queues[1]["name"], "codeintel");
     patch(&harness, "/queues/batches", json!({"maxRunning": 0})).await;
     assert!(harness.dequeue("batches").await.is_some());
+}
+
+#[tokio::test]
+async fn who_may_not_list_executors_is_told_how_many_there_are() {
+    let harness = Harness::start().await;
+    heartbeat(&harness).await;
+    let tenant = Holder::new(&harness, Role::Submitter, "org:acme").await;
+    let needs = Needs { labels: BTreeSet::from(["gpu".to_owned()]), ..Needs::default() };
+    let submitted = tenant.call(&harness, Method::POST, "/jobs").json(&JobSpec { needs, ..job() });
+    let submitted: Value = submitted.send().await.unwrap().json().await.unwrap();
+    let path = format!("/jobs/{}/explain", submitted["id"]);
+    let text = async |holder: &Holder| {
+        let explained = holder.call(&harness, Method::GET, &path).send().await.unwrap();
+        let explained: Value = explained.json().await.unwrap();
+        explained["obstacles"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(text(&tenant).await, "no executor has what it needs, of 1 that serve its queue");
+    let operator = Holder::new(&harness, Role::Operator, "global").await;
+    assert!(text(&operator).await.contains(EXECUTOR));
 }
 
 #[tokio::test]

@@ -28,6 +28,11 @@ statements! {
     NOTE_CAPACITY = "UPDATE executors SET capacity = $1 WHERE name = $2";
     LIST = "SELECT name, queues, telemetry, first_seen_at, last_seen_at, capacity, maintenance_at FROM executors \
             ORDER BY last_seen_at DESC, name LIMIT $1";
+    /// A queue's name as it is in the list: in quotes, and as JSON has it.
+    SERVING in sqlite = "SELECT name, queues, telemetry, first_seen_at, last_seen_at, capacity, maintenance_at FROM executors \
+                         WHERE instr(queues, $2) > 0 ORDER BY last_seen_at DESC, name LIMIT $1",
+            in postgres = "SELECT name, queues, telemetry, first_seen_at, last_seen_at, capacity, maintenance_at FROM executors \
+                           WHERE strpos(queues, $2) > 0 ORDER BY last_seen_at DESC, name LIMIT $1";
     GET = "SELECT name, queues, telemetry, first_seen_at, last_seen_at, capacity, maintenance_at FROM executors \
            WHERE name = $1";
 }
@@ -85,6 +90,13 @@ type Found = (String, String, String, i64, i64, String, Option<i64>);
 /// One that can't be read is nothing to the others.
 pub(super) async fn list(store: &SqlStore) -> Result<Vec<ExecutorRow>, StoreError> {
     let rows: Vec<Found> = store.database.lookup().await?.query(LIST).bind(MAX_EXECUTORS).all().await?;
+    Ok(rows.into_iter().filter_map(|row| read(row).ok()).collect())
+}
+
+pub(super) async fn serving(store: &SqlStore, queue: &str) -> Result<Vec<ExecutorRow>, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let serving = lookup.query(SERVING).bind(MAX_EXECUTORS).bind(to_json(&queue)?);
+    let rows: Vec<Found> = serving.all().await?;
     Ok(rows.into_iter().filter_map(|row| read(row).ok()).collect())
 }
 

@@ -198,6 +198,10 @@ impl Store for SqlStore {
         executors::list(self).await
     }
 
+    async fn executors_serving(&self, queue: &str) -> Result<Vec<ExecutorRow>> {
+        executors::serving(self, queue).await
+    }
+
     async fn executor(&self, name: &str) -> Result<ExecutorRow> {
         executors::by_name(self, name).await
     }

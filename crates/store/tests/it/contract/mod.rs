@@ -101,6 +101,7 @@ macro_rules! each_test {
                 what_has_not_ended_is_not_forgotten, many_jobs_and_entries_are_forgotten_bit_by_bit,
                 a_full_queue_takes_no_more, whatever_leaves_a_queue_makes_room;
             registry: an_executor_is_remembered, an_executor_that_is_long_gone_is_forgotten, executors_come_latest_first,
+                executors_are_found_by_what_they_serve,
                 repositories_have_names_of_their_own, what_there_is_is_counted, a_removed_repository_leaves_its_id_unused,
                 credentials_of_a_repository_are_sealed_and_go_with_it,
                 changes_are_announced;

@@ -35,6 +35,27 @@ pub(crate) async fn executors_come_latest_first(open: impl AsyncFn(Setup) -> Wor
     assert_eq!(names, ["b", "c", "a"]);
 }
 
+pub(crate) async fn executors_are_found_by_what_they_serve(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    for (name, serves) in [
+        ("both", &["batches", "codeintel"][..]),
+        ("one", &["codeintel"]),
+        ("other", &["batches2", "2batches", "bat%", "_______"]),
+        ("none", &[]),
+    ] {
+        world.store.upsert_executor(name, &queues(serves), &Telemetry::default()).await.unwrap();
+        world.advance(1);
+    }
+    let serving = async |queue: &str| {
+        let rows = world.store.executors_serving(queue).await.unwrap();
+        rows.into_iter().map(|row| row.name).collect::<Vec<_>>()
+    };
+    assert_eq!(serving("codeintel").await, ["one", "both"]);
+    assert_eq!(serving("batches").await, ["both"]);
+    assert_eq!(serving("bat%").await, ["other"]);
+    assert_eq!(serving("").await, [""; 0]);
+}
+
 pub(crate) async fn an_executor_that_is_long_gone_is_forgotten(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     for name in ["gone", "away"] {
