@@ -45,6 +45,7 @@ mod rounds;
 mod running;
 mod scaling;
 mod secret_keys;
+mod share;
 mod site_config;
 mod slots;
 mod uploads;

@@ -5,13 +5,14 @@ use crate::app::App;
 use crate::auth::job::{Caller, Scope, authenticate};
 use crate::intake::{self, IntakeFault};
 use crate::peer::Peer;
+use crate::share::{Room, Total};
 use crate::uploads::of_store;
 use axum::Json;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequestParts, Path, Request, State};
 use http::StatusCode;
 use jobs::artifacts::{MAX_ARTIFACT_BYTES, is_artifact_path};
-use jobs::{JobId, Lease};
+use jobs::{JobId, Lease, Namespace};
 use store::{HeldJob, NewArtifact, StoreError};
 use wire::additions::KeptArtifact;
 
@@ -59,15 +60,10 @@ async fn take(
     path: String,
     body: Body,
 ) -> Result<KeptArtifact, Failure> {
-    let total = app.limits.artifacts_total;
-    let kept = app.store.artifacts_size().await.map_err(|fault| failure(&fault))?;
-    let left = total.saturating_sub(kept);
-    let full = || {
-        let told = format!("all artifacts together may take {total} bytes, and that is reached");
-        Failure::error(StatusCode::INSUFFICIENT_STORAGE, told)
-    };
-    let limit = MAX_ARTIFACT_BYTES.min(left);
-    if left == 0 || (limit < MAX_ARTIFACT_BYTES && body.size_hint().lower() > limit) {
+    let Room { bytes, beyond } = room(app, &held.owner).await.map_err(|fault| failure(&fault))?;
+    let full = || Failure::error(StatusCode::INSUFFICIENT_STORAGE, beyond.to_string());
+    let limit = MAX_ARTIFACT_BYTES.min(bytes);
+    if limit == 0 || (limit < MAX_ARTIFACT_BYTES && body.size_hint().lower() > limit) {
         return Err(full());
     }
     let beginning = format!("{KEYS}/{}/{}", held.id.0 / 1_000, held.id);
@@ -95,6 +91,15 @@ async fn take(
             Err(failure(&fault))
         }
     }
+}
+
+/// What still fits of what the namespace with this key leaves.
+async fn room(app: &App, owner: &str) -> Result<Room, StoreError> {
+    let (limit, kept) = (app.limits.artifacts_total, app.store.artifacts_size().await?);
+    // What can't be read is nobody's, and has no share.
+    let of = Namespace::from_key(owner).unwrap_or(Namespace::Global);
+    let total = Total { what: "artifacts", limit, kept };
+    total.room(&of, MAX_ARTIFACT_BYTES, app.store.artifacts_size_of(&of)).await
 }
 
 fn failure(fault: &StoreError) -> Failure {

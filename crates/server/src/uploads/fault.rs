@@ -1,6 +1,7 @@
 //! Why an upload is not taken.
 
 use crate::intake::IntakeFault;
+use crate::share::Full;
 use http::StatusCode;
 use store::{ObjectsFault, StoreError};
 
@@ -37,13 +38,8 @@ pub(crate) enum UploadFault {
         limit: u64,
     },
     /// There are too many.
-    #[error(
-        "all uploaded indexes together may take {limit} bytes, and that is reached: they are removed in time"
-    )]
-    Full {
-        /// Bytes that all may have together.
-        limit: u64,
-    },
+    #[error(transparent)]
+    Full(#[from] Full),
     /// Too many come at once.
     #[error("too many indexes are being uploaded: try again")]
     Busy,
@@ -71,7 +67,7 @@ impl UploadFault {
             Self::UnpacksTooLarge { .. } | Self::Intake(IntakeFault::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Intake(IntakeFault::TooSlow { .. }) => StatusCode::REQUEST_TIMEOUT,
             Self::Intake(IntakeFault::Store(fault)) | Self::Store(fault) => of_store(fault),

@@ -11,9 +11,10 @@ use crate::app::App;
 use crate::intake;
 use crate::peer::Peer;
 use crate::repository;
+use crate::share::{Room, Total};
 use crate::slots::Slot;
 use axum::body::Body;
-use jobs::JobId;
+use jobs::{JobId, Namespace};
 use store::{NewObject, NewUpload, StoreError, UploadPartRow};
 
 /// What keys of indexes begin with.
@@ -37,7 +38,7 @@ pub(crate) async fn serve(app: &App, from: Peer, ask: Ask, body: Body) -> Result
             let new = named(app, about).await?;
             // Held until it is unpacked as well, which costs more than taking it.
             let slot = slot(app, from).await?;
-            let object = take(app, &slot, body).await?;
+            let object = take(app, &slot, &new.namespace, body).await?;
             let done = keep_whole(app, &slot, new, &object).await;
             if done.is_err() {
                 intake::give_up(app, &object.key).await;
@@ -45,14 +46,14 @@ pub(crate) async fn serve(app: &App, from: Peer, ask: Ask, body: Body) -> Result
             done.map(Done::Accepted)
         }
         Ask::Begin(about) => {
-            check_room(app).await?;
             let new = named(app, about).await?;
+            room(app, &new.namespace).await?;
             Ok(Done::Accepted(app.store.begin_upload(new).await?))
         }
         Ask::Part { id, index } => {
             let known = app.store.upload(id).await?.filter(|row| row.finished_at.is_none());
-            known.ok_or(UploadFault::Unknown(id))?;
-            let object = take(app, &slot(app, from).await?, body).await?;
+            let known = known.ok_or(UploadFault::Unknown(id))?;
+            let object = take(app, &slot(app, from).await?, &known.of.namespace, body).await?;
             let key = object.key.clone();
             let added = app.store.add_upload_part(id, index, object).await;
             if added.is_err() {
@@ -93,22 +94,21 @@ async fn slot(app: &App, from: Peer) -> Result<Slot, UploadFault> {
     slot.ok_or(UploadFault::Busy)
 }
 
-async fn take(app: &App, _: &Slot, body: Body) -> Result<NewObject, UploadFault> {
-    let left = check_room(app).await?;
-    let limit = app.limits.index_part.min(left);
+async fn take(app: &App, _: &Slot, of: &Namespace, body: Body) -> Result<NewObject, UploadFault> {
+    let Room { bytes, beyond } = room(app, of).await?;
+    let limit = app.limits.index_part.min(bytes);
     match intake::receive(app, body, (KEYS, ENDING), limit).await {
-        Err(intake::IntakeFault::TooLarge { .. }) if limit < app.limits.index_part => {
-            Err(UploadFault::Full { limit: app.limits.indexes_total })
-        }
+        Err(intake::IntakeFault::TooLarge { .. }) if limit < app.limits.index_part => Err(beyond.into()),
         taken => Ok(taken?),
     }
 }
 
-/// Bytes that still fit.
-async fn check_room(app: &App) -> Result<u64, UploadFault> {
-    let limit = app.limits.indexes_total;
-    let left = limit.saturating_sub(app.store.uploads_size().await?);
-    if left == 0 { Err(UploadFault::Full { limit }) } else { Ok(left) }
+/// What still fits, which is something.
+async fn room(app: &App, of: &Namespace) -> Result<Room, UploadFault> {
+    let (limit, kept) = (app.limits.indexes_total, app.store.uploads_size().await?);
+    let total = Total { what: "uploaded indexes", limit, kept };
+    let room = total.room(of, app.limits.index_part, app.store.uploads_size_of(of)).await?;
+    if room.bytes == 0 { Err(room.beyond.into()) } else { Ok(room) }
 }
 
 async fn keep_whole(app: &App, _: &Slot, new: NewUpload, object: &NewObject) -> Result<i64, UploadFault> {

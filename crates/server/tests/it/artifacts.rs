@@ -1,7 +1,8 @@
 //! Files that jobs leave.
 
+use crate::access::Holder;
 use crate::harness::{EXECUTOR, Harness, job, problem, told};
-use jobs::{ArtifactSpec, JobSpec};
+use jobs::{ArtifactSpec, JobSpec, Role};
 use reqwest::Method;
 use serde_json::{Value, json};
 use wire::Job;
@@ -119,6 +120,25 @@ async fn there_is_room_for_so_much() {
     }
     assert_eq!(put(&harness, &job, "all/b", &"x".repeat(40)).await.0, 200);
     assert_eq!(harness.get(&format!("/jobs/{}/artifacts", job.id)).await.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn one_namespace_leaves_half_of_the_room_to_the_others() {
+    let harness = Harness::start_with(|config| config.limits.artifacts_total = 100).await;
+    let acme = Holder::new(&harness, Role::Submitter, "org:acme").await;
+    let submitted = acme.call(&harness, Method::POST, "/jobs").json(&leaving(&[("all", "*")]));
+    assert_eq!(told(submitted).await.0, 201);
+    let theirs = harness.dequeue_request("batches").header("Prefer", "lease-term").send().await.unwrap();
+    let theirs: Job = theirs.json().await.unwrap();
+    let (ours, _) = taken(&harness, &leaving(&[("all", "*")])).await;
+    assert_eq!(put(&harness, &theirs, "all/a", &"x".repeat(30)).await.0, 200);
+    let (status, why) = put(&harness, &theirs, "all/b", &"x".repeat(30)).await;
+    assert_eq!(status, 507, "{why}");
+    assert!(why.contains("100 bytes") && why.contains("namespace 50, and org:acme has reached"), "{why}");
+    assert_eq!(put(&harness, &ours, "all/a", &"x".repeat(60)).await.0, 200);
+    assert_eq!(put(&harness, &theirs, "all/b", &"x".repeat(10)).await.0, 200);
+    let (status, why) = put(&harness, &theirs, "all/c", "x").await;
+    assert_eq!((status, why.contains("together may take 100 bytes, and that")), (507, true), "{why}");
 }
 
 #[tokio::test]

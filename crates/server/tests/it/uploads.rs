@@ -227,6 +227,28 @@ async fn everything_is_bounded() {
 }
 
 #[tokio::test]
+async fn one_namespace_leaves_half_of_the_room_to_the_others() {
+    let harness = with_repository_and(|config| {
+        config.limits.index_part = 1_000;
+        config.limits.indexes_total = 1_000;
+    })
+    .await;
+    let source = SourceRepo::new();
+    let body = json!({"name": "acme-app", "source": source.path(), "namespace": "org:acme"});
+    assert_eq!(told(harness.api(Method::POST, "/repositories").json(&body)).await.0, 201);
+    let noise: Vec<u8> = (0..75_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let index = packed(&noise);
+    assert!((250..500).contains(&index.len()), "{}", index.len());
+    let theirs = format!("repository=acme-app&commit={COMMIT}");
+    accepted(call(&harness, &theirs, index.clone())).await;
+    let (status, text) = told(call(&harness, &theirs, index.clone())).await;
+    assert_eq!((status, text.contains("namespace 500, and org:acme has reached")), (507, true), "{text}");
+    for _ in 0..2 {
+        accepted(call(&harness, &about(), index.clone())).await;
+    }
+}
+
+#[tokio::test]
 async fn only_so_many_uploads_are_begun() {
     let harness = with_repository().await;
     let begin = format!("{}&multiPart=true&numParts=2", about());
@@ -301,7 +323,7 @@ async fn whoever_has_an_index_unpacked_keeps_its_slot_meanwhile() {
     let size = large.len() as u64;
     let first = tokio::spawn(told(call(&harness, &about(), large)));
     let kept = harness.data().join("objects/uploads");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !is_there(&kept, size) {
         assert!(Instant::now() < deadline && !first.is_finished(), "it was not kept");
         tokio::task::yield_now().await;

@@ -5,7 +5,7 @@ use crate::model::{ArtifactRow, NewArtifact, NewObject, NewUpload, UploadFilter,
 use crate::objects::Objects;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{JobId, Lease};
+use jobs::{JobId, Lease, Namespace};
 
 /// Sealed logs, uploaded indexes, and the objects that they are in.
 ///
@@ -44,6 +44,9 @@ pub trait Results: Send + Sync + 'static {
     /// Bytes of all files that jobs left. What others on the same database change may be seen seconds later.
     async fn artifacts_size(&self) -> Result<u64>;
 
+    /// The same of one namespace's jobs. It takes adding them up.
+    async fn artifacts_size_of(&self, namespace: &Namespace) -> Result<u64>;
+
     /// Begins an index that comes in parts. [`StoreError::TooManyUploads`] where as many are begun as may be.
     async fn begin_upload(&self, upload: NewUpload) -> Result<i64>;
 
@@ -69,6 +72,9 @@ pub trait Results: Send + Sync + 'static {
 
     /// Bytes of all parts of all uploads. What others on the same database change may be seen seconds later.
     async fn uploads_size(&self) -> Result<u64>;
+
+    /// The same of one namespace. It takes adding them up.
+    async fn uploads_size_of(&self, namespace: &Namespace) -> Result<u64>;
 
     /// Forgets uploads that were complete before `finished`, and those begun before `begun` that never were; says how many. A
     /// call may leave some to the next one: it is done when it says 0.

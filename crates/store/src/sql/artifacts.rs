@@ -10,7 +10,7 @@ use super::values::{job_name, micros, small, timestamp};
 use crate::error::StoreError;
 use crate::model::{ArtifactRow, NewArtifact, NewObject};
 use jobs::artifacts::{MAX_ARTIFACT_FILES, MAX_ARTIFACTS_BYTES};
-use jobs::{JobId, Lease};
+use jobs::{JobId, Lease, Namespace};
 
 statements! {
     PRESENT = "SELECT object, size FROM artifacts WHERE job = $1 AND epoch = $2 AND name = $3 AND path = $4";
@@ -25,6 +25,8 @@ statements! {
             WHERE job = $1 AND epoch = $2 ORDER BY name, path";
     SIZE in sqlite = "SELECT COALESCE(SUM(size), 0) FROM artifacts",
          in postgres = "SELECT COALESCE(SUM(size), 0)::bigint FROM artifacts";
+    SIZE_OF in sqlite = "SELECT COALESCE(SUM(size), 0) FROM artifacts JOIN jobs ON id = job WHERE namespace = $1",
+            in postgres = "SELECT COALESCE(SUM(size), 0)::bigint FROM artifacts JOIN jobs ON id = job WHERE namespace = $1";
 }
 
 /// An artifact as it comes out of the database.
@@ -96,6 +98,11 @@ pub(super) async fn size(store: &SqlStore) -> Result<u64, StoreError> {
         Ok(size)
     };
     store.sums.artifacts.bytes(add_up).await
+}
+
+pub(super) async fn size_of(store: &SqlStore, of: &Namespace) -> Result<u64, StoreError> {
+    let (size,): (i64,) = store.database.lookup().await?.query(SIZE_OF).bind(of.key()).one().await?;
+    Ok(size.unsigned_abs())
 }
 
 fn read(

@@ -7,7 +7,7 @@ use crate::model::{ArtifactRow, NewArtifact, NewObject, NewUpload, UploadFilter,
 use crate::objects::Objects;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jobs::{JobId, Lease};
+use jobs::{JobId, Lease, Namespace};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -51,6 +51,10 @@ impl Results for SqlStore {
         artifacts::size(self).await
     }
 
+    async fn artifacts_size_of(&self, namespace: &Namespace) -> Result<u64> {
+        artifacts::size_of(self, namespace).await
+    }
+
     async fn begin_upload(&self, upload: NewUpload) -> Result<i64> {
         uploads::begin(self, &upload).await
     }
@@ -81,6 +85,10 @@ impl Results for SqlStore {
 
     async fn uploads_size(&self) -> Result<u64> {
         uploads::size(self).await
+    }
+
+    async fn uploads_size_of(&self, namespace: &Namespace) -> Result<u64> {
+        uploads::size_of(self, namespace).await
     }
 
     async fn forget_uploads(&self, finished: Timestamp, begun: Timestamp) -> Result<u64> {

@@ -10,6 +10,7 @@ use crate::error::StoreError;
 use crate::model::{NewObject, NewUpload, UploadFilter, UploadPartRow, UploadRow};
 use crate::sql::MAX_LISTED;
 use jiff::Timestamp;
+use jobs::Namespace;
 
 /// Uploads that are begun and not complete at most: until parts come, they have no size that would count.
 const MAX_BEGUN: i64 = 1_000;
@@ -44,6 +45,8 @@ statements! {
                     AND (CAST($2 AS TEXT) IS NULL OR namespace = $2) AND (CAST($3 AS TEXT) IS NULL OR repository = $3) ORDER BY id DESC LIMIT $4");
     SIZE in sqlite = "SELECT COALESCE(SUM(size), 0) FROM uploads",
          in postgres = "SELECT COALESCE(SUM(size), 0)::bigint FROM uploads";
+    SIZE_OF in sqlite = "SELECT COALESCE(SUM(size), 0) FROM uploads WHERE namespace = $1",
+            in postgres = "SELECT COALESCE(SUM(size), 0)::bigint FROM uploads WHERE namespace = $1";
     OLD in sqlite = "SELECT id FROM uploads WHERE finished_at < $1 OR (finished_at IS NULL AND started_at < $2) LIMIT $3",
         in postgres = "SELECT id FROM uploads WHERE finished_at < $1 OR (finished_at IS NULL AND started_at < $2) LIMIT $3 \
                        FOR UPDATE SKIP LOCKED";
@@ -199,6 +202,11 @@ pub(super) async fn size(store: &SqlStore) -> Result<u64, StoreError> {
         Ok(size)
     };
     store.sums.uploads.bytes(add_up).await
+}
+
+pub(super) async fn size_of(store: &SqlStore, of: &Namespace) -> Result<u64, StoreError> {
+    let (size,): (i64,) = store.database.lookup().await?.query(SIZE_OF).bind(of.key()).one().await?;
+    Ok(size.unsigned_abs())
 }
 
 pub(super) async fn forget(

@@ -2,7 +2,7 @@
 
 use super::uploads::{is_there, object};
 use super::world::{Setup, World, charged, lease};
-use jobs::{JobId, Rejected};
+use jobs::{JobId, Namespace, Rejected};
 use store::{Finish, NewArtifact, NewObject, StoreError};
 
 fn of(name: &str, path: &str, object: &NewObject) -> NewArtifact {
@@ -25,6 +25,9 @@ pub(crate) async fn a_try_leaves_files_while_it_runs(open: impl AsyncFn(Setup) -
     let expected = [of("a", "out/x", &again), of("b", "out/x", &other)];
     assert_eq!(listed(&world, id, 1).await, expected);
     assert_eq!(world.store.artifacts_size().await.unwrap(), 10);
+    let owner = Namespace::from_key(&world.store.job(id).await.unwrap().owner).unwrap();
+    assert_eq!(world.store.artifacts_size_of(&owner).await.unwrap(), 10);
+    assert_eq!(world.store.artifacts_size_of(&"org:other".parse().unwrap()).await.unwrap(), 0);
     assert_eq!(world.store.sweep_objects().await.unwrap(), 1);
     assert!(!is_there(&world, &first).await && is_there(&world, &again).await);
     // The next try has its own.

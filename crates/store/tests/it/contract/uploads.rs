@@ -94,6 +94,10 @@ pub(crate) async fn uploads_are_listed_by_whose_they_are(open: impl AsyncFn(Setu
     assert_eq!(listed(&world, app).await, [of_acme]);
     assert_eq!(listed(&world, UploadFilter { before: Some(other), ..all }).await, [of_acme]);
     assert_eq!(world.store.upload(99).await.unwrap(), None);
+    for (namespace, size) in [("org:acme", 4), ("global", 4), ("user:ann", 0)] {
+        let of = namespace.parse().unwrap();
+        assert_eq!(world.store.uploads_size_of(&of).await.unwrap(), size, "{namespace}");
+    }
 }
 
 pub(crate) async fn old_uploads_are_forgotten_with_their_objects(open: impl AsyncFn(Setup) -> World) {
