@@ -321,17 +321,23 @@ async fn whoever_has_an_index_unpacked_keeps_its_slot_meanwhile() {
     .await;
     let large = packed(&vec![0; 1 << 20]).repeat(4_000);
     let size = large.len() as u64;
-    let first = tokio::spawn(told(call(&harness, &about(), large)));
+    let first = tokio::spawn(accepted(call(&harness, &about(), large)));
     let kept = harness.data().join("objects/uploads");
     let deadline = Instant::now() + Duration::from_mins(1);
     while !is_there(&kept, size) {
         assert!(Instant::now() < deadline && !first.is_finished(), "it was not kept");
         tokio::task::yield_now().await;
     }
-    let (status, text) = told(call(&harness, &about(), packed(b"small"))).await;
-    assert_eq!((status, text.contains("too many indexes")), (503, true), "{text}");
-    assert_eq!(first.await.unwrap().0, 202);
-    accepted(call(&harness, &about(), packed(b"small"))).await;
+    // Who comes now is refused until that one is done with, and so has a later number.
+    let second = loop {
+        let (status, text) = told(call(&harness, &about(), packed(b"small"))).await;
+        if status == 202 {
+            break serde_json::from_str::<Value>(&text).unwrap()["id"].as_str().unwrap().parse().unwrap();
+        }
+        assert_eq!((status, text.contains("too many indexes")), (503, true), "{text}");
+        assert!(Instant::now() < deadline, "the slot is not free again");
+    };
+    assert!(first.await.unwrap() < second, "it was taken while the first was unpacked");
 }
 
 /// Whether a directory has a file of that many bytes.
