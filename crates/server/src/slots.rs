@@ -1,18 +1,19 @@
-//! Work of which only so much may go on at one time, and of that only a part for any one client.
+//! Work of which only so much may go on at one time, and of that only a part for any one client, or whoever else it is for.
 
 use crate::peer::Peer;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Slots for one kind of work.
-pub(crate) struct Slots {
+pub(crate) struct Slots<Client = Peer> {
     all: Arc<Semaphore>,
     per_client: usize,
     /// The shares of those who have a slot or wait for one.
-    shares: Mutex<HashMap<Peer, Weak<Semaphore>>>,
+    shares: Mutex<HashMap<Client, Weak<Semaphore>>>,
 }
 
 /// A slot, held until it is dropped.
@@ -22,7 +23,7 @@ pub(crate) struct Slot {
     _of_client: OwnedSemaphorePermit,
 }
 
-impl Slots {
+impl<Client: Eq + Hash> Slots<Client> {
     /// So many slots for all clients together, and for each of them.
     pub(crate) fn new(all: usize, per_client: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), per_client, shares: Mutex::default() }
@@ -30,7 +31,7 @@ impl Slots {
 
     /// A slot for `client`, or none if there is none within `wait`. Whoever waits for one of its own
     /// keeps nobody else waiting.
-    pub(crate) async fn take(&self, client: Peer, wait: Duration) -> Option<Slot> {
+    pub(crate) async fn take(&self, client: Client, wait: Duration) -> Option<Slot> {
         let share = self.share(client);
         let slot = async {
             let of_client = share.acquire_owned().await.ok()?;
@@ -40,7 +41,7 @@ impl Slots {
         timeout(wait, slot).await.ok().flatten()
     }
 
-    fn share(&self, client: Peer) -> Arc<Semaphore> {
+    fn share(&self, client: Client) -> Arc<Semaphore> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         shares.retain(|_, share| share.strong_count() > 0);
         if let Some(share) = shares.get(&client).and_then(Weak::upgrade) {

@@ -30,6 +30,14 @@ pub(crate) enum GitFault {
         /// The limit.
         limit: usize,
     },
+    /// Others are being fetched, and take their time.
+    #[error(
+        "other repositories have been fetched for {seconds} s, and there was no turn for this one: try again"
+    )]
+    TooManyFetches {
+        /// How long it waited.
+        seconds: u64,
+    },
     /// There is no such repository.
     #[error("there is no repository {0:?}")]
     UnknownRepository(String),

@@ -5,6 +5,7 @@ use super::fault::GitFault;
 use super::mirror::Mirror;
 use super::repositories::{Repositories, unreachable};
 use super::source::Source;
+use jobs::Namespace;
 use std::time::Duration;
 use store::RepositoryRow;
 use tempfile::TempDir;
@@ -50,7 +51,8 @@ impl Repositories {
             if !dir.is_dir() {
                 let began = Instant::now();
                 let credentials = self.store.repository_credentials(row.id).await?;
-                let made = self.fetch(&row.name, &Source::known(&row.source, credentials)).await?;
+                let made =
+                    self.fetch(&row.namespace, &row.name, &Source::known(&row.source, credentials)).await?;
                 std::fs::rename(made.path(), &dir)?;
                 // It is somebody's now: nothing is left to remove.
                 let _ = made.keep();
@@ -65,8 +67,13 @@ impl Repositories {
     }
 
     /// Mirrors `source` into a directory of no consequence yet. Dropping the result removes it.
-    pub(super) async fn fetch(&self, name: &str, source: &Source) -> Result<TempDir, GitFault> {
-        let _permit = self.fetches.acquire().await;
+    pub(super) async fn fetch(
+        &self,
+        of: &Namespace,
+        name: &str,
+        source: &Source,
+    ) -> Result<TempDir, GitFault> {
+        let _slot = self.fetch_slot(of).await?;
         let unfinished = self.unfinished()?;
         let created = Mirror::at(unfinished.path().to_owned(), &self.limits).create(source).await;
         created.map_err(|cause| unreachable(name, source.shown(), cause))?;

@@ -4,6 +4,7 @@ use super::fault::GitFault;
 use super::mirror::Mirror;
 use super::source::Source;
 use crate::config::Limits;
+use crate::slots::{Slot, Slots};
 use jobs::Namespace;
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use store::{NewRepository, RepositoryRow, Store};
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// Directories that are being filled or emptied. Whatever is left of them at a start goes.
@@ -25,8 +25,8 @@ pub(crate) struct Repositories {
     pub(super) limits: Limits,
     /// Whether other servers may have the same repositories.
     pub(super) shared: bool,
-    /// One permit per fetch from a source.
-    pub(super) fetches: Semaphore,
+    /// One slot per fetch from a source, half of them at most for any one namespace.
+    fetches: Slots<String>,
     /// One update at a time per mirror, and when the latest good one began.
     updates: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
 }
@@ -52,7 +52,7 @@ impl Repositories {
                 std::fs::remove_dir_all(entry.path())?;
             }
         }
-        let fetches = Semaphore::new(limits.git_fetches);
+        let fetches = Slots::new(limits.git_fetches, limits.git_fetches.div_ceil(2));
         let opened = Self { dir, store, limits, shared, fetches, updates: Mutex::default() };
         opened.tell_credentials(&rows).await?;
         Ok(opened)
@@ -73,7 +73,7 @@ impl Repositories {
         if self.store.repositories().await?.len() >= limit {
             return Err(GitFault::TooMany { limit });
         }
-        self.fetch(name, source).await
+        self.fetch(of, name, source).await
     }
 
     pub(super) fn unfinished(&self) -> io::Result<TempDir> {
@@ -184,11 +184,18 @@ impl Repositories {
         if latest.is_some_and(|began| began >= asked) {
             return Ok(());
         }
-        let _permit = self.fetches.acquire().await;
+        let _slot = self.fetch_slot(&row.namespace).await?;
         let began = Instant::now();
         mirror.update(&row.source).await?;
         *latest = Some(began);
         Ok(())
+    }
+
+    /// A turn to fetch. Sources answer as slowly as they like, so who waits is told before long.
+    pub(super) async fn fetch_slot(&self, of: &Namespace) -> Result<Slot, GitFault> {
+        let wait = self.limits.git_queue;
+        let slot = self.fetches.take(of.key(), wait).await;
+        slot.ok_or(GitFault::TooManyFetches { seconds: wait.as_secs() })
     }
 
     pub(super) fn update_lock(&self, id: i64) -> Arc<tokio::sync::Mutex<Option<Instant>>> {
@@ -201,6 +208,10 @@ impl Repositories {
 }
 
 pub(super) fn unreachable(repository: &str, source: &str, cause: GitFault) -> GitFault {
+    // Nobody has asked it anything.
+    if matches!(cause, GitFault::TooManyFetches { .. }) {
+        return cause;
+    }
     let (repository, source_shown) = (repository.to_owned(), source.to_owned());
     GitFault::Unreachable { repository, source_shown, cause: Box::new(cause) }
 }

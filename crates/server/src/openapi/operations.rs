@@ -62,6 +62,7 @@ fn jobs() -> Vec<Operation> {
                 (422, "unknown_secret"),
                 (502, "source_unreachable"),
                 (503, "queue_full"),
+                (503, "too_many_fetches"),
                 (503, "too_many_lanes"),
                 (503, "too_many_submits"),
             ]);
@@ -136,6 +137,7 @@ fn repositories() -> Vec<Operation> {
                 (422, "forbidden_source"),
                 (422, "invalid_repository"),
                 (422, "source_unreachable"),
+                (503, "too_many_fetches"),
                 (507, "too_many_repositories"),
             ]),
         Operation::new(

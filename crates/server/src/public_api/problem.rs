@@ -169,6 +169,10 @@ impl From<GitFault> for Refusal {
                 "There is no room for another repository",
                 told,
             ),
+            GitFault::TooManyFetches { .. } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "too_many_fetches", "The server is busy", told)
+            }
             GitFault::UnknownRepository(_) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "unknown_repository",

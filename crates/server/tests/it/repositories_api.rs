@@ -5,6 +5,7 @@ use crate::source::SourceRepo;
 use jobs::JobSpec;
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn add(harness: &Harness, name: &str, source: &str) -> reqwest::RequestBuilder {
     harness.api(Method::POST, "/repositories").json(&json!({"name": name, "source": source}))
@@ -233,4 +234,24 @@ async fn a_source_that_withholds_what_its_head_names_is_refused() {
     assert_eq!((status, code.as_str()), (422, "source_unreachable"), "{detail}");
     assert!(detail.contains("refs/heads/main"), "{detail}");
     assert_eq!(left_in_mirrors(&harness), [""; 0]);
+}
+
+#[tokio::test]
+async fn sources_that_do_not_answer_keep_no_other_namespace_waiting() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.git_fetches, config.limits.git_queue) = (2, Duration::from_millis(100));
+    })
+    .await;
+    // Whoever connects is never answered.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/demo.git", silent.local_addr().unwrap());
+    let first = tokio::spawn(add(&harness, "slow", &url).send());
+    let _connected = silent.accept().await.unwrap();
+    let (status, code, detail) = problem(add(&harness, "slow-as-well", &url)).await;
+    assert_eq!((status, code.as_str()), (503, "too_many_fetches"), "{detail}");
+    let source = SourceRepo::new();
+    let body = json!({"name": "demo", "source": source.path(), "namespace": "org:acme"});
+    let added = harness.api(Method::POST, "/repositories").json(&body).send().await.unwrap();
+    assert_eq!(added.status(), 201, "another namespace has a turn of its own");
+    first.abort();
 }

@@ -173,7 +173,7 @@ impl Objects {
 impl Objects {
     /// In this store.
     pub(crate) fn of(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, older: None, local: None, place: "the store of a test".into() }
+        Self { store, older: None, local: None, shared: false, place: "the store of a test".into() }
     }
 }
 
