@@ -20,8 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 const KILLS: u64 = 12;
 /// How long it runs between two kills at most, in milliseconds.
 const BETWEEN: u64 = 700;
-/// A job that nobody knows of any more, because the answer that gave it out was lost, is given out again after this.
-const LEASE: &[&str] = &["--lease", "10s"];
+/// A job that nobody knows of any more, because the answer that gave it out was lost, is given out again when its lease is
+/// over. The proxy is this test.
+const ARGS: &[&str] = &["--lease", "10s", "--trusted-proxy", "127.0.0.1"];
 /// How long it may take afterwards until all jobs have ended.
 const SETTLED: Duration = Duration::from_mins(2);
 /// Those who submit, and those who run.
@@ -86,7 +87,7 @@ fn settle(runtime: &Runtime, caller: &Caller) {
 #[test]
 fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let test = "nothing_acknowledged_is_lost_when_the_server_is_killed";
-    let Some(system) = System::serving(test, LEASE, &[]) else { return };
+    let Some(system) = System::serving(test, ARGS, &[]) else { return };
     storm(system, None);
 }
 
@@ -98,7 +99,7 @@ fn nothing_acknowledged_is_lost_when_server_and_database_are_killed() {
     let file = secrets.path().join("database-url");
     std::fs::write(&file, format!("{}\n", postgres.url())).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let args = [LEASE, &["--database-url-file", file.to_str().unwrap()]].concat();
+    let args = [ARGS, &["--database-url-file", file.to_str().unwrap()]].concat();
     let Some(system) = System::serving(test, &args, &[]) else { return };
     storm(system, Some(&mut postgres));
 }

@@ -261,8 +261,13 @@ impl Caller {
         }
         let (good, revoked) = self.ledger.tokens();
         for (tokens, expected) in [(good, StatusCode::OK), (revoked, StatusCode::UNAUTHORIZED)] {
-            for token in tokens {
-                let who = || self.client.get(format!("{}/api/v1/whoami", self.url)).bearer_auth(&token);
+            for (number, token) in tokens.into_iter().enumerate() {
+                // An address that shows many bad tokens has to wait: each of these comes from one of its own.
+                let from = std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(number).unwrap());
+                let who = || {
+                    let who = self.client.get(format!("{}/api/v1/whoami", self.url)).bearer_auth(&token);
+                    who.header("X-Forwarded-For", from.to_string())
+                };
                 let (status, text) = self.until_answered(who).await;
                 assert_eq!(status, expected, "{text}");
             }
