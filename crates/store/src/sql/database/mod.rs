@@ -20,12 +20,13 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use std::ops::{Deref, DerefMut};
 use tokio::sync::MutexGuard;
 
-/// What a transaction survives once it is committed. Both survive the death of every process.
+/// What a transaction survives once it is committed. Both survive the death of every process of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
     /// The loss of power as well: commit waits for the disk.
     PowerLoss,
-    /// Written to the disk together with the next one that waits. For news that are soon repeated.
+    /// Written to the disk together with the next one that waits; a PostgreSQL that is killed before may lose it. For news
+    /// that are soon repeated.
     Crash,
 }
 

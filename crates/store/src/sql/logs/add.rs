@@ -5,7 +5,6 @@
 //! appending would. Nothing is taken away, since a late copy of the first call may come last.
 
 use super::super::SqlStore;
-use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
 use super::super::values::{micros, to_json};
@@ -31,7 +30,7 @@ pub(in crate::sql) async fn add(
     lease: &Lease,
     entry: NewLogEntry,
 ) -> Result<i64, StoreError> {
-    let mut turn = Turn::begin(store, id, lease, Durability::PowerLoss).await?;
+    let mut turn = Turn::begin(store, id, lease).await?;
     let added = add_in(&mut turn, id, lease.epoch, entry).await;
     turn.end(added).await
 }

@@ -1,7 +1,6 @@
 //! Adding text to log entries.
 
 use super::super::SqlStore;
-use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
 use super::lease::check_entry;
@@ -30,9 +29,7 @@ pub(in crate::sql) async fn append(
     text: &str,
     end: KnownEnd,
 ) -> Result<u64, StoreError> {
-    // Text without an end is sent again where it got lost: whoever goes on behind it is told of the gap.
-    let durability = if end.exit_code.is_some() { Durability::PowerLoss } else { Durability::Crash };
-    let mut turn = Turn::begin(store, id, lease, durability).await?;
+    let mut turn = Turn::begin(store, id, lease).await?;
     let appended = append_in(&mut turn, id, lease.epoch, number, (offset, text), end).await;
     turn.end(appended).await
 }

@@ -27,9 +27,8 @@ pub(super) async fn write_as_holder<'s>(
     store: &'s SqlStore,
     id: JobId,
     lease: &Lease,
-    durability: Durability,
 ) -> Result<Write<'s>, StoreError> {
-    let mut write = store.database.write(durability).await?;
+    let mut write = store.database.write(Durability::PowerLoss).await?;
     match check_held_for_now(&mut write, id, lease).await {
         Ok(()) => Ok(write),
         // It has locked the row of a job that others may want.

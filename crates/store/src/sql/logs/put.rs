@@ -1,7 +1,6 @@
 //! Replacing log entries as a whole, as executors do that know no better way to add to one.
 
 use super::super::SqlStore;
-use super::super::database::Durability;
 use super::super::session::Session;
 use super::super::statements::statements;
 use super::super::values::{micros, to_json};
@@ -27,9 +26,7 @@ pub(in crate::sql) async fn put(
     number: i64,
     entry: NewLogEntry,
 ) -> Result<(), StoreError> {
-    // What is not the end is put again as a whole.
-    let durability = if entry.exit_code.is_some() { Durability::PowerLoss } else { Durability::Crash };
-    let mut turn = Turn::begin(store, id, lease, durability).await?;
+    let mut turn = Turn::begin(store, id, lease).await?;
     let put = put_in(&mut turn, id, lease.epoch, number, entry).await;
     turn.end(put).await
 }

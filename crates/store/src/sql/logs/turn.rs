@@ -1,7 +1,7 @@
 //! A writer's turn at the log of a try: nobody else writes to it meanwhile, on no server.
 
 use super::super::SqlStore;
-use super::super::database::{Durability, Write};
+use super::super::database::Write;
 use super::super::session::Session;
 use super::files::TryFiles;
 use super::hold::Held;
@@ -23,16 +23,12 @@ pub(super) struct Turn<'s> {
 }
 
 impl<'s> Turn<'s> {
-    /// Waits for the turn, and refuses everybody but the job's holder. What is written is as durable as that where texts are rows.
-    pub(super) async fn begin(
-        store: &'s SqlStore,
-        id: JobId,
-        lease: &'s Lease,
-        durability: Durability,
-    ) -> Result<Self, StoreError> {
+    /// Waits for the turn, and refuses everybody but the job's holder.
+    pub(super) async fn begin(store: &'s SqlStore, id: JobId, lease: &'s Lease) -> Result<Self, StoreError> {
         let held = Some(store.logs.hold(id, lease.epoch).await);
         let write = match store.logs.texts {
-            Texts::Rows => Some(write_as_holder(store, id, lease, durability).await?),
+            // A row that is not on the disk goes with a database that is killed, unlike a file.
+            Texts::Rows => Some(write_as_holder(store, id, lease).await?),
             Texts::Files => {
                 check_lease(&mut store.database.lookup().await?, id, lease).await?;
                 None
@@ -53,7 +49,7 @@ impl<'s> Turn<'s> {
     pub(super) async fn write(&mut self) -> Result<&mut Session, StoreError> {
         let write = match self.write.take() {
             Some(write) => write,
-            None => write_as_holder(self.store, self.id, self.lease, Durability::PowerLoss).await?,
+            None => write_as_holder(self.store, self.id, self.lease).await?,
         };
         Ok(&mut **self.write.insert(write))
     }
