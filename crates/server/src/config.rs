@@ -123,6 +123,8 @@ pub struct Limits {
     pub git_fetches: usize,
     /// How long fetching from a repository's source may take.
     pub git_fetch: Duration,
+    /// Bytes of the objects of one repository's mirror.
+    pub mirror: u64,
     /// How long a question to a mirror, such as "which commit is this", may take.
     pub git_lookup: Duration,
     /// The longest a dequeue is held open.
@@ -228,6 +230,7 @@ impl Default for Limits {
             git_queue: Duration::from_secs(30),
             git_fetches: 8,
             git_fetch: GIT_FETCH,
+            mirror: 64 << 30,
             git_lookup: Duration::from_secs(30),
             long_poll: Duration::from_mins(1),
             queued_jobs: 1_000_000,

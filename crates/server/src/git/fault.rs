@@ -21,6 +21,12 @@ pub(crate) enum GitFault {
         /// The limit.
         seconds: u64,
     },
+    /// The source has more than a mirror may have.
+    #[error("it has more than {limit} bytes, which a mirror may have")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
     /// The store failed, or knows better.
     #[error(transparent)]
     Store(#[from] StoreError),

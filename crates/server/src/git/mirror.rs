@@ -6,6 +6,7 @@
 use super::command::{git, run};
 use super::fault::GitFault;
 use super::repositories::is_full_id;
+use super::size::{is_larger, outgrown};
 use super::source::Source;
 use super::way::Way;
 use crate::config::Limits;
@@ -85,7 +86,16 @@ impl<'a> Mirror<'a> {
         let mut command = self.git();
         way.settings(&mut command);
         command.args(args);
-        run(command, self.limits.git_fetch).await.map_err(|fault| way.explained(fault))
+        let limit = self.limits.mirror;
+        let answer = tokio::select! {
+            asked = run(command, self.limits.git_fetch) => asked.map_err(|fault| way.explained(fault))?,
+            // Git ends when it is dropped, with its helpers.
+            () = outgrown(&self.dir, limit) => return Err(GitFault::TooLarge { limit }),
+        };
+        if is_larger(&self.dir, limit).await {
+            return Err(GitFault::TooLarge { limit });
+        }
+        Ok(answer)
     }
 
     /// Points our HEAD where the source's HEAD points: at a branch, or at a commit alone.

@@ -6,6 +6,7 @@ mod inflight;
 mod mirror;
 mod ready;
 mod repositories;
+mod size;
 mod socks;
 mod source;
 pub(crate) mod upload_pack;

@@ -202,6 +202,7 @@ impl From<GitFault> for Refusal {
             GitFault::Io(_)
             | GitFault::Refused { .. }
             | GitFault::TooSlow { .. }
+            | GitFault::TooLarge { .. }
             | GitFault::HeadWithheld { .. }
             | GitFault::Forbidden { .. } => Self::internal(&fault),
         }

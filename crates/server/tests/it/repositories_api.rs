@@ -255,3 +255,23 @@ async fn sources_that_do_not_answer_keep_no_other_namespace_waiting() {
     assert_eq!(added.status(), 201, "another namespace has a turn of its own");
     first.abort();
 }
+
+#[tokio::test]
+async fn a_source_that_sends_too_much_is_cut_off_and_leaves_nothing() {
+    let harness = Harness::start_with(|config| config.limits.mirror = 1 << 20).await;
+    let source = SourceRepo::new();
+    // What can't be packed any smaller, and takes git a moment.
+    let noise: Vec<u8> = (0..16 << 20)
+        .scan(1_u64, |state, _| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            Some((*state >> 56) as u8)
+        })
+        .collect();
+    std::fs::write(source.path().join("noise"), noise).unwrap();
+    source.git(&["add", "noise"]);
+    source.git(&["commit", "--quiet", "--message", "noise"]);
+    let (status, code, detail) = problem(add(&harness, "large", &source.path().to_string_lossy())).await;
+    assert_eq!((status, code.as_str()), (422, "source_unreachable"), "{detail}");
+    assert!(detail.contains("more than 1048576 bytes"), "{detail}");
+    assert!(left_in_mirrors(&harness).is_empty(), "{:?}", left_in_mirrors(&harness));
+}
