@@ -227,7 +227,8 @@ async fn take_up(store: &SqlStore, keys: &SecretKeys, data_dir: &Path) -> Result
 async fn seal_anew(store: &SqlStore) {
     match store.seal_anew().await {
         Ok(0) => {}
-        Ok(_) => tracing::info!(key = store.keys().first(), "all secrets are sealed with this key now"),
+        // Somebody waits for it.
+        Ok(_) => tracing::warn!(key = store.keys().first(), "all secrets are sealed with this key now"),
         Err(fault) => {
             tracing::error!(error = &fault as &dyn std::error::Error, "can't seal secrets with the new key");
         }

@@ -26,13 +26,12 @@ async fn create(client: &Client, request: &CreateRegistration, json: bool) -> Ou
     let created: CreatedRegistration = client.post(PATH, request).await?;
     let RegistrationView { id, name, max_uses, expires_at, .. } = &created.about;
     let agents = if *max_uses == 1 { "one agent".to_owned() } else { format!("{max_uses} agents") };
-    let told = format!(
+    let said = format!(
         "made registration token {id}, {name}, for {agents}; it expires {}. Set it there as \
-         EXECUTOR_REGISTRATION_TOKEN; it is shown now and never again:\n{}",
+         EXECUTOR_REGISTRATION_TOKEN; it is shown now and never again:",
         token::expiry(*expires_at),
-        created.token
     );
-    print::tell(json, &created, &told)
+    print::once(json, &created, &said, &created.token)
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {

@@ -28,6 +28,17 @@ pub(crate) fn tell(as_json: bool, value: &impl Serialize, text: &str) -> Outcome
     said.map(|()| Exit::Success)
 }
 
+/// A secret that is shown once: alone on standard output, so that it can go into a file, and what is to be said of it beside
+/// that.
+pub(crate) fn once(as_json: bool, value: &impl Serialize, said: &str, secret: &str) -> Outcome {
+    if as_json {
+        return tell(as_json, value, secret);
+    }
+    // Who can't be told can still have the secret.
+    let _ = writeln!(std::io::stderr(), "{said}");
+    tell(as_json, value, secret)
+}
+
 /// What there is of a kind: JSON for programs, else a table, or `none` where it is nothing.
 pub(crate) fn list<T: Serialize>(
     as_json: bool,

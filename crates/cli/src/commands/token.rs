@@ -28,10 +28,8 @@ pub(super) fn from_now(duration: Duration) -> Timestamp {
 async fn create(client: &Client, request: &CreateToken, json: bool) -> Outcome {
     let created: CreatedToken = client.post("/api/v1/tokens", request).await?;
     let TokenView { id, name, role, namespace, .. } = &created.about;
-    let token = &created.token;
-    let told =
-        format!("made token {id}, {name}: {role} of {namespace}. It is shown now and never again:\n{token}");
-    print::tell(json, &created, &told)
+    let said = format!("made token {id}, {name}: {role} of {namespace}. It is shown now and never again:");
+    print::once(json, &created, &said, &created.token)
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {

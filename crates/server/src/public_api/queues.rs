@@ -64,7 +64,10 @@ async fn ended(app: &App) -> Result<Vec<EndedRow>, Refusal> {
 /// What was asked for, in words.
 fn told(change: &ChangeQueue) -> String {
     let paused = change.paused.map(|paused| if paused { "pause".to_owned() } else { "resume".to_owned() });
-    let limit = change.max_running.map(|limit| format!("at most {limit} at once"));
+    let limit = change.max_running.map(|limit| match limit {
+        0 => "any number at once".to_owned(),
+        limit => format!("at most {limit} at once"),
+    });
     [paused, limit].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

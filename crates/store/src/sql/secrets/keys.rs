@@ -68,7 +68,8 @@ pub(in crate::sql) async fn take_up(store: &SqlStore, keys: &Keyring) -> Result<
 pub(super) async fn retire(keys: &Keyring, session: &mut Session) -> Result<(), StoreError> {
     for (id, ..) in session.query(LIST).all::<(String, Vec<u8>, Vec<u8>)>().await? {
         if id != keys.first() && keys.knows(&id) && session.query(RETIRE).bind(&id).execute().await? == 1 {
-            tracing::info!(key = id, "nothing is sealed with this key any more: it may be removed");
+            // Somebody waits for it.
+            tracing::warn!(key = id, "nothing is sealed with this key any more: it may be removed");
         }
     }
     Ok(())
