@@ -3,6 +3,7 @@
 mod connections;
 mod files;
 mod tls;
+mod unread;
 
 pub(crate) use tls::Tls;
 pub use tls::{Shown, TlsError, TlsFiles};
@@ -29,6 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
+use unread::Unread;
 
 /// How long to wait after the kernel refused to hand out a connection, as it does when this process
 /// has no file descriptors left.
@@ -74,7 +76,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
             http: http.clone(),
             watcher: graceful.watcher(),
         };
-        let (stream, tls) = (prepare(stream, limits.unread), app.tls.as_ref().map(Tls::acceptor));
+        let stream = Unread::new(prepare(stream, limits.unread), limits.unread);
+        let tls = app.tls.as_ref().map(Tls::acceptor);
         tokio::spawn(attend(served.serve(stream, tls), connection, counted, limits.first_head));
     }
     drop(listener);
@@ -94,7 +97,7 @@ struct Served {
 
 impl Served {
     /// Serves it, after it has been made safe if that is asked for.
-    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) -> Result<(), Broken> {
+    async fn serve(self, stream: Unread<TcpStream>, tls: Option<TlsAcceptor>) -> Result<(), Broken> {
         match tls {
             None => self.speak(stream).await?,
             Some(tls) => self.speak(tls.accept(stream).await?).await?,
@@ -144,7 +147,7 @@ async fn attend(
 }
 
 fn prepare(stream: TcpStream, unread: Duration) -> TcpStream {
-    // Whoever follows a log and never reads it, or is gone without a word, would hold a connection for ever.
+    // Whoever is gone without a word would hold a connection for ever.
     let unread = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
     if let Err(fault) = rustix::net::sockopt::set_tcp_user_timeout(&stream, unread) {
         tracing::trace!(error = %fault, "can't set TCP_USER_TIMEOUT");
