@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+/// What readers call the metric's own name.
+const METRIC: &str = "__name__";
+
 /// A line of a sample: its name, what stands between its braces, and its value with whatever follows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sample<'a> {
@@ -64,7 +67,9 @@ fn labels_end(text: &str) -> Option<usize> {
             return Some(at + blank);
         }
         let (name, quoted) = rest.split_once("=\"")?;
-        if !is_name(name.trim()) || name.contains(':') || !names.insert(name.trim()) {
+        // The name of the metric itself is one to readers, and stands elsewhere.
+        if !is_name(name.trim()) || name.contains(':') || name.trim() == METRIC || !names.insert(name.trim())
+        {
             return None;
         }
         let value = quote_end(quoted)?;
@@ -90,9 +95,15 @@ fn quote_end(text: &str) -> Option<usize> {
 /// A number, and perhaps a time in milliseconds.
 fn is_value(text: &str) -> bool {
     let mut parts = text.split_ascii_whitespace();
-    let number = parts.next().is_some_and(|number| number.parse::<f64>().is_ok());
-    let time = parts.next().is_none_or(|time| time.parse::<i64>().is_ok());
+    let number = parts.next().is_some_and(is_number);
+    let time = parts.next().is_none_or(|time| time.parse::<i64>().is_ok_and(|time| time >= 0));
     number && time && parts.next().is_none()
+}
+
+/// Without end is only what says so: of a number with too many digits others say that it is none.
+fn is_number(text: &str) -> bool {
+    let says_so = || text.trim_start_matches(['+', '-']).starts_with(['i', 'I']);
+    text.parse::<f64>().is_ok_and(|number| !number.is_infinite() || says_so())
 }
 
 #[cfg(test)]
@@ -107,6 +118,8 @@ mod tests {
             ("a:b_c{x=\"1\",} +Inf 17", "a:b_c", "x=\"1\"", "+Inf 17"),
             ("a{x=\"}\\\"{,\", y=\"\\\\\"}NaN", "a", "x=\"}\\\"{,\", y=\"\\\\\"", "NaN"),
             ("a\t-1e-3", "a", "", "-1e-3"),
+            ("a -inf", "a", "", "-inf"),
+            ("a Infinity", "a", "", "Infinity"),
         ] {
             assert_eq!(Sample::read(line), Some(Sample { name, labels, value }), "{line}");
         }
@@ -139,6 +152,10 @@ mod tests {
             "ä 1",
             "up{a:b=\"1\"} 1",
             "up{x=\"1\",y=\"1\",x=\"2\"} 1",
+            "up 1e999",
+            "up -1e999",
+            "up 1 -5",
+            "up{__name__=\"x\"} 1",
         ] {
             assert_eq!(Sample::read(line), None, "{line}");
         }
