@@ -259,6 +259,9 @@ pub enum StoreError {
         /// How many there should be.
         parts: i64,
     },
+    /// A part of an upload was replaced after it was looked at.
+    #[error("a part of upload {0} was replaced while it was completed: complete it again")]
+    PartsChanged(i64),
     /// The job's try has left as many files as one may.
     #[error("job {job} has left {limit} files, and may leave no more, so {path:?} is not kept: pack them")]
     TooManyArtifacts {

@@ -83,6 +83,7 @@ pub(crate) fn of_store(fault: &StoreError) -> StatusCode {
         }
         StoreError::Objects(ObjectsFault::Failed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::UnknownUpload(_) => StatusCode::NOT_FOUND,
+        StoreError::PartsChanged(_) => StatusCode::CONFLICT,
         StoreError::NoSuchPart { .. } | StoreError::MissingPart { .. } => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

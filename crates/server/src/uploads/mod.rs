@@ -130,5 +130,5 @@ async fn finish(app: &App, from: Peer, id: i64) -> Result<(), UploadFault> {
     }
     let objects: Vec<NewObject> = parts.into_iter().map(|part| part.object).collect();
     check::is_gzip(app, &objects).await?;
-    Ok(app.store.finish_upload(id).await?)
+    Ok(app.store.finish_upload(id, &objects).await?)
 }

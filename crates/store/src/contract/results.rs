@@ -54,9 +54,9 @@ pub trait Results: Send + Sync + 'static {
     /// [`crate::StoreError::UnknownUpload`]; a number beyond its parts is [`crate::StoreError::NoSuchPart`].
     async fn add_upload_part(&self, id: i64, part: u32, object: NewObject) -> Result<()>;
 
-    /// Completes an index that came in parts; the same again does no more. One that lacks a part is
-    /// [`crate::StoreError::MissingPart`].
-    async fn finish_upload(&self, id: i64) -> Result<()>;
+    /// Completes an index that came in parts, which were looked at as these objects; the same again does no more. One that
+    /// lacks a part is [`crate::StoreError::MissingPart`], one that has another by now [`crate::StoreError::PartsChanged`].
+    async fn finish_upload(&self, id: i64, looked_at: &[NewObject]) -> Result<()>;
 
     /// Takes an index that came whole; returns its id.
     async fn add_upload(&self, upload: NewUpload, object: NewObject) -> Result<i64>;

@@ -63,8 +63,8 @@ impl Results for SqlStore {
         uploads::add_part(self, id, part, &object).await
     }
 
-    async fn finish_upload(&self, id: i64) -> Result<()> {
-        uploads::finish(self, id).await
+    async fn finish_upload(&self, id: i64, looked_at: &[NewObject]) -> Result<()> {
+        uploads::finish(self, id, looked_at).await
     }
 
     async fn add_upload(&self, upload: NewUpload, object: NewObject) -> Result<i64> {

@@ -37,7 +37,6 @@ statements! {
                 ON CONFLICT (upload, part) DO UPDATE \
                 SET object = excluded.object, size = excluded.size, sha256 = excluded.sha256";
     GROW = "UPDATE uploads SET size = size + $2 WHERE id = $1";
-    COUNT = "SELECT COUNT(*) FROM upload_parts WHERE upload = $1";
     FINISH = "UPDATE uploads SET finished_at = $2 WHERE id = $1";
     BY_ID = concat!("SELECT ", columns!(), " FROM uploads WHERE id = $1");
     PARTS = "SELECT part, object, size, sha256 FROM upload_parts WHERE upload = $1 ORDER BY part";
@@ -150,21 +149,30 @@ async fn put_part(
     Ok(more)
 }
 
-pub(super) async fn finish(store: &SqlStore, id: i64) -> Result<(), StoreError> {
+pub(super) async fn finish(store: &SqlStore, id: i64, looked_at: &[NewObject]) -> Result<(), StoreError> {
     let now = store.clock.now();
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let finished = complete(&mut write, id, now).await;
+    let finished = complete(&mut write, id, looked_at, now).await;
     store.settle(write, finished).await
 }
 
-async fn complete(write: &mut Session, id: i64, now: Timestamp) -> Result<(), StoreError> {
+async fn complete(
+    write: &mut Session,
+    id: i64,
+    looked_at: &[NewObject],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let (parts, finished) = to_change(write, id).await?;
     if finished {
         return Ok(());
     }
-    let (there,): (i64,) = write.query(COUNT).bind(id).one().await?;
+    let present: Vec<(i64, String, i64, String)> = write.query(PARTS).bind(id).all().await?;
+    let there = present.len() as i64;
     if there < parts {
         return Err(StoreError::MissingPart { there, parts });
+    }
+    if !present.iter().map(|(_, key, ..)| key).eq(looked_at.iter().map(|object| &object.key)) {
+        return Err(StoreError::PartsChanged(id));
     }
     write.query(FINISH).bind(id).bind(micros(now)).execute().await.map(drop)
 }

@@ -43,15 +43,18 @@ pub(crate) async fn an_upload_in_parts_is_complete_when_all_are_there(open: impl
     let (first, second, again) =
         (object(&world, "one").await, object(&world, "second").await, object(&world, "first").await);
     world.store.add_upload_part(id, 1, second.clone()).await.unwrap();
-    let missing = world.store.finish_upload(id).await.unwrap_err();
+    let missing = world.store.finish_upload(id, &[second.clone()]).await.unwrap_err();
     assert!(matches!(missing, StoreError::MissingPart { there: 1, parts: 2 }), "{missing:?}");
     world.store.add_upload_part(id, 0, first.clone()).await.unwrap();
     world.store.add_upload_part(id, 0, again.clone()).await.unwrap();
     let beyond = world.store.add_upload_part(id, 2, object(&world, "x").await).await.unwrap_err();
     assert!(matches!(beyond, StoreError::NoSuchPart { part: 2, parts: 2 }), "{beyond:?}");
     assert_eq!(listed(&world, UploadFilter::default()).await, Vec::<i64>::new(), "it is not complete");
-    world.store.finish_upload(id).await.unwrap();
-    world.store.finish_upload(id).await.unwrap();
+    let changed = world.store.finish_upload(id, &[first.clone(), second.clone()]).await.unwrap_err();
+    assert!(matches!(changed, StoreError::PartsChanged(of) if of == id), "it was replaced: {changed:?}");
+    let both = [again.clone(), second.clone()];
+    world.store.finish_upload(id, &both).await.unwrap();
+    world.store.finish_upload(id, &both).await.unwrap();
     let row = world.store.upload(id).await.unwrap().unwrap();
     assert_eq!((row.of, row.size), (new("app", 2), 11));
     assert_eq!(row.finished_at, Some(world.now()));
@@ -73,8 +76,9 @@ pub(crate) async fn only_so_many_uploads_are_begun(open: impl AsyncFn(Setup) -> 
     }
     let refused = world.store.begin_upload(new("app", 1)).await.unwrap_err();
     assert!(matches!(refused, StoreError::TooManyUploads(1_000)), "{refused:?}");
-    world.store.add_upload_part(last, 0, object(&world, "all").await).await.unwrap();
-    world.store.finish_upload(last).await.unwrap();
+    let all = object(&world, "all").await;
+    world.store.add_upload_part(last, 0, all.clone()).await.unwrap();
+    world.store.finish_upload(last, &[all]).await.unwrap();
     world.store.begin_upload(new("app", 1)).await.unwrap();
 }
 
