@@ -113,9 +113,9 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
     let value: Option<Value> = parse_to_serde_value(text, &comments_and_trailing_commas())
         .map_err(|fault| BadSite::Syntax(fault.to_string()))?;
     let mut object = match value {
-        None => Map::new(),
         Some(Value::Object(object)) => object,
-        Some(_) => return Err(BadSite::NotAnObject),
+        // An empty file is what an editor, or a full disk, may leave for a moment.
+        None | Some(_) => return Err(BadSite::NotAnObject),
     };
     check_frontend_url(object.get(FRONTEND_URL))?;
     let site = Site {

@@ -58,6 +58,9 @@ async fn a_rotated_token_needs_no_restart() {
     };
     assert_eq!(told(request(&old)).await.0, 401);
     assert_eq!(told(request("a-rotated-token-of-enough-length")).await.0, 200);
+    // As an editor leaves it for a moment, or a full disk.
+    std::fs::write(harness.data().join("site-config.jsonc"), "").unwrap();
+    assert_eq!(told(request("a-rotated-token-of-enough-length")).await.0, 200, "what was last good stays");
 }
 
 /// A path; `Authorization`, job id and executor name; the status and text that answer.
