@@ -9,7 +9,7 @@ use crate::api::{JobView, Page};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::peer::Peer;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::{Extension, Json};
 use http::header::{LOCATION, USER_AGENT};
@@ -19,6 +19,8 @@ use serde::Deserialize;
 use store::{JobFilter, JobRow, NewJob};
 use wire::additions::IDEMPOTENCY_KEY;
 
+/// Bytes of a job that has to wait for its turn to be read: many of those at one time would fill the memory.
+const LARGE: u64 = 256 << 10;
 /// The revision of a job that names a repository only.
 const DEFAULT_REV: &str = "HEAD";
 
@@ -30,11 +32,20 @@ pub(super) async fn submit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, HeaderMap, Json<JobView>), Refusal> {
-    let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(|| {
+    let busy = || {
         let detail = "too many jobs are being submitted at one time: try again";
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_submits", "The server is busy", detail)
-    })?;
+    };
+    // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
+    let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= LARGE);
+    let large = if is_small {
+        None
+    } else {
+        Some(app.large_calls.take(from, app.limits.large_call_queue).await.ok_or_else(busy)?)
+    };
     let spec: JobSpec = json(&app, body, app.limits.api_body, "invalid_job").await?;
+    drop(large);
+    let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(busy)?;
     spec.check().map_err(|fault| {
         let title = "The job can't be run as it is";
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())

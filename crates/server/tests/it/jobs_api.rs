@@ -150,3 +150,26 @@ async fn jobs_are_found_by_a_text_a_page_at_a_time() {
         problem(harness.api(Method::GET, &format!("/jobs?text={}", "x".repeat(201)))).await;
     assert_eq!((status, &*code), (400, "invalid_query"), "{detail}");
 }
+
+#[tokio::test]
+async fn bodies_that_never_come_keep_nobody_from_submitting() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.submits, config.limits.submits_per_client) = (2, 2);
+        config.limits.submit_queue = std::time::Duration::from_millis(100);
+    })
+    .await;
+    let token = secrecy::ExposeSecret::expose_secret(harness.server.api_token()).to_owned();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tokio::net::TcpStream::connect(harness.server.addr()).await.unwrap();
+        let head = format!(
+            "POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 400000\r\n\r\n{{"
+        );
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    // They are being read by now, as their connections are older.
+    assert_eq!(told(harness.api(Method::GET, "/version")).await.0, 200);
+    harness.submit(&job()).await;
+    drop(silent);
+}
