@@ -101,7 +101,8 @@ fn split(path: &str) -> Option<(&str, Asked)> {
         ("/git-upload-pack", Asked::Fetch(Call::UploadPack)),
         ("/git-receive-pack", Asked::Push),
     ];
-    ends.into_iter().find_map(|(end, asked)| Some((path.strip_suffix(end)?, asked)))
+    let found = ends.into_iter().find_map(|(end, asked)| Some((path.strip_suffix(end)?, asked)));
+    found.filter(|(name, _)| !name.contains('\0'))
 }
 
 fn check_service(asked: Asked, query: Option<&str>) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use maud::{Markup, html};
 use store::NewSession;
 use url::form_urlencoded;
@@ -38,6 +38,7 @@ pub(super) async fn show(
     Extension(way): Extension<Way>,
     Extension(peer): Extension<Peer>,
     Extension(from): Extension<Remote>,
+    method: Method,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -46,7 +47,9 @@ pub(super) async fn show(
     let of = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let door = Door { pages, way, peer, from, headers };
     let next = local(of("next"));
-    let Some(code) = of("code") else { return form(StatusCode::OK, &next, "", None) };
+    // Whoever only looks whether a link leads anywhere must not use it up.
+    let code = of("code").filter(|_| method != Method::HEAD);
+    let Some(code) = code else { return form(StatusCode::OK, &next, "", None) };
     match door.by_code(code).await {
         // The browser sends the cookie once it is a page of ours that leads on.
         Ok(secret) => door.welcome(&secret, frame::bounce(HOME)).await,
@@ -149,7 +152,11 @@ impl Door {
     async fn by_password(&self, name: &str, password: &str) -> Result<String, Fault> {
         let app = &self.pages.app;
         let attempt = app.attempts.begin(self.peer, name)?;
-        let found = app.store.person(name).await.map_err(|fault| Fault::internal(&fault))?;
+        // What can't be a name is nobody's.
+        let found = match jobs::name::check_user_name(name) {
+            Ok(()) => app.store.person(name).await.map_err(|fault| Fault::internal(&fault))?,
+            Err(_) => None,
+        };
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
         let verified = app.passwords.verify(self.peer, password.into(), hash).await;
         let good = verified.map_err(|fault| Fault::from(crate::public_api::Refusal::from(fault)))?;

@@ -23,6 +23,11 @@ pub(super) async fn json<T: DeserializeOwned>(
     code: &str,
 ) -> Result<T, Refusal> {
     let bytes = body::read(body, limit, app.limits.body_read).await?;
+    // A list would be taken for the object's values in the order that they happen to have here.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let (title, detail) = ("The request is not understood", "it is a list: send one JSON object");
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, detail));
+    }
     serde_json::from_slice(&bytes).map_err(|fault| {
         if fault.is_data() {
             let title = "The request is not understood";
@@ -41,6 +46,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        // No text that is kept has one, and PostgreSQL knows of none.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(invalid_query("the query has a NUL character (%00): leave it out"));
+        }
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(parameters)) => Ok(Self(parameters)),
             Err(fault) => Err(invalid_query(fault.body_text())),
@@ -112,10 +121,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let Path(name) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| {
-            let detail = "the name in the path is not UTF-8, which all names are";
-            Refusal::new(StatusCode::NOT_FOUND, "no_such_path", "There is no such path", detail)
-        })?;
+        let named = Path::<String>::from_request_parts(parts, state).await.ok();
+        let named = named.filter(|Path(name)| !name.contains('\0'));
+        let Some(Path(name)) = named else {
+            let detail = "the name in the path is not UTF-8 without NUL, which all names are";
+            return Err(Refusal::new(StatusCode::NOT_FOUND, "no_such_path", "There is no such path", detail));
+        };
         Ok(Self(name))
     }
 }

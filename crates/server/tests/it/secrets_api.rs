@@ -70,8 +70,16 @@ async fn what_can_not_be_kept_is_refused() {
         assert_eq!((status, told.as_str()), (422, code), "{body}");
         assert!(detail.contains(part), "{detail}");
     }
-    let (status, code, _) = problem(harness.api(Method::GET, "/secrets?cursor=x")).await;
-    assert_eq!((status, code.as_str()), (400, "invalid_query"));
+    for query in ["cursor=x", "key=%00"] {
+        let (status, code, _) = problem(harness.api(Method::GET, &format!("/secrets?{query}"))).await;
+        assert_eq!((status, code.as_str()), (400, "invalid_query"), "{query}");
+    }
+    let (status, code, _) = problem(harness.api(Method::GET, "/secrets/a%00b")).await;
+    assert_eq!((status, code.as_str()), (404, "no_such_path"));
+    let list = harness.api(Method::PUT, "/secrets").json(&json!(["batches", "global", "KEY", "value"]));
+    let (status, code, detail) = problem(list).await;
+    assert_eq!((status, code.as_str()), (422, "invalid_secret"));
+    assert!(detail.contains("it is a list"), "{detail}");
     let (status, code, detail) = problem(harness.api(Method::POST, "/jobs").json(&asking(&["NONE"]))).await;
     assert_eq!((status, code.as_str()), (422, "unknown_secret"));
     assert!(detail.starts_with("no secret NONE is kept for batches jobs of global"), "{detail}");

@@ -195,3 +195,25 @@ async fn a_link_from_elsewhere_leads_on_by_a_page_of_ours() {
     assert_eq!(told.status, 200);
     assert!(told.body.contains("content=\"0; url=/jobs/7?x=1\""), "{}", told.body);
 }
+
+#[tokio::test]
+async fn a_name_that_can_be_nobodys_is_a_failed_attempt() {
+    let harness = Harness::start().await;
+    let mut visitor = Visitor::new(&harness);
+    for name in ["\0", "a\0b", " "] {
+        assert_eq!(visitor.sign_in(&[("name", name), ("password", "x")]).await.status, 401, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_only_looks_at_the_first_link_does_not_use_it_up() {
+    let harness = Harness::start().await;
+    let link = harness.server.first_sign_in().await.unwrap().unwrap();
+    let visitor = Visitor::new(&harness);
+    let looked = visitor.request(Method::HEAD, &link).send().await.unwrap();
+    assert!(looked.status().is_success() && !looked.headers().contains_key(SET_COOKIE));
+    let signed_in = visitor.request(Method::GET, &link).send().await.unwrap();
+    assert!(signed_in.headers().contains_key(SET_COOKIE), "{}", signed_in.status());
+    let again = visitor.request(Method::GET, &link).send().await.unwrap();
+    assert_eq!(again.status(), 401, "it is good once");
+}
