@@ -84,7 +84,10 @@ async fn open(dir: &Path, url: Option<String>) -> Arc<SqlStore> {
         objects: ObjectsChoice::Directory,
         clock: Arc::new(SystemClock),
         retry: jobs::RetryPolicy::default(),
-        keys: Arc::new(Keyring::parse(&new_key_line().unwrap().1).unwrap()),
+        // The server has made them.
+        keys: Arc::new(
+            Keyring::parse(&std::fs::read_to_string(dir.join(SECRET_KEYS_FILE)).unwrap()).unwrap(),
+        ),
         max_log_bytes: 1 << 20,
         max_queued: 10_000_000,
     };
