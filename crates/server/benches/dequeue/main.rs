@@ -10,13 +10,14 @@
 mod serving;
 
 use jobs::{Capacity, JobSpec, Lease, StepSpec};
+use server::SECRET_KEYS_FILE;
 use serving::Serving;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{
     Asking, DatabaseChoice, Finish, Keyring, NewJob, ObjectsChoice, SqlStore, Store, StoreOptions,
-    SystemClock, new_key_line,
+    SystemClock,
 };
 use testkit::{Postgres, Synced};
 

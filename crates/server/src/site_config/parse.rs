@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use url::Url;
 use wire::paths::QUEUES;
@@ -112,11 +112,8 @@ pub(super) fn advice(key: &str) -> &'static str {
 pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
     let value: Option<Value> = parse_to_serde_value(text, &comments_and_trailing_commas())
         .map_err(|fault| BadSite::Syntax(fault.to_string()))?;
-    let mut object = match value {
-        Some(Value::Object(object)) => object,
-        // An empty file is what an editor, or a full disk, may leave for a moment.
-        None | Some(_) => return Err(BadSite::NotAnObject),
-    };
+    // An empty file, which has no value, is what an editor or a full disk may leave for a moment.
+    let Some(Value::Object(mut object)) = value else { return Err(BadSite::NotAnObject) };
     check_frontend_url(object.get(FRONTEND_URL))?;
     let site = Site {
         access_token: access_token(ACCESS_TOKEN, object.remove(ACCESS_TOKEN))?,

@@ -43,7 +43,7 @@ pub(crate) async fn an_upload_in_parts_is_complete_when_all_are_there(open: impl
     let (first, second, again) =
         (object(&world, "one").await, object(&world, "second").await, object(&world, "first").await);
     world.store.add_upload_part(id, 1, second.clone()).await.unwrap();
-    let missing = world.store.finish_upload(id, &[second.clone()]).await.unwrap_err();
+    let missing = world.store.finish_upload(id, std::slice::from_ref(&second)).await.unwrap_err();
     assert!(matches!(missing, StoreError::MissingPart { there: 1, parts: 2 }), "{missing:?}");
     world.store.add_upload_part(id, 0, first.clone()).await.unwrap();
     world.store.add_upload_part(id, 0, again.clone()).await.unwrap();
