@@ -4,8 +4,13 @@ use crate::support::files_below;
 use std::path::{Path, PathBuf};
 
 /// What tests read.
-const OF_TESTS: [&str; 4] =
-    ["EXECUTOR_CHAOS_ENGINE_KILLS", "EXECUTOR_CHAOS_KILLS", "EXECUTOR_CHAOS_SEED", "EXECUTOR_TEST_OUTAGE"];
+const OF_TESTS: [&str; 5] = [
+    "EXECUTOR_CHAOS_ENGINE_KILLS",
+    "EXECUTOR_CHAOS_SERVER_KILLS",
+    "EXECUTOR_CHAOS_KILLS",
+    "EXECUTOR_CHAOS_SEED",
+    "EXECUTOR_TEST_OUTAGE",
+];
 
 #[test]
 fn every_relative_link_of_the_documentation_resolves() {
