@@ -113,7 +113,11 @@ pub(crate) fn youki() -> Result<()> {
     println!("building youki from the crates registry (about 2 min, kept for the next time)");
     // Without systemd, and without devices' filters for version 2: no job can make a device.
     let with = ["--no-default-features", "--features", "v1,v2,seccomp"];
-    run(product::install(["youki", "--version", YOUKI]).args(with).arg("--root").arg(place))
+    // As whoever runs it in earnest has it: how long it takes to start is part of what is tested.
+    run(product::cargo(["install", "--quiet", "--locked", "youki", "--version", YOUKI])
+        .args(with)
+        .arg("--root")
+        .arg(place))
 }
 
 /// A server that speaks S3, for tests: Debian has none, save what takes a cluster.
