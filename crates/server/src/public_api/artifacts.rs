@@ -1,7 +1,7 @@
 //! Files that jobs left.
 
 use super::download::Download;
-use super::input::{Numbered, Parameters};
+use super::input::{Attempt, Numbered, Parameters};
 use super::problem::Refusal;
 use super::{seen, views};
 use crate::api::ArtifactView;
@@ -12,14 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use jobs::JobId;
-use serde::Deserialize;
 use store::ArtifactRow;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Attempt {
-    attempt: Option<u32>,
-}
 
 /// `GET /jobs/{id}/artifacts`: of the latest try, or of the one that is asked for.
 pub(super) async fn list(

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 use jobs::JobId;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Characters of an unknown parameter's name that are told of at most.
@@ -55,6 +56,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
             Err(fault) => Err(invalid_query(fault.body_text())),
         }
     }
+}
+
+/// Which try of a job is meant, if not the latest one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Attempt {
+    pub(super) attempt: Option<u32>,
 }
 
 /// Lets a request through that has no query, where none is taken.

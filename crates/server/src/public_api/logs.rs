@@ -1,6 +1,6 @@
 //! Log entries and their texts.
 
-use super::input::{Numbered, Parameters};
+use super::input::{Attempt, Numbered, Parameters};
 use super::problem::Refusal;
 use super::{seen, views};
 use crate::api::LogEntryView;
@@ -19,12 +19,6 @@ use store::{LogEntryRow, StoreError};
 
 /// Bytes of text read at a time.
 const CHUNK: usize = 256 << 10;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Attempt {
-    attempt: Option<u32>,
-}
 
 /// `GET /jobs/{id}/logs`: of the latest try, or of the one that is asked for.
 pub(super) async fn list(
