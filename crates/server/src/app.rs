@@ -14,8 +14,9 @@ use crate::fleet::Fleet;
 use crate::git::Repositories;
 use crate::listener::Tls;
 use crate::metrics::{Depths, Forwarded, Metrics};
+use crate::peer::Peer;
 use crate::site_config::SiteConfig;
-use crate::slots::Slots;
+use crate::slots::{Slot, Slots};
 use ipnet::IpNet;
 use jobs::{Clock, LeasePolicy};
 use secrecy::SecretString;
@@ -26,6 +27,9 @@ use store::Store;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Bytes of a body that is read without more ado.
+const SMALL_BODY: u64 = 256 << 10;
 
 /// A cheap handle on the running server's parts.
 #[derive(Clone)]
@@ -87,7 +91,21 @@ impl Deref for App {
     }
 }
 
+/// As many large bodies are being read as may be at one time.
+#[derive(Debug)]
+pub(crate) struct Busy;
+
 impl App {
+    /// A slot for a body of so many bytes that is large, or may become so: many of those at one time would fill the memory.
+    /// None is needed for others.
+    pub(crate) async fn large_body(&self, client: Peer, length: Option<u64>) -> Result<Option<Slot>, Busy> {
+        if length.is_some_and(|bytes| bytes <= SMALL_BODY) {
+            return Ok(None);
+        }
+        let slot = self.large_calls.take(client, self.limits.large_call_queue).await;
+        slot.map(Some).ok_or(Busy)
+    }
+
     /// Runs `work` to its end even if the client hangs up, which drops the handler that waits for it.
     pub(crate) async fn see_through<T: Send + 'static>(
         &self,

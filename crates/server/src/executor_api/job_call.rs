@@ -2,7 +2,7 @@
 
 use super::queue::Queue;
 use super::{Failure, payload};
-use crate::app::App;
+use crate::app::{App, Busy};
 use crate::auth::job::{Caller, Scope, authenticate};
 use crate::config::Limits;
 use crate::peer::Peer;
@@ -10,15 +10,11 @@ use crate::slots::Slot;
 use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::StatusCode;
-use http::request::Parts;
 use jobs::{JobId, Lease};
 use serde::de::DeserializeOwned;
 use store::HeldJob;
 use wire::additions::AppendLog;
 use wire::{LogEntry, LogEntryUpdate, Mark, MarkWithError};
-
-/// Bytes of a body that is read without more ado.
-const LARGE: u64 = 256 << 10;
 
 /// A call that was understood, from a caller that holds the job it is about.
 pub(super) struct JobCall<T> {
@@ -54,24 +50,15 @@ impl<T: AboutJob> FromRequest<App> for JobCall<T> {
         let Queue(queue) = Queue::from_request_parts(&mut parts, app).await?;
         let &peer = parts.extensions.get::<Peer>().ok_or_else(|| Failure::empty(StatusCode::UNAUTHORIZED))?;
         let caller = authenticate(app, peer, &parts.headers, Scope::Queue(&queue)).await?;
-        let slot = slot(app, &parts, body.size_hint().upper()).await?;
+        let slot = app.large_body(peer, body.size_hint().upper()).await.map_err(|Busy| {
+            let told = "too many large requests at one time: try again";
+            Failure::error(StatusCode::SERVICE_UNAVAILABLE, told)
+        })?;
         let body: T = payload::read(app, body, T::limit(&app.limits)).await?;
         let (id, executor) = body.about();
         let lease = lease(app, caller, &queue, id, executor).await?.ok_or_else(T::not_held)?;
         Ok(Self { id, lease, body, slot })
     }
-}
-
-/// A slot for a body that is large, or may become so: many of those at one time would fill the memory.
-async fn slot(app: &App, parts: &Parts, length: Option<u64>) -> Result<Option<Slot>, Failure> {
-    let is_small = length.is_some_and(|bytes| bytes <= LARGE);
-    let Some(&client) = parts.extensions.get::<Peer>().filter(|_| !is_small) else { return Ok(None) };
-    let busy = || {
-        let told = "too many large requests at one time: try again";
-        Failure::error(StatusCode::SERVICE_UNAVAILABLE, told)
-    };
-    let slot = app.large_calls.take(client, app.limits.large_call_queue).await;
-    slot.map(Some).ok_or_else(busy)
 }
 
 /// The lease to write with: the job of the caller's token, or the one that the named executor holds.

@@ -6,7 +6,7 @@ use super::problem::Refusal;
 use super::{files, search, secrets, seen, views};
 use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
-use crate::app::App;
+use crate::app::{App, Busy};
 use crate::auth::principal::Caller;
 use crate::peer::Peer;
 use axum::body::{Body, HttpBody};
@@ -19,8 +19,6 @@ use serde::Deserialize;
 use store::{JobFilter, JobRow, NewJob};
 use wire::additions::IDEMPOTENCY_KEY;
 
-/// Bytes of a job that has to wait for its turn to be read: many of those at one time would fill the memory.
-const LARGE: u64 = 256 << 10;
 /// The revision of a job that names a repository only.
 const DEFAULT_REV: &str = "HEAD";
 
@@ -37,12 +35,7 @@ pub(super) async fn submit(
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_submits", "The server is busy", detail)
     };
     // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
-    let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= LARGE);
-    let large = if is_small {
-        None
-    } else {
-        Some(app.large_calls.take(from, app.limits.large_call_queue).await.ok_or_else(busy)?)
-    };
+    let large = app.large_body(from, body.size_hint().upper()).await.map_err(|Busy| busy())?;
     let spec: JobSpec = json(&app, body, app.limits.api_body, "invalid_job").await?;
     drop(large);
     let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(busy)?;
