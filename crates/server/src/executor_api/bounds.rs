@@ -85,7 +85,10 @@ pub(super) fn shortened(telemetry: &Telemetry) -> Telemetry {
 /// Checks what a log entry is about.
 pub(super) fn check_key(key: &str) -> Result<(), Failure> {
     if key.contains('\0') {
-        return Err(Failure::error(StatusCode::BAD_REQUEST, "the key of a log entry has a NUL character"));
+        return Err(Failure::error(
+            StatusCode::BAD_REQUEST,
+            "the key of a log entry has a NUL character: leave it out",
+        ));
     }
     if key.len() <= MAX_KEY {
         return Ok(());

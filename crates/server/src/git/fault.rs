@@ -22,7 +22,7 @@ pub(crate) enum GitFault {
         seconds: u64,
     },
     /// The source has more than a mirror may have.
-    #[error("it has more than {limit} bytes, which a mirror may have")]
+    #[error("it has more than {limit} bytes, and a mirror may have no more: have jobs clone a smaller one")]
     TooLarge {
         /// The limit.
         limit: u64,
