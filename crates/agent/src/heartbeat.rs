@@ -8,6 +8,7 @@ use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
 use crate::error::{AgentError, chain};
 use crate::job::StopCause;
+use crate::random;
 use crate::running::{RunningJob, RunningSet};
 use http::StatusCode;
 use std::collections::BTreeMap;
@@ -62,10 +63,14 @@ impl Drop for Heartbeat {
 
 async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
     let forever = async {
+        once(&api, &jobs).await;
+        // Agents that are started together are not to march in step for as long as they live.
+        let mut share = random::fraction();
         loop {
-            once(&api, &jobs).await;
             // The first job of a control plane with short leases is renewed in time as well.
-            let _ = timeout(pause(&api), api.lease_term_changed()).await;
+            let _ = timeout(pause(&api).mul_f64(share), api.lease_term_changed()).await;
+            once(&api, &jobs).await;
+            share = 1.0 - 0.1 * random::fraction();
         }
     };
     let _ = done.run_until_cancelled(forever).await;

@@ -16,9 +16,9 @@ use wire::additions::SPREAD;
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// Who was heard of within this time counts.
 const RECENT: SignedDuration = SignedDuration::from_mins(1);
-/// What each adds to the time over which they spread: about as many calls come in that time as heartbeats and dequeues that
-/// were held to their end come anyway.
-const EACH: Duration = Duration::from_millis(8);
+/// What each adds to the time over which they spread: about half as many calls come in that time as heartbeats and dequeues
+/// that were held to their end come anyway.
+const EACH: Duration = Duration::from_millis(16);
 /// Over which they spread at most: a job may wait so long for the first executor after a restart.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn more_executors_spread_over_a_longer_time() {
         let spread = |executors| Fleet(AtomicU64::new(executors)).spread();
-        assert_eq!([0, 1, 500].map(spread), [0, 8, 4_000].map(Duration::from_millis));
+        assert_eq!([0, 1, 500].map(spread), [0, 16, 8_000].map(Duration::from_millis));
         assert_eq!([1_000_000, u64::MAX].map(spread), [LONGEST; 2]);
     }
 }

@@ -3,6 +3,7 @@
 use super::{Api, ApiError, Reply};
 use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
+use crate::random;
 use http::{Method, StatusCode};
 use jobs::tenure::Tenure;
 use reqwest::RequestBuilder;
@@ -64,7 +65,7 @@ impl Api {
             memory: config.announced.memory.clone(),
             disk_space: config.announced.disk.clone(),
         };
-        let preferences = format!("{}, {TERM_PREFERENCE}", prefer_wait(config.long_poll.as_secs()));
+        let preferences = format!("{}, {TERM_PREFERENCE}", prefer_wait(wait(config.long_poll.as_secs())));
         let mut request = self.as_agent(Method::POST, &path).header(PREFER, preferences);
         let asked = config.start.as_ref().filter(|_| self.is_ours()).map(|start| (start, start.ask()));
         if let Some((start, asked)) = &asked {
@@ -93,6 +94,11 @@ impl Api {
             more: if most > 1 { others(&reply.body, most - 1) } else { Vec::new() },
         })
     }
+}
+
+/// For how many seconds to be held, of so many: up to a quarter less, so that agents that once asked together don't always do.
+fn wait(longest: u64) -> u64 {
+    longest - (random::fraction() * (longest / 4 + 1) as f64) as u64
 }
 
 /// Tells what jobs may rely on here.
@@ -149,6 +155,15 @@ fn salvage(body: &[u8]) -> Option<(JobId, String, Option<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn agents_do_not_ask_in_step() {
+        let mut waits: Vec<u64> = (0..1_000).map(|_| wait(20)).collect();
+        waits.sort_unstable();
+        waits.dedup();
+        assert_eq!(waits, [15, 16, 17, 18, 19, 20]);
+        assert_eq!([0, 1, 3].map(wait), [0, 1, 3]);
+    }
 
     #[test]
     fn a_lease_begins_no_later_than_its_job_was_claimed() {
