@@ -15,8 +15,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long it is believed that a queue has room.
+/// How long it is believed that a queue has room, at least.
 const BELIEVED: Duration = Duration::from_secs(5);
+/// The same, as a multiple of how long the count took: where rows of jobs that went on can't be cleared away, because somebody
+/// holds an old transaction open, it walks over all of them, and that is not to be what the database does all day.
+const BELIEVED_FOR_COUNTS: u32 = 200;
+/// The same, at most.
+const BELIEVED_AT_MOST: Duration = Duration::from_mins(5);
 /// How long it is believed that it has none.
 const FULL: Duration = Duration::from_secs(1);
 
@@ -40,6 +45,8 @@ struct Count {
     /// Of them those that were added by this process since they were counted.
     added: u64,
     at: Instant,
+    /// How long it is believed.
+    believed: Duration,
 }
 
 /// What a count says of more jobs.
@@ -85,10 +92,12 @@ impl Room {
             Answer::Old { .. } | Answer::Unknown => {}
         }
         let added = self.added(queue);
+        let begun = Instant::now();
         let counted = count().await?;
+        let believed = (begun.elapsed() * BELIEVED_FOR_COUNTS).clamp(BELIEVED, BELIEVED_AT_MOST);
         // What was added meanwhile may be among them or not.
         let meanwhile = self.added(queue).saturating_sub(added);
-        let new = Count { jobs: counted + meanwhile, added: meanwhile, at: Instant::now() };
+        let new = Count { jobs: counted + meanwhile, added: meanwhile, at: Instant::now(), believed };
         self.counts().insert(queue.to_owned(), new);
         drop(turn);
         match self.ask(queue, limit, more) {
@@ -102,7 +111,7 @@ impl Room {
         let mut counts = self.counts();
         let Some(count) = counts.get_mut(queue) else { return Answer::Unknown };
         let (fits, age) = (count.jobs + more <= limit, count.at.elapsed());
-        if fits && age < BELIEVED {
+        if fits && age < count.believed {
             count.jobs += more;
             count.added += more;
             Answer::Fits
@@ -228,6 +237,12 @@ mod tests {
             count.at = count.at.checked_sub(by).unwrap();
         }
 
+        /// As if what was counted were not believed any more.
+        fn age_out(&self) {
+            let believed = self.room.counts()["batches"].believed;
+            self.age(believed);
+        }
+
         fn counted(&self) -> u64 {
             self.counted.swap(0, Ordering::Relaxed)
         }
@@ -238,10 +253,10 @@ mod tests {
         let world = World::default();
         assert_eq!(world.submit_many(16, 40).await, 16);
         assert_eq!(world.counted(), 1);
-        world.age(BELIEVED);
+        world.age_out();
         assert_eq!(world.submit_many(16, 40).await, 16, "others believe what was known");
         assert_eq!((world.counted(), world.jobs.load(Ordering::Relaxed)), (1, 32));
-        world.age(BELIEVED);
+        world.age_out();
         assert_eq!(world.submit_many(16, 40).await, 8);
         assert_eq!(world.jobs.load(Ordering::Relaxed), 40);
     }
@@ -256,5 +271,17 @@ mod tests {
         world.age(FULL);
         assert_eq!(world.submit_many(50, 10).await, 1, "room is seen a second later");
         assert_eq!(world.counted(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_to_count_is_believed_for_longer() {
+        let room = Room::default();
+        let slowly = async || {
+            tokio::time::sleep(BELIEVED / 50).await;
+            Ok(0)
+        };
+        room.take("batches", 10, 1, slowly).await.unwrap();
+        let believed = room.counts()["batches"].believed;
+        assert!(believed >= BELIEVED * 4 && believed <= BELIEVED_AT_MOST, "{believed:?}");
     }
 }
