@@ -153,6 +153,9 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// A job's log entries, in order, of one epoch or (`None`) of the latest, even if that has ended.
     async fn log_entries(&self, id: JobId, epoch: Option<u32>) -> Result<Vec<LogEntryRow>>;
 
+    /// The entries of one epoch whose numbers are above `after`, in order, without their commands, which may be megabytes.
+    async fn log_outline(&self, id: JobId, epoch: u32, after: i64) -> Result<Vec<LogEntryRow>>;
+
     /// One of them; [`StoreError::UnknownLogEntry`] where there is none of that number.
     async fn log_entry(&self, id: JobId, epoch: Option<u32>, number: i64) -> Result<LogEntryRow>;
 

@@ -28,7 +28,7 @@ pub use model::{
     Finish, HeartbeatAnswer, HeldJob, Hold, JobFilter, JobRow, LogEntryRow, NewArtifact, NewFile, NewJob,
     NewLogEntry, NewObject, NewRepository, NewSecret, NewUpload, OpenedSecret, QueueChange, QueueRow,
     QueueRules, RepositoryRow, SecretAccessRow, SecretCursor, SecretFilter, SecretRow, TryRow, UploadFilter,
-    UploadPartRow, UploadRow,
+    UploadPartRow, UploadRow, shortened_command,
 };
 pub use objects::{ObjectWriter, Objects, ObjectsChoice, ObjectsFault, S3Choice, S3Credentials};
 pub use people::{NewPerson, NewSession, PersonRow, SessionOf, SessionRow, SessionTerms};

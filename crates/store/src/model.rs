@@ -1,10 +1,12 @@
 //! Plain data in and out of the store.
 
 mod artifacts;
+mod commands;
 mod secrets;
 mod uploads;
 
 pub use artifacts::{ArtifactRow, NewArtifact};
+pub use commands::shortened_command;
 pub use secrets::{
     AccessFilter, NewSecret, OpenedSecret, SecretAccessRow, SecretCursor, SecretFilter, SecretRow,
 };

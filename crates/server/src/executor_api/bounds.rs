@@ -3,6 +3,7 @@
 
 use super::Failure;
 use http::StatusCode;
+use store::shortened_command;
 use wire::additions::EndDetail;
 use wire::heartbeat::Telemetry;
 
@@ -19,8 +20,6 @@ const MAX_EVIDENCE: usize = 1_000;
 const MAX_KEY: usize = 1_000;
 /// Bytes that are kept of a log entry's command, the rest is left out.
 const MAX_COMMAND: usize = 256 << 10;
-/// What stands in place of what was left out.
-const LEFT_OUT: &str = "…";
 
 /// Checks the name that an executor gives itself.
 pub(super) fn check_name(name: &str) -> Result<(), Failure> {
@@ -98,37 +97,13 @@ pub(super) fn check_key(key: &str) -> Result<(), Failure> {
 }
 
 /// The beginning of a command.
-pub(super) fn command(mut command: Vec<String>) -> Vec<String> {
-    let mut room = MAX_COMMAND;
-    for index in 0..command.len() {
-        let argument = &mut command[index];
-        // Each is stored with quotes and a comma.
-        let needed = argument.len() + 3;
-        if needed > room {
-            argument.truncate(argument.floor_char_boundary(room));
-            argument.push_str(LEFT_OUT);
-            command.truncate(index + 1);
-            break;
-        }
-        room -= needed;
-    }
-    command
+pub(super) fn command(command: Vec<String>) -> Vec<String> {
+    shortened_command(command, MAX_COMMAND)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_command_ends_where_it_is_too_long() {
-        let short = vec!["docker".to_owned(), "run".to_owned()];
-        assert_eq!(command(short.clone()), short);
-        let long = command(vec!["a".to_owned(), "ä".repeat(MAX_COMMAND), "b".to_owned()]);
-        assert_eq!((long.len(), long[0].as_str()), (2, "a"));
-        assert!(long[1].len() < MAX_COMMAND && long[1].ends_with("ä…"));
-        let many = command(vec![String::new(); MAX_COMMAND]);
-        assert_eq!((many.len(), many.last().unwrap().as_str()), (MAX_COMMAND / 3 + 1, "…"));
-    }
 
     #[test]
     fn queues_are_few_and_evidence_is_short() {

@@ -127,12 +127,23 @@ impl Follower {
         if self.cursor.attempt == 0 {
             return Ok(());
         }
-        for entry in self.app.store.log_entries(self.id, Some(self.cursor.attempt)).await? {
-            if entry.entry > self.cursor.done {
-                self.tell_entry(entry).await?;
-            }
+        let Cursor { attempt, done, .. } = self.cursor;
+        let mut entries = self.app.store.log_outline(self.id, attempt, done).await?;
+        // What changes by the second is texts; commands are read only where they are told.
+        if entries.iter().any(|entry| self.owes(entry)) {
+            entries = self.app.store.log_entries(self.id, Some(attempt)).await?;
+            entries.retain(|entry| entry.entry > done);
+        }
+        for entry in entries {
+            self.tell_entry(entry).await?;
         }
         Ok(())
+    }
+
+    /// Whether it is yet to be told that the entry was opened, or that it ended.
+    fn owes(&self, entry: &LogEntryRow) -> bool {
+        let told = self.cursor.open.get(&entry.entry);
+        told.is_none_or(|told| entry.exit_code.is_some() && !told.ended)
     }
 
     /// Tells that the entry was opened, its text, and that it ended: each once, in this order.

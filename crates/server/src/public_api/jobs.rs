@@ -182,7 +182,7 @@ pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusa
 pub(super) async fn with_steps_of(app: &App, job: JobRow, spec: &JobSpec) -> Result<JobView, Refusal> {
     let entries = match job.record.epoch {
         0 => Vec::new(),
-        epoch => app.store.log_entries(job.id, Some(epoch)).await?,
+        epoch => app.store.log_outline(job.id, epoch, 0).await?,
     };
     let earlier = match job.record {
         // Most jobs are tried once.

@@ -81,6 +81,27 @@ async fn a_full_log_is_told_as_such() {
     assert!(response.text().await.unwrap().contains("may take 10 bytes"));
 }
 
+/// Whoever looks at a job reads the commands of all its entries.
+#[tokio::test]
+async fn commands_of_one_job_take_so_much_and_fail_nothing() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let long = "x".repeat(256 << 10);
+    for number in 1..=48 {
+        let mut entry = entry(&job, &format!("setup.{number}"));
+        entry["command"] = json!(["docker", format!("--name={number}"), long]);
+        let told = told(harness.about(&job, "batches", "addExecutionLogEntry").json(&entry)).await;
+        assert_eq!(told, (200, number.to_string()));
+    }
+    let ended = json!({"command": ["docker", "--name=48", long], "exitCode": 0});
+    assert_eq!(update(&harness, &job, 48, ended).await, (204, String::new()));
+    let logs = harness.get(&format!("/jobs/{}/logs", job.id)).await;
+    assert!((7 << 20..9 << 20).contains(&logs.to_string().len()), "{}", logs.to_string().len());
+    assert!(logs[0]["command"][2].as_str().unwrap().len() > 200_000);
+    assert_eq!((&logs[47]["command"][1], &logs[47]["exitCode"]), (&json!("--name=48"), &json!(0)));
+    assert!(logs[47]["command"][2].as_str().unwrap().ends_with("x…"));
+}
+
 #[tokio::test]
 async fn steps_show_what_their_log_entries_know() {
     let harness = Harness::start().await;

@@ -154,6 +154,10 @@ impl Store for SqlStore {
         logs::entries(self, id, epoch).await
     }
 
+    async fn log_outline(&self, id: JobId, epoch: u32, after: i64) -> Result<Vec<LogEntryRow>> {
+        logs::outline(self, id, epoch, after).await
+    }
+
     async fn log_entry(&self, id: JobId, epoch: Option<u32>, number: i64) -> Result<LogEntryRow> {
         logs::entry(self, id, epoch, number).await
     }

@@ -7,8 +7,9 @@
 use super::super::SqlStore;
 use super::super::session::Session;
 use super::super::statements::statements;
-use super::super::values::{micros, to_json};
+use super::super::values::micros;
 use super::append::{KnownEnd, set_end};
+use super::commands;
 use super::turn::Turn;
 use crate::error::StoreError;
 use crate::model::NewLogEntry;
@@ -36,7 +37,6 @@ pub(in crate::sql) async fn add(
 }
 
 async fn add_in(turn: &mut Turn<'_>, id: JobId, epoch: u32, entry: NewLogEntry) -> Result<i64, StoreError> {
-    let command = entry.command.as_ref().map(to_json).transpose()?;
     let start_time = micros(entry.start_time);
     let (text, ended) = (entry.out.into_bytes(), entry.exit_code.is_some());
     let write = turn.write().await?;
@@ -48,6 +48,7 @@ async fn add_in(turn: &mut Turn<'_>, id: JobId, epoch: u32, entry: NewLogEntry) 
         return Ok(number);
     }
     let number = next_number(write, id, epoch).await?;
+    let command = commands::stored(write, (id, epoch, number), entry.command.as_ref()).await?;
     // The text goes first: the number of a row that was not committed is given again, and its file replaced.
     turn.put(number, text, ended).await?;
     turn.write()

@@ -7,6 +7,7 @@
 mod add;
 mod append;
 mod cache;
+mod commands;
 mod ended;
 mod files;
 mod hold;
@@ -29,7 +30,7 @@ pub(super) use append::{KnownEnd, append};
 pub(super) use lease::check_held_for_now;
 pub(super) use move_in::move_in;
 pub(super) use put::put;
-pub(super) use read::{entries, entry, read};
+pub(super) use read::{entries, entry, outline, read};
 pub(super) use seal::seal;
 pub(super) use settle::lock_job;
 
@@ -42,8 +43,18 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 #[cfg(test)]
-pub(super) const ALL: [&[(&str, super::session::Sql)]; 9] =
-    [add::ALL, append::ALL, lease::ALL, put::ALL, read::ALL, rows::ALL, seal::ALL, sealed::ALL, settle::ALL];
+pub(super) const ALL: [&[(&str, super::session::Sql)]; 10] = [
+    add::ALL,
+    append::ALL,
+    commands::ALL,
+    lease::ALL,
+    put::ALL,
+    read::ALL,
+    rows::ALL,
+    seal::ALL,
+    sealed::ALL,
+    settle::ALL,
+];
 
 /// Where texts are until they are sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

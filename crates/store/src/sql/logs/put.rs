@@ -3,7 +3,8 @@
 use super::super::SqlStore;
 use super::super::session::Session;
 use super::super::statements::statements;
-use super::super::values::{micros, to_json};
+use super::super::values::micros;
+use super::commands;
 use super::turn::Turn;
 use crate::error::StoreError;
 use crate::model::NewLogEntry;
@@ -38,9 +39,14 @@ async fn put_in(
     number: i64,
     entry: NewLogEntry,
 ) -> Result<(), StoreError> {
-    let present = load(&mut *turn.lookup().await?, id, epoch, number).await?;
+    let (present, command) = {
+        let mut look = turn.lookup().await?;
+        let present = load(&mut look, id, epoch, number).await?;
+        let of = (id, epoch, number);
+        let command = commands::replaced(&mut look, of, present.1.as_ref(), entry.command.as_ref()).await?;
+        (present, command)
+    };
     turn.put(number, entry.out.into_bytes(), entry.exit_code.is_some()).await?;
-    let command = entry.command.as_ref().map(to_json).transpose()?;
     let wanted = (entry.key, command, micros(entry.start_time), entry.exit_code, entry.duration_ms);
     // While the command runs only its text grows, so most calls end without a write to this row.
     if wanted != present {

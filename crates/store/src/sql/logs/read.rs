@@ -17,6 +17,9 @@ statements! {
     LATEST_EPOCH = "SELECT epoch FROM jobs WHERE id = $1";
     LIST = "SELECT entry, key, command, start_time, exit_code, duration_ms FROM log_entries \
             WHERE job = $1 AND epoch = $2 ORDER BY entry";
+    /// Commands take by far the most room.
+    OUTLINE = "SELECT entry, key, CAST(NULL AS TEXT), start_time, exit_code, duration_ms FROM log_entries \
+               WHERE job = $1 AND epoch = $2 AND entry > $3 ORDER BY entry";
     ONE = "SELECT entry, key, command, start_time, exit_code, duration_ms FROM log_entries \
            WHERE job = $1 AND epoch = $2 AND entry = $3";
 }
@@ -24,12 +27,31 @@ statements! {
 /// A log entry as it comes out of the database.
 type Columns = (i64, String, Option<String>, i64, Option<i32>, Option<i64>);
 
+/// Which entries of a try.
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    /// Those of higher numbers, without their commands.
+    OutlineAfter(i64),
+    One(i64),
+}
+
 pub(in crate::sql) async fn entries(
     store: &SqlStore,
     id: JobId,
     epoch: Option<u32>,
 ) -> Result<Vec<LogEntryRow>, StoreError> {
-    found(store, id, epoch, None).await
+    found(store, id, epoch, Which::All).await
+}
+
+/// Those after one, without their commands.
+pub(in crate::sql) async fn outline(
+    store: &SqlStore,
+    id: JobId,
+    epoch: u32,
+    after: i64,
+) -> Result<Vec<LogEntryRow>, StoreError> {
+    found(store, id, Some(epoch), Which::OutlineAfter(after)).await
 }
 
 /// One of them. Nothing is looked up of the others, which may be thousands.
@@ -39,7 +61,7 @@ pub(in crate::sql) async fn entry(
     epoch: Option<u32>,
     number: i64,
 ) -> Result<LogEntryRow, StoreError> {
-    let found = found(store, id, epoch, Some(number)).await?.pop();
+    let found = found(store, id, epoch, Which::One(number)).await?.pop();
     found.ok_or(StoreError::UnknownLogEntry { job: id, entry: number })
 }
 
@@ -47,22 +69,23 @@ async fn found(
     store: &SqlStore,
     id: JobId,
     epoch: Option<u32>,
-    only: Option<i64>,
+    which: Which,
 ) -> Result<Vec<LogEntryRow>, StoreError> {
     let mut reader = store.database.lookup().await?;
     let latest: Option<(i64,)> = reader.query(LATEST_EPOCH).bind(id.0).optional().await?;
     let (latest,) = latest.ok_or(StoreError::UnknownJob(id))?;
     let epoch = epoch.map_or_else(|| small(latest, "epoch", || job_name(id)), Ok)?;
-    let rows = match only {
-        None => reader.query(LIST).bind(id.0).bind(i64::from(epoch)),
-        Some(entry) => reader.query(ONE).bind(id.0).bind(i64::from(epoch)).bind(entry),
+    let rows = match which {
+        Which::All => reader.query(LIST).bind(id.0).bind(i64::from(epoch)),
+        Which::OutlineAfter(entry) => reader.query(OUTLINE).bind(id.0).bind(i64::from(epoch)).bind(entry),
+        Which::One(entry) => reader.query(ONE).bind(id.0).bind(i64::from(epoch)).bind(entry),
     };
     let rows: Vec<Columns> = rows.all().await?;
     drop(reader);
     // The texts first, the row second: they are removed with it or after it is written, so without it they are whole.
-    let lengths = match only {
-        None => texts::lengths(store, id, epoch).await,
-        Some(entry) => texts::length(store, (id, epoch, entry)).await,
+    let lengths = match which {
+        Which::All | Which::OutlineAfter(_) => texts::lengths(store, id, epoch).await,
+        Which::One(entry) => texts::length(store, (id, epoch, entry)).await,
     };
     let object = sealed::object(&mut store.database.lookup().await?, id, epoch).await?;
     let length_of: Box<dyn Fn(i64) -> u64 + Send> = if let Some(object) = object {

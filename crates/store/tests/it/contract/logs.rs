@@ -37,6 +37,20 @@ pub(crate) async fn entries_are_numbered_from_one(open: impl AsyncFn(Setup) -> W
     assert!(matches!(unknown, Err(StoreError::UnknownLogEntry { entry: 3, .. })), "{unknown:?}");
 }
 
+pub(crate) async fn an_outline_has_no_commands(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, lease, _) = world.running().await;
+    for text in ["one", "two", "three"] {
+        world.open_entry(id, &lease, text).await;
+    }
+    let mut whole = world.store.log_entries(id, None).await.unwrap();
+    assert!(whole.iter_mut().all(|entry| entry.command.take().is_some()));
+    assert_eq!(world.store.log_outline(id, 1, 0).await.unwrap(), whole);
+    assert_eq!(world.store.log_outline(id, 1, 1).await.unwrap(), whole[1..]);
+    assert!(world.store.log_outline(id, 1, 3).await.unwrap().is_empty());
+    assert!(world.store.log_outline(id, 2, 0).await.unwrap().is_empty());
+}
+
 pub(crate) async fn an_entry_that_is_opened_again_is_the_same(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let (id, lease, _) = world.running().await;

@@ -79,13 +79,14 @@ macro_rules! each_test {
                 a_result_that_comes_before_the_cancel_counts;
             heartbeat: it_keeps_held_jobs_alive, it_tells_which_jobs_to_stop, it_knows_only_what_is_held,
                 without_jobs_it_is_empty;
-            logs: entries_are_numbered_from_one, an_entry_that_is_opened_again_is_the_same,
+            logs: entries_are_numbered_from_one, an_outline_has_no_commands, an_entry_that_is_opened_again_is_the_same,
                 text_is_added_at_its_offset,
                 text_sent_twice_is_there_once, a_gap_is_refused_with_the_length, the_end_is_kept,
                 put_grows_the_text, put_can_change_the_text, epochs_keep_their_own_logs,
                 logs_need_the_lease, concurrent_appends_do_not_mix, reading_stops_between_characters,
                 an_ended_job_takes_no_text;
-            logs_limits: one_try_has_a_size_limit, the_next_try_starts_from_nothing;
+            logs_limits: one_try_has_a_size_limit, the_next_try_starts_from_nothing,
+                the_commands_of_one_try_have_a_size_limit;
             sealed_logs: what_a_sealed_log_says_is_the_same, a_try_that_runs_is_not_sealed,
                 earlier_tries_are_sealed_while_the_next_one_writes, however_a_try_ended_its_log_is_sealed,
                 a_forgotten_job_lets_go_of_its_object, a_log_is_read_while_it_is_sealed;
