@@ -3,14 +3,15 @@
 //! Every statement is written once, with `$1` for its first argument, and names only types that both have:
 //! BIGINT, TEXT, BYTEA and BOOLEAN. Where the two differ, [`Sql`] holds both texts.
 
+use super::database::PostgresLookup;
 use crate::error::StoreError;
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
-    ColumnIndex, Decode, Encode, FromRow, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection,
-    Transaction, Type,
+    ColumnIndex, Decode, Encode, Execute, FromRow, PgConnection, Postgres, Row as _, Sqlite,
+    SqliteConnection, Transaction, Type,
 };
 
 /// One statement.
@@ -24,7 +25,7 @@ pub(super) struct Sql {
 pub(super) enum Session {
     SqliteLookup(PoolConnection<Sqlite>),
     SqliteWrite(Transaction<'static, Sqlite>),
-    PostgresLookup(PoolConnection<Postgres>),
+    PostgresLookup(PostgresLookup),
     PostgresWrite(Transaction<'static, Postgres>),
 }
 
@@ -36,9 +37,11 @@ enum Connection<'c> {
 impl Session {
     /// Begins a statement.
     pub(super) fn query(&mut self, sql: Sql) -> Query<'_> {
-        match self.connection() {
-            Connection::Sqlite(connection) => Query::Sqlite(sqlx::query(sql.sqlite), connection),
-            Connection::Postgres(connection) => Query::Postgres(sqlx::query(sql.postgres), connection),
+        match self {
+            Self::SqliteLookup(connection) => Query::Sqlite(sqlx::query(sql.sqlite), connection),
+            Self::SqliteWrite(transaction) => Query::Sqlite(sqlx::query(sql.sqlite), transaction),
+            Self::PostgresLookup(lookup) => Query::Lookup(sql.postgres, sqlx::query(sql.postgres), lookup),
+            Self::PostgresWrite(transaction) => Query::Postgres(sqlx::query(sql.postgres), transaction),
         }
     }
 
@@ -50,7 +53,7 @@ impl Session {
         take: &mut (dyn FnMut(&str) -> Result<(), E> + Send),
     ) -> Result<u64, E> {
         let mut taken = 0;
-        match self.connection() {
+        match self.connection().map_err(StoreError::from)? {
             Connection::Sqlite(connection) => {
                 let mut rows = sqlx::query(sql.sqlite).fetch(connection);
                 while let Some(row) = rows.try_next().await.map_err(StoreError::from)? {
@@ -89,19 +92,21 @@ impl Session {
         Ok(())
     }
 
-    fn connection(&mut self) -> Connection<'_> {
-        match self {
+    fn connection(&mut self) -> Result<Connection<'_>, sqlx::Error> {
+        Ok(match self {
             Self::SqliteLookup(connection) => Connection::Sqlite(connection),
             Self::SqliteWrite(transaction) => Connection::Sqlite(transaction),
-            Self::PostgresLookup(connection) => Connection::Postgres(connection),
+            Self::PostgresLookup(lookup) => Connection::Postgres(lookup.connection()?),
             Self::PostgresWrite(transaction) => Connection::Postgres(transaction),
-        }
+        })
     }
 }
 
 /// A statement with the arguments it has so far.
 pub(super) enum Query<'c> {
     Sqlite(sqlx::query::Query<'c, Sqlite, SqliteArguments>, &'c mut SqliteConnection),
+    /// With its text, for it may be run twice.
+    Lookup(&'static str, sqlx::query::Query<'c, Postgres, PgArguments>, &'c mut PostgresLookup),
     Postgres(sqlx::query::Query<'c, Postgres, PgArguments>, &'c mut PgConnection),
 }
 
@@ -124,6 +129,7 @@ impl Query<'_> {
     pub(super) fn bind<'t, T: Argument<'t>>(self, value: T) -> Self {
         match self {
             Self::Sqlite(query, connection) => Self::Sqlite(query.bind(value), connection),
+            Self::Lookup(sql, query, lookup) => Self::Lookup(sql, query.bind(value), lookup),
             Self::Postgres(query, connection) => Self::Postgres(query.bind(value), connection),
         }
     }
@@ -132,6 +138,7 @@ impl Query<'_> {
     pub(super) async fn execute(self) -> Result<u64, StoreError> {
         Ok(match self {
             Self::Sqlite(query, connection) => query.execute(connection).await?.rows_affected(),
+            Self::Lookup(_, query, lookup) => query.execute(lookup.connection()?).await?.rows_affected(),
             Self::Postgres(query, connection) => query.execute(connection).await?.rows_affected(),
         })
     }
@@ -141,6 +148,9 @@ impl Query<'_> {
         Ok(match self {
             Self::Sqlite(query, connection) => {
                 query.fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect()
+            }
+            Self::Lookup(sql, query, lookup) => {
+                lookup.rows(sql, arguments(query)?).await?.into_iter().map(Row::Postgres).collect()
             }
             Self::Postgres(query, connection) => {
                 query.fetch_all(connection).await?.into_iter().map(Row::Postgres).collect()
@@ -152,6 +162,7 @@ impl Query<'_> {
     pub(super) async fn row(self) -> Result<Option<Row>, StoreError> {
         Ok(match self {
             Self::Sqlite(query, connection) => query.fetch_optional(connection).await?.map(Row::Sqlite),
+            Self::Lookup(sql, query, lookup) => lookup.row(sql, arguments(query)?).await?.map(Row::Postgres),
             Self::Postgres(query, connection) => query.fetch_optional(connection).await?.map(Row::Postgres),
         })
     }
@@ -170,6 +181,12 @@ impl Query<'_> {
     pub(super) async fn one<T: FromEither>(self) -> Result<T, StoreError> {
         self.optional().await?.ok_or_else(|| sqlx::Error::RowNotFound.into())
     }
+}
+
+/// What was bound.
+fn arguments(mut query: sqlx::query::Query<'_, Postgres, PgArguments>) -> Result<PgArguments, StoreError> {
+    let bound = query.take_arguments().map_err(sqlx::Error::Encode)?;
+    Ok(bound.unwrap_or_default())
 }
 
 /// A row of either database.

@@ -2,12 +2,14 @@
 
 mod clock;
 mod look;
+mod lost;
 mod postgres;
 mod sqlite;
 
 pub use clock::DatabaseClock;
 pub use look::SchemaState;
 pub(super) use look::{look_at_postgres, look_at_sqlite};
+pub(super) use lost::PostgresLookup;
 pub(super) use postgres::PostgresDatabase;
 pub(super) use sqlite::SqliteFile;
 

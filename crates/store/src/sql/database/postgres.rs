@@ -1,21 +1,22 @@
 //! A PostgreSQL database.
 
 use super::look::schema_of_postgres;
+use super::lost::{Losses, PostgresLookup};
 use super::{Durability, Write, migrated, migrator};
 use crate::error::StoreError;
 use crate::sql::session::Session;
 use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Transaction};
 use std::str::FromStr;
 use std::time::Duration;
 
 /// Connections of one server at most. The database has a hundred for everybody, unless told otherwise.
-const CONNECTIONS: u32 = 16;
+pub(super) const CONNECTIONS: u32 = 16;
 /// How long a call waits for a connection: the database may be starting again.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A connection that was used within this time is taken to be there.
+/// A connection that was used within this time is taken to be there, unless another one was lost since.
 const FRESH: Duration = Duration::from_secs(1);
 /// What every connection is told first. Nobody may hold up the others for long, time has one zone, and who has waited for a
 /// lock sees what was done before it, whatever others on this database prefer.
@@ -50,12 +51,13 @@ pub(super) const MIGRATIONS: [(&str, &str); 12] = [
 /// A PostgreSQL database.
 pub(in crate::sql) struct PostgresDatabase {
     pool: PgPool,
+    losses: Losses,
 }
 
 impl PostgresDatabase {
     /// Connects and brings the schema up to date; servers that start at once take turns.
     pub(in crate::sql) async fn open(url: &str) -> Result<Self, StoreError> {
-        let database = Self { pool: connect(url, CONNECTIONS).await? };
+        let database = Self::connect(url, CONNECTIONS).await?;
         database.check_version().await?;
         migrated(database.migrate().await, || database.place())?;
         Ok(database)
@@ -63,10 +65,16 @@ impl PostgresDatabase {
 
     /// Connects for look-ups alone, also to one that servers use, which may be of an older version: nothing is changed.
     pub(in crate::sql) async fn for_reading(url: &str) -> Result<Self, StoreError> {
-        let database = Self { pool: connect(url, 1).await? };
+        let database = Self::connect(url, 1).await?;
         database.check_version().await?;
         schema_of_postgres(&database.pool).await?.check_readable(database.place())?;
         Ok(database)
+    }
+
+    async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let losses = Losses::default();
+        let pool = connect_with(url, connections, SETTINGS, losses.clone()).await?;
+        Ok(Self { pool, losses })
     }
 
     /// Where it is, without secrets.
@@ -106,16 +114,25 @@ impl PostgresDatabase {
     }
 
     pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
-        Ok(Session::PostgresLookup(self.pool.acquire().await?))
+        Ok(Session::PostgresLookup(PostgresLookup::new(&self.pool, &self.losses).await?))
     }
 
     /// Begins to write, beside others.
     pub(super) async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
+        let transaction = match self.begin(durability).await {
+            // Nothing was done yet.
+            Err(fault) if self.losses.note(&fault) => self.begin(durability).await?,
+            begun => begun?,
+        };
+        Ok(Write::of(Session::PostgresWrite(transaction), None))
+    }
+
+    async fn begin(&self, durability: Durability) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         if durability == Durability::Crash {
             transaction.execute(RELAXED).await?;
         }
-        Ok(Write::of(Session::PostgresWrite(transaction), None))
+        Ok(transaction)
     }
 
     pub(super) fn connections(&self) -> (u32, u32, u32) {
@@ -129,10 +146,15 @@ impl PostgresDatabase {
 
 /// Connects at least once.
 pub(super) async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> {
-    connect_with(url, connections, SETTINGS).await
+    connect_with(url, connections, SETTINGS, Losses::default()).await
 }
 
-async fn connect_with(url: &str, connections: u32, settings: &'static str) -> Result<PgPool, StoreError> {
+async fn connect_with(
+    url: &str,
+    connections: u32,
+    settings: &'static str,
+    losses: Losses,
+) -> Result<PgPool, StoreError> {
     // What sqlx says of a URL that it can't read may hold the password in it.
     let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::DatabaseUrl)?;
     let options = options.application_name("executor server").disable_statement_logging();
@@ -141,13 +163,9 @@ async fn connect_with(url: &str, connections: u32, settings: &'static str) -> Re
         .acquire_timeout(PATIENCE)
         // Else each is asked whether it is there before each use, which takes as long as the use.
         .test_before_acquire(false)
-        .before_acquire(|connection: &mut PgConnection, about| {
-            Box::pin(async move {
-                if about.idle_for < FRESH {
-                    return Ok(true);
-                }
-                Ok(connection.ping().await.is_ok())
-            })
+        .before_acquire(move |connection: &mut PgConnection, about| {
+            let believed = about.idle_for < FRESH && !losses.may_concern(about.idle_for);
+            Box::pin(async move { Ok(believed || connection.ping().await.is_ok()) })
         })
         .after_connect(move |connection: &mut PgConnection, _| {
             Box::pin(async move { connection.execute(settings).await.map(drop) })
@@ -165,12 +183,12 @@ mod tests {
     use sqlx::migrate::Migrate;
     use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
     use std::collections::{BTreeMap, BTreeSet};
-    use testkit::Postgres;
+    use testkit::Postgres as Server;
 
     /// PostgreSQL resolves every table, column, function and type when it prepares.
     #[tokio::test]
     async fn every_statement_fits_the_schema() {
-        let Some(postgres) = Postgres::start("every_statement_fits_the_schema") else { return };
+        let Some(postgres) = Server::start("every_statement_fits_the_schema") else { return };
         let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
         for (name, sql) in statements::all() {
             let prepared = database.pool.prepare(sql.postgres.into_sql_str()).await;
@@ -189,7 +207,7 @@ mod tests {
     async fn an_export_has_every_column() {
         const ASKED: &str = "SELECT table_name::text, column_name::text FROM information_schema.columns \
                              WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'";
-        let Some(postgres) = Postgres::start("an_export_has_every_column") else { return };
+        let Some(postgres) = Server::start("an_export_has_every_column") else { return };
         let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
         let found: Vec<(String, String)> = sqlx::query_as(ASKED).fetch_all(&database.pool).await.unwrap();
         let mut columns = BTreeMap::<String, BTreeSet<String>>::new();
@@ -214,7 +232,7 @@ mod tests {
     /// It must not wait for statistics, which come late and change.
     #[tokio::test]
     async fn no_statement_reads_all_jobs() {
-        let Some(postgres) = Postgres::start("no_statement_reads_all_jobs") else { return };
+        let Some(postgres) = Server::start("no_statement_reads_all_jobs") else { return };
         let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
         let mut connection = database.pool.acquire().await.unwrap();
         // A lock has no plan.
@@ -227,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_newer_versions_wrote_is_left_alone() {
-        let Some(postgres) = Postgres::start("what_newer_versions_wrote_is_left_alone") else { return };
+        let Some(postgres) = Server::start("what_newer_versions_wrote_is_left_alone") else { return };
         let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
         let future = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                       VALUES (999, 'later', TRUE, '', 0)";
@@ -245,7 +263,7 @@ mod tests {
     async fn a_schema_that_is_only_read_stays_what_it_is() {
         const CHANGES: &str = "SELECT COUNT(*) FROM _sqlx_migrations";
         const TABLES: &str = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'";
-        let Some(postgres) = Postgres::start("a_schema_that_is_only_read_stays_what_it_is") else { return };
+        let Some(postgres) = Server::start("a_schema_that_is_only_read_stays_what_it_is") else { return };
         let refused = async || PostgresDatabase::for_reading(&postgres.url()).await.err();
         let pool = connect(&postgres.url(), 1).await.unwrap();
         let count = async |what| sqlx::query_scalar::<_, i64>(what).fetch_one(&pool).await.unwrap();
@@ -268,7 +286,7 @@ mod tests {
     /// What operators set for a whole database is not what locks and counts were thought out for.
     #[tokio::test]
     async fn settings_of_the_database_do_not_matter() {
-        let Some(postgres) = Postgres::start("settings_of_the_database_do_not_matter") else { return };
+        let Some(postgres) = Server::start("settings_of_the_database_do_not_matter") else { return };
         let mut operator = PgConnection::connect(&postgres.url()).await.unwrap();
         let set = "ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'";
         operator.execute(set).await.unwrap();
@@ -286,11 +304,13 @@ mod tests {
     async fn who_waits_for_the_schema_is_patient() {
         const ASK: &str = "SELECT COUNT(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted \
                            AND locktype = 'advisory' AND clock_timestamp() - query_start > '300 milliseconds'";
-        let Some(postgres) = Postgres::start("who_waits_for_the_schema_is_patient") else { return };
+        let Some(postgres) = Server::start("who_waits_for_the_schema_is_patient") else { return };
         let mut first = PgConnection::connect(&postgres.url()).await.unwrap();
         first.lock().await.unwrap();
-        let pool = connect_with(&postgres.url(), 2, "SET lock_timeout = '100ms'").await.unwrap();
-        let second = PostgresDatabase { pool };
+        let losses = Losses::default();
+        let hasty = "SET lock_timeout = '100ms'";
+        let pool = connect_with(&postgres.url(), 2, hasty, losses.clone()).await.unwrap();
+        let second = PostgresDatabase { pool, losses };
         let hold = async {
             while sqlx::query_scalar::<_, i64>(ASK).fetch_one(&mut first).await.unwrap() == 0 {
                 tokio::task::yield_now().await;
