@@ -222,6 +222,9 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// There is no room for the database.
+    #[error("there is no room on the database's disk: make room there, it goes on by itself then")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -14,6 +14,8 @@ use tokio::process::Command;
 const MAX_OUTPUT: u64 = 64 << 10;
 /// Characters of what git complained of that are told.
 const MAX_LINE: usize = 300;
+/// What the system calls a full disk, which git repeats.
+const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 /// What git adds to every failed fetch.
 const EMPTY_WORDS: [&str; 3] = [
     "fatal: Could not read from remote repository.",
@@ -103,7 +105,18 @@ pub(super) async fn run(mut command: Command, within: Duration) -> Result<Vec<u8
     };
     let (status, stdout, stderr) = finished?;
     group.has_ended();
-    if status.success() { Ok(stdout) } else { Err(GitFault::Refused { cause: cause(&stderr) }) }
+    if status.success() { Ok(stdout) } else { Err(refused(&stderr)) }
+}
+
+/// Why git said no.
+fn refused(stderr: &[u8]) -> GitFault {
+    let text = String::from_utf8_lossy(stderr);
+    // What begins with this is what the other side said, of its own disk.
+    let ours = || text.lines().filter(|line| !line.starts_with("remote:"));
+    match ours().find(|line| FULL.iter().any(|full| line.contains(full))) {
+        Some(line) => GitFault::Full { cause: cause(line.as_bytes()) },
+        None => GitFault::Refused { cause: cause(stderr) },
+    }
 }
 
 /// Makes sure that there is a git, and logs which.
@@ -161,6 +174,16 @@ mod tests {
         ] {
             assert_eq!(cause(stderr.as_bytes()), told);
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_a_full_disk_elsewhere() {
+        let here = "Cloning...\nfatal: write error: No space left on device\nfatal: fetch-pack: invalid index-pack output\n";
+        let told = refused(here.as_bytes());
+        assert!(matches!(&told, GitFault::Full { cause } if cause.contains("write error")), "{told:?}");
+        let there = "remote: fatal: No space left on device\nfatal: the remote end hung up unexpectedly\n";
+        let told = refused(there.as_bytes());
+        assert!(matches!(&told, GitFault::Refused { cause } if cause.contains("hung up")), "{told:?}");
     }
 
     #[tokio::test]

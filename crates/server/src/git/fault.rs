@@ -1,5 +1,6 @@
 //! What can go wrong with git and with repositories.
 
+use std::io;
 use std::net::IpAddr;
 use store::StoreError;
 
@@ -8,7 +9,15 @@ use store::StoreError;
 pub(crate) enum GitFault {
     /// Git can't be run, or its pipes broke.
     #[error("git can't be run: {0}")]
-    Io(#[from] std::io::Error),
+    Io(io::Error),
+    /// There is no room for mirrors.
+    #[error(
+        "there is no room for mirrors of repositories on the disk of the server's data directory: make room there ({cause})"
+    )]
+    Full {
+        /// Who said so, git or the system.
+        cause: String,
+    },
     /// Git ran, and said no.
     #[error("{cause}")]
     Refused {
@@ -82,4 +91,15 @@ pub(crate) enum GitFault {
         /// The revision.
         rev: String,
     },
+}
+
+impl From<io::Error> for GitFault {
+    fn from(fault: io::Error) -> Self {
+        match fault.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { cause: fault.to_string() }
+            }
+            _ => Self::Io(fault),
+        }
+    }
 }

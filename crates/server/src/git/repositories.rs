@@ -208,8 +208,8 @@ impl Repositories {
 }
 
 pub(super) fn unreachable(repository: &str, source: &str, cause: GitFault) -> GitFault {
-    // Nobody has asked it anything.
-    if matches!(cause, GitFault::TooManyFetches { .. }) {
+    // Nobody has asked it anything, or what it said has no room here.
+    if matches!(cause, GitFault::TooManyFetches { .. } | GitFault::Full { .. }) {
         return cause;
     }
     let (repository, source_shown) = (repository.to_owned(), source.to_owned());

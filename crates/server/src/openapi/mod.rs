@@ -151,6 +151,9 @@ fn responses(operation: &Operation, sent: &mut SchemaGenerator, problem: &Value)
     if operation.path.contains("{id}") && operation.tag != "secrets" || operation.path.contains("{entry}") {
         problems.push((404, "no_such_path"));
     }
+    if operation.method != "GET" {
+        problems.push((507, "disk_full"));
+    }
     problems.sort_unstable();
     problems.dedup();
     for group in problems.chunk_by(|one, other| one.0 == other.0) {

@@ -42,6 +42,12 @@ impl Refusal {
         self.0
     }
 
+    /// There is no room. The log has what was told of it, for whoever can make some may not be who asked.
+    fn disk_full(fault: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = fault, "a request of the public API met a full disk");
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "A disk is full", fault.to_string())
+    }
+
     /// A fault of ours: the log has the cause, the client need not know it.
     fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = cause, "a request of the public API failed");
@@ -129,6 +135,7 @@ impl From<StoreError> for Refusal {
             }
             StoreError::UnknownUpload(id) => uploads::unknown(&format!("there is no upload {id}")),
             StoreError::Objects(fault) => fault.into(),
+            StoreError::Full(_) => Self::disk_full(&fault),
             _ => Self::internal(&fault),
         }
     }
@@ -163,6 +170,7 @@ impl From<GitFault> for Refusal {
         let told = fault.to_string();
         match fault {
             GitFault::Store(fault) => fault.into(),
+            GitFault::Full { .. } => Self::disk_full(&fault),
             GitFault::TooMany { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "too_many_repositories",

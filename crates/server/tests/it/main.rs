@@ -11,6 +11,7 @@ mod dequeue;
 mod documented;
 mod fetch;
 mod files;
+mod full_disk;
 mod harness;
 mod heartbeat;
 mod identities;

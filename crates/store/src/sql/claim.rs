@@ -58,7 +58,7 @@ async fn claim_more(
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let taken = heads::take(store, &mut write, asked, &lanes, most).await?;
     if taken.is_empty() {
-        write.roll_back().await?;
+        write.roll_back().await;
         passed.extend(lanes.iter().map(|lane| lane.row.id));
         return Ok(Some(Vec::new()));
     }

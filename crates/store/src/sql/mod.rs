@@ -231,7 +231,7 @@ impl SqlStore {
         match outcome {
             Ok(done) => self.commit(write).await.map(|()| done),
             Err(fault) => {
-                write.roll_back().await?;
+                write.roll_back().await;
                 Err(fault)
             }
         }

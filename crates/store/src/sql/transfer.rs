@@ -163,7 +163,7 @@ pub async fn import(
             Ok(moved)
         }
         Err(fault) => {
-            write.roll_back().await?;
+            write.roll_back().await;
             Err(fault)
         }
     };

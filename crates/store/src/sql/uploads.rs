@@ -59,7 +59,7 @@ pub(super) async fn begin(store: &SqlStore, new: &NewUpload) -> Result<i64, Stor
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let (begun,): (i64,) = write.query(BEGUN).one().await?;
     if begun >= MAX_BEGUN {
-        write.roll_back().await?;
+        write.roll_back().await;
         return Err(StoreError::TooManyUploads(MAX_BEGUN));
     }
     let id = insert(&mut write, new, 0, store.clock.now(), None).await?;

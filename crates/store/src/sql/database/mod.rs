@@ -137,9 +137,13 @@ impl Write<'_> {
         self.news.push(news);
     }
 
-    /// Ends it as if nothing had been written.
-    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
-        self.session.roll_back().await
+    /// Ends it as if nothing had been written. That it can't be ended is no fault: the database has done so itself, as one
+    /// with a full disk does, or its connection is lost. And why it was to be ended is what matters.
+    pub(super) async fn roll_back(self) {
+        if let Err(fault) = self.session.roll_back().await {
+            let error = &fault as &dyn std::error::Error;
+            tracing::debug!(error, "a transaction was not there any more when it was to be taken back");
+        }
     }
 
     /// Makes it so; returns what is to be told now.
@@ -182,8 +186,15 @@ fn migrated(outcome: Result<(), MigrateError>, place: impl FnOnce() -> String) -
     }
 }
 
+/// What a database says where its disk is full: SQLite of its files, and of what its processes share; PostgreSQL.
+const FULL: [&str; 3] = ["13", "4874", "53100"];
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|said| said.code());
+        if code.is_some_and(|code| FULL.contains(&&*code)) {
+            return Self::Full(Box::new(error));
+        }
         Self::Database(Box::new(error))
     }
 }

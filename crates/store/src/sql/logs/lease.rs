@@ -33,7 +33,7 @@ pub(super) async fn write_as_holder<'s>(
         Ok(()) => Ok(write),
         // It has locked the row of a job that others may want.
         Err(fault) => {
-            write.roll_back().await?;
+            write.roll_back().await;
             Err(fault)
         }
     }

@@ -15,7 +15,11 @@ async fn writing_works_again_once_there_is_room() {
     disk.fill(0);
     let mut refused = 0;
     for _ in 0..2_000 {
-        refused += u32::from(world.store.submit(new_job("batches")).await.is_err());
+        if let Err(fault) = world.store.submit(new_job("batches")).await {
+            // Why it failed, rather than what came of that.
+            assert!(matches!(fault, StoreError::Full(_)), "{fault:?}");
+            refused += 1;
+        }
         if refused == 3 {
             break;
         }
