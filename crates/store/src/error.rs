@@ -200,6 +200,19 @@ pub enum StoreError {
         "the database does not tell the time, or takes longer than a second: see to its load and to the way to it"
     )]
     DatabaseTime,
+    /// Nobody lets us into the database, at the first connection.
+    #[error("can't connect to the database {place} as {user:?}, tried for {seconds} s")]
+    Unreachable {
+        /// Host, port and name.
+        place: String,
+        /// As whom.
+        user: String,
+        /// For how long.
+        seconds: u64,
+        /// What was told.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The database is older than what this was tested with.
     #[error("the database at {place} is PostgreSQL {version}: at least version 15 is needed")]
     OldDatabase {

@@ -1,7 +1,10 @@
 //! A control plane that keeps its jobs in PostgreSQL.
 
 use crate::support::{GATE, System, text};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 use testkit::Postgres;
 
 /// Whole jobs, one of them while the server is killed and another while the database is.
@@ -70,5 +73,39 @@ fn a_database_that_can_not_be_used_is_told_without_its_password() {
     told(start(Some(" \n")), 2, "is empty: write postgres://");
     told(start(Some("host=db password=hunter2")), 2, "URL can't be read: it is written as postgres://");
     // Nobody listens there.
-    told(start(Some("postgres://executor:hunter2@localhost/jobs?host=/nonexistent")), 3, "database failed");
+    told(
+        start(Some("postgres://executor:hunter2@localhost/jobs?host=/nonexistent")),
+        3,
+        "/nonexistent:5432/jobs",
+    );
+}
+
+/// Both may be started at once, so a server waits; an operator who looks on need not guess for what.
+#[test]
+fn a_server_says_at_once_which_database_it_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("database-url");
+    // Nobody listens where somebody has just been.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::fs::write(&file, format!("postgres://executor:hunter2@127.0.0.1:{port}/jobs")).unwrap();
+    let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_executor"));
+    server.env("XDG_CONFIG_HOME", dir.path()).args(["server", "--listen", "127.0.0.1:0", "--data-dir"]);
+    server.arg(dir.path().join("data")).arg("--database-url-file").arg(&file);
+    let begun = Instant::now();
+    let mut server = server.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut said = Vec::new();
+    for line in lines {
+        let is_it = line.contains("waiting up to 30 s for the database");
+        said.push(line);
+        if is_it {
+            break;
+        }
+    }
+    let after = begun.elapsed();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let told = said.last().unwrap();
+    assert!(told.contains(&format!("127.0.0.1:{port}/jobs")) && told.contains("refused"), "{said:?}");
+    assert!(after < Duration::from_secs(20) && !told.contains("hunter2"), "{after:?}: {said:?}");
 }

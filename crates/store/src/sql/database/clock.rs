@@ -27,7 +27,7 @@ pub struct DatabaseClock {
 impl DatabaseClock {
     /// Asks for the time, and goes on asking for as long as somebody has this clock.
     pub async fn start(url: &str) -> Result<Arc<Self>, StoreError> {
-        let pool = postgres::connect(url, 1).await?;
+        let pool = postgres::connect_when_there(url, 1).await?;
         let latest = ask(&pool).await?.ok_or(StoreError::DatabaseTime)?;
         let clock = Arc::new(Self { latest: Mutex::new(latest), begun: Instant::now() });
         tokio::spawn(follow(pool, Arc::downgrade(&clock)));

@@ -1,6 +1,7 @@
 //! Connections, transactions and migrations.
 
 mod clock;
+mod first;
 mod look;
 mod lost;
 mod postgres;

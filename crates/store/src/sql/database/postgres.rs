@@ -1,5 +1,6 @@
 //! A PostgreSQL database.
 
+use super::first::{self, Wait, connect_first};
 use super::look::schema_of_postgres;
 use super::lost::{Losses, PostgresLookup};
 use super::{Durability, Write, migrated, migrator};
@@ -15,7 +16,7 @@ use std::time::Duration;
 /// Connections of one server at most. The database has a hundred for everybody, unless told otherwise.
 pub(super) const CONNECTIONS: u32 = 16;
 /// How long a call waits for a connection: the database may be starting again.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection that was used within this time is taken to be there, unless another one was lost since.
 const FRESH: Duration = Duration::from_secs(1);
 /// What every connection is told first. Nobody may hold up the others for long, time has one zone, and who has waited for a
@@ -73,14 +74,13 @@ impl PostgresDatabase {
 
     async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
         let losses = Losses::default();
-        let pool = connect_with(url, connections, SETTINGS, losses.clone()).await?;
+        let pool = connect_with(url, connections, SETTINGS, losses.clone(), Wait::ForStart).await?;
         Ok(Self { pool, losses })
     }
 
     /// Where it is, without secrets.
     fn place(&self) -> String {
-        let options = self.pool.connect_options();
-        format!("{}/{}", options.get_host(), options.get_database().unwrap_or_default())
+        first::place(&self.pool.connect_options())
     }
 
     async fn migrate(&self) -> Result<(), MigrateError> {
@@ -146,7 +146,12 @@ impl PostgresDatabase {
 
 /// Connects at least once.
 pub(super) async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> {
-    connect_with(url, connections, SETTINGS, Losses::default()).await
+    connect_with(url, connections, SETTINGS, Losses::default(), Wait::ForStart).await
+}
+
+/// The same, also to a database that is started at the same time.
+pub(super) async fn connect_when_there(url: &str, connections: u32) -> Result<PgPool, StoreError> {
+    connect_with(url, connections, SETTINGS, Losses::default(), Wait::ForAnybody).await
 }
 
 async fn connect_with(
@@ -154,10 +159,12 @@ async fn connect_with(
     connections: u32,
     settings: &'static str,
     losses: Losses,
+    wait: Wait,
 ) -> Result<PgPool, StoreError> {
     // What sqlx says of a URL that it can't read may hold the password in it.
     let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::DatabaseUrl)?;
     let options = options.application_name("executor server").disable_statement_logging();
+    connect_first(&options, wait).await?;
     let pool = PoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
@@ -309,7 +316,7 @@ mod tests {
         first.lock().await.unwrap();
         let losses = Losses::default();
         let hasty = "SET lock_timeout = '100ms'";
-        let pool = connect_with(&postgres.url(), 2, hasty, losses.clone()).await.unwrap();
+        let pool = connect_with(&postgres.url(), 2, hasty, losses.clone(), Wait::ForStart).await.unwrap();
         let second = PostgresDatabase { pool, losses };
         let hold = async {
             while sqlx::query_scalar::<_, i64>(ASK).fetch_one(&mut first).await.unwrap() == 0 {
