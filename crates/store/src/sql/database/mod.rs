@@ -1,6 +1,8 @@
 //! Connections, transactions and migrations.
 
 mod clock;
+#[cfg(test)]
+mod expand;
 mod first;
 mod look;
 mod lost;

@@ -5,6 +5,7 @@ mod keys;
 mod logs;
 mod objects;
 mod people;
+mod rollout;
 mod secrets;
 mod together;
 
