@@ -11,7 +11,9 @@ pub mod api;
 
 /// A server's database as a whole: its schema, and moving it into another one.
 pub mod database {
-    pub use store::{DatabaseChoice, Moved, Place, StoreError, TransferError, export, import, migrate};
+    pub use store::{
+        DatabaseChoice, Moved, Place, Retirement, StoreError, TransferError, export, import, migrate,
+    };
 }
 
 mod acts;

@@ -221,6 +221,17 @@ pub enum StoreError {
         /// What it says it is.
         version: String,
     },
+    /// Everything in the database was moved to another one.
+    #[error(
+        "the database {path} was moved elsewhere by `executor server export --retire`: start with --database-url-file; to \
+         take it back, as it was then, remove {mark}"
+    )]
+    Retired {
+        /// The database file.
+        path: String,
+        /// What says so.
+        mark: String,
+    },
     /// Another process holds the data directory.
     #[error(
         "the data directory {0} is in use by another server: stop that one, or choose another --data-dir"

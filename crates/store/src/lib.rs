@@ -34,6 +34,6 @@ pub use objects::{ObjectWriter, Objects, ObjectsChoice, ObjectsFault, S3Choice, 
 pub use people::{NewPerson, NewSession, PersonRow, SessionOf, SessionRow, SessionTerms};
 pub use sealing::{BadKeys, Keyring, new_key_line};
 pub use sql::{
-    DatabaseChoice, DatabaseClock, DatabaseLook, Moved, Place, SchemaState, SqlStore, StoreOptions,
-    TransferError, export, import, look_at_database, migrate,
+    DatabaseChoice, DatabaseClock, DatabaseLook, Moved, Place, Retirement, SchemaState, SqlStore,
+    StoreOptions, TransferError, export, import, look_at_database, migrate,
 };

@@ -21,6 +21,9 @@ pub(crate) struct DatabaseArgs {
 pub(crate) struct ExportArgs {
     /// Where to: a file that is not there yet. It holds digests of tokens and sealed secrets
     pub(crate) file: PathBuf,
+    /// Have no server start on the exported database in the data directory any more: it is moved. None may be running
+    #[arg(long, conflicts_with = "database_url_file")]
+    pub(crate) retire: bool,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 }

@@ -6,7 +6,9 @@ use crate::args::{DatabaseArgs, ExportArgs, ImportArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::paths::Paths;
 use serde_json::json;
-use server::database::{DatabaseChoice, Moved, Place, StoreError, TransferError, export, import, migrate};
+use server::database::{
+    DatabaseChoice, Moved, Place, Retirement, StoreError, TransferError, export, import, migrate,
+};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +27,8 @@ pub(crate) async fn run_migrate(paths: &Paths, args: DatabaseArgs) -> Outcome {
 /// Writes everything into a file, which is there whole or not at all.
 pub(crate) async fn run_export(paths: &Paths, args: ExportArgs) -> Outcome {
     let place = place(paths, &args.database)?;
+    let retirement = args.retire.then(|| Retirement::begin(&place.dir)).transpose();
+    let retirement = retirement.map_err(|fault| store_failure(&fault))?;
     let unusable =
         |fault: std::io::Error| Failure::usage(format!("{} can't be written: {fault}", args.file.display()));
     let mut new = OpenOptions::new();
@@ -41,6 +45,10 @@ pub(crate) async fn run_export(paths: &Paths, args: ExportArgs) -> Outcome {
         // Half of it is good for nothing.
         let _ = std::fs::remove_file(&args.file);
     })?;
+    // The export is on the disk by now.
+    if let Some(retirement) = retirement {
+        retirement.complete().map_err(|fault| store_failure(&fault))?;
+    }
     tell("exported", &moved, &args.file, args.database.json)
 }
 

@@ -28,13 +28,19 @@ fn a_server_moves_into_postgresql_and_its_jobs_go_on() {
     let early = secrets.path().join("early.jsonl");
     let early = early.to_str().unwrap();
     system.ok(&[&["server", "export", early], &of_server[..]].concat());
-    let in_use = system.run(&[&["server", "import", early], &of_server[..]].concat());
-    assert!(in_use.status.code() == Some(3) && text(&in_use).contains("in use"), "{}", text(&in_use));
+    let late = secrets.path().join("late.jsonl");
+    for kept_out in
+        [&["server", "import", early][..], &["server", "export", late.to_str().unwrap(), "--retire"]]
+    {
+        let in_use = system.run(&[kept_out, &of_server[..]].concat());
+        assert!(in_use.status.code() == Some(3) && text(&in_use).contains("in use"), "{}", text(&in_use));
+    }
+    assert!(!late.exists());
 
     system.server.kill();
     let told = system.ok(&[&["server", "migrate"], &of_server[..]].concat());
     assert!(told.starts_with("the schema is up to date"), "{told}");
-    let told = system.ok(&[&["server", "export", export, "--json"], &of_server[..]].concat());
+    let told = system.ok(&[&["server", "export", export, "--json", "--retire"], &of_server[..]].concat());
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["rows"]["jobs"], 2, "{told}");
     let mode = std::fs::metadata(export).unwrap().permissions().mode();
@@ -58,6 +64,47 @@ fn a_server_moves_into_postgresql_and_its_jobs_go_on() {
     let next = system.submit("true");
     assert!(next.parse::<i64>().unwrap() > running.parse::<i64>().unwrap());
     system.wait_for_state(&next, "completed");
+}
+
+/// Two servers on two copies of one queue would give the same jobs out.
+#[test]
+fn nobody_goes_on_with_a_database_that_was_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_executor"));
+        let output = command.env("XDG_CONFIG_HOME", dir.path()).args(args).output().unwrap();
+        (output.status.code(), text(&output))
+    };
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (data, export, again) = (path("data"), path("all.jsonl"), path("again.jsonl"));
+    let mark = format!("{data}/executor.db.retired");
+    let nothing = run(&["server", "export", &export, "--retire", "--data-dir", &data]);
+    assert!(nothing.0 == Some(3) && !dir.path().join("data").exists(), "{nothing:?}");
+    assert_eq!(run(&["server", "migrate", "--data-dir", &data]).0, Some(0));
+    let with_url = ["--database-url-file", "/nonexistent"];
+    let elsewhere = run(&[&["server", "export", &export, "--retire"], &with_url[..]].concat());
+    assert!(elsewhere.0 == Some(2) && elsewhere.1.contains("--retire"), "{elsewhere:?}");
+    let moved = run(&["server", "export", &export, "--retire", "--data-dir", &data]);
+    assert_eq!(moved.0, Some(0), "{moved:?}");
+    for refused in [
+        &["server", "--listen", "127.0.0.1:0", "--data-dir", &data][..],
+        &["up", "--listen", "127.0.0.1:0", "--data-dir", &data],
+        &["server", "migrate", "--data-dir", &data],
+        &["server", "import", &export, "--data-dir", &data],
+        &["server", "export", &again, "--retire", "--data-dir", &data],
+    ] {
+        let (code, told) = run(refused);
+        assert!(
+            code == Some(3) && told.contains("was moved elsewhere") && told.contains(&mark),
+            "{refused:?}: {told}"
+        );
+        let last = told.lines().last().unwrap();
+        assert!(last.contains(&mark), "one line tells it: {told}");
+    }
+    // To read it harms nobody.
+    assert_eq!(run(&["server", "export", &again, "--data-dir", &data]).0, Some(0));
+    std::fs::remove_file(mark).unwrap();
+    assert_eq!(run(&["server", "migrate", "--data-dir", &data]).0, Some(0), "it is taken back");
 }
 
 /// What is wrong for a server that runs is no reason not to save what one has.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The embedded database's file.
 const DATABASE: &str = "executor.db";
+/// Beside it where everything was moved elsewhere: whoever went on with it would give the same jobs out twice.
+const RETIRED: &str = "executor.db.retired";
 
 /// A data directory that nobody else has open.
 pub(super) struct DataDir {
@@ -35,6 +37,7 @@ impl DataDir {
 
     /// The embedded database's file; made, empty, when missing.
     pub(super) fn database(&self) -> Result<PathBuf, StoreError> {
+        check_in_use(&self.path)?;
         let database = self.path.join(DATABASE);
         // SQLite would make the file readable for everybody that the umask lets; it gives its
         // companions (-wal, -shm) the mode of this one.
@@ -49,12 +52,34 @@ impl DataDir {
         Ok(database)
     }
 
+    /// Has nobody use the embedded database any more.
+    pub(super) fn retire_database(&self) -> Result<(), StoreError> {
+        let mark = self.path.join(RETIRED);
+        private_file(&mark)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| File::open(&self.path)?.sync_all())
+            .map_err(|source| failed(&mark, source))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     pub(super) fn logs(&self) -> PathBuf {
         self.path.join("logs")
+    }
+}
+
+/// Refuses an embedded database that was moved elsewhere.
+pub(super) fn check_in_use(dir: &Path) -> Result<(), StoreError> {
+    let mark = dir.join(RETIRED);
+    match mark.try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StoreError::Retired {
+            path: dir.join(DATABASE).display().to_string(),
+            mark: mark.display().to_string(),
+        }),
+        Err(source) => Err(failed(&mark, source)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::DatabaseChoice;
 use super::database::{self, SchemaState};
+use super::directory::check_in_use;
 use crate::error::StoreError;
 use jiff::SignedDuration;
 use std::path::Path;
@@ -20,7 +21,10 @@ pub struct DatabaseLook {
 /// Looks at the database that a server with this data directory would use.
 pub async fn look_at_database(choice: &DatabaseChoice, dir: &Path) -> Result<DatabaseLook, StoreError> {
     match choice {
-        DatabaseChoice::Embedded => database::look_at_sqlite(&dir.join("executor.db")).await,
+        DatabaseChoice::Embedded => {
+            check_in_use(dir)?;
+            database::look_at_sqlite(&dir.join("executor.db")).await
+        }
         DatabaseChoice::Postgres { url } => database::look_at_postgres(url).await,
     }
 }

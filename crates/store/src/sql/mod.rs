@@ -65,7 +65,7 @@ mod values;
 pub use database::{DatabaseClock, SchemaState};
 pub(crate) use directory::make_private_dir;
 pub use look::{DatabaseLook, look_at_database};
-pub use transfer::{Moved, Place, TransferError, export, import, migrate};
+pub use transfer::{Moved, Place, Retirement, TransferError, export, import, migrate};
 
 use crate::error::StoreError;
 use crate::model::{Change, JobRow, NewJob};

@@ -15,7 +15,7 @@ use file::{End, Line, Sink, Source};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write as Output};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tables::{SEALING_KEYS, TABLES, Table};
 
 /// Rows that are written at a time at most, and about so many bytes.
@@ -108,6 +108,25 @@ pub async fn migrate(place: &Place) -> Result<&'static str, StoreError> {
     let opened = Opened::take(place).await?;
     opened.database.close().await;
     Ok(Database::schema())
+}
+
+/// An embedded database that is about to be moved. Nobody uses it meanwhile, so nothing is written behind the export's back.
+pub struct Retirement(DataDir);
+
+impl Retirement {
+    /// Keeps everybody else from the database in `dir`; refuses one that a server uses, and one that was moved before.
+    pub fn begin(dir: &Path) -> Result<Self, StoreError> {
+        // A directory is made for nobody who has no database in it.
+        DataDir::database_in(dir)?;
+        let locked = DataDir::lock(dir.to_owned())?;
+        locked.database()?;
+        Ok(Self(locked))
+    }
+
+    /// From now on nobody uses it, until somebody takes it back. Call this when the export is where it stays.
+    pub fn complete(self) -> Result<(), StoreError> {
+        self.0.retire_database()
+    }
 }
 
 /// Writes all that a database holds, as it is at one moment; also while a server uses it. Nothing of it is changed, so one

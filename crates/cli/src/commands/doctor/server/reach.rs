@@ -5,6 +5,7 @@ use crate::commands::doctor::finding::{Finding, fatal, info, ok, warning};
 use crate::commands::serve;
 use crate::commands::validate::find_git;
 use jiff::SignedDuration;
+use server::database::StoreError;
 use server::{DatabaseLook, SchemaState, look_at_database};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -30,6 +31,9 @@ async fn database(known: &Known) -> Vec<Finding> {
     };
     match look_at_database(choice, &known.data_dir).await {
         Ok(look) => judge(&look),
+        Err(fault @ StoreError::Retired { .. }) => {
+            vec![fatal(ID, fault, "start the server with --database-url-file, or take the database back")]
+        }
         Err(fault) => {
             let mut told = fault.to_string();
             if let Some(cause) = std::error::Error::source(&fault) {
