@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{BadKeys, Keyring, SqlStore, new_key_line};
+use store::{BadKeys, DatabaseChoice, Keyring, SqlStore, StoreError, look_at_keys, new_key_line};
 use tokio::time::Instant;
 
 /// The keys' file in the data directory.
@@ -63,7 +63,7 @@ pub enum SecretKeysError {
         /// The file, or where else they are.
         place: String,
         /// Which one is missing or wrong, and what to do.
-        fault: Box<store::StoreError>,
+        fault: Box<StoreError>,
     },
 }
 
@@ -82,8 +82,19 @@ impl SecretKeys {
         self.read(data_dir).map(drop)
     }
 
+    /// Which of the keys that the database's secrets are sealed with are not among them, each with why that matters. None of
+    /// them is made or noted.
+    pub async fn missed(
+        &self,
+        database: &DatabaseChoice,
+        data_dir: &Path,
+    ) -> Result<Vec<StoreError>, StoreError> {
+        let keys = self.read(data_dir).ok();
+        look_at_keys(database, data_dir, keys.as_ref()).await
+    }
+
     /// How people are told where they are.
-    pub(crate) fn place(&self, data_dir: &Path) -> String {
+    pub fn place(&self, data_dir: &Path) -> String {
         let file = self.file(data_dir);
         file.map_or_else(|| "the environment".to_owned(), |path| path.display().to_string())
     }

@@ -127,6 +127,8 @@ pub struct SiteLook {
     pub has_access_token: bool,
     /// Whether the one before it is good as well.
     pub has_previous_access_token: bool,
+    /// Whether results go into a bucket, rather than into the data directory.
+    pub has_bucket: bool,
 }
 
 /// Reads a site configuration without using it.
@@ -142,6 +144,7 @@ pub fn look_at_site_config(path: &Path) -> Result<SiteLook, SiteConfigError> {
             .collect(),
         has_access_token: site.access_token.is_some(),
         has_previous_access_token: site.previous_access_token.is_some(),
+        has_bucket: site.bucket.is_some(),
     })
 }
 

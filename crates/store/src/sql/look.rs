@@ -1,9 +1,11 @@
 //! A database, looked at from outside: nothing of it is changed, and nobody is kept from it.
 
 use super::DatabaseChoice;
-use super::database::{self, SchemaState};
+use super::database::{self, Database, PostgresDatabase, SchemaState, SqliteFile};
 use super::directory::check_in_use;
+use super::secrets;
 use crate::error::StoreError;
+use crate::sealing::Keyring;
 use jiff::SignedDuration;
 use std::path::Path;
 
@@ -18,13 +20,34 @@ pub struct DatabaseLook {
     pub clock_ahead: Option<SignedDuration>,
 }
 
+/// The embedded database in the data directory.
+const FILE: &str = "executor.db";
+
 /// Looks at the database that a server with this data directory would use.
 pub async fn look_at_database(choice: &DatabaseChoice, dir: &Path) -> Result<DatabaseLook, StoreError> {
     match choice {
         DatabaseChoice::Embedded => {
             check_in_use(dir)?;
-            database::look_at_sqlite(&dir.join("executor.db")).await
+            database::look_at_sqlite(&dir.join(FILE)).await
         }
         DatabaseChoice::Postgres { url } => database::look_at_postgres(url).await,
     }
+}
+
+/// Which of the keys that a database's secrets are sealed with `keys` lacks, or has another one for: what a server that
+/// is given them would refuse to start for, all of it. The schema must be this version's.
+pub async fn look_at_keys(
+    choice: &DatabaseChoice,
+    dir: &Path,
+    keys: Option<&Keyring>,
+) -> Result<Vec<StoreError>, StoreError> {
+    let database = match choice {
+        DatabaseChoice::Embedded => Database::Sqlite(SqliteFile::for_reading(&dir.join(FILE)).await?),
+        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::for_reading(url).await?),
+    };
+    let mut session = database.snapshot().await?;
+    let missed = secrets::missed(&mut session, keys).await;
+    session.roll_back().await?;
+    database.close().await;
+    missed
 }

@@ -64,7 +64,7 @@ mod values;
 
 pub use database::{DatabaseClock, SchemaState};
 pub(crate) use directory::make_private_dir;
-pub use look::{DatabaseLook, look_at_database};
+pub use look::{DatabaseLook, look_at_database, look_at_keys};
 pub use transfer::{Moved, Place, Retirement, TransferError, export, import, migrate};
 
 use crate::error::StoreError;

@@ -1,6 +1,6 @@
 //! What the doctor finds of a control plane.
 
-use crate::support::{SOON, System, executor, text, wait};
+use crate::support::{SOON, System, executor, text, told, wait};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -82,9 +82,9 @@ fn what_is_wrong_is_told_with_what_to_do() {
         let found = of(&findings, id);
         assert!(found.iter().any(|(bad, seen)| *bad == severity && seen.contains(what)), "{id}: {found:?}");
     }
-    let told = serde_json::to_string(&findings).unwrap();
+    let all = serde_json::to_string(&findings).unwrap();
     for secret in ["hunter2", "h4lf", "nonsense-key"] {
-        assert!(!told.contains(secret), "{secret} in {told}");
+        assert!(!all.contains(secret), "{secret} in {all}");
     }
     let bad = findings
         .iter()
@@ -95,6 +95,54 @@ fn what_is_wrong_is_told_with_what_to_do() {
     );
     let (findings, _) = doctor(dir.path(), &["--listen", "203.0.113.7:1"], &[]);
     assert_eq!(of(&findings, "server.listen")[0].0, "warning");
+}
+
+/// Neither a key that was lost nor another one under its id, nor an import without it, may look well: no server starts so.
+#[test]
+fn a_key_that_the_databases_secrets_need_and_that_is_not_there_is_named() {
+    let test = "a_key_that_the_databases_secrets_need_and_that_is_not_there_is_named";
+    let Some(mut system) = System::serving(test, &[], &[]) else { return };
+    let kept = told(system.executor(&["secret", "set", "API_KEY"]), "hunter2-and-more");
+    assert!(kept.status.success(), "{}", text(&kept));
+    system.server.kill();
+    let data = system.server_dir();
+    let root = data.parent().unwrap();
+    let file = data.join("secret-keys");
+    let keys = std::fs::read_to_string(&file).unwrap();
+    let id = keys.lines().last().unwrap().split_once(':').unwrap().0.to_owned();
+    let looked =
+        |data: &Path| doctor(root, &["--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:1"], &[]);
+    let (findings, code) = looked(&data);
+    assert!(
+        code == Some(0) && of(&findings, "server.keys").iter().any(|found| found.0 == "ok"),
+        "{findings:?}"
+    );
+
+    let export = root.join("all.jsonl");
+    let moved = root.join("moved");
+    std::fs::create_dir(&moved).unwrap();
+    let at = |path: &Path| path.to_str().unwrap().to_owned();
+    system.ok(&["server", "export", &at(&export), "--data-dir", &at(&data)]);
+    system.ok(&["server", "import", &at(&export), "--data-dir", &at(&moved)]);
+    let other = format!("other:{}\n", "11".repeat(32));
+    let same_id = format!("{id}:{}\n", "11".repeat(32));
+    std::fs::write(&file, &other).unwrap();
+    let named = |data: &Path, what: &str| {
+        let (findings, code) = looked(data);
+        let bad: Vec<&Value> = findings.iter().filter(|found| found["id"] == "server.keys").collect();
+        let bad = bad.iter().find(|found| found["severity"] == "fatal");
+        let bad = bad.unwrap_or_else(|| panic!("{what}: {findings:?}"));
+        let (seen, remedy) = (bad["seen"].as_str().unwrap(), bad["remedy"].as_str().unwrap());
+        assert!(code == Some(1) && seen.contains(&id) && seen.contains(what), "{bad}");
+        assert!(remedy.contains(&format!("{id}:KEY")) && remedy.contains("secret-keys"), "{bad}");
+    };
+    named(&data, "which is not in");
+    std::fs::write(&file, &same_id).unwrap();
+    named(&data, "is not the one");
+    named(&moved, "which is not in");
+    assert!(!moved.join("secret-keys").exists(), "it makes none");
+    std::fs::write(moved.join("secret-keys"), &keys).unwrap();
+    assert!(of(&looked(&moved).0, "server.keys").iter().all(|found| found.0 != "fatal"));
 }
 
 #[test]
@@ -115,6 +163,12 @@ fn a_control_plane_that_runs_tells_of_its_queues() {
     let findings = looked(&system);
     assert!(of(&findings, "server.database")[0].1.contains("of this version"), "{findings:?}");
     assert_eq!(of(&findings, "server.clock")[0].0, "ok");
+    assert!(
+        of(&findings, "server.keys").iter().any(|found| found.1.contains("can be opened")),
+        "{findings:?}"
+    );
+    let results = of(&findings, "server.results");
+    assert!(results[0].0 == "warning" && results[0].1.contains("another server"), "{results:?}");
     assert_eq!(of(&findings, "server.running")[0].0, "ok");
     assert_eq!(of(&findings, "server.executors")[0].0, "info");
     let unserved =

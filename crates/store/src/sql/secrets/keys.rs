@@ -7,6 +7,10 @@ use super::super::statements::statements;
 use super::{sealed, told};
 use crate::error::StoreError;
 use crate::sealing::{Keyring, Place, SealFault, Sealed};
+use std::collections::BTreeMap;
+
+/// A key that was noted as in use: its id, and what it seals to be told by.
+type Noted = (String, Vec<u8>, Vec<u8>);
 
 /// What a key seals that it can be told by, and where. Both are bound to each: never change them.
 const PROOF: &[u8] = b"executor";
@@ -34,20 +38,10 @@ pub(in crate::sql) async fn adopt(store: &SqlStore, keys: &Keyring) -> Result<()
 
 async fn check(session: &mut Session, keys: &Keyring) -> Result<(), StoreError> {
     session.query(LOCK).rows().await?;
-    let mut first_is_noted = false;
-    for (id, data_key, value) in session.query(LIST).all::<(String, Vec<u8>, Vec<u8>)>().await? {
-        first_is_noted |= id == keys.first();
-        let proof = keys.open(&PLACE, &sealed((id.clone(), data_key, value)));
-        match proof {
-            Ok(proof) if **proof == *PROOF => {}
-            Err(fault @ SealFault::UnknownKey(_)) => return Err(told(fault, String::new)),
-            _ => return Err(StoreError::WrongSealingKey { key: id }),
-        }
-    }
-    for (id,) in session.query(IN_USE).all::<(String,)>().await? {
-        if !keys.knows(&id) {
-            return Err(StoreError::UnknownSealingKey { key: id });
-        }
+    let noted = session.query(LIST).all::<Noted>().await?;
+    let first_is_noted = noted.iter().any(|(id, ..)| *id == keys.first());
+    if let Some(fault) = faults(noted, session, Some(keys)).await?.into_iter().next() {
+        return Err(fault);
     }
     if !first_is_noted {
         let proof = keys.seal(&PLACE, PROOF).map_err(|fault| told(fault, String::new))?;
@@ -55,6 +49,38 @@ async fn check(session: &mut Session, keys: &Keyring) -> Result<(), StoreError> 
         session.query(ADD).bind(key_id).bind(data_key).bind(value).execute().await?;
     }
     Ok(())
+}
+
+/// What of the keys that something is sealed with is not among `keys`, or is another one under its id. Nothing is noted.
+pub(in crate::sql) async fn missed(
+    session: &mut Session,
+    keys: Option<&Keyring>,
+) -> Result<Vec<StoreError>, StoreError> {
+    let noted = session.query(LIST).all::<Noted>().await?;
+    faults(noted, session, keys).await
+}
+
+async fn faults(
+    noted: Vec<Noted>,
+    session: &mut Session,
+    keys: Option<&Keyring>,
+) -> Result<Vec<StoreError>, StoreError> {
+    let mut faults = BTreeMap::new();
+    for (id, data_key, value) in noted {
+        let proof = keys.map(|keys| keys.open(&PLACE, &sealed((id.clone(), data_key, value))));
+        let fault = match proof {
+            Some(Ok(proof)) if **proof == *PROOF => continue,
+            None | Some(Err(SealFault::UnknownKey(_))) => StoreError::UnknownSealingKey { key: id.clone() },
+            Some(_) => StoreError::WrongSealingKey { key: id.clone() },
+        };
+        faults.insert(id, fault);
+    }
+    for (id,) in session.query(IN_USE).all::<(String,)>().await? {
+        if !keys.is_some_and(|keys| keys.knows(&id)) {
+            faults.insert(id.clone(), StoreError::UnknownSealingKey { key: id });
+        }
+    }
+    Ok(faults.into_values().collect())
 }
 
 /// Takes these keys in place of those there are, unless one is missing that something is sealed with.
@@ -66,7 +92,7 @@ pub(in crate::sql) async fn take_up(store: &SqlStore, keys: &Keyring) -> Result<
 
 /// Forgets which keys were in use and are not any more. One that is not known here may be another server's first.
 pub(super) async fn retire(keys: &Keyring, session: &mut Session) -> Result<(), StoreError> {
-    for (id, ..) in session.query(LIST).all::<(String, Vec<u8>, Vec<u8>)>().await? {
+    for (id, ..) in session.query(LIST).all::<Noted>().await? {
         if id != keys.first() && keys.knows(&id) && session.query(RETIRE).bind(&id).execute().await? == 1 {
             // Somebody waits for it.
             tracing::warn!(key = id, "nothing is sealed with this key any more: it may be removed");

@@ -10,7 +10,7 @@ mod stored;
 
 pub(super) use accesses::{forget as forget_accesses, list as accesses};
 pub(super) use anew::seal_anew;
-pub(super) use keys::{adopt, take_up};
+pub(super) use keys::{adopt, missed, take_up};
 pub(super) use of_jobs::{drop_all, keep, load_all};
 pub(super) use of_repositories::{credentials, put_credentials};
 pub(super) use stored::{add, by_id, known, list, open, put, remove};

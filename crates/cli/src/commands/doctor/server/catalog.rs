@@ -44,9 +44,15 @@ pub(in crate::commands::doctor) const CHECKS: &[Check] = &[
         "No shared secret before the present one is good, as `executors.accessTokenPrevious` lets it be.",
     ),
     check(
+        "server.results",
+        &[Ok, Warning],
+        "With PostgreSQL, which several servers may share: logs and files of jobs go where all of them find them.",
+    ),
+    check(
         "server.keys",
         &[Ok, Info, Warning, Fatal],
-        "The keys that secrets are sealed with can be read, and by their user alone; tells to keep a copy.",
+        "The keys that secrets are sealed with can be read, and by their user alone; all are there that the database's \
+         secrets need, which is tried; tells to keep a copy.",
     ),
     check("server.api-token", &[Ok, Warning, Fatal], "The file `api-token` is its user's alone."),
     check(

@@ -1,12 +1,12 @@
-//! What a server reads: site configuration, keys, certificate.
+//! What a server reads: site configuration and certificate.
 
 use super::Known;
 use crate::commands::doctor::finding::{Finding, fatal, info, ok, warning};
 use crate::commands::serve;
 use jiff::Timestamp;
-use server::{SECRET_KEYS_FILE, SecretKeys, Shown};
+use server::{DatabaseChoice, Shown};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const SITE_CONFIG: &str = "site-config.jsonc";
 const API_TOKEN: &str = "api-token";
@@ -16,16 +16,17 @@ const DAY: i64 = 86_400;
 
 /// Blocking, for a moment: some small files.
 pub(super) fn findings(known: &Known) -> Vec<Finding> {
-    let mut findings =
-        site(&known.args.site_config.clone().unwrap_or_else(|| known.data_dir.join(SITE_CONFIG)));
-    findings.extend(keys(known));
+    let mut findings = site(
+        &known.args.site_config.clone().unwrap_or_else(|| known.data_dir.join(SITE_CONFIG)),
+        matches!(known.database, Ok(DatabaseChoice::Postgres { .. })),
+    );
     let token = known.data_dir.join(API_TOKEN);
     findings.extend(token.exists().then(|| private("server.api-token", &token)));
     findings.extend(certificate(known));
     findings
 }
 
-fn site(path: &Path) -> Vec<Finding> {
+fn site(path: &Path, shared: bool) -> Vec<Finding> {
     const ID: &str = "server.site-config";
     if !path.exists() {
         return vec![info(ID, format!("{} is not there yet: the first start writes it", path.display()))];
@@ -60,39 +61,30 @@ fn site(path: &Path) -> Vec<Finding> {
     } else {
         ok("server.old-secret", "one shared secret is good, and no older one")
     });
+    findings.extend(shared.then(|| results(looked.has_bucket)));
     findings
 }
 
-fn keys(known: &Known) -> Vec<Finding> {
-    const ID: &str = "server.keys";
-    let file = match &known.keys {
-        SecretKeys::Given(_) => None,
-        SecretKeys::File(path) => Some(path.clone()),
-        SecretKeys::InDataDir => Some(known.data_dir.join(SECRET_KEYS_FILE)),
-    };
-    if let Some(path) = &file
-        && !path.exists()
-        && matches!(known.keys, SecretKeys::InDataDir)
-    {
-        return vec![info(ID, "there is no key for secrets yet: the first start makes one")];
+/// Of a database that several servers may share: whether they share what jobs leave as well.
+fn results(in_bucket: bool) -> Finding {
+    const ID: &str = "server.results";
+    if in_bucket {
+        return ok(
+            ID,
+            "logs and files of jobs go into the bucket, where every server on this database finds them",
+        );
     }
-    if let Err(fault) = known.keys.check(&known.data_dir) {
-        let mut told = fault.to_string();
-        let cause = std::error::Error::source(&fault).map(|cause| format!(": {cause}"));
-        told.push_str(&cause.unwrap_or_default());
-        return vec![fatal(ID, told, "put the keys there that secrets are sealed with, from their copy")];
-    }
-    let mut findings: Vec<Finding> = file.iter().map(|path| private(ID, path)).collect();
-    let place = file.map_or_else(|| "the environment".to_owned(), |path: PathBuf| path.display().to_string());
-    findings.push(info(
+    warning(
         ID,
-        format!("keep a copy of {place} apart from the database's: without it no secret can be opened"),
-    ));
-    findings
+        "jobs are kept in PostgreSQL, and logs and files of ended ones in this server's data directory: another server on \
+         the same database does not find them",
+        "where several servers are meant, name a bucket that all use (executors.objectStore); for a single one this is as \
+         it should be",
+    )
 }
 
 /// Whether others than its owner may read a file.
-fn private(id: &'static str, path: &Path) -> Finding {
+pub(super) fn private(id: &'static str, path: &Path) -> Finding {
     match path.metadata().map(|found| found.mode() & 0o777) {
         Ok(mode) if mode & 0o077 != 0 => {
             let seen = format!("{} has mode {mode:o}: others may read what is secret", path.display());

@@ -5,6 +5,7 @@
 mod catalog;
 mod disk;
 mod files;
+mod keys;
 mod live;
 mod reach;
 
@@ -65,10 +66,14 @@ pub(crate) async fn run(paths: &Paths, args: ServerDoctorArgs, mut env: EnvReade
             .map_err(|failure| failure.message),
     };
     let known = Known { data_dir: paths.server_data_dir(args.data_dir.clone()), args, keys, database, roots };
-    let (disk, reached, live) =
-        tokio::join!(disk::findings(&known), reach::findings(&known), live::findings(&known));
+    let (keys, disk, reached, live) = tokio::join!(
+        keys::findings(&known),
+        disk::findings(&known),
+        reach::findings(&known),
+        live::findings(&known)
+    );
     findings.extend(files::findings(&known));
-    findings.extend([disk, reached, live].into_iter().flatten());
+    findings.extend([keys, disk, reached, live].into_iter().flatten());
     let secrets = known.secrets();
     let report = Report::of_server(findings, strict, &Discretion::new(secrets.iter().map(String::as_str)));
     if json {
