@@ -3,7 +3,7 @@
 use crate::api::{Answer, ApiError, Backoff, Dequeued, Final, JobAuth, Patience, Undecodable};
 use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
-use crate::error::{Summary, chain};
+use crate::error::Summary;
 use crate::host::{Adoptions, JobHost};
 use crate::host_disk::{Floor, HostDisks};
 use crate::job::{self, Assigned, JobStop, StopCause, Surroundings};
@@ -12,6 +12,7 @@ use crate::monitor::Monitor;
 use crate::random;
 use crate::running::{RunningJob, RunningSet};
 use crate::timeline::Timeline;
+use crate::trouble::Call;
 use crate::watched::Watched;
 use jobs::EndReason;
 use secrecy::SecretString;
@@ -93,6 +94,8 @@ struct Taker {
     slots: Arc<Semaphore>,
     jobs: JoinSet<bool>,
     backoff: Backoff,
+    /// Pauses while it is refused.
+    refused: Backoff,
     floor: Floor,
     summary: Summary,
 }
@@ -102,8 +105,8 @@ impl Taker {
         let config = around.api.config();
         let backoff = Backoff::new(config.poll_interval, LONGEST_PAUSE);
         let floor = Floor::new(config.disk_floor);
-        let (jobs, summary) = (JoinSet::new(), Summary::default());
-        Self { around, host, running, slots, jobs, backoff, floor, summary }
+        let (jobs, summary, refused) = (JoinSet::new(), Summary::default(), Backoff::of_refusals());
+        Self { around, host, running, slots, jobs, backoff, refused, floor, summary }
     }
 
     /// Takes care of the jobs of an earlier agent; those that run take the place of new ones.
@@ -194,8 +197,10 @@ impl Taker {
             Err(error) => {
                 // Never sent again at once: if it was the answer that got lost, a job may have been
                 // assigned to us, and the control plane takes it back when its lease runs out.
-                warn!(error = chain(&error), "failed to dequeue");
-                let pause = self.backoff.pause().max(error.retry_after().unwrap_or_default());
+                let asked = error.retry_after().unwrap_or_default();
+                // Who is refused is not let in a moment later.
+                let refused = error.is_refusal().then(|| self.refused.pause()).unwrap_or_default();
+                let pause = self.backoff.pause().max(asked).max(refused);
                 // All others failed as well, if the control plane went away.
                 Turn::After(pause + self.around.api.spread().mul_f64(random::fraction()))
             }
@@ -275,7 +280,7 @@ impl Taker {
         &self.around.api.config().monitor
     }
 
-    fn note_answer(&self, answer: &Result<Answer, ApiError>) {
+    fn note_answer(&mut self, answer: &Result<Answer, ApiError>) {
         let what = match answer {
             Ok(Answer { dequeued: Dequeued::Nothing, .. }) => "nothing",
             Ok(Answer { dequeued: Dequeued::Job(_), .. }) => "job",
@@ -284,6 +289,13 @@ impl Taker {
         };
         self.monitor().metrics().dequeues.count(&[what]);
         self.monitor().health().dequeued(answer.is_ok());
+        match answer {
+            Ok(_) => {
+                self.refused.reset();
+                self.monitor().troubles().worked(Call::Dequeue);
+            }
+            Err(error) => self.monitor().troubles().failed(Call::Dequeue, error),
+        }
     }
 
     /// Takes note of jobs that have ended.

@@ -6,10 +6,11 @@
 use crate::api::{Api, HeartbeatAnswer};
 use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
-use crate::error::{AgentError, chain};
+use crate::error::AgentError;
 use crate::job::StopCause;
 use crate::random;
 use crate::running::{RunningJob, RunningSet};
+use crate::trouble::Call;
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
@@ -96,6 +97,7 @@ async fn once(api: &Api, jobs: &RunningSet) {
     monitor.health().beat(answered.is_ok());
     match answered {
         Ok(answer) => {
+            monitor.troubles().worked(Call::Heartbeat);
             renew(&answer, &sent, asked, api.lease_term());
             // The control plane may have heard of a job's end before it looked at the heartbeat. Whatever
             // else it thinks of such a job, it says so to the final call.
@@ -109,7 +111,7 @@ async fn once(api: &Api, jobs: &RunningSet) {
                     "the control plane takes no heartbeat of this size: they go without metrics from now on"
                 );
             }
-            warn!(error = chain(&error), "heartbeat failed");
+            monitor.troubles().failed(Call::Heartbeat, &error);
         }
     }
 }

@@ -41,6 +41,7 @@ mod supervisor;
 mod text;
 mod timeline;
 mod trace;
+mod trouble;
 mod watched;
 mod workspace;
 

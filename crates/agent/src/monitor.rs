@@ -6,6 +6,7 @@ use crate::health::Health;
 use crate::host_disk::HostDisk;
 use crate::metrics::{Metrics, Now};
 use crate::trace::Tracer;
+use crate::trouble::Troubles;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ pub struct Monitor(Arc<Inner>);
 struct Inner {
     metrics: Metrics,
     health: Health,
+    troubles: Troubles,
     address: OnceLock<SocketAddr>,
     audit: OnceLock<AuditLog>,
     tracer: OnceLock<Option<Tracer>>,
@@ -64,6 +66,11 @@ impl Monitor {
 
     pub(crate) fn health(&self) -> &Health {
         &self.0.health
+    }
+
+    /// Which calls to the control plane fail.
+    pub(crate) fn troubles(&self) -> &Troubles {
+        &self.0.troubles
     }
 
     /// Who sends traces, if they are to be sent.

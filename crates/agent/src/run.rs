@@ -1,6 +1,6 @@
 //! An agent's life: reach the control plane, clean up, take jobs, leave.
 
-use crate::api::Api;
+use crate::api::{Api, Backoff};
 use crate::audit::AuditLog;
 use crate::caretaker::Caretaker;
 use crate::config::AgentConfig;
@@ -14,6 +14,7 @@ use crate::metrics::Forwarder;
 use crate::random;
 use crate::running::RunningSet;
 use crate::start::Start;
+use crate::trouble::Call;
 use runtimes::Runtime;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -156,26 +157,23 @@ fn drain_on_any(orders: &Orders) -> CancellationToken {
 /// Pings until the control plane answers.
 async fn reach(api: &Api, drain: &CancellationToken) -> Result<(), AgentError> {
     let began = Instant::now();
+    let (monitor, mut refused) = (&api.config().monitor, Backoff::of_refusals());
     let pings = async {
         while let Err(error) = api.ping().await {
-            api.config().monitor.health().beat(false);
-            let text = chain(&error);
+            monitor.health().beat(false);
             if error.is_connect() && began.elapsed() < QUIET_START {
-                debug!(error = text, "the control plane can't be reached yet");
-            } else if error.is_tls() {
-                warn!(
-                    error = text,
-                    "the control plane can't be trusted over TLS; if its certificate is of a private authority, add \
-                     that one's to the certificates of this machine"
-                );
+                debug!(error = chain(&error), "the control plane can't be reached yet");
             } else {
-                warn!(error = text, "failed to ping the control plane");
+                monitor.troubles().failed(Call::Ping, &error);
             }
-            sleep(PING_INTERVAL).await;
+            let asked = error.retry_after().unwrap_or_default();
+            let longer = error.is_refusal().then(|| refused.pause()).unwrap_or_default();
+            sleep(PING_INTERVAL.max(longer).max(asked)).await;
         }
     };
     drain.run_until_cancelled(pings).await.ok_or(AgentError::NeverReached)?;
-    api.config().monitor.health().beat(true);
+    monitor.health().beat(true);
+    monitor.troubles().worked(Call::Ping);
     Ok(())
 }
 

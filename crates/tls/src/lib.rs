@@ -6,11 +6,13 @@
 
 mod cause;
 mod error;
+mod mismatch;
 mod places;
 mod roots;
 mod verifier;
 
 pub use cause::comes_of_tls;
 pub use error::CertificateError;
+pub use mismatch::{Mismatch, wants_tls};
 pub use places::{Certificates, Places};
 pub use roots::Roots;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use jiff::{Timestamp, fmt::rfc2822};
 use std::time::Duration;
+use tls::Mismatch;
 
 /// The most of an error answer that is shown.
 const EXCERPT: usize = 512;
@@ -88,6 +89,22 @@ impl ApiError {
     /// The control plane showed no certificate that is trusted here, or speaks another TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Transport(error) if tls::comes_of_tls(error))
+    }
+
+    /// One of the two sides speaks TLS, and the other does not.
+    pub(crate) fn mismatch(&self) -> Option<Mismatch> {
+        match self {
+            Self::Transport(error) => Mismatch::of(error),
+            Self::Status { status, body, .. } => {
+                tls::wants_tls(*status, &String::from_utf8_lossy(body)).then_some(Mismatch::NoHttp)
+            }
+            _ => None,
+        }
+    }
+
+    /// Who we say we are is not believed, or not let through.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
     /// The control plane itself says that this will not be had.

@@ -11,6 +11,9 @@ use tracing::{debug, warn};
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest pause of a call that is repeated: a control plane that comes back is noticed soon.
 const LONGEST: Duration = Duration::from_secs(5);
+/// The same of an executor that is refused.
+const FIRST_REFUSED: Duration = Duration::from_secs(1);
+const LONGEST_REFUSED: Duration = Duration::from_secs(15);
 /// What is left of anybody's patience once the agent has been told to stop at once.
 const HURRIED: Duration = Duration::from_secs(10);
 
@@ -25,6 +28,11 @@ pub(crate) struct Backoff {
 impl Backoff {
     pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self { first, next: first, longest: longest.max(first) }
+    }
+
+    /// Pauses of an executor that is refused: longer ones, since a person has to mend that.
+    pub(crate) fn of_refusals() -> Self {
+        Self::new(FIRST_REFUSED, LONGEST_REFUSED)
     }
 
     /// The pause to make now: between half and all of the current step.

@@ -20,7 +20,7 @@ use server::api::{FileView, JobView, Problem};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tls::Roots;
+use tls::{Mismatch, Roots};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::{InspectReader, ReaderStream};
 use url::Url;
@@ -171,7 +171,9 @@ impl Client {
         // The URL is already told.
         let fault = fault.without_url();
         let (base, why) = (&self.base, chain(&fault));
-        Failure::system(if tls::comes_of_tls(&fault) {
+        Failure::system(if let Some(mismatch) = Mismatch::of(&fault) {
+            format!("the control plane at {base} can't be called: {}", mismatch.told())
+        } else if tls::comes_of_tls(&fault) {
             format!(
                 "the control plane at {base} can't be trusted over TLS: {why}; if its certificate is of a private \
                  authority, name that one's by SSL_CERT_FILE, or add it to the certificates of this machine"
@@ -222,6 +224,9 @@ fn was_cut(fault: &reqwest::Error) -> bool {
 async fn refusal(response: Response) -> Failure {
     let status = response.status();
     let text = response.text().await.unwrap_or_default();
+    if tls::wants_tls(status, &text) {
+        return Failure::system(format!("the control plane can't be called: {}", Mismatch::NoHttp.told()));
+    }
     let message = serde_json::from_str::<Problem>(&text).map_or_else(
         |_| format!("the control plane answered {status}: {}", text.chars().take(300).collect::<String>()),
         |problem| problem.detail,
@@ -271,6 +276,38 @@ mod tests {
         let request = client.fetching("/x", &()).build().unwrap();
         let limit = request.timeout().copied().unwrap();
         assert!(limit > server::Limits::default().git_fetch, "{limit:?}");
+    }
+
+    /// Says something to whoever connects, whatever that says, and hangs up.
+    async fn told_by(scheme: &str, says: &'static [u8]) -> String {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("{scheme}://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut heard = [0; 4 << 10];
+                assert_ne!(tokio::io::AsyncReadExt::read(&mut stream, &mut heard).await.unwrap(), 0);
+                stream.write_all(says).await.unwrap();
+            }
+        });
+        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
+        let told = client.get::<serde_json::Value>("/x").await.unwrap_err().message;
+        server.abort();
+        told
+    }
+
+    #[tokio::test]
+    async fn plain_http_and_tls_taken_for_each_other_are_told_in_words() {
+        let plain = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        let told = told_by("https", plain).await;
+        assert!(told.contains("speaks no TLS: begin the URL with http://"), "{told}");
+        // The alert of TLS that is sent back for what is none.
+        let told = told_by("http", b"\x15\x03\x01\x00\x02\x02\x46").await;
+        assert!(told.contains("begin the URL with https://"), "{told}");
+        let go = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+        let told = told_by("http", go).await;
+        assert!(told.contains("begin the URL with https://"), "{told}");
     }
 
     #[tokio::test]

@@ -138,13 +138,13 @@ impl Agent {
         Ok(Self { config, systemd, runtime, _state: state })
     }
 
-    /// Says who takes which jobs.
+    /// Says who asks for which jobs: whether it is given any is not known yet.
     pub(crate) fn introduce(&self) -> Result<(), Failure> {
         let AgentConfig { name, queues, frontend_url, .. } = &self.config;
         let mut url = frontend_url.clone();
         // It goes with each call, and is nobody else's business.
         url.set_query(None);
-        logging::tell(&format!("agent {name} takes jobs of {} from {url}", queues.join(", ")))
+        logging::tell(&format!("agent {name} asks {url} for jobs of {}", queues.join(", ")))
     }
 
     /// Takes and runs jobs until `lifecycle` says otherwise. `beside` is the address of a control plane in this

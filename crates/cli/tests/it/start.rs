@@ -1,7 +1,7 @@
 //! What is said, checked and made when a part starts.
 
 use crate::leftovers::nothing_is_left;
-use crate::support::{Process, System, system, text};
+use crate::support::{Process, SOON, System, system, text, wait};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +34,8 @@ fn the_agent_says_what_it_runs_jobs_with() {
     let ready = lines.iter().position(|line| line.starts_with("agent agent1-"));
     assert!(runtime.is_some() && runtime < ready, "{lines:?}");
     let url = system.url();
-    assert!(lines[ready.unwrap()].contains(&format!(" takes jobs of batches from {url}")), "{lines:?}");
+    let ready = &lines[ready.unwrap()];
+    assert!(ready.contains(&format!(" asks {url}")) && ready.contains(" for jobs of batches"), "{lines:?}");
 }
 
 #[test]
@@ -106,4 +107,31 @@ fn a_file_that_may_not_grow_is_an_error_with_words() {
     let refused = limited("-f 8", &system.executor(&import)).output().unwrap();
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
     assert!(text(&refused).contains("File too large"), "{}", text(&refused));
+}
+
+/// A wrong secret is said once, with what to do, and then rarely; so is that it is right again.
+#[test]
+fn an_agent_that_is_refused_says_so_once_and_says_when_it_is_accepted() {
+    let Some(mut system) = system("an_agent_that_is_refused_says_so_once_and_says_when_it_is_accepted")
+    else {
+        return;
+    };
+    let said = system.dir.path().join("agent-said");
+    let mut command = system.agent_command();
+    command.env("EXECUTOR_FRONTEND_PASSWORD", "another-secret-of-enough-length");
+    command.stderr(std::fs::File::create(&said).unwrap());
+    let _agent = Process::start(command, "agent ");
+    let lines = |what: &str| {
+        let said = std::fs::read_to_string(&said).unwrap();
+        said.lines().filter(|line| line.contains(what)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refused = wait(SOON, "a word of the refusal", || lines("refuses this executor").pop());
+    assert!(refused.contains("401") && refused.contains("executors.accessToken"), "{refused}");
+    let file = system.server_dir().join("site-config.jsonc");
+    let site = std::fs::read_to_string(&file).unwrap();
+    let site = site.replace(&system.shared_secret(), "another-secret-of-enough-length");
+    std::fs::write(&file, site).unwrap();
+    wait(SOON, "a word of the end of it", || lines("accepts this executor now").pop());
+    assert_eq!(lines("refuses this executor").len(), 1, "{:?}", lines(""));
+    assert!(system.job("true").status.success());
 }
