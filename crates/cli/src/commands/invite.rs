@@ -4,10 +4,12 @@ use super::{print, token};
 use crate::args::{AgentArgs, InviteCommand};
 use crate::client::Client;
 use crate::exit::Outcome;
+use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::{CreateRegistration, CreatedRegistration, IdentityView, RegistrationView};
 
 const PATH: &str = "/api/v1/registration-tokens";
+const IDENTITIES: &str = "/api/v1/identities";
 
 pub(super) async fn run(client: &Client, command: InviteCommand) -> Outcome {
     match command {
@@ -52,7 +54,7 @@ async fn list(client: &Client, json: bool) -> Outcome {
 
 /// The agents with an identity of their own.
 pub(super) async fn identities(client: &Client, json: bool) -> Outcome {
-    let all: Vec<IdentityView> = client.get("/api/v1/identities").await?;
+    let all: Vec<IdentityView> = client.get(IDENTITIES).await?;
     let head = ["NAME", "STATE", "REGISTERED WITH", "REGISTERED", "LAST USED"];
     let none = "no agent has an identity of its own: `executor agent invite create NAME`";
     print::list(json, &all, &head, none, |row| {
@@ -67,11 +69,63 @@ pub(super) async fn identities(client: &Client, json: bool) -> Outcome {
 }
 
 pub(super) async fn revoke(client: &Client, args: &AgentArgs) -> Outcome {
+    let all: Vec<IdentityView> = client.get(IDENTITIES).await?;
+    let registration =
+        all.into_iter().find(|identity| identity.name == args.name).map(|identity| identity.registration);
     let name = utf8_percent_encode(&args.name, NON_ALPHANUMERIC);
-    client.delete(&format!("/api/v1/identities/{name}")).await?;
+    client.delete(&format!("{IDENTITIES}/{name}")).await?;
+    let good = match &registration {
+        Some(registration) => still_good(client, registration).await,
+        None => Good::No,
+    };
     let told = format!(
-        "revoked agent {}: its calls are refused, and its jobs are given away when their leases are over",
-        args.name
+        "revoked agent {}: its calls are refused, and its jobs are given away when their leases are over{}",
+        args.name,
+        good.told(registration.as_deref().unwrap_or_default()),
     );
-    print::tell(args.json, &serde_json::json!({ "name": args.name }), &told)
+    let id = match good {
+        Good::Token(id) => Some(id),
+        Good::No | Good::Unknown => None,
+    };
+    let json =
+        serde_json::json!({ "name": args.name, "registration": registration, "goodRegistrationToken": id });
+    print::tell(args.json, &json, &told)
+}
+
+/// Whether a revoked agent could come back by what it registered with.
+enum Good {
+    /// Its token is used up, revoked or expired.
+    No,
+    /// The token of this id can be used again.
+    Token(i64),
+    /// Who asks may not know.
+    Unknown,
+}
+
+/// Whether a token of that name is good for another agent.
+async fn still_good(client: &Client, registration: &str) -> Good {
+    // The agent is revoked: what can't be looked at is no failure of that.
+    let Ok(tokens) = client.get::<Vec<RegistrationView>>(PATH).await else { return Good::Unknown };
+    let now = Timestamp::now();
+    let good = |token: &&RegistrationView| {
+        token.name == registration && token.uses < token.max_uses && token.expires_at > now
+    };
+    tokens.iter().find(good).map_or(Good::No, |token| Good::Token(token.id))
+}
+
+impl Good {
+    fn told(&self, registration: &str) -> String {
+        match self {
+            Self::No => String::new(),
+            Self::Token(id) => format!(
+                ". Registration token {id}, {registration}, which it registered with, is still good: whoever has it can \
+                 register again. `executor agent invite revoke {id}` ends that; agents that it brought stay"
+            ),
+            Self::Unknown => format!(
+                ". Whether the registration token {registration}, which it registered with, is still good can't be seen with \
+                 your token: have an admin look with `executor agent invite list`, and end it with `executor agent invite \
+                 revoke ID`"
+            ),
+        }
+    }
 }

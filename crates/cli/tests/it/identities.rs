@@ -90,7 +90,8 @@ fn an_agent_registers_once_and_is_refused_when_it_was_revoked() {
         (&identities[0]["name"], &identities[0]["registration"]),
         (&name.as_str().into(), &"rack-7".into())
     );
-    system.ok(&["agent", "revoke", &name]);
+    let revoked = system.ok(&["agent", "revoke", &name]);
+    assert!(!revoked.contains("still good"), "its token was for one agent: {revoked}");
     agent.stop();
     let mut third = third;
     let refused = third.output().unwrap();
@@ -101,4 +102,24 @@ fn an_agent_registers_once_and_is_refused_when_it_was_revoked() {
     assert!(told.contains("was revoked at") && told.contains("EXECUTOR_REGISTRATION_TOKEN"), "{told}");
     let audit = system.ok(&["audit", "--json"]);
     assert!(audit.contains("executor.register") && audit.contains("executor.revoke"), "{audit}");
+}
+
+/// Who has the token that a revoked agent came with can come back with it: whoever revokes must hear of that.
+#[test]
+fn who_revokes_an_agent_is_told_of_the_token_that_could_bring_it_back() {
+    let Some(mut system) = system("who_revokes_an_agent_is_told_of_the_token_that_could_bring_it_back")
+    else {
+        return;
+    };
+    let made = json(&system.ok(&["agent", "invite", "create", "rack-8", "--uses", "3", "--json"]));
+    let mut command = system.agent_command();
+    command.env_remove("EXECUTOR_FRONTEND_PASSWORD");
+    command.env("EXECUTOR_REGISTRATION_TOKEN", made["token"].as_str().unwrap());
+    let agent = Process::start(command, "agent ");
+    let name = agent.executor_name();
+    let told = system.ok(&["agent", "revoke", &name]);
+    let id = made["id"].to_string();
+    let remedy = format!("`executor agent invite revoke {id}`");
+    assert!(told.contains("rack-8") && told.contains("still good") && told.contains(&remedy), "{told}");
+    system.ok(&["agent", "invite", "revoke", &id]);
 }
