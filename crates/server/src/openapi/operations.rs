@@ -100,7 +100,8 @@ fn jobs() -> Vec<Operation> {
         .with(attempt())
         .with(query::<u64>("offset", "From which byte on."))
         .answers(200, "Text from there on; empty at its end.", Content::Other(TEXT))
-        .problems(&[(404, "unknown_job"), (404, "unknown_log_entry")]);
+        .problems(&[(404, "unknown_job"), (404, "unknown_log_entry")])
+        .problems(&UNREADABLE);
     vec![submit, list, show, explain, cancel, logs, stream, text]
 }
 
@@ -247,9 +248,12 @@ fn secrets() -> Vec<Operation> {
     ]
 }
 
+/// How it is told that what a job left can't be read.
+const UNREADABLE: [(u16, &str); 3] =
+    [(404, "result_gone"), (503, "object_store_failed"), (503, "result_elsewhere")];
+
 fn results() -> Vec<Operation> {
     const TAG: &str = "results";
-    let gone = [(404, "result_gone"), (503, "object_store_failed")];
     let attempt = || query::<u32>("attempt", "Which try; the latest that left some unless said.");
     vec![
         get("/api/v1/jobs/{id}/artifacts", TAG, "Lists the files that a job left")
@@ -260,7 +264,7 @@ fn results() -> Vec<Operation> {
             .with(attempt())
             .answers(200, "Its bytes.", Content::Other(BYTES))
             .problems(&[(404, "unknown_job"), (404, "unknown_artifact")])
-            .problems(&gone),
+            .problems(&UNREADABLE),
         get("/api/v1/uploads", TAG, "Lists code indexes that jobs uploaded, newest first")
             .with(query::<Namespace>("namespace", "Only those of this namespace."))
             .with(query::<String>("repository", "Only those of this repository."))
@@ -272,7 +276,7 @@ fn results() -> Vec<Operation> {
         get("/api/v1/uploads/{id}/content", TAG, "Reads an upload, compressed with gzip")
             .answers(200, "Its bytes.", Content::Other(BYTES))
             .problem(404, "unknown_upload")
-            .problems(&gone),
+            .problems(&UNREADABLE),
     ]
 }
 

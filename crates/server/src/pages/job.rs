@@ -30,7 +30,7 @@ pub(super) async fn show(visit: Visit) -> Result<Answer, Fault> {
         @if !job.earlier_tries.is_empty() { (tries(job)) }
         (timeline::show(job, &entries, now))
     };
-    let log = log::section(&visit, job, entries).await?;
+    let log = log::section(&visit, job, entries).await;
     let page = Page::new(Section::Jobs, format!("Job {id}: {}", job.state), body).with_log(log);
     Ok(Answer::Page(if job.state.is_terminal() { page } else { page.live(REFRESH) }))
 }

@@ -148,6 +148,13 @@ impl From<ObjectsFault> for Refusal {
             ObjectsFault::Missing { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "result_gone", "The result is not there any more", told)
             }
+            // Behind a balancer the next call may meet the server that has it.
+            ObjectsFault::Elsewhere { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "result_elsewhere",
+                "The result is not on this server",
+                told,
+            ),
             ObjectsFault::Full { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "object_store_full",

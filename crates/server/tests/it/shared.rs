@@ -1,11 +1,13 @@
 //! Two servers on one database and one bucket, and calls about one job that alternate between them.
 
 use crate::files::{file_path, uploaded_id, with_upload};
-use crate::harness::{EXECUTOR, Harness, job, told};
+use crate::harness::{EXECUTOR, Harness, job, problem, told};
+use crate::pages::Visitor;
 use crate::source::{SourceRepo, git};
 use crate::stream::Events;
 use jobs::JobSpec;
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use server::{S3Credentials, SecretKeys, ServerConfig};
 use std::time::{Duration, Instant};
@@ -112,6 +114,47 @@ async fn the_calls_of_a_job_go_to_either_server() {
         assert_eq!(told(text).await, (200, "one, two, three".to_owned()));
         assert_eq!(server.data().join("logs").read_dir().unwrap().count(), 0, "nothing is on a disk");
     }
+}
+
+/// Without a bucket each keeps the logs of the jobs that ended at it on its own disk. Whoever asks the other one is told so, and
+/// sees what else there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_on_the_other_servers_disk_is_told_in_words() {
+    let test = "a_log_on_the_other_servers_disk_is_told_in_words";
+    let Some(postgres) = Postgres::start(test) else { return };
+    let adjust = |config: &mut ServerConfig| {
+        config.database_url = Some(postgres.url());
+        config.secret_keys = SecretKeys::Given(KEYS.into());
+        config.limits.seal_logs_every = Duration::from_millis(50);
+    };
+    // The second one starts when the log is sealed, so that it is the first that keeps it.
+    let a = Harness::start_with(adjust).await;
+    let id = a.submit(&job()).await;
+    let job = a.dequeue("batches").await.unwrap();
+    let entry = a.add_log(&job, "step.docker.step.0.run").await;
+    assert_eq!(a.append(&job, entry, 0, "stdout: on one disk\n").await.status(), 200);
+    assert_eq!(a.mark(&job, "markComplete", json!({})).await.status(), 204);
+    let begun = Instant::now();
+    while std::fs::read_dir(a.data().join("objects/logs")).map_or(0, Iterator::count) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the log becomes an object");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let b = Harness::start_with(adjust).await;
+    let path = format!("/jobs/{id}/logs/{entry}/text");
+    assert_eq!(told(a.api(Method::GET, &path)).await, (200, "stdout: on one disk\n".to_owned()));
+    let (status, code, detail) = problem(b.api(Method::GET, &path)).await;
+    assert_eq!((status, code.as_str()), (503, "result_elsewhere"));
+    assert!(detail.contains("executors.objectStore") && detail.contains("own disks"), "{detail}");
+
+    let visitor = Visitor::with_token(&b, b.server.api_token().expose_secret()).await;
+    for page in ["", "/log"] {
+        let told = visitor.get(&format!("/jobs/{id}{page}")).await;
+        assert_eq!(told.status, 200, "{page}: {}", told.body);
+        assert!(told.body.contains("The result is not on this server"), "{page}: {}", told.body);
+        assert!(told.body.contains("completed") && told.body.contains("step.0"), "{page}: {}", told.body);
+    }
+    let download = visitor.get(&format!("/jobs/{id}/log/text")).await;
+    assert!(download.status == 503 && download.body.contains("own disks"), "{}", download.body);
 }
 
 /// A server that has a mirror already fetches what another one resolved since.

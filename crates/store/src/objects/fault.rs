@@ -9,10 +9,23 @@ use std::io;
 pub enum ObjectsFault {
     /// It is not there.
     #[error(
-        "the object store at {place} does not have {key}: it was removed, or another server kept it on its own disk"
+        "the object store at {place} does not have {key}: it was removed, or a server kept it on its own disk before it used \
+         this one"
     )]
     Missing {
         /// Where.
+        place: String,
+        /// Which.
+        key: String,
+    },
+    /// It is not on this server's own disk, and other servers have theirs.
+    #[error(
+        "{key} is not in {place}: servers that share a database and no bucket keep what jobs leave on their own disks, so the \
+         server where this job ended has it, if it was not removed; ask that one, or let all servers use one bucket \
+         (executors.objectStore in the site configuration)"
+    )]
+    Elsewhere {
+        /// Where it is not.
         place: String,
         /// Which.
         key: String,
@@ -52,6 +65,14 @@ impl ObjectsFault {
             Error::NotFound { .. } => Self::Missing { place, key: key.to_owned() },
             source if is_full(&source) => Self::Full { place, source },
             source => Self::Failed { place, source },
+        }
+    }
+
+    /// What is missing from the disk of one server out of several may be on another one's.
+    pub(super) fn beside_others(self) -> Self {
+        match self {
+            Self::Missing { place, key } => Self::Elsewhere { place, key },
+            fault => fault,
         }
     }
 

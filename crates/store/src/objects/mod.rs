@@ -47,6 +47,8 @@ pub struct Objects {
     place: Arc<str>,
     /// Whether other servers have it too.
     shared: bool,
+    /// Whether other servers may have what this place lacks.
+    beside_others: bool,
 }
 
 impl Objects {
@@ -61,13 +63,19 @@ impl Objects {
                     local: Some(local.clone()),
                     place: local.display().to_string().into(),
                     shared: false,
+                    beside_others: false,
                 });
             }
             ObjectsChoice::S3(s3) => choice::s3(s3)?,
         };
         let older = local.is_dir().then(|| choice::directory(&local)).transpose()?;
         let local = older.is_some().then_some(local);
-        Ok(Self { store, older, local, place: choice.to_string().into(), shared: true })
+        Ok(Self { store, older, local, place: choice.to_string().into(), shared: true, beside_others: false })
+    }
+
+    /// The same for one server of several that share a database: where they share no objects, each lacks what the others keep.
+    pub(crate) fn of_one_among_several(self) -> Self {
+        Self { beside_others: !self.shared, ..self }
     }
 
     /// A key that was never used, from its readable beginning and its ending.
@@ -161,7 +169,8 @@ impl Objects {
     }
 
     fn fault(&self, key: &str, error: Error) -> ObjectsFault {
-        ObjectsFault::of(&self.place, key, error)
+        let fault = ObjectsFault::of(&self.place, key, error);
+        if self.beside_others { fault.beside_others() } else { fault }
     }
 
     fn short(&self, key: &str) -> ObjectsFault {
@@ -173,7 +182,8 @@ impl Objects {
 impl Objects {
     /// In this store.
     pub(crate) fn of(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, older: None, local: None, shared: false, place: "the store of a test".into() }
+        let place = "the store of a test".into();
+        Self { store, older: None, local: None, shared: false, beside_others: false, place }
     }
 }
 

@@ -161,6 +161,10 @@ impl SqlStore {
             }
         };
         let objects = Objects::open(&options.objects, dir.path())?;
+        let objects = match &database {
+            Database::Sqlite(_) => objects,
+            Database::Postgres(_) => objects.of_one_among_several(),
+        };
         let logs = Logs::new(database.texts(), dir.logs(), options.max_log_bytes);
         let StoreOptions { clock, keys, retry, max_queued, .. } = options;
         let turns = database.writers();

@@ -43,25 +43,21 @@ pub(super) async fn show(visit: Visit) -> Result<Answer, Fault> {
             }
         }
     };
-    let log = section(&visit, &job, entries).await?;
+    let log = section(&visit, &job, entries).await;
     let page = Page::new(Section::Jobs, format!("Log of job {id}"), body);
     Ok(Answer::Page(page.with_log(log)))
 }
 
 /// A job's log so far, with what it takes to go on from there.
-pub(super) async fn section(
-    visit: &Visit,
-    job: &JobView,
-    entries: Vec<LogEntryView>,
-) -> Result<Markup, Fault> {
+pub(super) async fn section(visit: &Visit, job: &JobView, entries: Vec<LogEntryView>) -> Markup {
     let attempt = entries.first().map_or(job.attempt, |entry| entry.attempt);
-    let painted = Painted::all(visit, job.id, entries).await?;
+    let (painted, unread) = Painted::all(visit, job.id, entries).await;
     let follows = !job.state.is_terminal() && attempt == job.attempt;
     let cursor = follows.then(|| cursor(attempt, &painted).to_string());
     let has_error = painted.iter().any(|entry| entry.fault.is_some());
     let left_out = painted.len().saturating_sub(MOST_ENTRIES);
     let text = with_query(&format!("/jobs/{}/log/text", job.id), &[("attempt", Some(&attempt.to_string()))]);
-    Ok(html! {
+    html! {
         section.log #log aria-labelledby="log-title" data-job=(job.id) data-attempt=(attempt) data-cursor=[cursor] {
             div.heading {
                 h2 #log-title { "Log" }
@@ -74,11 +70,14 @@ pub(super) async fn section(
             @if painted.is_empty() {
                 p.nothing { @if job.state.is_terminal() { "It has no log." } @else { "Nothing yet." } }
             }
+            @if let Some(fault) = &unread {
+                div.notice role="status" { p { strong { (fault.title) } } p { (fault.detail) } }
+            }
             @if left_out > 0 { p.hint { (left_out) " entries before these are in the download." } }
             div #entries { @for entry in painted.iter().skip(left_out) { (one(entry)) } }
             @if follows { (template()) }
         }
-    })
+    }
 }
 
 /// Where the stream goes on after what is shown.

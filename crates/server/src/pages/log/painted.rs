@@ -23,31 +23,40 @@ pub(super) struct Painted {
 }
 
 impl Painted {
-    /// All entries of a try. The latest have their texts first, and those that are not shown none.
-    pub(super) async fn all(visit: &Visit, job: i64, entries: Vec<LogEntryView>) -> Result<Vec<Self>, Fault> {
+    /// All entries of a try. The latest have their texts first, and those that are not shown none. With them comes why texts
+    /// are missing, if they can't be read: what else is known of the job can be shown all the same.
+    pub(super) async fn all(
+        visit: &Visit,
+        job: i64,
+        entries: Vec<LogEntryView>,
+    ) -> (Vec<Self>, Option<Fault>) {
         let failed = entries.iter().find(|entry| entry.exit_code.is_some_and(|code| code != 0));
         let failed = failed.map(|entry| entry.entry);
         let mut room = ALL;
         let mut painted = Vec::with_capacity(entries.len());
+        let mut unread = None;
         for (back, view) in entries.into_iter().rev().enumerate() {
-            let take = if back < MOST_ENTRIES { view.length.min(EACH).min(room) } else { 0 };
+            // Where one text can't be read, the others can't be either, and each would be waited for.
+            let is_shown = back < MOST_ENTRIES && unread.is_none();
+            let mut take = if is_shown { view.length.min(EACH).min(room) } else { 0 };
             room -= take;
+            let from = view.length - take;
+            let text = if take == 0 { Ok(String::new()) } else { read(visit, job, &view, from, take).await };
+            let text = text.unwrap_or_else(|fault| {
+                unread = Some(fault);
+                take = 0;
+                String::new()
+            });
             let is_fault = failed == Some(view.entry);
-            painted.push(Self::one(visit, job, view, take, is_fault).await?);
+            painted.push(Self::one(view, take, &text, is_fault));
         }
         painted.reverse();
-        Ok(painted)
+        (painted, unread)
     }
 
-    async fn one(
-        visit: &Visit,
-        job: i64,
-        view: LogEntryView,
-        take: u64,
-        is_fault: bool,
-    ) -> Result<Self, Fault> {
+    /// An entry with the last `take` bytes of its text.
+    fn one(view: LogEntryView, take: u64, text: &str, is_fault: bool) -> Self {
         let begin = view.length - take;
-        let text = if take == 0 { String::new() } else { read(visit, job, &view, begin, take).await? };
         // Of a line whose beginning is left out, all is.
         let skipped = if begin == 0 { 0 } else { text.find('\n').map_or(text.len(), |end| end + 1) };
         let mut lines = Lines::default();
@@ -70,7 +79,7 @@ impl Painted {
             html.push_str(&open.show(None, true).into_string());
         }
         let fault = fault.filter(|_| !shown.is_empty()).map(drop);
-        Ok(Self { from: begin + skipped as u64, shown_to, text: PreEscaped(html), fault, view })
+        Self { from: begin + skipped as u64, shown_to, text: PreEscaped(html), fault, view }
     }
 }
 

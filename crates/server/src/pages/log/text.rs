@@ -21,6 +21,10 @@ pub(in crate::pages) async fn download(visit: Visit) -> Result<Answer, Fault> {
     let asked = [("attempt", visit.query("attempt"))];
     let entries: Vec<LogEntryView> =
         visit.get(&with_query(&format!("/api/v1/jobs/{id}/logs"), &asked)).await?;
+    // Should texts not be to be had, that is told while it still can be.
+    if let Some(entry) = entries.iter().find(|entry| entry.length > 0) {
+        visit.ask(Method::GET, &text_path(id, entry, 0), None).await?;
+    }
     let headers = [
         (CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (CONTENT_DISPOSITION, format!("attachment; filename=\"job-{id}.log\"")),
