@@ -54,6 +54,14 @@ pub struct Executor {
     pub refused_version: Option<String>,
 }
 
+impl Executor {
+    /// Whether it is given jobs that need this.
+    fn takes(&self, needs: &Needs) -> bool {
+        let is_given_jobs = self.active && !self.in_maintenance && self.refused_version.is_none();
+        is_given_jobs && needs.unmet(&self.capacity).is_empty()
+    }
+}
+
 /// One thing that a job waits for, or that explains why it does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
@@ -77,8 +85,15 @@ pub enum Obstacle {
     InMaintenance(Vec<String>),
     /// None has what it needs; what each lacks.
     Unmet(Vec<(String, Vec<Unmet>)>),
-    /// Nothing but other jobs: so many of its queue wait.
-    Busy(u64),
+    /// Nothing but room.
+    Busy {
+        /// Jobs of its queue that wait, itself included.
+        waiting: u64,
+        /// Those that run.
+        running: u64,
+        /// Executors that have what it needs and are given jobs.
+        executors: usize,
+    },
 }
 
 impl Obstacle {
@@ -95,7 +110,7 @@ impl Obstacle {
             Self::Versions(_) => "executor_versions",
             Self::InMaintenance(_) => "executors_in_maintenance",
             Self::Unmet(_) => "needs_unmet",
-            Self::Busy(_) => "executors_busy",
+            Self::Busy { .. } => "executors_busy",
         }
     }
 }
@@ -169,13 +184,28 @@ impl fmt::Display for Obstacle {
                     more => write!(f, "; and {more} more"),
                 }
             }
-            Self::Busy(1) => {
-                write!(f, "it is the only one of its queue that waits: an executor takes it soon")
+            Self::Busy { waiting, running, executors } => {
+                let wait = match *waiting {
+                    1 => "it is the only one of its queue that waits".to_owned(),
+                    many if many > u64::from(MOST_COUNTED) => {
+                        format!("more than {MOST_COUNTED} jobs of its queue wait")
+                    }
+                    several => format!("{several} jobs of its queue wait"),
+                };
+                let run = match *running {
+                    0 => "none runs".to_owned(),
+                    1 => "1 runs".to_owned(),
+                    many if many > u64::from(MOST_COUNTED) => format!("more than {MOST_COUNTED} run"),
+                    several => format!("{several} run"),
+                };
+                let have = if *executors == 1 { "has" } else { "have" };
+                write!(
+                    f,
+                    "{wait}, {run}, and {} {have} what it needs: whichever has room next takes the next job, and when that \
+                     is depends on the jobs that run",
+                    count(*executors)
+                )
             }
-            Self::Busy(waiting) if *waiting > u64::from(MOST_COUNTED) => {
-                write!(f, "more than {MOST_COUNTED} jobs of its queue wait for executors to have room")
-            }
-            Self::Busy(waiting) => write!(f, "{waiting} jobs of its queue wait for executors to have room"),
         }
     }
 }
@@ -204,7 +234,11 @@ pub fn obstacles(facts: &Facts<'_>) -> Vec<Obstacle> {
     }
     found.extend(nobody_takes_it(facts));
     if found.is_empty() {
-        found.push(Obstacle::Busy(facts.waiting.max(1)));
+        found.push(Obstacle::Busy {
+            waiting: facts.waiting.max(1),
+            running: facts.running.0,
+            executors: facts.executors.iter().filter(|executor| executor.takes(facts.needs)).count(),
+        });
     }
     found
 }
@@ -243,6 +277,8 @@ mod tests {
     use super::*;
     use crate::needs::Isolation;
 
+    const ALONE: Obstacle = Obstacle::Busy { waiting: 1, running: 0, executors: 1 };
+
     fn executor(name: &str) -> Executor {
         let capacity = Capacity { cpus: Some(2), ..Capacity::default() };
         Executor {
@@ -278,11 +314,19 @@ mod tests {
     fn a_job_that_could_run_waits_for_room() {
         let (needs, executors) = (Needs::default(), [executor("e1")]);
         let alone = facts(&needs, &executors);
-        assert_eq!(told(&alone), ["it is the only one of its queue that waits: an executor takes it soon"]);
-        let many = Facts { waiting: 12, ..alone };
-        assert_eq!(told(&many), ["12 jobs of its queue wait for executors to have room"]);
-        let countless = Facts { waiting: 1_001, ..many };
-        assert_eq!(told(&countless), ["more than 1000 jobs of its queue wait for executors to have room"]);
+        let next =
+            "whichever has room next takes the next job, and when that is depends on the jobs that run";
+        let one = "1 executor has what it needs";
+        let first = format!("it is the only one of its queue that waits, none runs, and {one}: {next}");
+        assert_eq!(told(&alone), [first]);
+        let away = Executor { active: false, ..executor("e3") };
+        let executors = [executor("e1"), executor("e2"), away];
+        let many = Facts { waiting: 12, running: (3, None), executors: &executors, ..alone };
+        let two = "2 executors have what it needs";
+        assert_eq!(told(&many), [format!("12 jobs of its queue wait, 3 run, and {two}: {next}")]);
+        let countless = Facts { waiting: 1_001, running: (1_001, None), ..many };
+        let all = format!("more than 1000 jobs of its queue wait, more than 1000 run, and {two}: {next}");
+        assert_eq!(told(&countless), [all]);
     }
 
     #[test]
@@ -310,7 +354,7 @@ mod tests {
         assert_eq!(told(&facts(&needs, std::slice::from_ref(&odd))), [expected]);
         let resting = Executor { in_maintenance: true, ..executor("e2") };
         assert_eq!(obstacles(&facts(&needs, &[odd.clone(), resting]))[0].code(), "executors_in_maintenance");
-        assert_eq!(obstacles(&facts(&needs, &[odd, executor("e3")])), [Obstacle::Busy(1)]);
+        assert_eq!(obstacles(&facts(&needs, &[odd, executor("e3")])), [ALONE]);
     }
 
     #[test]
@@ -322,7 +366,7 @@ mod tests {
             ..facts(&needs, &executors)
         };
         assert_eq!(obstacles(&at(1_005))[0].code(), "retry_pause");
-        assert_eq!(obstacles(&at(1_000)), [Obstacle::Busy(1)]);
+        assert_eq!(obstacles(&at(1_000)), [ALONE]);
         let running = Facts { state: State::Processing, ..facts(&needs, &[]) };
         assert_eq!(obstacles(&running), []);
     }
