@@ -4,9 +4,10 @@ use super::print;
 use crate::args::{SecretArgs, SecretCommand, SecretSetArgs, WhoseArgs};
 use crate::client::{Client, with_query};
 use crate::exit::{Failure, Outcome};
+use jiff::Timestamp;
 use jobs::Namespace;
 use jobs::secrets::{Scope, check_key};
-use server::api::{Page, SecretAccessView, SecretView, SetSecret};
+use server::api::{ActView, Page, SecretAccessView, SecretView, SetSecret};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
@@ -108,7 +109,11 @@ async fn list(client: &Client, whose: &WhoseArgs, json: bool) -> Outcome {
 async fn delete(client: &Client, which: &SecretArgs, json: bool) -> Outcome {
     let id = find(client, which).await?;
     client.delete(&format!("/api/v1/secrets/{id}")).await?;
-    print::tell(json, &serde_json::json!({ "id": id }), &format!("{} is kept no more", which.key))
+    let told = format!(
+        "{} is kept no more; who was handed it stays known for 90 days: `executor secret log {id}`",
+        which.key
+    );
+    print::tell(json, &serde_json::json!({ "id": id }), &told)
 }
 
 async fn log(
@@ -117,10 +122,30 @@ async fn log(
     (limit, before): (u32, Option<i64>),
     json: bool,
 ) -> Outcome {
-    let id = find(client, which).await?;
+    let (id, deleted) = match found(client, which).await? {
+        Some(id) => (id, None),
+        None => match deleted(client, which).await? {
+            Some((id, at)) => (id, Some(at)),
+            None => return Err(not_found(which)),
+        },
+    };
     let asked = [("limit", Some(limit.to_string())), ("cursor", before.map(|id| id.to_string()))];
     let path = with_query(&format!("/api/v1/secrets/{id}/access"), asked);
-    let page: Page<SecretAccessView> = client.get(&path).await?;
+    let page: Page<SecretAccessView> = match (client.get(&path).await, deleted) {
+        (Ok(page), _) => page,
+        // Of one that is gone, nothing is known where nothing was noted.
+        (Err(_), Some(at)) => {
+            return Err(Failure::usage(format!(
+                "{} was deleted {}, and of no job is it known any more that it was handed it",
+                which.key,
+                print::ago(at)
+            )));
+        }
+        (Err(fault), None) => return Err(fault),
+    };
+    if let Some(at) = deleted.filter(|_| !json) {
+        print::line(&format!("{} was deleted {}; it had been handed to:", which.key, print::ago(at)))?;
+    }
     let head = ["WHEN", "JOB", "TRY", "OF", "EXECUTOR"];
     let done = print::list(json, &page.items, &head, "no job was given it", |access| {
         vec![
@@ -137,12 +162,43 @@ async fn log(
     Ok(done)
 }
 
-/// The id of a secret. Keys have capital letters, and ids have none.
+/// The id of a secret.
 async fn find(client: &Client, which: &SecretArgs) -> Result<String, Failure> {
+    found(client, which).await?.ok_or_else(|| not_found(which))
+}
+
+fn not_found(SecretArgs { key, whose }: &SecretArgs) -> Failure {
+    let scope = whose.scope.unwrap_or_default();
+    Failure::usage(format!(
+        "there is no secret {key} for {scope} jobs: `executor secret list` tells which there are"
+    ))
+}
+
+/// The id of the last secret that was deleted under a key, and when that was: as far as the audit log tells whoever asks.
+async fn deleted(client: &Client, which: &SecretArgs) -> Result<Option<(String, Timestamp)>, Failure> {
+    let SecretArgs { key, whose: WhoseArgs { scope, namespace } } = which;
+    let asked = [
+        ("action", Some("secret.delete".to_owned())),
+        ("namespace", namespace.as_ref().map(Namespace::to_string)),
+        ("limit", Some(PAGE.to_string())),
+    ];
+    let subject = format!("{key} for {}", scope.unwrap_or_default());
+    let acts: Page<ActView> = client.get(&with_query("/api/v1/audit", asked)).await.map_err(|_| {
+        Failure::usage(format!(
+            "there is no secret {subject} jobs, and whether there was one is for admins to see: give the id that its \
+             deletion told in place of the key"
+        ))
+    })?;
+    let last = acts.items.into_iter().find(|act| act.subject == subject);
+    Ok(last.and_then(|act| Some((act.detail.strip_prefix("id ")?.to_owned(), act.at))))
+}
+
+/// The id of a secret, if it is there. Keys have capital letters, and ids have none.
+async fn found(client: &Client, which: &SecretArgs) -> Result<Option<String>, Failure> {
     let SecretArgs { key, whose: WhoseArgs { scope, namespace } } = which;
     let is_id = key.len() == 32 && key.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if is_id {
-        return Ok(key.clone());
+        return Ok(Some(key.clone()));
     }
     check_key(key).map_err(Failure::usage)?;
     let scope = scope.unwrap_or_default();
@@ -151,10 +207,8 @@ async fn find(client: &Client, which: &SecretArgs) -> Result<String, Failure> {
         found.retain(|secret| secret.namespace == *namespace);
     }
     match &found[..] {
-        [one] => Ok(one.id.clone()),
-        [] => Err(Failure::usage(format!(
-            "there is no secret {key} for {scope} jobs: `executor secret list` tells which there are"
-        ))),
+        [one] => Ok(Some(one.id.clone())),
+        [] => Ok(None),
         several => {
             let whose: Vec<String> = several.iter().map(|secret| secret.namespace.to_string()).collect();
             Err(Failure::usage(format!(

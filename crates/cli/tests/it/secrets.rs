@@ -130,7 +130,16 @@ fn a_kept_secret_reaches_the_step_that_asks_and_no_log_or_disk() {
     ]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", VALUE.len()), "{}", text(&output));
 
-    assert_eq!(system.ok(&["secret", "delete", "TOKEN"]), "TOKEN is kept no more\n");
+    // Who had it is known after it is gone, by its key and by the id that its deletion tells.
+    let deleted = system.ok(&["secret", "delete", "TOKEN"]);
+    let (kept, id) = deleted.trim_end().rsplit_once("`executor secret log ").unwrap();
+    assert!(kept.starts_with("TOKEN is kept no more"), "{deleted}");
+    for which in ["TOKEN", id.trim_end_matches('`')] {
+        let accesses = system.ok(&["secret", "log", which]);
+        assert!(accesses.contains("agent1-"), "{which}: {accesses}");
+    }
+    assert!(system.ok(&["secret", "log", "TOKEN"]).starts_with("TOKEN was deleted"));
+    assert!(system.refused(&["secret", "log", "NEVER_SET"]).contains("there is no secret NEVER_SET"));
     let refused =
         system.refused(&["job", "run", "--image", "busybox", "--stored-secret", "TOKEN", "--", "true"]);
     assert!(refused.contains("no secret TOKEN is kept for batches jobs of global"), "{refused}");

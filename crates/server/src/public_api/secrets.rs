@@ -92,10 +92,12 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Refusal> {
     let row = find(&app, &caller, &id).await?;
     may_write(&caller, &row.namespace)?;
-    let (store, noted) = (app.store.clone(), row.clone());
+    // Under its id it is still told who was handed it.
+    let (store, noted, known_as) = (app.store.clone(), row.clone(), format!("id {id}"));
     let removed = async move { store.remove_secret(&id).await };
-    let was_there =
-        app.act(&caller, removed, move |there| there.then(|| act(Action::RemoveSecret, &noted, ""))).await?;
+    let was_there = app
+        .act(&caller, removed, move |there| there.then(|| act(Action::RemoveSecret, &noted, &known_as)))
+        .await?;
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(unknown(&row.id)) }
 }
 
