@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::auth::principal::Proof;
 use crate::public_api::Refusal;
 use ::jobs::JobId;
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 use store::{Change, JobRow, LogEntryRow};
@@ -19,6 +20,10 @@ use tokio::time::sleep;
 const TEXT: usize = 32 << 10;
 /// Changes are hints and may be lost; so look again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long entries wait for the end of one before them. Executors send each entry by itself, so that one may be opened before
+/// the last lines of the one before it are here; but one may also end much later, or never, and then the others go on.
+const IN_TURN: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether what the listener showed still is good.
 const LOOK_AT_PROOF: Duration = Duration::from_secs(5);
@@ -51,6 +56,8 @@ pub(super) struct Follower {
     app: App,
     id: JobId,
     cursor: Cursor,
+    /// Entries of this try that have not ended, and since when others wait for them.
+    waited_for: BTreeMap<i64, Instant>,
     /// Takes no more than a few events ahead of the client, so a slow client costs no memory.
     events: mpsc::Sender<Told>,
     /// What shows who listens, and when it was last looked whether that still is good.
@@ -61,7 +68,7 @@ pub(super) struct Follower {
 impl Follower {
     /// One for whoever showed `proof`, from `cursor` on.
     pub(super) fn new(app: App, id: JobId, cursor: Cursor, events: mpsc::Sender<Told>, proof: Proof) -> Self {
-        Self { app, id, cursor, events, proof, looked_at: Instant::now() }
+        Self { app, id, cursor, waited_for: BTreeMap::new(), events, proof, looked_at: Instant::now() }
     }
 
     /// Tells everything until the job has ended.
@@ -74,7 +81,7 @@ impl Follower {
             let job = self.app.store.job(self.id).await?;
             self.turn_to_latest_try(&job).await?;
             self.tell_state(&job, &mut shown).await?;
-            self.tell_log().await?;
+            self.tell_log(job.record.state.is_terminal()).await?;
             if job.record.state.is_terminal() {
                 let view = jobs::with_steps(&self.app, job).await?;
                 return self.tell(LogEvent::End(Box::new(view))).await;
@@ -104,10 +111,12 @@ impl Follower {
     async fn turn_to_latest_try(&mut self, job: &JobRow) -> Result<(), Ended> {
         let latest = job.record.attempt();
         while (1..latest).contains(&self.cursor.attempt) {
-            self.tell_log().await?;
+            self.tell_log(true).await?;
             self.cursor = Cursor::begin(self.cursor.attempt + 1);
+            self.waited_for.clear();
         }
         if self.cursor.attempt != latest {
+            self.waited_for.clear();
             self.cursor = Cursor::begin(latest);
         }
         Ok(())
@@ -123,7 +132,8 @@ impl Follower {
         Ok(())
     }
 
-    async fn tell_log(&mut self) -> Result<(), Ended> {
+    /// Tells what is new, in the order of the entries. `over`: no more of this try will come.
+    async fn tell_log(&mut self, over: bool) -> Result<(), Ended> {
         if self.cursor.attempt == 0 {
             return Ok(());
         }
@@ -134,8 +144,15 @@ impl Follower {
             entries = self.app.store.log_entries(self.id, Some(attempt)).await?;
             entries.retain(|entry| entry.entry > done);
         }
+        let last = entries.last().map(|entry| entry.entry);
+        let mut waits = false;
         for entry in entries {
+            let (number, ended) = (entry.entry, entry.exit_code.is_some());
+            if waits && !self.cursor.open.contains_key(&number) {
+                continue;
+            }
             self.tell_entry(entry).await?;
+            waits |= !ended && !over && Some(number) != last && self.is_waited_for(number);
         }
         Ok(())
     }
@@ -144,6 +161,11 @@ impl Follower {
     fn owes(&self, entry: &LogEntryRow) -> bool {
         let told = self.cursor.open.get(&entry.entry);
         told.is_none_or(|told| entry.exit_code.is_some() && !told.ended)
+    }
+
+    /// Whether those after an entry that has not ended wait for it still.
+    fn is_waited_for(&mut self, number: i64) -> bool {
+        self.waited_for.entry(number).or_insert_with(Instant::now).elapsed() < IN_TURN
     }
 
     /// Tells that the entry was opened, its text, and that it ended: each once, in this order.

@@ -112,6 +112,55 @@ async fn a_stream_tells_everything_in_order_and_ends_with_the_job() {
     assert_eq!(all.last().unwrap().id, "1.1");
 }
 
+/// What was told of entries, and their text, in this order.
+fn told_of_log(all: &[Received]) -> Vec<(i64, String)> {
+    let told = all.iter().filter_map(|received| match &received.event {
+        LogEvent::Entry(entry) => {
+            Some((entry.entry, entry.exit_code.map_or("opened", |_| "ended").to_owned()))
+        }
+        LogEvent::Text { entry, text, .. } => Some((*entry, text.clone())),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// Executors ship entries beside each other: the next one may be there before the last lines of a step.
+#[tokio::test]
+async fn an_entry_that_was_opened_early_comes_after_the_rest_of_the_one_before() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let step = harness.add_log(&job, "step.docker.0").await;
+    harness.append(&job, step, 0, "one\n").await;
+    let mut events = Events::open(&harness, job.id.0, None).await;
+    assert_eq!(events.next_text().await.1, "one\n");
+    let teardown = harness.add_log(&job, "teardown.fs").await;
+    harness.append(&job, teardown, 0, "removed\n").await;
+    end_entry(&harness, &job, teardown, 8).await;
+    harness.append(&job, step, 4, "two\n").await;
+    // Both were there to be seen before this was told.
+    let (_, text, id) = events.next_text().await;
+    assert_eq!(text, "two\n", "at {id}");
+    end_entry(&harness, &job, step, 8).await;
+    assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
+    let told = told_of_log(&events.until_end().await);
+    let told: Vec<(i64, &str)> = told.iter().map(|(entry, text)| (*entry, text.as_str())).collect();
+    assert_eq!(told, [(step, "ended"), (teardown, "opened"), (teardown, "removed\n"), (teardown, "ended")]);
+}
+
+/// One that never ends, because its end was lost, keeps nobody from the rest.
+#[tokio::test]
+async fn an_entry_without_an_end_holds_the_others_up_for_a_moment_only() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    harness.add_log(&job, "setup.git").await;
+    let step = harness.add_log(&job, "step.docker.0").await;
+    harness.append(&job, step, 0, "goes on\n").await;
+    let mut events = Events::open(&harness, job.id.0, None).await;
+    assert_eq!(events.next_text().await.1, "goes on\n");
+    harness.append(&job, step, 8, "at once\n").await;
+    assert_eq!(events.next_text().await.1, "at once\n");
+}
+
 #[tokio::test]
 async fn text_arrives_within_milliseconds() {
     let harness = Harness::start().await;
