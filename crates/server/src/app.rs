@@ -15,6 +15,7 @@ use crate::git::Repositories;
 use crate::listener::Tls;
 use crate::metrics::{Depths, Forwarded, Metrics};
 use crate::peer::Peer;
+use crate::public_api::Readiness;
 use crate::site_config::SiteConfig;
 use crate::slots::{Slot, Slots};
 use ipnet::IpNet;
@@ -60,6 +61,7 @@ pub(crate) struct Parts {
     pub(crate) tls: Option<Tls>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) depths: Depths,
+    pub(crate) readiness: Readiness,
     pub(crate) forwarded: Forwarded,
     pub(crate) api_token: SecretString,
     /// Who has failed to prove who they are.

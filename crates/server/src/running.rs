@@ -17,6 +17,7 @@ use crate::fleet::{self, Fleet};
 use crate::git::{self, Repositories};
 use crate::listener::{Shown, Tls};
 use crate::metrics::{Depths, Forwarded, Metrics};
+use crate::public_api::Readiness;
 use crate::results;
 use crate::secret_keys::{self, SecretKeysError};
 use crate::site_config::SiteConfig;
@@ -164,6 +165,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         tls: config.tls.clone().map(Tls::open).transpose()?,
         metrics: Arc::new(Metrics::default()),
         depths: Depths::default(),
+        readiness: Readiness::default(),
         forwarded: Forwarded::new(config.limits.forwarded_metrics),
         attempts: Attempts::default(),
         old_secret: OldSecret::default(),

@@ -8,6 +8,7 @@ mod executors;
 mod explain;
 mod files;
 mod follow;
+mod health;
 mod input;
 mod jobs;
 mod logs;
@@ -27,6 +28,7 @@ mod uploads;
 pub(crate) mod users;
 mod views;
 
+pub(crate) use health::Readiness;
 pub(crate) use problem::Refusal;
 pub(crate) use views::is_active;
 
@@ -35,7 +37,6 @@ use crate::app::App;
 use crate::auth;
 use crate::openapi::without_query;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, head};
 use axum::{Json, Router, middleware};
 use http::{Method, StatusCode, Uri};
@@ -51,11 +52,12 @@ pub(crate) fn guarded() -> Router<App> {
     router
 }
 
-/// The routes that need a token, and the one that needs none.
+/// The routes that need a token, and those that need none.
 pub(crate) fn router(app: &App) -> Router<App> {
     guarded()
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::api::require))
-        .route("/healthz", get(health))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
         // What old programs ask before they upload an index in the newer format.
         .route(SCIP_PROBE, head(async || StatusCode::OK))
 }
@@ -85,12 +87,4 @@ async fn version(State(app): State<App>) -> Json<VersionView> {
 async fn openapi(State(app): State<App>) -> Json<serde_json::Value> {
     static DOCUMENT: std::sync::OnceLock<serde_json::Value> = std::sync::OnceLock::new();
     Json(DOCUMENT.get_or_init(|| crate::openapi(&app.version)).clone())
-}
-
-/// 200 while the server takes work, 503 from the moment it begins to stop.
-async fn health(State(app): State<App>) -> Response {
-    if app.stop.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
-    }
-    "ok".into_response()
 }

@@ -1,11 +1,12 @@
 //! Starting, stopping and starting again.
 
-use crate::harness::{Harness, job};
+use crate::harness::{Harness, job, told};
 use crate::source::SourceRepo;
 use jobs::JobSpec;
 use server::{ServerConfig, ServerError};
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use testkit::Postgres;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,34 @@ async fn what_was_taken_on_survives_a_restart() {
     assert_eq!(running.id.0, id, "the older job was given out first");
     assert_eq!(harness.mark(&running, "markComplete", serde_json::json!({})).await.status(), 204);
     assert_eq!(harness.dequeue("batches").await.unwrap().id.0, id + 1);
+}
+
+/// Who starts servers anew looks at the one, and balancers at the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_its_database_lives_and_is_not_ready() {
+    let test = "a_server_without_its_database_lives_and_is_not_ready";
+    let Some(mut postgres) = Postgres::start(test) else { return };
+    let url = postgres.url();
+    let harness = Harness::start_with(|config| config.database_url = Some(url)).await;
+    let asked = async |path: &str| told(harness.client.get(harness.url(path))).await;
+    assert_eq!(asked("/readyz").await, (200, "ok".to_owned()));
+    postgres.crash();
+    let begun = Instant::now();
+    let (mut status, mut why) = asked("/readyz").await;
+    let took = begun.elapsed();
+    while status == 200 {
+        // What was just answered holds for a moment.
+        assert!(begun.elapsed() < Duration::from_secs(10), "{why}");
+        (status, why) = asked("/readyz").await;
+    }
+    assert_eq!((status, why.as_str()), (503, "database: it does not answer"));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(asked("/healthz").await, (200, "ok".to_owned()));
+    postgres.restart();
+    let begun = Instant::now();
+    while asked("/readyz").await.0 != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is ready again");
+    }
 }
 
 #[tokio::test]
