@@ -3,6 +3,7 @@
 mod completion;
 mod database;
 mod identity;
+mod known;
 mod queueing;
 mod results;
 mod secrets;
@@ -25,7 +26,7 @@ pub(crate) use users::UserCommand;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
-use jobs::Namespace;
+use jobs::{Namespace, State};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -299,7 +300,7 @@ pub(crate) struct JobRunArgs {
     #[arg(long, value_name = "[NAME=]PATH")]
     pub(crate) artifact: Vec<String>,
     /// Queue: batches or codeintel
-    #[arg(long, default_value = "batches")]
+    #[arg(long, default_value = "batches", value_parser = known::queue(), hide_possible_values = true)]
     pub(crate) queue: String,
     #[command(flatten)]
     pub(crate) order: OrderArgs,
@@ -317,14 +318,14 @@ pub(crate) struct JobRunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct JobListArgs {
     /// Only jobs of this queue
-    #[arg(long)]
+    #[arg(long, value_parser = known::queue(), hide_possible_values = true)]
     pub(crate) queue: Option<String>,
     /// Only jobs of this namespace: global, user:NAME or org:NAME
     #[arg(long)]
     pub(crate) namespace: Option<Namespace>,
     /// Only jobs in this state: queued, processing, completed, errored, failed or canceled
-    #[arg(long)]
-    pub(crate) state: Option<String>,
+    #[arg(long, value_parser = known::state(), hide_possible_values = true)]
+    pub(crate) state: Option<State>,
     /// Only jobs that have it in their id, source, executor, reason or message, in upper or lower case. As many are looked
     /// through as one answer may take, so there may be more than are shown
     #[arg(long)]

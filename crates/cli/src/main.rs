@@ -12,6 +12,7 @@ mod first_process;
 mod for_jobs;
 mod lifecycle;
 mod logging;
+mod one_line;
 mod paths;
 mod systemd;
 mod terminal;

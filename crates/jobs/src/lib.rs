@@ -34,7 +34,7 @@ pub use needs::{Capacity, Isolation, Needs};
 pub use policy::{Judgement, LeasePolicy, RetryPolicy};
 pub use reason::{Blame, CanceledBy, Canceler, EndReason, FinalCall};
 pub use redact::{RedactStream, Redactor};
-pub use size::parse_size;
+pub use size::{parse_size, shown_size};
 pub use spec::{JobSpec, StepSpec};
 pub use state::{Event, Lease, Outcome, Record, Rejected, State, transition};
 pub use wire::JobId;

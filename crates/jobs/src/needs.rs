@@ -1,7 +1,7 @@
 //! What a job needs of the executor that runs it, and what executors have.
 
 use crate::name::{self, BadName};
-use crate::size::parse_size;
+use crate::size::{compared, parse_size, shown_size};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -75,6 +75,21 @@ pub struct Needs {
     pub labels: BTreeSet<String>,
 }
 
+/// As the command line takes them.
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amounts = [
+            self.cpus.map(|cpus| format!("cpus={cpus}")),
+            self.memory.map(|bytes| format!("memory={}", shown_size(bytes))),
+            self.disk.map(|bytes| format!("disk={}", shown_size(bytes))),
+            self.isolation.map(|isolation| format!("isolation={}", isolation.name())),
+        ];
+        let labels = self.labels.iter().map(|label| format!("label={label}"));
+        let all: Vec<String> = amounts.into_iter().flatten().chain(labels).collect();
+        f.write_str(&all.join(", "))
+    }
+}
+
 /// What an executor gives a job. What it does not tell counts as enough where it is an amount, and as not there where it
 /// is a promise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -111,8 +126,14 @@ impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpus(need, has) => write!(f, "it needs {need} CPUs of {has}"),
-            Self::Memory(need, has) => write!(f, "it needs {need} bytes of memory of {has}"),
-            Self::Disk(need, has) => write!(f, "it needs {need} bytes of disk of {has}"),
+            Self::Memory(need, has) => {
+                let (need, has) = compared(*need, *has);
+                write!(f, "it needs {need} of memory of {has}")
+            }
+            Self::Disk(need, has) => {
+                let (need, has) = compared(*need, *has);
+                write!(f, "it needs {need} of disk of {has}")
+            }
             Self::Isolation(need, has) => {
                 let has = has.map_or("not told", Isolation::name);
                 write!(f, "it needs the isolation {}, which is {has}", need.name())
@@ -231,8 +252,8 @@ mod tests {
             told,
             [
                 "it needs 4 CPUs of 2",
-                "it needs 8589934592 bytes of memory of 1",
-                "it needs 21474836480 bytes of disk of 2",
+                "it needs 8 GiB of memory of 1 B",
+                "it needs 20 GiB of disk of 2 B",
                 "it needs the isolation container, which is none",
                 "it needs the label gpu",
             ]

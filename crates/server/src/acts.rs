@@ -80,6 +80,11 @@ impl Action {
     }
 }
 
+/// The names of all kinds of acts in the audit log.
+pub fn action_names() -> impl Iterator<Item = &'static str> {
+    Action::ALL.into_iter().map(Action::name)
+}
+
 /// Something that was done.
 #[derive(Debug)]
 pub(crate) struct Act {

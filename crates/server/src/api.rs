@@ -14,7 +14,7 @@ pub use secrets::{SecretAccessView, SecretView, SetSecret};
 pub use users::{CreateUser, SetPassword, UserView};
 
 use jiff::Timestamp;
-use jobs::{Blame, Canceler, Capacity, Namespace, Role, State};
+use jobs::{Blame, Canceler, Capacity, Concurrency, Namespace, Needs, Role, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::additions::EndDetail;
@@ -73,6 +73,12 @@ pub struct JobView {
     /// It waits until fewer jobs with its concurrency key run.
     #[serde(default)]
     pub waits_for_key: bool,
+    /// What it needs of its executor. `null` in lists, and where it needs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Needs>,
+    /// How many jobs with its concurrency key run at once. `null` in lists, and where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// Its steps, those begun as well as those to come. Empty in lists.
     #[serde(default)]
     pub steps: Vec<StepView>,

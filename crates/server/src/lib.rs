@@ -53,6 +53,7 @@ mod slots;
 mod uploads;
 mod way;
 
+pub use acts::action_names;
 pub use config::{GIT_FETCH, Limits, ServerConfig};
 pub use error::ServerError;
 pub use listener::{Shown, TlsError, TlsFiles};

@@ -1,5 +1,6 @@
 //! Who may do what, and who did.
 
+use super::known;
 use clap::{Args, Subcommand};
 use jobs::{Namespace, Role};
 use std::time::Duration;
@@ -11,12 +12,12 @@ pub(crate) enum TokenCommand {
         /// What people know it by, such as `ci`
         name: String,
         /// What its holder may: reader, submitter, operator or admin; no more than you
-        #[arg(long)]
+        #[arg(long, value_parser = known::role(), hide_possible_values = true)]
         role: Role,
         /// Whose things its holder works with: global, user:NAME or org:NAME [default: the same as you]
         #[arg(long)]
         namespace: Option<Namespace>,
-        /// How long it is good, such as 720h [default: until it is revoked]
+        /// How long it is good, such as 30d [default: until it is revoked]
         #[arg(long, value_name = "DURATION", value_parser = crate::env::duration)]
         expires: Option<Duration>,
         /// JSON instead of text
@@ -58,7 +59,7 @@ pub(crate) enum InviteCommand {
         /// For how many agents it is good
         #[arg(long, value_name = "N", default_value_t = 1)]
         uses: u32,
-        /// How long it is good, such as 30m; up to a year
+        /// How long it is good, such as 30m or 7d; up to a year
         #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = crate::env::duration)]
         expires: Duration,
         /// JSON instead of text
@@ -78,7 +79,7 @@ pub(crate) enum InviteCommand {
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
     /// Only this kind, such as token.create
-    #[arg(long)]
+    #[arg(long, value_parser = known::action(), hide_possible_values = true)]
     pub(crate) action: Option<String>,
     /// Only what was done to things of this namespace: global, user:NAME or org:NAME
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! What decides when and where a job runs: said with it, or of queues and agents.
 
-use super::InviteCommand;
+use super::{InviteCommand, known};
 use clap::{Args, Subcommand};
 use jobs::{Concurrency, Needs};
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub(crate) struct OrderArgs {
     /// From -10 to 10: among your jobs one level counts as five minutes of waiting
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
-    /// Not to be run before so much time has passed, such as 90s or 2h
+    /// Not to be run before so much time has passed, such as 90s, 2h or 1d
     #[arg(long, value_name = "DURATION", value_parser = crate::env::duration)]
     pub(crate) delay: Option<Duration>,
     /// At most N (1 unless said) of your jobs with the same KEY run at once; a KEY with a colon in it needs an N
@@ -81,6 +81,7 @@ pub(crate) enum QueueCommand {
     /// Let at most N of a queue's jobs run at once
     Limit {
         /// The queue
+        #[arg(value_parser = known::queue(), hide_possible_values = true)]
         name: String,
         /// How many; 0 for any number
         #[arg(value_name = "N")]
@@ -94,6 +95,7 @@ pub(crate) enum QueueCommand {
 #[derive(Debug, Args)]
 pub(crate) struct QueueArgs {
     /// The queue
+    #[arg(value_parser = known::queue(), hide_possible_values = true)]
     pub(crate) name: String,
     /// JSON instead of text
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use super::ServerArgs;
 use super::database::{DatabaseArgs, ExportArgs, ImportArgs};
+use super::known;
 use clap::{Args, Subcommand};
 use jobs::Namespace;
 use jobs::secrets::Scope;
@@ -62,7 +63,7 @@ pub(crate) struct SecretSetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct WhoseArgs {
     /// Jobs of which queue may have it: batches or codeintel [default: batches; of lists, both]
-    #[arg(long)]
+    #[arg(long, value_parser = known::scope(), hide_possible_values = true)]
     pub(crate) scope: Option<Scope>,
     /// Whose it is: global, user:NAME or org:NAME [default: that of the API token]
     #[arg(long)]

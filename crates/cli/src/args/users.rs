@@ -1,5 +1,6 @@
 //! People who sign in to the pages.
 
+use super::known;
 use clap::Subcommand;
 use jobs::{Namespace, Role};
 
@@ -10,7 +11,7 @@ pub(crate) enum UserCommand {
         /// What they are known by, such as `ann`
         name: String,
         /// What they may: reader, submitter, operator or admin; no more than you
-        #[arg(long)]
+        #[arg(long, value_parser = known::role(), hide_possible_values = true)]
         role: Role,
         /// Whose things they work with: global, user:NAME or org:NAME [default: the same as you]
         #[arg(long)]

@@ -8,7 +8,7 @@ use crate::paths::{self, Paths};
 use images::{ImageError, ImageInfo, ImageStore, Reference};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// An image, for `--json`.
 #[derive(Serialize)]
@@ -41,41 +41,66 @@ pub(crate) fn run(paths: &Paths, command: ImageCommand) -> Outcome {
 }
 
 fn open(paths: &Paths, args: &ImageStoreArgs) -> Result<ImageStore, Failure> {
-    let data_dir = Settings::agent_data_dir(paths, args.data_dir.clone())?;
-    ImageStore::open(paths::images(&data_dir)).map_err(failure)
+    ImageStore::open(place(paths, args)?).map_err(failure)
+}
+
+/// The same where there is one: who only looks, or removes, makes none.
+fn open_existing(paths: &Paths, args: &ImageStoreArgs) -> Result<Option<ImageStore>, Failure> {
+    let place = place(paths, args)?;
+    if !place.try_exists().is_ok_and(|there| !there) {
+        return ImageStore::open(place).map(Some).map_err(failure);
+    }
+    Ok(None)
+}
+
+fn place(paths: &Paths, args: &ImageStoreArgs) -> Result<PathBuf, Failure> {
+    Ok(paths::images(&Settings::agent_data_dir(paths, args.data_dir.clone())?))
 }
 
 fn import(paths: &Paths, name: &str, file: &Path, args: &ImageStoreArgs) -> Outcome {
     let reference: Reference = name.parse().map_err(failure)?;
     let imported = open(paths, args)?.import(&reference, file).map_err(failure_of(file))?;
     let view = ImageView::from(&imported);
-    let told = format!("imported {} ({}, {})", view.name, view.digest, bytes(view.size));
+    let told = format!("imported {} ({}, {})", view.name, view.digest, print::bytes(view.size));
     print::tell(args.json, &view, &told)
 }
 
 fn list(paths: &Paths, args: &ImageStoreArgs) -> Outcome {
-    let found = open(paths, args)?.list().map_err(failure)?;
+    let store = open_existing(paths, args)?;
+    let found = store.map_or_else(|| Ok(Vec::new()), |store| store.list()).map_err(failure)?;
     let views: Vec<ImageView> = found.iter().map(ImageView::from).collect();
     let short = |digest: &str| digest.chars().take("sha256:".len() + 12).collect::<String>();
     let none =
         "no images yet: import one with `executor image import NAME:TAG FILE`; jobs pull what a registry has";
     print::list(args.json, &views, &["NAME", "DIGEST", "SIZE", "ADDED"], none, |view| {
-        vec![view.name.clone(), short(&view.digest), bytes(view.size), print::ago(view.created_at)]
+        vec![view.name.clone(), short(&view.digest), print::bytes(view.size), print::ago(view.created_at)]
     })
 }
 
 fn remove(paths: &Paths, name: &str, args: &ImageStoreArgs) -> Outcome {
     let reference: Reference = name.parse().map_err(failure)?;
-    open(paths, args)?.remove(&reference).map_err(failure)?;
+    let Some(store) = open_existing(paths, args)? else {
+        return Err(Failure::usage(format!(
+            "there is no image {}: `executor image list` tells which there are",
+            reference.familiar()
+        )));
+    };
+    store.remove(&reference).map_err(failure)?;
     let name = reference.familiar();
     let told = format!("removed {name}; `executor image gc` frees its space");
     print::tell(args.json, &serde_json::json!({ "name": name }), &told)
 }
 
 fn collect(paths: &Paths, args: &ImageStoreArgs) -> Outcome {
-    let collected = open(paths, args)?.collect_garbage().map_err(failure)?;
-    let told = format!("removed {} layers, {}", collected.layers, bytes(collected.bytes));
-    let removed = serde_json::json!({ "layers": collected.layers, "bytes": collected.bytes });
+    let (layers, bytes) = match open_existing(paths, args)? {
+        Some(store) => {
+            let collected = store.collect_garbage().map_err(failure)?;
+            (collected.layers, collected.bytes)
+        }
+        None => (0, 0),
+    };
+    let told = format!("removed {layers} layers, {}", print::bytes(bytes));
+    let removed = serde_json::json!({ "layers": layers, "bytes": bytes });
     print::tell(args.json, &removed, &told)
 }
 
@@ -95,18 +120,4 @@ fn failure_of(file: &Path) -> impl FnOnce(ImageError) -> Failure {
         }
         _ => failure(error),
     }
-}
-
-fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut value = count as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
 }

@@ -102,6 +102,11 @@ pub(crate) fn span(from: Timestamp, to: Timestamp) -> String {
     rounded.map_or_else(|_| format!("{seconds}s"), |span| format!("{span:#}"))
 }
 
+/// Bytes for people: `12 GiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    jobs::shown_size(count)
+}
+
 /// Milliseconds for people.
 pub(crate) fn millis(duration_ms: i64) -> String {
     match duration_ms {

@@ -7,6 +7,7 @@ use crate::env::EnvReader;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::lifecycle::{self, Lifecycle};
 use crate::logging;
+use crate::one_line;
 use crate::paths::Paths;
 use crate::systemd::{self, Notifier, Watched};
 use ipnet::IpNet;
@@ -111,9 +112,9 @@ fn s3_credentials(env: &EnvReader<'_>, file: Option<&Path>) -> Result<Option<S3C
         }
         (Some(text), None) => (text, S3_CREDENTIALS.to_owned()),
         (None, Some(file)) => {
-            let place = format!("--s3-credentials-file {}", file.display());
-            let text = std::fs::read_to_string(file);
-            (text.map_err(|error| Failure::usage(format!("{place} can't be read: {error}")))?, place)
+            let option = "--s3-credentials-file";
+            let text = one_line::read(option, file, "write ACCESS_KEY_ID:SECRET_ACCESS_KEY")?;
+            (text, format!("{option} {}", file.display()))
         }
     };
     let wrong =
@@ -159,15 +160,7 @@ pub(crate) fn tls_files(args: &ServerArgs) -> Option<TlsFiles> {
 
 /// Reads a database's URL, which is a secret: it holds a password.
 pub(crate) fn database_url(path: &Path) -> Result<String, Failure> {
-    let file = || format!("--database-url-file {}", path.display());
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| Failure::usage(format!("{} can't be read: {error}", file())))?;
-    let url = text.trim();
-    if url.is_empty() {
-        let remedy = "write postgres://USER:PASSWORD@HOST:PORT/NAME into it";
-        return Err(Failure::usage(format!("{} is empty: {remedy}", file())));
-    }
-    Ok(url.to_owned())
+    one_line::read("--database-url-file", path, "write postgres://USER:PASSWORD@HOST:PORT/NAME")
 }
 
 /// Whose a fault is: what was configured, or what the machine does. A data directory that can't be used is the

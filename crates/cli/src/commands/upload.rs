@@ -12,7 +12,7 @@ use wire::upload::{LSIF, SCIP};
 
 /// Digits of a commit that people are shown.
 const SHORT_COMMIT: usize = 12;
-const HEAD: [&str; 8] = ["NUMBER", "WHEN", "REPOSITORY", "COMMIT", "ROOT", "KIND", "INDEXER", "BYTES"];
+const HEAD: [&str; 8] = ["NUMBER", "WHEN", "REPOSITORY", "COMMIT", "ROOT", "KIND", "INDEXER", "SIZE"];
 
 pub(crate) async fn run(client: &Client, command: UploadCommand) -> Outcome {
     match command {
@@ -31,7 +31,7 @@ pub(crate) async fn run(client: &Client, command: UploadCommand) -> Outcome {
             let output = output.unwrap_or_else(|| PathBuf::from(format!("index-{id}.{}.gz", kind(&upload))));
             save::save(client, &format!("/api/v1/uploads/{id}/content"), &output, None, force).await?;
             let saved = json!({ "file": output, "size": upload.size });
-            print::tell(json, &saved, &format!("{}: {} bytes", output.display(), upload.size))
+            print::tell(json, &saved, &format!("{}: {}", output.display(), print::bytes(upload.size)))
         }
     }
 }
@@ -56,7 +56,7 @@ fn row(upload: &UploadView) -> Vec<String> {
         upload.root.clone(),
         kind(upload).to_owned(),
         indexer(upload),
-        upload.size.to_string(),
+        print::bytes(upload.size),
     ]
 }
 
@@ -78,14 +78,14 @@ async fn show(client: &Client, id: i64, json: bool) -> Outcome {
         ("commit", upload.commit.clone()),
         ("root", Some(upload.root.clone()).filter(|root| !root.is_empty()).unwrap_or_else(whole)),
         ("kind", kind(&upload).to_owned()),
-        ("bytes", upload.size.to_string()),
+        ("size", print::bytes(upload.size)),
         ("begun", print::moment(upload.started_at)),
     ])?;
     let optional = [
         ("complete", upload.finished_at.map(print::moment)),
         ("indexer", Some(indexer(&upload)).filter(|indexer| !indexer.is_empty())),
         ("job", upload.associated_index_id.map(|job| job.to_string())),
-        ("unpacked", upload.uncompressed_size.map(|bytes| format!("{bytes} bytes"))),
+        ("unpacked", upload.uncompressed_size.map(print::bytes)),
     ];
     print::facts(optional.into_iter().filter_map(|(name, value)| Some((name, value?))))?;
     Ok(Exit::Success)

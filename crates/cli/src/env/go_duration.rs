@@ -1,8 +1,8 @@
-//! Durations as Go writes them.
+//! Durations as Go writes them, and days.
 
 use std::time::Duration;
 
-const UNITS: [(&str, f64); 8] = [
+const UNITS: [(&str, f64); 9] = [
     ("ns", 1e-9),
     ("us", 1e-6),
     ("µs", 1e-6),
@@ -11,19 +11,21 @@ const UNITS: [(&str, f64); 8] = [
     ("s", 1.0),
     ("m", 60.0),
     ("h", 3_600.0),
+    // Go has none of these, and people count in them.
+    ("d", 86_400.0),
 ];
 
 /// What fits into 64 bits of nanoseconds: 292 years.
 const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
-/// `300ms`, `1.5h`, `2h45m`, or plain `0`. A unit is needed otherwise. None may be negative.
+/// `300ms`, `1.5h`, `2h45m`, `7d`, or plain `0`. A unit is needed otherwise. None may be negative.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest.is_empty() || rest.starts_with('-') {
-        return Err("it must be a duration such as 300ms, 1.5h or 2h45m, and not negative".to_owned());
+        return Err("it must be a duration such as 300ms, 1.5h, 2h45m or 7d, and not negative".to_owned());
     }
     let mut seconds = 0.0;
     while !rest.is_empty() {
@@ -34,8 +36,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         let number: f64 = number.parse().map_err(|_| format!("{number:?} is not a number"))?;
         let scale = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| scale);
         let scale = scale.ok_or_else(|| match unit {
-            "" => "a unit is missing: use ns, us, ms, s, m or h".to_owned(),
-            _ => format!("unknown unit {unit:?}: use ns, us, ms, s, m or h"),
+            "" => "a unit is missing: use ns, us, ms, s, m, h or d".to_owned(),
+            _ => format!("unknown unit {unit:?}: use ns, us, ms, s, m, h or d"),
         })?;
         seconds += number * scale;
         rest = next;
@@ -56,6 +58,8 @@ mod tests {
             ("300ms", 300),
             ("1.5h", 5_400_000),
             ("2h45m", 9_900_000),
+            ("7d", 604_800_000),
+            ("1d12h", 129_600_000),
             ("1m0.5s", 60_500),
             ("+1.s", 1_000),
             (".5m", 30_000),

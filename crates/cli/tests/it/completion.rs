@@ -37,6 +37,18 @@ fn bash_completes_commands_and_options() {
     assert!(complete(&["executor", "serv"]).contains(&"server".to_owned()));
     assert_eq!(complete(&["executor", "server", "--tls-c"]), ["--tls-cert"]);
     assert_eq!(complete(&["executor", "completion", "z"]), ["zsh"]);
+    // Values of which there are few.
+    for (words, values) in [
+        (&["executor", "job", "list", "--state", "c"][..], &["completed", "canceled"][..]),
+        (&["executor", "token", "create", "--role", "o"], &["operator"]),
+        (&["executor", "user", "create", "--role", "r"], &["reader"]),
+        (&["executor", "secret", "list", "--scope", ""], &["batches", "codeintel"]),
+        (&["executor", "job", "list", "--queue", "b"], &["batches"]),
+        (&["executor", "job", "run", "--queue", "c"], &["codeintel"]),
+        (&["executor", "audit", "--action", "secret.d"], &["secret.delete"]),
+    ] {
+        assert_eq!(complete(words), values, "{words:?}");
+    }
 }
 
 #[test]

@@ -81,10 +81,10 @@ fn evidence_is_told_in_words() {
         [
             "step build: exit code 3",
             "step build: signal 9",
-            "step build: used 1048575 bytes of memory, and may use 1048576",
-            "step build: the job's disk has 5 bytes",
+            "step build: used 1048575 bytes of memory, and may use 1048576 bytes",
+            "step build: the job's disk has 5 B",
             "step build: the job's disk holds 65535 files, and can hold 65536",
-            "/var/lib/executor/agent: 4096 bytes are left on its disk",
+            "/var/lib/executor/agent: 4 KiB are left on its disk",
             "/var/lib/executor/agent: its disk holds 9 files, and can hold 10",
             "it may run for 1.5 s",
             "by whoever has the API's token, from 10.0.0.7, with executor/0.1.0",

@@ -1,6 +1,7 @@
 //! Evidence in words.
 
 use super::EndReason;
+use crate::size::{compared, shown_size};
 
 impl EndReason {
     /// What shows that this was the reason, for people; `None` where the reason's name says all there is.
@@ -11,16 +12,19 @@ impl EndReason {
             Self::ExitCode { step, code } => of(step, format!("exit code {code}")),
             Self::Signal { step, signal } => of(step, format!("signal {signal}")),
             Self::OutOfMemory { step, limit, peak } => {
-                of(step, format!("used {peak} bytes of memory, and may use {limit}"))
+                let (peak, limit) = compared(*peak, *limit);
+                of(step, format!("used {peak} of memory, and may use {limit}"))
             }
-            Self::DiskFull { step, limit } => of(step, format!("the job's disk has {limit} bytes")),
+            Self::DiskFull { step, limit } => of(step, format!("the job's disk has {}", shown_size(*limit))),
             Self::InodesFull { step, limit, used } => {
                 of(step, format!("the job's disk holds {used} files, and can hold {limit}"))
             }
             Self::HostInodesFull { path, limit, used } => {
                 format!("{path}: its disk holds {used} files, and can hold {limit}")
             }
-            Self::HostDiskFull { path, free } => format!("{path}: {free} bytes are left on its disk"),
+            Self::HostDiskFull { path, free } => {
+                format!("{path}: {} are left on its disk", shown_size(*free))
+            }
             Self::ArtifactMissing { artifact } | Self::ArtifactNotKept { artifact } => {
                 format!("artifact {artifact}")
             }

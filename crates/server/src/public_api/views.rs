@@ -6,7 +6,7 @@ use crate::api::{
 };
 use jiff::{SignedDuration, Timestamp};
 use jobs::policy::SILENT_AFTER;
-use jobs::{EndReason, JobSpec, Namespace, State};
+use jobs::{EndReason, JobSpec, Namespace, Needs, State};
 use std::collections::HashMap;
 use store::{
     ArtifactRow, EndedRow, ExecutorRow, FileRow, Hold, JobRow, LogEntryRow, QueueRow, QueueRules,
@@ -49,6 +49,8 @@ pub(super) fn job(row: JobRow) -> JobView {
             _ => None,
         },
         waits_for_key: row.hold == Some(Hold::Key),
+        needs: None,
+        concurrency: None,
         steps: Vec::new(),
         earlier_tries: Vec::new(),
     }
@@ -62,7 +64,9 @@ pub(super) fn whole_job(
     earlier: Vec<TryRow>,
 ) -> JobView {
     let steps = steps(spec, entries);
-    JobView { steps, earlier_tries: earlier.into_iter().map(earlier_try).collect(), ..job(row) }
+    let needs = Some(spec.needs.clone()).filter(|needs| *needs != Needs::default());
+    let earlier_tries = earlier.into_iter().map(earlier_try).collect();
+    JobView { steps, earlier_tries, needs, concurrency: spec.concurrency.clone(), ..job(row) }
 }
 
 fn earlier_try(row: TryRow) -> TryView {

@@ -43,7 +43,7 @@ pub(super) async fn run(client: &Client, args: JobArtifactsArgs) -> Outcome {
         let path = format!("/api/v1/jobs/{id}/artifacts/{}/{}", file.name, encoded(&file.path));
         save::save(client, &of_attempt(path), &target, Some(&file.sha256), force).await?;
         if !json {
-            print::line(&format!("{}: {} bytes", target.display(), file.size))?;
+            print::line(&format!("{}: {}", target.display(), print::bytes(file.size)))?;
         }
         saved.push(target);
     }
@@ -56,9 +56,9 @@ pub(super) async fn run(client: &Client, args: JobArtifactsArgs) -> Outcome {
 fn show(id: i64, files: &[ArtifactView]) -> Result<(), Failure> {
     let rows = files
         .iter()
-        .map(|file| vec![file.name.clone(), file.path.clone(), file.size.to_string(), file.sha256.clone()]);
+        .map(|file| vec![file.name.clone(), file.path.clone(), print::bytes(file.size), file.sha256.clone()]);
     let nothing = format!("job {id} has left no artifacts: a job file declares them under `artifacts`");
-    print::table(&["ARTIFACT", "FILE", "BYTES", "SHA-256"], rows.collect(), &nothing)
+    print::table(&["ARTIFACT", "FILE", "SIZE", "SHA-256"], rows.collect(), &nothing)
 }
 
 /// Where a file goes: an artifact's only file by its own name, one of several by its path below a directory with the

@@ -16,7 +16,7 @@ use crate::client::{Client, with_query};
 use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
 use jiff::Timestamp;
-use jobs::{Blame, Canceler, EndReason, State};
+use jobs::{Blame, Canceler, Concurrency, EndReason, State};
 use server::api::{JobView, Page, StepView, TryView};
 
 pub(crate) async fn run(client: &Client, variables: &Variables, command: JobCommand) -> Outcome {
@@ -54,7 +54,6 @@ async fn list(client: &Client, args: JobListArgs) -> Outcome {
     if let Some(queue) = &args.queue {
         jobs::name::check_queue(queue).map_err(Failure::usage)?;
     }
-    let state = args.state.map(|state| state.parse::<State>().map_err(Failure::usage)).transpose()?;
     let none = if args.text.is_some() || args.before.is_some() {
         "no such jobs"
     } else {
@@ -64,7 +63,7 @@ async fn list(client: &Client, args: JobListArgs) -> Outcome {
         ("limit", Some(args.limit.to_string())),
         ("queue", args.queue),
         ("namespace", args.namespace.map(|of| of.to_string())),
-        ("state", state.map(|state| state.to_string())),
+        ("state", args.state.map(|state| state.to_string())),
         ("text", args.text),
         ("cursor", args.before.map(|id| id.to_string())),
     ];
@@ -120,6 +119,8 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
         ("started", job.started_at.map(|time| time.to_string())),
         ("finished", job.finished_at.map(|time| time.to_string())),
         ("priority", Some(job.priority).filter(|priority| *priority != 0).map(|it| it.to_string())),
+        ("needs", job.needs.as_ref().map(ToString::to_string)),
+        ("concurrency", job.concurrency.as_ref().map(|of| concurrency(of, job.waits_for_key))),
         ("not before", job.not_before.map(|time| time.to_string())),
         ("next try", job.retry_at.map(|time| format!("from {time} on"))),
     ];
@@ -140,6 +141,11 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
     });
     print::table(&["STEP", "IMAGE", "EXIT CODE", "TOOK"], steps.collect(), "no steps")?;
     Ok(Exit::Success)
+}
+
+fn concurrency(of: &Concurrency, waits: bool) -> String {
+    let waits = if waits { "; it waits for its turn" } else { "" };
+    format!("at most {} with the key {} at once{waits}", of.limit, of.key)
 }
 
 /// Who asked for a job to stop that has not ended yet.
