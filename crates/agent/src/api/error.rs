@@ -175,6 +175,36 @@ mod tests {
         assert!(told.contains("http://127.0.0.1:1/base") && !told.contains("hunter2"), "{told}");
     }
 
+    /// How a call fails to who answers every request with these bytes.
+    async fn failed(scheme: &str, says: &'static [u8]) -> ApiError {
+        use std::io::{Read, Write};
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{scheme}://{}/", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert_ne!(stream.read(&mut [0; 4 << 10]).unwrap(), 0);
+            stream.write_all(says).unwrap();
+        });
+        let tls = tls::Roots::default().client_config();
+        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap();
+        let failed = client.get(url).send().await.unwrap_err();
+        server.join().unwrap();
+        ApiError::transport(failed)
+    }
+
+    #[tokio::test]
+    async fn tls_and_plain_http_taken_for_each_other_are_known() {
+        let alert = b"\x15\x03\x01\x00\x02\x02\x46";
+        assert_eq!(failed("http", alert).await.mismatch(), Some(Mismatch::NoHttp));
+        let refused = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        let plain = failed("https", refused).await;
+        assert_eq!(plain.mismatch(), Some(Mismatch::NoTls));
+        let go = status(400, "Client sent an HTTP request to an HTTPS server.\n");
+        assert_eq!(go.mismatch(), Some(Mismatch::NoHttp));
+        assert_eq!(status(400, "no").mismatch(), None);
+    }
+
     fn status(code: u16, body: &'static str) -> ApiError {
         let status = StatusCode::from_u16(code).unwrap();
         ApiError::status(status, &HeaderMap::new(), Bytes::from_static(body.as_bytes()))

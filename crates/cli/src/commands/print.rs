@@ -57,7 +57,7 @@ pub(crate) fn list<T: Serialize>(
 
 /// The facts about one thing, below each other.
 pub(crate) fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) -> Result<(), Failure> {
-    facts.into_iter().try_for_each(|(name, value)| line(&format!("{name:<12}{value}")))
+    facts.into_iter().try_for_each(|(name, value)| line(&format!("{name:<11} {value}")))
 }
 
 /// Tells people how the next page is asked for, where there is one.

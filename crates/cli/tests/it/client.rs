@@ -27,6 +27,10 @@ fn broken_settings_stop_nobody_who_needs_none() {
     assert_eq!(by_option.status.code(), Some(0), "{}", text(&by_option));
     let by_env = run(&["image", "list"], &[("EXECUTOR_DATA_DIR", &data_dir)]);
     assert_eq!(by_env.status.code(), Some(0), "{}", text(&by_env));
+    for looks in [&["image", "gc"][..], &["image", "remove", "busybox"]] {
+        run(looks, &[("EXECUTOR_DATA_DIR", &data_dir)]);
+    }
+    assert!(!std::path::Path::new(&data_dir).exists(), "who only looks makes no directory");
 }
 
 #[test]
@@ -164,7 +168,7 @@ fn exit_codes_tell_what_was_asked_from_what_the_machine_can_not_do() {
         (&["image", "import", "x:1", &at("not-there"), "--data-dir", &at("d")], 2),
         (&["image", "import", "x:1", &at("a-file"), "--data-dir", &at("d")], 2),
         (&["image", "remove", "x:1", "--data-dir", &at("d")], 2),
-        (&["image", "list", "--data-dir", "/proc/nowhere"], 3),
+        (&["image", "import", "x:1", &at("a-file"), "--data-dir", "/proc/nowhere"], 3),
         (&["server", "--listen", "127.0.0.1:0", "--data-dir", "/proc/nowhere"], 3),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));

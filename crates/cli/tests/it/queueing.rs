@@ -37,6 +37,20 @@ fn operators_hold_queues_and_agents_and_users_see_why_jobs_wait() {
 
     let labelled = submit(&system, &["--needs", "label=gpu,isolation=container"]);
     explained(&system, &labelled, "needs_unmet: no executor has what it needs");
+    let order =
+        ["--delay", "1d", "--priority", "2", "--concurrency", "deploy:3", "--needs", "memory=64M,cpus=1"];
+    let ordered = submit(&system, &order);
+    let shown = system.ok(&["job", "show", &ordered]);
+    for told in [
+        "priority    2\n",
+        "needs       cpus=1, memory=64 MiB\n",
+        "concurrency at most 3 with the key deploy at once\n",
+        "not before  ",
+    ] {
+        assert!(shown.contains(told), "{told} in {shown}");
+    }
+    assert_eq!(system.show(&ordered)["needs"]["memory"], 64 << 20, "to the byte for programs");
+    system.ok(&["job", "cancel", &ordered]);
     let delayed = submit(&system, &["--delay", "1h"]);
     explained(&system, &delayed, "not_before: it is not to be run before");
     system.ok(&["job", "cancel", &delayed]);
