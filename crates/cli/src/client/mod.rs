@@ -222,16 +222,24 @@ fn was_cut(fault: &reqwest::Error) -> bool {
 
 /// What the control plane says it refused. Faults of the request are the caller's to mend.
 async fn refusal(response: Response) -> Failure {
+    refusal_and_code(response).await.0
+}
+
+/// The same, and by which name programs know it.
+async fn refusal_and_code(response: Response) -> (Failure, String) {
     let status = response.status();
     let text = response.text().await.unwrap_or_default();
     if tls::wants_tls(status, &text) {
-        return Failure::system(format!("the control plane can't be called: {}", Mismatch::NoHttp.told()));
+        let told = format!("the control plane can't be called: {}", Mismatch::NoHttp.told());
+        return (Failure::system(told), String::new());
     }
-    let message = serde_json::from_str::<Problem>(&text).map_or_else(
-        |_| format!("the control plane answered {status}: {}", text.chars().take(300).collect::<String>()),
-        |problem| problem.detail,
-    );
-    if status.is_client_error() { Failure::usage(message) } else { Failure::system(message) }
+    let beginning =
+        || format!("the control plane answered {status}: {}", text.chars().take(300).collect::<String>());
+    let problem = serde_json::from_str::<Problem>(&text);
+    let (message, code) =
+        problem.map_or_else(|_| (beginning(), String::new()), |problem| (problem.detail, problem.code));
+    let failure = if status.is_client_error() { Failure::usage(message) } else { Failure::system(message) };
+    (failure, code)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Following a job: Server-Sent Events that resume where they were cut.
 
-use super::{Client, refusal};
+use super::{Client, refusal, refusal_and_code};
 use crate::exit::Failure;
 use reqwest::{Method, Response};
 use server::api::LogEvent;
@@ -12,6 +12,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Silence after which a connection counts as cut; the server sends something every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
+/// A connection that was there for so long was no try to get back.
+const LASTING: Duration = Duration::from_secs(10);
+/// What no other try at the same control plane helps against.
+const ELSEWHERE: &str = "result_elsewhere";
 /// Bytes of one event at most.
 const MAX_EVENT: usize = 16 << 20;
 
@@ -24,28 +28,42 @@ pub(crate) struct Follow {
     buffer: Vec<u8>,
     cursor: Option<String>,
     ended: bool,
+    /// How long to try.
+    patience: Duration,
+    connected_at: Option<Instant>,
+    /// Since when it tries to get back, and where it was then.
+    cut: Option<(Instant, Option<String>)>,
 }
 
 impl Follow {
     pub(super) fn new(client: Client, path: String) -> Self {
-        Self { client, path, response: None, buffer: Vec::new(), cursor: None, ended: false }
+        Self {
+            client,
+            path,
+            response: None,
+            buffer: Vec::new(),
+            cursor: None,
+            ended: false,
+            patience: PATIENCE,
+            connected_at: None,
+            cut: None,
+        }
     }
 
     /// The next event; `None` after [`LogEvent::End`].
     pub(crate) async fn next(&mut self) -> Result<Option<LogEvent>, Failure> {
-        let mut cut_at: Option<Instant> = None;
         while !self.ended {
             if let Some(event) = self.take_event()? {
                 self.ended = matches!(event, LogEvent::End(_));
                 return Ok(Some(event));
             }
             match self.read_more().await {
-                Ok(()) => cut_at = None,
+                Ok(()) => {}
                 Err(Cut::Final(failure)) => return Err(failure),
                 Err(Cut::Retry(failure)) => {
                     self.response = None;
                     self.buffer.clear();
-                    if cut_at.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    if self.tried_for() > self.patience {
                         return Err(failure);
                     }
                     tokio::time::sleep(RETRY_PAUSE).await;
@@ -55,9 +73,21 @@ impl Follow {
         Ok(None)
     }
 
+    /// For how long it has tried to get on. A connection that breaks off again at the same place is no progress, whatever was
+    /// said over it.
+    fn tried_for(&mut self) -> Duration {
+        let lasted = self.connected_at.take().is_some_and(|at| at.elapsed() > LASTING);
+        let (since, at) = self.cut.get_or_insert_with(|| (Instant::now(), self.cursor.clone()));
+        if lasted || *at != self.cursor {
+            (*since, *at) = (Instant::now(), self.cursor.clone());
+        }
+        since.elapsed()
+    }
+
     async fn read_more(&mut self) -> Result<(), Cut> {
         if self.response.is_none() {
             self.response = Some(self.connect().await?);
+            self.connected_at = Some(Instant::now());
         }
         let Some(response) = &mut self.response else { return Ok(()) };
         let cut = |text: &str| Cut::Retry(Failure::system(format!("the log stream was cut: {text}")));
@@ -83,7 +113,10 @@ impl Follow {
         let response = request.send().await.map_err(|fault| Cut::Retry(self.client.unreachable(fault)))?;
         match response.status() {
             status if status.is_success() => Ok(response),
-            status if status.is_server_error() => Err(Cut::Retry(refusal(response).await)),
+            status if status.is_server_error() => match refusal_and_code(response).await {
+                (failure, code) if code == ELSEWHERE => Err(Cut::Final(failure)),
+                (failure, _) => Err(Cut::Retry(failure)),
+            },
             _ => Err(Cut::Final(refusal(response).await)),
         }
     }
@@ -113,4 +146,41 @@ enum Cut {
     Retry(Failure),
     /// It won't.
     Final(Failure),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tls::Roots;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// As of a log of which no more can be read: whoever comes back is told the same again.
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_at_the_same_place_is_given_up() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert_ne!(stream.read(&mut [0; 4 << 10]).await.unwrap(), 0);
+                let event = "id: 1.0\ndata: {\"type\":\"text\",\"attempt\":1,\"entry\":1,\"offset\":0,\"text\":\"\"}\n\n";
+                let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{event}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
+        let mut follow = Follow { patience: Duration::from_millis(10), ..client.follow(1) };
+        let mut told = 0;
+        let failure = loop {
+            match follow.next().await {
+                Ok(event) => told += usize::from(event.is_some()),
+                Err(failure) => break failure,
+            }
+            assert!(told < 10, "it does not give up");
+        };
+        assert!(failure.message.contains("the log stream was cut"), "{}", failure.message);
+        server.abort();
+    }
 }

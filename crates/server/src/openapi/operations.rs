@@ -95,7 +95,8 @@ fn jobs() -> Vec<Operation> {
             .with(query::<String>("cursor", "Where to go on: the id of the last event."))
             .with(query::<String>("Last-Event-ID", "The same, as browsers send it.").header())
             .answers(200, "Events; the data of each is a LogEvent.", Content::Other(EVENTS))
-            .problem(404, "unknown_job");
+            .problem(404, "unknown_job")
+            .problems(&UNREADABLE);
     let text = get("/api/v1/jobs/{id}/logs/{entry}/text", TAG, "Reads the text of a log entry")
         .with(attempt())
         .with(query::<u64>("offset", "From which byte on."))

@@ -43,6 +43,7 @@ pub(super) async fn open(
 ) -> Result<Response, Refusal> {
     seen::job(&app, &caller, id).await?;
     let cursor = resume(&headers, cursor)?;
+    check_readable(&app, id, &cursor).await?;
     Ok(answer(server_sent(follow(&app, &caller, id, cursor))))
 }
 
@@ -53,6 +54,18 @@ pub(crate) fn resume(headers: &HeaderMap, cursor: Option<String>) -> Result<Curs
     cursor
         .map_or_else(|| Ok(Cursor::default()), |text| text.parse())
         .map_err(|fault: BadCursor| invalid_query(fault.to_string()))
+}
+
+/// Refuses what the follower would break off at, while that can be told in words: text that is kept and not to be had here.
+async fn check_readable(app: &App, id: JobId, cursor: &Cursor) -> Result<(), Refusal> {
+    let attempt = Some(cursor.attempt).filter(|attempt| *attempt > 0);
+    let offset = |entry: i64| cursor.open.get(&entry).map_or(0, |progress| progress.offset);
+    let entries = app.store.log_entries(id, attempt).await?;
+    let next = entries.iter().find(|row| row.entry > cursor.done && row.length > offset(row.entry));
+    if let Some(row) = next {
+        app.store.read_log(id, row.epoch, row.entry, offset(row.entry), 1).await?;
+    }
+    Ok(())
 }
 
 /// What there is to tell of a job from `cursor` on, as it comes. That the caller may know of it was looked at.

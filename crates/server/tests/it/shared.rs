@@ -144,6 +144,8 @@ async fn a_log_on_the_other_servers_disk_is_told_in_words() {
     assert_eq!(told(a.api(Method::GET, &path)).await, (200, "stdout: on one disk\n".to_owned()));
     let (status, code, detail) = problem(b.api(Method::GET, &path)).await;
     assert_eq!((status, code.as_str()), (503, "result_elsewhere"));
+    let followed = problem(b.api(Method::GET, &format!("/jobs/{id}/logs/stream"))).await;
+    assert_eq!((followed.0, followed.1.as_str()), (503, "result_elsewhere"));
     assert!(detail.contains("executors.objectStore") && detail.contains("own disks"), "{detail}");
 
     let visitor = Visitor::with_token(&b, b.server.api_token().expose_secret()).await;
