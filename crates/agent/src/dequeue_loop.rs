@@ -199,7 +199,7 @@ impl Taker {
                 // assigned to us, and the control plane takes it back when its lease runs out.
                 let asked = error.retry_after().unwrap_or_default();
                 // Who is refused is not let in a moment later.
-                let refused = error.is_refusal().then(|| self.refused.pause()).unwrap_or_default();
+                let refused = if error.is_refusal() { self.refused.pause() } else { Duration::ZERO };
                 let pause = self.backoff.pause().max(asked).max(refused);
                 // All others failed as well, if the control plane went away.
                 Turn::After(pause + self.around.api.spread().mul_f64(random::fraction()))

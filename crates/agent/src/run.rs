@@ -167,7 +167,7 @@ async fn reach(api: &Api, drain: &CancellationToken) -> Result<(), AgentError> {
                 monitor.troubles().failed(Call::Ping, &error);
             }
             let asked = error.retry_after().unwrap_or_default();
-            let longer = error.is_refusal().then(|| refused.pause()).unwrap_or_default();
+            let longer = if error.is_refusal() { refused.pause() } else { Duration::ZERO };
             sleep(PING_INTERVAL.max(longer).max(asked)).await;
         }
     };

@@ -24,15 +24,13 @@ pub(crate) enum Call {
 /// What kind of failure it is: of each there is one thing to say and one to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    Refused(StatusCodeNumber),
+    Refused(u16),
     Mismatch,
     Tls,
     Unreachable,
-    Status(StatusCodeNumber),
+    Status(u16),
     Other,
 }
-
-type StatusCodeNumber = u16;
 
 /// The failures of this moment.
 #[derive(Debug, Default)]
@@ -50,7 +48,7 @@ struct Told {
     since: Instant,
     /// Calls that failed so.
     count: u64,
-    told: Instant,
+    latest: Instant,
     quiet: Duration,
 }
 
@@ -81,11 +79,10 @@ impl Troubles {
         if let Some((kind, over)) = self.lock().end(call) {
             let (count, seconds) = (over.count, over.since.elapsed().as_secs());
             // Somebody waits for it.
-            match kind {
-                Kind::Refused(_) => {
-                    warn!(calls = count, seconds, "the control plane accepts this executor now");
-                }
-                _ => warn!(calls = count, seconds, "the control plane answers again"),
+            if let Kind::Refused(_) = kind {
+                warn!(calls = count, seconds, "the control plane accepts this executor now");
+            } else {
+                warn!(calls = count, seconds, "the control plane answers again");
             }
         }
     }
@@ -112,14 +109,14 @@ impl Now {
             self.forget_unless_failing(before);
         }
         let Some(told) = self.kinds.get_mut(&kind) else {
-            self.kinds.insert(kind, Told { since: now, count: 1, told: now, quiet: QUIET });
+            self.kinds.insert(kind, Told { since: now, count: 1, latest: now, quiet: QUIET });
             return Say::First;
         };
         told.count += 1;
-        if now.duration_since(told.told) < told.quiet {
+        if now.duration_since(told.latest) < told.quiet {
             return Say::Nothing;
         }
-        told.told = now;
+        told.latest = now;
         told.quiet = (told.quiet * 2).min(LONGEST_QUIET);
         Say::Again { count: told.count, since: now.duration_since(told.since) }
     }
