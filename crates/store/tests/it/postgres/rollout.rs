@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use store::{Finish, NewLogEntry, Results, SqlStore, Store, StoreError};
 use testkit::{MockClock, Postgres};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// All that becomes of a job.
 async fn one_job(store: &SqlStore, at: jiff::Timestamp) -> Result<(), StoreError> {
