@@ -14,7 +14,7 @@ pub use secrets::{SecretAccessView, SecretView, SetSecret};
 pub use users::{CreateUser, SetPassword, UserView};
 
 use jiff::Timestamp;
-use jobs::{Blame, Canceler, Capacity, Concurrency, Namespace, Needs, Role, State};
+use jobs::{Blame, Canceler, Capacity, Namespace, Needs, Role, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::additions::EndDetail;
@@ -78,13 +78,23 @@ pub struct JobView {
     pub needs: Option<Needs>,
     /// How many jobs with its concurrency key run at once. `null` in lists, and where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concurrency: Option<Concurrency>,
+    pub concurrency: Option<ConcurrencyView>,
     /// Its steps, those begun as well as those to come. Empty in lists.
     #[serde(default)]
     pub steps: Vec<StepView>,
     /// How tries ended that others followed, or may follow; oldest first. Empty in lists.
     #[serde(default)]
     pub earlier_tries: Vec<TryView>,
+}
+
+/// What a job shares with others, and how many of them run at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConcurrencyView {
+    /// What the jobs have in common.
+    pub key: String,
+    /// How many at once.
+    pub limit: u32,
 }
 
 /// A try of a job that another one followed, or may follow.

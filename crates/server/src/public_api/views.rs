@@ -1,12 +1,12 @@
 //! From what the store knows to what the API shows.
 
 use crate::api::{
-    ArtifactView, ExecutorView, FileView, JobView, LogEntryView, QueueView, RepositoryView, SecretAccessView,
-    SecretView, StepView, TryView, UploadView,
+    ArtifactView, ConcurrencyView, ExecutorView, FileView, JobView, LogEntryView, QueueView, RepositoryView,
+    SecretAccessView, SecretView, StepView, TryView, UploadView,
 };
 use jiff::{SignedDuration, Timestamp};
 use jobs::policy::SILENT_AFTER;
-use jobs::{EndReason, JobSpec, Namespace, Needs, State};
+use jobs::{Concurrency, EndReason, JobSpec, Namespace, Needs, State};
 use std::collections::HashMap;
 use store::{
     ArtifactRow, EndedRow, ExecutorRow, FileRow, Hold, JobRow, LogEntryRow, QueueRow, QueueRules,
@@ -66,7 +66,9 @@ pub(super) fn whole_job(
     let steps = steps(spec, entries);
     let needs = Some(spec.needs.clone()).filter(|needs| *needs != Needs::default());
     let earlier_tries = earlier.into_iter().map(earlier_try).collect();
-    JobView { steps, earlier_tries, needs, concurrency: spec.concurrency.clone(), ..job(row) }
+    let concurrency =
+        spec.concurrency.clone().map(|Concurrency { key, limit }| ConcurrencyView { key, limit });
+    JobView { steps, earlier_tries, needs, concurrency, ..job(row) }
 }
 
 fn earlier_try(row: TryRow) -> TryView {

@@ -16,8 +16,8 @@ use crate::client::{Client, with_query};
 use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
 use jiff::Timestamp;
-use jobs::{Blame, Canceler, Concurrency, EndReason, State};
-use server::api::{JobView, Page, StepView, TryView};
+use jobs::{Blame, Canceler, EndReason, State};
+use server::api::{ConcurrencyView, JobView, Page, StepView, TryView};
 
 pub(crate) async fn run(client: &Client, variables: &Variables, command: JobCommand) -> Outcome {
     match command {
@@ -143,7 +143,7 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
     Ok(Exit::Success)
 }
 
-fn concurrency(of: &Concurrency, waits: bool) -> String {
+fn concurrency(of: &ConcurrencyView, waits: bool) -> String {
     let waits = if waits { "; it waits for its turn" } else { "" };
     format!("at most {} with the key {} at once{waits}", of.limit, of.key)
 }
