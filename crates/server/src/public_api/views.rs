@@ -68,7 +68,7 @@ pub(super) fn whole_job(
     let earlier_tries = earlier.into_iter().map(earlier_try).collect();
     let concurrency =
         spec.concurrency.clone().map(|Concurrency { key, limit }| ConcurrencyView { key, limit });
-    JobView { steps, earlier_tries, needs, concurrency, ..job(row) }
+    JobView { needs, concurrency, steps, earlier_tries, ..job(row) }
 }
 
 fn earlier_try(row: TryRow) -> TryView {
