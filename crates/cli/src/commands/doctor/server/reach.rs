@@ -32,7 +32,11 @@ async fn database(known: &Known) -> Vec<Finding> {
     match look_at_database(choice, &known.data_dir).await {
         Ok(look) => judge(&look),
         Err(fault @ StoreError::Retired { .. }) => {
-            vec![fatal(ID, fault, "start the server with --database-url-file, or take the database back")]
+            vec![fatal(
+                ID,
+                fault.to_string(),
+                "start the server with --database-url-file, or take the database back",
+            )]
         }
         Err(fault) => {
             let mut told = fault.to_string();
