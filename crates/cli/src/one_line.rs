@@ -60,7 +60,7 @@ mod tests {
             (b" \n\n", "it is empty"),
             (b"hunter2\nhunter2\n", "it holds several lines"),
             (b"hunter2\xff", "it is not UTF-8 text"),
-            (&[b'7'; 20_000], "it has more than 16384 bytes"),
+            (&vec![b'7'; 20_000], "it has more than 16384 bytes"),
         ] {
             std::fs::write(&file, bytes).unwrap();
             let told = read().unwrap_err();

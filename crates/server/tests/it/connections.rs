@@ -201,6 +201,12 @@ async fn whoever_never_reads_what_they_follow_is_let_go() {
         let answer = harness.append(&held, entry, (n * MIB) as u64, &chunk).await;
         assert!(answer.status().is_success(), "{}", answer.status());
     }
+    let open = async || {
+        let text = told(harness.api(Method::GET, "/metrics")).await.1;
+        let line = text.lines().find_map(|line| line.strip_prefix("executor_server_connections "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let before = open().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(harness.server.addr()).await.unwrap();
@@ -213,14 +219,8 @@ async fn whoever_never_reads_what_they_follow_is_let_go() {
     let mut begun = [0; 15];
     stream.read_exact(&mut begun).await.unwrap();
     assert_eq!(&begun, b"HTTP/1.1 200 OK");
-    let open = async || {
-        let text = told(harness.api(Method::GET, "/metrics")).await.1;
-        let line = text.lines().find_map(|line| line.strip_prefix("executor_server_connections "));
-        line.unwrap().parse::<u64>().unwrap()
-    };
-    let followed = open().await;
     let begun = Instant::now();
-    while open().await >= followed {
+    while open().await > before {
         assert!(begun.elapsed() < Duration::from_secs(30), "it still has its connection");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
