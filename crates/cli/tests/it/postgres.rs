@@ -69,7 +69,7 @@ fn a_database_that_can_not_be_used_is_told_without_its_password() {
     let told = |(code, said): (Option<i32>, String), expected: i32, what: &str| {
         assert!(code == Some(expected) && said.contains(what), "{code:?}: {said}");
     };
-    told(start(None), 2, "database-url can't be read");
+    told(start(None), 2, "database-url: there is no such file");
     told(start(Some(" \n")), 2, "is empty: write postgres://");
     told(start(Some("host=db password=hunter2")), 2, "URL can't be read: it is written as postgres://");
     // Nobody listens there.

@@ -157,7 +157,7 @@ fn an_uploaded_index_is_listed_shown_and_saved() {
     let file = system.dir.path().join("saved.gz");
     let at = file.to_str().unwrap();
     let saved = system.ok(&["upload", "download", &first, "-o", at]);
-    assert_eq!(saved, format!("{at}: {} bytes\n", packed.len()));
+    assert_eq!(saved, format!("{at}: {} B\n", packed.len()));
     assert_eq!(std::fs::read(&file).unwrap(), packed);
     assert!(system.refused(&["upload", "download", &first, "-o", at]).contains("is there already"));
     let saved = json(&system.ok(&["upload", "download", &first, "-o", at, "--force", "--json"]));

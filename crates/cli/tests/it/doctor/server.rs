@@ -110,8 +110,7 @@ fn a_key_that_the_databases_secrets_need_and_that_is_not_there_is_named() {
     let file = data.join("secret-keys");
     let keys = std::fs::read_to_string(&file).unwrap();
     let id = keys.lines().last().unwrap().split_once(':').unwrap().0.to_owned();
-    let looked =
-        |data: &Path| doctor(root, &["--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:1"], &[]);
+    let looked = |data: &Path| doctor(data.parent().unwrap(), &["--listen", "127.0.0.1:1"], &[]);
     let (findings, code) = looked(&data);
     assert!(
         code == Some(0) && of(&findings, "server.keys").iter().any(|found| found.0 == "ok"),
@@ -119,8 +118,8 @@ fn a_key_that_the_databases_secrets_need_and_that_is_not_there_is_named() {
     );
 
     let export = root.join("all.jsonl");
-    let moved = root.join("moved");
-    std::fs::create_dir(&moved).unwrap();
+    let moved = root.join("moved/server-data");
+    std::fs::create_dir_all(&moved).unwrap();
     let at = |path: &Path| path.to_str().unwrap().to_owned();
     system.ok(&["server", "export", &at(&export), "--data-dir", &at(&data)]);
     system.ok(&["server", "import", &at(&export), "--data-dir", &at(&moved)]);
