@@ -3,7 +3,7 @@
 use super::{postgres, sqlite};
 use std::collections::BTreeSet;
 
-/// Changes that do more than expand. To each belongs what is said of it in the end, so that no further statement slips in.
+/// Changes that do more than expand. How many statements do is counted, so that no other one slips in.
 const CONTRACTIONS: [Contraction; 10] = {
     const fn early(database: &'static str, change: &'static str, statements: usize) -> Contraction {
         Contraction { database, change, statements, unused_since: None }
@@ -53,7 +53,6 @@ impl Seen {
                 self.new.insert(name(2));
                 holds_rows(statement).then_some("rows that it refers to can't be removed any more")
             }
-            ("CREATE", "INDEX" | "FUNCTION") => None,
             ("CREATE", "UNIQUE") => {
                 self.unique_indexes.insert(name(3));
                 self.is_old(&on()).then_some("what is unique now was not")
@@ -66,7 +65,7 @@ impl Seen {
                 let (_, actions) = statement.split_once(word(2))?;
                 top_level(actions, ',').into_iter().find_map(fault_of_action)
             }
-            ("ALTER", "TABLE") => None,
+            ("ALTER", "TABLE") | ("CREATE", "INDEX" | "FUNCTION") => None,
             ("INSERT", "INTO") if self.new.contains(&name(2)) && !statement.contains(" FROM ") => None,
             ("INSERT" | "UPDATE" | "DELETE", _) => Some("rows are written while others wait"),
             _ => Some("it is not known to be harmless"),
