@@ -1,6 +1,7 @@
 //! What a server is started with.
 
 use crate::listener::TlsFiles;
+use crate::pace::Pace;
 use crate::scaling::Scaling;
 use crate::secret_keys::SecretKeys;
 use ipnet::IpNet;
@@ -99,6 +100,8 @@ pub struct Limits {
     pub body_read: Duration,
     /// How long an open git transfer may stand still.
     pub git_idle: Duration,
+    /// How long a git client may take to say what it wants; the time that git keeps it waiting does not count.
+    pub git_request: Duration,
     /// Bytes in the body of an ordinary executor call.
     pub call_body: usize,
     /// Bytes in the body of a log call.
@@ -200,6 +203,16 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// How slowly what is uploaded may come.
+    pub(crate) const fn upload_pace(&self) -> Pace {
+        Pace { idle: self.body_read, rate: self.upload_rate, whole: self.upload }
+    }
+
+    /// How slowly a git client may say what it wants.
+    pub(crate) const fn git_pace(&self) -> Pace {
+        Pace { idle: self.git_idle, rate: self.upload_rate, whole: self.git_request }
+    }
+
     /// How long sessions of the pages last.
     pub(crate) const fn sessions(&self) -> SessionTerms {
         SessionTerms { idle: self.session_idle, longest: self.session }
@@ -216,6 +229,7 @@ impl Default for Limits {
             unread: Duration::from_mins(5),
             body_read: Duration::from_mins(1),
             git_idle: Duration::from_mins(1),
+            git_request: Duration::from_mins(5),
             call_body: 4 * MIB,
             // Stock executors send the whole text of an entry again and again.
             log_body: 110 * MIB,

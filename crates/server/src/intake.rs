@@ -1,13 +1,13 @@
 //! Taking a large body in: hashed and kept as it comes, whole or not at all.
 
 use crate::app::App;
-use crate::config::Limits;
+use crate::pace::Pace;
 use axum::body::Body;
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use store::{NewObject, ObjectWriter, ObjectsFault, StoreError};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 /// A body was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub(crate) async fn receive(
 ) -> Result<NewObject, IntakeFault> {
     let key = app.store.new_object(beginning, ending).await?;
     let mut writer = app.store.objects().writer(&key);
-    let taken = match take(&app.limits, body, &mut writer, limit).await {
+    let taken = match take(app.limits.upload_pace(), body, &mut writer, limit).await {
         Ok(sha256) => writer.finish().await.map(|size| (size, sha256)).map_err(IntakeFault::from),
         Err(fault) => {
             writer.abort().await;
@@ -81,25 +81,16 @@ pub(crate) async fn give_up(app: &App, key: &str) {
     }
 }
 
-async fn take(
-    limits: &Limits,
-    body: Body,
-    writer: &mut ObjectWriter,
-    limit: u64,
-) -> Result<String, IntakeFault> {
-    let Limits { body_read: idle, upload: whole, upload_rate: rate, .. } = *limits;
-    let begun = Instant::now();
-    // Each byte buys time, so that nobody keeps a slot for a trickle.
-    let late = |size: u64| begun + whole.min(idle + Duration::from_secs(size / rate.max(1)));
-    let (mut hash, mut size) = (Sha256::new(), 0);
+async fn take(pace: Pace, body: Body, writer: &mut ObjectWriter, limit: u64) -> Result<String, IntakeFault> {
+    let Pace { idle, rate, whole } = pace;
+    let (mut hash, mut arrival) = (Sha256::new(), pace.begin());
     let mut body = body.into_data_stream();
     loop {
-        let soon = late(size).min(Instant::now() + idle);
-        let next = timeout_at(soon, body.next()).await;
+        let next = timeout_at(arrival.late(), body.next()).await;
         let Some(chunk) = next.map_err(|_| IntakeFault::TooSlow { idle, rate, whole })? else { break };
         let chunk = chunk.map_err(|_| IntakeFault::Broken)?;
-        size += chunk.len() as u64;
-        if size > limit {
+        arrival.add(chunk.len() as u64);
+        if arrival.bytes() > limit {
             return Err(IntakeFault::TooLarge { limit });
         }
         hash.update(&chunk);

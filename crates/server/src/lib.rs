@@ -35,6 +35,7 @@ mod janitor;
 mod listener;
 mod metrics;
 mod openapi;
+mod pace;
 mod pages;
 mod peer;
 mod private_files;

@@ -144,7 +144,8 @@ fn transfer(
         Call::UploadPack => (&[][..], body),
     };
     command.arg("--").arg(app.repositories.mirror_dir(row));
-    Transfer { command, preamble, request, max_request: app.limits.git_body, idle: app.limits.git_idle, slot }
+    let (pace, idle) = (app.limits.git_pace(), app.limits.git_idle);
+    Transfer { command, preamble, request, max_request: app.limits.git_body, pace, idle, slot }
 }
 
 /// The protocol version the client asks for, if it is one: the value ends up in an environment.

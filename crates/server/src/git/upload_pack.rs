@@ -3,6 +3,7 @@
 use super::command::read_capped;
 use super::inflight::Group;
 use crate::body::{self, Chunk};
+use crate::pace::Pace;
 use crate::slots::Slot;
 use axum::body::Body;
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 /// One transfer: what to run, what to feed it, and what bounds it.
@@ -25,6 +26,8 @@ pub(crate) struct Transfer {
     pub(crate) request: Body,
     /// Bytes of `request` at most.
     pub(crate) max_request: usize,
+    /// How slowly `request` may come.
+    pub(crate) pace: Pace,
     /// How long either side may stand still.
     pub(crate) idle: Duration,
     /// Held as long as git runs.
@@ -59,10 +62,11 @@ async fn pump(
     transfer: Transfer,
     chunks: &mpsc::Sender<Chunk>,
 ) -> io::Result<()> {
-    let Transfer { request, max_request, idle, slot, .. } = transfer;
+    let Transfer { request, max_request, pace, idle, slot, .. } = transfer;
+    let request = Limited::new(request, max_request);
     let complaints = read_capped(child.stderr.take());
     let ((), (), complaints) =
-        tokio::try_join!(feed(stdin, request, max_request, idle), drain(stdout, idle, chunks), complaints)?;
+        tokio::try_join!(feed(stdin, request, pace, idle), drain(stdout, idle, chunks), complaints)?;
     let status = child.wait().await?;
     drop(slot);
     if !status.success() {
@@ -73,16 +77,24 @@ async fn pump(
 }
 
 /// Writes the request to git and closes its standard input.
-async fn feed(stdin: Option<ChildStdin>, request: Body, max: usize, idle: Duration) -> io::Result<()> {
+async fn feed(
+    stdin: Option<ChildStdin>,
+    request: Limited<Body>,
+    pace: Pace,
+    idle: Duration,
+) -> io::Result<()> {
     let Some(mut stdin) = stdin else { return Ok(()) };
-    let mut request = Limited::new(request, max).into_data_stream();
-    while let Some(chunk) = timeout(idle, request.next()).await? {
+    let (mut request, mut arrival) = (request.into_data_stream(), pace.begin());
+    while let Some(chunk) = timeout_at(arrival.late(), request.next()).await? {
         let chunk = chunk.map_err(io::Error::other)?;
+        arrival.add(chunk.len() as u64);
+        let came = Instant::now();
         match timeout(idle, stdin.write_all(&chunk)).await? {
             // Git has read enough and answers already.
             Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             outcome => outcome?,
         }
+        arrival.was_kept_waiting(came.elapsed());
     }
     stdin.shutdown().await
 }

@@ -7,7 +7,10 @@ use flate2::write::GzEncoder;
 use jobs::JobSpec;
 use reqwest::{Method, RequestBuilder};
 use std::io::Write;
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use wire::Job;
 
 /// A running job on a mirrored repository.
@@ -134,6 +137,45 @@ async fn a_client_that_hangs_up_frees_its_place() {
     let (status, refs) = told(request().body("0014command=ls-refs\n00010000")).await;
     assert_eq!(status, 200);
     assert!(refs.contains("refs/heads/main"), "{refs}");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_come_or_only_trickles_is_ended() {
+    let harness = Harness::start_with(|config| {
+        let limits = &mut config.limits;
+        (limits.git_transfers, limits.git_idle, limits.upload_rate) = (1, Duration::from_secs(1), 1 << 20);
+    })
+    .await;
+    let source = SourceRepo::new();
+    harness.add_repository("demo", &source.path()).await;
+    let head = format!(
+        "POST /.executors/git/demo/git-upload-pack HTTP/1.1\r\nHost: x\r\nAuthorization: token-executor {}\r\n\
+         Git-Protocol: version=2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        harness.shared_secret()
+    );
+    for trickle in ["", "14\r\n0014ref-prefix refs\n\r\n"] {
+        let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
+        slow.write_all(head.as_bytes()).await.unwrap();
+        slow.write_all(b"18\r\n0014command=ls-refs\n0001\r\n").await.unwrap();
+        let (mut answers, mut asks) = slow.into_split();
+        let mut answer = Vec::new();
+        let ended = answers.read_to_end(&mut answer);
+        let trickling = async {
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            while asks.write_all(trickle.as_bytes()).await.is_ok() {
+                pace.tick().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(20), async {
+            tokio::select! { _ = ended => (), () = trickling => () }
+        });
+        assert!(in_time.await.is_ok(), "{trickle:?} keeps the only slot");
+        let request = harness.executor("/.executors/git/demo/git-upload-pack");
+        let request = request.header("Git-Protocol", "version=2").body("0014command=ls-refs\n00010000");
+        let (status, refs) = told(request).await;
+        assert!(status == 200 && refs.contains("refs/heads/main"), "{status} {refs}");
+    }
 }
 
 #[tokio::test]
