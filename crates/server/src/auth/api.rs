@@ -41,11 +41,12 @@ async fn prove(app: &App, headers: &HeaderMap, peer: Peer) -> Result<Proved, Res
              the file api-token of the server's data directory",
         ));
     };
-    let attempt = app.attempts.begin(peer, shown).map_err(|limited| {
+    let attempt = app.attempts.begin(peer, shown).await.map_err(|limited| {
         app.metrics.unproved(Prover::Api, Unproved::Limited);
         too_many(&limited)
     })?;
-    let proved = whose(app, shown).await.map_err(IntoResponse::into_response)?;
+    let (attempt, proved) =
+        attempt.looked_up(whose(app, shown).await).map_err(IntoResponse::into_response)?;
     attempt.end(proved.is_some());
     if proved.is_none() {
         app.metrics.unproved(Prover::Api, Unproved::Wrong);

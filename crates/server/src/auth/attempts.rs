@@ -1,6 +1,8 @@
 //! Failed attempts to prove who one is, by address: whoever guesses must not do so at full speed.
 //!
 //! An address may fail a number of times at once, and then once every so often; beyond that its attempts are not looked at.
+//! Each is taken for a failure until it is known to be none, for guesses may come all at one time; whoever comes while others
+//! are looked at, and would be one too many if all of those failed, waits for them.
 //! Many may share an address, behind a proxy: so a secret that was good from there a moment ago still is, and one of
 //! them that has a wrong one keeps none from work that goes on. What is remembered is bounded, whoever calls.
 
@@ -9,8 +11,10 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
 /// Failures that an address may have at once.
 const BURST: u32 = 30;
@@ -22,17 +26,37 @@ const MAX_PEERS: usize = 10_000;
 const PROVED_FOR: Duration = Duration::from_mins(15);
 /// Secrets that are remembered as good, as digests.
 const MAX_PROVED: usize = 20_000;
+/// How long an attempt waits for others of its address.
+const TURN: Duration = Duration::from_secs(10);
 
 /// The failed attempts of all addresses.
-#[derive(Default)]
-pub(crate) struct Attempts(Mutex<Known>);
+#[derive(Clone, Default)]
+pub(crate) struct Attempts(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
     /// When each address will have failed no more than it may: [`EVERY`] for each failure, one after the other.
     failed: HashMap<Peer, Instant>,
+    /// Attempts that are being looked at and count as failures meanwhile.
+    open: HashMap<Peer, Open>,
     /// When each was last good.
     proved: HashMap<(Peer, [u8; 32]), Instant>,
+}
+
+/// The attempts of an address that are being looked at.
+#[derive(Default)]
+struct Open {
+    count: u32,
+    /// Told when one of them was none that failed, and when none is left.
+    decided: Arc<Notify>,
+}
+
+/// Why an attempt does not begin.
+enum Held {
+    /// The address has failed too often.
+    Limited(Limited),
+    /// It may have, once those are decided that are being looked at.
+    Undecided(Arc<Notify>),
 }
 
 /// The address has to wait.
@@ -47,30 +71,60 @@ impl Limited {
     }
 }
 
-/// An attempt that may be looked at.
-pub(crate) struct Attempt<'a> {
-    attempts: &'a Attempts,
+/// An attempt that may be looked at. It counts as failed unless it is told otherwise: whoever hangs up has tried as well.
+#[must_use]
+pub(crate) struct Attempt {
+    attempts: Attempts,
     peer: Peer,
     digest: [u8; 32],
+    /// Whether it counts among the failures, which what was good a moment ago does not.
+    charged: bool,
 }
 
 impl Attempts {
     /// Begins an attempt, unless its address has failed too often.
-    pub(crate) fn begin(&self, peer: Peer, shown: &str) -> Result<Attempt<'_>, Limited> {
-        self.begin_at(Instant::now(), peer, shown)
+    pub(crate) async fn begin(&self, peer: Peer, shown: &str) -> Result<Attempt, Limited> {
+        let by = tokio::time::Instant::now() + TURN;
+        loop {
+            let decided = match self.begin_at(Instant::now(), peer, shown) {
+                Err(Held::Undecided(decided)) => decided,
+                Err(Held::Limited(limited)) => return Err(limited),
+                Ok(attempt) => return Ok(attempt),
+            };
+            let mut told = std::pin::pin!(decided.notified());
+            told.as_mut().enable();
+            // Between the look and this they may have been decided, and nobody says so again.
+            match self.begin_at(Instant::now(), peer, shown) {
+                Err(Held::Undecided(same)) if Arc::ptr_eq(&same, &decided) => {}
+                Err(Held::Undecided(_)) => continue,
+                Err(Held::Limited(limited)) => return Err(limited),
+                Ok(attempt) => return Ok(attempt),
+            }
+            if timeout_at(by, told).await.is_err() {
+                return Err(Limited(EVERY));
+            }
+        }
     }
 
-    fn begin_at(&self, now: Instant, peer: Peer, shown: &str) -> Result<Attempt<'_>, Limited> {
+    fn begin_at(&self, now: Instant, peer: Peer, shown: &str) -> Result<Attempt, Held> {
         let digest = Sha256::digest(shown).into();
-        let known = self.known();
+        let mut known = self.known();
+        let attempt = |charged| Attempt { attempts: self.clone(), peer, digest, charged };
+        let proved = known.proved.get(&(peer, digest));
+        if proved.is_some_and(|at| now.saturating_duration_since(*at) < PROVED_FOR) {
+            return Ok(attempt(false));
+        }
         let ahead =
             known.failed.get(&peer).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         let wait = ahead.saturating_sub(EVERY * (BURST - 1));
-        let proved = known.proved.get(&(peer, digest));
-        if wait.is_zero() || proved.is_some_and(|at| now.saturating_duration_since(*at) < PROVED_FOR) {
-            return Ok(Attempt { attempts: self, peer, digest });
+        if wait.is_zero() {
+            known.charge(now, peer);
+            known.open.entry(peer).or_default().count += 1;
+            return Ok(attempt(true));
         }
-        Err(Limited(Duration::from_secs(wait.as_secs() + 1)))
+        let limited = Limited(Duration::from_secs(wait.as_secs() + 1));
+        let open = known.open.get(&peer).map(|open| Arc::clone(&open.decided));
+        Err(open.map_or(Held::Limited(limited), Held::Undecided))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -78,7 +132,35 @@ impl Attempts {
     }
 }
 
-impl Attempt<'_> {
+impl Known {
+    fn charge(&mut self, now: Instant, peer: Peer) {
+        make_room(&mut self.failed, &peer, MAX_PEERS, |until| *until > now);
+        let until = self.failed.entry(peer).or_insert(now);
+        *until = (*until).max(now) + EVERY;
+    }
+
+    fn give_back(&mut self, now: Instant, peer: Peer) {
+        let before = self.failed.get(&peer).and_then(|until| until.checked_sub(EVERY));
+        match before.filter(|until| *until > now) {
+            Some(until) => self.failed.insert(peer, until),
+            None => self.failed.remove(&peer),
+        };
+        if let Some(open) = self.open.get(&peer) {
+            open.decided.notify_one();
+        }
+    }
+
+    fn close(&mut self, peer: Peer) {
+        let Some(open) = self.open.get_mut(&peer) else { return };
+        open.count = open.count.saturating_sub(1);
+        if open.count == 0 {
+            open.decided.notify_waiters();
+            self.open.remove(&peer);
+        }
+    }
+}
+
+impl Attempt {
     /// Notes whether it was good.
     pub(crate) fn end(self, good: bool) {
         self.end_at(Instant::now(), good);
@@ -86,24 +168,62 @@ impl Attempt<'_> {
 
     /// The same of a password: that it was good is remembered nowhere.
     pub(crate) fn end_of_password(self, good: bool) {
-        if !good {
-            self.end_at(Instant::now(), false);
+        if good {
+            self.end_undecided();
+        } else {
+            self.end(false);
+        }
+    }
+
+    /// Nobody could look at it, for a reason of our own.
+    pub(crate) fn end_undecided(self) {
+        self.give_back_at(Instant::now());
+    }
+
+    fn give_back_at(mut self, now: Instant) {
+        if std::mem::take(&mut self.charged) {
+            let mut known = self.attempts.known();
+            known.give_back(now, self.peer);
+            known.close(self.peer);
+        }
+    }
+
+    /// What was looked up for it; that it could not be is no fault of whoever tries.
+    pub(crate) fn looked_up<T, E>(self, found: Result<T, E>) -> Result<(Self, T), E> {
+        match found {
+            Ok(found) => Ok((self, found)),
+            Err(fault) => {
+                self.end_undecided();
+                Err(fault)
+            }
         }
     }
 
     fn end_at(self, now: Instant, good: bool) {
-        let mut known = self.attempts.known();
         let key = (self.peer, self.digest);
         if good {
+            let mut known = self.attempts.known();
             make_room(&mut known.proved, &key, MAX_PROVED, |at| {
                 now.saturating_duration_since(*at) < PROVED_FOR
             });
             known.proved.insert(key, now);
+            drop(known);
+            self.give_back_at(now);
         } else {
+            let mut known = self.attempts.known();
             known.proved.remove(&key);
-            make_room(&mut known.failed, &self.peer, MAX_PEERS, |until| *until > now);
-            let until = known.failed.entry(self.peer).or_insert(now);
-            *until = (*until).max(now) + EVERY;
+            // It was good a moment ago, so nothing was charged for it.
+            if !self.charged {
+                known.charge(now, self.peer);
+            }
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.charged {
+            self.attempts.known().close(self.peer);
         }
     }
 }
@@ -136,8 +256,52 @@ mod tests {
         Peer::of([10, 0, 0, last].into())
     }
 
+    fn begin(attempts: &Attempts, now: Instant, peer: Peer, shown: &str) -> Result<Attempt, Limited> {
+        attempts.begin_at(now, peer, shown).map_err(|held| match held {
+            Held::Limited(limited) => limited,
+            Held::Undecided(_) => panic!("it waits for another"),
+        })
+    }
+
     fn fail(attempts: &Attempts, now: Instant, peer: Peer) -> Result<(), Limited> {
-        attempts.begin_at(now, peer, "wrong").map(|attempt| attempt.end_at(now, false))
+        begin(attempts, now, peer, "wrong").map(|attempt| attempt.end_at(now, false))
+    }
+
+    /// Makes fifty attempts at one time, and tells how many were looked at.
+    async fn fifty(attempts: &Attempts, good: bool) -> usize {
+        let each = (0..50).map(async |n| {
+            let attempt = attempts.begin(peer(1), &format!("guess {n}")).await.ok()?;
+            // All that may begin do so before any ends.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            attempt.end_of_password(good);
+            Some(())
+        });
+        futures_util::future::join_all(each).await.into_iter().flatten().count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guesses_that_come_at_one_time_are_as_few_as_one_after_the_other() {
+        assert_eq!(fifty(&Attempts::default(), false).await, BURST as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn good_ones_that_come_at_one_time_wait_for_each_other_and_all_begin() {
+        let attempts = Attempts::default();
+        assert_eq!(fifty(&attempts, true).await, 50);
+        assert!(attempts.known().failed.is_empty() && attempts.known().open.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_has_tried_and_what_could_not_be_looked_at_was_no_try() {
+        let attempts = Attempts::default();
+        for _ in 0..BURST {
+            attempts.begin(peer(1), "wrong").await.unwrap().end_undecided();
+        }
+        for _ in 0..BURST {
+            drop(attempts.begin(peer(1), "wrong").await.unwrap());
+        }
+        assert!(attempts.begin(peer(1), "wrong").await.is_err());
+        assert!(attempts.known().open.is_empty());
     }
 
     #[test]
@@ -149,7 +313,7 @@ mod tests {
         }
         let limited = fail(&attempts, now, peer(1)).unwrap_err();
         assert_eq!(limited.retry_after(), "3");
-        assert!(attempts.begin_at(now, peer(1), "right").is_err(), "a guess that is right is not looked at");
+        assert!(begin(&attempts, now, peer(1), "right").is_err(), "a guess that is right is not looked at");
         fail(&attempts, now, peer(2)).unwrap();
         let later = now + limited.0;
         fail(&attempts, later, peer(1)).unwrap();
@@ -165,25 +329,25 @@ mod tests {
     fn what_was_good_from_there_goes_on() {
         let attempts = Attempts::default();
         let now = Instant::now();
-        attempts.begin_at(now, peer(1), "right").unwrap().end_at(now, true);
+        begin(&attempts, now, peer(1), "right").unwrap().end_at(now, true);
         while fail(&attempts, now, peer(1)).is_ok() {}
-        attempts.begin_at(now, peer(1), "right").unwrap().end_at(now, true);
-        assert!(attempts.begin_at(now, peer(1), "another").is_err());
+        begin(&attempts, now, peer(1), "right").unwrap().end_at(now, true);
+        assert!(begin(&attempts, now, peer(1), "another").is_err());
         while fail(&attempts, now, peer(2)).is_ok() {}
-        assert!(attempts.begin_at(now, peer(2), "right").is_err(), "it was good elsewhere");
+        assert!(begin(&attempts, now, peer(2), "right").is_err(), "it was good elsewhere");
         // Revoked meanwhile, it is as any other.
-        attempts.begin_at(now, peer(1), "right").unwrap().end_at(now, false);
-        assert!(attempts.begin_at(now, peer(1), "right").is_err());
+        begin(&attempts, now, peer(1), "right").unwrap().end_at(now, false);
+        assert!(begin(&attempts, now, peer(1), "right").is_err());
     }
 
     #[test]
     fn a_good_secret_is_forgotten_after_a_while() {
         let attempts = Attempts::default();
         let now = Instant::now();
-        attempts.begin_at(now, peer(1), "right").unwrap().end_at(now, true);
+        begin(&attempts, now, peer(1), "right").unwrap().end_at(now, true);
         let later = now + PROVED_FOR;
         while fail(&attempts, later, peer(1)).is_ok() {}
-        assert!(attempts.begin_at(later, peer(1), "right").is_err());
+        assert!(begin(&attempts, later, peer(1), "right").is_err());
     }
 
     #[test]
@@ -194,7 +358,7 @@ mod tests {
             let peer = Peer::of(std::net::Ipv4Addr::from_bits(n).into());
             let at = now + Duration::from_millis(n.into());
             fail(&attempts, at, peer).unwrap();
-            attempts.begin_at(at, peer, "right").unwrap().end_at(at, true);
+            begin(&attempts, at, peer, "right").unwrap().end_at(at, true);
         }
         let known = attempts.known();
         assert!(known.failed.len() <= MAX_PEERS && known.proved.len() <= MAX_PROVED);

@@ -45,13 +45,14 @@ pub(crate) enum Unproved {
 
 /// Decides whose `shown` is.
 pub(crate) async fn prove(app: &App, peer: Peer, shown: &str) -> Result<Result<Executor, Unproved>, Failure> {
-    let attempt = app.attempts.begin(peer, shown).map_err(|limited| {
+    let attempt = app.attempts.begin(peer, shown).await.map_err(|limited| {
         app.metrics.unproved(Prover::Executor, metrics::Unproved::Limited);
         too_many(&limited)
     })?;
     let proved = if shown.starts_with(IDENTITY_PREFIX) {
-        let found = app.store.identity(shown).await;
-        let found = found.map_err(|fault| Failure::store("identities.Get", &fault))?;
+        let (attempt, found) = attempt
+            .looked_up(app.store.identity(shown).await)
+            .map_err(|fault| Failure::store("identities.Get", &fault))?;
         // Who was revoked guesses nothing.
         attempt.end(found.is_some());
         of_identity(found)

@@ -1,5 +1,6 @@
 //! Registration tokens, which let an executor get an identity of its own.
 
+use super::attempts::Attempt;
 use super::authorization;
 use super::executor::too_many;
 use crate::app::App;
@@ -17,15 +18,15 @@ const MISSING: &str = "send the header 'Authorization: token-executor TOKEN' wit
 /// Somebody who shows what may be a registration token. Whether it is one the store knows.
 pub(crate) struct Invited {
     pub(crate) shown: String,
-    peer: Peer,
+    attempt: Attempt,
 }
 
 impl Invited {
-    /// Notes whether it was one.
-    pub(crate) fn end(&self, app: &App, good: bool) {
-        // It was let through a moment ago.
-        if let Ok(attempt) = app.attempts.begin(self.peer, &self.shown) {
-            attempt.end(good);
+    /// Notes whether it was one, where that was looked at.
+    pub(crate) fn end(self, good: Option<bool>) {
+        match good {
+            Some(good) => self.attempt.end(good),
+            None => self.attempt.end_undecided(),
         }
     }
 }
@@ -38,8 +39,9 @@ impl FromRequestParts<App> for Invited {
         let &peer = parts.extensions.get::<Peer>().ok_or_else(missing)?;
         match Credentials::parse(authorization(&parts.headers)) {
             Ok(Credentials::Shared(shown)) if shown.starts_with(REGISTRATION_TOKEN_PREFIX) => {
-                app.attempts.begin(peer, shown).map_err(|limited| too_many(&limited))?;
-                Ok(Self { shown: shown.to_owned(), peer })
+                let attempt = app.attempts.begin(peer, shown).await;
+                let attempt = attempt.map_err(|limited| too_many(&limited))?;
+                Ok(Self { shown: shown.to_owned(), attempt })
             }
             _ => Err(missing()),
         }

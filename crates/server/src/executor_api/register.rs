@@ -37,9 +37,7 @@ pub(super) async fn register(
     let registered = app.see_through(async move {
         let registered = running.store.register(&invited.shown, &name, &identity).await;
         // Here and not where the answer is waited for: whoever hangs up before it comes has tried as well.
-        if let Some(good) = proved(&registered) {
-            invited.end(&running, good);
-        }
+        invited.end(proved(&registered));
         // Else whoever has an identity could fill the audit log with it.
         if let (row, true) = registered? {
             let who = Principal {

@@ -60,9 +60,9 @@ pub(super) async fn set_password(visit: Visit) -> Result<Answer, Fault> {
         return Err(forbidden("you signed in with a token, which has none"));
     };
     let app = &visit.pages.app;
-    let attempt = app.attempts.begin(visit.peer, &row.name)?;
+    let attempt = app.attempts.begin(visit.peer, &row.name).await?;
     let verified = app.passwords.verify(visit.peer, visit.raw_field("present").into(), Some(hash)).await;
-    let good = verified.map_err(|fault| Fault::from(Refusal::from(fault)))?;
+    let (attempt, good) = attempt.looked_up(verified).map_err(|fault| Fault::from(Refusal::from(fault)))?;
     attempt.end_of_password(good);
     if !good {
         return Err(forbidden("the present password is wrong"));

@@ -119,7 +119,7 @@ async fn end(pages: &Pages, way: &Way, headers: &HeaderMap) {
 
 impl Door {
     async fn by_code(&self, code: &str) -> Result<String, Fault> {
-        let attempt = self.pages.app.attempts.begin(self.peer, code)?;
+        let attempt = self.pages.app.attempts.begin(self.peer, code).await?;
         let good = self.pages.app.first_code.take(code);
         attempt.end_of_password(good);
         if !good {
@@ -137,8 +137,8 @@ impl Door {
     }
 
     async fn by_token(&self, shown: &str) -> Result<String, Fault> {
-        let attempt = self.pages.app.attempts.begin(self.peer, shown)?;
-        let proved = whose(&self.pages.app, shown).await?;
+        let attempt = self.pages.app.attempts.begin(self.peer, shown).await?;
+        let (attempt, proved) = attempt.looked_up(whose(&self.pages.app, shown).await)?;
         attempt.end(proved.is_some());
         let (principal, of) = match proved {
             Some((principal, Proof::Token(id))) => (principal, NewSession::Token(id)),
@@ -151,15 +151,18 @@ impl Door {
     /// Takes as long whether there is somebody of that name or not.
     async fn by_password(&self, name: &str, password: &str) -> Result<String, Fault> {
         let app = &self.pages.app;
-        let attempt = app.attempts.begin(self.peer, name)?;
+        let attempt = app.attempts.begin(self.peer, name).await?;
         // What can't be a name is nobody's.
         let found = match jobs::name::check_user_name(name) {
-            Ok(()) => app.store.person(name).await.map_err(|fault| Fault::internal(&fault))?,
-            Err(_) => None,
+            Ok(()) => app.store.person(name).await,
+            Err(_) => Ok(None),
         };
+        let (attempt, found) = attempt.looked_up(found).map_err(|fault| Fault::internal(&fault))?;
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
         let verified = app.passwords.verify(self.peer, password.into(), hash).await;
-        let good = verified.map_err(|fault| Fault::from(crate::public_api::Refusal::from(fault)))?;
+        let (attempt, good) = attempt
+            .looked_up(verified)
+            .map_err(|fault| Fault::from(crate::public_api::Refusal::from(fault)))?;
         attempt.end_of_password(good);
         match found {
             Some((row, password)) if good => {

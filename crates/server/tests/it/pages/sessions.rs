@@ -47,6 +47,23 @@ async fn somebody_signs_in_with_a_password_until_they_sign_out_or_are_removed() 
 }
 
 #[tokio::test]
+async fn guesses_that_come_at_one_time_are_no_more_than_others() {
+    let harness = Harness::start().await;
+    user(&harness, "ann", "operator", "org:acme").await;
+    let begun = std::time::Instant::now();
+    let guesses = (0..50).map(async |n| {
+        let password = format!("guess number {n}");
+        Visitor::new(&harness).sign_in(&[("name", "ann"), ("password", &password)]).await.status
+    });
+    let told = futures_util::future::join_all(guesses).await;
+    // One more is looked at every two seconds.
+    let most = 31 + begun.elapsed().as_secs() / 2;
+    let looked_at = told.iter().filter(|status| **status == 401).count() as u64;
+    assert!(looked_at <= most, "{looked_at} of {most}");
+    assert!(told.iter().all(|status| [401, 429].contains(status)), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_new_password_ends_all_sessions() {
     let harness = Harness::start().await;
     user(&harness, "ann", "reader", "org:acme").await;
