@@ -98,6 +98,32 @@ pub fn check_user_name(name: &str) -> Result<(), BadName> {
     check_token_name(name).map_err(|_| BadName::new("user name", name, RULE))
 }
 
+/// The name that an executor gives itself: shown to people, and sent in headers. Hosts are named in any language, so what can be
+/// seen is taken.
+pub fn check_executor_name(name: &str) -> Result<(), BadName> {
+    const RULE: &str = "use 1 to 512 bytes of visible characters, with no blank at either end, and no control, invisible or \
+                        direction-changing character";
+    if name.len() <= 512 && name.trim() == name && is_shown_as_it_is(name) {
+        return Ok(());
+    }
+    Err(BadName::new("executor name", name, RULE))
+}
+
+/// Whether whoever sees a text sees what it is: something, and nothing that hides or turns around what stands beside it.
+pub fn is_shown_as_it_is(text: &str) -> bool {
+    !text.trim().is_empty() && !text.chars().any(|c| c.is_control() || is_invisible(c))
+}
+
+/// Characters that are not seen, end a line, or change the direction of others.
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
 /// What jobs have in common of which only so many may run at once.
 pub fn check_concurrency_key(key: &str) -> Result<(), BadName> {
     const RULE: &str = "use 1 to 100 visible ASCII characters";
@@ -279,6 +305,31 @@ mod tests {
         ) {
             prop_assert_eq!(check_image(&format!("{host}{repository}{tag}{digest}")), Ok(()));
         }
+    }
+
+    #[test]
+    fn executors_are_named_in_any_language_by_what_can_be_seen() {
+        for good in ["host-5f0c", "größer", "主机", "مضيف", "my host", &"n".repeat(512)] {
+            assert_eq!(check_executor_name(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "\u{a0}\u{2003}",
+            " a",
+            "a ",
+            "a\nb",
+            "\u{1b}[2J",
+            "a\u{202e}b",
+            "a\u{200b}",
+            "\u{feff}a",
+            "a\u{2066}b",
+        ] {
+            assert!(check_executor_name(bad).is_err(), "{bad:?} was accepted");
+        }
+        let told = check_executor_name("a\u{202e}b").unwrap_err().to_string();
+        assert!(told.starts_with(r#"invalid executor name "a\u{202e}b": use 1 to 512"#), "{told}");
+        assert!(check_executor_name(&"n".repeat(513)).is_err());
     }
 
     #[test]

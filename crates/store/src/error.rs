@@ -121,6 +121,18 @@ pub enum StoreError {
          another name or state directory"
     )]
     IdentityExists(String),
+    /// An executor of that name was revoked.
+    #[error(
+        "the name {0:?} belongs to an executor that was revoked, and nobody else gets it before it is forgotten: give this \
+         one another name or state directory"
+    )]
+    IdentityRevoked(String),
+    /// The identity belongs to an executor of another name.
+    #[error(
+        "this identity belongs to the executor {0:?} already, and an identity has one name: go on under that one, or make \
+         an identity of its own for the other"
+    )]
+    IdentityTaken(String),
     /// Somebody of that name signs in already.
     #[error("there is somebody named {0:?} already: choose another name, or remove that one first")]
     PersonExists(String),

@@ -7,8 +7,6 @@ use store::shortened_command;
 use wire::additions::EndDetail;
 use wire::heartbeat::Telemetry;
 
-/// Bytes of an executor's name at most.
-const MAX_NAME: usize = 512;
 /// Bytes that are kept of each fact about an executor's surroundings.
 const MAX_FACT: usize = 200;
 /// Queues that an executor serves at most, and bytes of the name of each.
@@ -23,16 +21,11 @@ const MAX_COMMAND: usize = 256 << 10;
 
 /// Checks the name that an executor gives itself.
 pub(super) fn check_name(name: &str) -> Result<(), Failure> {
-    let fault = if name.is_empty() {
-        "worker hostname cannot be empty"
-    } else if name.len() > MAX_NAME {
-        "worker hostname is longer than 512 bytes"
-    } else if name.chars().any(char::is_control) {
-        "worker hostname holds a control character"
-    } else {
-        return Ok(());
-    };
-    Err(Failure::internal(fault))
+    if name.is_empty() {
+        return Err(Failure::internal("worker hostname cannot be empty"));
+    }
+    jobs::name::check_executor_name(name)
+        .map_err(|fault| Failure::error(StatusCode::BAD_REQUEST, fault.to_string()))
 }
 
 /// Checks the names of the queues that an executor serves.
@@ -41,8 +34,14 @@ pub(super) fn check_queues(names: &[String]) -> Result<(), Failure> {
         let told = format!("queueNames has {} names: at most {MAX_QUEUES} are allowed", names.len());
         return Err(Failure::error(StatusCode::BAD_REQUEST, told));
     }
-    let Some(long) = names.iter().find(|name| name.len() > MAX_QUEUE) else { return Ok(()) };
-    let told = format!("queueNames has a name of {} bytes: at most {MAX_QUEUE} are allowed", long.len());
+    if let Some(long) = names.iter().find(|name| name.len() > MAX_QUEUE) {
+        let told = format!("queueNames has a name of {} bytes: at most {MAX_QUEUE} are allowed", long.len());
+        return Err(Failure::error(StatusCode::BAD_REQUEST, told));
+    }
+    let Some(odd) = names.iter().find(|name| !jobs::name::is_shown_as_it_is(name)) else { return Ok(()) };
+    let told = format!(
+        "queueNames has the name {odd:?}: a name is not blank, and has no control, invisible or direction-changing character"
+    );
     Err(Failure::error(StatusCode::BAD_REQUEST, told))
 }
 
@@ -141,8 +140,9 @@ mod tests {
         for name in ["host-5f0c", "größer", &"n".repeat(512)] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "a\nb", "\u{1b}[2J", &"n".repeat(513)] {
+        for name in ["", "  ", "a\nb", "\u{1b}[2J", "a\u{202e}b", &"n".repeat(513)] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
+        assert!(check_queues(&["batches".to_owned(), "a\u{202e}b".to_owned()]).is_err());
     }
 }

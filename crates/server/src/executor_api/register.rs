@@ -1,6 +1,6 @@
 //! An executor of ours gets an identity of its own: an addition to the protocol.
 
-use super::{Failure, bounds, payload};
+use super::{Failure, payload};
 use crate::acts::{self, Act, Action};
 use crate::app::App;
 use crate::auth::registration::Invited;
@@ -27,7 +27,8 @@ pub(super) async fn register(
     body: Body,
 ) -> Result<StatusCode, Failure> {
     let Register { executor_name: name, identity } = payload::read(&app, body, MOST).await?;
-    bounds::check_name(&name)?;
+    jobs::name::check_executor_name(&name)
+        .map_err(|fault| Failure::text(StatusCode::BAD_REQUEST, &fault.to_string()))?;
     let digits = identity.strip_prefix(IDENTITY_PREFIX).unwrap_or_default();
     if digits.len() != DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         let form = format!("an identity is {IDENTITY_PREFIX} and {DIGITS} hexadecimal digits");
@@ -56,9 +57,12 @@ pub(super) async fn register(
         Err(fault @ StoreError::BadRegistration) => {
             Err(Failure::text(StatusCode::UNAUTHORIZED, &fault.to_string()))
         }
-        Err(fault @ StoreError::IdentityExists(_)) => {
-            Err(Failure::text(StatusCode::CONFLICT, &fault.to_string()))
-        }
+        Err(
+            fault @ (StoreError::IdentityExists(_)
+            | StoreError::IdentityRevoked(_)
+            | StoreError::IdentityTaken(_)
+            | StoreError::Outdated),
+        ) => Err(Failure::text(StatusCode::CONFLICT, &fault.to_string())),
         Err(fault @ StoreError::TooMany { .. }) => {
             Err(Failure::text(StatusCode::INSUFFICIENT_STORAGE, &fault.to_string()))
         }
@@ -69,7 +73,10 @@ pub(super) async fn register(
 /// Whether the registration token was good; `None` where it was not looked at.
 fn proved(registered: &Result<(IdentityRow, bool), StoreError>) -> Option<bool> {
     match registered {
-        Ok((_, true)) | Err(StoreError::IdentityExists(_)) => Some(true),
+        Ok((_, true))
+        | Err(
+            StoreError::IdentityExists(_) | StoreError::IdentityRevoked(_) | StoreError::IdentityTaken(_),
+        ) => Some(true),
         Err(StoreError::BadRegistration) => Some(false),
         Ok((_, false)) | Err(_) => None,
     }

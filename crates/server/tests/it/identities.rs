@@ -108,6 +108,36 @@ async fn an_executor_with_an_identity_acts_under_its_own_name_alone() {
 }
 
 #[tokio::test]
+async fn what_can_not_be_registered_is_refused_in_words() {
+    let harness = Harness::start().await;
+    let (_, token) = invite(&harness, 5).await;
+    assert_eq!(register(&harness, &token, "exec-7", &identity(1)).await.0, 204);
+    let (status, why) = register(&harness, &token, "exec-8", &identity(1)).await;
+    assert!(status == 409 && why.contains(r#"the executor "exec-7" already"#), "{status} {why}");
+    let (status, why) = register(&harness, &token, "exec-7", &identity(2)).await;
+    assert!(status == 409 && why.contains("registered before"), "{status} {why}");
+    assert_eq!(told(harness.api(Method::DELETE, "/identities/exec-7")).await.0, 204);
+    for n in [1, 2] {
+        let (status, why) = register(&harness, &token, "exec-7", &identity(n)).await;
+        assert!(
+            status == 409 && why.contains(r#""exec-7" belongs to an executor that was revoked"#),
+            "{why}"
+        );
+    }
+    for (bad, shown) in
+        [("", r#""""#), ("  ", r#""  ""#), ("a\u{7}", r"\u{7}"), ("exec\u{202e}7", r"exec\u{202e}7")]
+    {
+        let (status, why) = register(&harness, &token, bad, &identity(3)).await;
+        assert!(status == 400 && why.contains(shown) && why.contains("visible characters"), "{status} {why}");
+        if !bad.is_empty() {
+            let (status, why) = dequeue_as(&harness, &harness.shared_secret(), bad).await;
+            assert!(status == 400 && why.contains("visible characters"), "{status} {why}");
+        }
+    }
+    assert_eq!(harness.get("/identities").await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn who_registers_again_proves_nothing_and_leaves_no_trace() {
     let harness = Harness::start().await;
     let (_, token) = invite(&harness, 1).await;

@@ -43,7 +43,7 @@ pub trait Identities: Send + Sync {
     /// use.
     ///
     /// A token that is good for nothing is [`StoreError::BadRegistration`], a name that is somebody's
-    /// [`StoreError::IdentityExists`].
+    /// [`StoreError::IdentityExists`], [`StoreError::IdentityRevoked`], [`StoreError::IdentityTaken`].
     async fn register(&self, shown: &str, name: &str, identity: &str) -> Result<(IdentityRow, bool)>;
 
     /// The executor whose identity `shown` is, be it revoked or not. Notes that it was used, unless it is revoked.

@@ -23,7 +23,7 @@ statements! {
     COUNT = "SELECT COUNT(*) FROM identities";
     INSERT = concat!(
         "INSERT INTO identities (name, digest, registration, created_at, last_used_at) \
-         VALUES ($1, $2, $3, $4, $4) ON CONFLICT (name) DO NOTHING RETURNING ", columns!()
+         VALUES ($1, $2, $3, $4, $4) ON CONFLICT DO NOTHING RETURNING ", columns!()
     );
     AGAIN = concat!(
         "SELECT ", columns!(), " FROM identities WHERE digest = $1 AND name = $2 AND revoked_at IS NULL"
@@ -72,9 +72,22 @@ async fn register_within(
     if count >= MAX_IDENTITIES {
         return Err(StoreError::TooMany { of: Countable::Identities, limit: MAX_IDENTITIES });
     }
-    let insert = write.query(INSERT).bind(name).bind(digest).bind(registration).bind(micros(now));
-    let row = only(insert).await?.ok_or_else(|| StoreError::IdentityExists(name.to_owned()))?;
-    Ok((row, true))
+    let insert = write.query(INSERT).bind(name).bind(&digest).bind(registration).bind(micros(now));
+    match only(insert).await? {
+        Some(row) => Ok((row, true)),
+        None => Err(conflict(write, name, digest).await?),
+    }
+}
+
+/// What stands in the way of that name and identity.
+async fn conflict(write: &mut Session, name: &str, digest: Vec<u8>) -> Result<StoreError, StoreError> {
+    if let Some(row) = only(write.query(BY_NAME).bind(name)).await? {
+        let conflict =
+            if row.revoked_at.is_some() { StoreError::IdentityRevoked } else { StoreError::IdentityExists };
+        return Ok(conflict(row.name));
+    }
+    let taken = only(write.query(BY_DIGEST).bind(digest)).await?;
+    Ok(taken.map_or(StoreError::Outdated, |row| StoreError::IdentityTaken(row.name)))
 }
 
 pub(super) async fn by_shown(store: &SqlStore, shown: &str) -> Result<Option<IdentityRow>, StoreError> {

@@ -170,8 +170,8 @@ async fn an_executor_can_not_fill_the_database_with_its_name_or_its_news() {
     for path in ["/.executors/queue/batches/dequeue", "/.executors/queue/batches/heartbeat"] {
         let body = json!({"executorName": long, "version": "5.2.0", "jobIds": []});
         let (status, text) = told(harness.executor(path).json(&body)).await;
-        assert_eq!(status, 500, "{path}");
-        assert!(text.contains("hostname") && text.len() < 1_000, "{path}: {text}");
+        assert_eq!(status, 400, "{path}");
+        assert!(text.contains("executor name") && text.len() < 1_000, "{path}: {text}");
     }
     let news = json!({"executorName": EXECUTOR, "jobIds": [], "os": long, "executorVersion": long,
                       "prometheusMetrics": long});

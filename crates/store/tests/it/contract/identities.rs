@@ -98,13 +98,16 @@ pub(crate) async fn a_name_is_given_once(open: impl AsyncFn(Setup) -> World) {
     let taken = world.store.register(&shown, "exec-1", "id-2").await;
     assert!(matches!(&taken, Err(StoreError::IdentityExists(name)) if name == "exec-1"), "{taken:?}");
     assert_eq!(uses(&world).await, 1, "what came to nothing took no use");
+    let taken = world.store.register(&shown, "exec-2", "id-1").await;
+    assert!(matches!(&taken, Err(StoreError::IdentityTaken(name)) if name == "exec-1"), "{taken:?}");
+    assert_eq!(uses(&world).await, 1, "what came to nothing took no use");
     let revoked = world.store.revoke_identity("exec-1").await.unwrap().unwrap();
     assert_eq!(revoked.revoked_at, Some(world.now()));
     assert_eq!(world.store.revoke_identity("exec-1").await.unwrap(), None);
     assert_eq!(world.store.revoke_identity("exec-2").await.unwrap(), None);
     for identity in ["id-1", "id-2"] {
         let again = world.store.register(&shown, "exec-1", identity).await;
-        assert!(matches!(again, Err(StoreError::IdentityExists(_))), "{again:?}");
+        assert!(matches!(again, Err(StoreError::IdentityRevoked(_))), "{again:?}");
     }
     assert_eq!(world.store.identity("id-1").await.unwrap(), Some(revoked));
     world.advance(1);
