@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -61,7 +61,14 @@ fn way(headers: &HeaderMap, remote: Option<IpAddr>, trusted: &[IpNet], tls: bool
 /// The addresses of one line; `None` for what is none.
 fn addresses(line: &HeaderValue) -> Vec<Option<IpAddr>> {
     let Ok(line) = line.to_str() else { return vec![None] };
-    line.split(',').map(|part| part.trim().parse().ok()).collect()
+    line.split(',').map(|part| address(part.trim())).collect()
+}
+
+/// An address, with its port where a proxy tells that too: `192.0.2.7:5678`, `[2001:db8::7]:80`, `[2001:db8::7]`.
+fn address(text: &str) -> Option<IpAddr> {
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(with_port).or_else(bracketed)
 }
 
 fn last(list: &str) -> &str {
@@ -113,6 +120,25 @@ mod tests {
         assert_eq!(from(&["198.51.100.1, x, 10.1.0.9"]), "10.1.0.9");
         assert_eq!(from(&["ä", "192.0.2.7"]), "192.0.2.7");
         assert_eq!(from(&["192.0.2.7, ä"]), "::ffff:10.1.0.1");
+        assert_eq!(
+            from(&["198.51.100.1, 192.0.2.7:5678, 10.1.0.9:80"]),
+            "192.0.2.7",
+            "proxies may tell ports"
+        );
+        assert_eq!(from(&["[2001:db8::7]:80"]), "2001:db8::7");
+        assert_eq!(from(&["[2001:db8::7]"]), "2001:db8::7");
+        for odd in [
+            "192.0.2.7:",
+            "192.0.2.7:x",
+            "192.0.2.7:99999",
+            "[192.0.2.7]",
+            "2001:db8::7]:80",
+            "unknown",
+            "_hidden",
+            "",
+        ] {
+            assert_eq!(from(&["198.51.100.1", odd]), "::ffff:10.1.0.1", "{odd:?} is no address");
+        }
         assert_eq!(from(&["10.1.0.9"]), "10.1.0.9", "nobody else was named");
         assert_eq!(from(&[]), "::ffff:10.1.0.1");
         assert!(!looked_at("10.1.0.1", &[(FORWARDED_PROTO, "https, http")]).0.secure);
