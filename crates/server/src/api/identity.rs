@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use jobs::{Namespace, Role};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// `GET /api/v1/whoami`: whose the token is that the call was made with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +30,7 @@ pub struct CreateToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
     /// Until when it is good; until it is revoked unless said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "a_time")]
     pub expires_at: Option<Timestamp>,
 }
 
@@ -76,7 +77,7 @@ pub struct CreateRegistration {
     #[serde(default = "once")]
     pub uses: u32,
     /// Until when it is good; a day from now unless said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "a_time")]
     pub expires_at: Option<Timestamp>,
 }
 
@@ -153,4 +154,17 @@ pub struct ActView {
     pub from: String,
     /// What else there is to tell.
     pub detail: String,
+}
+
+/// When something is over. The rule is told in words: the parser tells of seconds since 1970.
+fn a_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    let bad = |_| {
+        let shown: String = text.chars().take(60).collect();
+        D::Error::custom(format!(
+            "expiresAt is {shown:?}, but must be a time with its zone such as 2030-12-31T23:59:59Z, before the last day of the \
+             year 9999"
+        ))
+    };
+    text.parse().map(Some).map_err(bad)
 }

@@ -103,7 +103,8 @@ async fn prepared(pages: &Pages, request: Request, way: &Way, csrf: &Csrf) -> Re
     if !origin::is_ours(&parts.headers, way) {
         return Err(not_ours(
             "the browser does not say that a page of this server sent it: reload the page and send it again; behind a \
-             proxy, see that it passes the header Host on",
+             proxy, see that it passes the header Host on, and with https that it sets X-Forwarded-Proto and is named with \
+             --trusted-proxy",
         ));
     }
     let fields = Fields::read(pages, body, MAX_FORM).await?;

@@ -69,7 +69,8 @@ pub(super) async fn sign_in(
     let door = Door { pages, way, peer, from, headers };
     if !origin::is_ours(&door.headers, &door.way) {
         let detail = "the browser does not say that a page of this server sent the form: open the page and send it again; \
-                      behind a proxy, see that it passes the header Host on";
+                      behind a proxy, see that it passes the header Host on, and with https that it sets \
+                      X-Forwarded-Proto and is named with --trusted-proxy";
         return frame::alone(&Fault::new(
             StatusCode::FORBIDDEN,
             "The form is not one of this server",

@@ -1,5 +1,6 @@
 //! What comes in: bodies, queries and path parts, each refused with a problem that tells why.
 
+use super::paging;
 use super::problem::Refusal;
 use crate::app::App;
 use crate::body;
@@ -15,6 +16,9 @@ use serde::de::DeserializeOwned;
 
 /// Characters of an unknown parameter's name that are told of at most.
 const LONGEST_TOLD: usize = 60;
+
+/// How a message about a query begins, which is told otherwise.
+const DESERIALIZE: &str = "Failed to deserialize query string: ";
 
 /// Reads a JSON body of up to `limit` bytes. What is not JSON is a 400; JSON that is not what the call wants is a 422.
 pub(super) async fn json<T: DeserializeOwned>(
@@ -53,8 +57,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
         }
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(fault) => Err(invalid_query(fault.body_text())),
+            Err(fault) => Err(invalid_query(told(parts.uri.query().unwrap_or_default(), &fault.body_text()))),
         }
+    }
+}
+
+/// What `fault` says of a query, with the value that it is about and its rule.
+fn told(query: &str, fault: &str) -> String {
+    let said = fault.strip_prefix(DESERIALIZE).unwrap_or(fault);
+    let Some((name, why)) = said.split_once(": ") else { return said.to_owned() };
+    let Some((_, value)) = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name) else {
+        return said.to_owned();
+    };
+    let value: String = value.chars().take(LONGEST_TOLD).collect();
+    match rule(name, why) {
+        Some(rule) => format!("{name} is {value:?}, but must be {rule}"),
+        None => format!("{name} is {value:?}: {why}"),
+    }
+}
+
+/// What a parameter must be, where what the parser says of it does not tell.
+fn rule(name: &str, why: &str) -> Option<String> {
+    match name {
+        "limit" => Some(format!("a whole number between 1 and {}", paging::MOST)),
+        "cursor" => Some("what the page before told as its nextCursor".to_owned()),
+        _ if why.contains("integer") || why.contains("digit") => Some("a whole number from 0".to_owned()),
+        _ if why.contains("number too") => Some("a whole number that is not too large".to_owned()),
+        _ => None,
     }
 }
 

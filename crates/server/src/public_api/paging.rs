@@ -7,7 +7,7 @@ use crate::api::Page;
 /// Items on a page unless said otherwise.
 const USUAL: u32 = 50;
 /// Items on a page at most.
-const MOST: u32 = 500;
+pub(super) const MOST: u32 = 500;
 
 /// How many items a page has.
 #[derive(Debug, Clone, Copy)]

@@ -2,11 +2,12 @@
 
 use super::object_store::{Bucket, OBJECT_STORE, bucket};
 use jiff::SignedDuration;
-use jsonc_parser::{ParseOptions, parse_to_serde_value};
+use jsonc_parser::ast::Value as Node;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast, parse_to_serde_value};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
 use wire::paths::QUEUES;
 
@@ -85,6 +86,8 @@ struct Multiqueue {
 pub(super) enum BadSite {
     #[error("it is not JSON with comments: {0}")]
     Syntax(String),
+    #[error("the key {key:?} is there twice: keep the one that is meant, for the other would have no effect")]
+    Twice { key: String },
     #[error("it must hold one JSON object")]
     NotAnObject,
     #[error("{key} must be {rule}")]
@@ -112,6 +115,9 @@ pub(super) fn advice(key: &str) -> &'static str {
 pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
     let value: Option<Value> = parse_to_serde_value(text, &comments_and_trailing_commas())
         .map_err(|fault| BadSite::Syntax(fault.to_string()))?;
+    if let Some(key) = duplicate(text) {
+        return Err(BadSite::Twice { key });
+    }
     // An empty file, which has no value, is what an editor or a full disk may leave for a moment.
     let Some(Value::Object(mut object)) = value else { return Err(BadSite::NotAnObject) };
     check_frontend_url(object.get(FRONTEND_URL))?;
@@ -125,6 +131,28 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
         bucket: bucket(object.remove(OBJECT_STORE))?,
     };
     Ok((site, object.into_iter().map(|(key, _)| key).collect()))
+}
+
+/// A key that an object in the text has twice.
+fn duplicate(text: &str) -> Option<String> {
+    let parsed = parse_to_ast(text, &CollectOptions::default(), &comments_and_trailing_commas()).ok()?;
+    let mut nodes: Vec<&Node<'_>> = parsed.value.iter().collect();
+    while let Some(node) = nodes.pop() {
+        match node {
+            Node::Object(object) => {
+                let mut keys = BTreeSet::new();
+                for property in &object.properties {
+                    if !keys.insert(property.name.as_str()) {
+                        return Some(property.name.as_str().to_owned());
+                    }
+                    nodes.push(&property.value);
+                }
+            }
+            Node::Array(array) => nodes.extend(&array.elements),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn access_token(key: &'static str, value: Option<Value>) -> Result<Option<SecretString>, BadSite> {
@@ -291,6 +319,15 @@ mod tests {
     fn each_bad_value_is_told_with_its_key() {
         for (text, told) in [
             ("[]", "one JSON object"),
+            (
+                r#"{"executors.accessToken": "a", "executors.accessToken": "b"}"#,
+                r#""executors.accessToken" is there twice"#,
+            ),
+            (
+                r#"{"executors.multiqueue": {"dequeueCacheConfig": {"batches": {"limit": 1, "limit": 2, "weight": 1}}}}"#,
+                r#""limit" is there twice"#,
+            ),
+            (r#"{"other": [{"a": 1, "\u0061": 2}]}"#, r#""a" is there twice"#),
             ("{'a': 1}", "not JSON with comments"),
             (r#"{"executors.accessToken": 5}"#, "executors.accessToken must be a string"),
             (r#"{"executors.accessToken": "0123456789 0123456789"}"#, "no HTTP header can carry"),

@@ -14,6 +14,8 @@ use wire::upload::LSIF;
 const MAX_PARTS: u32 = 1_000;
 /// Bytes of a name, a version, a path and a type at most.
 const MAX_TEXT: usize = 1_024;
+/// Characters that are told of a value that can't be what it should.
+const MAX_TOLD: usize = 60;
 /// Digits of a commit.
 const COMMIT: usize = 40;
 
@@ -54,7 +56,7 @@ impl Ask {
 
     fn of_known(id: &str, query: &Query) -> Result<Self, UploadFault> {
         // What is no number is the id of none.
-        let id = id.parse().map_err(|_| UploadFault::Unknown(0))?;
+        let id = id.parse().map_err(|_| UploadFault::NoId(id.chars().take(MAX_TOLD).collect()))?;
         match query.get("index") {
             Some(_) => Ok(Self::Part { id, index: query.number("index")? }),
             None if query.get("done") == Some("true") => Ok(Self::Finish { id }),
@@ -79,7 +81,8 @@ impl Ask {
                 "numParts is {parts}, but must be from 1 to {MAX_PARTS}"
             )));
         }
-        let associated = query.get("associatedIndexId").map(str::parse::<i64>).transpose();
+        let associated =
+            query.get("associatedIndexId").map(|id| id.parse::<i64>().map_err(|_| id)).transpose();
         let new = NewUpload {
             namespace: Namespace::Global,
             repository,
@@ -87,8 +90,9 @@ impl Ask {
             root: query.text("root")?,
             indexer_name: query.text("indexerName")?,
             indexer_version: query.text("indexerVersion")?,
-            associated_index_id: associated
-                .map_err(|_| UploadFault::query("associatedIndexId is no whole number"))?,
+            associated_index_id: associated.map_err(|id| {
+                UploadFault::query(format!("associatedIndexId is {id:?}, and no whole number"))
+            })?,
             content_type: content_type(headers)?,
             uncompressed_size: uncompressed_size(headers)?,
             parts,
@@ -134,5 +138,6 @@ fn uncompressed_size(headers: &HeaderMap) -> Result<Option<u64>, UploadFault> {
         return Ok(None);
     };
     let size = value.to_str().ok().and_then(|value| value.parse().ok());
-    size.map(Some).ok_or(UploadFault::UncompressedSize)
+    let told = || String::from_utf8_lossy(value.as_bytes()).chars().take(MAX_TOLD).collect();
+    size.map(Some).ok_or_else(|| UploadFault::UncompressedSize(told()))
 }

@@ -12,14 +12,19 @@ pub(crate) enum UploadFault {
     #[error("{0}")]
     Query(String),
     /// The header is no number.
-    #[error("X-Uncompressed-Size is no whole number")]
-    UncompressedSize,
+    #[error("X-Uncompressed-Size is {0:?}, and no whole number of bytes")]
+    UncompressedSize(String),
     /// There is no such repository.
     #[error("unknown repository {0:?}")]
     UnknownRepository(String),
     /// There is no such upload, or it is complete.
     #[error("upload not found: there is none with the id {0} that parts can be added to")]
     Unknown(i64),
+    /// What stands for an upload's id can't be one.
+    #[error(
+        "upload not found: uploadId is {0:?}, but must be the whole number that was answered when the upload began"
+    )]
+    NoId(String),
     /// Parts are missing.
     #[error("the upload has {there} of its {parts} parts: send the others first")]
     Missing {
@@ -62,8 +67,8 @@ impl UploadFault {
             Self::Query(_) | Self::Missing { .. } | Self::NotGzip | Self::Intake(IntakeFault::Broken) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::UncompressedSize => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::UnknownRepository(_) | Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::UncompressedSize(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnknownRepository(_) | Self::Unknown(_) | Self::NoId(_) => StatusCode::NOT_FOUND,
             Self::UnpacksTooLarge { .. } | Self::Intake(IntakeFault::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }

@@ -102,6 +102,29 @@ async fn bad_paths_queries_and_callers_are_problems_too() {
 }
 
 #[tokio::test]
+async fn a_query_that_is_not_understood_is_told_its_value_and_rule() {
+    let harness = Harness::start().await;
+    for (path, told) in [
+        ("/jobs?limit=abc", r#"limit is "abc", but must be a whole number between 1 and 500"#),
+        (
+            "/jobs?limit=99999999999",
+            r#"limit is "99999999999", but must be a whole number between 1 and 500"#,
+        ),
+        ("/jobs?limit=", r#"limit is "", but must be"#),
+        ("/jobs?cursor=x%0Ay", r#"cursor is "x\ny", but must be what the page before told"#),
+        ("/audit?cursor=x", r#"cursor is "x""#),
+        ("/jobs?state=lost", r#"state is "lost": unknown variant `lost`, expected one of `queued`"#),
+        ("/jobs?after=7", r#"after is "7": unknown field `after`, expected one of `queue`"#),
+        ("/jobs/1/logs?attempt=-1", r#"attempt is "-1", but must be a whole number from 0"#),
+        ("/jobs?namespace=nobody", r#"namespace is "nobody""#),
+    ] {
+        let (status, code, detail) = problem(harness.api(Method::GET, path)).await;
+        assert_eq!((status, code.as_str()), (400, "invalid_query"), "{path}");
+        assert!(detail.starts_with(told), "{path}: {detail}");
+    }
+}
+
+#[tokio::test]
 async fn a_queued_job_is_cancelled_at_once_and_only_once() {
     let harness = Harness::start().await;
     let id = harness.submit(&job()).await;

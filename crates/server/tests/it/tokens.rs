@@ -56,6 +56,14 @@ async fn nobody_makes_a_token_that_may_more() {
         (json!({"name": "x", "role": "king"}), "unknown variant `king`"),
         (json!({"name": "x", "role": "reader", "namespace": "everybody"}), "user:NAME"),
         (json!({"name": "x", "role": "reader", "expiresAt": "2001-01-01T00:00:00Z"}), "over already"),
+        (
+            json!({"name": "x", "role": "reader", "expiresAt": "9999-12-31T23:59:59Z"}),
+            r#"expiresAt is "9999-12-31T23:59:59Z", but must be a time with its zone"#,
+        ),
+        (
+            json!({"name": "x", "role": "reader", "expiresAt": "tomorrow"}),
+            r#"expiresAt is "tomorrow", but must be"#,
+        ),
     ] {
         let (status, code, detail) = problem(harness.api(Method::POST, "/tokens").json(&body)).await;
         assert_eq!((status, code.as_str()), (422, "invalid_token"), "{detail}");

@@ -148,7 +148,7 @@ async fn what_is_wrong_is_refused_as_documented() {
         (format!("{}&multiPart=true&numParts=0", about()), 400, "numParts"),
         (format!("{}&multiPart=true&numParts=1001", about()), 400, "numParts"),
         (format!("{}&multiPart=true", about()), 400, "numParts"),
-        (format!("repository=app&commit={COMMIT}&associatedIndexId=x"), 400, "associatedIndexId"),
+        (format!("repository=app&commit={COMMIT}&associatedIndexId=x"), 400, r#"associatedIndexId is "x""#),
         (format!("repository=app&commit={COMMIT}&root={long}"), 400, "root must have at most"),
         (format!("uploadId={id}"), 400, "uploadId without index"),
         (format!("uploadId={id}&done=false"), 400, "uploadId without index"),
@@ -157,7 +157,7 @@ async fn what_is_wrong_is_refused_as_documented() {
         (format!("uploadId={id}&index=2"), 400, "part 2"),
         ("uploadId=999&index=0".to_owned(), 404, "upload not found"),
         ("uploadId=999&done=true".to_owned(), 404, "upload not found"),
-        ("uploadId=abc&done=true".to_owned(), 404, "upload not found"),
+        ("uploadId=abc&done=true".to_owned(), 404, r#"upload not found: uploadId is "abc", but must be"#),
     ];
     for (query, status, words) in rows {
         let (answered, text) = told(call(&harness, &query, packed(b"x"))).await;
@@ -166,7 +166,8 @@ async fn what_is_wrong_is_refused_as_documented() {
         assert!(text.ends_with('\n') && text.lines().count() == 1, "{query}: {text}");
     }
     let size = call(&harness, &about(), packed(b"x")).header("X-Uncompressed-Size", "many");
-    assert_eq!(told(size).await.0, 422);
+    let (status, text) = told(size).await;
+    assert!(status == 422 && text.contains(r#"X-Uncompressed-Size is "many""#), "{status} {text}");
     for body in [b"no gzip".to_vec(), Vec::new(), packed(b"cut off")[..15].to_vec()] {
         let (status, text) = told(call(&harness, &about(), body)).await;
         assert_eq!((status, text.contains("not compressed with gzip")), (400, true), "{text}");
