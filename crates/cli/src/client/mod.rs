@@ -16,7 +16,7 @@ use reqwest::{Body, Method, Request, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use server::api::{FileView, JobView, Problem};
+use server::api::{FileView, JobView, Page, Problem};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +26,8 @@ use tokio_util::io::{InspectReader, ReaderStream};
 use url::Url;
 use wire::additions::IDEMPOTENCY_KEY;
 
+/// Items of a list that are asked for at one time.
+const PAGE: u32 = 500;
 /// How long one call may take, streams aside.
 const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long a call may take for which the control plane may have to fetch a repository: as long as it
@@ -61,6 +63,20 @@ impl Client {
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.read(self.request(Method::GET, path).timeout(CALL_TIMEOUT)).await
+    }
+
+    /// All of a list, read page by page.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        let (mut all, mut cursor) = (Vec::new(), None);
+        loop {
+            let asked = [("limit", Some(PAGE.to_string())), ("cursor", cursor)];
+            let page: Page<T> = self.get(&with_query(path, asked)).await?;
+            all.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// Plain text.

@@ -19,7 +19,7 @@ pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {
-    let agents: Vec<ExecutorView> = client.get("/api/v1/executors").await?;
+    let agents: Vec<ExecutorView> = client.all("/api/v1/executors").await?;
     let head = ["NAME", "STATE", "QUEUES", "VERSION", "PLATFORM", "ISOLATION", "LABELS", "LAST SEEN"];
     let none = "no agents were heard of: start one with `executor run`";
     print::list(json, &agents, &head, none, |agent| {

@@ -37,7 +37,7 @@ async fn create(client: &Client, request: &CreateRegistration, json: bool) -> Ou
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {
-    let all: Vec<RegistrationView> = client.get(PATH).await?;
+    let all: Vec<RegistrationView> = client.all(PATH).await?;
     let head = ["ID", "NAME", "USED", "MADE BY", "MADE", "EXPIRES"];
     let none = "no registration tokens: make one with `executor agent invite create NAME`";
     print::list(json, &all, &head, none, |row| {
@@ -54,7 +54,7 @@ async fn list(client: &Client, json: bool) -> Outcome {
 
 /// The agents with an identity of their own.
 pub(super) async fn identities(client: &Client, json: bool) -> Outcome {
-    let all: Vec<IdentityView> = client.get(IDENTITIES).await?;
+    let all: Vec<IdentityView> = client.all(IDENTITIES).await?;
     let head = ["NAME", "STATE", "REGISTERED WITH", "REGISTERED", "LAST USED"];
     let none = "no agent has an identity of its own: `executor agent invite create NAME`";
     print::list(json, &all, &head, none, |row| {
@@ -69,7 +69,7 @@ pub(super) async fn identities(client: &Client, json: bool) -> Outcome {
 }
 
 pub(super) async fn revoke(client: &Client, args: &AgentArgs) -> Outcome {
-    let all: Vec<IdentityView> = client.get(IDENTITIES).await?;
+    let all: Vec<IdentityView> = client.all(IDENTITIES).await?;
     let registration =
         all.into_iter().find(|identity| identity.name == args.name).map(|identity| identity.registration);
     let name = utf8_percent_encode(&args.name, NON_ALPHANUMERIC);
@@ -105,7 +105,7 @@ enum Good {
 /// Whether a token of that name is good for another agent.
 async fn still_good(client: &Client, registration: &str) -> Good {
     // The agent is revoked: what can't be looked at is no failure of that.
-    let Ok(tokens) = client.get::<Vec<RegistrationView>>(PATH).await else { return Good::Unknown };
+    let Ok(tokens) = client.all::<RegistrationView>(PATH).await else { return Good::Unknown };
     let now = Timestamp::now();
     let good = |token: &&RegistrationView| {
         token.name == registration && token.uses < token.max_uses && token.expires_at > now

@@ -46,7 +46,7 @@ fn absolute(source: String) -> Result<String, Failure> {
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {
-    let repositories: Vec<RepositoryView> = client.get("/api/v1/repositories").await?;
+    let repositories: Vec<RepositoryView> = client.all("/api/v1/repositories").await?;
     let none = "no repositories yet: add one with `executor repo add NAME PATH-OR-URL`";
     print::list(json, &repositories, &["NAME", "NAMESPACE", "SOURCE", "ADDED"], none, |row| {
         vec![row.name.clone(), row.namespace.to_string(), row.source.clone(), print::ago(row.created_at)]

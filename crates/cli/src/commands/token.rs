@@ -33,7 +33,7 @@ async fn create(client: &Client, request: &CreateToken, json: bool) -> Outcome {
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {
-    let tokens: Vec<TokenView> = client.get("/api/v1/tokens").await?;
+    let tokens: Vec<TokenView> = client.all("/api/v1/tokens").await?;
     let head = ["ID", "NAME", "ROLE", "NAMESPACE", "MADE BY", "MADE", "EXPIRES", "LAST USED"];
     let none = "no tokens yet: make one with `executor token create NAME --role ROLE`";
     print::list(json, &tokens, &head, none, |token| {

@@ -40,7 +40,7 @@ fn path(name: &str) -> String {
 }
 
 async fn list(client: &Client, json: bool) -> Outcome {
-    let users: Vec<UserView> = client.get("/api/v1/users").await?;
+    let users: Vec<UserView> = client.all("/api/v1/users").await?;
     let head = ["NAME", "ROLE", "NAMESPACE", "LET IN BY", "SINCE", "LAST HERE"];
     let none = "nobody yet: let somebody in with `executor user create NAME --role ROLE`";
     print::list(json, &users, &head, none, |user| {

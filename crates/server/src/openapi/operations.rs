@@ -130,7 +130,8 @@ fn repositories() -> Vec<Operation> {
     let namespace = || query::<Namespace>("namespace", "Whose; the caller's unless said.");
     vec![
         get(PATH, TAG, "Lists the repositories")
-            .gives::<Vec<RepositoryView>>(200, "Those that the caller may know of."),
+            .limit_and_cursor::<String>()
+            .gives::<Page<RepositoryView>>(200, "A page of them."),
         Operation::new("POST", PATH, TAG, "Adds a repository")
             .takes::<AddRepository>()
             .gives::<RepositoryView>(201, "The repository.")
@@ -170,8 +171,12 @@ fn queues() -> Vec<Operation> {
 fn executors() -> Vec<Operation> {
     const TAG: &str = "executors";
     vec![
-        get("/api/v1/executors", TAG, "Lists executors, those heard of last first")
-            .gives::<Vec<ExecutorView>>(200, "Those that are remembered."),
+        get("/api/v1/executors", TAG, "Lists executors by name").limit_and_cursor::<String>().gives::<Page<
+            ExecutorView,
+        >>(
+            200,
+            "A page of them.",
+        ),
         Operation::new("PATCH", "/api/v1/executors/{name}", TAG, "Says whether an executor is given jobs")
             .takes::<ChangeExecutor>()
             .gives::<ExecutorView>(200, "The executor.")
@@ -191,27 +196,41 @@ fn people() -> Vec<Operation> {
     };
     vec![
         get("/api/v1/whoami", TAG, "Tells whose the token is").gives::<WhoamiView>(200, "Whose it is."),
-        get(TOKENS, TAG, "Lists tokens of this API").gives::<Vec<TokenView>>(200, "Those of the namespace."),
+        get(TOKENS, TAG, "Lists tokens of this API")
+            .limit_and_cursor::<String>()
+            .gives::<Page<TokenView>>(200, "A page of them."),
         Operation::new("POST", TOKENS, TAG, "Makes a token of this API")
             .takes::<CreateToken>()
             .gives::<CreatedToken>(201, "The token: nobody is told it again.")
             .problem(409, "token_exists")
             .problems(&invalid),
         delete("/api/v1/tokens/{id}", "Revokes a token of this API", "unknown_token"),
-        get(REGISTRATIONS, TAG, "Lists registration tokens")
-            .gives::<Vec<RegistrationView>>(200, "All of them."),
+        get(REGISTRATIONS, TAG, "Lists registration tokens").limit_and_cursor::<String>().gives::<Page<
+            RegistrationView,
+        >>(
+            200,
+            "A page of them.",
+        ),
         Operation::new("POST", REGISTRATIONS, TAG, "Makes a registration token for agents")
             .takes::<CreateRegistration>()
             .gives::<CreatedRegistration>(201, "The token: nobody is told it again.")
             .problems(&invalid),
         delete("/api/v1/registration-tokens/{id}", "Revokes a registration token", "unknown_token"),
         get("/api/v1/identities", TAG, "Lists agents that have an identity of their own")
-            .gives::<Vec<IdentityView>>(200, "All of them."),
+            .limit_and_cursor::<String>()
+            .gives::<Page<IdentityView>>(200, "A page of them."),
         delete("/api/v1/identities/{name}", "Revokes an agent's identity", "unknown_identity"),
         get("/api/v1/audit", TAG, "Lists who did what, newest first")
             .with(query::<String>("action", "Only acts of this kind."))
-            .with(query::<Namespace>("namespace", "Only what was done to things of this namespace."))
-            .limit_and_cursor::<i64>()
+            .with(query::<bool>(
+                "reads",
+                "`false` leaves out what jobs were given of secrets, `secret.read`.",
+            ))
+            .with(query::<Namespace>(
+                "namespace",
+                "Only what was done to things of this namespace, and by its jobs.",
+            ))
+            .limit_and_cursor::<String>()
             .gives::<Page<ActView>>(200, "A page of acts."),
     ]
 }
@@ -286,7 +305,8 @@ fn users() -> Vec<Operation> {
     const PATH: &str = "/api/v1/users";
     vec![
         get(PATH, TAG, "Lists the people who can sign in to the pages")
-            .gives::<Vec<UserView>>(200, "Those of the namespace."),
+            .limit_and_cursor::<String>()
+            .gives::<Page<UserView>>(200, "A page of them."),
         Operation::new("POST", PATH, TAG, "Lets somebody sign in")
             .takes::<CreateUser>()
             .gives::<UserView>(201, "Who it is.")

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
-use super::parts::{ago, badge, bytes, count, nothing, table, time, twice};
+use super::parts::{ago, badge, bytes, nothing, table, time, twice};
 use super::visit::{Visit, encoded};
 use crate::api::{self, ChangeExecutor, ExecutorView, IdentityView, JobView};
 use http::Method;
@@ -13,17 +13,18 @@ use std::collections::BTreeMap;
 
 /// The page is brought up to date this often, in seconds.
 const REFRESH: u32 = 5;
-/// Executors that are shown: of more, those heard of last.
-const MOST: usize = 200;
 /// Jobs of one executor that are named.
 const MOST_JOBS: usize = 12;
 
 /// `GET /executors`
 pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
-    let executors: Vec<ExecutorView> = visit.get("/api/v1/executors").await?;
+    let (executors, pager) = visit.listed::<ExecutorView>("/api/v1/executors", "cursor").await?;
     let running: api::Page<JobView> = visit.get("/api/v1/jobs?state=processing&limit=500").await?;
-    let identities: Vec<IdentityView> =
-        if visit.may_globally(Role::Operator) { visit.get("/api/v1/identities").await? } else { Vec::new() };
+    let (identities, more_identities) = if visit.may_globally(Role::Operator) {
+        visit.listed("/api/v1/identities", "identities").await?
+    } else {
+        (Vec::new(), Markup::default())
+    };
     let mut jobs: BTreeMap<&str, Vec<&JobView>> = BTreeMap::new();
     for job in &running.items {
         if let Some(executor) = &job.executor {
@@ -36,13 +37,13 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
         @if executors.is_empty() {
             (nothing("None was heard of yet. Start one with: executor run"))
         }
-        @if executors.len() > MOST { p.hint { "The " (MOST) " of " (executors.len()) " that were heard of last." } }
         div.cards {
-            @for executor in executors.iter().take(MOST) {
+            @for executor in &executors {
                 (card(&visit, executor, jobs.get(executor.name.as_str()).map_or(&[][..], Vec::as_slice), now))
             }
         }
-        @if !identities.is_empty() { (known(&visit, &identities, now)) }
+        (pager)
+        @if !identities.is_empty() { (known(&visit, &identities, &more_identities, now)) }
     };
     Ok(Answer::Page(Page::new(Section::Executors, "Executors", body).live(REFRESH)))
 }
@@ -154,7 +155,7 @@ fn fit(theirs: &str, ours: &str) -> Fit {
     }
 }
 
-fn known(visit: &Visit, identities: &[IdentityView], now: Timestamp) -> Markup {
+fn known(visit: &Visit, identities: &[IdentityView], pager: &Markup, now: Timestamp) -> Markup {
     let row = |identity: &IdentityView| {
         let action = format!("/identities/{}/revoke", encoded(&identity.name));
         vec![
@@ -173,13 +174,14 @@ fn known(visit: &Visit, identities: &[IdentityView], now: Timestamp) -> Markup {
             },
         ]
     };
-    let shown: Vec<_> = identities.iter().take(MOST).map(row).collect();
+    let shown: Vec<_> = identities.iter().map(row).collect();
     let head = ["Executor", "Identity", "Registered with", "Since", "Last used", "Revoke"];
     html! {
         section aria-labelledby="identities" {
             h2 #identities { "Identities" }
-            p.hint { (count(identities.len() as u64, "executor has", "executors have")) " an identity of their own." }
+            p.hint { "Executors that have an identity of their own." }
             (table("Identities", &head, &shown))
+            (pager)
         }
     }
 }

@@ -86,11 +86,6 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// A count with what it counts.
-pub(super) fn count(n: u64, one: &str, several: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { several })
-}
-
 /// A table that scrolls within itself, and is a list where there is no room for columns. The first column names a row.
 pub(super) fn table(label: &str, head: &[&str], rows: &[Vec<Markup>]) -> Markup {
     html! {

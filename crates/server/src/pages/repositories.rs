@@ -7,12 +7,9 @@ use super::visit::Visit;
 use crate::api::RepositoryView;
 use maud::html;
 
-/// Repositories that are shown.
-const MOST: usize = 300;
-
 /// `GET /repositories`
 pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
-    let repositories: Vec<RepositoryView> = visit.get("/api/v1/repositories").await?;
+    let (repositories, pager) = visit.listed("/api/v1/repositories", "cursor").await?;
     let now = visit.pages.app.clock.now();
     let row = |repository: &RepositoryView| {
         vec![
@@ -22,12 +19,12 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
             ago(repository.created_at, now),
         ]
     };
-    let rows: Vec<_> = repositories.iter().take(MOST).map(row).collect();
+    let rows: Vec<_> = repositories.iter().map(row).collect();
     let body = html! {
         h1 { "Repositories" }
         @if rows.is_empty() { (nothing("None yet. Add one with: executor repo add NAME SOURCE")) }
         @else { (table("Repositories", &["Name", "Namespace", "Mirrored from", "Added"], &rows)) }
-        @if repositories.len() > MOST { p.hint { "and " (repositories.len() - MOST) " more: executor repo list" } }
+        (pager)
     };
     Ok(Answer::Page(Page::new(Section::Repositories, "Repositories", body)))
 }

@@ -12,8 +12,6 @@ use jiff::{SignedDuration, Timestamp};
 use jobs::{Namespace, Role};
 use maud::{Markup, html};
 
-/// Tokens that are shown.
-const MOST: usize = 200;
 /// How long tokens can be good, in hours.
 const LIFETIMES: [(&str, &str); 5] =
     [("", "until revoked"), ("24", "a day"), ("168", "a week"), ("720", "30 days"), ("8760", "a year")];
@@ -22,19 +20,22 @@ const INVITATIONS: [(&str, &str); 4] =
 
 /// `GET /tokens`
 pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
-    let tokens: Vec<TokenView> = visit.get("/api/v1/tokens").await?;
+    let (tokens, pager) = visit.listed("/api/v1/tokens", "cursor").await?;
     let globally = visit.may_globally(Role::Admin);
-    let invitations: Vec<RegistrationView> =
-        if globally { visit.get("/api/v1/registration-tokens").await? } else { Vec::new() };
+    let (invitations, more_invitations) = if globally {
+        visit.listed("/api/v1/registration-tokens", "invitations").await?
+    } else {
+        (Vec::new(), Markup::default())
+    };
     let now = visit.pages.app.clock.now();
-    let rows: Vec<_> = tokens.iter().take(MOST).map(|token| row(&visit, token, now)).collect();
+    let rows: Vec<_> = tokens.iter().map(|token| row(&visit, token, now)).collect();
     let head = ["Name", "Role", "Namespace", "Made by", "Made", "Expires", "Last used", "Revoke"];
     let body = html! {
         h1 { "Tokens" }
         @if rows.is_empty() { (nothing("No tokens yet.")) } @else { (table("Tokens", &head, &rows)) }
-        @if tokens.len() > MOST { p.hint { "and " (tokens.len() - MOST) " more: executor token list" } }
+        (pager)
         (form(&visit))
-        @if globally { (invited(&visit, &invitations, now)) }
+        @if globally { (invited(&visit, &invitations, &more_invitations, now)) }
     };
     Ok(Answer::Page(Page::new(Section::Tokens, "Tokens", body)))
 }
@@ -129,7 +130,7 @@ pub(super) async fn revoke(visit: Visit) -> Result<Answer, Fault> {
     Ok(Answer::Go("/tokens?done=token".to_owned()))
 }
 
-fn invited(visit: &Visit, invitations: &[RegistrationView], now: Timestamp) -> Markup {
+fn invited(visit: &Visit, invitations: &[RegistrationView], pager: &Markup, now: Timestamp) -> Markup {
     let row = |invitation: &RegistrationView| {
         vec![
             html! { bdi.name { (invitation.name) } },
@@ -147,13 +148,14 @@ fn invited(visit: &Visit, invitations: &[RegistrationView], now: Timestamp) -> M
             ),
         ]
     };
-    let rows: Vec<_> = invitations.iter().take(MOST).map(row).collect();
+    let rows: Vec<_> = invitations.iter().map(row).collect();
     html! {
         section aria-labelledby="invitations" {
             h2 #invitations { "Registration tokens" }
             p.hint { "An executor gets an identity of its own for one: EXECUTOR_REGISTRATION_TOKEN." }
             @if rows.is_empty() { (nothing("None is good.")) }
             @else { (table("Registration tokens", &["Name", "Used", "Made by", "Expires", "Revoke"], &rows)) }
+            (pager)
             div.card {
                 h3 { "Make a registration token" }
                 (visit.form("/registration-tokens", &html! {

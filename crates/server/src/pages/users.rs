@@ -11,19 +11,16 @@ use jiff::Timestamp;
 use jobs::{Namespace, Role};
 use maud::{Markup, html};
 
-/// Users that are shown.
-const MOST: usize = 200;
-
 /// `GET /users`
 pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
-    let users: Vec<UserView> = visit.get("/api/v1/users").await?;
+    let (users, pager) = visit.listed("/api/v1/users", "cursor").await?;
     let now = visit.pages.app.clock.now();
-    let rows: Vec<_> = users.iter().take(MOST).map(|user| row(&visit, user, now)).collect();
+    let rows: Vec<_> = users.iter().map(|user| row(&visit, user, now)).collect();
     let body = html! {
         h1 { "Users" }
         @if rows.is_empty() { (nothing("Nobody has an account yet: who signs in does so with a token.")) }
         @else { (table("Users", &["Name", "Role", "Namespace", "Let in by", "Last here", "Password", "Remove"], &rows)) }
-        @if users.len() > MOST { p.hint { "and " (users.len() - MOST) " more: executor user list" } }
+        (pager)
         (form(&visit))
     };
     Ok(Answer::Page(Page::new(Section::Users, "Users", body)))

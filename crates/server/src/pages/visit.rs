@@ -3,9 +3,10 @@
 use super::Pages;
 use super::fault::Fault;
 use super::frame::Frame;
+use super::parts::pager;
 use super::plain::plain_value;
 use super::session::{Csrf, Fields, IsPerson};
-use crate::api::Problem;
+use crate::api::{self, Problem};
 use crate::auth::principal::Caller;
 use crate::body;
 use crate::peer::{Peer, Remote};
@@ -26,6 +27,8 @@ use std::time::Duration;
 use tower::ServiceExt;
 use url::form_urlencoded;
 
+/// Items of a list on a page.
+const LISTED: &str = "100";
 /// Bytes of an answer of the public API at most, and how long it may take to come.
 const MAX_ANSWER: usize = 32 << 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -120,6 +123,21 @@ impl Visit {
     /// This page with other parameters in its query; those that are empty are left out.
     pub(super) fn here_with(&self, parameters: &[(&str, Option<&str>)]) -> String {
         with_query(&self.path, parameters)
+    }
+
+    /// A page of a list of the public API, with links to the next one and back to the first. `name`: the parameter of this page
+    /// that tells where in the list it is.
+    pub(super) async fn listed<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        name: &str,
+    ) -> Result<(Vec<T>, Markup), Fault> {
+        let cursor = self.query(name);
+        let page: api::Page<T> =
+            self.get(&with_query(path, &[("limit", Some(LISTED)), ("cursor", cursor)])).await?;
+        let next = page.next_cursor.as_deref().map(|next| self.here_with(&[(name, Some(next))]));
+        let first = cursor.map(|_| self.here_with(&[]));
+        Ok((page.items, pager(first.as_deref(), next.as_deref(), ["First", "Next"])))
     }
 
     /// A field of the form that is there and not empty.

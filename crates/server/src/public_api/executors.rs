@@ -1,21 +1,25 @@
 //! Executors: who there is, and who is given no jobs.
 
-use super::input::{Named, json};
+use super::input::{Named, Parameters, json};
+use super::paging::Part;
 use super::problem::Refusal;
 use super::views;
 use crate::acts::{Act, Action};
-use crate::api::{ChangeExecutor, ExecutorView};
+use crate::api::{ChangeExecutor, ExecutorView, Page};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 
-/// `GET /executors`: those heard of last come first.
-pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<ExecutorView>>, Refusal> {
+/// `GET /executors`
+pub(super) async fn list(
+    State(app): State<App>,
+    Parameters(part): Parameters<Part>,
+) -> Result<Json<Page<ExecutorView>>, Refusal> {
     let now = app.clock.now();
     let rows = app.store.executors().await?;
-    Ok(Json(rows.into_iter().map(|row| views::executor(row, now)).collect()))
+    part.of(rows, |row| row.name.clone(), |row| views::executor(row, now)).map(Json)
 }
 
 /// `PATCH /executors/{name}`

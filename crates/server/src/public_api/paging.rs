@@ -3,11 +3,49 @@
 use super::input::invalid_query;
 use super::problem::Refusal;
 use crate::api::Page;
+use jobs::Namespace;
+use serde::Deserialize;
 
 /// Items on a page unless said otherwise.
 const USUAL: u32 = 50;
 /// Items on a page at most.
 pub(super) const MOST: u32 = 500;
+
+/// Which page of a list is asked for that has nothing else to ask for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+impl Part {
+    /// The page out of `rows`, which are all there are, in the order of `place`: something that stays what it is, so that
+    /// whoever reads page by page sees all that is there meanwhile, and nothing twice.
+    pub(super) fn of<Row, View>(
+        self,
+        mut rows: Vec<Row>,
+        place: impl Fn(&Row) -> String,
+        view: impl Fn(Row) -> View,
+    ) -> Result<Page<View>, Refusal> {
+        let paging = Paging::of(self.limit)?;
+        if let Some(after) = self.cursor {
+            rows.retain(|row| place(row) > after);
+        }
+        rows.sort_by_cached_key(&place);
+        Ok(paging.page(rows, place, view))
+    }
+}
+
+/// Where something stands in a list that has a name in its namespace.
+pub(super) fn place(namespace: &Namespace, name: &str) -> String {
+    format!("{}/{name}", namespace.key())
+}
+
+/// Where something stands in a list that has a number, so that numbers are in their order.
+pub(super) fn numbered(id: i64) -> String {
+    format!("{id:019}")
+}
 
 /// How many items a page has.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +106,23 @@ mod tests {
             let page = page(found);
             assert_eq!((page.items, page.next_cursor.as_deref()), (items, next), "{found}");
         }
+    }
+
+    #[test]
+    fn page_by_page_everything_is_seen_once() {
+        let mut seen = Vec::new();
+        let mut cursor = None;
+        loop {
+            let part = Part { limit: Some(3), cursor };
+            let rows = [10, 2, 7, 1, 9, 30, 3].to_vec();
+            let page = part.of(rows, |id| numbered(*id), |id| id).unwrap();
+            seen.push(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, [vec![1, 2, 3], vec![7, 9, 10], vec![30]]);
     }
 
     #[test]

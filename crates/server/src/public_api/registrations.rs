@@ -1,10 +1,11 @@
 //! Executors with an identity of their own: what they register with, and who they are.
 
-use super::input::{Named, Numbered, json};
+use super::input::{Named, Numbered, Parameters, json};
+use super::paging::{Part, numbered};
 use super::problem::Refusal;
 use super::tokens::{MAX_BODY, invalid, unknown};
 use crate::acts::{Act, Action};
-use crate::api::{CreateRegistration, CreatedRegistration, IdentityView, RegistrationView};
+use crate::api::{CreateRegistration, CreatedRegistration, IdentityView, Page, RegistrationView};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use axum::Json;
@@ -21,8 +22,11 @@ const GOOD_FOR: SignedDuration = SignedDuration::from_hours(24);
 const MAX_GOOD_FOR: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// `GET /registration-tokens`
-pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<RegistrationView>>, Refusal> {
-    Ok(Json(app.store.registrations().await?.into_iter().map(view).collect()))
+pub(super) async fn list(
+    State(app): State<App>,
+    Parameters(part): Parameters<Part>,
+) -> Result<Json<Page<RegistrationView>>, Refusal> {
+    part.of(app.store.registrations().await?, |row| numbered(row.id), view).map(Json)
 }
 
 /// `POST /registration-tokens`
@@ -68,8 +72,11 @@ pub(super) async fn revoke(
 }
 
 /// `GET /identities`
-pub(super) async fn identities(State(app): State<App>) -> Result<Json<Vec<IdentityView>>, Refusal> {
-    Ok(Json(app.store.identities().await?.into_iter().map(identity).collect()))
+pub(super) async fn identities(
+    State(app): State<App>,
+    Parameters(part): Parameters<Part>,
+) -> Result<Json<Page<IdentityView>>, Refusal> {
+    part.of(app.store.identities().await?, |row| row.name.clone(), identity).map(Json)
 }
 
 /// `DELETE /identities/{name}`: from now on the executor's calls are refused, and its jobs given away when their leases

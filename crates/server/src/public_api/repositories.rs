@@ -1,10 +1,11 @@
 //! Adding, listing and removing repositories.
 
 use super::input::{Named, Parameters, json};
+use super::paging::{Part, place};
 use super::problem::Refusal;
 use super::{seen, views};
 use crate::acts::{Act, Action};
-use crate::api::{AddRepository, RepositoryView};
+use crate::api::{AddRepository, Page, RepositoryView};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::git::{GitFault, Source};
@@ -22,10 +23,11 @@ const MAX_BODY: usize = 64 << 10;
 pub(super) async fn list(
     caller: Caller,
     State(app): State<App>,
-) -> Result<Json<Vec<RepositoryView>>, Refusal> {
-    let rows = app.store.repositories().await?;
-    let seen = rows.into_iter().filter(|row| caller.sees(&row.namespace));
-    Ok(Json(seen.map(views::repository).collect()))
+    Parameters(part): Parameters<Part>,
+) -> Result<Json<Page<RepositoryView>>, Refusal> {
+    let mut rows = app.store.repositories().await?;
+    rows.retain(|row| caller.sees(&row.namespace));
+    part.of(rows, |row| place(&row.namespace, &row.name), views::repository).map(Json)
 }
 
 /// `POST /repositories`: mirrors the source first, so a repository that is listed can be used. If the

@@ -1,9 +1,10 @@
 //! Tokens of this API: who may do what.
 
-use super::input::{Numbered, json};
+use super::input::{Numbered, Parameters, json};
+use super::paging::{Part, place};
 use super::problem::Refusal;
 use crate::acts::{Act, Action};
-use crate::api::{CreateToken, CreatedToken, TokenView, WhoamiView};
+use crate::api::{CreateToken, CreatedToken, Page, TokenView, WhoamiView};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use axum::Json;
@@ -23,9 +24,13 @@ pub(super) async fn whoami(caller: Caller) -> Json<WhoamiView> {
 }
 
 /// `GET /tokens`
-pub(super) async fn list(caller: Caller, State(app): State<App>) -> Result<Json<Vec<TokenView>>, Refusal> {
+pub(super) async fn list(
+    caller: Caller,
+    State(app): State<App>,
+    Parameters(part): Parameters<Part>,
+) -> Result<Json<Page<TokenView>>, Refusal> {
     let of = Some(&caller.namespace).filter(|_| !caller.is_everywhere());
-    Ok(Json(app.store.tokens(of).await?.into_iter().map(view).collect()))
+    part.of(app.store.tokens(of).await?, |row| place(&row.namespace, &row.name), view).map(Json)
 }
 
 /// `POST /tokens`

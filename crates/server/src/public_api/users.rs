@@ -1,10 +1,11 @@
 //! People who sign in to the pages: who there is, and what they may.
 
-use super::input::{Named, json};
+use super::input::{Named, Parameters, json};
+use super::paging::{Part, place};
 use super::problem::Refusal;
 use super::tokens::MAX_BODY;
 use crate::acts::{Act, Action};
-use crate::api::{CreateUser, SetPassword, UserView};
+use crate::api::{CreateUser, Page, SetPassword, UserView};
 use crate::app::App;
 use crate::auth::passwords;
 use crate::auth::principal::Caller;
@@ -18,9 +19,13 @@ use secrecy::SecretString;
 use store::{NewPerson, PersonRow};
 
 /// `GET /users`
-pub(super) async fn list(caller: Caller, State(app): State<App>) -> Result<Json<Vec<UserView>>, Refusal> {
+pub(super) async fn list(
+    caller: Caller,
+    State(app): State<App>,
+    Parameters(part): Parameters<Part>,
+) -> Result<Json<Page<UserView>>, Refusal> {
     let of = Some(&caller.namespace).filter(|_| !caller.is_everywhere());
-    Ok(Json(app.store.people(of).await?.into_iter().map(view).collect()))
+    part.of(app.store.people(of).await?, |row| place(&row.namespace, &row.name), view).map(Json)
 }
 
 /// `POST /users`

@@ -71,7 +71,7 @@ impl Acme {
         let submitted = operator.call(harness, Method::POST, "/jobs").json(&spec).send().await.unwrap();
         assert_eq!(submitted.status(), 201);
         let job: Value = submitted.json().await.unwrap();
-        let tokens: Value = harness.get("/tokens").await;
+        let tokens: Value = harness.list("/tokens").await;
         let body = json!({"name": "acme-rack"});
         let made = harness.api(Method::POST, "/registration-tokens").json(&body).send().await.unwrap();
         let made: Value = made.json().await.unwrap();

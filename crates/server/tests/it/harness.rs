@@ -106,6 +106,11 @@ impl Harness {
         response.json().await.unwrap()
     }
 
+    /// The items of the first page of a list.
+    pub(crate) async fn list(&self, path: &str) -> Value {
+        self.get(path).await["items"].take()
+    }
+
     pub(crate) async fn submit(&self, spec: &JobSpec) -> i64 {
         let response = self.api(Method::POST, "/jobs").json(spec).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::CREATED);

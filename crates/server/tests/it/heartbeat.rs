@@ -62,7 +62,7 @@ async fn a_ping_registers_the_executor() {
     assert_eq!(beat(&harness, SINGLE, single).await, none);
     let multi = json!({"executorName": "multi", "queueNames": ["codeintel", "batches"]});
     assert_eq!(beat(&harness, MULTI, multi).await, none);
-    let executors = harness.get("/executors").await;
+    let executors = harness.list("/executors").await;
     let executor = |name: &str| {
         let items = executors.as_array().unwrap();
         items.iter().find(|item| item["name"] == name).unwrap().clone()

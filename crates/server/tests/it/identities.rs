@@ -134,7 +134,7 @@ async fn what_can_not_be_registered_is_refused_in_words() {
             assert!(status == 400 && why.contains("visible characters"), "{status} {why}");
         }
     }
-    assert_eq!(harness.get("/identities").await.as_array().unwrap().len(), 1);
+    assert_eq!(harness.list("/identities").await.as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod heartbeat;
 mod identities;
 mod jobs_api;
 mod lifecycle;
+mod lists;
 mod logs;
 mod long_poll;
 mod marks;

@@ -161,7 +161,7 @@ async fn every_change_is_answered_as_it_is_told() {
     let document = harness.get("/openapi.json").await;
     let waiting = harness.submit(&job()).await.to_string();
     let id_in = async |path: &str| {
-        let listed = harness.get(path).await;
+        let listed = harness.list(path).await;
         listed.pointer("/0/id").unwrap_or_else(|| panic!("{path}: {listed}")).to_string()
     };
     let (token, invite) = (id_in("/tokens").await, id_in("/registration-tokens").await);

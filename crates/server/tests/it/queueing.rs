@@ -98,7 +98,7 @@ async fn a_job_waits_for_an_executor_that_has_what_it_needs() {
     assert_eq!(explained["obstacles"][0]["text"], told);
     assert!(job_in(dequeue(2, Some("gpu, fast")).send().await.unwrap()).await.is_none());
     assert_eq!(obstacles(&harness, id).await, ["needs_unmet"]);
-    let shown = &harness.get("/executors").await[0];
+    let shown = &harness.list("/executors").await[0];
     assert_eq!(
         (&shown["capacity"]["cpus"], &shown["capacity"]["labels"]),
         (&json!(2), &json!(["fast", "gpu"]))

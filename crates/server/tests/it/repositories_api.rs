@@ -27,7 +27,7 @@ async fn a_repository_comes_and_goes() {
     let harness = Harness::start().await;
     let source = SourceRepo::new();
     harness.add_repository("group/demo", &source.path()).await;
-    let listed = harness.get("/repositories").await;
+    let listed = harness.list("/repositories").await;
     assert_eq!(listed[0]["name"], "group/demo");
     assert_eq!(left_in_mirrors(&harness), ["1.git"]);
     let (status, code, _) = problem(add(&harness, "group/demo", source.path().to_str().unwrap())).await;
@@ -58,7 +58,7 @@ async fn a_source_that_can_not_be_mirrored_leaves_nothing() {
         assert!(!detail.contains("hunter2"), "{detail}");
     }
     assert_eq!(left_in_mirrors(&harness), [""; 0]);
-    assert_eq!(harness.get("/repositories").await, json!([]));
+    assert_eq!(harness.list("/repositories").await, json!([]));
 }
 
 #[tokio::test]

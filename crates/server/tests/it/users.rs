@@ -17,7 +17,7 @@ async fn users_are_let_in_listed_and_removed() {
     let (status, body) = told(create(&asked("ann", "correct horse", "operator", "org:acme"))).await;
     assert_eq!(status, 201, "{body}");
     assert!(!body.contains("correct horse") && !body.contains("argon2"), "{body}");
-    let users = harness.get("/users").await;
+    let users = harness.list("/users").await;
     assert_eq!(users[0]["name"], "ann");
     assert_eq!((&users[0]["role"], &users[0]["namespace"]), (&json!("operator"), &json!("org:acme")));
     for (body, expected, code) in [

@@ -176,7 +176,7 @@ async fn an_executor_can_not_fill_the_database_with_its_name_or_its_news() {
     let news = json!({"executorName": EXECUTOR, "jobIds": [], "os": long, "executorVersion": long,
                       "prometheusMetrics": long});
     assert_eq!(told(heartbeat(news)).await.0, 200);
-    let listed = harness.get("/executors").await;
+    let listed = harness.list("/executors").await;
     assert_eq!(listed.as_array().unwrap().len(), 1);
     assert!(listed.to_string().len() < 4_000, "{} bytes are kept", listed.to_string().len());
 

@@ -40,7 +40,7 @@ impl World {
         let body = json!({"key": "ACME_KEY", "value": "a value", "namespace": "org:acme"});
         let kept = harness.api(Method::POST, "/secrets").json(&body).send().await.unwrap();
         let kept: Value = kept.json().await.unwrap();
-        let tokens = harness.get("/tokens").await;
+        let tokens = harness.list("/tokens").await;
         let body = json!({"name": "acme-rack"});
         assert_eq!(told(harness.api(Method::POST, "/registration-tokens").json(&body)).await.0, 201);
         let job = Self::submit(&harness, &acme).await;

@@ -40,7 +40,7 @@ async fn looked(known: &Known) -> Vec<Finding> {
         let seen = format!("a server of version {version} answers at {url}, and this program is of {own}");
         warning(ID, seen, "start the server again to have it run this version")
     }];
-    let executors: Option<Vec<ExecutorView>> = client.get("/api/v1/executors").await.ok();
+    let executors: Option<Vec<ExecutorView>> = client.all("/api/v1/executors").await.ok();
     let queues: Option<Vec<QueueView>> = client.get("/api/v1/queues").await.ok();
     if let Some(executors) = executors {
         findings.push(versions(&executors, &version));

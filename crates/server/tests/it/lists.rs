@@ -1,0 +1,76 @@
+//! Lists that have nothing to ask for but the next page.
+
+use crate::harness::{Harness, told};
+use crate::pages::{Visitor, user};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+/// Three of everything, and where it is listed, with what tells one from another.
+async fn fill(harness: &Harness) -> [(&'static str, &'static str); 5] {
+    let registration = json!({"name": "rack", "uses": 3});
+    let made = harness.api(Method::POST, "/registration-tokens").json(&registration).send().await.unwrap();
+    let invite: Value = made.json().await.unwrap();
+    let invite = invite["token"].as_str().unwrap();
+    for n in 0..3_u8 {
+        user(harness, &format!("ann-{n}"), "reader", "org:acme").await;
+        let token = json!({"name": format!("ci-{n}"), "role": "reader"});
+        assert_eq!(told(harness.api(Method::POST, "/tokens").json(&token)).await.0, 201);
+        let beat = json!({"executorName": format!("exec <{n}>"), "jobIds": []});
+        assert_eq!(told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await.0, 200);
+        let identity = format!("executor_id_{}", hex::encode([n; 32]));
+        let own = json!({"executorName": format!("own-{n}"), "identity": identity});
+        let register = harness.client.post(harness.url("/.executors/register")).json(&own);
+        assert_eq!(told(register.header("Authorization", format!("token-executor {invite}"))).await.0, 204);
+        if n > 0 {
+            let more = harness.api(Method::POST, "/registration-tokens").json(&registration);
+            assert_eq!(told(more).await.0, 201);
+        }
+    }
+    [
+        ("/users", "name"),
+        ("/tokens", "name"),
+        ("/executors", "name"),
+        ("/identities", "name"),
+        ("/registration-tokens", "id"),
+    ]
+}
+
+#[tokio::test]
+async fn every_list_comes_a_page_at_a_time() {
+    let harness = Harness::start().await;
+    for (path, key) in fill(&harness).await {
+        let whole = harness.list(path).await;
+        let of = |items: &Value| {
+            items.as_array().unwrap().iter().map(|item| item[key].clone()).collect::<Vec<_>>()
+        };
+        let (mut seen, mut query) = (Vec::new(), "?limit=2".to_owned());
+        loop {
+            let page = harness.get(&format!("{path}{query}")).await;
+            seen.extend(of(&page["items"]));
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            assert_eq!(page["items"].as_array().unwrap().len(), 2, "{path}");
+            let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+            query = format!("?limit=2&cursor={next}");
+        }
+        assert_eq!((seen.len(), &seen), (3, &of(&whole)), "{path}");
+        assert_eq!(told(harness.api(Method::GET, &format!("{path}?limit=501"))).await.0, 400, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_long_lists_lead_to_the_next_one() {
+    let harness = Harness::start().await;
+    for n in 0..101 {
+        let token = json!({"name": format!("ci-{n:03}"), "role": "reader"});
+        assert_eq!(told(harness.api(Method::POST, "/tokens").json(&token)).await.0, 201);
+    }
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let first = visitor.get("/tokens").await.body;
+    assert!(first.contains("ci-099") && !first.contains("ci-100"));
+    let (_, link) = first.split_once("<nav class=\"pager\"").unwrap_or_else(|| panic!("{first}"));
+    let (_, href) = link.split_once("href=\"").unwrap();
+    let href = href.split('"').next().unwrap().replace("&amp;", "&");
+    let second = visitor.get(&href).await.body;
+    assert!(second.contains("ci-100") && !second.contains("ci-099") && second.contains("First"), "{second}");
+}
