@@ -23,6 +23,8 @@ pub(crate) enum Action {
     RevokeRegistration,
     SetSecret,
     RemoveSecret,
+    /// A job's executor was given its value. It is noted elsewhere, where the values are: see `public_api::audit`.
+    ReadSecret,
     RotateKey,
     CreateUser,
     RemoveUser,
@@ -32,7 +34,7 @@ pub(crate) enum Action {
 
 impl Action {
     /// All of them.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::CancelJob,
         Self::AddRepository,
         Self::RemoveRepository,
@@ -47,6 +49,7 @@ impl Action {
         Self::RevokeRegistration,
         Self::SetSecret,
         Self::RemoveSecret,
+        Self::ReadSecret,
         Self::RotateKey,
         Self::CreateUser,
         Self::RemoveUser,
@@ -71,6 +74,7 @@ impl Action {
             Self::RevokeRegistration => "registration.revoke",
             Self::SetSecret => "secret.set",
             Self::RemoveSecret => "secret.delete",
+            Self::ReadSecret => "secret.read",
             Self::RotateKey => "secret.rotate",
             Self::CreateUser => "user.create",
             Self::RemoveUser => "user.delete",

@@ -81,15 +81,18 @@ pub(crate) struct AuditArgs {
     /// Only this kind, such as token.create
     #[arg(long, value_parser = known::action(), hide_possible_values = true)]
     pub(crate) action: Option<String>,
+    /// Without what jobs were given of secrets, secret.read
+    #[arg(long)]
+    pub(crate) without_reads: bool,
     /// Only what was done to things of this namespace: global, user:NAME or org:NAME
     #[arg(long)]
     pub(crate) namespace: Option<Namespace>,
     /// How many at most
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: u32,
-    /// Only what is older: the last number of the page before
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) before: Option<i64>,
+    /// Only what is older: what the page before ended with
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) before: Option<String>,
     /// JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,

@@ -12,8 +12,9 @@ pub(crate) async fn run(client: &Client, args: AuditArgs) -> Outcome {
     let asked = [
         ("limit", Some(args.limit.to_string())),
         ("action", args.action),
+        ("reads", args.without_reads.then(|| "false".to_owned())),
         ("namespace", args.namespace.map(|of| of.to_string())),
-        ("cursor", args.before.map(|id| id.to_string())),
+        ("cursor", args.before),
     ];
     let page: Page<ActView> = client.get(&with_query("/api/v1/audit", asked)).await?;
     if args.json {

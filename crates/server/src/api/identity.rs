@@ -136,13 +136,13 @@ pub struct IdentityView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActView {
-    /// Its number: the later, the larger.
+    /// Its number: the later, the larger. Those of `secret.read` are numbered by themselves.
     pub id: i64,
     /// When.
     pub at: Timestamp,
-    /// The name of who did it.
+    /// The name of who did it; of `secret.read` the executor's.
     pub actor: String,
-    /// That one's namespace.
+    /// That one's namespace; of `secret.read` the job's.
     pub actor_namespace: Namespace,
     /// What: a name out of a closed set, such as `token.create`.
     pub action: String,
@@ -150,7 +150,8 @@ pub struct ActView {
     pub subject: String,
     /// Whose that is.
     pub namespace: Namespace,
-    /// From which address: behind a proxy that the server was not told of, the proxy's.
+    /// From which address: behind a proxy that the server was not told of, the proxy's. Empty where it was not
+    /// noted, as with `secret.read`.
     pub from: String,
     /// What else there is to tell.
     pub detail: String,

@@ -9,6 +9,8 @@ use crate::api::{self, ActView};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+/// What the filter calls everything but what was read.
+const CHANGES: &str = "changes";
 /// Acts on a page.
 const PAGE: &str = "100";
 
@@ -16,14 +18,19 @@ const PAGE: &str = "100";
 pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
     let filter = ["action", "namespace"].map(|name| (name, visit.query(name)));
     let cursor = ("cursor", visit.query("cursor"));
-    let asked = [("limit", Some(PAGE)), filter[0], filter[1], cursor];
+    // Secrets are read with every job, so whoever looks for something else leaves that out.
+    let kind = match filter[0].1 {
+        Some(CHANGES) => ("reads", Some("false")),
+        _ => filter[0],
+    };
+    let asked = [("limit", Some(PAGE)), kind, filter[1], cursor];
     let page: api::Page<ActView> = visit.get(&with_query("/api/v1/audit", &asked)).await?;
     let now = visit.pages.app.clock.now();
     let rows: Vec<_> = page.items.iter().map(|act| row(act, now)).collect();
     let next = page.next_cursor.as_deref();
     let next = next.map(|next| visit.here_with(&[filter[0], filter[1], ("cursor", Some(next))]));
     let newest = cursor.1.map(|_| visit.here_with(&filter));
-    let mut actions = vec![("", "Everything")];
+    let mut actions = vec![("", "Everything"), (CHANGES, "Everything but secret.read")];
     actions.extend(Action::ALL.map(|action| (action.name(), action.name())));
     let body = html! {
         h1 { "Audit" }
@@ -51,7 +58,7 @@ fn row(act: &ActView, now: Timestamp) -> Vec<Markup> {
         html! { code { (act.action) } },
         html! { bdi.name { (act.subject) } },
         html! { bdi { (act.namespace) } },
-        html! { (act.from) },
+        html! { @if act.from.is_empty() { span.none.dash { "–" } } @else { (act.from) } },
         html! { @if act.detail.is_empty() { span.none.dash { "–" } } @else { bdi { (act.detail) } } },
     ]
 }

@@ -118,7 +118,13 @@ pub(super) async fn accesses(
 ) -> Result<Json<Page<SecretAccessView>>, Refusal> {
     let paging = Paging::of(asked.limit)?;
     let owner = (!caller.is_everywhere()).then(|| caller.namespace.clone());
-    let filter = AccessFilter { secret: id.clone(), owner, before: asked.cursor, limit: paging.look_for() };
+    let filter = AccessFilter {
+        secret: Some(id.clone()),
+        owner,
+        before: asked.cursor,
+        limit: paging.look_for(),
+        ..AccessFilter::default()
+    };
     let rows = app.store.secret_accesses(filter).await?;
     if rows.is_empty() {
         find(&app, &caller, &id).await?;

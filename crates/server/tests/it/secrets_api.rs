@@ -117,6 +117,49 @@ async fn each_step_gets_what_it_asks_for_and_the_access_is_noted() {
 }
 
 #[tokio::test]
+async fn who_read_which_secret_is_in_the_audit_log_and_pushes_nothing_out() {
+    let harness = Harness::start_with(|config| config.limits.audit_rows = 3).await;
+    harness.set_secret("ONE", "value-of-one").await;
+    for _ in 0..5 {
+        harness.submit(&asking(&["ONE"])).await;
+        harness.dequeue("batches").await.unwrap();
+    }
+    harness.set_secret("TWO", "value-of-two").await;
+    let actions = |page: &Value| -> Vec<String> {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|act| act["action"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let read = "secret.read";
+    let all = harness.get("/audit").await;
+    assert_eq!(actions(&all), ["secret.set", read, read, read, read, read, "secret.set"]);
+    let act = &all["items"][1];
+    assert_eq!(
+        (&act["actor"], &act["subject"], &act["namespace"], &act["from"]),
+        (&json!(EXECUTOR), &json!("ONE for batches"), &json!("global"), &json!(""))
+    );
+    assert!(act["detail"].as_str().unwrap().starts_with("for job "), "{act}");
+    assert!(!all.to_string().contains("value-of-one"));
+    assert_eq!(actions(&harness.get("/audit?reads=false").await), ["secret.set"; 2]);
+    assert_eq!(actions(&harness.get("/audit?action=secret.set").await), ["secret.set"; 2]);
+    assert_eq!(actions(&harness.get("/audit?action=secret.read").await), [read; 5]);
+    for (query, expect) in [("", actions(&all)), ("&action=secret.read", vec![read.to_owned(); 5])] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = harness.get(&format!("/audit?limit=2{query}{cursor}")).await;
+            seen.extend(actions(&page));
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, expect);
+    }
+    assert_eq!(actions(&harness.get("/audit?namespace=org:acme").await), [""; 0]);
+}
+
+#[tokio::test]
 async fn registry_logins_go_to_every_job_of_their_queue_and_into_no_variable() {
     let harness = Harness::start().await;
     // u:hunter2-hunter2

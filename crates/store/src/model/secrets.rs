@@ -106,8 +106,10 @@ pub struct SecretAccessRow {
 /// Which accesses to list, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct AccessFilter {
-    /// To this secret.
-    pub secret: String,
+    /// Only those to this secret.
+    pub secret: Option<String>,
+    /// Only those to secrets of this namespace.
+    pub namespace: Option<Namespace>,
     /// Only those of jobs of this namespace.
     pub owner: Option<Namespace>,
     /// Only with a smaller id: the cursor of the next page.

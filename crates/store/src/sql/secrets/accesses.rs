@@ -15,11 +15,22 @@ use jobs::JobId;
 /// Rows that one statement removes: everybody else waits for its end.
 const MAX_FORGOTTEN_AT_ONCE: i64 = 1_000;
 
+macro_rules! list {
+    ($of:literal) => {
+        concat!(
+            "SELECT id, secret, scope, namespace, key, job, attempt, owner, executor, at FROM secret_accesses WHERE ",
+            $of,
+            "id < $1 AND (CAST($2 AS TEXT) IS NULL OR owner = $2) AND (CAST($3 AS TEXT) IS NULL OR namespace = $3) \
+             ORDER BY id DESC LIMIT $4"
+        )
+    };
+}
+
 statements! {
     INSERT = "INSERT INTO secret_accesses (secret, scope, namespace, key, job, attempt, owner, executor, at) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    LIST = "SELECT id, secret, scope, namespace, key, job, attempt, owner, executor, at FROM secret_accesses \
-            WHERE secret = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR owner = $3) ORDER BY id DESC LIMIT $4";
+    LIST = list!("");
+    LIST_OF = list!("secret = $5 AND ");
     FORGET_OLD = "DELETE FROM secret_accesses WHERE id IN \
                   (SELECT id FROM secret_accesses WHERE at < $1 ORDER BY at LIMIT $2)";
     FORGET_MANY = "DELETE FROM secret_accesses WHERE id IN (SELECT id FROM secret_accesses \
@@ -54,12 +65,15 @@ pub(in crate::sql) async fn list(
     filter: AccessFilter,
 ) -> Result<Vec<SecretAccessRow>, StoreError> {
     let mut lookup = store.database.lookup().await?;
-    let list = lookup
-        .query(LIST)
-        .bind(filter.secret)
+    let mut list = lookup
+        .query(if filter.secret.is_some() { LIST_OF } else { LIST })
         .bind(filter.before.unwrap_or(i64::MAX))
         .bind(filter.owner.map(|owner| owner.key()))
+        .bind(filter.namespace.map(|of| of.key()))
         .bind(i64::from(filter.limit.min(MAX_LISTED)));
+    if let Some(secret) = filter.secret {
+        list = list.bind(secret);
+    }
     list.rows().await?.iter().map(read).collect()
 }
 

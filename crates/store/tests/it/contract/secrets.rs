@@ -46,7 +46,7 @@ fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 async fn accesses(world: &World, secret: &str) -> Vec<SecretAccessRow> {
-    let filter = AccessFilter { secret: secret.to_owned(), limit: 100, ..AccessFilter::default() };
+    let filter = AccessFilter { secret: Some(secret.to_owned()), limit: 100, ..AccessFilter::default() };
     world.store.secret_accesses(filter).await.unwrap()
 }
 
@@ -164,7 +164,7 @@ pub(crate) async fn each_access_is_noted(open: impl AsyncFn(Setup) -> World) {
     assert_eq!((job, attempt, &noted.owner), (of_ann.0, 1, &own.namespace));
     assert_eq!((noted.executor.as_str(), noted.at), ("exec-1", world.now()));
     // Of bob's, and a page of them.
-    let filter = AccessFilter { secret: global.id.clone(), limit: 1, ..AccessFilter::default() };
+    let filter = AccessFilter { secret: Some(global.id.clone()), limit: 1, ..AccessFilter::default() };
     let bob = Some("user:bob".parse().unwrap());
     let first = world.store.secret_accesses(AccessFilter { owner: bob, ..filter.clone() }).await.unwrap();
     assert_eq!(first[..], of_global[..1]);
