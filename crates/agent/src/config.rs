@@ -128,6 +128,8 @@ pub struct AgentConfig {
     pub isolation: Option<jobs::Isolation>,
     /// What else its operator says of this agent, told in the same way.
     pub labels: Vec<String>,
+    /// What the runtime is called, told in the same way.
+    pub runtime: Option<&'static str>,
     /// A directory of our own for what running jobs need on this host.
     pub work_dir: PathBuf,
     /// Where it is kept which jobs run under supervisors.
@@ -222,6 +224,7 @@ impl AgentConfig {
             announced: Announced::default(),
             isolation: None,
             labels: Vec::new(),
+            runtime: None,
             jobs_dir: work_dir.join("jobs"),
             others: None,
             supervisor: None,

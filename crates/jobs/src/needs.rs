@@ -3,7 +3,7 @@
 use crate::name::{self, BadName};
 use crate::size::{compared, parse_size, shown_size};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Labels that one job needs, or one executor has, at most.
@@ -105,6 +105,9 @@ pub struct Capacity {
     pub isolation: Option<Isolation>,
     /// What else its operator says of it.
     pub labels: BTreeSet<String>,
+    /// How it is set up, by name, for people to see: nothing is decided by it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// One thing that a job needs and an executor has not.
@@ -211,6 +214,7 @@ mod tests {
             disk: Some(20 << 30),
             isolation: Some(Isolation::Container),
             labels: BTreeSet::from(["gpu".to_owned(), "fast".to_owned()]),
+            settings: BTreeMap::new(),
         }
     }
 
@@ -246,6 +250,7 @@ mod tests {
             disk: Some(2),
             isolation: Some(Isolation::None),
             labels: BTreeSet::new(),
+            ..Capacity::default()
         };
         let told: Vec<String> = job.unmet(&small).iter().map(ToString::to_string).collect();
         assert_eq!(

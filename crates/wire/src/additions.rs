@@ -6,6 +6,7 @@
 
 use crate::JobId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Response header of dequeue and heartbeat: comma-separated capability names.
@@ -63,6 +64,8 @@ pub const MOST_AT_ONCE: u32 = 16;
 pub const ISOLATION: &str = "Executors-Isolation";
 /// Request header of a dequeue: what else its operator says of the executor, as [`Labels`].
 pub const LABELS: &str = "Executors-Labels";
+/// Request header of a dequeue: how the executor is set up, as [`Settings`], for people to see. Nothing is decided by it.
+pub const SETTINGS: &str = "Executors-Settings";
 /// Request header of a submission: the same key means the same submission made again.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
@@ -140,6 +143,33 @@ impl Labels {
     pub fn parse(value: &str) -> Self {
         let labels = value.split(',').map(str::trim).filter(|label| !label.is_empty());
         Self(labels.map(str::to_owned).take(MOST_LABELS).collect())
+    }
+}
+
+/// Settings that are read at most, and bytes of a name and of a value.
+const MOST_SETTINGS: usize = 32;
+const LONGEST_SETTING: (usize, usize) = (40, 100);
+
+/// How an executor is set up, by name: `job-time=1800s; runtime=oci; slots=4`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings(pub BTreeMap<String, String>);
+
+impl Settings {
+    /// The value of [`SETTINGS`].
+    pub fn to_header(&self) -> String {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Reads such a value. What is no setting is passed over.
+    pub fn parse(value: &str) -> Self {
+        let (name, text) = LONGEST_SETTING;
+        let is_name = |it: &str| {
+            (1..=name).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        };
+        let is_value = |it: &str| (1..=text).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_graphic());
+        let settings = value.split(';').filter_map(|setting| setting.trim().split_once('='));
+        let settings = settings.filter(|(name, value)| is_name(name) && is_value(value));
+        Self(settings.map(|(name, value)| (name.to_owned(), value.to_owned())).take(MOST_SETTINGS).collect())
     }
 }
 

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use wire::additions::{
-    DEQUEUE, HELD, INCARNATION, ISOLATION, LABELS, Labels, MORE, MOST, PREFER, PREFERENCE_APPLIED,
-    TERM_PREFERENCE, parse_held, prefer_wait,
+    DEQUEUE, HELD, INCARNATION, ISOLATION, LABELS, Labels, MORE, MOST, PREFER, PREFERENCE_APPLIED, SETTINGS,
+    Settings, TERM_PREFERENCE, parse_held, prefer_wait,
 };
 use wire::paths::{MULTI_DEQUEUE, QueueCall};
 use wire::{DequeueRequest, Job, JobId};
@@ -109,7 +109,30 @@ fn promising(mut request: RequestBuilder, config: &AgentConfig) -> RequestBuilde
     if !config.labels.is_empty() {
         request = request.header(LABELS, Labels(config.labels.clone()).to_header());
     }
-    request
+    request.header(SETTINGS, settings(config).to_header())
+}
+
+/// How the agent is set up, for people who look at it from afar. No text of an operator's, which may hold secrets.
+fn settings(config: &AgentConfig) -> Settings {
+    let count = |count: u64| count.to_string();
+    let seconds = |time: Duration| format!("{}s", time.as_secs());
+    let limits = &config.limits;
+    let told = [
+        ("slots", Some(config.max_jobs.to_string())),
+        ("runtime", config.runtime.map(str::to_owned)),
+        ("job-cpus", limits.cpus.map(|cpus| cpus.to_string())),
+        ("job-memory", limits.memory.map(count)),
+        ("job-disk", limits.disk.map(count)),
+        ("job-processes", limits.pids.map(count)),
+        ("job-time", config.max_runtime.map(seconds)),
+        ("disk-floor", config.disk_floor.map(count)),
+        ("jobs-in-all", config.num_total_jobs.map(count)),
+        ("active-time", config.max_active_time.map(seconds)),
+        ("drain-limit", config.drain_limit.map(seconds)),
+        ("keeps-workspaces", config.keep_workspaces.then(|| "yes".to_owned())),
+        ("src-steps", config.src_steps.then(|| "yes".to_owned())),
+    ];
+    Settings(told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
 }
 
 /// When a job was claimed at the earliest, for a request that was sent at `sent`.

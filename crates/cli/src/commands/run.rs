@@ -121,8 +121,10 @@ impl Agent {
         });
         let work_dir = agent_config::work_dir(&paths::agent(&data_dir));
         let systemd = settings.watching.systemd.clone();
+        let named = settings.runtime.name.name();
         let mut config = settings.config(connection, &name, work_dir);
         config.isolation = Some(agent_config::isolation(runtime.isolation()));
+        config.runtime = Some(named);
         config.telemetry = agent_config::telemetry(&config.tool_env).await;
         config.telemetry.src_cli_version = src_version(&config).await;
         config.telemetry.docker_version = runtime.engine_version().await.unwrap_or_default();

@@ -8,7 +8,7 @@ use jobs::{Capacity, parse_size};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use wire::DequeueRequest;
-use wire::additions::{ISOLATION, LABELS, Labels};
+use wire::additions::{ISOLATION, LABELS, Labels, SETTINGS, Settings};
 
 /// Executors whose capacity is remembered as noted.
 const MOST_REMEMBERED: usize = 10_000;
@@ -24,6 +24,7 @@ pub(super) fn of(request: &DequeueRequest, headers: &HeaderMap) -> Capacity {
         disk: size(&request.disk_space),
         isolation: header(ISOLATION).and_then(|name| name.trim().parse().ok()),
         labels: labels.into_iter().filter(|label| check_label(label).is_ok()).take(MAX_LABELS).collect(),
+        settings: Settings::parse(header(SETTINGS).unwrap_or_default()).0,
     }
 }
 
@@ -86,6 +87,11 @@ mod tests {
         assert_eq!((capacity.cpus, capacity.memory, capacity.disk), (Some(4), Some(12 << 30), None));
         assert_eq!(capacity.isolation, Some(Isolation::UserKernel));
         assert_eq!(capacity.labels.into_iter().collect::<Vec<_>>(), ["gpu", "zone=b"]);
+        assert!(capacity.settings.is_empty());
+        headers.insert(SETTINGS, "slots=4; runtime=oci; Bad=1; x= ;; y".parse().unwrap());
+        let settings: Vec<_> = of(&request, &headers).settings.into_iter().collect();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(settings, [pair("runtime", "oci"), pair("slots", "4")]);
         headers.insert(ISOLATION, "perfect".parse().unwrap());
         assert_eq!(of(&DequeueRequest::default(), &headers).isolation, None);
     }

@@ -39,7 +39,7 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
         }
         div.cards {
             @for executor in &executors {
-                (card(&visit, executor, jobs.get(executor.name.as_str()).map_or(&[][..], Vec::as_slice), now))
+                (card(&visit, executor, jobs.get(executor.name.as_str()).map_or(&[][..], Vec::as_slice), running.next_cursor.is_none(), now))
             }
         }
         (pager)
@@ -48,7 +48,14 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
     Ok(Answer::Page(Page::new(Section::Executors, "Executors", body).live(REFRESH)))
 }
 
-fn card(visit: &Visit, executor: &ExecutorView, jobs: &[&JobView], now: Timestamp) -> Markup {
+/// `all_known`: it has no other jobs than these.
+fn card(
+    visit: &Visit,
+    executor: &ExecutorView,
+    jobs: &[&JobView],
+    all_known: bool,
+    now: Timestamp,
+) -> Markup {
     html! {
         section.card aria-label={ "Executor " (executor.name) } {
             div.heading {
@@ -60,6 +67,9 @@ fn card(visit: &Visit, executor: &ExecutorView, jobs: &[&JobView], now: Timestam
                 div { dt { "Last seen" } dd { (ago(executor.last_seen_at, now)) } }
                 div { dt { "Queues" } dd { @for queue in &executor.queues { span.tag { bdi { (queue) } } " " } } }
                 div { dt { "Runs now" } dd { (runs(jobs)) } }
+                div { dt { "Slots" } dd { (slots(executor, jobs.len(), all_known)) } }
+                div { dt { "Gives a job" } dd { (gives(executor)) } }
+                div { dt { "Runtime" } dd { (runtime(executor)) } }
                 div { dt { "Version" } dd { (version(executor, &visit.pages.app.version)) } }
             }
             details {
@@ -90,24 +100,75 @@ fn maintenance(visit: &Visit, executor: &ExecutorView) -> Markup {
     )
 }
 
+fn setting<'a>(executor: &'a ExecutorView, name: &str) -> Option<&'a str> {
+    executor.capacity.settings.get(name).map(String::as_str)
+}
+
+/// How many jobs it may run at a time, which stock executors do not tell.
+fn slots(executor: &ExecutorView, running: usize, all_known: bool) -> Markup {
+    html! {
+        @match setting(executor, "slots") {
+            Some(slots) if all_known => { (running) " of " bdi { (slots) } " in use" }
+            Some(slots) => bdi { (slots) },
+            None => span.none { "not told" }
+        }
+    }
+}
+
+fn gives(executor: &ExecutorView) -> Markup {
+    let capacity = &executor.capacity;
+    let cpus = capacity.cpus.map(|cpus| format!("{cpus} {}", if cpus == 1 { "CPU" } else { "CPUs" }));
+    let memory = capacity.memory.map(|memory| format!("{} memory", bytes(memory)));
+    let disk = capacity.disk.map(|disk| format!("{} disk", bytes(disk)));
+    let told: Vec<_> = [cpus, memory, disk].into_iter().flatten().collect();
+    html! { @if told.is_empty() { span.none { "not told" } } @else { (told.join(", ")) } }
+}
+
+fn runtime(executor: &ExecutorView) -> Markup {
+    let isolation = executor.capacity.isolation.map(jobs::Isolation::name);
+    let told: Vec<_> = [setting(executor, "runtime"), isolation].into_iter().flatten().collect();
+    html! { @if told.is_empty() { span.none { "not told" } } @else { bdi { (told.join(", isolation ")) } } }
+}
+
+/// What people call a setting, and its value in their units. What a later release tells keeps its name.
+fn named<'a>(name: &'a str, value: &'a str) -> (&'a str, String) {
+    let size = || value.parse().map_or_else(|_| value.to_owned(), bytes);
+    match name {
+        "job-cpus" => ("CPUs of a job, at most", value.to_owned()),
+        "job-memory" => ("Memory of a job, at most", size()),
+        "job-disk" => ("Disk of a job, at most", size()),
+        "job-processes" => ("Processes of a job, at most", value.to_owned()),
+        "job-time" => ("Time of a job, at most", value.to_owned()),
+        "disk-floor" => ("Disk that stays free", size()),
+        "jobs-in-all" => ("Leaves after so many jobs", value.to_owned()),
+        "active-time" => ("Takes jobs for", value.to_owned()),
+        "drain-limit" => ("Waits for jobs when it leaves", value.to_owned()),
+        "keeps-workspaces" => ("Keeps workspaces", value.to_owned()),
+        "src-steps" => ("Runs src on its host", value.to_owned()),
+        other => (other, value.to_owned()),
+    }
+}
+
 /// What it gives a job, and what is around it.
 fn settings(executor: &ExecutorView) -> Markup {
     let told =
         |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "not told".to_owned());
     let capacity = &executor.capacity;
     let facts = [
-        ("CPUs for a job", told(capacity.cpus.map(|cpus| cpus.to_string()))),
-        ("Memory for a job", told(capacity.memory.map(bytes))),
-        ("Disk for a job", told(capacity.disk.map(bytes))),
-        ("Isolation", told(capacity.isolation.map(|isolation| isolation.name().to_owned()))),
         ("Labels", told(Some(capacity.labels.iter().cloned().collect::<Vec<_>>().join(", ")))),
         ("Platform", told(Some(executor.platform.clone()))),
         ("git", told(Some(executor.git_version.clone()))),
         ("Docker", told(Some(executor.docker_version.clone()))),
         ("src", told(Some(executor.src_version.clone()))),
     ];
+    let shown_above = ["slots", "runtime"];
+    let settings = capacity.settings.iter().filter(|(name, _)| !shown_above.contains(&name.as_str()));
     html! {
         dl.facts {
+            @for (name, value) in settings {
+                @let (name, value) = named(name, value);
+                div { dt { bdi { (name) } } dd { bdi { (value) } } }
+            }
             @for (name, value) in facts { div { dt { (name) } dd { bdi { (value) } } } }
             div { dt { "First seen" } dd { (time(executor.first_seen_at, &executor.first_seen_at.strftime("%Y-%m-%d").to_string())) } }
         }

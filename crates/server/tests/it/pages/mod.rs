@@ -1,5 +1,6 @@
 //! The pages over real HTTP, and in a real browser.
 
+mod executors;
 mod following;
 mod hostile;
 mod log;

@@ -1,0 +1,62 @@
+//! What the page of executors tells of those that are ours, and of stock ones.
+
+use super::hostile::sign_in;
+use crate::harness::{EXECUTOR, Harness, job, job_in, told};
+use serde_json::json;
+use testkit::browser::Browser;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn executors_show_what_they_give_and_how_they_are_set_up() {
+    let test = "executors_show_what_they_give_and_how_they_are_set_up";
+    let Some(browser) = Browser::start() else { return testkit::missing_part(test, "chromium") };
+    let harness = Harness::start().await;
+    for name in [EXECUTOR, "stock"] {
+        let beat = json!({"executorName": name, "jobIds": []});
+        assert_eq!(told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await.0, 200);
+    }
+    let id = harness.submit(&job()).await;
+    let ask = |body: serde_json::Value| harness.executor("/.executors/queue/batches/dequeue").json(&body);
+    let ours = json!({"executorName": EXECUTOR, "version": "dev", "numCPUs": 4, "memory": "12G", "diskSpace": "20G"});
+    let ours = ask(ours).header("Executors-Isolation", "container").header(
+        "Executors-Settings",
+        "slots=3; runtime=oci; job-time=1800s; job-memory=12884901888; job-processes=4096; <b>=x; new-one=7",
+    );
+    assert_eq!(job_in(ours.send().await.unwrap()).await.unwrap().id.0, id);
+    let stock =
+        json!({"executorName": "stock", "version": "5.2.0", "numCPUs": 1, "memory": "1G", "diskSpace": "2G"});
+    assert!(job_in(ask(stock).send().await.unwrap()).await.is_none());
+
+    let page = browser.page();
+    sign_in(&page, &harness);
+    page.open(&harness.url("/executors"));
+    page.eval("document.querySelectorAll('details').forEach((it) => { it.open = true })");
+    let card = |name: &str| {
+        let text =
+            page.eval(&format!("document.querySelector('[aria-label=\"Executor {name}\"]').innerText"));
+        text.as_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let ours = card(EXECUTOR);
+    for told in [
+        &format!("Runs now #{id}"),
+        "Slots 1 of 3 in use",
+        "Gives a job 4 CPUs, 12 GiB memory, 20 GiB disk",
+        "Runtime oci, isolation container",
+        "Time of a job, at most 1800s",
+        "Memory of a job, at most 12 GiB",
+        "Processes of a job, at most 4096",
+        "new-one 7",
+        "Last seen",
+    ] {
+        assert!(ours.contains(told), "{told} is not in: {ours}");
+    }
+    let stock = card("stock");
+    for told in [
+        "Runs now nothing",
+        "Slots not told",
+        "Gives a job 1 CPU, 1 GiB memory, 2 GiB disk",
+        "Runtime not told",
+    ] {
+        assert!(stock.contains(told), "{told} is not in: {stock}");
+    }
+    assert!(page.misdeeds(&harness.url("/")).is_empty(), "{:?}", page.misdeeds(&harness.url("/")));
+}
