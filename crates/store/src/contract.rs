@@ -175,6 +175,9 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// Bytes of all uploaded files together, each counted as [`FILE_CHARGE`](crate::FILE_CHARGE) at least.
     async fn files_size(&self) -> Result<u64>;
 
+    /// The same of those of one namespace.
+    async fn files_size_of(&self, namespace: &Namespace) -> Result<u64>;
+
     /// Forgets files that were uploaded before `cutoff` and that no job names which has not ended, or
     /// ended at `cutoff` or later; returns their ids. A call may leave some to the next one: it is
     /// done when none is returned.
@@ -246,7 +249,7 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// before global ones. That it was given them is noted when this returns.
     async fn open_secrets(&self, id: JobId, lease: &Lease, keys: &[String]) -> Result<Vec<OpenedSecret>>;
 
-    /// Who was given a secret, newest first; a few hundred at most, whatever the limit.
+    /// Who was given which secret, newest first; a few hundred at most, whatever the limit.
     async fn secret_accesses(&self, filter: AccessFilter) -> Result<Vec<SecretAccessRow>>;
 
     /// Forgets who was given secrets before `cutoff`, and of more than about `most` such notes the oldest; says of how

@@ -1,5 +1,6 @@
 //! Why an upload is not taken.
 
+use crate::share::Full;
 use std::io;
 use std::time::Duration;
 use store::{FILE_CHARGE, ObjectsFault, StoreError};
@@ -35,14 +36,8 @@ pub(crate) enum FileFault {
     #[error("too many files are being uploaded: try again")]
     Busy,
     /// There are too many already, or will be when those that are arriving are there.
-    #[error(
-        "all uploaded files together may take {limit} bytes, each at least {FILE_CHARGE}, and that is reached: files \
-             of jobs that ended are removed in time"
-    )]
-    Full {
-        /// Bytes that all files may have together.
-        limit: u64,
-    },
+    #[error("{0}; each counts for {FILE_CHARGE} bytes at least")]
+    Full(#[from] Full),
     /// Our disk failed.
     #[error("the server's disk failed: {0}")]
     Io(#[from] io::Error),

@@ -2,7 +2,7 @@
 
 use super::room::Room;
 use super::{FileFault, Files, UNFINISHED};
-use crate::config::Limits;
+use crate::pace::Pace;
 use crate::peer::Peer;
 use axum::body::{Body, HttpBody};
 use bytes::BytesMut;
@@ -14,11 +14,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 use store::{FileRow, NewFile, ObjectWriter};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 1 << 20;
@@ -38,15 +37,15 @@ pub(crate) struct Arrived {
 
 impl Files {
     /// Writes `body` to the disk. If the client hangs up meanwhile, nothing is left of it.
-    pub(crate) async fn receive(&self, body: Body, from: Peer) -> Result<Arrived, FileFault> {
+    pub(crate) async fn receive(&self, body: Body, from: Peer, of: &Namespace) -> Result<Arrived, FileFault> {
         let slot = self.uploads.take(from, self.limits.upload_queue).await;
         let _slot = slot.ok_or(FileFault::Busy)?;
-        let mut room = self.room(body.size_hint().exact()).await?;
+        let mut room = self.room(of, body.size_hint().exact()).await?;
         let private = PermissionsExt::from_mode(0o600);
         let content =
             tempfile::Builder::new().prefix(UNFINISHED).permissions(private).tempfile_in(&self.dir)?;
         let file = tokio::fs::File::from_std(content.as_file().try_clone()?);
-        let (size, sha256) = self.write(body, file, room.bytes()).await?;
+        let (size, sha256) = self.write(body, file, &room).await?;
         room.shrink_to(size);
         Ok(Arrived { content, size, sha256, room })
     }
@@ -102,40 +101,38 @@ impl Files {
         Ok(key)
     }
 
-    async fn write(&self, body: Body, file: tokio::fs::File, room: u64) -> Result<(u64, String), FileFault> {
-        let Limits { body_read: idle, upload: whole, upload_rate: rate, .. } = self.limits;
-        let begun = Instant::now();
-        // Each byte buys time, so that nobody keeps a slot for a trickle.
-        let late = |size: u64| begun + whole.min(idle + Duration::from_secs(size / rate.max(1)));
-        let limit = room.min(self.limits.file);
+    async fn write(
+        &self,
+        body: Body,
+        file: tokio::fs::File,
+        room: &Room,
+    ) -> Result<(u64, String), FileFault> {
+        let pace = self.limits.upload_pace();
+        let Pace { idle, rate, whole } = pace;
+        let mut arrival = pace.begin();
+        let limit = room.bytes().min(self.limits.file);
         let mut file = BufWriter::with_capacity(BUFFER, file);
         let mut hash = Sha256::new();
-        let mut size = 0;
         let mut body = body.into_data_stream();
         loop {
-            let soon = late(size).min(Instant::now() + idle);
-            let next = timeout_at(soon, body.next()).await;
+            let next = timeout_at(arrival.late(), body.next()).await;
             let Some(chunk) = next.map_err(|_| FileFault::TooSlow { idle, rate, whole })? else { break };
             let chunk = chunk.map_err(|_| FileFault::Broken)?;
-            size += chunk.len() as u64;
-            if size > limit {
-                return Err(self.too_large(limit));
+            arrival.add(chunk.len() as u64);
+            if arrival.bytes() > limit {
+                return Err(self.too_large(limit, room));
             }
             hash.update(&chunk);
             file.write_all(&chunk).await?;
         }
         file.flush().await?;
         file.get_ref().sync_all().await?;
-        Ok((size, hex::encode(hash.finalize())))
+        Ok((arrival.bytes(), hex::encode(hash.finalize())))
     }
 
     /// The refusal of what does not fit, by what it does not fit into.
-    const fn too_large(&self, limit: u64) -> FileFault {
-        if limit < self.limits.file {
-            FileFault::Full { limit: self.limits.files_total }
-        } else {
-            FileFault::TooLarge { limit }
-        }
+    fn too_large(&self, limit: u64, room: &Room) -> FileFault {
+        if limit < self.limits.file { room.beyond().into() } else { FileFault::TooLarge { limit } }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong with git and with repositories.
 
+use jobs::Namespace;
 use std::io;
 use std::net::IpAddr;
 use store::StoreError;
@@ -44,6 +45,19 @@ pub(crate) enum GitFault {
     TooMany {
         /// The limit.
         limit: usize,
+    },
+    /// One namespace has as many as one may.
+    #[error(
+        "there may be {total} repositories, {limit} of one namespace, and {namespace} has those: remove one that no job \
+         needs"
+    )]
+    TooManyOf {
+        /// Whose.
+        namespace: Namespace,
+        /// How many one may have.
+        limit: usize,
+        /// How many all may have together.
+        total: usize,
     },
     /// Others are being fetched, and take their time.
     #[error(

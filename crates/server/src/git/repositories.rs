@@ -69,11 +69,23 @@ impl Repositories {
             let (name, namespace) = (name.to_owned(), of.clone());
             return Err(store::StoreError::RepositoryExists { name, namespace }.into());
         }
-        let limit = self.limits.repositories;
-        if self.store.repositories().await?.len() >= limit {
-            return Err(GitFault::TooMany { limit });
-        }
+        self.check_room(of).await?;
         self.fetch(of, name, source).await
+    }
+
+    /// None but the global namespace may have more than half of all, so that nobody takes everybody's room.
+    async fn check_room(&self, of: &Namespace) -> Result<(), GitFault> {
+        let total = self.limits.repositories;
+        let rows = self.store.repositories().await?;
+        if rows.len() >= total {
+            return Err(GitFault::TooMany { limit: total });
+        }
+        let limit = total / 2;
+        let own = rows.iter().filter(|row| row.namespace == *of).count();
+        if *of != Namespace::Global && own >= limit {
+            return Err(GitFault::TooManyOf { namespace: of.clone(), limit, total });
+        }
+        Ok(())
     }
 
     pub(super) fn unfinished(&self) -> io::Result<TempDir> {

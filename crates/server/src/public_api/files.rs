@@ -46,7 +46,7 @@ pub(super) async fn upload(
         let detail = "a file is kept as it comes: send it without Content-Encoding";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded_file", title, detail));
     }
-    let arrived = app.files.receive(body, from).await?;
+    let arrived = app.files.receive(body, from, &caller.namespace).await?;
     let modified_at = modified_at.unwrap_or_else(|| app.clock.now());
     let (running, namespace) = (app.clone(), caller.principal.namespace);
     let kept = async move { running.files.keep(arrived, name, modified_at, namespace).await };

@@ -178,7 +178,7 @@ impl From<GitFault> for Refusal {
         match fault {
             GitFault::Store(fault) => fault.into(),
             GitFault::Full { .. } => Self::disk_full(&fault),
-            GitFault::TooMany { .. } => Self::new(
+            GitFault::TooMany { .. } | GitFault::TooManyOf { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "too_many_repositories",
                 "There is no room for another repository",
@@ -235,7 +235,7 @@ impl From<FileFault> for Refusal {
             FileFault::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
             FileFault::Broken => (StatusCode::BAD_REQUEST, "body_broken"),
             FileFault::Busy => (StatusCode::SERVICE_UNAVAILABLE, "too_many_uploads"),
-            FileFault::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "files_full"),
+            FileFault::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, "files_full"),
             FileFault::Io(disk) if disk.kind() == ErrorKind::StorageFull => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
             }

@@ -1,8 +1,9 @@
 //! Files that are uploaded for jobs, and read by the jobs that name them.
 
+use crate::access::Holder;
 use crate::harness::{Harness, job, job_on, problem, told};
 use jiff::SignedDuration;
-use jobs::{FileSpec, JobSpec};
+use jobs::{FileSpec, JobSpec, Role};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -316,7 +317,31 @@ async fn files_of_no_size_are_bounded_in_number() {
     }
     let (status, code, detail) = problem(upload(&harness, "")).await;
     assert_eq!((status, code.as_str()), (507, "files_full"));
-    assert!(detail.contains("196608 bytes, each at least 65536"), "{detail}");
+    assert!(
+        detail.contains("196608 bytes") && detail.contains("each counts for 65536 bytes at least"),
+        "{detail}"
+    );
+}
+
+#[tokio::test]
+async fn one_namespace_leaves_half_of_the_room_for_files_to_the_others() {
+    let room = store::FILE_CHARGE * 4;
+    let harness = Harness::start_with(|config| config.limits.files_total = room).await;
+    let of = async |namespace: &'static str| Holder::new(&harness, Role::Submitter, namespace).await;
+    let (acme, other) = (of("org:acme").await, of("org:other").await);
+    let send =
+        |holder: &Holder, body: &'static str| holder.call(&harness, Method::POST, "/files?name=a").body(body);
+    for _ in 0..2 {
+        assert_eq!(told(send(&acme, "x")).await.0, 201);
+    }
+    let (status, code, detail) = problem(send(&acme, "x")).await;
+    assert_eq!((status, code.as_str()), (507, "files_full"), "{detail}");
+    assert!(detail.contains("org:acme has reached that") && detail.contains(&room.to_string()), "{detail}");
+    for _ in 0..2 {
+        assert_eq!(told(send(&other, "x")).await.0, 201, "half is left for the others");
+    }
+    let (status, _, detail) = problem(upload(&harness, "x")).await;
+    assert!(status == 507 && detail.contains("all uploaded files together"), "{status} {detail}");
 }
 
 #[tokio::test]

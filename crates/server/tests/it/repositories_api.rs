@@ -1,6 +1,6 @@
 //! Adding, resolving and removing repositories.
 
-use crate::harness::{Harness, job, problem};
+use crate::harness::{Harness, job, problem, told};
 use crate::source::SourceRepo;
 use jobs::JobSpec;
 use reqwest::Method;
@@ -20,6 +20,27 @@ async fn commit_of(harness: &Harness, rev: Option<&str>) -> String {
     let spec = JobSpec { repo: Some("demo".to_owned()), rev: rev.map(str::to_owned), ..job() };
     let id = harness.submit(&spec).await;
     harness.get(&format!("/jobs/{id}")).await["commit"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn one_namespace_has_half_of_all_repositories_at_most() {
+    let harness = Harness::start_with(|config| config.limits.repositories = 4).await;
+    let source = SourceRepo::new();
+    let add = |name: &str, namespace: &str| {
+        let body = json!({"name": name, "source": source.path(), "namespace": namespace});
+        harness.api(Method::POST, "/repositories").json(&body)
+    };
+    for name in ["a", "b"] {
+        assert_eq!(told(add(name, "org:acme")).await.0, 201);
+    }
+    let (status, code, detail) = problem(add("c", "org:acme")).await;
+    assert_eq!((status, code.as_str()), (507, "too_many_repositories"));
+    assert!(detail.contains("2 of one namespace, and org:acme has those"), "{detail}");
+    for name in ["c", "d"] {
+        assert_eq!(told(add(name, "global")).await.0, 201);
+    }
+    let (status, _, detail) = problem(add("e", "org:other")).await;
+    assert!(status == 507 && detail.contains("there may be 4 repositories, and there are"), "{detail}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::values::{micros, namespace, timestamp};
 use crate::error::StoreError;
 use crate::model::{FILE_CHARGE, FileRow, NewFile};
 use jiff::Timestamp;
-use jobs::{FileSpec, JobId};
+use jobs::{FileSpec, JobId, Namespace};
 use std::collections::BTreeSet;
 
 /// Files that are forgotten in one transaction: everybody else waits for its end.
@@ -37,6 +37,8 @@ statements! {
               JOIN job_files ON job_files.file = files.id WHERE job_files.job = $1 AND files.id = $2";
     SIZE in sqlite = "SELECT COALESCE(SUM(MAX(size, $1)), 0) FROM files",
          in postgres = "SELECT COALESCE(SUM(GREATEST(size, $1)), 0)::bigint FROM files";
+    SIZE_OF in sqlite = "SELECT COALESCE(SUM(MAX(size, $1)), 0) FROM files WHERE namespace = $2",
+            in postgres = "SELECT COALESCE(SUM(GREATEST(size, $1)), 0)::bigint FROM files WHERE namespace = $2";
     /// From here on nobody forgets it before the transaction is over.
     KEEP in sqlite = keep!(), in postgres = concat!(keep!(), " FOR KEY SHARE");
     LOOK = concat!("SELECT id FROM files WHERE ", unused!(), " ORDER BY uploaded_at LIMIT $2");
@@ -92,6 +94,13 @@ pub(super) async fn of_job(store: &SqlStore, job: JobId, id: &str) -> Result<Opt
 pub(super) async fn size(store: &SqlStore) -> Result<u64, StoreError> {
     let mut lookup = store.database.lookup().await?;
     let (size,): (i64,) = lookup.query(SIZE).bind(FILE_CHARGE.cast_signed()).one().await?;
+    Ok(size.unsigned_abs())
+}
+
+pub(super) async fn size_of(store: &SqlStore, of: &Namespace) -> Result<u64, StoreError> {
+    let mut lookup = store.database.lookup().await?;
+    let sum = lookup.query(SIZE_OF).bind(FILE_CHARGE.cast_signed()).bind(of.key());
+    let (size,): (i64,) = sum.one().await?;
     Ok(size.unsigned_abs())
 }
 

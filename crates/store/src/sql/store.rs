@@ -182,6 +182,10 @@ impl Store for SqlStore {
         files::size(self).await
     }
 
+    async fn files_size_of(&self, namespace: &Namespace) -> Result<u64> {
+        files::size_of(self, namespace).await
+    }
+
     async fn forget_files(&self, cutoff: Timestamp) -> Result<Vec<String>> {
         files::forget(self, cutoff).await
     }
