@@ -48,6 +48,16 @@ pub(crate) async fn an_uploaded_file_is_remembered(open: impl AsyncFn(Setup) -> 
     assert!(world.store.add_file(new_file(1, 1)).await.is_err(), "an id is used once");
     world.store.add_file(new_file(2, 7)).await.unwrap();
     assert_eq!(world.store.files_size().await.unwrap(), 5_000_000_000 + FILE_CHARGE);
+    let own = jobs::Namespace::from_key("org:acme").unwrap();
+    let before = world.store.files_size_of(&new_file(1, 1).namespace).await.unwrap();
+    assert_eq!(before, 5_000_000_000 + FILE_CHARGE);
+    assert_eq!(world.store.files_size_of(&own).await.unwrap(), 0);
+    world.store.add_file(NewFile { namespace: own.clone(), ..new_file(3, 1) }).await.unwrap();
+    assert_eq!(
+        world.store.files_size_of(&own).await.unwrap(),
+        FILE_CHARGE,
+        "each counts for so much at least"
+    );
 }
 
 pub(crate) async fn a_job_keeps_the_files_it_names(open: impl AsyncFn(Setup) -> World) {

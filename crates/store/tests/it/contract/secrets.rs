@@ -172,6 +172,15 @@ pub(crate) async fn each_access_is_noted(open: impl AsyncFn(Setup) -> World) {
     assert_eq!(world.store.secret_accesses(second).await.unwrap()[..], of_global[1..]);
     let of_ann = AccessFilter { owner: Some("user:ann".parse().unwrap()), ..filter };
     assert_eq!(world.store.secret_accesses(of_ann).await.unwrap(), []);
+    // Of all secrets, and of those of one namespace.
+    let all = AccessFilter { limit: 10, ..AccessFilter::default() };
+    let ids = async |filter: AccessFilter| -> Vec<i64> {
+        world.store.secret_accesses(filter).await.unwrap().into_iter().map(|row| row.id).collect()
+    };
+    assert_eq!(ids(all.clone()).await, [of_global[0].id, noted.id, of_global[1].id]);
+    let of_global_ones = AccessFilter { namespace: Some(jobs::Namespace::Global), ..all.clone() };
+    assert_eq!(ids(of_global_ones).await, [of_global[0].id, of_global[1].id]);
+    assert_eq!(ids(AccessFilter { owner: Some(own.namespace.clone()), ..all }).await, [noted.id]);
     // They outlive the secret, but not for ever.
     world.store.remove_secret(&global.id).await.unwrap();
     assert_eq!(accesses(&world, &global.id).await.len(), 2);
