@@ -72,13 +72,12 @@ pub(super) async fn list(
         })?,
     };
     let namespace = seen::listed(&caller, filter.namespace)?;
-    let acts = match action {
-        Some(Action::ReadSecret) => Vec::new(),
-        _ => {
-            let (before, limit) = (Some(place.acts), paging.look_for());
-            let action = action.map(|action| action.name().to_owned());
-            app.store.acts(ActFilter { namespace: namespace.clone(), action, before, limit }).await?
-        }
+    let acts = if action == Some(Action::ReadSecret) {
+        Vec::new()
+    } else {
+        let (before, limit) = (Some(place.acts), paging.look_for());
+        let action = action.map(|action| action.name().to_owned());
+        app.store.acts(ActFilter { namespace: namespace.clone(), action, before, limit }).await?
     };
     let reads = match action {
         None | Some(Action::ReadSecret) if filter.reads.unwrap_or(true) => {
