@@ -57,7 +57,7 @@ impl Arrival {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { idle: Duration::from_secs(60), rate: 100, whole: Duration::from_secs(600) };
+    const PACE: Pace = Pace { idle: Duration::from_mins(1), rate: 100, whole: Duration::from_mins(10) };
 
     /// How much longer the next piece may take.
     fn left(arrival: &Arrival) -> u64 {
