@@ -65,7 +65,9 @@ impl Api {
             memory: config.announced.memory.clone(),
             disk_space: config.announced.disk.clone(),
         };
-        let preferences = format!("{}, {TERM_PREFERENCE}", prefer_wait(wait(config.long_poll.as_secs())));
+        let longest = config.long_poll.as_secs();
+        let wait = if self.is_ours() { at_most(longest) } else { longest };
+        let preferences = format!("{}, {TERM_PREFERENCE}", prefer_wait(wait));
         let mut request = self.as_agent(Method::POST, &path).header(PREFER, preferences);
         let asked = config.start.as_ref().filter(|_| self.is_ours()).map(|start| (start, start.ask()));
         if let Some((start, asked)) = &asked {
@@ -97,7 +99,7 @@ impl Api {
 }
 
 /// For how many seconds to be held, of so many: up to a quarter less, so that agents that once asked together don't always do.
-fn wait(longest: u64) -> u64 {
+fn at_most(longest: u64) -> u64 {
     longest - (random::fraction() * (longest / 4 + 1) as f64) as u64
 }
 
@@ -181,11 +183,11 @@ mod tests {
 
     #[test]
     fn agents_do_not_ask_in_step() {
-        let mut waits: Vec<u64> = (0..1_000).map(|_| wait(20)).collect();
+        let mut waits: Vec<u64> = (0..1_000).map(|_| at_most(20)).collect();
         waits.sort_unstable();
         waits.dedup();
         assert_eq!(waits, [15, 16, 17, 18, 19, 20]);
-        assert_eq!([0, 1, 3].map(wait), [0, 1, 3]);
+        assert_eq!([0, 1, 3].map(at_most), [0, 1, 3]);
     }
 
     #[test]

@@ -45,12 +45,19 @@ pub(crate) async fn cycles(store: &Arc<SqlStore>, workers: u32, batch: u32, time
     done.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
 }
 
-async fn end(store: &SqlStore, claimed: Vec<Claimed>) {
-    let ends = claimed.into_iter().map(|claimed| {
-        let record = claimed.job.record;
-        let lease = Lease { epoch: record.epoch, executor: record.executor.unwrap() };
-        (claimed.job.id, lease, Finish::Complete)
-    });
+/// Submits so many jobs and takes them.
+pub(crate) async fn claim(store: &SqlStore, jobs: u32) -> Vec<Claimed> {
+    store.submit_all((0..jobs).map(|_| job()).collect()).await.unwrap();
+    store.claim(&asking(0, jobs)).await.unwrap()
+}
+
+pub(crate) fn lease(claimed: &Claimed) -> Lease {
+    let record = &claimed.job.record;
+    Lease { epoch: record.epoch, executor: record.executor.clone().unwrap() }
+}
+
+pub(crate) async fn end(store: &SqlStore, claimed: Vec<Claimed>) {
+    let ends = claimed.iter().map(|claimed| (claimed.job.id, lease(claimed), Finish::Complete));
     for ended in store.finish_all(ends.collect()).await.unwrap() {
         ended.unwrap();
     }
