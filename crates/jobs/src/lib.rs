@@ -24,6 +24,7 @@ pub mod spec;
 pub mod state;
 pub mod tenure;
 mod unique;
+mod watched_clock;
 
 pub use artifacts::ArtifactSpec;
 pub use clock::Clock;
@@ -37,4 +38,5 @@ pub use redact::{RedactStream, Redactor};
 pub use size::{parse_size, shown_size};
 pub use spec::{JobSpec, StepSpec};
 pub use state::{Event, Lease, Outcome, Record, Rejected, State, transition};
+pub use watched_clock::WatchedClock;
 pub use wire::JobId;

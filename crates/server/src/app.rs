@@ -19,7 +19,7 @@ use crate::public_api::Readiness;
 use crate::site_config::SiteConfig;
 use crate::slots::{Slot, Slots};
 use ipnet::IpNet;
-use jobs::{Clock, LeasePolicy};
+use jobs::{LeasePolicy, WatchedClock};
 use secrecy::SecretString;
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ pub(crate) struct Parts {
     pub(crate) capacities: Capacities,
     pub(crate) secret_jobs: SecretJobs,
     pub(crate) unheard: Unheard,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<WatchedClock>,
     pub(crate) limits: Limits,
     /// How long a job stays its executor's.
     pub(crate) leases: LeasePolicy,

@@ -14,11 +14,11 @@ const TIDY_EVERY: Duration = Duration::from_mins(1);
 
 /// Looks for stalled jobs every `scan_interval` until the server stops.
 pub(crate) async fn take_back_stalled(app: App) {
-    let mut attention = Attention::from(app.clock.with_monotonic());
+    let mut attention = Attention::from(app.clock.now());
     let mut rounds = Rounds::every(&app, app.leases.scan_interval);
     while let Some(planned) = rounds.next().await {
-        let clocks @ (now, _) = app.clock.with_monotonic();
-        let look = Look { clocks, late: planned.elapsed(), unheard: app.unheard.take() };
+        let (now, set) = app.clock.look();
+        let look = Look { now, late: planned.elapsed(), set, unheard: app.unheard.take() };
         if let Some(why) = attention.look(look) {
             tracing::warn!(why, "no executor counts as silent for a whole lease from now on");
         }

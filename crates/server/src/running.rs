@@ -27,7 +27,7 @@ use crate::{
     scaling, way,
 };
 use axum::{Router, middleware};
-use jobs::Clock;
+use jobs::{Clock, WatchedClock};
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -124,13 +124,14 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
             (DatabaseChoice::Postgres { url }, clock)
         }
     };
+    let clock = Arc::new(WatchedClock::new(clock));
     let keys = Arc::new(config.secret_keys.open(dir)?);
     let site = SiteConfig::open(&site_path)?;
     let options = StoreOptions {
         dir: dir.clone(),
         database,
         objects: results::choice(config, site.current().bucket.clone())?,
-        clock: Arc::clone(&clock),
+        clock: clock.clone(),
         retry: config.retry,
         keys,
         max_log_bytes: config.limits.log_text,

@@ -123,7 +123,7 @@ impl Simulator {
 
     /// An empty database, so that not every schedule has to make the schema.
     fn make_template(&self) -> Result<(), SimError> {
-        let options = ground::options(self.template(), Arc::default())
+        let options = ground::options(self.template(), Arc::new(clock::SimClock::default()))
             .map_err(|broken| SimError::Template(broken.detail))?;
         let made = self.runtime.block_on(async { SqlStore::open(options).await?.close().await });
         made.map_err(|fault| SimError::Template(format!("{fault}: {fault:?}")))

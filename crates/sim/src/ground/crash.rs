@@ -1,6 +1,6 @@
 //! The death of the server: what it had written is there, whatever it still meant to do is not.
 
-use super::{Ground, io, options};
+use super::{Ground, io, options, watch};
 use crate::flaw::Flaw;
 use crate::invariant::{DURABLE, Step};
 use jobs::dispatch::Turns;
@@ -32,7 +32,8 @@ impl Ground {
 
     /// Opens what is there, and compares it with what was there before.
     pub(crate) async fn start(&mut self) -> Step {
-        self.store = Some(SqlStore::open(options(self.path(), self.clock.clone())?).await?);
+        self.watched = watch(&self.clock);
+        self.store = Some(SqlStore::open(options(self.path(), self.watched.clone())?).await?);
         self.turns = Turns::default();
         let before = self.seen.clone();
         let looked = self.look().await;

@@ -15,7 +15,7 @@ use crate::flaw::Flaw;
 use crate::invariant::{Broken, CURRENT_EPOCH, END_STAYS, SUBMITTED_ONCE, Step, WORKS};
 use jiff::Timestamp;
 use jobs::dispatch::Turns;
-use jobs::{JobId, RetryPolicy, State};
+use jobs::{Clock, JobId, RetryPolicy, State, WatchedClock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub(crate) const RETRY: RetryPolicy = RetryPolicy {
 /// See above.
 pub(crate) struct Ground {
     pub(crate) clock: Arc<SimClock>,
+    /// The same, as the server that runs reads it.
+    pub(crate) watched: Arc<WatchedClock>,
     flaw: Option<Flaw>,
     dir: tempfile::TempDir,
     /// Each life of the server has a directory of its own: what was left of the last one.
@@ -68,8 +70,10 @@ impl Ground {
         flaw: Option<Flaw>,
     ) -> Result<Self, Broken> {
         let dir = tempfile::tempdir_in(place).map_err(io)?;
+        let clock = Arc::<SimClock>::default();
         let mut ground = Self {
-            clock: Arc::default(),
+            watched: watch(&clock),
+            clock,
             flaw,
             dir,
             life: 0,
@@ -150,8 +154,13 @@ impl Ground {
     }
 }
 
+/// The clock as a server reads it that starts now.
+fn watch(clock: &Arc<SimClock>) -> Arc<WatchedClock> {
+    Arc::new(WatchedClock::new(Arc::clone(clock) as Arc<dyn Clock>))
+}
+
 /// How a store is opened.
-pub(crate) fn options(dir: PathBuf, clock: Arc<SimClock>) -> Step<StoreOptions> {
+pub(crate) fn options(dir: PathBuf, clock: Arc<dyn Clock>) -> Step<StoreOptions> {
     let keys = Keyring::parse(&format!("simulated:{}", "5a".repeat(32)));
     Ok(StoreOptions {
         dir,

@@ -8,7 +8,7 @@ use crate::world::World;
 use jiff::Timestamp;
 use jobs::attention::{Attention, Look};
 use jobs::claims::{OpenClaims, Void};
-use jobs::{Clock, EndReason, JobId, Judgement, LeasePolicy, State};
+use jobs::{EndReason, JobId, Judgement, LeasePolicy, State};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use store::Finish;
@@ -76,7 +76,7 @@ impl World {
         let lease = self.server.lease;
         self.server.up = Some(Up {
             lease,
-            attention: Attention::from(self.ground.clock.with_monotonic()),
+            attention: Attention::from(self.ground.watched.now()),
             was_absent: false,
             claims: OpenClaims::default(),
             changes: self.ground.changes()?,
@@ -92,14 +92,12 @@ impl World {
 
     /// The janitor's turn.
     async fn scans(&mut self, start: u32, planned: Duration) -> Step {
-        let mut clocks @ (now, _) = self.ground.clock.with_monotonic();
-        if self.has(Flaw::SetUnnoticed) {
-            clocks.1 = now.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs();
-        }
+        let (now, set) = self.ground.watched.look();
+        let set = set && !self.has(Flaw::SetUnnoticed);
         let late = self.now.saturating_sub(planned);
         let forgets = self.has(Flaw::NoGrace);
         let Some(up) = self.server.up(start) else { return Ok(()) };
-        let absence = up.attention.look(Look { clocks, late, unheard: false });
+        let absence = up.attention.look(Look { now, late, set, unheard: false });
         up.was_absent |= absence.is_some();
         let since_start = forgets && !up.was_absent;
         let attentive_since = if since_start { Timestamp::UNIX_EPOCH } else { up.attention.since() };
