@@ -58,9 +58,10 @@ impl Seen {
                 self.is_old(&on()).then_some("what is unique now was not")
             }
             ("CREATE", "TRIGGER") => self.is_old(&on()).then_some("it changes what older servers write"),
-            ("DROP", "INDEX") => {
-                self.unique_indexes.contains(&name(2)).then_some("older statements may rely on it")
-            }
+            // Its name may come after more words, as IF EXISTS.
+            ("DROP", "INDEX") => (2..words.len())
+                .any(|at| self.unique_indexes.contains(name(at).trim_end_matches(',')))
+                .then_some("older statements may rely on it"),
             ("ALTER", "TABLE") if self.is_old(&name(2)) => {
                 let (_, actions) = statement.split_once(word(2))?;
                 top_level(actions, ',').into_iter().find_map(fault_of_action)
@@ -202,9 +203,12 @@ fn what_older_servers_could_not_live_with_is_found() {
     ] {
         assert_eq!(check("sqlite", &[("first", ""), ("next", bad)]).len(), 1, "{bad}");
     }
-    let dropped =
-        [("first", "CREATE UNIQUE INDEX files_named ON files (name);"), ("next", "DROP INDEX files_named;")];
-    assert_eq!(check("sqlite", &dropped).len(), 1);
+    let unique = ("first", "CREATE UNIQUE INDEX files_named ON files (name);");
+    for drop in
+        ["DROP INDEX files_named;", "DROP INDEX IF EXISTS files_named;", "DROP INDEX other, files_named;"]
+    {
+        assert_eq!(check("sqlite", &[unique, ("next", drop)]).len(), 1, "{drop}");
+    }
     for good in [
         "CREATE TABLE notes (job BIGINT REFERENCES jobs (id) ON DELETE CASCADE, text TEXT NOT NULL);",
         "CREATE TABLE notes (id BIGINT);\nALTER TABLE notes ADD CHECK (id > 0);\nINSERT INTO notes (id) VALUES (1);",
