@@ -47,11 +47,18 @@ impl Server {
     pub(crate) async fn active_executors(&self) -> usize {
         let settings = std::fs::read_to_string(self.config.join("executor/client.json")).unwrap();
         let settings: serde_json::Value = serde_json::from_str(&settings).unwrap();
-        let url = format!("http://{}/api/v1/executors", self.address);
         let token = settings["apiToken"].as_str().unwrap();
-        let listed = reqwest::Client::new().get(url).bearer_auth(token).send().await.unwrap();
-        let listed: Vec<serde_json::Value> = listed.json().await.unwrap();
-        listed.iter().filter(|executor| executor["active"] == true).count()
+        let mut url: url::Url =
+            format!("http://{}/api/v1/executors?limit=500", self.address).parse().unwrap();
+        let (client, mut active) = (reqwest::Client::new(), 0);
+        loop {
+            let page = client.get(url.clone()).bearer_auth(token).send().await.unwrap();
+            let page: serde_json::Value = page.json().await.unwrap();
+            let items = page["items"].as_array().unwrap();
+            active += items.iter().filter(|executor| executor["active"] == true).count();
+            let Some(next) = page["nextCursor"].as_str() else { return active };
+            url.query_pairs_mut().clear().append_pair("limit", "500").append_pair("cursor", next);
+        }
     }
 
     /// What it has used of processors since it began.
