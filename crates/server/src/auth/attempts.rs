@@ -85,8 +85,9 @@ impl Attempts {
     /// Begins an attempt, unless its address has failed too often.
     pub(crate) async fn begin(&self, peer: Peer, shown: &str) -> Result<Attempt, Limited> {
         let by = tokio::time::Instant::now() + TURN;
+        let mut waited = false;
         loop {
-            let decided = match self.begin_at(Instant::now(), peer, shown) {
+            let decided = match self.look(peer, shown, waited) {
                 Err(Held::Undecided(decided)) => decided,
                 Err(Held::Limited(limited)) => return Err(limited),
                 Ok(attempt) => return Ok(attempt),
@@ -94,7 +95,7 @@ impl Attempts {
             let mut told = std::pin::pin!(decided.notified());
             told.as_mut().enable();
             // Between the look and this they may have been decided, and nobody says so again.
-            match self.begin_at(Instant::now(), peer, shown) {
+            match self.look(peer, shown, waited) {
                 Err(Held::Undecided(same)) if Arc::ptr_eq(&same, &decided) => {}
                 Err(Held::Undecided(_)) => continue,
                 Err(Held::Limited(limited)) => return Err(limited),
@@ -103,7 +104,18 @@ impl Attempts {
             if timeout_at(by, told).await.is_err() {
                 return Err(Limited(EVERY));
             }
+            waited = true;
         }
+    }
+
+    /// Begins now. Who was told that there is room, and takes none because what it shows was found good meanwhile, leaves it to
+    /// the next that waits.
+    fn look(&self, peer: Peer, shown: &str, waited: bool) -> Result<Attempt, Held> {
+        let begun = self.begin_at(Instant::now(), peer, shown);
+        if waited && begun.as_ref().is_ok_and(|attempt| !attempt.charged) {
+            self.known().tell_one(peer);
+        }
+        begun
     }
 
     fn begin_at(&self, now: Instant, peer: Peer, shown: &str) -> Result<Attempt, Held> {
@@ -145,6 +157,11 @@ impl Known {
             Some(until) => self.failed.insert(peer, until),
             None => self.failed.remove(&peer),
         };
+        self.tell_one(peer);
+    }
+
+    /// Tells one that waits, if any does, that there is room for it.
+    fn tell_one(&self, peer: Peer) {
         if let Some(open) = self.open.get(&peer) {
             open.decided.notify_one();
         }
@@ -289,6 +306,24 @@ mod tests {
         let attempts = Attempts::default();
         assert_eq!(fifty(&attempts, true).await, 50);
         assert!(attempts.known().failed.is_empty() && attempts.known().open.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_needs_no_room_any_more_leaves_it_to_the_next() {
+        let attempts = Attempts::default();
+        let mut open = Vec::new();
+        for n in 1..BURST {
+            open.push(attempts.begin(peer(1), &format!("guess {n}")).await.unwrap());
+        }
+        let right = attempts.begin(peer(1), "right").await.unwrap();
+        let decide = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            right.end(true);
+        };
+        let (same, other, ()) =
+            tokio::join!(attempts.begin(peer(1), "right"), attempts.begin(peer(1), "other"), decide);
+        assert!(same.is_ok_and(|attempt| !attempt.charged), "it was found good");
+        assert!(other.is_ok(), "there is room, and nobody told it");
     }
 
     #[tokio::test]
