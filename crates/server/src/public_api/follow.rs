@@ -7,8 +7,8 @@ use crate::app::App;
 use crate::auth::principal::Proof;
 use crate::public_api::Refusal;
 use ::jobs::JobId;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use store::{Change, JobRow, LogEntryRow};
 use tokio::sync::broadcast::Receiver;
@@ -139,22 +139,31 @@ impl Follower {
         }
         let Cursor { attempt, done, .. } = self.cursor;
         let mut entries = self.app.store.log_outline(self.id, attempt, done).await?;
+        let due = self.due(&entries, over);
+        entries.retain(|entry| due.contains(&entry.entry));
         // What changes by the second is texts; commands are read only where they are told.
         if entries.iter().any(|entry| self.owes(entry)) {
             entries = self.app.store.log_entries(self.id, Some(attempt)).await?;
-            entries.retain(|entry| entry.entry > done);
+            entries.retain(|entry| due.contains(&entry.entry));
         }
-        let last = entries.last().map(|entry| entry.entry);
-        let mut waits = false;
         for entry in entries {
-            let (number, ended) = (entry.entry, entry.exit_code.is_some());
-            if waits && !self.cursor.open.contains_key(&number) {
-                continue;
-            }
             self.tell_entry(entry).await?;
-            waits |= !ended && !over && Some(number) != last && self.is_waited_for(number);
         }
         Ok(())
+    }
+
+    /// Which entries are told of now: those after one that others wait for only if they were told of before.
+    fn due(&mut self, entries: &[LogEntryRow], over: bool) -> BTreeSet<i64> {
+        let last = entries.last().map(|entry| entry.entry);
+        let (mut waits, mut due) = (false, BTreeSet::new());
+        for entry in entries {
+            let (number, ended) = (entry.entry, entry.exit_code.is_some());
+            if !waits || self.cursor.open.contains_key(&number) {
+                due.insert(number);
+                waits |= !ended && !over && Some(number) != last && self.is_waited_for(number);
+            }
+        }
+        due
     }
 
     /// Whether it is yet to be told that the entry was opened, or that it ended.

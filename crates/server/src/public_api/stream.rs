@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName};
 use jobs::JobId;
 use serde::Deserialize;
 use std::time::Duration;
+use store::JobRow;
 use tokio::sync::mpsc;
 
 /// A comment this often keeps proxies from closing a quiet stream.
@@ -41,9 +42,9 @@ pub(super) async fn open(
     Parameters(From { cursor }): Parameters<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    seen::job(&app, &caller, id).await?;
+    let job = seen::job(&app, &caller, id).await?;
     let cursor = resume(&headers, cursor)?;
-    check_readable(&app, id, &cursor).await?;
+    check_readable(&app, &job, &cursor).await?;
     Ok(answer(server_sent(follow(&app, &caller, id, cursor))))
 }
 
@@ -57,13 +58,12 @@ pub(crate) fn resume(headers: &HeaderMap, cursor: Option<String>) -> Result<Curs
 }
 
 /// Refuses what the follower would break off at, while that can be told in words: text that is kept and not to be had here.
-async fn check_readable(app: &App, id: JobId, cursor: &Cursor) -> Result<(), Refusal> {
-    let attempt = Some(cursor.attempt).filter(|attempt| *attempt > 0);
+async fn check_readable(app: &App, job: &JobRow, cursor: &Cursor) -> Result<(), Refusal> {
+    let attempt = Some(cursor.attempt).filter(|attempt| *attempt > 0).unwrap_or(job.record.epoch);
     let offset = |entry: i64| cursor.open.get(&entry).map_or(0, |progress| progress.offset);
-    let entries = app.store.log_entries(id, attempt).await?;
-    let next = entries.iter().find(|row| row.entry > cursor.done && row.length > offset(row.entry));
-    if let Some(row) = next {
-        app.store.read_log(id, row.epoch, row.entry, offset(row.entry), 1).await?;
+    let entries = app.store.log_outline(job.id, attempt, cursor.done).await?;
+    if let Some(row) = entries.iter().find(|row| row.length > offset(row.entry)) {
+        app.store.read_log(job.id, row.epoch, row.entry, offset(row.entry), 1).await?;
     }
     Ok(())
 }
