@@ -67,10 +67,19 @@ impl Client {
 
     /// All of a list, read page by page.
     pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        self.all_of(path, []).await
+    }
+
+    /// The same of what `filter` leaves in it.
+    pub(crate) async fn all_of<T: DeserializeOwned, const N: usize>(
+        &self,
+        path: &str,
+        filter: [(&str, Option<String>); N],
+    ) -> Result<Vec<T>, Failure> {
         let (mut all, mut cursor) = (Vec::new(), None);
         loop {
-            let asked = [("limit", Some(PAGE.to_string())), ("cursor", cursor)];
-            let page: Page<T> = self.get(&with_query(path, asked)).await?;
+            let page = [("limit", Some(PAGE.to_string())), ("cursor", cursor)];
+            let page: Page<T> = self.get(&with_query(path, filter.clone().into_iter().chain(page))).await?;
             all.extend(page.items);
             cursor = page.next_cursor;
             if cursor.is_none() {

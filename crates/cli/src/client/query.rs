@@ -3,7 +3,10 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// The path of a call with those of its parameters that are given.
-pub(crate) fn with_query<const N: usize>(path: &str, parameters: [(&str, Option<String>); N]) -> String {
+pub(crate) fn with_query<'n>(
+    path: &str,
+    parameters: impl IntoIterator<Item = (&'n str, Option<String>)>,
+) -> String {
     let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let told =
         |(name, value): (&str, String)| format!("{name}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC));

@@ -3,7 +3,7 @@
 use super::print;
 use crate::args::{SecretArgs, SecretCommand, SecretSetArgs, WhoseArgs};
 use crate::client::{Client, with_query};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use jiff::Timestamp;
 use jobs::Namespace;
 use jobs::secrets::{Scope, check_key};
@@ -134,14 +134,14 @@ async fn log(
     let page: Page<SecretAccessView> = match (client.get(&path).await, deleted) {
         (Ok(page), _) => page,
         // Of one that is gone, nothing is known where nothing was noted.
-        (Err(_), Some(at)) => {
+        (Err(fault), Some(at)) if fault.exit == Exit::Usage => {
             return Err(Failure::usage(format!(
                 "{} was deleted {}, and of no job is it known any more that it was handed it",
                 which.key,
                 print::ago(at)
             )));
         }
-        (Err(fault), None) => return Err(fault),
+        (Err(fault), _) => return Err(fault),
     };
     if let Some(at) = deleted.filter(|_| !json) {
         print::line(&format!("{} was deleted {}; it had been handed to:", which.key, print::ago(at)))?;
@@ -183,12 +183,15 @@ async fn deleted(client: &Client, which: &SecretArgs) -> Result<Option<(String, 
         ("limit", Some(PAGE.to_string())),
     ];
     let subject = format!("{key} for {}", scope.unwrap_or_default());
-    let acts: Page<ActView> = client.get(&with_query("/api/v1/audit", asked)).await.map_err(|_| {
-        Failure::usage(format!(
-            "there is no secret {subject} jobs, and whether there was one is for admins to see: give the id that its \
-             deletion told in place of the key"
-        ))
-    })?;
+    let acts: Page<ActView> =
+        client.get(&with_query("/api/v1/audit", asked)).await.map_err(|fault| match fault.exit {
+            Exit::Usage => Failure::usage(format!(
+                "there is no secret {subject} jobs, and whether there was one is for admins to see: give the id that its \
+                 deletion told in place of the key"
+            )),
+            // Nobody was refused: who asks again may be told.
+            _ => fault,
+        })?;
     let last = acts.items.into_iter().find(|act| act.subject == subject);
     Ok(last.and_then(|act| Some((act.detail.strip_prefix("id ")?.to_owned(), act.at))))
 }
@@ -224,27 +227,48 @@ async fn all(
     client: &Client,
     (scope, namespace, key): (Option<Scope>, Option<&Namespace>, Option<&str>),
 ) -> Result<Vec<SecretView>, Failure> {
-    let (mut secrets, mut cursor) = (Vec::new(), None);
-    loop {
-        let asked = [
-            ("limit", Some(PAGE.to_string())),
-            ("scope", scope.map(|scope| scope.to_string())),
-            ("namespace", namespace.map(Namespace::to_string)),
-            ("key", key.map(str::to_owned)),
-            ("cursor", cursor),
-        ];
-        let page: Page<SecretView> = client.get(&with_query("/api/v1/secrets", asked)).await?;
-        secrets.extend(page.items);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(secrets);
-        }
-    }
+    let filter = [
+        ("scope", scope.map(|scope| scope.to_string())),
+        ("namespace", namespace.map(Namespace::to_string)),
+        ("key", key.map(str::to_owned)),
+    ];
+    client.all_of("/api/v1/secrets", filter).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tls::Roots;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// What is said of a key that is not kept, by who can't ask whether it was: the control plane answers all with `status`.
+    async fn of_a_deleted_one(status: &'static str) -> Failure {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert_ne!(stream.read(&mut [0; 4 << 10]).await.unwrap(), 0);
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
+        let which = SecretArgs { key: "TOKEN".to_owned(), whose: WhoseArgs { scope: None, namespace: None } };
+        let failure = deleted(&client, &which).await.unwrap_err();
+        server.abort();
+        failure
+    }
+
+    #[tokio::test]
+    async fn who_may_not_ask_is_told_so_and_a_fault_is_told_as_one() {
+        let refused = of_a_deleted_one("403 Forbidden").await;
+        assert!(refused.message.contains("is for admins to see"), "{}", refused.message);
+        let failed = of_a_deleted_one("500 Internal Server Error").await;
+        assert!(failed.exit == Exit::System && failed.message.contains("500"), "{}", failed.message);
+    }
 
     #[test]
     fn the_end_of_one_line_is_left_out_and_nothing_else() {
