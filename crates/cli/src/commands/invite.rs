@@ -76,56 +76,102 @@ pub(super) async fn revoke(client: &Client, args: &AgentArgs) -> Outcome {
     client.delete(&format!("{IDENTITIES}/{name}")).await?;
     let good = match &registration {
         Some(registration) => still_good(client, registration).await,
-        None => Good::No,
+        None => Good::Tokens(Vec::new()),
     };
     let told = format!(
         "revoked agent {}: its calls are refused, and its jobs are given away when their leases are over{}",
         args.name,
         good.told(registration.as_deref().unwrap_or_default()),
     );
-    let id = match good {
-        Good::Token(id) => Some(id),
-        Good::No | Good::Unknown => None,
+    let ids = match good {
+        Good::Tokens(ids) => Some(ids),
+        Good::Unknown => None,
     };
     let json =
-        serde_json::json!({ "name": args.name, "registration": registration, "goodRegistrationToken": id });
+        serde_json::json!({ "name": args.name, "registration": registration, "goodRegistrationTokens": ids });
     print::tell(args.json, &json, &told)
 }
 
 /// Whether a revoked agent could come back by what it registered with.
+#[derive(Debug, PartialEq, Eq)]
 enum Good {
-    /// Its token is used up, revoked or expired.
-    No,
-    /// The token of this id can be used again.
-    Token(i64),
+    /// The tokens of these ids can be used again. There may be several of one name, and which of them it was is not known; none
+    /// where it is used up, revoked or expired.
+    Tokens(Vec<i64>),
     /// Who asks may not know.
     Unknown,
 }
 
-/// Whether a token of that name is good for another agent.
+/// Which tokens of that name are good for another agent.
 async fn still_good(client: &Client, registration: &str) -> Good {
     // The agent is revoked: what can't be looked at is no failure of that.
-    let Ok(tokens) = client.all::<RegistrationView>(PATH).await else { return Good::Unknown };
-    let now = Timestamp::now();
+    match client.all::<RegistrationView>(PATH).await {
+        Ok(tokens) => Good::Tokens(good_ones(&tokens, registration, Timestamp::now())),
+        Err(_) => Good::Unknown,
+    }
+}
+
+fn good_ones(tokens: &[RegistrationView], name: &str, now: Timestamp) -> Vec<i64> {
     let good = |token: &&RegistrationView| {
-        token.name == registration && token.uses < token.max_uses && token.expires_at > now
+        token.name == name && token.uses < token.max_uses && token.expires_at > now
     };
-    tokens.iter().find(good).map_or(Good::No, |token| Good::Token(token.id))
+    tokens.iter().filter(good).map(|token| token.id).collect()
 }
 
 impl Good {
     fn told(&self, registration: &str) -> String {
         match self {
-            Self::No => String::new(),
-            Self::Token(id) => format!(
-                ". Registration token {id}, {registration}, which it registered with, is still good: whoever has it can \
-                 register again. `executor agent invite revoke {id}` ends that; agents that it brought stay"
-            ),
+            Self::Tokens(ids) => match &ids[..] {
+                [] => String::new(),
+                [id] => format!(
+                    ". Registration token {id}, {registration}, which it registered with, is still good: whoever has it can \
+                     register again. `executor agent invite revoke {id}` ends that; agents that it brought stay"
+                ),
+                several => format!(
+                    ". It registered with a token named {registration}, and {} of that name are still good, {}: whoever has \
+                     the one can register again. `executor agent invite revoke ID` ends that; agents that it brought stay",
+                    several.len(),
+                    several.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
+                ),
+            },
             Self::Unknown => format!(
                 ". Whether the registration token {registration}, which it registered with, is still good can't be seen with \
                  your token: have an admin look with `executor agent invite list`, and end it with `executor agent invite \
                  revoke ID`"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_that_could_bring_an_agent_back_is_named() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let token = |id, name: &str, uses, expires: &str| RegistrationView {
+            id,
+            name: name.to_owned(),
+            max_uses: 2,
+            uses,
+            created_by: "root".to_owned(),
+            created_at: now,
+            expires_at: expires.parse().unwrap(),
+        };
+        let (later, over) = ("2026-11-23T12:00:00Z", "2026-11-22T11:00:00Z");
+        let tokens = [
+            token(1, "rack", 1, later),
+            token(2, "rack", 2, later),
+            token(3, "rack", 0, over),
+            token(4, "other", 0, later),
+            token(5, "rack", 0, later),
+        ];
+        assert_eq!(good_ones(&tokens, "rack", now), [1, 5]);
+        let told = Good::Tokens(good_ones(&tokens, "rack", now)).told("rack");
+        assert!(told.contains("2 of that name are still good, 1, 5"), "{told}");
+        let told = Good::Tokens(good_ones(&tokens, "other", now)).told("other");
+        assert!(told.contains("`executor agent invite revoke 4`"), "{told}");
+        assert_eq!(Good::Tokens(Vec::new()).told("rack"), "");
     }
 }
