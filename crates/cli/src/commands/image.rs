@@ -47,10 +47,10 @@ fn open(paths: &Paths, args: &ImageStoreArgs) -> Result<ImageStore, Failure> {
 /// The same where there is one: who only looks, or removes, makes none.
 fn open_existing(paths: &Paths, args: &ImageStoreArgs) -> Result<Option<ImageStore>, Failure> {
     let place = place(paths, args)?;
-    if !place.try_exists().is_ok_and(|there| !there) {
-        return ImageStore::open(place).map(Some).map_err(failure);
+    if place.try_exists().is_ok_and(|there| !there) {
+        return Ok(None);
     }
-    Ok(None)
+    ImageStore::open(place).map(Some).map_err(failure)
 }
 
 fn place(paths: &Paths, args: &ImageStoreArgs) -> Result<PathBuf, Failure> {
