@@ -2,12 +2,12 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
-use super::parts::{ago, badge, bytes, nothing, table, time, twice};
+use super::parts::{ago, badge, nothing, table, time, twice};
 use super::visit::{Visit, encoded};
 use crate::api::{self, ChangeExecutor, ExecutorView, IdentityView, JobView};
 use http::Method;
 use jiff::Timestamp;
-use jobs::Role;
+use jobs::{Role, shown_size};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -118,8 +118,8 @@ fn slots(executor: &ExecutorView, running: usize, all_known: bool) -> Markup {
 fn gives(executor: &ExecutorView) -> Markup {
     let capacity = &executor.capacity;
     let cpus = capacity.cpus.map(|cpus| format!("{cpus} {}", if cpus == 1 { "CPU" } else { "CPUs" }));
-    let memory = capacity.memory.map(|memory| format!("{} memory", bytes(memory)));
-    let disk = capacity.disk.map(|disk| format!("{} disk", bytes(disk)));
+    let memory = capacity.memory.map(|memory| format!("{} memory", shown_size(memory)));
+    let disk = capacity.disk.map(|disk| format!("{} disk", shown_size(disk)));
     let told: Vec<_> = [cpus, memory, disk].into_iter().flatten().collect();
     html! { @if told.is_empty() { span.none { "not told" } } @else { (told.join(", ")) } }
 }
@@ -132,7 +132,7 @@ fn runtime(executor: &ExecutorView) -> Markup {
 
 /// What people call a setting, and its value in their units. What a later release tells keeps its name.
 fn named<'a>(name: &'a str, value: &'a str) -> (&'a str, String) {
-    let size = || value.parse().map_or_else(|_| value.to_owned(), bytes);
+    let size = || value.parse().map_or_else(|_| value.to_owned(), shown_size);
     match name {
         "job-cpus" => ("CPUs of a job, at most", value.to_owned()),
         "job-memory" => ("Memory of a job, at most", size()),

@@ -67,25 +67,6 @@ pub(super) fn span(millis: i64) -> String {
     }
 }
 
-/// Bytes for people.
-pub(super) fn bytes(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut size = bytes as f64;
-    let mut unit = "bytes";
-    for next in units {
-        if size < 1_024.0 {
-            break;
-        }
-        size /= 1_024.0;
-        unit = next;
-    }
-    if unit == "bytes" || size.fract() < 0.05 {
-        format!("{size:.0} {unit}")
-    } else {
-        format!("{size:.1} {unit}")
-    }
-}
-
 /// A table that scrolls within itself, and is a list where there is no room for columns. The first column names a row.
 pub(super) fn table(label: &str, head: &[&str], rows: &[Vec<Markup>]) -> Markup {
     html! {
@@ -163,15 +144,6 @@ mod tests {
             (90_000_000, "1 d 1 h"),
         ] {
             assert_eq!(span(millis), told);
-        }
-    }
-
-    #[test]
-    fn sizes_are_told_in_binary_units() {
-        for (size, told) in
-            [(0, "0 bytes"), (1_023, "1023 bytes"), (1_024, "1 KiB"), (1_600, "1.6 KiB"), (4 << 30, "4 GiB")]
-        {
-            assert_eq!(bytes(size), told);
         }
     }
 }

@@ -11,11 +11,12 @@ pub(super) use text::download;
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
-use super::parts::{bytes, span, state};
+use super::parts::{span, state};
 use super::timeline::{Part, outcome};
 use super::visit::{Visit, with_query};
 use crate::api::{JobView, LogEntryView};
 use crate::public_api::cursor::{Cursor, Progress};
+use jobs::shown_size;
 use maud::{Markup, html};
 use painted::Painted;
 
@@ -107,7 +108,7 @@ fn one(entry: &Painted) -> Markup {
             @if let Some(command) = command.as_ref().filter(|command| !command.is_empty()) {
                 p.command { code { bdi { (shown(command)) } } }
             }
-            @if entry.from > 0 { p.hint { (bytes(entry.from)) " before this are in the download." } }
+            @if entry.from > 0 { p.hint { (shown_size(entry.from)) " before this are in the download." } }
             pre tabindex="0" aria-label={ "Output of " (name) } { (entry.text) }
         }
     }
