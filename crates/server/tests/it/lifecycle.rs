@@ -38,11 +38,12 @@ async fn a_server_without_its_database_lives_and_is_not_ready() {
     let took = begun.elapsed();
     while status == 200 {
         // What was just answered holds for a moment.
-        assert!(begun.elapsed() < Duration::from_secs(10), "{why}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{why}");
         (status, why) = asked("/readyz").await;
     }
     assert_eq!((status, why.as_str()), (503, "database: it does not answer"));
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // Whoever asks the database itself waits for 30 s.
+    assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(asked("/healthz").await, (200, "ok".to_owned()));
     postgres.restart();
     let begun = Instant::now();
