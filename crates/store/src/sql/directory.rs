@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The embedded database's file.
-const DATABASE: &str = "executor.db";
+pub(super) const DATABASE: &str = "executor.db";
 /// Beside it where everything was moved elsewhere: whoever went on with it would give the same jobs out twice.
 const RETIRED: &str = "executor.db.retired";
 

@@ -2,7 +2,7 @@
 
 use super::DatabaseChoice;
 use super::database::{self, Database, PostgresDatabase, SchemaState, SqliteFile};
-use super::directory::check_in_use;
+use super::directory::{DATABASE, check_in_use};
 use super::secrets;
 use crate::error::StoreError;
 use crate::sealing::Keyring;
@@ -20,15 +20,12 @@ pub struct DatabaseLook {
     pub clock_ahead: Option<SignedDuration>,
 }
 
-/// The embedded database in the data directory.
-const FILE: &str = "executor.db";
-
 /// Looks at the database that a server with this data directory would use.
 pub async fn look_at_database(choice: &DatabaseChoice, dir: &Path) -> Result<DatabaseLook, StoreError> {
     match choice {
         DatabaseChoice::Embedded => {
             check_in_use(dir)?;
-            database::look_at_sqlite(&dir.join(FILE)).await
+            database::look_at_sqlite(&dir.join(DATABASE)).await
         }
         DatabaseChoice::Postgres { url } => database::look_at_postgres(url).await,
     }
@@ -42,12 +39,13 @@ pub async fn look_at_keys(
     keys: Option<&Keyring>,
 ) -> Result<Vec<StoreError>, StoreError> {
     let database = match choice {
-        DatabaseChoice::Embedded => Database::Sqlite(SqliteFile::for_reading(&dir.join(FILE)).await?),
+        DatabaseChoice::Embedded => Database::Sqlite(SqliteFile::for_reading(&dir.join(DATABASE)).await?),
         DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::for_reading(url).await?),
     };
     let mut session = database.snapshot().await?;
     let missed = secrets::missed(&mut session, keys).await;
-    session.roll_back().await?;
+    // Nothing was written, so that it can't be taken back is no fault; what was found is what matters.
+    let _ = session.roll_back().await;
     database.close().await;
     missed
 }
