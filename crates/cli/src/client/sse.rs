@@ -14,7 +14,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(45);
 /// A connection that was there for so long was no try to get back.
 const LASTING: Duration = Duration::from_secs(10);
-/// What no other try at the same control plane helps against.
+/// What no other try at the same server helps against. Behind a balancer one may meet the server that has it; but whoever calls one
+/// server would wait for a minute to be told what is the matter.
 const ELSEWHERE: &str = "result_elsewhere";
 /// Bytes of one event at most.
 const MAX_EVENT: usize = 16 << 20;
