@@ -1,5 +1,6 @@
 //! What is said of calls to the control plane that fail: each kind of failure once, then rarely and with a count, and when
-//! it is over. Agents try again for as long as they live, and a log that tells each try hides everything else.
+//! it is over. Agents try again for as long as they live, and a log that tells each try hides everything else. What comes and
+//! goes, as through a balancer of which one server is ill, is no news each time it comes.
 
 use crate::api::ApiError;
 use crate::error::chain;
@@ -9,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
-/// How long it is quiet about failures of a kind that was told; each time twice as long, up to the second.
+/// How long it is quiet about failures of a kind that was told; each time twice as long, up to the second. One that was over for
+/// less than the first goes on.
 const QUIET: Duration = Duration::from_mins(1);
 const LONGEST_QUIET: Duration = Duration::from_mins(30);
 
@@ -50,6 +52,18 @@ struct Told {
     count: u64,
     latest: Instant,
     quiet: Duration,
+    /// Whether it was told that calls fail so, and not yet that this is over.
+    is_open: bool,
+    /// Since when no call fails so.
+    over: Option<Instant>,
+}
+
+/// What there is to say of a kind of failure that is over.
+#[derive(Debug, PartialEq, Eq)]
+struct Over {
+    kind: Kind,
+    count: u64,
+    after: Duration,
 }
 
 /// What there is to say now.
@@ -76,8 +90,9 @@ impl Troubles {
 
     /// A call worked.
     pub(crate) fn worked(&self, call: Call) {
-        if let Some((kind, over)) = self.lock().end(call) {
-            let (count, seconds) = (over.count, over.since.elapsed().as_secs());
+        let over = self.lock().end(call, Instant::now());
+        if let Some(Over { kind, count, after }) = over {
+            let seconds = after.as_secs();
             // Somebody waits for it.
             if let Kind::Refused(_) = kind {
                 warn!(calls = count, seconds, "the control plane accepts this executor now");
@@ -106,29 +121,42 @@ impl Now {
     fn note(&mut self, call: Call, kind: Kind, now: Instant) -> Say {
         let before = self.failing.insert(call, kind);
         if let Some(before) = before.filter(|before| *before != kind) {
-            self.forget_unless_failing(before);
+            self.over_unless_failing(before, now);
         }
+        self.kinds.retain(|_, told| told.over.is_none_or(|over| now.duration_since(over) < QUIET));
         let Some(told) = self.kinds.get_mut(&kind) else {
-            self.kinds.insert(kind, Told { since: now, count: 1, latest: now, quiet: QUIET });
+            let first = Told { since: now, count: 1, latest: now, quiet: QUIET, is_open: true, over: None };
+            self.kinds.insert(kind, first);
             return Say::First;
         };
         told.count += 1;
+        if told.over.take().is_some() {
+            told.quiet = QUIET;
+        }
         if now.duration_since(told.latest) < told.quiet {
             return Say::Nothing;
         }
         told.latest = now;
         told.quiet = (told.quiet * 2).min(LONGEST_QUIET);
+        told.is_open = true;
         Say::Again { count: told.count, since: now.duration_since(told.since) }
     }
 
-    /// What is over now that a call worked: its kind of failure, if no other call fails so.
-    fn end(&mut self, call: Call) -> Option<(Kind, Told)> {
+    /// What there is to say now that a call worked: that its kind of failure is over, if no other call fails so.
+    fn end(&mut self, call: Call, now: Instant) -> Option<Over> {
         let kind = self.failing.remove(&call)?;
-        self.forget_unless_failing(kind).map(|told| (kind, told))
+        let told = self.over_unless_failing(kind, now)?;
+        let (count, after) = (told.count, now.duration_since(told.since));
+        std::mem::take(&mut told.is_open).then_some(Over { kind, count, after })
     }
 
-    fn forget_unless_failing(&mut self, kind: Kind) -> Option<Told> {
-        if self.failing.values().any(|failing| *failing == kind) { None } else { self.kinds.remove(&kind) }
+    fn over_unless_failing(&mut self, kind: Kind, now: Instant) -> Option<&mut Told> {
+        if self.failing.values().any(|failing| *failing == kind) {
+            return None;
+        }
+        let told = self.kinds.get_mut(&kind)?;
+        told.over = Some(now);
+        Some(told)
     }
 }
 
@@ -213,12 +241,34 @@ mod tests {
     fn it_is_over_when_no_call_fails_so() {
         let mut now = Now::default();
         let begun = Instant::now();
-        now.note(Call::Dequeue, REFUSED, begun);
-        now.note(Call::Heartbeat, REFUSED, begun);
-        assert!(now.end(Call::Heartbeat).is_none());
-        assert_eq!(now.end(Call::Dequeue).map(|(kind, told)| (kind, told.count)), Some((REFUSED, 2)));
-        assert!(now.end(Call::Dequeue).is_none());
-        assert_eq!(now.note(Call::Dequeue, REFUSED, begun), Say::First);
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        now.note(Call::Dequeue, REFUSED, at(0));
+        now.note(Call::Heartbeat, REFUSED, at(1));
+        assert_eq!(now.end(Call::Heartbeat, at(2)), None);
+        let over = Over { kind: REFUSED, count: 2, after: Duration::from_secs(3) };
+        assert_eq!(now.end(Call::Dequeue, at(3)), Some(over));
+        assert_eq!(now.end(Call::Dequeue, at(4)), None);
+        assert_eq!(now.note(Call::Dequeue, REFUSED, at(70)), Say::First, "it was well for long enough");
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_told_now_and_then() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let (mut now, mut told, mut over) = (Now::default(), 0, 0);
+        for second in (0..600).step_by(10) {
+            told += u32::from(now.note(Call::Heartbeat, Kind::Status(502), at(second)) != Say::Nothing);
+            over += u32::from(now.end(Call::Heartbeat, at(second + 5)).is_some());
+        }
+        assert_eq!((told, over), (10, 10), "once a minute, and each that was told is told to be over");
+        let (mut now, mut told) = (Now::default(), 0);
+        for second in (0..600).step_by(10) {
+            for (status, later) in [(502, 0), (503, 5)] {
+                let say = now.note(Call::Heartbeat, Kind::Status(status), at(second + later));
+                told += u32::from(say != Say::Nothing);
+            }
+        }
+        assert_eq!(told, 20, "so with two that take turns");
     }
 
     #[test]
