@@ -14,7 +14,7 @@ use crate::trouble::Call;
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -68,13 +68,24 @@ async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
         // Agents that are started together are not to march in step for as long as they live.
         let mut share = random::fraction();
         loop {
-            // The first job of a control plane with short leases is renewed in time as well.
-            let _ = timeout(pause(&api).mul_f64(share), api.lease_term_changed()).await;
+            rest(&api, share).await;
             once(&api, &jobs).await;
             share = 1.0 - 0.1 * random::fraction();
         }
     };
     let _ = done.run_until_cancelled(forever).await;
+}
+
+/// Waits for a share of the pause. Hearing of shorter leases meanwhile shortens it: the first job of such a control plane is
+/// renewed in time as well. Hearing of others changes nothing, or all that hear it would beat together.
+async fn rest(api: &Api, share: f64) {
+    let begun = Instant::now();
+    loop {
+        let left = pause(api).mul_f64(share).saturating_sub(begun.elapsed());
+        if timeout(left, api.lease_term_changed()).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// As configured, but several while a lease lasts: one that gets lost then costs no job its lease.
