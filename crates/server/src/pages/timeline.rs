@@ -3,6 +3,7 @@
 use super::parts::{badge, between, span};
 use crate::api::{JobView, LogEntryView, StepView};
 use jiff::Timestamp;
+use jobs::State;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -52,10 +53,17 @@ impl Part {
     }
 }
 
-/// How something ended that has an exit code, or that it runs.
-pub(super) fn outcome(exit_code: Option<i32>) -> Markup {
+/// Whether what has not ended of this try still runs. Of a try that is over it never will: its executor was lost before it
+/// told the end.
+pub(super) fn goes_on(job: &JobView, attempt: u32) -> bool {
+    job.state == State::Processing && job.attempt == attempt
+}
+
+/// How something ended that has an exit code, or that it runs if its try goes on.
+pub(super) fn outcome(exit_code: Option<i32>, goes_on: bool) -> Markup {
     match exit_code {
-        None => badge("processing", "running"),
+        None if goes_on => badge("processing", "running"),
+        None => badge("bad", "not finished"),
         Some(0) => badge("good", "done"),
         Some(NO_EXIT_CODE) => badge("bad", "no exit code"),
         Some(code) => badge("bad", &format!("exit {code}")),
@@ -82,7 +90,7 @@ pub(super) fn show(job: &JobView, entries: &[LogEntryView], now: Timestamp) -> M
         let row = Row {
             name,
             image: image.map(|step| step.image.as_str()),
-            outcome: outcome(entry.exit_code),
+            outcome: outcome(entry.exit_code, goes_on(job, entry.attempt)),
             entry: Some(entry),
         };
         groups.entry(part).or_default().push(row);

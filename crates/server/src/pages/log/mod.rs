@@ -12,7 +12,7 @@ pub(super) use text::download;
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
 use super::parts::{span, state};
-use super::timeline::{Part, outcome};
+use super::timeline::{Part, goes_on, outcome};
 use super::visit::{Visit, with_query};
 use crate::api::{JobView, LogEntryView};
 use crate::public_api::cursor::{Cursor, Progress};
@@ -53,6 +53,7 @@ pub(super) async fn show(visit: Visit) -> Result<Answer, Fault> {
 pub(super) async fn section(visit: &Visit, job: &JobView, entries: Vec<LogEntryView>) -> Markup {
     let attempt = entries.first().map_or(job.attempt, |entry| entry.attempt);
     let (painted, unread) = Painted::all(visit, job.id, entries).await;
+    let runs = goes_on(job, attempt);
     let follows = !job.state.is_terminal() && attempt == job.attempt;
     let cursor = follows.then(|| cursor(attempt, &painted).to_string());
     let has_error = painted.iter().any(|entry| entry.fault.is_some());
@@ -75,7 +76,7 @@ pub(super) async fn section(visit: &Visit, job: &JobView, entries: Vec<LogEntryV
                 div.notice role="status" { p { strong { (fault.title) } } p { (fault.detail) } }
             }
             @if left_out > 0 { p.hint { (left_out) " entries before these are in the download." } }
-            div #entries { @for entry in painted.iter().skip(left_out) { (one(entry)) } }
+            div #entries { @for entry in painted.iter().skip(left_out) { (one(entry, runs)) } }
             @if follows { (template()) }
         }
     }
@@ -95,14 +96,14 @@ fn cursor(attempt: u32, painted: &[Painted]) -> Cursor {
     cursor
 }
 
-fn one(entry: &Painted) -> Markup {
+fn one(entry: &Painted, runs: bool) -> Markup {
     let LogEntryView { entry: number, key, command, exit_code, duration_ms, .. } = &entry.view;
     let (part, name) = Part::of(key);
     let is_open = part == Part::Steps || *exit_code != Some(0);
     html! {
         details.entry #{ "e-" (number) } open[is_open] {
             summary {
-                span.part { (part.one()) } " " bdi.name { (name) } " " (outcome(*exit_code))
+                span.part { (part.one()) } " " bdi.name { (name) } " " (outcome(*exit_code, runs))
                 @if let Some(millis) = duration_ms { " " span.took { (span(*millis)) } }
             }
             @if let Some(command) = command.as_ref().filter(|command| !command.is_empty()) {
@@ -136,9 +137,9 @@ fn template() -> Markup {
                 pre tabindex="0" {}
             }
         }
-        template #running { (outcome(None)) }
-        template #good { (outcome(Some(0))) }
-        template #bad { (outcome(Some(1))) }
+        template #running { (outcome(None, true)) }
+        template #good { (outcome(Some(0), true)) }
+        template #bad { (outcome(Some(1), true)) }
         p.follow role="status" hidden { "Following" }
     }
 }

@@ -32,3 +32,33 @@ async fn of_entries_that_are_not_shown_nothing_is_read() {
         "the stream goes on after all of them"
     );
 }
+
+/// Its executor was lost before it told the end of the entry, so nobody ever will.
+#[tokio::test]
+async fn what_had_not_ended_when_its_try_was_over_runs_no_longer() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let entry = json!({
+        "executorName": EXECUTOR, "jobId": job.id, "key": "step.docker.0", "command": ["true"],
+        "startTime": "2023-01-02T03:04:05.678Z",
+    });
+    let added = harness.about(&job, "batches", "addExecutionLogEntry").json(&entry);
+    assert_eq!(told(added).await.0, 200);
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let pages = [format!("/jobs/{}", job.id), format!("/jobs/{}/log", job.id)];
+    // As it is told at an entry, and in the timeline; what the module fills in later has a word for it all the same.
+    let told = async |page: &String| {
+        let body = visitor.get(page).await.body;
+        let body = body.split("<template").next().unwrap().to_owned();
+        ["running", "not finished"].map(|word| body.matches(&format!("{word}</span>")).count())
+    };
+    assert_eq!((told(&pages[0]).await, told(&pages[1]).await), ([2, 0], [1, 0]));
+    let lost = json!({"errorMessage": "", "end": {"reason": "executor_lost"}});
+    assert_eq!(harness.mark(&job, "markErrored", lost).await.status(), 204);
+    assert_eq!((told(&pages[0]).await[0], told(&pages[1]).await), (0, [0, 1]), "it waits again");
+    let again = harness.dequeue("batches").await.unwrap();
+    let earlier = format!("/jobs/{}/log?attempt=1", job.id);
+    assert_eq!(told(&earlier).await, [0, 1], "another try of it runs");
+    assert_eq!(harness.mark(&again, "markFailed", json!({"errorMessage": "no"})).await.status(), 204);
+    assert_eq!(told(&earlier).await, [0, 1]);
+}
