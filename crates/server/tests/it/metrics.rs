@@ -1,13 +1,15 @@
 //! What scrapers and scalers are told.
 
 use crate::harness::{EXECUTOR, Harness, job, job_on, told};
+use jiff::SignedDuration;
 use jobs::JobSpec;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use testkit::Postgres;
+use testkit::{MockClock, Postgres};
 
 /// A server that looks at its queues each time it is asked.
 async fn start() -> Harness {
@@ -85,6 +87,46 @@ async fn a_jobs_life_is_counted_and_executors_metrics_are_told_with_it() {
     let read = |line: &str| line.starts_with("# ") || exposition::Sample::read(line).is_some();
     assert!(text.lines().all(read), "every line can be read");
     harness.mark(&second, "markFailed", json!({"errorMessage": "no"})).await;
+}
+
+/// Of both queues under the documented names: what was taken back and waits again, what has failed thereby, and looks that failed.
+#[tokio::test]
+async fn what_is_taken_back_from_silent_executors_is_counted() {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let harness = Harness::start_with(|config| {
+        config.clock = clock.clone();
+        config.lease.scan_interval = Duration::from_millis(5);
+        config.retry.max_resets = 1;
+        config.limits.depths_kept = Duration::ZERO;
+    })
+    .await;
+    const RESETTERS: [&str; 2] =
+        ["src_batch_spec_workspace_execution_worker_resetter", "src_codeintel_background_index_record"];
+    let counted = async |lines: [(&str, u32); 3]| {
+        let begun = Instant::now();
+        loop {
+            let text = metrics(&harness).await;
+            let missing = RESETTERS.iter().find_map(|of| {
+                let told = lines.map(|(what, count)| format!("{of}_{what}_total {count}"));
+                told.into_iter().find(|line| !text.lines().any(|there| there == line))
+            });
+            let Some(missing) = missing else { return };
+            assert!(begun.elapsed() < Duration::from_secs(10), "{missing} in\n{text}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    for queue in ["batches", "codeintel"] {
+        harness.submit(&job_on(queue)).await;
+        harness.dequeue(queue).await.unwrap();
+    }
+    counted([("resets", 0), ("reset_failures", 0), ("reset_errors", 0)]).await;
+    clock.advance(SignedDuration::from_secs(60));
+    counted([("resets", 1), ("reset_failures", 0), ("reset_errors", 0)]).await;
+    for queue in ["batches", "codeintel"] {
+        harness.dequeue(queue).await.unwrap();
+    }
+    clock.advance(SignedDuration::from_secs(60));
+    counted([("resets", 1), ("reset_failures", 1), ("reset_errors", 0)]).await;
 }
 
 #[tokio::test]
