@@ -60,4 +60,11 @@ mod tests {
         assert_eq!([0, 1, 500].map(spread), [0, 16, 8_000].map(Duration::from_millis));
         assert_eq!([1_000_000, u64::MAX].map(spread), [LONGEST; 2]);
     }
+
+    #[test]
+    fn it_is_documented_as_it_is() {
+        let documented = include_str!("../../../docs/differences.md");
+        let told = format!("are spread over {} ms for each executor", EACH.as_millis());
+        assert!(documented.contains(&told), "{told}");
+    }
 }
