@@ -84,7 +84,7 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// is in its way.
     async fn queue(&self, name: &str, most: u64) -> Result<QueueRow>;
 
-    /// How many jobs ended since then, by queue and state; no more than `most` are counted.
+    /// How many jobs ended since then that had begun, by queue and state; no more than `most` that ended are looked at.
     async fn ended_since(&self, since: Timestamp, most: u64) -> Result<Vec<EndedRow>>;
 
     /// Says how a queue's jobs are given out from now on.

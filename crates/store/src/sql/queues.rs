@@ -52,9 +52,10 @@ statements! {
            in postgres = counts!(
                "(SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE queue = $1 AND state = 'queued' LIMIT $2) AS queued)"
            );
-    ENDED = "SELECT queue, state, COUNT(*) FROM (SELECT queue, state FROM jobs \
+    /// Nobody ever had one without an epoch. Such jobs are looked at all the same, as there may be any number of them.
+    ENDED = "SELECT queue, state, COUNT(*) FROM (SELECT queue, state, epoch FROM jobs \
              WHERE state IN ('completed', 'failed', 'canceled') AND finished_at >= $1 LIMIT $2) AS ended \
-             GROUP BY queue, state ORDER BY queue, state";
+             WHERE epoch > 0 GROUP BY queue, state ORDER BY queue, state";
     MAINTENANCE = "UPDATE executors SET maintenance_at = $1 WHERE name = $2";
     /// Whoever gives out a job of a limited queue does so alone.
     LOCK in sqlite = "SELECT 1 WHERE $1 IS NOT NULL",

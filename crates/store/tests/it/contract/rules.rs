@@ -158,9 +158,11 @@ pub(crate) async fn what_ended_is_counted_by_queue_and_state(open: impl AsyncFn(
     }
     world.advance(60);
     let since = world.now();
-    world.running().await;
-    let canceled = world.submit("batches").await;
-    world.store.cancel(canceled, somebody()).await.unwrap();
+    let (id, held, _) = world.running().await;
+    world.store.cancel(id, somebody()).await.unwrap();
+    world.store.finish(id, &held, failed()).await.unwrap();
+    let never_ran = world.submit("batches").await;
+    world.store.cancel(never_ran, somebody()).await.unwrap();
     assert_eq!(counted(since, 10).await, [told("batches", "canceled", 1)]);
     let all = [
         told("batches", "canceled", 1),
