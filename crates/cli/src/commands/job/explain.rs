@@ -33,7 +33,8 @@ fn waits(explained: &ExplainView, how: &str) -> Vec<String> {
 
 fn ended(job: &JobView) -> String {
     let evidence = job.end.as_ref().and_then(|end| EndReason::from_detail(end).evidence());
-    let told: Vec<String> = [evidence, job.message.clone()].into_iter().flatten().collect();
+    let message = job.message.clone().filter(|message| !message.trim().is_empty());
+    let told: Vec<String> = [evidence, message].into_iter().flatten().collect();
     let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
     format!(
         "job {} is {}, {}{told}",

@@ -160,7 +160,8 @@ pub(super) fn earlier_end(earlier: &TryView) -> String {
         format!("{} calls came after that and were refused: it may have run on", earlier.late_calls)
     });
     let told = [EndReason::from_detail(&earlier.end).evidence(), earlier.message.clone(), late];
-    let told: Vec<String> = told.into_iter().flatten().collect();
+    let told = told.into_iter().flatten().filter(|text| !text.trim().is_empty());
+    let told: Vec<String> = told.collect();
     let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
     format!("{} on {executor}{told}", earlier.reason)
 }
