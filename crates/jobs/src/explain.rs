@@ -44,7 +44,7 @@ pub struct Facts<'a> {
 pub struct Executor {
     /// Its name.
     pub name: String,
-    /// Whether it was heard of within three heartbeats.
+    /// Whether it was heard of lately.
     pub active: bool,
     /// Whether it is given no jobs.
     pub in_maintenance: bool,

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// Silence after which an executor is shown as silent: three heartbeats of 5 s. Its jobs stay its own for
-/// as long as their leases last.
-pub const SILENT_AFTER: Duration = Duration::from_secs(15);
+/// Silence after which an executor is shown as silent, unless its leases are shorter: three heartbeats of 5 s. Its jobs stay its
+/// own for as long as their leases last.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
 
 /// Two heartbeats of an executor that is not told how long its leases are.
 const SHORTEST_UNTOLD: Duration = Duration::from_secs(10);
@@ -50,6 +50,12 @@ impl LeasePolicy {
     /// The lease of an executor that has asked to be told of it, or has not.
     pub const fn term(&self, asked: bool) -> Duration {
         if asked { self.told } else { self.untold }
+    }
+
+    /// Silence after which such an executor is shown as silent. One that is told of short leases sends its heartbeats more
+    /// often, and what it had may be given to others once they are over.
+    pub fn silent_after(&self, asked: bool) -> Duration {
+        SILENT_AFTER.min(self.term(asked))
     }
 }
 
@@ -150,6 +156,15 @@ mod tests {
             (policy.term(true).as_secs(), policy.term(false).as_secs())
         };
         assert_eq!((terms(10), terms(300)), ((10, 10), (300, 25)));
+    }
+
+    #[test]
+    fn who_has_short_leases_is_silent_sooner() {
+        let silent = |seconds| {
+            let policy = LeasePolicy::of(Duration::from_secs(seconds));
+            (policy.silent_after(true).as_secs(), policy.silent_after(false).as_secs())
+        };
+        assert_eq!([3, 10, 90].map(silent), [(3, 10), (10, 10), (15, 15)]);
     }
 
     #[test]

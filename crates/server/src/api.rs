@@ -233,7 +233,7 @@ pub struct ExecutorView {
     pub name: String,
     /// The queues it serves.
     pub queues: Vec<String>,
-    /// Heard of within three heartbeats. The jobs of one that is silent stay its own until their leases are over.
+    /// Heard of within three heartbeats, or within its lease where that is shorter. The jobs of one that is silent stay its own until their leases are over.
     pub active: bool,
     /// Its version.
     pub version: String,
@@ -288,7 +288,7 @@ pub struct QueueView {
     pub errored: u64,
     /// When the oldest was queued that waits for an executor alone.
     pub oldest_queued_at: Option<Timestamp>,
-    /// Jobs that ended within the last hour, counted up to 20,000 of all queues together.
+    /// Jobs that ran and ended within the last hour, of 20,000 that ended in all queues together.
     #[serde(default)]
     pub ended_within_hour: u64,
     /// Those of them that failed.

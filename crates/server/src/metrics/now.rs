@@ -62,8 +62,9 @@ fn of_multiple_queues(app: &App, text: &mut Text) {
 fn of_executors(app: &App, text: &mut Text, rows: Option<&[ExecutorRow]>, census: Option<&Census>) {
     let Some(rows) = rows else { return };
     let now = app.clock.now();
-    let active = rows.iter().filter(|row| is_active(row, now)).count();
-    let resting = rows.iter().filter(|row| is_active(row, now) && row.maintenance_at.is_some()).count();
+    let active = rows.iter().filter(|row| is_active(row, app.leases, now)).count();
+    let resting =
+        rows.iter().filter(|row| is_active(row, app.leases, now) && row.maintenance_at.is_some()).count();
     let name = "executor_server_executors";
     text.family(name, "Executors that were heard of within a week, by how they are.", Kind::Gauge);
     for (state, count) in
@@ -73,7 +74,7 @@ fn of_executors(app: &App, text: &mut Text, rows: Option<&[ExecutorRow]>, census
     }
     let name = "executor_server_queue_executors";
     text.family(name, "Executors that take jobs of a queue.", Kind::Gauge);
-    let takes = |row: &&ExecutorRow| is_active(row, now) && row.maintenance_at.is_none();
+    let takes = |row: &&ExecutorRow| is_active(row, app.leases, now) && row.maintenance_at.is_none();
     for queue in wire::paths::QUEUES {
         let of = rows.iter().filter(takes).filter(|row| row.queues.iter().any(|served| served == queue));
         text.sample(name, &[("queue", queue)], of.count() as f64);

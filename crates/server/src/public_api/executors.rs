@@ -19,7 +19,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<ExecutorView>>, Refusal> {
     let now = app.clock.now();
     let rows = app.store.executors().await?;
-    part.of(rows, |row| row.name.clone(), |row| views::executor(row, now)).map(Json)
+    part.of(rows, |row| row.name.clone(), |row| views::executor(row, app.leases, now)).map(Json)
 }
 
 /// `PATCH /executors/{name}`
@@ -38,5 +38,5 @@ pub(super) async fn change(
     let action = if change.maintenance { Action::DrainExecutor } else { Action::ResumeExecutor };
     let act = Act::global(action, name.clone(), "");
     app.act(&caller, async move { store.set_maintenance(&executor, since).await }, |()| Some(act)).await?;
-    Ok(Json(views::executor(app.store.executor(&name).await?, now)))
+    Ok(Json(views::executor(app.store.executor(&name).await?, app.leases, now)))
 }

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use jobs::explain::{Executor, Facts, MOST_COUNTED, Obstacle, obstacles};
-use jobs::{JobId, Namespace};
+use jobs::{JobId, LeasePolicy, Namespace};
 use store::{ExecutorRow, Hold, QueueRow};
 
 /// `GET /jobs/{id}/explain`
@@ -26,7 +26,7 @@ pub(super) async fn explain(
     let queue = counted(&app, &job.queue).await?;
     let now = app.clock.now();
     let serving = app.store.executors_serving(&job.queue).await?;
-    let executors: Vec<Executor> = serving.into_iter().map(|row| executor(row, now)).collect();
+    let executors: Vec<Executor> = serving.into_iter().map(|row| executor(row, app.leases, now)).collect();
     let key = spec.concurrency.as_ref().map(|of| (of.key.as_str(), of.limit));
     let found = obstacles(&Facts {
         state: job.record.state,
@@ -61,9 +61,9 @@ async fn counted(app: &App, name: &str) -> Result<QueueRow, Refusal> {
     Ok(queue)
 }
 
-fn executor(row: ExecutorRow, now: Timestamp) -> Executor {
+fn executor(row: ExecutorRow, leases: LeasePolicy, now: Timestamp) -> Executor {
     Executor {
-        active: views::is_active(&row, now),
+        active: views::is_active(&row, leases, now),
         in_maintenance: row.maintenance_at.is_some(),
         refused_version: refuses(&row.telemetry.executor_version)
             .then(|| row.telemetry.executor_version.clone()),

@@ -5,8 +5,7 @@ use crate::api::{
     SecretAccessView, SecretView, StepView, TryView, UploadView,
 };
 use jiff::{SignedDuration, Timestamp};
-use jobs::policy::SILENT_AFTER;
-use jobs::{Concurrency, EndReason, JobSpec, Namespace, Needs, State};
+use jobs::{Concurrency, EndReason, JobSpec, LeasePolicy, Namespace, Needs, State};
 use std::collections::HashMap;
 use store::{
     ArtifactRow, EndedRow, ExecutorRow, FileRow, Hold, JobRow, LogEntryRow, QueueRow, QueueRules,
@@ -172,14 +171,16 @@ pub(super) fn index_kind(content_type: &str) -> &'static str {
     }
 }
 
-/// Whether it was heard of within three heartbeats.
-pub(crate) fn is_active(row: &ExecutorRow, now: Timestamp) -> bool {
+/// Whether it was heard of within three heartbeats, and within its lease.
+pub(crate) fn is_active(row: &ExecutorRow, leases: LeasePolicy, now: Timestamp) -> bool {
     let silence = now.duration_since(row.last_seen_at);
-    SignedDuration::try_from(SILENT_AFTER).is_ok_and(|silent| silence <= silent)
+    // Only executors that ask for the term of their leases tell these, and only they know of short ones.
+    let asks = row.capacity.isolation.is_some() || !row.capacity.settings.is_empty();
+    SignedDuration::try_from(leases.silent_after(asks)).is_ok_and(|silent| silence <= silent)
 }
 
-pub(super) fn executor(row: ExecutorRow, now: Timestamp) -> ExecutorView {
-    let active = is_active(&row, now);
+pub(super) fn executor(row: ExecutorRow, leases: LeasePolicy, now: Timestamp) -> ExecutorView {
+    let active = is_active(&row, leases, now);
     let known = [row.telemetry.os, row.telemetry.architecture];
     let known: Vec<_> = known.into_iter().filter(|part| !part.is_empty()).collect();
     ExecutorView {

@@ -1,7 +1,12 @@
 //! Heartbeats of one queue and of several.
 
 use crate::harness::{EXECUTOR, Harness, told};
+use jiff::SignedDuration;
+use jobs::LeasePolicy;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::MockClock;
 
 const SINGLE: &str = "/.executors/queue/batches/heartbeat";
 const MULTI: &str = "/.executors/queue/heartbeat";
@@ -89,5 +94,37 @@ async fn bad_heartbeats_are_told_in_the_protocols_words() {
     ] {
         let expected = json!({"error": error}).to_string();
         assert_eq!(told(harness.executor(path).json(&body)).await, (500, expected));
+    }
+}
+
+/// One of ours with a lease of 3 s sends its heartbeats so often; a stock one knows of no lease, and sends them as ever.
+#[tokio::test]
+async fn an_executor_is_told_to_be_silent_when_its_lease_is_over() {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let harness = Harness::start_with(|config| {
+        config.clock = clock.clone();
+        config.lease = LeasePolicy::of(Duration::from_secs(3));
+    })
+    .await;
+    for name in ["ours", "stock"] {
+        let beat = json!({"executorName": name, "jobIds": []});
+        assert_eq!(told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await.0, 200);
+        let ask = json!({"executorName": name, "version": "dev"});
+        let ask = harness.executor("/.executors/queue/batches/dequeue").json(&ask);
+        let ask = if name == "ours" { ask.header("Executors-Isolation", "container") } else { ask };
+        assert_eq!(told(ask).await.0, 204);
+    }
+    let active = async || {
+        let all = harness.list("/executors").await;
+        ["ours", "stock"].map(|name| {
+            let of = all.as_array().unwrap().iter().find(|executor| executor["name"] == name);
+            of.unwrap()["active"].as_bool().unwrap()
+        })
+    };
+    for (seconds, expected) in
+        [(3, [true, true]), (1, [false, true]), (6, [false, true]), (1, [false, false])]
+    {
+        clock.advance(SignedDuration::from_secs(seconds));
+        assert_eq!(active().await, expected, "after {seconds} s more");
     }
 }
