@@ -89,6 +89,10 @@ async fn a_jobs_life_is_counted_and_executors_metrics_are_told_with_it() {
     harness.mark(&second, "markFailed", json!({"errorMessage": "no"})).await;
 }
 
+/// What the documented names of both queues begin with.
+const RESETTERS: [&str; 2] =
+    ["src_batch_spec_workspace_execution_worker_resetter", "src_codeintel_background_index_record"];
+
 /// Of both queues under the documented names: what was taken back and waits again, what has failed thereby, and looks that failed.
 #[tokio::test]
 async fn what_is_taken_back_from_silent_executors_is_counted() {
@@ -100,8 +104,6 @@ async fn what_is_taken_back_from_silent_executors_is_counted() {
         config.limits.depths_kept = Duration::ZERO;
     })
     .await;
-    const RESETTERS: [&str; 2] =
-        ["src_batch_spec_workspace_execution_worker_resetter", "src_codeintel_background_index_record"];
     let counted = async |lines: [(&str, u32); 3]| {
         let begun = Instant::now();
         loop {
