@@ -30,11 +30,13 @@ pub(crate) enum Action {
     RemoveUser,
     SetPassword,
     SignIn,
+    /// The file says something else than before, and it is in force.
+    ChangeSite,
 }
 
 impl Action {
     /// All of them.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::CancelJob,
         Self::AddRepository,
         Self::RemoveRepository,
@@ -55,6 +57,7 @@ impl Action {
         Self::RemoveUser,
         Self::SetPassword,
         Self::SignIn,
+        Self::ChangeSite,
     ];
 
     /// Its stable name.
@@ -80,6 +83,7 @@ impl Action {
             Self::RemoveUser => "user.delete",
             Self::SetPassword => "user.password",
             Self::SignIn => "session.begin",
+            Self::ChangeSite => "site_config.change",
         }
     }
 }

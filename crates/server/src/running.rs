@@ -20,7 +20,7 @@ use crate::metrics::{Depths, Forwarded, Metrics};
 use crate::public_api::Readiness;
 use crate::results;
 use crate::secret_keys::{self, SecretKeysError};
-use crate::site_config::SiteConfig;
+use crate::site_config::{self, SiteConfig};
 use crate::slots::Slots;
 use crate::{
     checkpoint, executor_api, janitor, listener, pages, private_files, public_api, requests, retention,
@@ -198,6 +198,7 @@ async fn run(app: App, store: Arc<SqlStore>, config: ServerConfig, socket: TcpLi
     app.tasks.spawn(results::sweep_objects(app.clone()));
     app.tasks.spawn(retention::uploads(app.clone()));
     app.tasks.spawn(retention::acts(app.clone()));
+    app.tasks.spawn(site_config::note_changes(app.clone()));
     app.tasks.spawn(retention::identities(app.clone()));
     app.tasks.spawn(retention::accesses(app.clone()));
     app.tasks.spawn(retention::sessions(app.clone()));

@@ -1,13 +1,17 @@
 //! The site configuration: a JSONC file, read again whenever it changes.
 
+mod changes;
 mod first;
 mod object_store;
 mod parse;
 
+pub(crate) use changes::note as note_changes;
 pub(crate) use object_store::Bucket;
 pub(crate) use parse::{QueueShare, Site};
 
+use changes::Keys;
 use parse::BadSite;
+use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -48,6 +52,9 @@ pub(crate) struct SiteConfig {
 struct Seen {
     stamp: Option<Stamp>,
     site: Arc<Site>,
+    keys: Keys,
+    /// Keys whose change is in force and not noted yet.
+    changed: BTreeSet<&'static str>,
     /// What the file says can't be used, and `site` is what it said before.
     broken: bool,
 }
@@ -76,7 +83,7 @@ impl SiteConfig {
         }
         crate::private_files::warn_if_readable_by_others(path);
         let stamp = stamp(path);
-        let site = load(path)?;
+        let (site, keys) = load(path)?;
         if site.access_token.is_none() {
             tracing::warn!(
                 file = %path.display(),
@@ -85,7 +92,13 @@ impl SiteConfig {
         }
         Ok(Self {
             path: path.to_owned(),
-            seen: Mutex::new(Seen { stamp, site: Arc::new(site), broken: false }),
+            seen: Mutex::new(Seen {
+                stamp,
+                site: Arc::new(site),
+                keys,
+                changed: BTreeSet::new(),
+                broken: false,
+            }),
         })
     }
 
@@ -97,10 +110,12 @@ impl SiteConfig {
         if seen.stamp != stamp {
             seen.stamp = stamp;
             match load(&self.path) {
-                Ok(site) => {
+                Ok((site, keys)) => {
                     tracing::info!(file = %self.path.display(), "the site configuration was read again");
                     crate::private_files::warn_if_readable_by_others(&self.path);
-                    (seen.site, seen.broken) = (Arc::new(site), false);
+                    let changed = keys.that_differ(&seen.keys);
+                    seen.changed.extend(changed);
+                    (seen.site, seen.keys, seen.broken) = (Arc::new(site), keys, false);
                 }
                 Err(fault) => {
                     seen.broken = true;
@@ -109,6 +124,12 @@ impl SiteConfig {
             }
         }
         Arc::clone(&seen.site)
+    }
+
+    /// The keys whose values have changed since this was asked last, and are in force.
+    fn take_changed(&self) -> BTreeSet<&'static str> {
+        self.current();
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).changed)
     }
 
     /// Whether what is in force is what the file says now.
@@ -133,7 +154,7 @@ pub struct SiteLook {
 
 /// Reads a site configuration without using it.
 pub fn look_at_site_config(path: &Path) -> Result<SiteLook, SiteConfigError> {
-    let (site, idle) = read(path)?;
+    let (site, idle, _) = read(path)?;
     Ok(SiteLook {
         without_effect: idle
             .into_iter()
@@ -152,23 +173,24 @@ fn stamp(path: &Path) -> Option<Stamp> {
     std::fs::metadata(path).ok().map(|meta| Stamp::of(&meta))
 }
 
-fn load(path: &Path) -> Result<Site, SiteConfigError> {
-    let (site, unknown) = read(path)?;
+fn load(path: &Path) -> Result<(Site, Keys), SiteConfigError> {
+    let (site, unknown, keys) = read(path)?;
     for key in unknown {
         tracing::warn!(file = %path.display(), key, "{}", parse::advice(&key));
     }
-    Ok(site)
+    Ok((site, keys))
 }
 
-/// What the file says, and which of its keys have no effect.
-fn read(path: &Path) -> Result<(Site, Vec<String>), SiteConfigError> {
+/// What the file says, which of its keys have no effect, and what tells whether one of the others changes.
+fn read(path: &Path) -> Result<(Site, Vec<String>, Keys), SiteConfigError> {
     let file = |source| SiteConfigError::File { path: path.to_owned(), source };
     let mut text = String::new();
     std::fs::File::open(path).map_err(file)?.take(MAX_BYTES).read_to_string(&mut text).map_err(file)?;
-    parse::parse(&text).map_err(|fault: BadSite| SiteConfigError::Content {
+    let parsed = parse::parse(&text).map_err(|fault: BadSite| SiteConfigError::Content {
         path: path.to_owned(),
         fault: fault.to_string(),
-    })
+    });
+    parsed.map(|(site, idle)| (site, idle, Keys::of(&text)))
 }
 
 #[cfg(test)]
@@ -199,10 +221,18 @@ mod tests {
         let site = SiteConfig::open(&path).unwrap();
         std::fs::write(&path, r#"{"executors.accessToken": "second-second-second"} // rotated"#).unwrap();
         assert_eq!(token(&site), "second-second-second");
+        assert_eq!(site.take_changed().into_iter().collect::<Vec<_>>(), ["executors.accessToken"]);
+        let same = r#"{"executors.accessToken": "second-second-second", "executors.other": 1}"#;
+        std::fs::write(&path, same).unwrap();
+        assert!(site.take_changed().is_empty(), "nothing else is in force");
+        let days = r#"{"executors.accessToken": "second-second-second", "executors.auditKeptDays": 7}"#;
+        std::fs::write(&path, days).unwrap();
+        assert_eq!(site.take_changed().into_iter().collect::<Vec<_>>(), ["executors.auditKeptDays"]);
+        assert!(site.take_changed().is_empty(), "it is told once");
         for broken in ["{", r#"{"executors.accessToken": "short"}"#] {
             std::fs::write(&path, broken).unwrap();
             assert_eq!(token(&site), "second-second-second", "{broken}");
-            assert!(!site.is_good(), "{broken}");
+            assert!(!site.is_good() && site.take_changed().is_empty(), "{broken}");
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(token(&site), "second-second-second");

@@ -22,6 +22,17 @@ const AUDIT_KEPT_DAYS: &str = "executors.auditKeptDays";
 const UPLOADS_KEPT_DAYS: &str = "executors.uploadsKeptDays";
 const ENDED_JOBS_KEPT_DAYS: &str = "executors.endedJobsKeptDays";
 
+/// All keys that have an effect.
+pub(super) const USED: [&str; 7] = [
+    ACCESS_TOKEN,
+    PREVIOUS_ACCESS_TOKEN,
+    MULTIQUEUE,
+    AUDIT_KEPT_DAYS,
+    UPLOADS_KEPT_DAYS,
+    ENDED_JOBS_KEPT_DAYS,
+    OBJECT_STORE,
+];
+
 /// Days for which ended jobs are kept unless said otherwise, and at most.
 const DEFAULT_DAYS: u64 = 30;
 const MAX_DAYS: u64 = 36_500;
@@ -131,6 +142,16 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
         bucket: bucket(object.remove(OBJECT_STORE))?,
     };
     Ok((site, object.into_iter().map(|(key, _)| key).collect()))
+}
+
+/// The values of the keys that have an effect.
+pub(super) fn values(text: &str) -> BTreeMap<&'static str, Value> {
+    let value: Option<Value> =
+        parse_to_serde_value(text, &comments_and_trailing_commas()).unwrap_or_default();
+    let Some(Value::Object(mut object)) = value else { return BTreeMap::new() };
+    // That a key is there and says nothing is the same as that it is not.
+    let said = |key| Some((key, object.remove(key).filter(|value| !value.is_null())?));
+    USED.into_iter().filter_map(said).collect()
 }
 
 /// A key that an object in the text has twice.

@@ -3,6 +3,7 @@
 use crate::harness::{Harness, job, told};
 use crate::source::SourceRepo;
 use jobs::JobSpec;
+use serde_json::json;
 use server::{ServerConfig, ServerError};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -119,4 +120,26 @@ async fn what_stands_in_the_way_of_a_start_is_told() {
     let mut no_dir = config();
     no_dir.data_dir = file.join("data");
     assert!(matches!(refusal(no_dir).await, ServerError::File { .. }));
+}
+
+#[tokio::test]
+async fn a_change_of_the_site_configuration_is_told_by_its_keys() {
+    let harness = Harness::start().await;
+    let file = harness.data().join("site-config.jsonc");
+    let acts = async || harness.list("/audit?action=site_config.change").await.as_array().unwrap().clone();
+    assert!(acts().await.is_empty(), "a start is no change");
+    let text = json!({"executors.accessToken": "another-secret-of-executors", "executors.auditKeptDays": 30, "unknown": 1});
+    std::fs::write(&file, text.to_string()).unwrap();
+    let begun = Instant::now();
+    let told = loop {
+        let told = acts().await;
+        if !told.is_empty() {
+            break told;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody says so");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&told[0]["actor"], &told[0]["subject"]), (&json!("root"), &json!("site configuration")));
+    assert_eq!(told[0]["detail"], "executors.accessToken, executors.auditKeptDays");
 }
