@@ -304,6 +304,10 @@ pub(crate) struct JobRunArgs {
     pub(crate) queue: String,
     #[command(flatten)]
     pub(crate) order: OrderArgs,
+    /// Tells this submission from others, in 1 to 200 visible ASCII characters: made again with the same key, it is the same job.
+    /// With --delay it never is the same
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub(crate) idempotency_key: Option<String>,
     /// Submit, print the id, and leave
     #[arg(long, short)]
     pub(crate) detach: bool,
@@ -323,6 +327,9 @@ pub(crate) struct JobListArgs {
     /// Only jobs of this namespace: global, user:NAME or org:NAME
     #[arg(long)]
     pub(crate) namespace: Option<Namespace>,
+    /// Only jobs that this executor has or had last. They are looked for as those with a text are
+    #[arg(long, value_name = "NAME")]
+    pub(crate) executor: Option<String>,
     /// Only jobs in this state: queued, processing, completed, errored, failed or canceled
     #[arg(long, value_parser = known::state(), hide_possible_values = true)]
     pub(crate) state: Option<State>,
@@ -349,6 +356,11 @@ pub(crate) struct JobArgs {
     /// JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn idempotency_key(text: &str) -> Result<String, String> {
+    jobs::name::check_idempotency_key(text).map_err(|fault| fault.to_string())?;
+    Ok(text.to_owned())
 }
 
 fn job_id(text: &str) -> Result<i64, &'static str> {

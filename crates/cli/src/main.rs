@@ -23,7 +23,7 @@ use client::{Client, Settings};
 use commands::serve::Known;
 use commands::{
     agent, api_document, audit, completion, doctor, image, install, job, queue, repo, run, secret, serve,
-    simulate, supervise, token, transfer, up, upload, user, validate,
+    simulate, status, supervise, token, transfer, up, upload, user, validate,
 };
 use env::{EnvReader, System, Variables};
 use exit::{Exit, Failure, Outcome};
@@ -179,6 +179,7 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
 fn beside_the_server(paths: &Paths, command: ServerCommand, env: EnvReader<'_>) -> Outcome {
     match command {
         ServerCommand::Doctor(args) => block_on(doctor::run_for_server(paths, *args, env)),
+        ServerCommand::Status { json } => call(env, paths, async |client| status::run(client, json).await),
         ServerCommand::Openapi => api_document::run(),
         ServerCommand::RotateKey(args) => serve::rotate_key(paths, args, &env),
         ServerCommand::Migrate(args) => block_on(transfer::run_migrate(paths, args)),

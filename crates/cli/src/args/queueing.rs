@@ -79,6 +79,8 @@ pub(crate) enum QueueCommand {
     /// Give out a queue's jobs again
     Resume(QueueArgs),
     /// Let at most N of a queue's jobs run at once
+    /// Show one queue
+    Show(QueueArgs),
     Limit {
         /// The queue
         #[arg(value_parser = known::queue(), hide_possible_values = true)]

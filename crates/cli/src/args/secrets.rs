@@ -21,6 +21,14 @@ pub(crate) enum SecretCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show a secret, without its value
+    Show {
+        #[command(flatten)]
+        which: SecretArgs,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Forget a secret
     Delete {
         #[command(flatten)]
@@ -104,6 +112,12 @@ pub(crate) enum ServerCommand {
     /// Look at everything that can be known of a control plane before it starts, and while it runs, and tell what to mend.
     /// Its options are those that the server would have
     Doctor(Box<ServerDoctorArgs>),
+    /// Tell where the control plane is that jobs are submitted to, and which version it is, if it answers
+    Status {
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Print what the public API is, as OpenAPI 3.1
     Openapi,
 }

@@ -49,6 +49,12 @@ pub(crate) struct Client {
     token: SecretString,
 }
 
+fn new_key() -> Result<String, Failure> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    Ok(hex::encode(key))
+}
+
 impl Client {
     pub(crate) fn new(base: Url, token: SecretString, roots: &Roots) -> Result<Self, Failure> {
         let http = reqwest::Client::builder()
@@ -111,11 +117,16 @@ impl Client {
         self.read(self.fetching(path, body)).await
     }
 
-    /// Submits a job. Made again, the call is told from another one, so a connection that was cut costs nothing.
-    pub(crate) async fn submit(&self, spec: &JobSpec) -> Result<JobView, Failure> {
-        let mut key = [0; 16];
-        getrandom::fill(&mut key).map_err(|fault| Failure::chain(Exit::System, &fault))?;
-        self.read(self.fetching("/api/v1/jobs", spec).header(IDEMPOTENCY_KEY, hex::encode(key))).await
+    /// Where the control plane is.
+    pub(crate) const fn url(&self) -> &Url {
+        &self.base
+    }
+
+    /// Submits a job. Made again, the call is told from another one by the key, one of its own unless there is one; so a
+    /// connection that was cut costs nothing.
+    pub(crate) async fn submit(&self, spec: &JobSpec, key: Option<String>) -> Result<JobView, Failure> {
+        let key = key.map_or_else(new_key, Ok)?;
+        self.read(self.fetching("/api/v1/jobs", spec).header(IDEMPOTENCY_KEY, key)).await
     }
 
     pub(crate) async fn put<T: DeserializeOwned>(

@@ -21,6 +21,7 @@ pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod serve_scaling;
 pub(crate) mod simulate;
+pub(crate) mod status;
 pub(crate) mod supervise;
 pub(crate) mod token;
 pub(crate) mod transfer;

@@ -3,13 +3,14 @@
 use super::print;
 use crate::args::{QueueArgs, QueueCommand};
 use crate::client::Client;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use server::api::{ChangeQueue, QueueView};
 
 pub(crate) async fn run(client: &Client, command: QueueCommand) -> Outcome {
     let pause = |paused| ChangeQueue { paused: Some(paused), max_running: None };
     match command {
         QueueCommand::List { json } => list(client, json).await,
+        QueueCommand::Show(args) => show(client, &args).await,
         QueueCommand::Pause(QueueArgs { name, json }) => change(client, &name, &pause(true), json).await,
         QueueCommand::Resume(QueueArgs { name, json }) => change(client, &name, &pause(false), json).await,
         QueueCommand::Limit { name, max_running, json } => {
@@ -33,6 +34,29 @@ async fn list(client: &Client, json: bool) -> Outcome {
             state(queue),
         ]
     })
+}
+
+async fn show(client: &Client, args: &QueueArgs) -> Outcome {
+    jobs::name::check_queue(&args.name).map_err(Failure::usage)?;
+    let queue: QueueView = client.get(&format!("/api/v1/queues/{}", args.name)).await?;
+    if args.json {
+        print::json(&queue)?;
+        return Ok(Exit::Success);
+    }
+    let ended =
+        format!("{} within an hour, {} of them failed", queue.ended_within_hour, queue.failed_within_hour);
+    let mut facts = vec![
+        ("queue", queue.name.clone()),
+        ("state", state(&queue)),
+        ("waiting", queue.queued.to_string()),
+        ("held", queue.held.to_string()),
+        ("running", queue.running.to_string()),
+        ("to retry", queue.errored.to_string()),
+        ("ended", ended),
+    ];
+    facts.extend(queue.oldest_queued_at.map(|at| ("oldest", format!("queued {}", print::ago(at)))));
+    print::facts(facts)?;
+    Ok(Exit::Success)
 }
 
 async fn change(client: &Client, name: &str, change: &ChangeQueue, json: bool) -> Outcome {

@@ -20,6 +20,7 @@ pub(crate) async fn run(client: &Client, command: SecretCommand) -> Outcome {
     match command {
         SecretCommand::Set(args) => set(client, args).await,
         SecretCommand::List { whose, json } => list(client, &whose, json).await,
+        SecretCommand::Show { which, json } => show(client, &which, json).await,
         SecretCommand::Delete { which, json } => delete(client, &which, json).await,
         SecretCommand::Log { which, limit, before, json } => log(client, &which, (limit, before), json).await,
     }
@@ -104,6 +105,27 @@ async fn list(client: &Client, whose: &WhoseArgs, json: bool) -> Outcome {
             note.to_owned(),
         ]
     })
+}
+
+async fn show(client: &Client, which: &SecretArgs, json: bool) -> Outcome {
+    let id = find(client, which).await?;
+    let secret: SecretView = client.get(&format!("/api/v1/secrets/{id}")).await?;
+    if json {
+        print::json(&secret)?;
+        return Ok(Exit::Success);
+    }
+    let mut facts = vec![
+        ("secret", secret.key),
+        ("id", secret.id),
+        ("scope", secret.scope.to_string()),
+        ("namespace", secret.namespace.to_string()),
+        ("by", secret.creator),
+        ("created", secret.created_at.to_string()),
+        ("set", secret.updated_at.to_string()),
+    ];
+    facts.extend(secret.overwrites_global.then(|| ("note", "overwrites the global one".to_owned())));
+    print::facts(facts)?;
+    Ok(Exit::Success)
 }
 
 async fn delete(client: &Client, which: &SecretArgs, json: bool) -> Outcome {

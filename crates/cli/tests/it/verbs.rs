@@ -339,6 +339,7 @@ fn of_people(asked: &mut Asked<'_>) {
     assert_eq!(asked.one(&["token", "revoke", &made["id"].to_string()])["id"], made["id"]);
     let made = asked.all(&["user", "create", "ann", "--role", "reader"], PASSWORD);
     assert_eq!(made[0]["name"], "ann");
+    assert_eq!(asked.one(&["secret", "show", "KEPT"])["key"], "KEPT");
     assert_eq!(asked.one(&["user", "list"])[0]["name"], "ann");
     assert_eq!(asked.all(&["user", "password", "ann"], "another horse battery")[0]["name"], "ann");
     assert_eq!(asked.one(&["user", "remove", "ann"])["name"], "ann");
@@ -353,6 +354,7 @@ fn of_this_host(asked: &mut Asked<'_>) {
 
 /// What is done for a server: what its own would not bear while it runs, to another database.
 fn of_a_server(asked: &mut Asked<'_>) {
+    assert_eq!(asked.one(&["queue", "show", "codeintel"])["name"], "codeintel");
     let dir = asked.system.dir.path();
     let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let (data, moved, export) = (at("server-data"), at("moved-data"), at("all.jsonl"));
@@ -363,3 +365,4 @@ fn of_a_server(asked: &mut Asked<'_>) {
     assert!(!asked.one(&["server", "migrate", "--data-dir", &moved])["schema"].is_null());
     assert!(asked.one(&["server", "rotate-key", "--data-dir", &data, "--standby"])["id"].is_string());
 }
+    assert_eq!(asked.one(&["server", "status"])["version"], env!("CARGO_PKG_VERSION"));

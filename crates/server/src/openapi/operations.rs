@@ -74,6 +74,7 @@ fn jobs() -> Vec<Operation> {
             "text",
             "Only those that have it in their id, source, executor, reason or message; upper or lower case.",
         ))
+        .with(query::<String>("executor", "Only those that the executor of this name has, or had last."))
         .limit_and_cursor::<i64>()
         .gives::<Page<JobView>>(200, "A page of jobs, without their steps.");
     let show = get("/api/v1/jobs/{id}", TAG, "Shows a job with its steps")

@@ -3,6 +3,7 @@
 use super::input::{Numbered, Parameters, invalid_query, json};
 use super::paging::Paging;
 use super::problem::Refusal;
+use super::search::Wanted;
 use super::{files, search, secrets, seen, views};
 use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
@@ -107,6 +108,7 @@ pub(super) struct Filter {
     state: Option<JobState>,
     namespace: Option<Namespace>,
     text: Option<String>,
+    executor: Option<String>,
     limit: Option<u32>,
     cursor: Option<i64>,
 }
@@ -124,10 +126,12 @@ pub(super) async fn list(
     let before = filter.cursor.map(JobId);
     let owner = seen::listed(&caller, filter.namespace)?.as_ref().map(Namespace::key);
     let text = filter.text.filter(|text| !text.is_empty());
+    let executor = filter.executor.filter(|name| !name.is_empty());
     let filter =
         JobFilter { queue: filter.queue, state: filter.state, owner, before, limit: paging.look_for() };
-    if let Some(text) = text {
-        return Ok(Json(search::jobs(&app, filter, paging.limit(), &text).await?));
+    if text.is_some() || executor.is_some() {
+        let wanted = Wanted::new(text.as_deref(), executor)?;
+        return Ok(Json(search::jobs(&app, filter, paging.limit(), &wanted).await?));
     }
     let rows = app.store.jobs(filter).await?;
     Ok(Json(paging.page(rows, |last| last.id.to_string(), views::job)))

@@ -1,6 +1,6 @@
-//! Jobs that have a text in what lists show of them.
+//! Jobs that have a text in what lists show of them, or a certain executor.
 //!
-//! No index knows it, so jobs are looked through, the newest first, and only so many at one time: a page may have fewer
+//! No index knows either, so jobs are looked through, the newest first, and only so many at one time: a page may have fewer
 //! than asked for, or none, and yet another one after it.
 
 use super::input::invalid_query;
@@ -16,20 +16,38 @@ const AT_ONCE: u32 = 500;
 /// Bytes of the text at most.
 const LONGEST: usize = 200;
 
-/// A page of the jobs that `filter` and `text` let through.
+/// What is looked for.
+pub(super) struct Wanted {
+    /// In lower case.
+    text: Option<String>,
+    /// The whole name of who has the job, or had it last.
+    executor: Option<String>,
+}
+
+impl Wanted {
+    pub(super) fn new(text: Option<&str>, executor: Option<String>) -> Result<Self, Refusal> {
+        for (what, asked) in [("text", text), ("executor", executor.as_deref())] {
+            if let Some(long) = asked.filter(|asked| asked.len() > LONGEST) {
+                let detail = format!("{what} has {} bytes: at most {LONGEST} are looked for", long.len());
+                return Err(invalid_query(detail));
+            }
+        }
+        Ok(Self { text: text.map(str::to_lowercase), executor })
+    }
+
+    fn is(&self, row: &JobRow) -> bool {
+        let is_of = self.executor.as_ref().is_none_or(|name| row.record.executor.as_ref() == Some(name));
+        is_of && self.text.as_ref().is_none_or(|text| has(row, text))
+    }
+}
+
+/// A page of the jobs that `filter` and `wanted` let through.
 pub(super) async fn jobs(
     app: &App,
     mut filter: JobFilter,
     limit: usize,
-    text: &str,
+    wanted: &Wanted,
 ) -> Result<Page<JobView>, Refusal> {
-    if text.len() > LONGEST {
-        return Err(invalid_query(format!(
-            "text has {} bytes: at most {LONGEST} are looked for",
-            text.len()
-        )));
-    }
-    let text = text.to_lowercase();
     let mut items: Vec<JobView> = Vec::new();
     filter.limit = AT_ONCE;
     for _ in 0..MOST / AT_ONCE {
@@ -37,7 +55,7 @@ pub(super) async fn jobs(
         let is_last = rows.len() < AT_ONCE as usize;
         for row in rows {
             filter.before = Some(row.id);
-            if has(&row, &text) {
+            if wanted.is(&row) {
                 items.push(views::job(row));
                 if items.len() == limit {
                     let next_cursor = filter.before.map(|id| id.to_string());

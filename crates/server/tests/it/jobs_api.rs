@@ -175,6 +175,33 @@ async fn jobs_are_found_by_a_text_a_page_at_a_time() {
 }
 
 #[tokio::test]
+async fn jobs_are_found_by_who_has_them_or_had_them_last() {
+    let harness = Harness::start().await;
+    let mut of = std::collections::BTreeMap::new();
+    for executor in ["exec-1", "exec-10"] {
+        let id = harness.submit(&job()).await;
+        let body = json!({"executorName": executor, "version": "5.2.0"});
+        let taken = harness.executor("/.executors/queue/batches/dequeue").json(&body).send().await.unwrap();
+        assert_eq!(crate::harness::job_in(taken).await.unwrap().id.0, id);
+        of.insert(executor, id);
+    }
+    harness.submit(&job()).await;
+    let found = async |query: &str| {
+        let page = harness.get(&format!("/jobs?{query}")).await;
+        assert!(page["nextCursor"].is_null(), "{page}");
+        page["items"].as_array().unwrap().iter().map(|job| job["id"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    for (executor, id) in &of {
+        assert_eq!(found(&format!("executor={executor}")).await, [*id], "its whole name counts");
+    }
+    assert_eq!(found("executor=exec-1&state=processing").await, [of["exec-1"]]);
+    assert_eq!(found("executor=exec-1&text=exec-10").await, Vec::<i64>::new());
+    let (status, code, detail) =
+        problem(harness.api(Method::GET, &format!("/jobs?executor={}", "x".repeat(201)))).await;
+    assert_eq!((status, &*code), (400, "invalid_query"), "{detail}");
+}
+
+#[tokio::test]
 async fn bodies_that_never_come_keep_nobody_from_submitting() {
     let harness = Harness::start_with(|config| {
         (config.limits.submits, config.limits.submits_per_client) = (2, 2);

@@ -54,7 +54,7 @@ async fn list(client: &Client, args: JobListArgs) -> Outcome {
     if let Some(queue) = &args.queue {
         jobs::name::check_queue(queue).map_err(Failure::usage)?;
     }
-    let none = if args.text.is_some() || args.before.is_some() {
+    let none = if args.text.is_some() || args.executor.is_some() || args.before.is_some() {
         "no such jobs"
     } else {
         "no jobs: submit one with `executor job run --image IMG -- CMD`"
@@ -63,6 +63,7 @@ async fn list(client: &Client, args: JobListArgs) -> Outcome {
         ("limit", Some(args.limit.to_string())),
         ("queue", args.queue),
         ("namespace", args.namespace.map(|of| of.to_string())),
+        ("executor", args.executor),
         ("state", args.state.map(|state| state.to_string())),
         ("text", args.text),
         ("cursor", args.before.map(|id| id.to_string())),

@@ -23,7 +23,7 @@ pub(super) async fn run(client: &Client, variables: &Variables, args: JobRunArgs
     let pending = files::add(&mut spec, local)?;
     spec.check().map_err(Failure::usage)?;
     files::upload(client, &mut spec, pending).await?;
-    let job: JobView = client.submit(&spec).await?;
+    let job: JobView = client.submit(&spec, args.idempotency_key).await?;
     if args.detach {
         if args.json {
             print::json(&job)?;
