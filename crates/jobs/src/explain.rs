@@ -27,6 +27,8 @@ pub struct Facts<'a> {
     pub key: Option<(&'a str, u32)>,
     /// It waits for another try until then.
     pub retry_at: Option<Timestamp>,
+    /// How often it failed by its own fault, and how often it may be tried again after that.
+    pub own_failures: (u32, u32),
     /// Since when its queue is paused.
     pub paused_at: Option<Timestamp>,
     /// How many jobs of its queue run, and how many may.
@@ -69,8 +71,9 @@ pub enum Obstacle {
     NotBefore(Timestamp),
     /// The end of jobs with the same key, of which so many may run at once.
     Key(String, u32),
-    /// The pause before its next try.
-    Retry(Timestamp),
+    /// The pause before its next try; which of its retries that is, and of how many, if it asked for any and failed by its own
+    /// fault.
+    Retry(Timestamp, Option<(u32, u32)>),
     /// Somebody paused its queue.
     Paused(Timestamp),
     /// So many jobs of its queue run as may.
@@ -102,7 +105,7 @@ impl Obstacle {
         match self {
             Self::NotBefore(_) => "not_before",
             Self::Key(..) => "concurrency_limit",
-            Self::Retry(_) => "retry_pause",
+            Self::Retry(..) => "retry_pause",
             Self::Paused(_) => "queue_paused",
             Self::QueueLimit(_) => "queue_limit",
             Self::NoExecutor => "no_executor",
@@ -152,7 +155,13 @@ impl fmt::Display for Obstacle {
                     "at most {limit} jobs with the concurrency key {key:?} run at once, and as many do or are next"
                 )
             }
-            Self::Retry(time) => write!(f, "it is tried again from {time} on"),
+            Self::Retry(time, None) => write!(f, "it is tried again from {time} on"),
+            Self::Retry(time, Some((used, of))) => {
+                write!(
+                    f,
+                    "it is tried again from {time} on, and has used {used} of {of} retries for failures of its own"
+                )
+            }
             Self::Paused(since) => write!(f, "its queue has been paused since {since}"),
             Self::QueueLimit(limit) => {
                 write!(f, "at most {limit} jobs of its queue run at once, and as many do")
@@ -225,7 +234,9 @@ pub fn obstacles(facts: &Facts<'_>) -> Vec<Obstacle> {
     found.extend(facts.not_before.map(Obstacle::NotBefore));
     found.extend(facts.key.map(|(key, limit)| Obstacle::Key(key.to_owned(), limit)));
     let retry_at = facts.retry_at.filter(|at| facts.state == State::Errored && *at > facts.now);
-    found.extend(retry_at.map(Obstacle::Retry));
+    let (used, of) = facts.own_failures;
+    let retries = (used > 0 && of > 0).then_some((used, of));
+    found.extend(retry_at.map(|at| Obstacle::Retry(at, retries)));
     found.extend(facts.paused_at.map(Obstacle::Paused));
     if let (running, Some(limit)) = facts.running
         && running >= u64::from(limit)
@@ -298,6 +309,7 @@ mod tests {
             not_before: None,
             key: None,
             retry_at: None,
+            own_failures: (0, 0),
             paused_at: None,
             running: (0, None),
             waiting: 1,
@@ -366,6 +378,10 @@ mod tests {
             ..facts(&needs, &executors)
         };
         assert_eq!(obstacles(&at(1_005))[0].code(), "retry_pause");
+        assert_eq!(told(&at(1_005)), ["it is tried again from 1970-01-01T00:16:45Z on"]);
+        let own = Facts { own_failures: (1, 3), ..at(1_005) };
+        let expected = "it is tried again from 1970-01-01T00:16:45Z on, and has used 1 of 3 retries for failures of its own";
+        assert_eq!(told(&own), [expected]);
         assert_eq!(obstacles(&at(1_000)), [ALONE]);
         let running = Facts { state: State::Processing, ..facts(&needs, &[]) };
         assert_eq!(obstacles(&running), []);

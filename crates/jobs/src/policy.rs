@@ -92,7 +92,7 @@ pub struct RetryPolicy {
     pub max_faults: u32,
     /// How long it waits after the first such fault; after each further one three times as long, up to 5 minutes.
     pub fault_pause: Duration,
-    /// How often a job may end badly before it has failed. 0 and 1 both mean: the first time.
+    /// How often a job may end badly before it has failed, unless it asks for more. 0 and 1 both mean: the first time.
     pub max_failures: u32,
     /// How long an errored job waits for its next try.
     pub retry_after: Duration,
@@ -115,6 +115,12 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// What it is for a job that asks to be tried again so often after an end that is its own fault.
+    #[must_use]
+    pub fn with_retries(self, retries: u32) -> Self {
+        Self { max_failures: self.max_failures.max(retries.saturating_add(1)), ..self }
+    }
+
     /// Whether a job that has ended badly `failures` times gets another try.
     pub const fn may_retry(self, failures: u32) -> bool {
         failures < self.max_failures
@@ -180,5 +186,16 @@ mod tests {
         let three = RetryPolicy { max_failures: 3, ..RetryPolicy::default() };
         assert!(three.may_retry(2));
         assert!(!three.may_retry(3));
+    }
+
+    #[test]
+    fn a_job_gets_the_retries_that_it_asks_for() {
+        let tries = |retries| {
+            (1..20)
+                .take_while(move |failures| RetryPolicy::default().with_retries(retries).may_retry(*failures))
+        };
+        assert_eq!([0, 1, 10].map(|retries| tries(retries).count()), [0, 1, 10]);
+        let three = RetryPolicy { max_failures: 3, ..RetryPolicy::default() };
+        assert_eq!([0, 1, 5].map(|retries| three.with_retries(retries).max_failures), [3, 3, 6]);
     }
 }

@@ -15,6 +15,8 @@ use std::fmt;
 
 /// Steps in one job at most.
 pub const MAX_STEPS: usize = 1_000;
+/// How often a job may ask to be tried again after it failed by its own fault.
+pub const MAX_RETRIES: u32 = 10;
 /// Bytes of one job's environment, scripts, secrets and inline files together at most.
 pub const MAX_SPEC_BYTES: usize = 4 << 20;
 /// Bytes of one job's secrets together at most: each is looked for in every log in many forms.
@@ -66,6 +68,10 @@ pub struct JobSpec {
     /// How many jobs that have something in common may run at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
+    /// How often it is tried again after it failed by its own fault, such as a step's exit code: 0 to 10. Faults of the
+    /// infrastructure are not counted here.
+    #[serde(default, skip_serializing_if = "is_none_asked")]
+    pub retries: u32,
     /// What it needs of its executor.
     #[serde(default, skip_serializing_if = "Needs::is_empty")]
     pub needs: Needs,
@@ -96,6 +102,11 @@ pub struct StepSpec {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 const fn is_zero(number: &i32) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_none_asked(retries: &u32) -> bool {
+    *retries == 0
 }
 
 fn default_queue() -> String {
@@ -143,6 +154,9 @@ pub enum BadSpec {
     /// A priority out of its range.
     #[error("priority {0} is out of range: use -{MAX_PRIORITY} to {MAX_PRIORITY}")]
     Priority(i32),
+    /// More retries than a job may ask for.
+    #[error("retries is {0}: use 0 to {MAX_RETRIES}")]
+    Retries(u32),
     /// No job with that key could ever run.
     #[error("the concurrency limit of {0:?} is 0, so no such job could ever run: use 1 or more")]
     NoConcurrency(String),
@@ -282,6 +296,9 @@ impl JobSpec {
     fn check_order(&self) -> Result<(), BadSpec> {
         if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&self.priority) {
             return Err(BadSpec::Priority(self.priority));
+        }
+        if self.retries > MAX_RETRIES {
+            return Err(BadSpec::Retries(self.retries));
         }
         if let Some(Concurrency { key, limit }) = &self.concurrency {
             name::check_concurrency_key(key)?;

@@ -138,6 +138,19 @@ impl Record {
         self.canceler.is_some()
     }
 
+    /// How many of its retries are used, where it ended for `end`, if it did. Its last end is charged to it as well, but there
+    /// was no retry after it.
+    pub fn retries_used(&self, end: Option<&EndReason>) -> u32 {
+        match self.state {
+            // That its executor was lost is charged elsewhere.
+            State::Failed if matches!(end, Some(EndReason::ExecutorLost { .. })) => self.failures,
+            State::Failed => self.failures.saturating_sub(1),
+            // It may have ended by itself at the same time, and never tells.
+            State::Canceled => self.failures.min(self.epoch.saturating_sub(1)),
+            _ => self.failures,
+        }
+    }
+
     fn held_by(&self, lease: &Lease) -> bool {
         self.state == State::Processing
             && self.epoch == lease.epoch
@@ -268,13 +281,15 @@ fn error(record: &Record, reason: EndReason, retry: RetryPolicy) -> Outcome {
     if record.cancel_requested() {
         return stopped_or(record, State::Failed, reason);
     }
-    if reason.is_infrastructure() && record.faults < retry.max_faults {
+    let is_fault = reason.is_infrastructure();
+    if is_fault && record.faults < retry.max_faults {
         let record = Record { faults: record.faults + 1, ..record.clone() };
         let pause = pause_after(&reason, record.faults, retry);
         return again(record, reason, pause);
     }
     let record = Record { failures: record.failures + 1, ..record.clone() };
-    if retry.may_retry(record.failures) {
+    // What is left of the one budget is not there for the other.
+    if !is_fault && retry.may_retry(record.failures) {
         return again(record, reason, retry.retry_after);
     }
     stopped_or(&record, State::Failed, reason)

@@ -64,6 +64,12 @@ pub struct JobView {
     /// From when on it may be tried again, if it has errored; for the executor that had it, a little later.
     #[serde(default)]
     pub retry_at: Option<Timestamp>,
+    /// How often it is tried again after it failed by its own fault.
+    #[serde(default)]
+    pub retries: u32,
+    /// How many of these tries there were.
+    #[serde(default)]
+    pub retries_used: u32,
     /// Where it is among its owner's jobs: one level counts as five minutes of waiting.
     #[serde(default)]
     pub priority: i32,

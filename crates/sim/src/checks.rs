@@ -139,6 +139,7 @@ impl World {
                 .filter(|_| seen.hold == Some(Hold::Key))
                 .map(|key| (key.key.as_str(), key.limit)),
             retry_at: seen.retry_at,
+            own_failures: (0, 0),
             paused_at: rules.paused_at,
             running: (count(State::Processing), rules.max_running),
             waiting: count(State::Queued),

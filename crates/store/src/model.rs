@@ -143,6 +143,8 @@ pub struct JobRow {
     pub commit: String,
     /// State, epoch, holder and counters.
     pub record: Record,
+    /// How often it is tried again after it failed by its own fault: see [`jobs::JobSpec::retries`].
+    pub retries: u32,
     /// Why it ended, or why its latest try did that it waits to follow with another.
     pub end: Option<EndDetail>,
     /// What the executor said went wrong, for people.

@@ -2,6 +2,7 @@
 
 use super::{InviteCommand, known};
 use clap::{Args, Subcommand};
+use jobs::spec::MAX_RETRIES;
 use jobs::{Concurrency, Needs};
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ pub(crate) struct OrderArgs {
     /// At most N (1 unless said) of your jobs with the same KEY run at once; a KEY with a colon in it needs an N
     #[arg(long, value_name = "KEY[:N]", value_parser = concurrency)]
     pub(crate) concurrency: Option<Concurrency>,
+    /// How often it is tried again after it failed by its own fault, such as a step's exit code; 0 to 10. Faults of the system
+    /// are not counted here
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_RETRIES)), conflicts_with = "file")]
+    pub(crate) retries: u32,
     /// What its executor must have: cpus=N, memory=SIZE, disk=SIZE, isolation=container, user-kernel or vm, label=NAME.
     /// May be given several times, or with commas
     #[arg(long, value_name = "WHAT=VALUE", value_delimiter = ',')]
@@ -74,13 +79,13 @@ pub(crate) enum QueueCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show one queue
+    Show(QueueArgs),
     /// Give out none of a queue's jobs from now on. Those that run go on
     Pause(QueueArgs),
     /// Give out a queue's jobs again
     Resume(QueueArgs),
     /// Let at most N of a queue's jobs run at once
-    /// Show one queue
-    Show(QueueArgs),
     Limit {
         /// The queue
         #[arg(value_parser = known::queue(), hide_possible_values = true)]

@@ -118,6 +118,52 @@ fn an_invitation_that_is_revoked_lets_no_agent_in() {
 }
 
 #[test]
+fn one_thing_is_shown_and_one_submission_is_one_job() {
+    let Some(system) = system("one_thing_is_shown_and_one_submission_is_one_job") else { return };
+    let status = system.ok(&["server", "status"]);
+    let version = format!("answers, and is version {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(status.contains(&system.url()) && status.ends_with(&version), "{status}");
+    let queue = system.ok(&["queue", "show", "batches"]);
+    for part in ["queue ", "batches", "open", "waiting", "0 within an hour"] {
+        assert!(queue.contains(part), "{part} in {queue}");
+    }
+    assert!(system.refused(&["queue", "show", "bulk"]).contains("bulk"));
+    let set = told(system.executor(&["secret", "set", "KEPT"]), "a value of some length\n");
+    assert!(set.status.success(), "{}", text(&set));
+    let shown = system.ok(&["secret", "show", "KEPT"]);
+    let id = shown.lines().find_map(|line| line.strip_prefix("id ")).unwrap().trim().to_owned();
+    assert_eq!(system.ok(&["secret", "show", &id]), shown);
+    assert!(shown.contains("root") && !shown.contains("a value"), "{shown}");
+    assert!(system.refused(&["secret", "show", "OTHER"]).contains("there is no secret OTHER"));
+
+    let run = |key: &str, script: &str| {
+        let args = [
+            "job",
+            "run",
+            "--detach",
+            "--retries",
+            "2",
+            "--idempotency-key",
+            key,
+            "--image",
+            "busybox",
+            "--step",
+        ];
+        told(system.executor(&[&args[..], &[script]].concat()), "")
+    };
+    let id = |output: &Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let (first, again) = (run("k1", "true"), run("k1", "true"));
+    assert!(!id(&first).is_empty() && id(&first) == id(&again), "{}", text(&again));
+    assert_ne!(id(&run("k2", "true")), id(&first));
+    let other = run("k1", "false");
+    assert!(other.status.code() == Some(2) && text(&other).contains("k1"), "{}", text(&other));
+    assert_eq!(run("a b", "true").status.code(), Some(2));
+    let job = system.ok(&["job", "show", &id(&first)]);
+    assert!(job.contains("0 of 2 used"), "{job}");
+    assert!(system.ok(&["job", "list", "--executor", "nobody"]).starts_with("no such jobs"));
+}
+
+#[test]
 fn the_api_is_described_whatever_the_environment_is() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
     command.args(["server", "openapi"]).env_clear().env("EXECUTOR_ALLOCATIONS", "{");
@@ -293,6 +339,7 @@ fn every_verb_that_has_json_prints_nothing_else() {
 fn of_jobs(asked: &mut Asked<'_>) {
     asked.all(&["secret", "set", "KEPT"], "a value of some length\n");
     assert_eq!(asked.one(&["secret", "list"])[0]["key"], "KEPT");
+    assert_eq!(asked.one(&["secret", "show", "KEPT"])["key"], "KEPT");
     let run = ["job", "run", "--image", "busybox", "--stored-secret", "KEPT", "--artifact", "left"];
     let events = asked.all(&[&run[..], &["--", "touch", "left"]].concat(), "");
     assert!(events.last().unwrap().to_string().contains("completed"), "{events:?}");
@@ -307,6 +354,7 @@ fn of_jobs(asked: &mut Asked<'_>) {
     assert_eq!(asked.one(&["job", "cancel", &long])["id"].to_string(), long);
     asked.system.wait_for_state(&long, "canceled");
     assert!(asked.one(&["queue", "list"])[0]["name"].is_string());
+    assert_eq!(asked.one(&["queue", "show", "codeintel"])["name"], "codeintel");
     assert!(asked.one(&["queue", "pause", "codeintel"])["pausedAt"].is_string());
     assert!(asked.one(&["queue", "resume", "codeintel"])["pausedAt"].is_null());
     assert_eq!(asked.one(&["queue", "limit", "codeintel", "5"])["maxRunning"], 5);
@@ -339,7 +387,6 @@ fn of_people(asked: &mut Asked<'_>) {
     assert_eq!(asked.one(&["token", "revoke", &made["id"].to_string()])["id"], made["id"]);
     let made = asked.all(&["user", "create", "ann", "--role", "reader"], PASSWORD);
     assert_eq!(made[0]["name"], "ann");
-    assert_eq!(asked.one(&["secret", "show", "KEPT"])["key"], "KEPT");
     assert_eq!(asked.one(&["user", "list"])[0]["name"], "ann");
     assert_eq!(asked.all(&["user", "password", "ann"], "another horse battery")[0]["name"], "ann");
     assert_eq!(asked.one(&["user", "remove", "ann"])["name"], "ann");
@@ -354,10 +401,10 @@ fn of_this_host(asked: &mut Asked<'_>) {
 
 /// What is done for a server: what its own would not bear while it runs, to another database.
 fn of_a_server(asked: &mut Asked<'_>) {
-    assert_eq!(asked.one(&["queue", "show", "codeintel"])["name"], "codeintel");
     let dir = asked.system.dir.path();
     let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let (data, moved, export) = (at("server-data"), at("moved-data"), at("all.jsonl"));
+    assert_eq!(asked.one(&["server", "status"])["version"], env!("CARGO_PKG_VERSION"));
     assert!(asked.one(&["server", "doctor", "--data-dir", &data]).is_object());
     assert_eq!(asked.one(&["server", "export", &export, "--data-dir", &data])["file"], *export);
     std::fs::create_dir(&moved).unwrap();
@@ -365,4 +412,3 @@ fn of_a_server(asked: &mut Asked<'_>) {
     assert!(!asked.one(&["server", "migrate", "--data-dir", &moved])["schema"].is_null());
     assert!(asked.one(&["server", "rotate-key", "--data-dir", &data, "--standby"])["id"].is_string());
 }
-    assert_eq!(asked.one(&["server", "status"])["version"], env!("CARGO_PKG_VERSION"));

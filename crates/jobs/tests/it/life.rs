@@ -157,6 +157,45 @@ fn a_fault_of_the_infrastructure_is_not_charged_to_the_job() {
     assert_eq!((record.resets, record.faults, record.failures), (0, 2, 1));
 }
 
+/// Its own failures and the infrastructure's faults are two budgets, and neither pays for the other.
+#[test]
+fn retries_of_a_job_are_for_its_own_failures_alone() {
+    let retry = RetryPolicy { max_faults: 1, ..RetryPolicy::default() }.with_retries(2);
+    let unavailable = || EndReason::ImageUnavailable { class: "network".to_owned() };
+    let failed = || EndReason::ExitCode { step: "0".into(), code: 1 };
+    let told = |reasons: &[fn() -> EndReason]| {
+        let mut record = Record::new();
+        let mut states = Vec::new();
+        let mut used = Vec::new();
+        for reason in reasons {
+            record = transition(&record, Event::Claim { executor: "a".into() }, retry).unwrap().record;
+            let lease = Lease { epoch: record.epoch, executor: "a".into() };
+            let outcome = transition(&record, Event::Error(lease, reason()), retry).unwrap();
+            record = outcome.record;
+            states.push(record.state);
+            used.push(record.retries_used(outcome.reason.as_ref()));
+        }
+        (states, used, record.faults, record.failures)
+    };
+    use State::{Errored, Failed};
+    assert_eq!(
+        told(&[failed, unavailable, failed, failed]),
+        (vec![Errored, Errored, Errored, Failed], vec![1, 1, 2, 2], 1, 3)
+    );
+    assert_eq!(
+        told(&[unavailable, unavailable]),
+        (vec![Errored, Failed], vec![0, 0], 1, 1),
+        "its retries are not spent on it"
+    );
+    let (record, lease) = claimed();
+    let for_good = transition(&record, Event::Fail(lease.clone(), failed()), retry).unwrap();
+    assert_eq!(for_good.record.retries_used(for_good.reason.as_ref()), 0);
+    let lost = Event::Error(lease.clone(), EndReason::ExecutorLost { lease: None });
+    let lost = transition(&record, lost, RetryPolicy { max_resets: 0, ..retry }).unwrap();
+    assert_eq!((lost.record.state, lost.record.retries_used(lost.reason.as_ref())), (Failed, 0));
+    assert_eq!(for_good.record.state, Failed, "its executor says that it is for good");
+}
+
 #[test]
 fn whoever_takes_over_from_an_executor_that_leaves_need_not_wait() {
     let (record, lease) = claimed();

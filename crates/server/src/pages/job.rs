@@ -107,6 +107,9 @@ fn facts(job: &JobView, now: Timestamp) -> Markup {
     if let Some(executor) = &job.executor {
         facts.push(("Executor", html! { bdi.name { (executor) } }));
     }
+    if job.retries > 0 {
+        facts.push(("Retries", html! { (job.retries_used) " of " (job.retries) " used" }));
+    }
     if job.priority != 0 {
         facts.push(("Priority", html! { (job.priority) }));
     }

@@ -38,6 +38,7 @@ pub(super) async fn explain(
         },
         key: key.filter(|_| job.hold == Some(Hold::Key)),
         retry_at: job.retry_at,
+        own_failures: (job.record.failures, job.retries),
         paused_at: queue.rules.paused_at,
         running: (queue.running, queue.rules.max_running),
         waiting: queue.queued.saturating_sub(queue.held),

@@ -20,8 +20,10 @@ const STEP_KEYS: [&str; 2] = ["step.docker.", "step.kubernetes."];
 
 /// A job without its steps, as lists show it.
 pub(super) fn job(row: JobRow) -> JobView {
-    let blame = row.end.as_ref().map(|end| EndReason::from_detail(end).blame());
+    let end = row.end.as_ref().map(EndReason::from_detail);
     JobView {
+        retries: row.retries,
+        retries_used: row.record.retries_used(end.as_ref()),
         id: row.id.0,
         // Nobody but ourselves writes them.
         namespace: Namespace::from_key(&row.owner).unwrap_or_default(),
@@ -29,7 +31,7 @@ pub(super) fn job(row: JobRow) -> JobView {
         state: row.record.state,
         reason: row.end.as_ref().map(|end| end.reason.clone()),
         end: row.end,
-        blame,
+        blame: end.as_ref().map(EndReason::blame),
         message: row.message,
         cancel_requested: row.record.cancel_requested(),
         canceler: row.record.canceler.clone(),

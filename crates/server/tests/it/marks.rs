@@ -1,8 +1,8 @@
 //! How jobs end.
 
-use crate::harness::{EXECUTOR, Harness, told};
+use crate::harness::{EXECUTOR, Harness, job, told};
 use jiff::{SignedDuration, Timestamp};
-use jobs::Clock;
+use jobs::{Clock, JobSpec};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -128,6 +128,52 @@ async fn a_fault_of_the_infrastructure_is_tried_again_elsewhere_and_told() {
     ] {
         assert_eq!(earlier[0][key], value, "{earlier}");
     }
+}
+
+/// It may be one that tells no reason, and its `markFailed` is for good.
+#[tokio::test]
+async fn a_job_that_asks_for_it_is_tried_again_after_its_own_failure() {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let harness = Harness::start_with(|config| {
+        config.clock = clock.clone();
+        config.lease.untold = Duration::from_hours(1);
+    })
+    .await;
+    let of_step = json!({"errorMessage": "no", "end": {"reason": "exit_code", "step": "0", "exitCode": 1}});
+    let untold = json!({"errorMessage": "no"});
+    let ends = async |retries: u32, marks: &[(&str, &Value)]| {
+        let id = harness.submit(&JobSpec { retries, ..job() }).await;
+        let mut told = Vec::new();
+        for (call, end) in marks {
+            let held = harness.dequeue("batches").await.unwrap();
+            assert_eq!(held.id.0, id);
+            assert_eq!(harness.mark(&held, call, (*end).clone()).await.status(), 204);
+            let view = harness.get(&format!("/jobs/{id}")).await;
+            assert_eq!((&view["retries"], &view["blame"]), (&json!(retries), &json!("job")), "{view}");
+            told.push((view["state"].as_str().unwrap().to_owned(), view["retriesUsed"].as_u64().unwrap()));
+            if view["state"] == "errored" {
+                let why = harness.get(&format!("/jobs/{id}/explain")).await["obstacles"][0].take();
+                let used = format!("has used {} of {retries} retries", view["retriesUsed"]);
+                assert_eq!(why["code"], "retry_pause");
+                assert!(why["text"].as_str().unwrap().contains(&used), "{why}");
+            }
+            clock.advance(SignedDuration::from_secs(60));
+        }
+        told
+    };
+    let then = |state: &str, failures| (state.to_owned(), failures);
+    let (errored, failed) = ("markErrored", "markFailed");
+    assert_eq!(
+        ends(2, &[(errored, &of_step), (errored, &untold), (errored, &of_step)]).await,
+        [then("errored", 1), then("errored", 2), then("failed", 2)]
+    );
+    assert_eq!(ends(2, &[(failed, &of_step)]).await, [then("failed", 0)]);
+    for call in [errored, failed] {
+        assert_eq!(ends(0, &[(call, &untold)]).await, [then("failed", 0)], "{call}");
+    }
+    let refused = harness.api(reqwest::Method::POST, "/jobs").json(&JobSpec { retries: 11, ..job() });
+    let (status, said) = told(refused).await;
+    assert!(status == 422 && said.contains("retries is 11: use 0 to 10"), "{status} {said}");
 }
 
 #[tokio::test]

@@ -181,6 +181,7 @@ impl Fixed {
             retry_at: life.retry_at,
             last_heartbeat_at: life.last_heartbeat_at,
             priority: self.priority,
+            retries: life.retries,
             hold,
         })
     }

@@ -16,7 +16,7 @@ macro_rules! life_columns {
     () => {
         "id, state, epoch, executor, resets, faults, failures, cancel_requested, canceler, end_detail, \
          message, queued_at, started_at, finished_at, retry_at, last_heartbeat_at, lease, token_hash, \
-         queue, lane, rank, key"
+         queue, lane, rank, key, retries"
     };
 }
 pub(super) use life_columns;
@@ -37,6 +37,8 @@ pub(super) struct Life {
     /// Microseconds.
     pub(super) lease: i64,
     pub(super) token_hash: Option<Vec<u8>>,
+    /// How often it asks to be tried again after a failure of its own.
+    pub(super) retries: u32,
     /// Where it waits, and where it will again.
     place: Place,
 }
@@ -89,7 +91,7 @@ impl Life {
     /// Decides what `event` makes of the job.
     pub(super) fn decide(self, event: Event, with: &Circumstances<'_>) -> Result<Decided, StoreError> {
         let (old_state, old_epoch) = (self.record.state, self.record.epoch);
-        let outcome = transition(&self.record, event, with.retry)?;
+        let outcome = transition(&self.record, event, with.retry.with_retries(self.retries))?;
         let earlier = tries::earlier(&self, &outcome, with);
         Ok(Decided { life: self.after(outcome, with)?, old_state, old_epoch, earlier })
     }
@@ -177,6 +179,7 @@ impl Life {
             last_heartbeat_at: time("last_heartbeat_at")?,
             lease: row.get("lease")?,
             token_hash: row.get("token_hash")?,
+            retries: number("retries")?,
             place: Place {
                 queue: row.get("queue")?,
                 lane: row.get("lane")?,

@@ -24,10 +24,10 @@ macro_rules! insert {
     ($overriding:literal, $rows:literal, $lanes:literal) => {
         concat!(
             "INSERT INTO jobs (id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, \
-             key_limit, namespace)",
+             key_limit, namespace, retries)",
             $overriding,
             " SELECT id, queue, repository, rev, commit_id, queued_at, lane, rank, priority, held, due_at, key, key_limit, \
-             namespace FROM (",
+             namespace, retries FROM (",
             $rows,
             ") AS new WHERE (SELECT COUNT(*) FROM lanes WHERE id IN (",
             $lanes,
@@ -51,14 +51,14 @@ statements! {
                 value->>'rev' AS rev, value->>'commit_id' AS commit_id, value->>'queued_at' AS queued_at, \
                 value->>'lane' AS lane, value->>'rank' AS rank, value->>'priority' AS priority, value->>'held' AS held, \
                 value->>'due_at' AS due_at, value->>'key' AS key, value->>'key_limit' AS key_limit, \
-                value->>'namespace' AS namespace FROM json_each($1)",
+                value->>'namespace' AS namespace, value->>'retries' AS retries FROM json_each($1)",
                "SELECT value FROM json_each($2)"
            ),
            in postgres = insert!(
                " OVERRIDING SYSTEM VALUE",
                "SELECT * FROM json_to_recordset($1::json) AS rows (id BIGINT, queue TEXT, repository TEXT, rev TEXT, \
                 commit_id TEXT, queued_at BIGINT, lane BIGINT, rank BIGINT, priority BIGINT, held TEXT, due_at BIGINT, \
-                key TEXT, key_limit BIGINT, namespace TEXT)",
+                key TEXT, key_limit BIGINT, namespace TEXT, retries BIGINT)",
                "SELECT value::bigint FROM json_array_elements_text($2::json)"
            );
     INSERT_SPECS in sqlite = "INSERT INTO job_specs (job, spec) \
@@ -212,6 +212,7 @@ struct Row {
     key: Option<String>,
     key_limit: Option<i64>,
     namespace: String,
+    retries: u32,
     /// Its secrets are kept apart.
     spec: String,
 }
@@ -258,6 +259,7 @@ async fn prepare(
         key,
         key_limit,
         namespace: owner.clone(),
+        retries: spec.retries,
         spec: without_secrets(spec)?,
     })
 }

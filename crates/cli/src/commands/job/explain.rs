@@ -1,5 +1,6 @@
 //! `executor job explain`.
 
+use super::used_retries;
 use crate::args::JobArgs;
 use crate::client::Client;
 use crate::commands::print;
@@ -34,7 +35,9 @@ fn waits(explained: &ExplainView, how: &str) -> Vec<String> {
 fn ended(job: &JobView) -> String {
     let evidence = job.end.as_ref().and_then(|end| EndReason::from_detail(end).evidence());
     let message = job.message.clone().filter(|message| !message.trim().is_empty());
-    let told: Vec<String> = [evidence, message].into_iter().flatten().collect();
+    let retries = used_retries(job).filter(|_| job.state == State::Failed);
+    let retries = retries.map(|used| format!("retries: {used}"));
+    let told: Vec<String> = [evidence, message, retries].into_iter().flatten().collect();
     let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
     format!(
         "job {} is {}, {}{told}",
@@ -42,4 +45,32 @@ fn ended(job: &JobView) -> String {
         job.state,
         job.reason.as_deref().unwrap_or("for no reason told")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(with: &serde_json::Value) -> String {
+        let mut job = serde_json::json!({
+            "id": 5, "namespace": "global", "queue": "batches", "state": "failed", "reason": "exit_code", "blame": "job",
+            "end": {"reason": "exit_code", "step": "build", "exitCode": 2}, "cancelRequested": false, "attempt": 1,
+            "queuedAt": "2031-01-01T06:00:00Z",
+        });
+        let with = with.as_object().unwrap().clone();
+        job.as_object_mut().unwrap().extend(with);
+        ended(&serde_json::from_value(job).unwrap())
+    }
+
+    #[test]
+    fn what_is_not_told_leaves_nothing_behind() {
+        let whole = told(&serde_json::json!({"message": "no such file"}));
+        let bare = whole.strip_suffix("; no such file").unwrap();
+        assert!(bare.starts_with("job 5 is failed, exit_code: ") && bare.contains("build"), "{bare}");
+        for empty in ["", " \n"] {
+            assert_eq!(told(&serde_json::json!({"message": empty})), bare);
+        }
+        let retried = told(&serde_json::json!({"retries": 2, "retriesUsed": 2}));
+        assert_eq!(retried, format!("{bare}; retries: 2 of 2 used, for failures of its own"));
+    }
 }

@@ -7,6 +7,7 @@
 //! priority: 1             # optional: -10 to 10; one level counts as five minutes of waiting
 //! notBefore: 2031-01-01T06:00:00Z             # optional
 //! concurrency: {key: deploy-app, limit: 1}    # optional: so many jobs with one key run at once
+//! retries: 2              # optional: 0 to 10, after failures of its own
 //! needs: {cpus: 4, memory: 8G, disk: 20G, isolation: vm, labels: [gpu]}    # optional: what its executor must have
 //! image: debian:12        # optional: the image of every step that names none
 //! env: {CI: "1"}          # optional
@@ -54,6 +55,8 @@ struct JobFile {
     not_before: Option<Timestamp>,
     #[serde(default)]
     concurrency: Option<Concurrency>,
+    #[serde(default)]
+    retries: u32,
     #[serde(default)]
     needs: Needs,
     #[serde(default)]
@@ -122,6 +125,7 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         priority: file.priority,
         not_before: file.not_before,
         concurrency: file.concurrency,
+        retries: file.retries,
         needs: file.needs,
     };
     Ok((spec, local))
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_whole_job_file_is_read() {
         let (job, local) = read_job(
-            "repo: app\nrev: main\npriority: -2\nnotBefore: 2031-01-01T06:00:00Z\nconcurrency: {key: deploy}\nneeds: {cpus: 4, \
+            "repo: app\nrev: main\npriority: -2\nnotBefore: 2031-01-01T06:00:00Z\nconcurrency: {key: deploy}\nretries: 2\nneeds: {cpus: 4, \
              memory: 8G, isolation: vm, labels: [gpu]}\nimage: debian:12\nenv: {A: '1'}\nsecrets: [TOKEN]\nfiles:\n  - {path: a, content: text}\n  - {path: \
              b/c, from: x.bin}\nsteps:\n  - run: make\n    dir: sub\n  - \
              name: script\n    script: build.sh\n    image: gcc:13\n    env: {B: '2'}\n",
@@ -210,7 +214,7 @@ mod tests {
             (job.queue.as_str(), job.repo.as_deref(), job.rev.as_deref()),
             ("batches", Some("app"), Some("main"))
         );
-        assert_eq!((job.priority, job.concurrency.unwrap().limit), (-2, 1));
+        assert_eq!((job.priority, job.concurrency.unwrap().limit, job.retries), (-2, 1, 2));
         assert_eq!(job.not_before.unwrap().to_string(), "2031-01-01T06:00:00Z");
         assert_eq!((job.needs.memory, job.needs.labels.len()), (Some(8 << 30), 1));
         assert_eq!(job.secrets["TOKEN"], "value");

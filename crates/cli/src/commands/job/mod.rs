@@ -123,6 +123,7 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
         ("needs", job.needs.as_ref().map(ToString::to_string)),
         ("concurrency", job.concurrency.as_ref().map(|of| concurrency(of, job.waits_for_key))),
         ("not before", job.not_before.map(|time| time.to_string())),
+        ("retries", used_retries(&job)),
         ("next try", job.retry_at.map(|time| format!("from {time} on"))),
     ];
     facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
@@ -147,6 +148,12 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
 fn concurrency(of: &ConcurrencyView, waits: bool) -> String {
     let waits = if waits { "; it waits for its turn" } else { "" };
     format!("at most {} with the key {} at once{waits}", of.limit, of.key)
+}
+
+/// Of a job that may be tried again after failures of its own.
+pub(super) fn used_retries(job: &JobView) -> Option<String> {
+    (job.retries > 0)
+        .then(|| format!("{} of {} used, for failures of its own", job.retries_used, job.retries))
 }
 
 /// Who asked for a job to stop that has not ended yet.

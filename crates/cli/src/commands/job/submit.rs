@@ -60,6 +60,7 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
         priority: args.order.priority,
         not_before: args.order.delay.map(after),
         concurrency: args.order.concurrency.clone(),
+        retries: args.order.retries,
         needs: args.order.needs().map_err(Failure::usage)?,
     })
 }
@@ -132,6 +133,12 @@ mod tests {
         let spec = spec(&["--env", "A", "--env", "B=x=y", "--secret", "TOKEN", "--", "true"]).unwrap();
         assert_eq!((spec.env["A"].as_str(), spec.env["B"].as_str()), ("from env", "x=y"));
         assert_eq!(spec.secrets["TOKEN"], "value");
+    }
+
+    #[test]
+    fn retries_are_taken_and_are_none_unless_said() {
+        assert_eq!(spec(&["--retries", "3", "--", "true"]).unwrap().retries, 3);
+        assert_eq!(spec(&["--", "true"]).unwrap().retries, 0);
     }
 
     #[test]

@@ -34,7 +34,7 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 12] = [
+pub(super) const MIGRATIONS: [(&str, &str); 13] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),
@@ -47,6 +47,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 12] = [
     ("repository_credentials", include_str!("../../../migrations/postgres/0010_repository_credentials.sql")),
     ("file_objects", include_str!("../../../migrations/postgres/0011_file_objects.sql")),
     ("audit_often", include_str!("../../../migrations/postgres/0012_audit_often.sql")),
+    ("retries", include_str!("../../../migrations/postgres/0013_retries.sql")),
 ];
 
 /// A PostgreSQL database.

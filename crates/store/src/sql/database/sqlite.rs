@@ -23,7 +23,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 17] = [
+pub(super) const MIGRATIONS: [(&str, &str); 18] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
@@ -41,6 +41,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 17] = [
     ("repository_credentials", include_str!("../../../migrations/sqlite/0015_repository_credentials.sql")),
     ("file_objects", include_str!("../../../migrations/sqlite/0016_file_objects.sql")),
     ("audit_often", include_str!("../../../migrations/sqlite/0017_audit_often.sql")),
+    ("retries", include_str!("../../../migrations/sqlite/0018_retries.sql")),
 ];
 
 /// The latest of them.

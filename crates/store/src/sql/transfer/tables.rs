@@ -103,7 +103,7 @@ pub(super) const TABLES: &[Table] = &[
            text "canceler", text "end_detail", text "message", number "queued_at", number "started_at",
            number "finished_at", number "retry_at", number "last_heartbeat_at", number "lease", bytes "token_hash",
            number "lane", number "rank", number "priority", text "held", number "due_at", text "key", number "key_limit",
-           text "namespace"),
+           text "namespace", number "retries"),
     table!("job_specs": number "job", text "spec"),
     table!("job_secrets": number "job", text "plain", text "key_id", bytes "data_key", bytes "value"),
     table!("earlier_tries": number "job", number "epoch", text "executor", number "started_at", number "ended_at",

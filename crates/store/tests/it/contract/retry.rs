@@ -1,7 +1,7 @@
 //! Trying again after a bad end.
 
 use super::secrets::shown;
-use super::world::{LEASE, Setup, World, charged, errored, exit_code_3, lease, repository_job};
+use super::world::{LEASE, Setup, World, charged, errored, exit_code_3, lease, new_job, repository_job};
 use jiff::SignedDuration;
 use jobs::{EndReason, Rejected, State};
 use store::{Finish, StoreError, TryRow};
@@ -34,6 +34,28 @@ pub(crate) async fn retries_run_out(open: impl AsyncFn(Setup) -> World) {
     assert_eq!((row.record.state, row.record.failures, row.retry_at), (State::Failed, 2, None));
     world.advance(1_000);
     assert!(world.claim("exec-1").await.is_none());
+}
+
+/// Each job has its own retries, for failures of its own alone.
+pub(crate) async fn a_job_is_tried_again_as_often_as_it_asks(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let mut job = new_job("batches");
+    job.spec.retries = 2;
+    let id = world.store.submit(job).await.unwrap();
+    assert_eq!(world.store.job(id).await.unwrap().retries, 2);
+    let mut ended = Vec::new();
+    for finish in [charged(), errored(), charged(), charged()] {
+        let claimed = world.claim("exec-1").await.unwrap();
+        let row = world.store.finish(id, &lease(&claimed), finish).await.unwrap();
+        ended.push((row.record.state, row.record.failures, row.record.faults));
+        world.advance(60);
+    }
+    let again = State::Errored;
+    assert_eq!(ended, [(again, 1, 0), (again, 1, 1), (again, 2, 1), (State::Failed, 3, 1)]);
+    assert!(world.claim("exec-1").await.is_none());
+    let (id, held, _) = world.running().await;
+    let row = world.store.finish(id, &held, charged()).await.unwrap();
+    assert_eq!((row.record.state, row.retries), (State::Failed, 0), "who asks for none gets none");
 }
 
 /// It may be a fault of that executor's.

@@ -1,0 +1,2 @@
+-- How often a job is tried again after it failed by its own fault.
+ALTER TABLE jobs ADD COLUMN retries BIGINT NOT NULL DEFAULT 0;
