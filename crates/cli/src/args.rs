@@ -269,7 +269,7 @@ pub(crate) enum JobCommand {
 #[derive(Debug, Args)]
 pub(crate) struct JobRunArgs {
     /// A job file (YAML) instead of the options below
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "stored_secret", "copy", "artifact", "queue", "priority", "delay", "concurrency", "needs", "command"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["repo", "rev", "image", "step", "env", "secret", "stored_secret", "copy", "artifact", "queue", "priority", "delay", "concurrency", "needs", "command", "index"])]
     pub(crate) file: Option<PathBuf>,
     /// A repository that was added with `executor repo add`; without one the job is just steps
     #[arg(long, value_name = "NAME")]
@@ -277,8 +277,11 @@ pub(crate) struct JobRunArgs {
     /// Branch, tag or commit [default: the repository's HEAD]
     #[arg(long, value_name = "REV", requires = "repo")]
     pub(crate) rev: Option<String>,
+    /// An index to make of the repository, in place of steps: JSON or YAML like an entry of `index_jobs` (queue codeintel)
+    #[arg(long, value_name = "FILE", requires = "repo", conflicts_with_all = ["image", "step", "env", "secret", "stored_secret", "copy", "queue", "command"])]
+    pub(crate) index: Option<PathBuf>,
     /// Container image of every step
-    #[arg(long, value_name = "IMG", required_unless_present = "file")]
+    #[arg(long, value_name = "IMG", required_unless_present_any = ["file", "index"])]
     pub(crate) image: Option<String>,
     /// A step: a line of shell. May be given several times; they run before CMD
     #[arg(long, value_name = "SCRIPT")]

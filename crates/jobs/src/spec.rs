@@ -3,6 +3,7 @@
 use crate::artifacts::{self, ArtifactSpec, BadArtifact};
 use crate::dispatch::{Concurrency, MAX_CONCURRENCY, MAX_PRIORITY};
 use crate::files::{self, BadFile, FileSpec, MAX_PATH, MAX_PATH_PART};
+use crate::index::{BadIndex, IndexSpec};
 use crate::name::{self, BadName};
 use crate::needs::Needs;
 use crate::revision::{self, MAX_BACK, MAX_LENGTH};
@@ -58,7 +59,11 @@ pub struct JobSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<ArtifactSpec>,
     /// What to run, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepSpec>,
+    /// An index to make of the repository, in place of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexSpec>,
     /// From -10 to 10; one level counts as five minutes of waiting. See [`crate::dispatch`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
@@ -151,6 +156,9 @@ pub enum BadSpec {
     /// It asks for secrets that it can't have.
     #[error(transparent)]
     Asked(#[from] BadAsked),
+    /// An index breaks its rule.
+    #[error(transparent)]
+    Index(#[from] BadIndex),
     /// A priority out of its range.
     #[error("priority {0} is out of range: use -{MAX_PRIORITY} to {MAX_PRIORITY}")]
     Priority(i32),
@@ -258,7 +266,9 @@ impl JobSpec {
             _ => {}
         }
         self.check_order()?;
-        if self.steps.is_empty() {
+        if let Some(index) = &self.index {
+            index.check_in(self)?;
+        } else if self.steps.is_empty() {
             return Err(BadSpec::NoSteps);
         }
         if self.steps.len() > MAX_STEPS {
@@ -334,6 +344,9 @@ impl JobSpec {
             }
             all += size;
         }
+        if let Some(index) = &self.index {
+            all += index.steps_with_secrets() * of_all(&index.requested_env_vars);
+        }
         if all > MAX_ENVIRONMENTS_BYTES { Err(BadSpec::LargeEnvironments(all)) } else { Ok(()) }
     }
 
@@ -342,7 +355,8 @@ impl JobSpec {
         let steps = self.steps.iter().map(|step| step.run.len() + step.image.len() + bytes(&step.env));
         let files = self.files.iter().map(FileSpec::size);
         let asked: usize = self.asked_secrets().into_iter().map(str::len).sum();
-        asked + bytes(&self.env) + bytes(&self.secrets) + steps.sum::<usize>() + files.sum::<usize>()
+        let index = self.index.as_ref().map_or(0, IndexSpec::size);
+        asked + index + bytes(&self.env) + bytes(&self.secrets) + steps.sum::<usize>() + files.sum::<usize>()
     }
 }
 

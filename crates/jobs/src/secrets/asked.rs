@@ -34,7 +34,8 @@ impl JobSpec {
     /// The keys of all kept secrets that it asks for, for all steps or for one.
     pub fn asked_secrets(&self) -> BTreeSet<&str> {
         let of_steps = self.steps.iter().flat_map(|step| &step.stored_secrets);
-        self.stored_secrets.iter().chain(of_steps).map(String::as_str).collect()
+        let of_index = self.index.iter().flat_map(|index| &index.requested_env_vars);
+        self.stored_secrets.iter().chain(of_steps).chain(of_index).map(String::as_str).collect()
     }
 
     pub(crate) fn check_asked(&self) -> Result<(), BadAsked> {
@@ -52,6 +53,9 @@ impl JobSpec {
             }
         }
         let of_job = distinct(&self.stored_secrets, &BTreeSet::new())?;
+        if let Some(index) = &self.index {
+            distinct(&index.requested_env_vars, &of_job)?;
+        }
         for step in &self.steps {
             let of_step = distinct(&step.stored_secrets, &of_job)?;
             if let Some(key) = of_job.union(&of_step).find(|key| step.env.contains_key(**key)) {

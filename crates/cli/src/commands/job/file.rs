@@ -32,7 +32,7 @@ use super::yaml;
 use crate::env::Variables;
 use crate::exit::Failure;
 use jiff::Timestamp;
-use jobs::{ArtifactSpec, Concurrency, FileSpec, JobSpec, Needs, StepSpec};
+use jobs::{ArtifactSpec, Concurrency, FileSpec, IndexSpec, JobSpec, Needs, StepSpec};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -122,6 +122,7 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         artifacts: file.artifacts,
         files,
         steps: steps.collect::<Result<_, _>>()?,
+        index: None,
         priority: file.priority,
         not_before: file.not_before,
         concurrency: file.concurrency,
@@ -129,6 +130,13 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         needs: file.needs,
     };
     Ok((spec, local))
+}
+
+/// Reads how an index is made. JSON is YAML as well.
+pub(super) fn read_index(path: &Path) -> Result<IndexSpec, Failure> {
+    let text = read_text("index file", path, "name a file that is there")?;
+    serde_saphyr::from_str(&text)
+        .map_err(|fault| Failure::usage(format!("index file {}: {}", path.display(), yaml::fault(&fault))))
 }
 
 /// Files whose text is in the job file, and those that lie beside it.

@@ -40,7 +40,8 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
     if !args.command.is_empty() {
         scripts.push(shell_words::join(&args.command));
     }
-    if scripts.is_empty() {
+    let index = args.index.as_deref().map(file::read_index).transpose()?;
+    if scripts.is_empty() && index.is_none() {
         return Err(Failure::usage(
             "there is nothing to run: give a command after `--`, a --step, or a job file with --file",
         ));
@@ -48,7 +49,7 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
     let image = args.image.clone().unwrap_or_default();
     let step = |run| StepSpec { image: image.clone(), run, ..StepSpec::default() };
     Ok(JobSpec {
-        queue: args.queue.clone(),
+        queue: if index.is_some() { jobs::index::QUEUE.to_owned() } else { args.queue.clone() },
         repo: args.repo.clone(),
         rev: args.rev.clone(),
         env: args.env.iter().map(|pair| variable(pair, variables)).collect::<Result<_, _>>()?,
@@ -57,6 +58,7 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
         artifacts: args.artifact.iter().map(|pair| artifact(pair)).collect::<Result<_, _>>()?,
         files: Vec::new(),
         steps: scripts.into_iter().map(step).collect(),
+        index,
         priority: args.order.priority,
         not_before: args.order.delay.map(after),
         concurrency: args.order.concurrency.clone(),
@@ -139,6 +141,30 @@ mod tests {
     fn retries_are_taken_and_are_none_unless_said() {
         assert_eq!(spec(&["--retries", "3", "--", "true"]).unwrap().retries, 3);
         assert_eq!(spec(&["--", "true"]).unwrap().retries, 0);
+    }
+
+    #[test]
+    fn an_index_is_read_as_it_is_documented() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.json");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let line = ["executor", "job", "run", "--repo", "app", "--index", path.to_str().unwrap()];
+            let Some(Command::Job(JobCommand::Run(args))) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("another command was read");
+            };
+            spec_of(&args, &Variables::of(&[])).map_err(|failure| failure.message)
+        };
+        let spec = read(r#"{"indexer": "sourcegraph/scip-go", "indexer_args": ["scip-go"], "root": "cmd"}"#)
+            .unwrap();
+        assert_eq!((spec.queue.as_str(), spec.check()), ("codeintel", Ok(())));
+        assert_eq!(spec.index.unwrap().indexer_args, ["scip-go"]);
+        let fault = read(r#"{"indxer": "x"}"#).unwrap_err();
+        assert!(fault.contains("index.json") && fault.contains("no key \"indxer\""), "{fault}");
+        for other in [["--image", "debian"], ["--queue", "batches"], ["--step", "make"]] {
+            let line = ["executor", "job", "run", "--repo", "app", "--index", "x"].into_iter().chain(other);
+            assert!(Cli::try_parse_from(line).is_err(), "{other:?}");
+        }
     }
 
     #[test]
