@@ -71,7 +71,7 @@ pub(crate) async fn authenticate(
 
 /// The token is of no job that runs. If it was, until the job was taken back from an executor that had fallen silent, then that
 /// is noted: the executor may have gone on all the time, and done twice what was to be done once.
-async fn not_held(app: &App, headers: &HeaderMap, token: &str) -> Failure {
+pub(super) async fn not_held(app: &App, headers: &HeaderMap, token: &str) -> Failure {
     match app.store.note_late_call(token).await {
         Ok(None) => app.metrics.unproved(Prover::Job, metrics::Unproved::Wrong),
         Ok(Some((job, epoch))) => {

@@ -11,6 +11,7 @@ pub(crate) mod passwords;
 pub(crate) mod principal;
 pub(crate) mod registration;
 pub(crate) mod secret;
+pub(crate) mod uploader;
 
 use http::HeaderMap;
 use wire::additions::{self, PREFER};

@@ -1,6 +1,7 @@
 //! Giving out jobs.
 
 use super::given::{self, Given};
+use super::index_job::{Resources, Surroundings};
 use super::job_builder::Reader;
 use super::kept::Kept;
 use super::queue::Queue;
@@ -10,6 +11,7 @@ use crate::app::App;
 use crate::auth::executor::Executor;
 use crate::delivery::{self, Unflushed};
 use crate::fairness::{Candidate, order, random_below};
+use crate::way::Way;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
@@ -29,11 +31,12 @@ pub(super) async fn single(
     Queue(queue): Queue,
     who: Executor,
     Extension(unflushed): Extension<Unflushed>,
+    Extension(way): Extension<Way>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
-    let asked = Asked::new(who, request, vec![queue], false, &app, &headers).await?;
+    let asked = Asked::new((who, way), request, vec![queue], false, &app, &headers).await?;
     answer(&app, &headers, &asked, unflushed).await
 }
 
@@ -42,6 +45,7 @@ pub(super) async fn multi(
     State(app): State<App>,
     who: Executor,
     Extension(unflushed): Extension<Unflushed>,
+    Extension(way): Extension<Way>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -50,7 +54,7 @@ pub(super) async fn multi(
     queues.sort_unstable();
     queues.dedup();
     refuse_unknown(&queues)?;
-    let asked = Asked::new(who, request, queues, true, &app, &headers).await?;
+    let asked = Asked::new((who, way), request, queues, true, &app, &headers).await?;
     answer(&app, &headers, &asked, unflushed).await
 }
 
@@ -68,7 +72,9 @@ fn refuse_unknown(queues: &[String]) -> Result<(), Failure> {
 
 /// A dequeue request that was checked.
 pub(super) struct Asked {
-    who: Executor,
+    pub(super) who: Executor,
+    /// How it reached us.
+    pub(super) way: Way,
     executor: String,
     payload: PayloadVersion,
     pub(super) queues: Vec<String>,
@@ -77,9 +83,11 @@ pub(super) struct Asked {
     /// How long a job lasts for this executor without a heartbeat.
     lease: Duration,
     /// Whether it is one of ours.
-    ours: bool,
+    pub(super) ours: bool,
     /// What it gives a job.
     capacity: Capacity,
+    /// The same, as it said it.
+    pub(super) resources: Resources,
     /// For how many jobs it has a place.
     most: u32,
     /// Which dequeue of which start of an agent it is, if that was told.
@@ -89,7 +97,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Checks everything before a job is claimed, so that a bad request costs no job its place.
     async fn new(
-        who: Executor,
+        (who, way): (Executor, Way),
         request: DequeueRequest,
         queues: Vec<String>,
         multi: bool,
@@ -102,9 +110,11 @@ impl Asked {
         let ours = term::is_kept_to(headers);
         let payload =
             payload_version(&request.version).map_err(|fault| Failure::internal(fault.to_string()))?;
+        let resources = Resources::of(&request);
         let (capacity, most) = (capacity::of(&request, headers), batch::most_of(headers));
         Ok(Self {
             who,
+            way,
             executor: request.executor_name,
             payload,
             queues,
@@ -112,6 +122,7 @@ impl Asked {
             lease,
             ours,
             capacity,
+            resources,
             most,
             dequeue,
         })
@@ -148,8 +159,8 @@ async fn job_answer(
 ) -> Result<Response, Failure> {
     let (mut jobs, mut delivered, mut spoiled) = (Vec::new(), Vec::new(), None);
     for Given { claimed, undelivered } in given {
-        match what_it_needs(app, &claimed).await? {
-            Ok(kept) => {
+        match what_it_needs(app, asked, &claimed).await? {
+            Ok((kept, index)) => {
                 tracing::info!(
                     job = %claimed.job.id,
                     queue = claimed.job.queue,
@@ -160,7 +171,7 @@ async fn job_answer(
                 count(app, &claimed);
                 let queue = asked.multi.then(|| claimed.job.queue.clone());
                 let reader = Reader { version: asked.payload, queue, is_ours: asked.ours };
-                jobs.push(job_builder::build(claimed, kept, reader));
+                jobs.push(job_builder::build(claimed, kept, index, reader));
                 delivered.push(undelivered);
             }
             Err(cause) => {
@@ -236,11 +247,19 @@ fn in_fair_order(app: &App, queues: &[String]) -> Vec<String> {
 }
 
 /// What the job is given besides what it brought, if all that it needs is still there.
-async fn what_it_needs(app: &App, claimed: &Claimed) -> Result<Result<Kept, String>, Failure> {
-    match repository_is_there(app, claimed).await? {
-        Ok(()) => kept::open(app, claimed).await,
-        Err(cause) => Ok(Err(cause)),
+async fn what_it_needs(
+    app: &App,
+    asked: &Asked,
+    claimed: &Claimed,
+) -> Result<Result<(Kept, Option<Surroundings>), String>, Failure> {
+    if let Err(cause) = repository_is_there(app, claimed).await? {
+        return Ok(Err(cause));
     }
+    let index = match Surroundings::of(app, asked, claimed) {
+        Ok(index) => index,
+        Err(cause) => return Ok(Err(cause)),
+    };
+    Ok(kept::open(app, claimed).await?.map(|kept| (kept, index)))
 }
 
 async fn repository_is_there(app: &App, claimed: &Claimed) -> Result<Result<(), String>, Failure> {

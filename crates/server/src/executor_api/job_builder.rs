@@ -1,10 +1,11 @@
 //! From a claimed job to the payload that an executor runs.
 
 use super::files;
+use super::index_job::{Surroundings, Target};
 use super::kept::Kept;
 use jobs::redact::spelled_out;
 use jobs::secrets::DOCKER_AUTH_CONFIG;
-use jobs::{ArtifactSpec, FileSpec, JobId, JobSpec, StepSpec};
+use jobs::{ArtifactSpec, FileSpec, IndexSpec, JobId, JobSpec, StepSpec};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use store::Claimed;
@@ -22,10 +23,18 @@ pub(super) struct Reader {
 }
 
 /// Builds the payload.
-pub(super) fn build(claimed: Claimed, kept: Kept, reader: Reader) -> Job {
+pub(super) fn build(claimed: Claimed, kept: Kept, index: Option<Surroundings>, reader: Reader) -> Job {
     let Claimed { job, spec, secrets, token } = claimed;
     let steps = spec.steps.iter().enumerate();
     let env = Environment { spec: &spec, secrets: &secrets, kept: &kept.values };
+    let index = spec.index.as_ref().zip(index);
+    let repository = spec.repo.as_deref().unwrap_or_default();
+    let target = Target { repository, commit: &job.commit, job: job.id.0 };
+    let of_index =
+        index.iter().flat_map(|(index, around)| around.steps(index, &target, &env.of_index(index)));
+    let docker_steps = steps.map(|(number, step)| docker_step(number, step, &env)).chain(of_index).collect();
+    let mut redacted_values = redacted(&secrets, &kept, reader.is_ours);
+    redacted_values.extend(index.iter().flat_map(|(_, around)| around.redacted(reader.is_ours)));
     Job {
         version: reader.version,
         id: job.id,
@@ -34,11 +43,12 @@ pub(super) fn build(claimed: Claimed, kept: Kept, reader: Reader) -> Job {
         // The workspace itself, so that a step begins in the checkout.
         repository_directory: String::new(),
         commit: job.commit,
+        fetch_tags: index.is_some_and(|(index, around)| around.fetches_tags(index)),
         shallow_clone: true,
         files: spec.files.iter().map(|file| (file.path.clone(), job_file(job.id, file))).collect(),
-        docker_steps: steps.map(|(index, step)| docker_step(index, step, &env)).collect(),
+        docker_steps,
         artifacts: artifacts(&spec, reader.is_ours),
-        redacted_values: redacted(&secrets, &kept, reader.is_ours),
+        redacted_values,
         docker_auth_config: kept.docker_auth,
         queue: reader.queue,
         ..Job::default()
@@ -95,6 +105,12 @@ impl Environment<'_> {
         let secret = self.secrets.iter().chain(kept).map(|(name, value)| (name, value.expose_secret()));
         let merged: BTreeMap<_, _> = plain.chain(secret).collect();
         merged.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    /// What an index asks for of those that are kept.
+    fn of_index(&self, index: &IndexSpec) -> Vec<String> {
+        let asked = index.requested_env_vars.iter().filter_map(|key| self.kept.get_key_value(key));
+        asked.map(|(name, value)| format!("{name}={}", value.expose_secret())).collect()
     }
 }
 

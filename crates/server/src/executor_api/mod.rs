@@ -12,6 +12,7 @@ mod files;
 mod git;
 mod given;
 mod heartbeat;
+mod index_job;
 mod job_builder;
 mod job_call;
 mod kept;

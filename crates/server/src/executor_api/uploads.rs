@@ -1,8 +1,8 @@
-//! Taking indexes that jobs upload, with the shared secret as documented, since jobs are given that.
+//! Taking indexes that jobs upload, with the shared secret as documented, since jobs may be given that, or with a job's own token.
 
 use super::Failure;
 use crate::app::App;
-use crate::auth::executor::Executor;
+use crate::auth::uploader::Uploader;
 use crate::peer::Peer;
 use crate::uploads::{self, Ask, Done, UploadFault};
 use axum::body::Body;
@@ -14,7 +14,7 @@ use wire::upload::UploadAccepted;
 
 /// `POST`: an index, the beginning of one, a part of it, or its end.
 pub(super) async fn upload(
-    _: Executor,
+    by: Uploader,
     State(app): State<App>,
     Extension(from): Extension<Peer>,
     RawQuery(query): RawQuery,
@@ -23,7 +23,7 @@ pub(super) async fn upload(
 ) -> Result<Response, Failure> {
     let ask = Ask::read(query.as_deref().unwrap_or_default(), &headers).map_err(|fault| refuse(&fault))?;
     let running = app.clone();
-    let done = app.see_through(async move { uploads::serve(&running, from, ask, body).await }).await?;
+    let done = app.see_through(async move { uploads::serve(&running, (by, from), ask, body).await }).await?;
     match done.map_err(|fault| refuse(&fault))? {
         Done::Accepted(id) => {
             tracing::info!(upload = id, "an index is uploaded");
@@ -34,7 +34,7 @@ pub(super) async fn upload(
 }
 
 /// `HEAD`: yes, indexes in the newer format are taken.
-pub(super) async fn probe(_: Executor) -> StatusCode {
+pub(super) async fn probe(_: Uploader) -> StatusCode {
     StatusCode::OK
 }
 

@@ -4,7 +4,7 @@ use super::input::{Numbered, Parameters, invalid_query, json};
 use super::paging::Paging;
 use super::problem::Refusal;
 use super::search::Wanted;
-use super::{files, search, secrets, seen, views};
+use super::{files, planned, search, secrets, seen, views};
 use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
 use crate::app::{App, Busy};
@@ -193,5 +193,5 @@ pub(super) async fn with_steps_of(app: &App, job: JobRow, spec: &JobSpec) -> Res
         Record { resets: 0, faults: 0, failures: 0, .. } => Vec::new(),
         _ => app.store.earlier_tries(job.id).await?,
     };
-    Ok(views::whole_job(job, spec, &entries, earlier))
+    Ok(views::whole_job(job, spec, planned::steps(spec, &app.site.current()), &entries, earlier))
 }

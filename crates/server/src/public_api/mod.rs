@@ -14,6 +14,7 @@ mod jobs;
 mod logs;
 mod metrics;
 mod paging;
+mod planned;
 mod problem;
 mod queues;
 mod registrations;

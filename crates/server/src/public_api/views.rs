@@ -61,10 +61,11 @@ pub(super) fn job(row: JobRow) -> JobView {
 pub(super) fn whole_job(
     row: JobRow,
     spec: &JobSpec,
+    planned: Vec<(String, String)>,
     entries: &[LogEntryRow],
     earlier: Vec<TryRow>,
 ) -> JobView {
-    let steps = steps(spec, entries);
+    let steps = steps(planned, entries);
     let needs = Some(spec.needs.clone()).filter(|needs| *needs != Needs::default());
     let earlier_tries = earlier.into_iter().map(earlier_try).collect();
     let concurrency =
@@ -86,25 +87,25 @@ fn earlier_try(row: TryRow) -> TryView {
     }
 }
 
-fn steps(spec: &JobSpec, entries: &[LogEntryRow]) -> Vec<StepView> {
+/// `planned`: their keys and images.
+fn steps(planned: Vec<(String, String)>, entries: &[LogEntryRow]) -> Vec<StepView> {
     let of_step = |entry: &LogEntryRow| {
         STEP_KEYS.iter().find_map(|prefix| entry.key.strip_prefix(prefix).map(str::to_owned))
     };
     // The latest entry of a step is the one that counts.
     let logged: HashMap<String, &LogEntryRow> =
         entries.iter().filter_map(|entry| Some((of_step(entry)?, entry))).collect();
-    let view = |(index, step): (usize, &jobs::StepSpec)| {
-        let key = step.key(index);
+    let view = |(key, image): (String, String)| {
         let entry = logged.get(&key);
         StepView {
-            image: step.image.clone(),
+            image,
             exit_code: entry.and_then(|entry| entry.exit_code).filter(|&code| code != NO_EXIT_CODE),
             started_at: entry.map(|entry| entry.start_time),
             duration_ms: entry.and_then(|entry| entry.duration_ms),
             key,
         }
     };
-    spec.steps.iter().enumerate().map(view).collect()
+    planned.into_iter().map(view).collect()
 }
 
 pub(super) fn log_entry(row: LogEntryRow) -> LogEntryView {

@@ -22,9 +22,13 @@ fn content(token: &str) -> String {
   // presented. This key is particular to this server.
   // "executors.accessTokenPrevious": "",
 
-  // The address under which executors reach this server. Accepted for compatibility, but not used
-  // (the log says so if it is set): an executor reaches the server where its EXECUTOR_FRONTEND_URL says.
+  // The address under which steps of jobs reach this server, to upload an index. Without it they are told the one under
+  // which their executor reached it.
   // "executors.frontendURL": "https://executors.example.com",
+
+  // What uploads an index: the image of the program src, and its tag.
+  // "executors.srcCLIImage": "sourcegraph/src-cli",
+  // "executors.srcCLIImageTag": "5.5.0",
 
   // How executors that serve several queues share their time. While a queue has given fewer than
   // `limit` jobs in the last five minutes, it is drawn in proportion to its `weight`; after that,
@@ -58,14 +62,6 @@ fn content(token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::parse::{QueueShare, parse};
-
-    #[test]
-    fn a_key_without_effect_is_told_as_such() {
-        let content = super::content("0123456789abcdef0123");
-        let comment = content.split("// \"executors.frontendURL\"").next().unwrap();
-        assert!(comment.trim_end().ends_with("EXECUTOR_FRONTEND_URL says."), "{comment}");
-        assert!(comment.contains("not used"), "{comment}");
-    }
 
     #[test]
     fn what_is_written_can_be_read_and_is_the_default() {

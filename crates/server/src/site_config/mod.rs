@@ -2,10 +2,12 @@
 
 mod changes;
 mod first;
+mod images;
 mod object_store;
 mod parse;
 
 pub(crate) use changes::note as note_changes;
+pub(crate) use images::Images;
 pub(crate) use object_store::Bucket;
 pub(crate) use parse::{QueueShare, Site};
 

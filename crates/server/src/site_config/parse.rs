@@ -1,5 +1,6 @@
 //! What the file may say.
 
+use super::images::{Images, images};
 use super::object_store::{Bucket, OBJECT_STORE, bucket};
 use jiff::SignedDuration;
 use jsonc_parser::ast::Value as Node;
@@ -54,6 +55,10 @@ pub(crate) struct Site {
     pub(crate) audit_kept: SignedDuration,
     /// How long uploaded indexes are kept.
     pub(crate) uploads_kept: SignedDuration,
+    /// Where jobs reach this server; `None`: where their executor does.
+    pub(crate) frontend_url: Option<String>,
+    /// The images that jobs are given besides their own.
+    pub(crate) images: Images,
     /// Where results go, if not into the data directory; read at a start only.
     pub(crate) bucket: Option<Bucket>,
     shares: BTreeMap<String, QueueShare>,
@@ -115,8 +120,6 @@ pub(super) enum BadSite {
 pub(super) fn advice(key: &str) -> &'static str {
     if key.strip_prefix(MULTIQUEUE).is_some_and(|rest| rest.starts_with('.')) {
         r#"this key is not used: write "executors.multiqueue": {"dequeueCacheConfig": {"batches": {"limit": 50, "weight": 4}}}"#
-    } else if key == FRONTEND_URL {
-        "this key has no effect: executors reach this server where their EXECUTOR_FRONTEND_URL says"
     } else {
         "this version does not use this key"
     }
@@ -131,7 +134,6 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
     }
     // An empty file, which has no value, is what an editor or a full disk may leave for a moment.
     let Some(Value::Object(mut object)) = value else { return Err(BadSite::NotAnObject) };
-    check_frontend_url(object.get(FRONTEND_URL))?;
     let site = Site {
         access_token: access_token(ACCESS_TOKEN, object.remove(ACCESS_TOKEN))?,
         previous_access_token: access_token(PREVIOUS_ACCESS_TOKEN, object.remove(PREVIOUS_ACCESS_TOKEN))?,
@@ -139,6 +141,8 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
         ended_jobs_kept: ended_jobs_kept(object.remove(ENDED_JOBS_KEPT_DAYS))?,
         audit_kept: days(AUDIT_KEPT_DAYS, DEFAULT_AUDIT_DAYS, object.remove(AUDIT_KEPT_DAYS))?,
         uploads_kept: days(UPLOADS_KEPT_DAYS, DEFAULT_UPLOADS_DAYS, object.remove(UPLOADS_KEPT_DAYS))?,
+        frontend_url: frontend_url(object.remove(FRONTEND_URL))?,
+        images: images(&mut object)?,
         bucket: bucket(object.remove(OBJECT_STORE))?,
     };
     Ok((site, object.into_iter().map(|(key, _)| key).collect()))
@@ -194,17 +198,23 @@ fn access_token(key: &'static str, value: Option<Value>) -> Result<Option<Secret
     }
 }
 
-/// The key belongs to the documented configuration, so it is taken, but nothing here needs it: our
-/// executors are told the address themselves.
-fn check_frontend_url(value: Option<&Value>) -> Result<(), BadSite> {
-    let bad = || BadSite::Value { key: FRONTEND_URL, rule: "an http or https URL".to_owned() };
-    match value {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::String(text)) => match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
-            _ => Err(bad()),
-        },
-        Some(_) => Err(bad()),
+/// Kept as it is written: programs of jobs put their paths behind it. Jobs see it, so it holds no secret.
+fn frontend_url(value: Option<Value>) -> Result<Option<String>, BadSite> {
+    let rule = "an http or https URL without credentials, query or fragment".to_owned();
+    let text = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(BadSite::Value { key: FRONTEND_URL, rule }),
+    };
+    let is_plain = |url: &Url| {
+        let bare = url.username().is_empty() && url.password().is_none();
+        bare && url.query().is_none() && url.fragment().is_none() && matches!(url.scheme(), "http" | "https")
+    };
+    match Url::parse(&text) {
+        Ok(url) if is_plain(&url) && !text.contains(char::is_whitespace) => {
+            Ok(Some(text.trim_end_matches('/').to_owned()))
+        }
+        _ => Err(BadSite::Value { key: FRONTEND_URL, rule }),
     }
 }
 
@@ -302,11 +312,21 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_has_no_effect_is_told_so() {
-        let (_, without_effect) = parse(r#"{"executors.frontendURL": "https://x.example.com"}"#).unwrap();
-        assert_eq!(without_effect, ["executors.frontendURL"]);
-        let advice = advice(&without_effect[0]);
-        assert!(advice.contains("no effect") && advice.contains("EXECUTOR_FRONTEND_URL"), "{advice}");
+    fn jobs_are_told_an_address_if_one_is_set() {
+        let read = |text: &str| parse(text).map(|(site, _)| site.frontend_url);
+        assert_eq!(read("{}"), Ok(None));
+        let set = |url: &str| read(&format!(r#"{{"executors.frontendURL": "{url}"}}"#));
+        assert_eq!(
+            set("https://ci.example.com/base/").unwrap().as_deref(),
+            Some("https://ci.example.com/base")
+        );
+        for bad in ["ftp://x", "https://user:secret@x", "https://x/?a=b", "x", ""] {
+            let fault = set(bad).unwrap_err().to_string();
+            assert!(
+                fault.starts_with("executors.frontendURL must be an http or https URL without"),
+                "{fault}"
+            );
+        }
     }
 
     #[test]

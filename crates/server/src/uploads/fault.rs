@@ -17,6 +17,18 @@ pub(crate) enum UploadFault {
     /// There is no such repository.
     #[error("unknown repository {0:?}")]
     UnknownRepository(String),
+    /// A job's token is good for that job's index alone.
+    #[error("this token is that of job {job}, whose {what} is {own:?}, not {asked:?}")]
+    NotTheJobs {
+        /// The job.
+        job: i64,
+        /// In what they differ.
+        what: &'static str,
+        /// The job's.
+        own: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// There is no such upload, or it is complete.
     #[error("upload not found: there is none with the id {0} that parts can be added to")]
     Unknown(i64),
@@ -67,6 +79,7 @@ impl UploadFault {
             Self::Query(_) | Self::Missing { .. } | Self::NotGzip | Self::Intake(IntakeFault::Broken) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::NotTheJobs { .. } => StatusCode::FORBIDDEN,
             Self::UncompressedSize(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownRepository(_) | Self::Unknown(_) | Self::NoId(_) => StatusCode::NOT_FOUND,
             Self::UnpacksTooLarge { .. } | Self::Intake(IntakeFault::TooLarge { .. }) => {

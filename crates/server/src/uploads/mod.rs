@@ -3,11 +3,13 @@
 mod ask;
 mod check;
 mod fault;
+mod own;
 
 pub(crate) use ask::Ask;
 pub(crate) use fault::{UploadFault, of_store};
 
 use crate::app::App;
+use crate::auth::uploader::Uploader;
 use crate::intake;
 use crate::peer::Peer;
 use crate::repository;
@@ -32,8 +34,13 @@ pub(crate) enum Done {
 }
 
 /// Does what a call asks. Run it to its end, whoever hangs up.
-pub(crate) async fn serve(app: &App, from: Peer, ask: Ask, body: Body) -> Result<Done, UploadFault> {
-    match ask {
+pub(crate) async fn serve(
+    app: &App,
+    (by, from): (Uploader, Peer),
+    ask: Ask,
+    body: Body,
+) -> Result<Done, UploadFault> {
+    match own::checked(app, &by, ask).await? {
         Ask::Whole(about) => {
             let new = named(app, about).await?;
             // Held until it is unpacked as well, which costs more than taking it.
