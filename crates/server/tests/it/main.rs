@@ -15,6 +15,7 @@ mod full_disk;
 mod harness;
 mod heartbeat;
 mod identities;
+mod indexing;
 mod jobs_api;
 mod lifecycle;
 mod lists;

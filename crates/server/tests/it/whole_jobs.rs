@@ -3,9 +3,11 @@
 
 use crate::harness::{EXECUTOR, Harness, job_on, told};
 use crate::source::{SourceRepo, git};
+use crate::uploads::packed;
 use jobs::{FileSpec, JobSpec, StepSpec};
 use reqwest::Method;
 use serde_json::{Value, json};
+use url::Url;
 
 /// Takes whatever there is of both queues, as a stock executor of several queues does.
 struct Stock<'h> {
@@ -179,4 +181,72 @@ async fn a_stock_executor_works_through_whole_jobs_of_both_queues() {
         let text = harness.api(Method::GET, &format!("/jobs/{id}/logs/2/text?attempt=1"));
         assert_eq!(told(text).await, (200, "stdout: inlineuploaded\n".to_owned()));
     }
+}
+
+/// What `src code-intel upload` sends for the command line and the environment of a step: the whole index at once.
+async fn upload_as_src(harness: &Harness, step: &Value, index: &[u8]) -> (u16, String) {
+    let line = shell_words::split(step["commands"][0].as_str().unwrap()).unwrap();
+    assert_eq!(line[..4], ["src", "code-intel", "upload", "-no-progress"]);
+    let flag = |name: &str| {
+        let place = line.iter().position(|argument| argument == name).unwrap();
+        line[place + 1].as_str()
+    };
+    let variable = |name: &str| {
+        let mut env = step["env"].as_array().unwrap().iter().filter_map(Value::as_str);
+        env.find_map(|text| text.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned()
+    };
+    let query = [
+        ("repository", flag("-repo")),
+        ("commit", flag("-commit")),
+        ("root", flag("-root").trim_start_matches('.')),
+        ("indexerName", "scip-go"),
+        ("indexerVersion", "v1.2.3"),
+        ("associatedIndexId", flag("-associated-index-id")),
+    ];
+    let url = format!("{}{}", variable("SRC_ENDPOINT"), flag("-upload-route"));
+    let url = Url::parse_with_params(&url, query).unwrap();
+    let request = harness.client.post(url).header("Content-Type", "application/x-protobuf+scip");
+    let request = request.header("X-Uncompressed-Size", index.len().to_string());
+    told(request.header("Authorization", variable("SRC_HEADER_AUTHORIZATION")).body(packed(index))).await
+}
+
+#[tokio::test]
+async fn a_stock_executor_makes_an_index_which_is_there_afterwards() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    harness.add_repository("github.com/acme/app", &source.path()).await;
+    let body = json!({"queue": "codeintel", "repo": "github.com/acme/app", "index": {
+        "steps": [{"image": "alpine:3", "commands": ["touch made"]}], "indexer": "sourcegraph/scip-go:v1.2.3",
+        "indexer_args": ["scip-go"], "outfile": "index.scip"}});
+    let (status, text) = told(harness.api(Method::POST, "/jobs").json(&body)).await;
+    assert_eq!(status, 201, "{text}");
+    let id = serde_json::from_str::<Value>(&text).unwrap()["id"].clone();
+
+    let stock = Stock::dequeue(&harness).await;
+    assert_eq!((stock.queue(), &stock.job["id"]), ("codeintel", &id));
+    let workspace = tempfile::tempdir().unwrap();
+    stock.clone_into(workspace.path()).await;
+    for step in stock.job["dockerSteps"].as_array().unwrap() {
+        let key = step["key"].as_str().unwrap();
+        if key == "upload" {
+            let (status, text) = upload_as_src(&harness, step, b"what the indexer made").await;
+            assert_eq!(status, 202, "{text}");
+        }
+        stock.command(&format!("step.docker.{key}"), "done").await;
+    }
+    assert_eq!(stock.call("markComplete", json!({})).await.0, 204);
+
+    let shown = harness.get(&format!("/jobs/{id}")).await;
+    assert_eq!(shown["state"], "completed");
+    let steps: Vec<_> =
+        shown["steps"].as_array().unwrap().iter().map(|step| (&step["key"], &step["exitCode"])).collect();
+    let zero = json!(0);
+    let keys = [json!("pre-index.0"), json!("indexer"), json!("upload")];
+    assert_eq!(steps, keys.iter().map(|key| (key, &zero)).collect::<Vec<_>>());
+    let upload = &harness.list("/uploads").await[0];
+    assert_eq!((&upload["associatedIndexId"], &upload["repository"]), (&id, &json!("github.com/acme/app")));
+    assert_eq!((&upload["indexerName"], &upload["commit"]), (&json!("scip-go"), &stock.job["commit"]));
+    let path = format!("/uploads/{}/content", upload["id"]);
+    let content = harness.api(Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(content, packed(b"what the indexer made"));
 }
