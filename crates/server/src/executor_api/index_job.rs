@@ -195,8 +195,8 @@ fn upload_line(index: &IndexSpec, target: &Target<'_>) -> String {
 }
 
 /// Whether the upload is given the secret of all executors, as documented: for executors that are not ours and show it
-/// themselves, and for jobs of the installation's own namespace alone. All others upload with the job's own token, which opens
-/// nothing but that upload. Whoever may change what is in a job's workspace may read what its steps are given.
+/// themselves, and for jobs of the installation's own namespace alone. All others upload with the job's own token, which is good
+/// for that job alone. Whoever may change what is in a job's workspace may read what its steps are given.
 fn needs_shared_secret(asked: &Asked, claimed: &Claimed) -> bool {
     let is_global = Namespace::from_key(&claimed.job.owner) == Ok(Namespace::Global);
     asked.who == Executor::Shared && !asked.ours && is_global

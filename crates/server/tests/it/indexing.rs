@@ -222,7 +222,7 @@ async fn the_shared_secret_is_given_only_to_whom_it_is_documented_for() {
         harness.client.post(harness.url(path)).header("Authorization", format!("token-executor {secret}"))
     };
     let register = shown("/.executors/register", invitation["token"].as_str().unwrap());
-    assert_eq!(told(register.json(&json!({"executorName": "e-7", "identity": identity}))).await.0, 200);
+    assert_eq!(told(register.json(&json!({"executorName": "e-7", "identity": identity}))).await.0, 204);
     submit(&harness, small()).await;
     let named = answered(shown(path, &identity), &json!({"executorName": "e-7"})).await;
     assert_eq!(header(&named), bearer(&named));
