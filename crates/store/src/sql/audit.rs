@@ -2,7 +2,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
-use super::session::Session;
+use super::shares::Turn;
 use super::statements::statements;
 use super::values::{micros, namespace, timestamp};
 use crate::error::StoreError;
@@ -37,12 +37,18 @@ statements! {
     LIST_GLOBAL = list!(" AND namespace = $4");
     /// Numbers may have gaps: there may be fewer, and never more.
     AT_MOST = "SELECT COALESCE((SELECT MAX(id) FROM audit) - (SELECT MIN(id) FROM audit) + 1, 0)";
-    COUNT = "SELECT COUNT(*) FROM audit";
-    FORGET_OLD = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2)";
+    /// By who did it: whoever does things to what is another's has no more room for it than else.
+    COUNT = "SELECT actor_of, COUNT(*) FROM audit GROUP BY actor_of";
+    FORGET_OLD = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2) \
+                  RETURNING actor_of";
     /// Their index has these and no others.
     FORGET_OFTEN = "DELETE FROM audit WHERE id IN (SELECT id FROM audit \
-                    WHERE action IN ('executor.register', 'session.begin') ORDER BY id LIMIT $1)";
-    FORGET_OLDEST = "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT $1)";
+                    WHERE action IN ('executor.register', 'session.begin') ORDER BY id LIMIT $1) RETURNING actor_of";
+    FORGET_OFTEN_OF = "DELETE FROM audit WHERE id IN (SELECT id FROM audit \
+                       WHERE action IN ('executor.register', 'session.begin') AND actor_of = $2 ORDER BY id LIMIT $1) \
+                       RETURNING actor_of";
+    FORGET_OF = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE actor_of = $2 ORDER BY id LIMIT $1) \
+                 RETURNING actor_of";
 }
 
 /// An act as it comes out of the database.
@@ -62,7 +68,9 @@ pub(super) async fn note(store: &SqlStore, act: NewAct) -> Result<(), StoreError
         .bind(beginning(&act.detail, MAX_DETAIL))
         .execute()
         .await?;
-    store.commit(write).await
+    store.commit(write).await?;
+    store.shares.audit.add(&act.actor_of.key());
+    Ok(())
 }
 
 pub(super) async fn list(store: &SqlStore, filter: ActFilter) -> Result<Vec<ActRow>, StoreError> {
@@ -83,32 +91,38 @@ pub(super) async fn list(store: &SqlStore, filter: ActFilter) -> Result<Vec<ActR
     list.all::<Columns>().await?.into_iter().map(read).collect()
 }
 
-/// What anybody may do as often as they like goes first where there are too many, so that nobody can have the rest forgotten.
+/// Where there are too many, a namespace that has more than half of what is kept gives up the rest; then what anybody may do as
+/// often as they like goes, and then what is of whoever has most: so nobody can have forgotten what others did.
 pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp, most: u64) -> Result<u64, StoreError> {
-    let mut lookup = store.database.lookup().await?;
-    let too_many = too_many(&mut lookup, most).await?;
-    drop(lookup);
+    let too_many = too_many(store, most).await?;
     let mut write = store.database.write(Durability::Crash).await?;
-    let old = write.query(FORGET_OLD).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE).execute().await?;
-    let mut forgotten = old;
-    for sql in [FORGET_OFTEN, FORGET_OLDEST] {
-        let left = too_many.min(MAX_FORGOTTEN_AT_ONCE.unsigned_abs()).saturating_sub(forgotten);
-        if left > 0 {
-            forgotten += write.query(sql).bind(left.cast_signed()).execute().await?;
+    let mut gone = store.shares.audit.forgetting(too_many.min(MAX_FORGOTTEN_AT_ONCE.unsigned_abs()));
+    let old = write.query(FORGET_OLD).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE);
+    gone.note(old.all().await?);
+    while let Some(turn) = gone.beyond(most / 2) {
+        let often = gone.take(&mut write, FORGET_OFTEN_OF, &turn).await?;
+        let rest = Turn { rows: turn.rows - often, ..turn };
+        if gone.take(&mut write, FORGET_OF, &rest).await? < rest.rows {
+            break;
         }
     }
+    if gone.left() > 0 {
+        let often = write.query(FORGET_OFTEN).bind(gone.left().cast_signed());
+        gone.note(often.all().await?);
+    }
+    gone.take_of_most(&mut write, FORGET_OF).await?;
     store.commit(write).await?;
-    Ok(forgotten)
+    Ok(store.shares.audit.forgot(gone))
 }
 
 /// How many acts there are beyond so many. The usual answer is "none", for which nothing is counted.
-async fn too_many(session: &mut Session, most: u64) -> Result<u64, StoreError> {
-    let (at_most,): (i64,) = session.query(AT_MOST).one().await?;
+async fn too_many(store: &SqlStore, most: u64) -> Result<u64, StoreError> {
+    let (at_most,): (i64,) = store.database.lookup().await?.query(AT_MOST).one().await?;
     if at_most.unsigned_abs() <= most {
         return Ok(0);
     }
-    let (count,): (i64,) = session.query(COUNT).one().await?;
-    Ok(count.unsigned_abs().saturating_sub(most))
+    let count = async || store.database.lookup().await?.query(COUNT).all().await;
+    Ok(store.shares.audit.total(count).await?.saturating_sub(most))
 }
 
 fn beginning(text: &str, most: usize) -> &str {

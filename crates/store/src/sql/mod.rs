@@ -50,6 +50,7 @@ mod room;
 mod secrets;
 mod session;
 mod sessions;
+mod shares;
 mod statements;
 mod store;
 mod submit;
@@ -80,6 +81,7 @@ use logs::Logs;
 use news::News;
 use notices::Notices;
 use room::Room;
+use shares::Shares;
 use std::path::PathBuf;
 use std::sync::Arc;
 use sums::Sums;
@@ -132,6 +134,7 @@ pub struct SqlStore {
     lanes: Arc<Lanes>,
     room: Room,
     sums: Sums,
+    shares: AllShares,
     /// Single submissions and ends, of several callers at once.
     submits: Together<NewJob, Result<JobId, StoreError>>,
     ends: Together<End, Result<JobRow, StoreError>>,
@@ -142,6 +145,13 @@ pub struct SqlStore {
     max_queued: u64,
     /// Last, so that the directory is given up after everything in it.
     _dir: DataDir,
+}
+
+/// How many rows each namespace has of what is forgotten where there are too many.
+#[derive(Default)]
+struct AllShares {
+    audit: Shares,
+    accesses: Shares,
 }
 
 impl SqlStore {
@@ -176,6 +186,7 @@ impl SqlStore {
             lanes,
             room: Room::default(),
             sums: Sums::default(),
+            shares: AllShares::default(),
             submits: Together::new(turns),
             ends: Together::new(turns),
             clock,

@@ -48,6 +48,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 13] = [
     ("file_objects", include_str!("../../../migrations/postgres/0011_file_objects.sql")),
     ("audit_often", include_str!("../../../migrations/postgres/0012_audit_often.sql")),
     ("retries", include_str!("../../../migrations/postgres/0013_retries.sql")),
+    ("shares", include_str!("../../../migrations/postgres/0014_shares.sql")),
 ];
 
 /// A PostgreSQL database.

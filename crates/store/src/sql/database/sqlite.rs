@@ -42,6 +42,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 18] = [
     ("file_objects", include_str!("../../../migrations/sqlite/0016_file_objects.sql")),
     ("audit_often", include_str!("../../../migrations/sqlite/0017_audit_often.sql")),
     ("retries", include_str!("../../../migrations/sqlite/0018_retries.sql")),
+    ("shares", include_str!("../../../migrations/sqlite/0019_shares.sql")),
 ];
 
 /// The latest of them.

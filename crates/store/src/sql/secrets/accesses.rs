@@ -32,9 +32,12 @@ statements! {
     LIST = list!("");
     LIST_OF = list!("secret = $5 AND ");
     FORGET_OLD = "DELETE FROM secret_accesses WHERE id IN \
-                  (SELECT id FROM secret_accesses WHERE at < $1 ORDER BY at LIMIT $2)";
-    FORGET_MANY = "DELETE FROM secret_accesses WHERE id IN (SELECT id FROM secret_accesses \
-                   WHERE id <= (SELECT MAX(id) FROM secret_accesses) - $1 ORDER BY id LIMIT $2)";
+                  (SELECT id FROM secret_accesses WHERE at < $1 ORDER BY at LIMIT $2) RETURNING owner";
+    /// Numbers may have gaps: there may be fewer, and never more.
+    AT_MOST = "SELECT COALESCE((SELECT MAX(id) FROM secret_accesses) - (SELECT MIN(id) FROM secret_accesses) + 1, 0)";
+    COUNT = "SELECT owner, COUNT(*) FROM secret_accesses GROUP BY owner";
+    FORGET_OF = "DELETE FROM secret_accesses WHERE id IN \
+                 (SELECT id FROM secret_accesses WHERE owner = $2 ORDER BY id LIMIT $1) RETURNING owner";
 }
 
 /// An access to note.
@@ -77,18 +80,31 @@ pub(in crate::sql) async fn list(
     list.rows().await?.iter().map(read).collect()
 }
 
-/// Removes those from before `cutoff`, and the oldest of more than `most`.
+/// Removes those from before `cutoff`, and of more than `most` the oldest of whoever's jobs were given secrets most often: so
+/// nobody can have forgotten what others were given.
 pub(in crate::sql) async fn forget(
     store: &SqlStore,
     cutoff: Timestamp,
     most: u64,
 ) -> Result<u64, StoreError> {
+    let too_many = too_many(store, most).await?;
     let mut write = store.database.write(Durability::Crash).await?;
-    let old = write.query(FORGET_OLD).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE).execute().await?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let many = write.query(FORGET_MANY).bind(most).bind(MAX_FORGOTTEN_AT_ONCE).execute().await?;
+    let mut gone = store.shares.accesses.forgetting(too_many.min(MAX_FORGOTTEN_AT_ONCE.unsigned_abs()));
+    let old = write.query(FORGET_OLD).bind(micros(cutoff)).bind(MAX_FORGOTTEN_AT_ONCE);
+    gone.note(old.all().await?);
+    gone.take_of_most(&mut write, FORGET_OF).await?;
     store.commit(write).await?;
-    Ok(old + many)
+    Ok(store.shares.accesses.forgot(gone))
+}
+
+/// How many there are beyond so many. The usual answer is "none", for which nothing is counted.
+async fn too_many(store: &SqlStore, most: u64) -> Result<u64, StoreError> {
+    let (at_most,): (i64,) = store.database.lookup().await?.query(AT_MOST).one().await?;
+    if at_most.unsigned_abs() <= most {
+        return Ok(0);
+    }
+    let count = async || store.database.lookup().await?.query(COUNT).all().await;
+    Ok(store.shares.accesses.total(count).await?.saturating_sub(most))
 }
 
 fn read(row: &Row) -> Result<SecretAccessRow, StoreError> {

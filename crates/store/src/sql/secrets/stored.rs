@@ -208,15 +208,18 @@ pub(in crate::sql) async fn open(
     }
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let opened = open_in(store, &mut write, (job, lease), keys).await;
-    store.settle(write, opened).await
+    let (owner, opened) = store.settle(write, opened).await?;
+    opened.iter().for_each(|_| store.shares.accesses.add(&owner));
+    Ok(opened)
 }
 
+/// Returns whose the job is as well.
 async fn open_in(
     store: &SqlStore,
     session: &mut Session,
     (job, lease): (JobId, &Lease),
     keys: &[String],
-) -> Result<Vec<OpenedSecret>, StoreError> {
+) -> Result<(String, Vec<OpenedSecret>), StoreError> {
     let Held { scope, owner, found } = held(session, job, lease, keys).await?;
     let now = store.clock.now();
     let mut opened = Vec::with_capacity(found.len());
@@ -233,7 +236,7 @@ async fn open_in(
         accesses::note(session, &access, now).await?;
         opened.push(OpenedSecret { value: SecretString::from(value), id, key });
     }
-    Ok(opened)
+    Ok((owner, opened))
 }
 
 /// What a held job asks for, as far as it is there, by key.

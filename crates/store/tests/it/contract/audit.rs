@@ -80,3 +80,27 @@ pub(crate) async fn what_anybody_may_do_is_forgotten_before_all_else(open: impl 
     assert_eq!(world.store.forget_acts(never, 1).await.unwrap(), 3);
     assert_eq!(subjects(&world, page(10)).await, ["1"]);
 }
+
+pub(crate) async fn nobody_has_what_others_did_forgotten(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let by = |actor_of: &str, action: &str, subject: &str| NewAct {
+        actor_of: actor_of.parse().unwrap(),
+        // Root does things to what is acme's as well.
+        ..act(action, subject, "org:acme")
+    };
+    world.store.note_act(by("global", "token.create", "roots")).await.unwrap();
+    world.store.note_act(by("user:bob", "secret.set", "bobs")).await.unwrap();
+    world.store.note_act(by("user:bob", "session.begin", "bob is here")).await.unwrap();
+    for n in 0..40 {
+        world.store.note_act(by("org:acme", "secret.set", &n.to_string())).await.unwrap();
+    }
+    let never = world.now() - jiff::SignedDuration::from_secs(3_600);
+    assert_eq!(world.store.forget_acts(never, 6).await.unwrap(), 37);
+    assert_eq!(world.store.forget_acts(never, 6).await.unwrap(), 0);
+    assert_eq!(subjects(&world, page(50)).await, ["39", "38", "37", "bob is here", "bobs", "roots"]);
+    for n in 40..45 {
+        world.store.note_act(by("org:acme", "secret.set", &n.to_string())).await.unwrap();
+    }
+    assert_eq!(world.store.forget_acts(never, 6).await.unwrap(), 5, "what came since is counted");
+    assert_eq!(subjects(&world, page(50)).await, ["44", "43", "42", "bob is here", "bobs", "roots"]);
+}

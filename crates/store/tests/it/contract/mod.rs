@@ -117,10 +117,12 @@ macro_rules! each_test {
                 a_session_ends_when_it_is_idle_or_old_or_ended, a_session_is_no_more_than_the_token_it_came_of,
                 one_holder_has_so_many_sessions;
             audit: what_was_done_is_told_newest_first, old_and_too_many_acts_are_forgotten,
-                what_anybody_may_do_is_forgotten_before_all_else;
+                what_anybody_may_do_is_forgotten_before_all_else,
+                nobody_has_what_others_did_forgotten;
             secrets: a_secret_is_kept_changed_and_removed, a_job_finds_its_own_secrets_before_global_ones,
                 jobs_of_codeintel_find_global_secrets_alone, only_who_holds_the_job_is_given_its_secrets,
-                each_access_is_noted, secrets_are_listed_by_key_in_pages, a_namespace_has_so_many_secrets,
+                each_access_is_noted, nobody_has_forgotten_what_others_were_given,
+                secrets_are_listed_by_key_in_pages, a_namespace_has_so_many_secrets,
                 puts_that_race_leave_one_secret, a_new_key_takes_over_under_load;
             model: any_sequence_of_calls_does_what_the_model_says;
         }

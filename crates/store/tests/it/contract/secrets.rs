@@ -193,6 +193,29 @@ pub(crate) async fn each_access_is_noted(open: impl AsyncFn(Setup) -> World) {
     assert_eq!(accesses(&world, &global.id).await.len(), 1);
 }
 
+pub(crate) async fn nobody_has_forgotten_what_others_were_given(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    world.store.add_secret(secret("global", "KEY", "everybody's")).await.unwrap();
+    let (of_ann, of_bob) =
+        (job_of(&world, "user:ann", "batches").await, job_of(&world, "user:bob", "batches").await);
+    given(&world, &of_ann, &["KEY"]).await;
+    for _ in 0..8 {
+        given(&world, &of_bob, &["KEY"]).await;
+    }
+    let never = world.now() - SignedDuration::from_hours(1);
+    let owners = async || -> Vec<String> {
+        let all = AccessFilter { limit: 50, ..AccessFilter::default() };
+        let rows = world.store.secret_accesses(all).await.unwrap();
+        rows.into_iter().map(|row| row.owner.to_string()).collect()
+    };
+    assert_eq!(world.store.forget_secret_accesses(never, 3).await.unwrap(), 6);
+    assert_eq!(world.store.forget_secret_accesses(never, 3).await.unwrap(), 0);
+    assert_eq!(owners().await, ["user:bob", "user:bob", "user:ann"]);
+    given(&world, &of_bob, &["KEY"]).await;
+    assert_eq!(world.store.forget_secret_accesses(never, 3).await.unwrap(), 1, "what came since is counted");
+    assert_eq!(owners().await, ["user:bob", "user:bob", "user:ann"]);
+}
+
 pub(crate) async fn secrets_are_listed_by_key_in_pages(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     for new in [
