@@ -100,6 +100,33 @@ pub enum StoreError {
         /// The limit.
         limit: i64,
     },
+    /// One namespace has as many of something as one may.
+    #[error(
+        "there may be {total} {}, {limit} of one namespace, and {namespace} has those: {}", .of.name(), .of.advice()
+    )]
+    TooManyOf {
+        /// Of what.
+        of: Countable,
+        /// Whose.
+        namespace: Namespace,
+        /// How many one may have.
+        limit: i64,
+        /// How many all may have together.
+        total: i64,
+    },
+    /// All namespaces but the global one have as many of something as they may.
+    #[error(
+        "there may be {total} {}, {limit} of all namespaces but the global one, and those are there: {}",
+        .of.name(), .of.advice()
+    )]
+    TooManyShared {
+        /// Of what.
+        of: Countable,
+        /// How many they may have together.
+        limit: i64,
+        /// How many all may have together.
+        total: i64,
+    },
     /// A token of that name exists.
     #[error(
         "a token named {name:?} exists already in the namespace {namespace}: choose another name, or revoke it first"

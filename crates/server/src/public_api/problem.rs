@@ -109,7 +109,9 @@ impl From<StoreError> for Refusal {
             StoreError::TokenExists { .. } => {
                 Self::new(StatusCode::CONFLICT, "token_exists", "The name is taken", told)
             }
-            StoreError::TooMany { .. } => Self::new(
+            StoreError::TooMany { .. }
+            | StoreError::TooManyOf { .. }
+            | StoreError::TooManyShared { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "too_many_tokens",
                 "There is no room for more",

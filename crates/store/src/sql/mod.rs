@@ -42,6 +42,7 @@ mod news;
 mod notices;
 mod people;
 mod people_store;
+mod portions;
 mod queues;
 mod registrations;
 mod repositories;

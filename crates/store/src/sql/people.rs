@@ -2,6 +2,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
+use super::portions;
 use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, timestamp};
@@ -20,7 +21,7 @@ macro_rules! columns {
 }
 
 statements! {
-    COUNT = "SELECT COUNT(*) FROM people";
+    COUNT = portions::count!("people");
     INSERT = concat!(
         "INSERT INTO people (name, password, role, namespace, created_by, created_at, password_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (name) DO NOTHING RETURNING ", columns!()
@@ -44,10 +45,8 @@ type Columns = (i64, String, String, String, String, i64, i64, Option<i64>);
 
 pub(super) async fn add(store: &SqlStore, new: NewPerson) -> Result<PersonRow, StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let (count,): (i64,) = write.query(COUNT).one().await?;
-    if count >= MAX_PEOPLE {
-        return Err(StoreError::TooMany { of: Countable::People, limit: MAX_PEOPLE });
-    }
+    let counts = write.query(COUNT).bind(new.namespace.key()).one().await?;
+    portions::check(Countable::People, &new.namespace, MAX_PEOPLE, counts)?;
     let insert = write
         .query(INSERT)
         .bind(&new.name)

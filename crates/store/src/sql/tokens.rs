@@ -2,6 +2,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
+use super::portions;
 use super::session::Session;
 use super::statements::statements;
 use super::token::{self, Kind};
@@ -23,7 +24,7 @@ macro_rules! columns {
 }
 
 statements! {
-    COUNT = "SELECT COUNT(*) FROM tokens WHERE revoked_at IS NULL";
+    COUNT = portions::count!("tokens WHERE revoked_at IS NULL");
     /// They were good for nothing since then.
     CLEAR = "UPDATE tokens SET revoked_at = expires_at WHERE revoked_at IS NULL AND expires_at <= $1";
     CLEAR_NAME = "UPDATE tokens SET revoked_at = expires_at WHERE revoked_at IS NULL AND expires_at <= $1 \
@@ -86,16 +87,16 @@ async fn insert(
 async fn make_room(write: &mut Session, new: &NewToken, now: Timestamp) -> Result<(), StoreError> {
     let clear = write.query(CLEAR_NAME).bind(micros(now)).bind(new.namespace.key()).bind(&new.name);
     clear.execute().await?;
-    let (count,): (i64,) = write.query(COUNT).one().await?;
-    if count < MAX_TOKENS {
+    if check(write, new).await.is_ok() {
         return Ok(());
     }
-    let cleared = write.query(CLEAR).bind(micros(now)).execute().await?;
-    if count.unsigned_abs() - cleared < MAX_TOKENS.unsigned_abs() {
-        Ok(())
-    } else {
-        Err(StoreError::TooMany { of: Countable::Tokens, limit: MAX_TOKENS })
-    }
+    write.query(CLEAR).bind(micros(now)).execute().await?;
+    check(write, new).await
+}
+
+async fn check(write: &mut Session, new: &NewToken) -> Result<(), StoreError> {
+    let counts = write.query(COUNT).bind(new.namespace.key()).one().await?;
+    portions::check(Countable::Tokens, &new.namespace, MAX_TOKENS, counts)
 }
 
 pub(super) async fn by_shown(store: &SqlStore, shown: &str) -> Result<Option<TokenRow>, StoreError> {

@@ -92,6 +92,53 @@ async fn tokens_that_have_expired_make_room() {
 }
 
 #[tokio::test]
+async fn no_namespace_takes_the_places_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let token = |namespace: &str| NewToken {
+        name: "one more".to_owned(),
+        role: Role::Reader,
+        namespace: namespace.parse().unwrap(),
+        created_by: "root".to_owned(),
+        expires_at: None,
+    };
+    let person = |name: &str, namespace: &str| NewPerson {
+        name: name.to_owned(),
+        password: "hash".to_owned(),
+        role: Role::Reader,
+        namespace: namespace.parse().unwrap(),
+        created_by: "root".to_owned(),
+    };
+    let acme = Namespace::Organisation("acme".to_owned()).key();
+    for many in [
+        "INSERT INTO tokens (digest, name, role, namespace, created_by, created_at) \
+         SELECT CAST($2 + i AS BLOB), 'token ' || i, 'reader', $1, 'root', 0 FROM n",
+        "INSERT INTO people (name, password, role, namespace, created_by, created_at, password_at) \
+         SELECT 'person ' || ($2 + i), '', 'reader', $1, 'root', 0, 0 FROM n",
+    ] {
+        let many =
+            format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $3) {many}");
+        for (namespace, first, count) in [(acme.as_str(), 0, 5_000), ("many", 5_000, 4_000)] {
+            let insert = sqlx::query(AssertSqlSafe(many.clone())).bind(namespace).bind(first).bind(count);
+            insert.execute(&mut intruder(&dir).await).await.unwrap();
+        }
+    }
+    for (namespace, limit) in [("org:acme", 5_000), ("user:bob", 9_000)] {
+        let of_token = world.store.create_token(token(namespace)).await.unwrap_err();
+        let of_person = world.store.add_person(person("ann", namespace)).await.unwrap_err();
+        for refused in [of_token, of_person] {
+            let told = match refused {
+                StoreError::TooManyOf { limit, .. } | StoreError::TooManyShared { limit, .. } => limit,
+                other => panic!("{other}"),
+            };
+            assert_eq!(told, limit);
+        }
+    }
+    world.store.create_token(token("global")).await.unwrap();
+    world.store.add_person(person("ann", "global")).await.unwrap();
+}
+
+#[tokio::test]
 async fn who_is_refused_is_told_of_what_there_is_too_much() {
     let dir = tempfile::tempdir().unwrap();
     let world = open_in(dir.path(), Setup::default()).await.unwrap();
