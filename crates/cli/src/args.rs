@@ -122,6 +122,11 @@ pub(crate) struct ServerArgs {
     /// [default: a file in the data directory, executor.db]
     #[arg(long, value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
+    /// What stays free on the disk of the data directory, such as 500M or 2G; 0 is no floor [default: 1G, on small disks a
+    /// twentieth of them]. While less is free no jobs, files, artifacts, indexes, mirrors and texts of logs are taken; what
+    /// keeps jobs going is
+    #[arg(long, value_name = "SIZE", value_parser = jobs::parse_size)]
+    pub(crate) disk_floor: Option<u64>,
     /// Site configuration, JSON with comments [default: DATA_DIR/site-config.jsonc, made on first start]
     #[arg(long, value_name = "FILE")]
     pub(crate) site_config: Option<PathBuf>,

@@ -7,6 +7,7 @@ use crate::auth::old_secret::OldSecret;
 use crate::auth::passwords::Passwords;
 use crate::checkpoint::SecretJobs;
 use crate::config::Limits;
+use crate::disk_floor::DiskFloor;
 use crate::executor_api::{Capacities, Claims};
 use crate::fairness::Fairness;
 use crate::files::Files;
@@ -62,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) depths: Depths,
     pub(crate) readiness: Readiness,
+    /// What stays free on the disk of the data directory.
+    pub(crate) disk_floor: Arc<DiskFloor>,
     pub(crate) forwarded: Forwarded,
     pub(crate) api_token: SecretString,
     /// Who has failed to prove who they are.

@@ -34,6 +34,9 @@ pub struct ServerConfig {
     pub database_url: Option<String>,
     /// The site configuration; `site-config.jsonc` in the data directory unless said otherwise.
     pub site_config: Option<PathBuf>,
+    /// Bytes that stay free on the disk of the data directory; 0 is no floor, `None` one that fits the disk. Below it nothing is
+    /// taken that grows as others like; what keeps jobs going is.
+    pub disk_floor: Option<u64>,
     /// What secrets are sealed with.
     pub secret_keys: SecretKeys,
     /// Which clouds are told how long the queues are.
@@ -65,6 +68,7 @@ impl ServerConfig {
             data_dir: data_dir.into(),
             database_url: None,
             site_config: None,
+            disk_floor: None,
             secret_keys: SecretKeys::default(),
             scaling: None,
             s3_credentials: None,

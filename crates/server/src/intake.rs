@@ -1,6 +1,7 @@
 //! Taking a large body in: hashed and kept as it comes, whole or not at all.
 
 use crate::app::App;
+use crate::disk_floor::{BelowFloor, DiskFloor, Growing};
 use crate::pace::Pace;
 use axum::body::Body;
 use futures_util::StreamExt;
@@ -36,6 +37,9 @@ pub(crate) enum IntakeFault {
     /// The connection broke, or what came is no proper body.
     #[error("the body could not be read to its end")]
     Broken,
+    /// Too little of our disk is free.
+    #[error(transparent)]
+    BelowFloor(#[from] BelowFloor),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,15 +59,17 @@ pub(crate) async fn receive(
     (beginning, ending): (&str, &str),
     limit: u64,
 ) -> Result<NewObject, IntakeFault> {
+    app.disk_floor.check(Growing::Results)?;
     let key = app.store.new_object(beginning, ending).await?;
     let mut writer = app.store.objects().writer(&key);
-    let taken = match take(app.limits.upload_pace(), body, &mut writer, limit).await {
-        Ok(sha256) => writer.finish().await.map(|size| (size, sha256)).map_err(IntakeFault::from),
-        Err(fault) => {
-            writer.abort().await;
-            Err(fault)
-        }
-    };
+    let taken =
+        match take((app.limits.upload_pace(), app.disk_floor.as_ref()), body, &mut writer, limit).await {
+            Ok(sha256) => writer.finish().await.map(|size| (size, sha256)).map_err(IntakeFault::from),
+            Err(fault) => {
+                writer.abort().await;
+                Err(fault)
+            }
+        };
     match taken {
         Ok((size, sha256)) => Ok(NewObject { key, size, sha256 }),
         Err(fault) => {
@@ -81,7 +87,12 @@ pub(crate) async fn give_up(app: &App, key: &str) {
     }
 }
 
-async fn take(pace: Pace, body: Body, writer: &mut ObjectWriter, limit: u64) -> Result<String, IntakeFault> {
+async fn take(
+    (pace, floor): (Pace, &DiskFloor),
+    body: Body,
+    writer: &mut ObjectWriter,
+    limit: u64,
+) -> Result<String, IntakeFault> {
     let Pace { idle, rate, whole } = pace;
     let (mut hash, mut arrival) = (Sha256::new(), pace.begin());
     let mut body = body.into_data_stream();
@@ -93,6 +104,7 @@ async fn take(pace: Pace, body: Body, writer: &mut ObjectWriter, limit: u64) -> 
         if arrival.bytes() > limit {
             return Err(IntakeFault::TooLarge { limit });
         }
+        floor.check(Growing::Results)?;
         hash.update(&chunk);
         writer.put(chunk).await?;
     }

@@ -24,6 +24,7 @@ mod body;
 mod checkpoint;
 mod config;
 mod delivery;
+mod disk_floor;
 mod error;
 mod executor_api;
 mod fairness;

@@ -9,6 +9,7 @@ use crate::auth::passwords::Passwords;
 use crate::auth::secret;
 use crate::checkpoint::SecretJobs;
 use crate::config::ServerConfig;
+use crate::disk_floor::DiskFloor;
 use crate::error::ServerError;
 use crate::executor_api::{Capacities, Claims};
 use crate::fairness::Fairness;
@@ -146,8 +147,12 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
     let sql = Arc::new(opened?);
     let store: Arc<dyn Store> = sql.clone();
     let (mirrors, shared) = (dir.join(REPOSITORIES_DIR), config.database_url.is_some());
-    let repositories = Repositories::open(mirrors, Arc::clone(&store), config.limits.clone(), shared).await;
-    let files = Files::open(dir.join(FILES_DIR), Arc::clone(&store), config.limits.clone()).await;
+    let results = !store.objects().is_shared();
+    let disk_floor = Arc::new(DiskFloor::new(dir.clone(), config.disk_floor, !shared, results));
+    let limits = || config.limits.clone();
+    let repositories =
+        Repositories::open(mirrors, Arc::clone(&store), limits(), Arc::clone(&disk_floor), shared).await;
+    let files = Files::open(dir.join(FILES_DIR), Arc::clone(&store), limits(), Arc::clone(&disk_floor)).await;
     let parts = Parts {
         repositories: repositories.map_err(|fault| ServerError::Git(fault.to_string()))?,
         files: files.map_err(|fault| ServerError::Files(fault.to_string()))?,
@@ -167,6 +172,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         metrics: Arc::new(Metrics::default()),
         depths: Depths::default(),
         readiness: Readiness::default(),
+        disk_floor,
         forwarded: Forwarded::new(config.limits.forwarded_metrics),
         attempts: Attempts::default(),
         old_secret: OldSecret::default(),

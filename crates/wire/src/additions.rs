@@ -286,6 +286,9 @@ pub struct AppendLog {
     pub duration_ms: Option<i64>,
 }
 
+/// What ends the text of a log entry of which the control plane took no more.
+pub const OUTPUT_REFUSED: &str = "\n[executor: the control plane takes no more output of this entry]\n";
+
 /// Where a log entry ends now, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendedLog {

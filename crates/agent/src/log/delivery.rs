@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
-use wire::additions::AppendLog;
+use wire::additions::{AppendLog, OUTPUT_REFUSED};
 use wire::{LogEntry, LogEntryUpdate};
 
 /// The most text in one call that appends or opens.
@@ -27,8 +27,6 @@ const UPDATE_RATE: u64 = 2 << 20;
 const MAX_REWINDS: u32 = 20;
 /// How many times in a row an append may be answered as by a control plane that does not know the call.
 const MOST_UNKNOWN: u32 = 3;
-/// What follows the text that the control plane took, when it takes no more.
-const REFUSED: &str = "\n[executor: the control plane takes no more output of this entry]\n";
 
 pub(super) struct Delivery {
     api: Arc<dyn LogCalls>,
@@ -199,7 +197,7 @@ impl Delivery {
             }
             self.wait(view.look_again).await;
         };
-        for more in [REFUSED, ""] {
+        for more in [OUTPUT_REFUSED, ""] {
             match retry("end a log entry", || self.send_end(view, more)).await {
                 Err(error) if error.code() == Some(StatusCode::PAYLOAD_TOO_LARGE) => {}
                 outcome => return outcome,

@@ -91,6 +91,7 @@ pub(crate) async fn start(
     let mut config = ServerConfig::new(args.listen, data_dir);
     config.database_url = args.database_url_file.as_deref().map(database_url).transpose()?;
     config.tls = tls_files(args);
+    config.disk_floor = args.disk_floor;
     config.site_config.clone_from(&args.site_config);
     config.secret_keys = known.keys;
     config.scaling = known.scaling;

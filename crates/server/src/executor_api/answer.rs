@@ -5,6 +5,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
+use std::io::ErrorKind;
 use store::StoreError;
 use tokio::task::JoinError;
 use wire::ErrorBody;
@@ -63,7 +64,17 @@ impl Failure {
     /// The store failed at `operation`. The causes are logged here and nowhere else.
     pub(crate) fn store(operation: &str, fault: &StoreError) -> Self {
         tracing::error!(operation, error = fault as &dyn std::error::Error, "the store failed");
-        Self::internal(format!("{operation}: {fault}"))
+        match fault {
+            // Whoever has a job's token need not know where our files are.
+            StoreError::LogFile { source, .. } => {
+                let status = match source.kind() {
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                Self::error(status, format!("{operation}: a file of the server's failed: {source}"))
+            }
+            fault => Self::internal(format!("{operation}: {fault}")),
+        }
     }
 }
 

@@ -74,6 +74,9 @@ async fn take(
         Err(fault @ IntakeFault::TooLarge { .. }) => {
             return Err(Failure::error(StatusCode::PAYLOAD_TOO_LARGE, fault.to_string()));
         }
+        Err(fault @ IntakeFault::BelowFloor(_)) => {
+            return Err(Failure::error(StatusCode::INSUFFICIENT_STORAGE, fault.to_string()));
+        }
         Err(fault @ IntakeFault::TooSlow { .. }) => {
             return Err(Failure::error(StatusCode::REQUEST_TIMEOUT, fault.to_string()));
         }

@@ -3,12 +3,14 @@
 use super::job_call::JobCall;
 use super::{Failure, bounds};
 use crate::app::App;
+use crate::disk_floor::Growing;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use store::{NewLogEntry, StoreError};
-use wire::additions::{AppendLog, AppendedLog};
+use jobs::{JobId, Lease};
+use store::{NewLogEntry, Store, StoreError};
+use wire::additions::{AppendLog, AppendedLog, OUTPUT_REFUSED};
 use wire::{LogEntry, LogEntryUpdate};
 
 /// Opens an entry; the answer is its number, bare.
@@ -16,8 +18,12 @@ pub(super) async fn add(
     State(app): State<App>,
     JobCall { id, lease, body: entry, slot }: JobCall<LogEntry>,
 ) -> Result<Response, Failure> {
-    let (store, entry) = (app.store.clone(), stored(entry)?);
+    let (store, mut entry) = (app.store.clone(), stored(entry)?);
     app.metrics.log_came(entry.out.len());
+    // The step goes on without. Executors of ours send again what was not kept when they append to it.
+    if app.disk_floor.check(Growing::Database).is_err() {
+        entry.out.clear();
+    }
     let added = app.see_through(async move {
         let _slot = slot;
         store.add_log_entry(id, &lease, entry).await
@@ -33,8 +39,12 @@ pub(super) async fn update(
 ) -> Result<StatusCode, Failure> {
     let (store, entry) = (app.store.clone(), stored(entry)?);
     app.metrics.log_came(entry.out.len());
+    let below = app.disk_floor.check(Growing::Database).is_err();
     let put = app.see_through(async move {
         let _slot = slot;
+        if below {
+            return put_without_text(&*store, id, &lease, entry_id, &entry).await;
+        }
         store.put_log_entry(id, &lease, entry_id, entry).await
     });
     put.await?.map_err(|fault| failure("dbworkerstore.UpdateExecutionLogEntry", &fault))?;
@@ -48,18 +58,57 @@ pub(super) async fn append(
 ) -> Result<Response, Failure> {
     let store = app.store.clone();
     app.metrics.log_came(append.chunk.len());
+    let below = app.disk_floor.check(Growing::Database).err();
     let appended = app.see_through(async move {
         let _slot = slot;
+        if let Some(below) = below.filter(|_| !append.chunk.is_empty())
+            && !is_last_word(&*store, id, &lease, &append).await
+        {
+            // Whoever holds the job no more is told that.
+            store.append_log(id, &lease, append.entry_id, 0, "", None, None).await?;
+            return Ok(Err(below));
+        }
         let AppendLog { entry_id, offset, chunk, exit_code, duration_ms, .. } = append;
-        store.append_log(id, &lease, entry_id, offset, &chunk, exit_code, duration_ms).await
+        store.append_log(id, &lease, entry_id, offset, &chunk, exit_code, duration_ms).await.map(Ok)
     });
     match appended.await? {
-        Ok(length) => Ok(Json(AppendedLog { length }).into_response()),
+        Ok(Ok(length)) => Ok(Json(AppendedLog { length }).into_response()),
+        // As with the limit of a log: the executor goes on without the rest, and asks no more of us.
+        Ok(Err(below)) => Err(Failure::error(StatusCode::PAYLOAD_TOO_LARGE, below.to_string())),
         Err(StoreError::LogGap { length, .. }) => {
             Ok((StatusCode::CONFLICT, Json(AppendedLog { length })).into_response())
         }
         Err(fault) => Err(failure("dbworkerstore.AppendExecutionLog", &fault)),
     }
+}
+
+/// Takes all of an entry but its text, of which no more is kept; once it has ended it says so.
+async fn put_without_text(
+    store: &dyn Store,
+    id: JobId,
+    lease: &Lease,
+    number: i64,
+    entry: &NewLogEntry,
+) -> Result<(), StoreError> {
+    let length = store.append_log(id, lease, number, 0, "", None, None).await?;
+    let has_more = entry.out.len() as u64 > length;
+    let mark = if has_more && ends_now(store, id, lease, number, entry.exit_code).await {
+        OUTPUT_REFUSED
+    } else {
+        ""
+    };
+    store.append_log(id, lease, number, length, mark, entry.exit_code, entry.duration_ms).await.map(drop)
+}
+
+/// Whether this is what executors of ours say, once, of an entry of which no more is taken.
+async fn is_last_word(store: &dyn Store, id: JobId, lease: &Lease, append: &AppendLog) -> bool {
+    append.chunk == OUTPUT_REFUSED && ends_now(store, id, lease, append.entry_id, append.exit_code).await
+}
+
+/// Whether an entry has not ended yet, and does with this.
+async fn ends_now(store: &dyn Store, id: JobId, lease: &Lease, number: i64, end: Option<i32>) -> bool {
+    let known = store.log_entry(id, Some(lease.epoch), number).await;
+    end.is_some() && known.is_ok_and(|entry| entry.exit_code.is_none())
 }
 
 fn stored(entry: LogEntry) -> Result<NewLogEntry, Failure> {

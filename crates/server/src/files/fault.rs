@@ -1,5 +1,6 @@
 //! Why an upload is not taken.
 
+use crate::disk_floor::BelowFloor;
 use crate::share::Full;
 use std::io;
 use std::time::Duration;
@@ -38,6 +39,9 @@ pub(crate) enum FileFault {
     /// There are too many already, or will be when those that are arriving are there.
     #[error("{0}; each counts for {FILE_CHARGE} bytes at least")]
     Full(#[from] Full),
+    /// Too little of our disk is free.
+    #[error(transparent)]
+    BelowFloor(#[from] BelowFloor),
     /// Our disk failed.
     #[error("the server's disk failed: {0}")]
     Io(#[from] io::Error),

@@ -16,6 +16,7 @@ mod room;
 pub(crate) use fault::FileFault;
 
 use crate::config::Limits;
+use crate::disk_floor::DiskFloor;
 use crate::slots::Slots;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -40,6 +41,7 @@ pub(crate) struct Files {
     dir: PathBuf,
     store: Arc<dyn Store>,
     limits: Limits,
+    disk_floor: Arc<DiskFloor>,
     /// One per upload under way.
     uploads: Slots,
     /// Bytes that uploads under way may take.
@@ -48,7 +50,12 @@ pub(crate) struct Files {
 
 impl Files {
     /// Opens the directory and clears away what a crash may have left in it.
-    pub(crate) async fn open(dir: PathBuf, store: Arc<dyn Store>, limits: Limits) -> Result<Self, FileFault> {
+    pub(crate) async fn open(
+        dir: PathBuf,
+        store: Arc<dyn Store>,
+        limits: Limits,
+        disk_floor: Arc<DiskFloor>,
+    ) -> Result<Self, FileFault> {
         crate::private_files::make_private_dir(&dir)?;
         for entry in std::fs::read_dir(&dir)? {
             let entry = entry?;
@@ -60,7 +67,7 @@ impl Files {
             }
         }
         let uploads = Slots::new(limits.uploads, limits.uploads_per_client);
-        Ok(Self { dir, store, limits, uploads, promised: Promised::default() })
+        Ok(Self { dir, store, limits, disk_floor, uploads, promised: Promised::default() })
     }
 
     /// The content of a file that the store knows, and its length.

@@ -2,6 +2,7 @@
 
 use super::room::Room;
 use super::{FileFault, Files, UNFINISHED};
+use crate::disk_floor::Growing;
 use crate::pace::Pace;
 use crate::peer::Peer;
 use axum::body::{Body, HttpBody};
@@ -40,6 +41,7 @@ impl Files {
     pub(crate) async fn receive(&self, body: Body, from: Peer, of: &Namespace) -> Result<Arrived, FileFault> {
         let slot = self.uploads.take(from, self.limits.upload_queue).await;
         let _slot = slot.ok_or(FileFault::Busy)?;
+        self.disk_floor.check(Growing::Files)?;
         let mut room = self.room(of, body.size_hint().exact()).await?;
         let private = PermissionsExt::from_mode(0o600);
         let content =
@@ -122,6 +124,7 @@ impl Files {
             if arrival.bytes() > limit {
                 return Err(self.too_large(limit, room));
             }
+            self.disk_floor.check(Growing::Files)?;
             hash.update(&chunk);
             file.write_all(&chunk).await?;
         }

@@ -1,5 +1,6 @@
 //! What can go wrong with git and with repositories.
 
+use crate::disk_floor::BelowFloor;
 use jobs::Namespace;
 use std::io;
 use std::net::IpAddr;
@@ -105,6 +106,12 @@ pub(crate) enum GitFault {
         /// The revision.
         rev: String,
     },
+}
+
+impl From<BelowFloor> for GitFault {
+    fn from(below: BelowFloor) -> Self {
+        Self::Full { cause: below.to_string() }
+    }
 }
 
 impl From<io::Error> for GitFault {

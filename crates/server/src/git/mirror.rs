@@ -26,6 +26,9 @@ const UPDATE_SHALLOW: &str = "--update-shallow";
 /// The protocol's name for what HEAD points at.
 const SYMREF_PREFIX: &str = "ref: ";
 
+/// What git's names for packs begin with that are not complete.
+const UNFINISHED_PACK: &str = "tmp_";
+
 /// A mirror's directory.
 pub(super) struct Mirror<'a> {
     dir: PathBuf,
@@ -140,6 +143,17 @@ impl<'a> Mirror<'a> {
             }
             Err(GitFault::Refused { .. }) => Ok(None),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Removes packs that were being fetched when git was stopped: nobody else would, and they may be all that fills the disk.
+    /// Nobody may be fetching.
+    pub(super) fn clear_unfinished(&self) {
+        let packs = std::fs::read_dir(self.dir.join("objects/pack")).into_iter().flatten().flatten();
+        for file in packs.filter(|file| file.file_name().to_string_lossy().starts_with(UNFINISHED_PACK)) {
+            if let Err(fault) = std::fs::remove_file(file.path()) {
+                tracing::warn!(file = %file.path().display(), error = %fault, "an unfinished pack stays");
+            }
         }
     }
 

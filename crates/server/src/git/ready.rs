@@ -75,7 +75,8 @@ impl Repositories {
     ) -> Result<TempDir, GitFault> {
         let _slot = self.fetch_slot(of).await?;
         let unfinished = self.unfinished()?;
-        let created = Mirror::at(unfinished.path().to_owned(), &self.limits).create(source).await;
+        let mirror = Mirror::at(unfinished.path().to_owned(), &self.limits);
+        let created = self.above_floor(mirror.create(source)).await;
         created.map_err(|cause| unreachable(name, source.shown(), cause))?;
         Ok(unfinished)
     }

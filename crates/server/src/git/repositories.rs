@@ -4,6 +4,7 @@ use super::fault::GitFault;
 use super::mirror::Mirror;
 use super::source::Source;
 use crate::config::Limits;
+use crate::disk_floor::{DiskFloor, Growing};
 use crate::slots::{Slot, Slots};
 use jobs::Namespace;
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ pub(crate) struct Repositories {
     dir: PathBuf,
     pub(super) store: Arc<dyn Store>,
     pub(super) limits: Limits,
+    disk_floor: Arc<DiskFloor>,
     /// Whether other servers may have the same repositories.
     pub(super) shared: bool,
     /// One slot per fetch from a source, half of them at most for any one namespace.
@@ -37,6 +39,7 @@ impl Repositories {
         dir: PathBuf,
         store: Arc<dyn Store>,
         limits: Limits,
+        disk_floor: Arc<DiskFloor>,
         shared: bool,
     ) -> Result<Self, GitFault> {
         crate::private_files::make_private_dir(&dir)?;
@@ -53,7 +56,7 @@ impl Repositories {
             }
         }
         let fetches = Slots::new(limits.git_fetches, limits.git_fetches.div_ceil(2));
-        let opened = Self { dir, store, limits, shared, fetches, updates: Mutex::default() };
+        let opened = Self { dir, store, limits, disk_floor, shared, fetches, updates: Mutex::default() };
         opened.tell_credentials(&rows).await?;
         Ok(opened)
     }
@@ -198,9 +201,25 @@ impl Repositories {
         }
         let _slot = self.fetch_slot(&row.namespace).await?;
         let began = Instant::now();
-        mirror.update(&row.source).await?;
+        let updated = self.above_floor(mirror.update(&row.source)).await;
+        if matches!(updated, Err(GitFault::Full { .. })) {
+            mirror.clear_unfinished();
+        }
+        updated?;
         *latest = Some(began);
         Ok(())
+    }
+
+    /// Fetches while there is room for what comes. Git ends when it is dropped.
+    pub(super) async fn above_floor(
+        &self,
+        fetch: impl Future<Output = Result<(), GitFault>>,
+    ) -> Result<(), GitFault> {
+        self.disk_floor.check(Growing::Files)?;
+        tokio::select! {
+            fetched = fetch => fetched,
+            below = self.disk_floor.reached() => Err(below.into()),
+        }
     }
 
     /// A turn to fetch. Sources answer as slowly as they like, so who waits is told before long.

@@ -44,10 +44,11 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     if app.stop.is_cancelled() {
         return not_now("stopping");
     }
-    if app.readiness.database_answers(&app).await {
-        return "ok".into_response();
+    if !app.readiness.database_answers(&app).await {
+        return not_now("database: it does not answer");
     }
-    not_now("database: it does not answer")
+    // It is read from all the same, and nobody's lease can be renewed.
+    if app.disk_floor.is_exhausted() { not_now("disk full") } else { "ok".into_response() }
 }
 
 fn not_now(why: &'static str) -> Response {

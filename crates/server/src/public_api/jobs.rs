@@ -9,6 +9,7 @@ use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
 use crate::app::{App, Busy};
 use crate::auth::principal::Caller;
+use crate::disk_floor::Growing;
 use crate::peer::Peer;
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
@@ -85,6 +86,7 @@ async fn enqueue(
     {
         return Ok(app.store.job(id).await?);
     }
+    app.disk_floor.check(Growing::Database)?;
     files::look_up(app, &namespace, &mut spec).await?;
     secrets::look_up(app, &spec, &namespace).await?;
     let commit = match &spec.repo {

@@ -4,6 +4,7 @@ use super::uploads;
 use crate::api::Problem;
 use crate::auth::passwords::PasswordFault;
 use crate::body::BodyFault;
+use crate::disk_floor::BelowFloor;
 use crate::files::FileFault;
 use crate::git::GitFault;
 use axum::response::{IntoResponse, Response};
@@ -109,14 +110,14 @@ impl From<StoreError> for Refusal {
             StoreError::TokenExists { .. } => {
                 Self::new(StatusCode::CONFLICT, "token_exists", "The name is taken", told)
             }
-            StoreError::TooMany { .. }
-            | StoreError::TooManyOf { .. }
-            | StoreError::TooManyShared { .. } => Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "too_many_tokens",
-                "There is no room for more",
-                told,
-            ),
+            StoreError::TooMany { .. } | StoreError::TooManyOf { .. } | StoreError::TooManyShared { .. } => {
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "too_many_tokens",
+                    "There is no room for more",
+                    told,
+                )
+            }
             StoreError::PersonExists(_) => {
                 Self::new(StatusCode::CONFLICT, "user_exists", "The name is taken", told)
             }
@@ -229,7 +230,10 @@ impl From<GitFault> for Refusal {
 impl From<FileFault> for Refusal {
     fn from(fault: FileFault) -> Self {
         let fault = match fault {
-            FileFault::Store(StoreError::Objects(fault)) => return fault.into(),
+            FileFault::Store(
+                fault @ (StoreError::Objects(_) | StoreError::Full(_)),
+            ) => return fault.into(),
+            FileFault::BelowFloor(below) => return below.into(),
             fault => fault,
         };
         let (status, code) = match &fault {
@@ -241,9 +245,17 @@ impl From<FileFault> for Refusal {
             FileFault::Io(disk) if disk.kind() == ErrorKind::StorageFull => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
             }
-            FileFault::Io(_) | FileFault::Store(_) => return Self::internal(&fault),
+            FileFault::Io(_) | FileFault::Store(_) | FileFault::BelowFloor(_) => {
+                return Self::internal(&fault);
+            }
         };
         Self::new(status, code, "The file can't be taken", fault.to_string())
+    }
+}
+
+impl From<BelowFloor> for Refusal {
+    fn from(below: BelowFloor) -> Self {
+        Self::disk_full(&below)
     }
 }
 
@@ -273,5 +285,16 @@ impl From<PasswordFault> for Refusal {
 impl From<JoinError> for Refusal {
     fn from(fault: JoinError) -> Self {
         Self::internal(&fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_database_has_no_room_for_meets_a_full_disk() {
+        let problem = Refusal::from(FileFault::Store(StoreError::Full("no room".into()))).into_problem();
+        assert_eq!((problem.status, problem.code.as_str()), (507, "disk_full"));
     }
 }

@@ -85,7 +85,7 @@ impl UploadFault {
             Self::UnpacksTooLarge { .. } | Self::Intake(IntakeFault::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Full(_) | Self::Intake(IntakeFault::BelowFloor(_)) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Intake(IntakeFault::TooSlow { .. }) => StatusCode::REQUEST_TIMEOUT,
             Self::Intake(IntakeFault::Store(fault)) | Self::Store(fault) => of_store(fault),

@@ -1,11 +1,14 @@
 //! A server whose disk is full says so, and goes on when there is room again.
 
-use crate::harness::{Harness, job, problem};
+use crate::artifacts::{leaving, put, taken};
+use crate::harness::{EXECUTOR, Harness, entry, job, problem, told};
 use crate::source::SourceRepo;
 use jobs::JobSpec;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use std::time::{Duration, Instant};
 use testkit::SmallDisk;
+use wire::additions::OUTPUT_REFUSED;
 
 async fn on(disk: &SmallDisk) -> Harness {
     Harness::start_with(|config| config.data_dir = disk.path().join("data")).await
@@ -77,4 +80,116 @@ async fn a_mirror_that_there_is_no_room_for_is_refused_as_such() {
     disk.make_room();
     harness.submit(&spec).await;
     harness.stop().await;
+}
+
+#[tokio::test]
+async fn what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_going() {
+    let test = "what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_going";
+    let Some(disk) = SmallDisk::mount(test, 64 << 20) else { return };
+    let harness = Harness::start_with(|config| {
+        config.data_dir = disk.path().join("data");
+        config.disk_floor = Some(8 << 20);
+    })
+    .await;
+    let source = SourceRepo::new();
+    harness.add_repository("known", &source.path()).await;
+    let (job, _) = taken(&harness, &leaving(&[("app", "out/app")])).await;
+    let number = harness.add_log(&job, "step.docker.0").await;
+    let stock = harness.add_log(&job, "step.docker.1").await;
+    let update = async |out: &str, ended: bool| {
+        let mut body = entry(&job, "step.docker.1");
+        body["entryId"] = stock.into();
+        body["out"] = out.into();
+        if ended {
+            body["exitCode"] = 0.into();
+        }
+        told(harness.about(&job, "batches", "updateExecutionLogEntry").json(&body)).await
+    };
+    assert_eq!(update("stdout: a\n", false).await.0, 204);
+    disk.fill(4 << 20);
+    let repository = json!({"name": "more", "source": source.path()});
+    let of_known = JobSpec { repo: Some("known".to_owned()), ..crate::harness::job() };
+    let refused = async || {
+        for request in [
+            harness.api(Method::POST, "/jobs").json(&crate::harness::job()),
+            harness.api(Method::POST, "/jobs").json(&of_known),
+            harness.api(Method::POST, "/files?name=x").body("content"),
+            harness.api(Method::POST, "/repositories").json(&repository),
+        ] {
+            let (status, code, detail) = problem(request).await;
+            assert_eq!((status, code.as_str()), (507, "disk_full"), "{detail}");
+            assert!(detail.contains("make room"), "{detail}");
+        }
+        let (status, told) = put(&harness, &job, "app/out/app", "content").await;
+        assert_eq!(status, 507, "{told}");
+    };
+    let sees = async || told(harness.api(Method::POST, "/files?name=x").body("")).await.0 == 507;
+    wait_for(sees).await;
+    refused().await;
+    // Executors of ours are told to leave the rest out, and have a last word; stock ones are not.
+    let append = async |offset: u64, chunk: &str, ended: bool| {
+        let mut body = json!({"executorName": EXECUTOR, "jobId": job.id, "entryId": number, "offset": offset, "chunk": chunk});
+        if ended {
+            body["exitCode"] = 0.into();
+        }
+        told(harness.about(&job, "batches", "appendExecutionLog").json(&body)).await
+    };
+    assert_eq!(append(0, "stdout: a\n", false).await.0, 413);
+    assert_eq!(append(0, OUTPUT_REFUSED, false).await.0, 413, "it is no last word");
+    for status in [200, 413] {
+        assert_eq!(append(0, OUTPUT_REFUSED, true).await.0, status, "it is said once");
+    }
+    assert_eq!(update("stdout: a\nstdout: b\n", false).await.0, 204);
+    for _ in 0..2 {
+        assert_eq!(update("stdout: a\nstdout: b\n", true).await.0, 204);
+    }
+    let third = harness.add_log(&job, "step.docker.2").await;
+    assert_eq!(text(&harness, &job, number).await, OUTPUT_REFUSED);
+    assert_eq!(text(&harness, &job, stock).await, format!("stdout: a\n{OUTPUT_REFUSED}"));
+    assert_eq!(text(&harness, &job, third).await, "");
+    // All that keeps jobs going is done.
+    let beat = json!({"version": "V2", "executorName": EXECUTOR, "jobIds": [job.id]});
+    let beat = harness.executor("/.executors/queue/batches/heartbeat").json(&beat);
+    assert_eq!(told(beat).await.0, 200);
+    assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
+    let ready = async || told(harness.client.get(harness.url("/readyz"))).await;
+    assert_eq!(ready().await, (200, "ok".to_owned()));
+    disk.fill_again();
+    wait_for(async || ready().await == (503, "disk full".to_owned())).await;
+    disk.make_room();
+    wait_for(async || ready().await.0 == 200).await;
+    harness.submit(&of_known).await;
+    harness.stop().await;
+}
+
+async fn text(harness: &Harness, job: &wire::Job, number: i64) -> String {
+    let path = format!("/jobs/{}/logs/{number}/text", job.id);
+    harness.api(Method::GET, &path).send().await.unwrap().text().await.unwrap()
+}
+
+/// What was seen of the disk holds for a moment.
+async fn wait_for(is_so: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it never is");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_can_not_be_written_tells_nobody_where_it_is() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let number = harness.add_log(&job, "step.docker.0").await;
+    // Something is where the log's directory is to be.
+    let logs = harness.data().join("logs");
+    std::fs::remove_dir_all(&logs).unwrap();
+    std::fs::write(&logs, "").unwrap();
+    let response = harness.append(&job, number, 0, "stdout: a\n").await;
+    assert_eq!(response.status(), 500);
+    let told = response.text().await.unwrap();
+    assert!(
+        told.contains("a file of the server's failed") && !told.contains(logs.to_str().unwrap()),
+        "{told}"
+    );
 }
