@@ -26,6 +26,8 @@ const MAX_PEERS: usize = 10_000;
 const PROVED_FOR: Duration = Duration::from_mins(15);
 /// Secrets that are remembered as good, as digests.
 const MAX_PROVED: usize = 20_000;
+/// How long an address waits at most for one more, however many of its attempts failed at one time: others may share it.
+const LONGEST_LOCK: Duration = Duration::from_mins(1);
 /// How long an attempt waits for others of its address.
 const TURN: Duration = Duration::from_secs(10);
 
@@ -76,7 +78,8 @@ impl Limited {
 pub(crate) struct Attempt {
     attempts: Attempts,
     peer: Peer,
-    digest: [u8; 32],
+    /// Of what was shown, where it may be remembered as good.
+    digest: Option<[u8; 32]>,
     /// Whether it counts among the failures, which what was good a moment ago does not.
     charged: bool,
 }
@@ -84,10 +87,19 @@ pub(crate) struct Attempt {
 impl Attempts {
     /// Begins an attempt, unless its address has failed too often.
     pub(crate) async fn begin(&self, peer: Peer, shown: &str) -> Result<Attempt, Limited> {
+        self.begin_with(peer, Some(digest_of(shown))).await
+    }
+
+    /// The same of a password: that it was good is remembered nowhere, and that a token was says nothing of it.
+    pub(crate) async fn begin_password(&self, peer: Peer) -> Result<Attempt, Limited> {
+        self.begin_with(peer, None).await
+    }
+
+    async fn begin_with(&self, peer: Peer, digest: Option<[u8; 32]>) -> Result<Attempt, Limited> {
         let by = tokio::time::Instant::now() + TURN;
         let mut waited = false;
         loop {
-            let decided = match self.look(peer, shown, waited) {
+            let decided = match self.look(peer, digest, waited) {
                 Err(Held::Undecided(decided)) => decided,
                 Err(Held::Limited(limited)) => return Err(limited),
                 Ok(attempt) => return Ok(attempt),
@@ -95,7 +107,7 @@ impl Attempts {
             let mut told = std::pin::pin!(decided.notified());
             told.as_mut().enable();
             // Between the look and this they may have been decided, and nobody says so again.
-            match self.look(peer, shown, waited) {
+            match self.look(peer, digest, waited) {
                 Err(Held::Undecided(same)) if Arc::ptr_eq(&same, &decided) => {}
                 Err(Held::Undecided(_)) => continue,
                 Err(Held::Limited(limited)) => return Err(limited),
@@ -110,19 +122,18 @@ impl Attempts {
 
     /// Begins now. Who was told that there is room, and takes none because what it shows was found good meanwhile, leaves it to
     /// the next that waits.
-    fn look(&self, peer: Peer, shown: &str, waited: bool) -> Result<Attempt, Held> {
-        let begun = self.begin_at(Instant::now(), peer, shown);
+    fn look(&self, peer: Peer, digest: Option<[u8; 32]>, waited: bool) -> Result<Attempt, Held> {
+        let begun = self.begin_at(Instant::now(), peer, digest);
         if waited && begun.as_ref().is_ok_and(|attempt| !attempt.charged) {
             self.known().tell_one(peer);
         }
         begun
     }
 
-    fn begin_at(&self, now: Instant, peer: Peer, shown: &str) -> Result<Attempt, Held> {
-        let digest = Sha256::digest(shown).into();
+    fn begin_at(&self, now: Instant, peer: Peer, digest: Option<[u8; 32]>) -> Result<Attempt, Held> {
         let mut known = self.known();
         let attempt = |charged| Attempt { attempts: self.clone(), peer, digest, charged };
-        let proved = known.proved.get(&(peer, digest));
+        let proved = digest.and_then(|digest| known.proved.get(&(peer, digest)));
         if proved.is_some_and(|at| now.saturating_duration_since(*at) < PROVED_FOR) {
             return Ok(attempt(false));
         }
@@ -148,7 +159,7 @@ impl Known {
     fn charge(&mut self, now: Instant, peer: Peer) {
         make_room(&mut self.failed, &peer, MAX_PEERS, |until| *until > now);
         let until = self.failed.entry(peer).or_insert(now);
-        *until = (*until).max(now) + EVERY;
+        *until = ((*until).max(now) + EVERY).min(now + EVERY * (BURST - 1) + LONGEST_LOCK);
     }
 
     fn give_back(&mut self, now: Instant, peer: Peer) {
@@ -183,15 +194,6 @@ impl Attempt {
         self.end_at(Instant::now(), good);
     }
 
-    /// The same of a password: that it was good is remembered nowhere.
-    pub(crate) fn end_of_password(self, good: bool) {
-        if good {
-            self.end_undecided();
-        } else {
-            self.end(false);
-        }
-    }
-
     /// Nobody could look at it, for a reason of our own.
     pub(crate) fn end_undecided(self) {
         self.give_back_at(Instant::now());
@@ -217,7 +219,13 @@ impl Attempt {
     }
 
     fn end_at(self, now: Instant, good: bool) {
-        let key = (self.peer, self.digest);
+        let Some(digest) = self.digest else {
+            if good {
+                self.give_back_at(now);
+            }
+            return;
+        };
+        let key = (self.peer, digest);
         if good {
             let mut known = self.attempts.known();
             make_room(&mut known.proved, &key, MAX_PROVED, |at| {
@@ -243,6 +251,10 @@ impl Drop for Attempt {
             self.attempts.known().close(self.peer);
         }
     }
+}
+
+fn digest_of(shown: &str) -> [u8; 32] {
+    Sha256::digest(shown).into()
 }
 
 /// Makes room for `key`: by what no longer counts, else by what will be the first not to.
@@ -274,7 +286,7 @@ mod tests {
     }
 
     fn begin(attempts: &Attempts, now: Instant, peer: Peer, shown: &str) -> Result<Attempt, Limited> {
-        attempts.begin_at(now, peer, shown).map_err(|held| match held {
+        attempts.begin_at(now, peer, Some(digest_of(shown))).map_err(|held| match held {
             Held::Limited(limited) => limited,
             Held::Undecided(_) => panic!("it waits for another"),
         })
@@ -286,11 +298,11 @@ mod tests {
 
     /// Makes fifty attempts at one time, and tells how many were looked at.
     async fn fifty(attempts: &Attempts, good: bool) -> usize {
-        let each = (0..50).map(async |n| {
-            let attempt = attempts.begin(peer(1), &format!("guess {n}")).await.ok()?;
+        let each = (0..50).map(async |_| {
+            let attempt = attempts.begin_password(peer(1)).await.ok()?;
             // All that may begin do so before any ends.
             tokio::time::sleep(Duration::from_secs(1)).await;
-            attempt.end_of_password(good);
+            attempt.end(good);
             Some(())
         });
         futures_util::future::join_all(each).await.into_iter().flatten().count()
@@ -299,6 +311,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn guesses_that_come_at_one_time_are_as_few_as_one_after_the_other() {
         assert_eq!(fifty(&Attempts::default(), false).await, BURST as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_a_token_was_good_lets_no_password_in() {
+        let attempts = Attempts::default();
+        attempts.begin(peer(1), "right").await.unwrap().end(true);
+        assert_eq!(fifty(&attempts, false).await, BURST as usize);
+    }
+
+    #[test]
+    fn nobody_is_locked_out_for_long_by_what_fails_at_one_time() {
+        let attempts = Attempts::default();
+        let now = Instant::now();
+        begin(&attempts, now, peer(1), "revoked").unwrap().end_at(now, true);
+        let at_one_time: Vec<_> =
+            (0..300).map(|_| begin(&attempts, now, peer(1), "revoked").unwrap()).collect();
+        at_one_time.into_iter().for_each(|attempt| attempt.end_at(now, false));
+        let Limited(wait) = fail(&attempts, now, peer(1)).unwrap_err();
+        assert!(wait <= LONGEST_LOCK + Duration::from_secs(1), "{wait:?}");
+        fail(&attempts, now + wait, peer(1)).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -60,10 +60,10 @@ pub(super) async fn set_password(visit: Visit) -> Result<Answer, Fault> {
         return Err(forbidden("you signed in with a token, which has none"));
     };
     let app = &visit.pages.app;
-    let attempt = app.attempts.begin(visit.peer, &row.name).await?;
+    let attempt = app.attempts.begin_password(visit.peer).await?;
     let verified = app.passwords.verify(visit.peer, visit.raw_field("present").into(), Some(hash)).await;
     let (attempt, good) = attempt.looked_up(verified).map_err(|fault| Fault::from(Refusal::from(fault)))?;
-    attempt.end_of_password(good);
+    attempt.end(good);
     if !good {
         return Err(forbidden("the present password is wrong"));
     }

@@ -120,9 +120,9 @@ async fn end(pages: &Pages, way: &Way, headers: &HeaderMap) {
 
 impl Door {
     async fn by_code(&self, code: &str) -> Result<String, Fault> {
-        let attempt = self.pages.app.attempts.begin(self.peer, code).await?;
+        let attempt = self.pages.app.attempts.begin_password(self.peer).await?;
         let good = self.pages.app.first_code.take(code);
-        attempt.end_of_password(good);
+        attempt.end(good);
         if !good {
             return Err(refused(
                 "this link was used, or is older than ten minutes: start the server anew for another one, or sign in with the token \
@@ -152,7 +152,7 @@ impl Door {
     /// Takes as long whether there is somebody of that name or not.
     async fn by_password(&self, name: &str, password: &str) -> Result<String, Fault> {
         let app = &self.pages.app;
-        let attempt = app.attempts.begin(self.peer, name).await?;
+        let attempt = app.attempts.begin_password(self.peer).await?;
         // What can't be a name is nobody's.
         let found = match jobs::name::check_user_name(name) {
             Ok(()) => app.store.person(name).await,
@@ -164,7 +164,7 @@ impl Door {
         let (attempt, good) = attempt
             .looked_up(verified)
             .map_err(|fault| Fault::from(crate::public_api::Refusal::from(fault)))?;
-        attempt.end_of_password(good);
+        attempt.end(good);
         match found {
             Some((row, password)) if good => {
                 let principal = Principal { name: row.name, role: row.role, namespace: row.namespace };
