@@ -44,6 +44,8 @@ pub(crate) struct Files {
     disk_floor: Arc<DiskFloor>,
     /// One per upload under way.
     uploads: Slots,
+    /// The same, half of them at most for any one namespace: a token may be shown from many addresses.
+    uploads_of: Slots<String>,
     /// Bytes that uploads under way may take.
     promised: Promised,
 }
@@ -67,7 +69,8 @@ impl Files {
             }
         }
         let uploads = Slots::new(limits.uploads, limits.uploads_per_client);
-        Ok(Self { dir, store, limits, disk_floor, uploads, promised: Promised::default() })
+        let uploads_of = Slots::new(limits.uploads, limits.uploads.div_ceil(2));
+        Ok(Self { dir, store, limits, disk_floor, uploads, uploads_of, promised: Promised::default() })
     }
 
     /// The content of a file that the store knows, and its length.

@@ -5,6 +5,7 @@ use crate::harness::{Harness, job, job_on, problem, told};
 use jiff::SignedDuration;
 use jobs::{FileSpec, JobSpec, Role};
 use reqwest::{Method, RequestBuilder};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::PermissionsExt;
@@ -212,7 +213,6 @@ async fn an_upload_that_is_not_understood_is_refused_with_the_reason() {
 
 /// A connection on which the head of an upload of 1,000 bytes was sent, and 400 of them.
 async fn half_an_upload(harness: &Harness) -> TcpStream {
-    use secrecy::ExposeSecret;
     let token = harness.server.api_token().expose_secret();
     let mut stream = TcpStream::connect(harness.server.addr()).await.unwrap();
     let head = format!(
@@ -276,10 +276,24 @@ fn from_elsewhere() -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn one_client_leaves_room_for_the_uploads_of_another() {
-    use secrecy::ExposeSecret;
+async fn one_namespace_leaves_room_for_the_uploads_of_another_wherever_it_calls_from() {
     let harness = Harness::start_with(|config| {
-        (config.limits.uploads, config.limits.uploads_per_client) = (2, 1);
+        (config.limits.uploads, config.limits.upload_queue) = (2, Duration::from_millis(50));
+    })
+    .await;
+    let ann = Holder::new(&harness, Role::Submitter, "user:ann").await;
+    let _first = half_an_upload(&harness).await;
+    let token = harness.server.api_token().expose_secret();
+    let again = from_elsewhere().post(harness.url("/api/v1/files?name=x")).bearer_auth(token).body("x");
+    let (status, code, _) = problem(again).await;
+    assert_eq!((status, code.as_str()), (503, "too_many_uploads"));
+    assert_eq!(told(ann.call(&harness, Method::POST, "/files?name=x").body("x")).await.0, 201);
+}
+
+#[tokio::test]
+async fn one_client_leaves_room_for_the_uploads_of_another() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.uploads, config.limits.uploads_per_client) = (4, 1);
         config.limits.upload_queue = Duration::from_millis(50);
     })
     .await;
