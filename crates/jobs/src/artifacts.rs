@@ -4,6 +4,7 @@ mod pattern;
 
 pub use pattern::{MAX_PATTERN_PARTS, Pattern, Place};
 
+use crate::name::is_shown_as_it_is;
 use pattern::ANY_DIRECTORIES;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -52,8 +53,8 @@ pub enum BadArtifact {
     Twice(String),
     /// A path that leaves the workspace, or that no file can have.
     #[error(
-        "artifact {name:?} has the path {path:?}: it must be relative, without empty parts, '.', '..' and control \
-         characters, '**' only as a part of its own, up to {MAX_ARTIFACT_PATH} bytes"
+        "artifact {name:?} has the path {path:?}: it must be relative, without empty and blank parts, '.', '..' and \
+         control, invisible and direction-changing characters, '**' only as a part of its own, up to {MAX_ARTIFACT_PATH} bytes"
     )]
     Path {
         /// The artifact.
@@ -106,8 +107,8 @@ pub fn is_artifact_name(name: &str) -> bool {
 
 /// Whether a file below a directory can have this path.
 pub fn is_artifact_path(path: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && part != "." && part != "..";
-    path.len() <= MAX_ARTIFACT_PATH && path.split('/').all(part) && !path.chars().any(char::is_control)
+    let part = |part: &str| is_shown_as_it_is(part) && part != "." && part != "..";
+    path.len() <= MAX_ARTIFACT_PATH && path.split('/').all(part)
 }
 
 impl ArtifactSpec {
@@ -128,7 +129,21 @@ mod tests {
     #[test]
     fn what_leads_out_or_is_twice_is_refused() {
         let check_one = |name: &str, path: &str| check(&[ArtifactSpec { name: name.to_owned(), ..of(path) }]);
-        for path in ["", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/", "a\nb", "a**/b", "a/***"] {
+        for path in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a//b",
+            "./a",
+            "a/",
+            "a\nb",
+            "a/ /b",
+            "a\u{202e}b",
+            "a\u{200b}",
+            "a**/b",
+            "a/***",
+        ] {
             assert!(matches!(check_one("ok", path), Err(BadArtifact::Path { .. })), "{path:?}");
         }
         for name in ["", ".hidden", "-x", "a/b", "ä", "a b", &"x".repeat(101)] {
@@ -137,5 +152,6 @@ mod tests {
         assert_eq!(check(&[of("x"), of("y")]), Err(BadArtifact::Twice("a".to_owned())));
         assert_eq!(check(&vec![of("x"); 101]), Err(BadArtifact::TooMany(101)));
         assert_eq!(check_one("ok-1.x_y", "out/**/a?.*"), Ok(()));
+        assert_eq!(check_one("ok", "ausgabe/übersicht 日本.xml"), Ok(()));
     }
 }

@@ -1,6 +1,7 @@
 //! What names may look like. Each rule is told in full by its error.
 
 use crate::needs::MAX_LABELS;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// A name that breaks its rule.
@@ -112,6 +113,19 @@ pub fn check_executor_name(name: &str) -> Result<(), BadName> {
 /// Whether whoever sees a text sees what it is: something, and nothing that hides or turns around what stands beside it.
 pub fn is_shown_as_it_is(text: &str) -> bool {
     !text.trim().is_empty() && !text.chars().any(|c| c.is_control() || is_invisible(c))
+}
+
+/// The text with everything that would hide or turn around what stands beside it told by its number.
+pub fn as_shown(text: &str) -> Cow<'_, str> {
+    let hides = |c: char| c.is_control() || is_invisible(c);
+    if !text.contains(hides) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if hides(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
 }
 
 /// Characters that are not seen, end a line, or change the direction of others.

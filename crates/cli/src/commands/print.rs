@@ -3,13 +3,33 @@
 use crate::exit::{Exit, Failure, Outcome};
 use comfy_table::presets::NOTHING;
 use jiff::{SpanRound, Timestamp, Unit};
+use jobs::name::as_shown;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::Write;
 
 /// One JSON document on standard output.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|fault| Failure::chain(Exit::System, &fault))?;
-    line(&text)
+    line(&unhidden(&text))
+}
+
+/// JSON that means the same, without characters that would hide or turn around what stands beside them on a terminal. Beyond
+/// ASCII there is nothing but in strings.
+fn unhidden(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if (c.is_ascii() && c != '\u{7f}') || matches!(as_shown(c.encode_utf8(&mut [0; 4])), Cow::Borrowed(_))
+        {
+            shown.push(c);
+        } else {
+            let mut units = [0; 2];
+            let units: Vec<String> =
+                c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            shown.push_str(&units.concat());
+        }
+    }
+    shown
 }
 
 /// One line on standard output. A reader that went away is no fault of ours.
@@ -113,5 +133,18 @@ pub(crate) fn millis(duration_ms: i64) -> String {
         ..=999 => format!("{duration_ms} ms"),
         1_000..=59_999 => format!("{:.1} s", duration_ms as f64 / 1_000.0),
         _ => format!("{} min {} s", duration_ms / 60_000, duration_ms % 60_000 / 1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_turns_no_terminal_around_and_means_the_same() {
+        let names = ["plain ü", "a\u{202e}b", "\u{e0001}"];
+        let shown = unhidden(&serde_json::to_string(&names).unwrap());
+        assert_eq!(shown, r#"["plain ü","a\u202eb","\udb40\udc01"]"#);
+        assert_eq!(serde_json::from_str::<[String; 3]>(&shown).unwrap(), names);
     }
 }

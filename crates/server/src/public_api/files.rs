@@ -13,6 +13,7 @@ use axum::{Extension, Json};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use jobs::name::is_shown_as_it_is;
 use jobs::{JobSpec, Namespace};
 use serde::Deserialize;
 use store::StoreError;
@@ -36,9 +37,9 @@ pub(super) async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<FileView>), Refusal> {
-    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+    if name.len() > MAX_NAME || !is_shown_as_it_is(&name) {
         return Err(super::input::invalid_query(format!(
-            "name must have 1 to {MAX_NAME} bytes and no control characters"
+            "name must have 1 to {MAX_NAME} bytes, not be blank, and have no control, invisible or direction-changing character"
         )));
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {

@@ -5,6 +5,7 @@ use crate::client::{Client, with_query};
 use crate::commands::{print, save};
 use crate::exit::{Exit, Failure, Outcome};
 use jobs::artifacts::{is_artifact_name, is_artifact_path};
+use jobs::name::as_shown;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::ArtifactView;
 use std::path::{Path, PathBuf};
@@ -54,11 +55,14 @@ pub(super) async fn run(client: &Client, args: JobArtifactsArgs) -> Outcome {
 }
 
 fn show(id: i64, files: &[ArtifactView]) -> Result<(), Failure> {
-    let rows = files
-        .iter()
-        .map(|file| vec![file.name.clone(), file.path.clone(), print::bytes(file.size), file.sha256.clone()]);
     let nothing = format!("job {id} has left no artifacts: a job file declares them under `artifacts`");
-    print::table(&["ARTIFACT", "FILE", "SIZE", "SHA-256"], rows.collect(), &nothing)
+    print::table(&["ARTIFACT", "FILE", "SIZE", "SHA-256"], files.iter().map(row).collect(), &nothing)
+}
+
+/// What the control plane says is shown as it is, whatever it does to a terminal.
+fn row(file: &ArtifactView) -> Vec<String> {
+    let shown = |text: &str| as_shown(text).into_owned();
+    vec![shown(&file.name), shown(&file.path), print::bytes(file.size), shown(&file.sha256)]
 }
 
 /// Where a file goes: an artifact's only file by its own name, one of several by its path below a directory with the
@@ -94,6 +98,12 @@ mod tests {
             sha256: String::new(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn no_name_turns_a_terminal_around() {
+        let shown = row(&file("app", "out/\u{202e}fdp.\u{1b}]0;x\u{7}sh ü")).join(" ");
+        assert!(shown.contains("out/\\u{202e}fdp.\\u{1b}]0;x\\u{7}sh ü"), "{shown}");
     }
 
     #[test]
