@@ -288,6 +288,9 @@ pub enum StoreError {
     /// There is no room for the database.
     #[error("there is no room on the database's disk: make room there, it goes on by itself then")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database is not there, or does not answer.
+    #[error("the database does not answer: try again")]
+    Away(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),

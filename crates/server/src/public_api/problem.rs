@@ -8,13 +8,18 @@ use crate::disk_floor::BelowFloor;
 use crate::files::FileFault;
 use crate::git::GitFault;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
 use std::io::ErrorKind;
 use store::{ObjectsFault, StoreError};
 use tokio::task::JoinError;
 
 /// Bytes of a detail at most.
 const MAX_DETAIL: usize = 2_000;
+
+/// The database is not there, or does not answer; and after how many seconds it is worth trying again.
+const DATABASE_AWAY: &str = "database_away";
+const AWAY_RETRY_AFTER: u16 = 5;
 
 /// A request of the public API that was not done.
 #[derive(Debug)]
@@ -60,7 +65,13 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(CONTENT_TYPE, "application/problem+json")], axum::Json(self.0)).into_response()
+        let is_away = self.0.code == DATABASE_AWAY;
+        let kind = [(CONTENT_TYPE, "application/problem+json")];
+        let mut response = (status, kind, axum::Json(self.0)).into_response();
+        if is_away {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(AWAY_RETRY_AFTER));
+        }
+        response
     }
 }
 
@@ -139,6 +150,13 @@ impl From<StoreError> for Refusal {
             StoreError::UnknownUpload(id) => uploads::unknown(&format!("there is no upload {id}")),
             StoreError::Objects(fault) => fault.into(),
             StoreError::Full(_) => Self::disk_full(&fault),
+            StoreError::Away(_) => {
+                tracing::error!(error = &fault as &dyn std::error::Error, "the database does not answer");
+                let detail =
+                    "the server's log tells the cause; it goes on by itself when the database answers again";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, DATABASE_AWAY, "The database does not answer", detail)
+            }
             _ => Self::internal(&fault),
         }
     }
@@ -231,7 +249,7 @@ impl From<FileFault> for Refusal {
     fn from(fault: FileFault) -> Self {
         let fault = match fault {
             FileFault::Store(
-                fault @ (StoreError::Objects(_) | StoreError::Full(_)),
+                fault @ (StoreError::Objects(_) | StoreError::Full(_) | StoreError::Away(_)),
             ) => return fault.into(),
             FileFault::BelowFloor(below) => return below.into(),
             fault => fault,
@@ -291,6 +309,15 @@ impl From<JoinError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_that_does_not_answer_is_no_fault_of_the_server_and_worth_another_try() {
+        let response = Refusal::from(StoreError::Away("it stands still".into())).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "5");
+        let response = Refusal::from(FileFault::Store(StoreError::Away("it stands still".into())));
+        assert_eq!(response.into_problem().code, DATABASE_AWAY);
+    }
 
     #[test]
     fn a_file_that_the_database_has_no_room_for_meets_a_full_disk() {

@@ -20,11 +20,7 @@ pub(super) struct Losses(Arc<Mutex<Option<Instant>>>);
 impl Losses {
     /// Notes it if the fault is that the connection was lost; says whether it is.
     pub(super) fn note(&self, fault: &Error) -> bool {
-        let lost = match fault {
-            Error::Io(_) => true,
-            Error::Database(said) => said.code().is_some_and(|code| ENDED.contains(&&*code)),
-            _ => false,
-        };
+        let lost = is_lost(fault);
         if lost {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
@@ -35,6 +31,15 @@ impl Losses {
     pub(super) fn may_concern(&self, idle_for: Duration) -> bool {
         let latest = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         latest.is_some_and(|latest| latest.elapsed() <= idle_for)
+    }
+}
+
+/// Whether a fault is that a connection was lost.
+pub(super) fn is_lost(fault: &Error) -> bool {
+    match fault {
+        Error::Io(_) => true,
+        Error::Database(said) => said.code().is_some_and(|code| ENDED.contains(&&*code)),
+        _ => false,
     }
 }
 
@@ -161,5 +166,15 @@ mod tests {
         write.query(ASK).one::<(i64,)>().await.unwrap();
         assert!(end_all(&postgres).await > 0);
         assert!(write.query(ASK).one::<(i64,)>().await.is_err());
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_told_from_one_that_failed() {
+        use crate::error::StoreError;
+        let away = [sqlx::Error::PoolTimedOut, sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into())];
+        for fault in away {
+            assert!(matches!(StoreError::from(fault), StoreError::Away(_)));
+        }
+        assert!(matches!(StoreError::from(sqlx::Error::RowNotFound), StoreError::Database(_)));
     }
 }
