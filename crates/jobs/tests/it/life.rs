@@ -160,6 +160,7 @@ fn a_fault_of_the_infrastructure_is_not_charged_to_the_job() {
 /// Its own failures and the infrastructure's faults are two budgets, and neither pays for the other.
 #[test]
 fn retries_of_a_job_are_for_its_own_failures_alone() {
+    use State::{Errored, Failed};
     let retry = RetryPolicy { max_faults: 1, ..RetryPolicy::default() }.with_retries(2);
     let unavailable = || EndReason::ImageUnavailable { class: "network".to_owned() };
     let failed = || EndReason::ExitCode { step: "0".into(), code: 1 };
@@ -177,7 +178,6 @@ fn retries_of_a_job_are_for_its_own_failures_alone() {
         }
         (states, used, record.faults, record.failures)
     };
-    use State::{Errored, Failed};
     assert_eq!(
         told(&[failed, unavailable, failed, failed]),
         (vec![Errored, Errored, Errored, Failed], vec![1, 1, 2, 2], 1, 3)
