@@ -232,7 +232,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn job(index: Value) -> JobSpec {
-        let job = json!({"queue": "codeintel", "repo": "app", "index": index});
+        let mut job = json!({"queue": "codeintel", "repo": "app"});
+        job["index"] = index;
         serde_json::from_value(job).unwrap()
     }
 

@@ -30,7 +30,8 @@ fn small() -> Value {
 }
 
 async fn submit(harness: &Harness, index: Value) -> i64 {
-    let body = json!({"queue": "codeintel", "repo": REPOSITORY, "index": index});
+    let mut body = json!({"queue": "codeintel", "repo": REPOSITORY});
+    body["index"] = index;
     let (status, text) = told(harness.api(Method::POST, "/jobs").json(&body)).await;
     assert_eq!(status, 201, "{text}");
     serde_json::from_str::<Value>(&text).unwrap()["id"].as_i64().unwrap()

@@ -112,7 +112,7 @@ pub(super) async fn forget(store: &SqlStore, cutoff: Timestamp, most: u64) -> Re
     }
     gone.take_of_most(&mut write, FORGET_OF).await?;
     store.commit(write).await?;
-    Ok(store.shares.audit.forgot(gone))
+    Ok(store.shares.audit.forgot(&gone))
 }
 
 /// How many acts there are beyond so many. The usual answer is "none", for which nothing is counted.

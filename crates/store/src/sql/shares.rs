@@ -72,7 +72,7 @@ impl Shares {
     }
 
     /// What was to be forgotten was; says how many rows that were.
-    pub(super) fn forgot(&self, done: Forgetting) -> u64 {
+    pub(super) fn forgot(&self, done: &Forgetting) -> u64 {
         let mut known = self.known();
         for of in &done.gone {
             known.total -= u64::from(take_one(&mut known.rows, of));
@@ -219,10 +219,10 @@ mod tests {
         shares.add("b");
         let mut gone = shares.forgetting(2);
         gone.note(vec![("a".to_owned(),), ("unseen".to_owned(),)]);
-        assert_eq!(shares.forgot(gone), 2);
+        assert_eq!(shares.forgot(&gone), 2);
         let again = async || panic!("it is counted again");
         assert_eq!(shares.total(again).await.unwrap(), 6);
-        assert_eq!(shares.forgot(shares.forgetting(1)), 0, "it was thought that there were more");
+        assert_eq!(shares.forgot(&shares.forgetting(1)), 0, "it was thought that there were more");
         assert_eq!(shares.total(async || Ok(vec![("a".to_owned(), 9)])).await.unwrap(), 9);
     }
 }

@@ -34,7 +34,7 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 13] = [
+pub(super) const MIGRATIONS: [(&str, &str); 14] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),

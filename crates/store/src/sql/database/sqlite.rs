@@ -23,7 +23,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 18] = [
+pub(super) const MIGRATIONS: [(&str, &str); 19] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),

@@ -94,7 +94,7 @@ pub(in crate::sql) async fn forget(
     gone.note(old.all().await?);
     gone.take_of_most(&mut write, FORGET_OF).await?;
     store.commit(write).await?;
-    Ok(store.shares.accesses.forgot(gone))
+    Ok(store.shares.accesses.forgot(&gone))
 }
 
 /// How many there are beyond so many. The usual answer is "none", for which nothing is counted.

@@ -209,7 +209,9 @@ pub(in crate::sql) async fn open(
     let mut write = store.database.write(Durability::PowerLoss).await?;
     let opened = open_in(store, &mut write, (job, lease), keys).await;
     let (owner, opened) = store.settle(write, opened).await?;
-    opened.iter().for_each(|_| store.shares.accesses.add(&owner));
+    for _ in &opened {
+        store.shares.accesses.add(&owner);
+    }
     Ok(opened)
 }
 
