@@ -327,7 +327,9 @@ mod tests {
         begin(&attempts, now, peer(1), "revoked").unwrap().end_at(now, true);
         let at_one_time: Vec<_> =
             (0..300).map(|_| begin(&attempts, now, peer(1), "revoked").unwrap()).collect();
-        at_one_time.into_iter().for_each(|attempt| attempt.end_at(now, false));
+        for attempt in at_one_time {
+            attempt.end_at(now, false);
+        }
         let Limited(wait) = fail(&attempts, now, peer(1)).unwrap_err();
         assert!(wait <= LONGEST_LOCK + Duration::from_secs(1), "{wait:?}");
         fail(&attempts, now + wait, peer(1)).unwrap();
