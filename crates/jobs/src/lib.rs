@@ -6,6 +6,7 @@
 
 pub mod artifacts;
 pub mod attention;
+pub mod batches;
 pub mod claims;
 pub mod clock;
 pub mod dispatch;

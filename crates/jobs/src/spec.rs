@@ -1,6 +1,7 @@
 //! What a user asks for.
 
 use crate::artifacts::{self, ArtifactSpec, BadArtifact};
+use crate::batches::{BadExecution, ExecutionInput};
 use crate::dispatch::{Concurrency, MAX_CONCURRENCY, MAX_PRIORITY};
 use crate::files::{self, BadFile, FileSpec, MAX_PATH, MAX_PATH_PART};
 use crate::index::{BadIndex, IndexSpec};
@@ -64,6 +65,9 @@ pub struct JobSpec {
     /// An index to make of the repository, in place of steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<IndexSpec>,
+    /// An execution of a batch change in one workspace, in place of steps: see [`crate::batches`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<Box<ExecutionInput>>,
     /// From -10 to 10; one level counts as five minutes of waiting. See [`crate::dispatch`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
@@ -159,6 +163,12 @@ pub enum BadSpec {
     /// An index breaks its rule.
     #[error(transparent)]
     Index(#[from] BadIndex),
+    /// The execution of a batch change breaks its rules.
+    #[error(transparent)]
+    Execution(#[from] BadExecution),
+    /// It is of two kinds at once.
+    #[error("a job is an index or an execution, and not both: leave one of them out")]
+    TwoKinds,
     /// A priority out of its range.
     #[error("priority {0} is out of range: use -{MAX_PRIORITY} to {MAX_PRIORITY}")]
     Priority(i32),
@@ -266,10 +276,12 @@ impl JobSpec {
             _ => {}
         }
         self.check_order()?;
-        if let Some(index) = &self.index {
-            index.check_in(self)?;
-        } else if self.steps.is_empty() {
-            return Err(BadSpec::NoSteps);
+        match (&self.index, &self.execution) {
+            (Some(_), Some(_)) => return Err(BadSpec::TwoKinds),
+            (Some(index), None) => index.check_in(self)?,
+            (None, Some(execution)) => execution.check(self)?,
+            (None, None) if self.steps.is_empty() => return Err(BadSpec::NoSteps),
+            (None, None) => {}
         }
         if self.steps.len() > MAX_STEPS {
             return Err(BadSpec::TooManySteps(self.steps.len()));
@@ -347,6 +359,10 @@ impl JobSpec {
         if let Some(index) = &self.index {
             all += index.steps_with_secrets() * of_all(&index.requested_env_vars);
         }
+        // Its helper is given what all steps want from outside, before each of them and after.
+        if let Some(execution) = &self.execution {
+            all += 2 * execution.steps.len() * all_secrets;
+        }
         if all > MAX_ENVIRONMENTS_BYTES { Err(BadSpec::LargeEnvironments(all)) } else { Ok(()) }
     }
 
@@ -356,7 +372,14 @@ impl JobSpec {
         let files = self.files.iter().map(FileSpec::size);
         let asked: usize = self.asked_secrets().into_iter().map(str::len).sum();
         let index = self.index.as_ref().map_or(0, IndexSpec::size);
-        asked + index + bytes(&self.env) + bytes(&self.secrets) + steps.sum::<usize>() + files.sum::<usize>()
+        let execution = self.execution.as_ref().map_or(0, |execution| execution.size());
+        index
+            + execution
+            + asked
+            + bytes(&self.env)
+            + bytes(&self.secrets)
+            + steps.sum::<usize>()
+            + files.sum::<usize>()
     }
 }
 
@@ -387,7 +410,7 @@ fn bytes(env: &BTreeMap<String, String>) -> usize {
     env.iter().map(|(name, value)| name.len() + 1 + value.len()).sum()
 }
 
-fn check_env(env: &BTreeMap<String, String>) -> Result<(), BadSpec> {
+pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<(), BadSpec> {
     for (name, value) in env {
         name::check_env_name(name)?;
         if value.contains('\0') {

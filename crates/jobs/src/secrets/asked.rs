@@ -31,11 +31,16 @@ pub enum BadAsked {
 }
 
 impl JobSpec {
-    /// The keys of all kept secrets that it asks for, for all steps or for one.
+    /// The keys of all kept secrets that it asks for, for all steps or for one; of an execution, which may do without them,
+    /// all that its steps want from outside and that it has not brought along.
     pub fn asked_secrets(&self) -> BTreeSet<&str> {
         let of_steps = self.steps.iter().flat_map(|step| &step.stored_secrets);
         let of_index = self.index.iter().flat_map(|index| &index.requested_env_vars);
-        self.stored_secrets.iter().chain(of_steps).chain(of_index).map(String::as_str).collect()
+        let asked = self.stored_secrets.iter().chain(of_steps).chain(of_index).map(String::as_str);
+        let Some(execution) = &self.execution else { return asked.collect() };
+        let may_be_kept = |name: &&str| check_key(name).is_ok() && *name != DOCKER_AUTH_CONFIG;
+        let wanted = execution.outer_variables().into_iter().filter(may_be_kept);
+        wanted.filter(|name| !self.secrets.contains_key(*name)).collect()
     }
 
     pub(crate) fn check_asked(&self) -> Result<(), BadAsked> {

@@ -123,6 +123,7 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         files,
         steps: steps.collect::<Result<_, _>>()?,
         index: None,
+        execution: None,
         priority: file.priority,
         not_before: file.not_before,
         concurrency: file.concurrency,

@@ -59,6 +59,7 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
         files: Vec::new(),
         steps: scripts.into_iter().map(step).collect(),
         index,
+        execution: None,
         priority: args.order.priority,
         not_before: args.order.delay.map(after),
         concurrency: args.order.concurrency.clone(),

@@ -1,0 +1,26 @@
+//! What stock peers write `null` where nothing was set.
+
+use crate::unique;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+
+/// Reads a value; `null` is the empty one.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a map in which no key may come twice; `null` is the empty one.
+pub(super) fn map<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(transparent, bound = "V: Deserialize<'de>")]
+    struct Unique<V>(#[serde(deserialize_with = "unique::map")] BTreeMap<String, V>);
+    Ok(Option::<Unique<V>>::deserialize(deserializer)?.map(|map| map.0).unwrap_or_default())
+}
