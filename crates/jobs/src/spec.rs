@@ -314,6 +314,16 @@ impl JobSpec {
         if size > MAX_SPEC_BYTES { Err(BadSpec::TooLarge(size)) } else { Ok(()) }
     }
 
+    /// The job with its execution's repository and revision as its own, as everybody looks for those.
+    #[must_use]
+    pub fn with_execution_named(mut self) -> Self {
+        if let Some(execution) = &self.execution {
+            self.repo = Some(execution.repository.name.clone());
+            self.rev = execution.rev().map(str::to_owned);
+        }
+        self
+    }
+
     /// Checks what decides when and where it runs.
     fn check_order(&self) -> Result<(), BadSpec> {
         if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&self.priority) {

@@ -1,10 +1,12 @@
 //! The public API under `/api/v1`: its types, shared by server and client. JSON with camelCase keys.
 
+mod executions;
 mod identity;
 mod results;
 mod secrets;
 mod users;
 
+pub use executions::{ResultsView, StepResultView};
 pub use identity::{
     ActView, CreateRegistration, CreateToken, CreatedRegistration, CreatedToken, IdentityView,
     RegistrationView, TokenView, WhoamiView,

@@ -39,6 +39,8 @@ pub struct Found {
     pub results: BTreeMap<usize, StepResult>,
     /// How many there were that are too large to be kept.
     pub too_large: u64,
+    /// How many there were whose changes can't be read: something in them was blanked out as a secret, for instance.
+    pub damaged: u64,
 }
 
 /// Collects results out of the texts of a job's log, entry by entry.
@@ -51,6 +53,7 @@ pub struct Harvest {
     kept: BTreeMap<usize, (StepResult, usize)>,
     bytes: usize,
     too_large: u64,
+    damaged: u64,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +76,15 @@ struct Metadata {
 impl Harvest {
     /// For a job of so many steps: a result of any other step is none.
     pub fn new(steps: usize) -> Self {
-        Self { steps, line: Vec::new(), overlong: None, kept: BTreeMap::new(), bytes: 0, too_large: 0 }
+        Self {
+            steps,
+            line: Vec::new(),
+            overlong: None,
+            kept: BTreeMap::new(),
+            bytes: 0,
+            too_large: 0,
+            damaged: 0,
+        }
     }
 
     /// Takes the next bytes of an entry's text.
@@ -102,7 +113,7 @@ impl Harvest {
     pub fn finish(mut self) -> Found {
         self.end_line();
         let results = self.kept.into_iter().map(|(index, (result, _))| (index, result)).collect();
-        Found { results, too_large: self.too_large }
+        Found { results, too_large: self.too_large, damaged: self.damaged }
     }
 
     fn end_line(&mut self) {
@@ -111,21 +122,14 @@ impl Harvest {
             return;
         }
         let line = std::mem::take(&mut self.line);
-        if let Some(found) = self.read(&line) {
-            self.keep(found, line.len());
+        match read(&line).filter(|found| found.result.step_index < self.steps) {
+            Some(found) if found.result.diff_bytes().is_ok() => self.keep(found, line.len()),
+            Some(_) => self.damaged += 1,
+            None => {}
         }
         // The buffer is good for the next line.
         self.line = line;
         self.line.clear();
-    }
-
-    fn read(&self, line: &[u8]) -> Option<StepResult> {
-        let text = line.strip_prefix(STDOUT).filter(|_| looks_like_a_result(line))?;
-        let event: Event =
-            serde_json::from_slice(text).ok().filter(|event: &Event| event.operation == OPERATION)?;
-        let Metadata { key, value } = event.metadata;
-        let result = value.filter(|result| result.step_index < self.steps && result.diff_bytes().is_ok())?;
-        Some(StepResult { key, result })
     }
 
     fn keep(&mut self, found: StepResult, bytes: usize) {
@@ -138,6 +142,14 @@ impl Harvest {
         self.bytes = self.bytes - before + bytes;
         self.kept.insert(index, (found, bytes));
     }
+}
+
+fn read(line: &[u8]) -> Option<StepResult> {
+    let text = line.strip_prefix(STDOUT).filter(|_| looks_like_a_result(line))?;
+    let event: Event =
+        serde_json::from_slice(text).ok().filter(|event: &Event| event.operation == OPERATION)?;
+    let Metadata { key, value } = event.metadata;
+    Some(StepResult { key, result: value? })
 }
 
 /// Reading all lines as JSON would take long; few have the word.
@@ -209,7 +221,7 @@ mod tests {
                 .map(|found| (found.key.as_str(), found.result.diff.as_str()))
                 .collect();
             assert_eq!(diffs, [("k0", "one"), ("k1", "two")]);
-            assert_eq!(found.too_large, 0);
+            assert_eq!((found.too_large, found.damaged), (0, 1));
         }
     }
 

@@ -1,16 +1,18 @@
 //! Giving out jobs.
 
+use super::execution::Form;
 use super::given::{self, Given};
 use super::index_job::{Resources, Surroundings};
 use super::job_builder::Reader;
 use super::kept::Kept;
 use super::queue::Queue;
-use super::version::payload_version;
+use super::version::{has_binary_diffs, payload_version};
 use super::{Failure, batch, bounds, capacity, claims, job_builder, kept, long_poll, payload, term};
 use crate::app::App;
 use crate::auth::executor::Executor;
 use crate::delivery::{self, Unflushed};
 use crate::fairness::{Candidate, order, random_below};
+use crate::site_config::Executions;
 use crate::way::Way;
 use axum::Extension;
 use axum::body::Body;
@@ -77,6 +79,8 @@ pub(super) struct Asked {
     pub(super) way: Way,
     executor: String,
     payload: PayloadVersion,
+    /// Whether its src writes results that hold any bytes.
+    binary_diffs: bool,
     pub(super) queues: Vec<String>,
     /// Whether the executor left the choice of the queue to us: then the answer must tell it.
     multi: bool,
@@ -111,12 +115,14 @@ impl Asked {
         let payload =
             payload_version(&request.version).map_err(|fault| Failure::internal(fault.to_string()))?;
         let resources = Resources::of(&request);
+        let binary_diffs = has_binary_diffs(&request.version);
         let (capacity, most) = (capacity::of(&request, headers), batch::most_of(headers));
         Ok(Self {
             who,
             way,
             executor: request.executor_name,
             payload,
+            binary_diffs,
             queues,
             multi,
             lease,
@@ -158,6 +164,8 @@ async fn job_answer(
     unflushed: Unflushed,
 ) -> Result<Response, Failure> {
     let (mut jobs, mut delivered, mut spoiled) = (Vec::new(), Vec::new(), None);
+    let site = app.site.current();
+    let Executions { native, helper } = &site.executions;
     for Given { claimed, undelivered } in given {
         match what_it_needs(app, asked, &claimed).await? {
             Ok((kept, index)) => {
@@ -170,7 +178,8 @@ async fn job_answer(
                 );
                 count(app, &claimed);
                 let queue = asked.multi.then(|| claimed.job.queue.clone());
-                let reader = Reader { version: asked.payload, queue, is_ours: asked.ours };
+                let executions = Form::of(asked.payload, *native, helper, asked.binary_diffs);
+                let reader = Reader { version: asked.payload, queue, is_ours: asked.ours, executions };
                 jobs.push(job_builder::build(claimed, kept, index, reader));
                 delivered.push(undelivered);
             }

@@ -1,5 +1,6 @@
 //! From a claimed job to the payload that an executor runs.
 
+use super::execution::{self, Form};
 use super::files;
 use super::index_job::{Surroundings, Target};
 use super::kept::Kept;
@@ -20,6 +21,8 @@ pub(super) struct Reader {
     pub(super) queue: Option<String>,
     /// Whether it is one of ours: it finds the forms of a secret by itself, and keeps artifacts.
     pub(super) is_ours: bool,
+    /// How executions of batch changes are written for it.
+    pub(super) executions: Form,
 }
 
 /// Builds the payload.
@@ -35,7 +38,7 @@ pub(super) fn build(claimed: Claimed, kept: Kept, index: Option<Surroundings>, r
     let docker_steps = steps.map(|(number, step)| docker_step(number, step, &env)).chain(of_index).collect();
     let mut redacted_values = redacted(&secrets, &kept, reader.is_ours);
     redacted_values.extend(index.iter().flat_map(|(_, around)| around.redacted(reader.is_ours)));
-    Job {
+    let mut payload = Job {
         version: reader.version,
         id: job.id,
         token,
@@ -52,7 +55,11 @@ pub(super) fn build(claimed: Claimed, kept: Kept, index: Option<Surroundings>, r
         docker_auth_config: kept.docker_auth,
         queue: reader.queue,
         ..Job::default()
+    };
+    if let Some(input) = &spec.execution {
+        execution::add(&mut payload, input, &env.of_execution(), &reader.executions);
     }
+    payload
 }
 
 /// What it is to leave. Others would pass it over.
@@ -96,6 +103,13 @@ struct Environment<'a> {
 }
 
 impl Environment<'_> {
+    /// What the steps of an execution want from outside.
+    fn of_execution(&self) -> Vec<String> {
+        execution::environment(
+            self.kept.iter().chain(self.secrets).map(|(name, value)| (name, value.expose_secret())),
+        )
+    }
+
     /// The job's variables, then the step's, which win over them, the job's secrets, and what job and step ask for of
     /// those that are kept.
     fn of(&self, step: &StepSpec) -> Vec<String> {

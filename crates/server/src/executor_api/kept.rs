@@ -42,7 +42,9 @@ pub(super) async fn open(app: &App, claimed: &Claimed) -> Result<Result<Kept, St
         Err(fault @ StoreError::Corrupt { .. }) => return Ok(Err(fault.to_string())),
         Err(fault) => return Err(Failure::store("executorSecrets.Get", &fault)),
     }
-    let missing: Vec<&str> = asked.into_iter().filter(|key| !kept.values.contains_key(*key)).collect();
+    // What the steps of an execution want from outside and is not there is empty.
+    let is_needed = |key: &&str| claimed.spec.execution.is_none() && !kept.values.contains_key(*key);
+    let missing: Vec<&str> = asked.into_iter().filter(is_needed).collect();
     if !missing.is_empty() {
         return Ok(Err(format!(
             "no secret {} is kept for the job any more: set it with `executor secret set`, and submit the job again",

@@ -8,6 +8,7 @@ mod bounds;
 mod capacity;
 mod claims;
 mod dequeue;
+mod execution;
 mod files;
 mod git;
 mod given;

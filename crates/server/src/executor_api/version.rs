@@ -4,7 +4,9 @@ use wire::PayloadVersion;
 
 /// Executors built on this day or later read version 2.
 const V2_SINCE_BUILD: &str = "2022-11-24";
-/// Executors of this release or later, its pre-releases included, read version 2.
+/// The src of executors that were built on this day or later writes results that hold any bytes.
+const BINARY_DIFFS_SINCE_BUILD: &str = "2022-11-29";
+/// Executors of this release or later, its pre-releases included, read version 2, and their src writes such results.
 const V2_SINCE_RELEASE: (u64, u64, u64) = (4, 3, 0);
 
 /// A version that is neither a release nor a build.
@@ -23,6 +25,18 @@ pub(super) fn payload_version(version: &str) -> Result<PayloadVersion, BadVersio
         },
     };
     Ok(if reads_v2 { PayloadVersion::V2 } else { PayloadVersion::V1 })
+}
+
+/// Whether the src of an executor that says it is `version` can be asked for results that hold any bytes.
+pub(super) fn has_binary_diffs(version: &str) -> bool {
+    match version {
+        "" => false,
+        "dev" | "0.0.0+dev" => true,
+        _ => match build_date(version) {
+            Some(date) => date >= BINARY_DIFFS_SINCE_BUILD,
+            None => release(version).is_some_and(|release| release >= V2_SINCE_RELEASE),
+        },
+    }
 }
 
 /// Whether whoever says this version is given no jobs.
@@ -105,6 +119,16 @@ mod tests {
         }
         for version in ["", "4.2.0", "4.2.9+meta", "0.0.0-dev", "3", "169135_2022-11-23_a2b463ce4ba5"] {
             assert_eq!(payload_version(version), Ok(PayloadVersion::V1), "{version}");
+        }
+    }
+
+    #[test]
+    fn releases_from_4_3_on_and_later_builds_have_binary_diffs() {
+        for version in ["dev", "4.3.0-rc.1", "5.2.0", "169135_2022-11-29_a2b463ce4ba5"] {
+            assert!(has_binary_diffs(version), "{version}");
+        }
+        for version in ["", "abc", "0.0.0-dev", "4.2.9", "169135_2022-11-28_a2b463ce4ba5"] {
+            assert!(!has_binary_diffs(version), "{version}");
         }
     }
 

@@ -4,8 +4,8 @@ use super::operation::{Content, Operation, query};
 use crate::api::{
     ActView, AddRepository, ArtifactView, ChangeExecutor, ChangeQueue, CreateRegistration, CreateToken,
     CreateUser, CreatedRegistration, CreatedToken, ExecutorView, ExplainView, FileView, IdentityView,
-    JobView, LogEntryView, Page, QueueView, RegistrationView, RepositoryView, SecretAccessView, SecretView,
-    SetPassword, SetSecret, TokenView, UploadView, UserView, VersionView, WhoamiView,
+    JobView, LogEntryView, Page, QueueView, RegistrationView, RepositoryView, ResultsView, SecretAccessView,
+    SecretView, SetPassword, SetSecret, TokenView, UploadView, UserView, VersionView, WhoamiView,
 };
 use jiff::Timestamp;
 use jobs::secrets::Scope;
@@ -104,7 +104,17 @@ fn jobs() -> Vec<Operation> {
         .answers(200, "Text from there on; empty at its end.", Content::Other(TEXT))
         .problems(&[(404, "unknown_job"), (404, "unknown_log_entry")])
         .problems(&UNREADABLE);
-    vec![submit, list, show, explain, cancel, logs, stream, text]
+    let results = get("/api/v1/jobs/{id}/results", TAG, "Tells what an execution of a batch change came to")
+        .with(attempt())
+        .gives::<ResultsView>(200, "The results of its steps, as its log has them.")
+        .problems(&[
+            (404, "unknown_job"),
+            (409, "job_not_ended"),
+            (409, "no_execution"),
+            (503, "too_many_results"),
+        ])
+        .problems(&UNREADABLE);
+    vec![submit, list, show, explain, cancel, logs, stream, text, results]
 }
 
 fn files() -> Vec<Operation> {

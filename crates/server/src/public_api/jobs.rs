@@ -45,6 +45,7 @@ pub(super) async fn submit(
         let title = "The job can't be run as it is";
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())
     })?;
+    let spec = spec.with_execution_named();
     let idempotency_key = idempotency_key(&headers)?;
     let (running, namespace) = (app.clone(), caller.principal.namespace);
     let submitted = async move {

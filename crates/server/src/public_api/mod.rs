@@ -19,6 +19,7 @@ mod problem;
 mod queues;
 mod registrations;
 mod repositories;
+mod results;
 mod routes;
 mod search;
 mod secrets;

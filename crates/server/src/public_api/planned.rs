@@ -7,5 +7,8 @@ use jobs::JobSpec;
 pub(super) fn steps(spec: &JobSpec, site: &Site) -> Vec<(String, String)> {
     let of_index = spec.index.iter().flat_map(|index| index.outline(&site.images.src_cli));
     let steps = spec.steps.iter().enumerate().map(|(number, step)| (step.key(number), step.image.as_str()));
-    steps.chain(of_index).map(|(key, image)| (key, image.to_owned())).collect()
+    let of_execution = spec.execution.iter().flat_map(|execution| execution.steps_to_run());
+    let of_execution =
+        of_execution.map(|(number, step)| (format!("step.{number}.run"), step.container.as_str()));
+    steps.chain(of_index).chain(of_execution).map(|(key, image)| (key, image.to_owned())).collect()
 }

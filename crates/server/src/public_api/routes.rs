@@ -2,7 +2,7 @@
 
 use super::{
     artifacts, audit, executors, explain, files, input, jobs, logs, metrics, openapi, queues, registrations,
-    repositories, secrets, stream, tokens, uploads, users, version,
+    repositories, results, secrets, stream, tokens, uploads, users, version,
 };
 use crate::api::RouteView;
 use crate::app::App;
@@ -79,6 +79,7 @@ pub(super) fn all() -> Vec<Route> {
         get_("/api/v1/jobs/{id}/logs", reader, get(logs::list)),
         get_("/api/v1/jobs/{id}/logs/stream", reader, get(stream::open)),
         get_("/api/v1/jobs/{id}/logs/{entry}/text", reader, get(logs::text)),
+        get_("/api/v1/jobs/{id}/results", reader, get(results::show)),
         get_("/api/v1/jobs/{id}/artifacts", reader, get(artifacts::list)),
         get_("/api/v1/jobs/{id}/artifacts/{*file}", reader, get(artifacts::content)),
         post_("/api/v1/files", submitter, post(files::upload)),

@@ -1,12 +1,14 @@
 //! The site configuration: a JSONC file, read again whenever it changes.
 
 mod changes;
+mod executions;
 mod first;
 mod images;
 mod object_store;
 mod parse;
 
 pub(crate) use changes::note as note_changes;
+pub(crate) use executions::Executions;
 pub(crate) use images::Images;
 pub(crate) use object_store::Bucket;
 pub(crate) use parse::{QueueShare, Site};

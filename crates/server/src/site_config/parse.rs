@@ -1,5 +1,6 @@
 //! What the file may say.
 
+use super::executions::{Executions, executions};
 use super::images::{Images, images};
 use super::object_store::{Bucket, OBJECT_STORE, bucket};
 use jiff::SignedDuration;
@@ -61,6 +62,8 @@ pub(crate) struct Site {
     pub(crate) images: Images,
     /// Where results go, if not into the data directory; read at a start only.
     pub(crate) bucket: Option<Bucket>,
+    /// How executions of batch changes are sent.
+    pub(crate) executions: Executions,
     shares: BTreeMap<String, QueueShare>,
 }
 
@@ -144,6 +147,7 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
         frontend_url: frontend_url(object.remove(FRONTEND_URL))?,
         images: images(&mut object)?,
         bucket: bucket(object.remove(OBJECT_STORE))?,
+        executions: executions(&mut object)?,
     };
     Ok((site, object.into_iter().map(|(key, _)| key).collect()))
 }

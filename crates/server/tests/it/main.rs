@@ -9,6 +9,7 @@ mod claims;
 mod connections;
 mod dequeue;
 mod documented;
+mod executions;
 mod fetch;
 mod files;
 mod full_disk;
