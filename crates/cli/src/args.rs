@@ -15,7 +15,7 @@ pub(crate) use completion::Shell;
 pub(crate) use database::{DatabaseArgs, ExportArgs, ImportArgs};
 pub(crate) use identity::{AuditArgs, InviteCommand, NumberedArgs, TokenCommand};
 pub(crate) use queueing::{AgentArgs, AgentCommand, OrderArgs, QueueArgs, QueueCommand};
-pub(crate) use results::{JobArtifactsArgs, JobLogsArgs, UploadCommand};
+pub(crate) use results::{JobArtifactsArgs, JobLogsArgs, JobResultsArgs, UploadCommand};
 pub(crate) use secrets::{
     RotateKeyArgs, SecretArgs, SecretCommand, SecretSetArgs, ServerCommand, ServerCommandArgs,
     ServerDoctorArgs, WhoseArgs,
@@ -267,6 +267,8 @@ pub(crate) enum JobCommand {
     Logs(JobLogsArgs),
     /// List the files that a job left, or save them
     Artifacts(JobArtifactsArgs),
+    /// Show what an execution of a batch change came to
+    Results(JobResultsArgs),
     /// Stop a job
     Cancel(JobArgs),
 }

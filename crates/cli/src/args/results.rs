@@ -76,6 +76,22 @@ pub(crate) struct JobArtifactsArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct JobResultsArgs {
+    /// The job's id
+    #[arg(value_parser = super::job_id)]
+    pub(crate) id: i64,
+    /// Of this try instead of the latest
+    #[arg(long, value_name = "N")]
+    pub(crate) attempt: Option<u32>,
+    /// Print the changes of all steps together, for `git apply -p0`, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) diff: bool,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct JobLogsArgs {
     /// The job's id
     #[arg(value_parser = super::job_id)]

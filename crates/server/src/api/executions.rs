@@ -4,6 +4,7 @@ use jobs::State;
 use jobs::batches::AfterStepResult;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The answer to `GET /api/v1/jobs/{id}/results`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +34,7 @@ pub struct StepResultView {
     pub cache_key: Option<String>,
     /// The key that the job itself told. Nothing but its word stands for it.
     pub reported_cache_key: Option<String>,
-    /// The result: what another execution is given as `cachedStepResult`.
+    /// The result: what another execution is given as `cachedStepResult`, with the same keys.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub result: AfterStepResult,
 }

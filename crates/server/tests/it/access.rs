@@ -144,6 +144,7 @@ fn rows(acme: &Acme) -> Vec<Row> {
         row("GET", "/jobs/{id}/logs", Reader, false, foreign("/jobs/ID/logs", none())),
         row("GET", "/jobs/{id}/logs/stream", Reader, false, foreign("/jobs/ID/logs/stream", none())),
         row("GET", "/jobs/{id}/logs/{entry}/text", Reader, false, foreign("/jobs/ID/logs/1/text", none())),
+        row("GET", "/jobs/{id}/results", Reader, false, foreign("/jobs/ID/results", none())),
         row("GET", "/jobs/{id}/artifacts", Reader, false, foreign("/jobs/ID/artifacts", none())),
         row("GET", "/jobs/{id}/artifacts/{*file}", Reader, false, foreign("/jobs/ID/artifacts/app", none())),
         row("POST", "/files", Submitter, false, open("/files?name=NAME", none(), 201)),

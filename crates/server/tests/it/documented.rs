@@ -40,7 +40,7 @@ fn tests_that_are_named_are_there() {
         }
     }
     assert!(seen > 25, "{seen} tests are named");
-    assert_eq!(elsewhere, 5, "tests of other files are named");
+    assert_eq!(elsewhere, 10, "tests of other files are named");
 }
 
 /// Each row of what the executor is held to is a file of tests.

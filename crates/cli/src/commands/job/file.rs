@@ -25,6 +25,7 @@
 //!     dir: sub            # optional
 //!     env: {V: "1"}       # optional
 //!     storedSecrets: [K]  # optional: for this step alone
+//! execution: {…}          # in place of steps: an execution of a batch change, as the API takes it
 //! ```
 
 use super::files::LocalFile;
@@ -32,6 +33,7 @@ use super::yaml;
 use crate::env::Variables;
 use crate::exit::Failure;
 use jiff::Timestamp;
+use jobs::batches::ExecutionInput;
 use jobs::{ArtifactSpec, Concurrency, FileSpec, IndexSpec, JobSpec, Needs, StepSpec};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -71,7 +73,10 @@ struct JobFile {
     files: Vec<BroughtFile>,
     #[serde(default)]
     artifacts: Vec<ArtifactSpec>,
-    steps: Vec<FileStep>,
+    #[serde(default)]
+    steps: Option<Vec<FileStep>>,
+    #[serde(default)]
+    execution: Option<Box<ExecutionInput>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,7 +115,13 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         .map_err(|fault| Failure::usage(format!("job file {}: {}", path.display(), yaml::fault(&fault))))?;
     let beside = path.parent().unwrap_or(Path::new(""));
     let (files, local) = brought(file.files, beside)?;
-    let steps = file.steps.into_iter().enumerate();
+    if file.steps.is_none() && file.execution.is_none() {
+        return Err(Failure::usage(format!(
+            "job file {}: the key steps is missing: add it, or execution in its place",
+            path.display()
+        )));
+    }
+    let steps = file.steps.unwrap_or_default().into_iter().enumerate();
     let steps = steps.map(|(index, step)| step.into_spec(index, file.image.as_deref(), beside));
     let spec = JobSpec {
         queue: file.queue.unwrap_or_else(|| "batches".to_owned()),
@@ -123,7 +134,7 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         files,
         steps: steps.collect::<Result<_, _>>()?,
         index: None,
-        execution: None,
+        execution: file.execution,
         priority: file.priority,
         not_before: file.not_before,
         concurrency: file.concurrency,

@@ -6,6 +6,7 @@ mod file;
 mod files;
 mod follow;
 mod printer;
+mod results;
 mod sink;
 mod submit;
 mod yaml;
@@ -27,6 +28,7 @@ pub(crate) async fn run(client: &Client, variables: &Variables, command: JobComm
         JobCommand::Explain(args) => explain::run(client, &args).await,
         JobCommand::Logs(args) => logs(client, args).await,
         JobCommand::Artifacts(args) => artifacts::run(client, args).await,
+        JobCommand::Results(args) => results::run(client, args).await,
         JobCommand::Cancel(args) => cancel(client, args).await,
     }
 }
