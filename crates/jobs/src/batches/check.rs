@@ -128,12 +128,12 @@ impl ExecutionInput {
     }
 
     fn check_job(&self, job: &JobSpec) -> Result<(), BadExecution> {
-        if job.queue != QUEUE {
-            return Err(BadExecution::Queue(job.queue.clone()));
-        }
         const HAS_ITS_OWN: &str = "an execution has its own";
         const BY_NAME: &str = "an execution's steps name in their env what they want of kept secrets";
         const RESULTS: &str = "an execution's results are what it prints";
+        if job.queue != QUEUE {
+            return Err(BadExecution::Queue(job.queue.clone()));
+        }
         let others = [
             ("steps", job.steps.is_empty(), HAS_ITS_OWN),
             ("env", job.env.is_empty(), "the steps of an execution have their own"),

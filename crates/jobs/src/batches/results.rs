@@ -20,7 +20,8 @@ const OPERATION: &str = "CACHE_AFTER_STEP_RESULT";
 
 /// Whether results are looked for in a log entry of this key: those of the helper's second part, and of src.
 pub fn may_hold_results(key: &str) -> bool {
-    key.ends_with(".post") || matches!(key, "step.src.0" | "step.src.batch-exec")
+    key.rsplit_once('.').is_some_and(|(_, last)| last == "post")
+        || matches!(key, "step.src.0" | "step.src.batch-exec")
 }
 
 /// A result that a log tells.
