@@ -301,6 +301,22 @@ impl Asked<'_> {
     }
 }
 
+/// Of the repository that is there. No executor gets it: what is read is that it left nothing.
+fn of_executions(asked: &mut Asked<'_>) {
+    let file = asked.system.dir.path().join("execution.yaml");
+    let execution = serde_json::json!({"execution": {
+        "repository": {"id": "UmVwb3NpdG9yeTox", "name": "app"}, "branch": {"name": "main"},
+        "steps": [{"run": "echo one > one.txt", "container": "alpine:3"}],
+    }});
+    std::fs::write(&file, execution.to_string()).unwrap();
+    asked.one(&["queue", "pause", "batches"]);
+    let id = asked.one(&["job", "run", "--detach", "--file", &file.to_string_lossy()])["id"].to_string();
+    asked.one(&["job", "cancel", &id]);
+    let results = asked.one(&["job", "results", &id]);
+    assert_eq!((&results["state"], &results["results"]), (&"canceled".into(), &serde_json::json!([])));
+    asked.one(&["queue", "resume", "batches"]);
+}
+
 #[test]
 fn every_verb_that_has_json_prints_nothing_else() {
     let test = "every_verb_that_has_json_prints_nothing_else";
@@ -365,6 +381,7 @@ fn of_what_jobs_need(asked: &mut Asked<'_>) {
     let (path, _) = system.git_repository();
     assert_eq!(asked.one(&["repo", "add", "app", &path])["name"], "app");
     assert_eq!(asked.one(&["repo", "list"])[0]["source"], *path);
+    of_executions(asked);
     let (upload, _) = upload(system, "app");
     assert_eq!(asked.one(&["upload", "list"])["items"][0]["repository"], "app");
     assert_eq!(asked.one(&["upload", "show", &upload])["id"].to_string(), upload);
