@@ -1,5 +1,6 @@
 //! How executions of batch changes are sent to executors.
 
+use super::images::image;
 use super::parse::BadSite;
 use serde_json::{Map, Value};
 
@@ -23,35 +24,13 @@ pub(crate) struct Executions {
 
 /// What the file says of it.
 pub(super) fn executions(object: &mut Map<String, Value>) -> Result<Executions, BadSite> {
-    let image = text(object, IMAGE)?.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
-    let tag = text(object, TAG)?.unwrap_or_else(|| DEFAULT_TAG.to_owned());
-    let helper = format!("{image}:{tag}");
-    let good = |text: &str| jobs::name::check_image(text).is_ok();
-    if !good(&image) || image.contains('@') {
-        return Err(bad(IMAGE, "an image without a tag, such as \"registry.example.com/batcheshelper\""));
-    }
-    if !good(&helper) {
-        return Err(bad(TAG, "a tag of an image, such as \"5.2.0\""));
-    }
+    let helper = image(object, (IMAGE, DEFAULT_IMAGE), (TAG, DEFAULT_TAG))?;
     let native = match object.remove(NATIVE) {
         None | Some(Value::Null) => true,
         Some(Value::Bool(native)) => native,
-        Some(_) => return Err(bad(NATIVE, "true or false")),
+        Some(_) => return Err(BadSite::Value { key: NATIVE, rule: "true or false".to_owned() }),
     };
     Ok(Executions { helper, native })
-}
-
-fn text(object: &mut Map<String, Value>, key: &'static str) -> Result<Option<String>, BadSite> {
-    match object.remove(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(bad(key, "a string")),
-    }
-}
-
-fn bad(key: &'static str, rule: &str) -> BadSite {
-    BadSite::Value { key, rule: rule.to_owned() }
 }
 
 #[cfg(test)]

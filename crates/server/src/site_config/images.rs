@@ -24,17 +24,40 @@ pub(crate) struct Images {
 
 /// Takes the keys that are about images.
 pub(super) fn images(object: &mut Map<String, Value>) -> Result<Images, BadSite> {
-    let mut take = |key, unless_said: &str| text(key, object.remove(key), unless_said);
-    let (name, tag) = (take(SRC_CLI, DEFAULT_SRC_CLI)?, take(SRC_CLI_TAG, DEFAULT_SRC_CLI_TAG)?);
-    let lsif_go = take(LSIF_GO, DEFAULT_LSIF_GO)?;
-    let src_cli = format!("{name}:{tag}");
-    let rule = |fault: jobs::name::BadName| format!("an image's name, its tag in {SRC_CLI_TAG}: {fault}");
-    jobs::name::check_image(&src_cli).map_err(|fault| BadSite::Value { key: SRC_CLI, rule: rule(fault) })?;
+    let src_cli = image(object, (SRC_CLI, DEFAULT_SRC_CLI), (SRC_CLI_TAG, DEFAULT_SRC_CLI_TAG))?;
+    let lsif_go = text(object, (LSIF_GO, DEFAULT_LSIF_GO))?;
     Ok(Images { src_cli, lsif_go })
 }
 
-fn text(key: &'static str, value: Option<Value>, unless_said: &str) -> Result<String, BadSite> {
-    match value {
+/// An image with its tag, which have a key each; beside each key stands what is so unless said otherwise.
+pub(super) fn image(
+    object: &mut Map<String, Value>,
+    name: (&'static str, &str),
+    tag: (&'static str, &str),
+) -> Result<String, BadSite> {
+    let ((name_key, _), (tag_key, _)) = (name, tag);
+    let (name, tag) = (text(object, name)?, text(object, tag)?);
+    let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    if has_tag || name.contains('@') || jobs::name::check_image(&name).is_err() {
+        let rule = format!(
+            "an image without a tag, such as \"registry.example.com/name\", with its tag in {tag_key}, and not {name:?}"
+        );
+        return Err(BadSite::Value { key: name_key, rule });
+    }
+    let whole = format!("{name}:{tag}");
+    jobs::name::check_image(&whole).map_err(|fault| BadSite::Value {
+        key: tag_key,
+        rule: format!("a tag of an image, such as \"5.2.0\": {fault}"),
+    })?;
+    Ok(whole)
+}
+
+/// What a key says, or `unless_said`.
+fn text(
+    object: &mut Map<String, Value>,
+    (key, unless_said): (&'static str, &str),
+) -> Result<String, BadSite> {
+    match object.remove(key) {
         None | Some(Value::Null) => Ok(unless_said.to_owned()),
         Some(Value::String(text)) if text.is_empty() => Ok(unless_said.to_owned()),
         Some(Value::String(text)) => Ok(text),
