@@ -16,6 +16,7 @@
 
 mod artifacts;
 mod audit;
+mod belief;
 mod census;
 mod claim;
 mod database;

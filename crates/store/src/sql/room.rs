@@ -5,6 +5,7 @@
 //! other servers add meanwhile a queue may take more than its limit.
 
 use super::SqlStore;
+use super::belief;
 use super::database::Write;
 use super::session::Session;
 use super::statements::statements;
@@ -15,13 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long it is believed that a queue has room, at least.
-const BELIEVED: Duration = Duration::from_secs(5);
-/// The same, as a multiple of how long the count took: where rows of jobs that went on can't be cleared away, because somebody
-/// holds an old transaction open, it walks over all of them, and that is not to be what the database does all day.
-const BELIEVED_FOR_COUNTS: u32 = 200;
-/// The same, at most.
-const BELIEVED_AT_MOST: Duration = Duration::from_mins(5);
 /// How long it is believed that it has none.
 const FULL: Duration = Duration::from_secs(1);
 
@@ -94,7 +88,7 @@ impl Room {
         let added = self.added(queue);
         let begun = Instant::now();
         let counted = count().await?;
-        let believed = (begun.elapsed() * BELIEVED_FOR_COUNTS).clamp(BELIEVED, BELIEVED_AT_MOST);
+        let believed = belief::of_count(begun.elapsed());
         // What was added meanwhile may be among them or not.
         let meanwhile = self.added(queue).saturating_sub(added);
         let new = Count { jobs: counted + meanwhile, added: meanwhile, at: Instant::now(), believed };
@@ -277,11 +271,11 @@ mod tests {
     async fn what_takes_long_to_count_is_believed_for_longer() {
         let room = Room::default();
         let slowly = async || {
-            tokio::time::sleep(BELIEVED / 50).await;
+            tokio::time::sleep(belief::SHORTEST / 50).await;
             Ok(0)
         };
         room.take("batches", 10, 1, slowly).await.unwrap();
         let believed = room.counts()["batches"].believed;
-        assert!(believed >= BELIEVED * 4 && believed <= BELIEVED_AT_MOST, "{believed:?}");
+        assert!(believed >= belief::SHORTEST * 4 && believed <= belief::LONGEST, "{believed:?}");
     }
 }

@@ -4,17 +4,14 @@
 //! believed for a multiple of how long that took; in between what this process adds and removes is counted on. Of what other
 //! servers remove meanwhile nothing is known, so of the namespace with the most rows a few more may go than had to.
 
+use super::belief;
 use super::session::{Session, Sql};
 use crate::error::StoreError;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long a count is believed: at least, as a multiple of how long it took, and at most.
-const BELIEVED: Duration = Duration::from_secs(5);
-const BELIEVED_FOR_COUNTS: u32 = 200;
-const BELIEVED_AT_MOST: Duration = Duration::from_mins(5);
 /// Of rows that are to go, the part that goes of one namespace at once: another may have the most then.
 const PARTS: u64 = 10;
 
@@ -44,7 +41,7 @@ impl Shares {
         }
         let begun = Instant::now();
         let counted = count().await?;
-        let believed = (begun.elapsed() * BELIEVED_FOR_COUNTS).clamp(BELIEVED, BELIEVED_AT_MOST);
+        let believed = belief::of_count(begun.elapsed());
         let rows: HashMap<String, u64> =
             counted.into_iter().map(|(of, rows)| (of, rows.unsigned_abs())).collect();
         let total = rows.values().sum();
@@ -173,6 +170,7 @@ fn take_one(rows: &mut HashMap<String, u64>, of: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     async fn shares(rows: &[(&str, i64)]) -> Shares {
         let shares = Shares::default();
