@@ -5,6 +5,7 @@ use crate::auth::attempts::Attempts;
 use crate::auth::first::FirstCode;
 use crate::auth::old_secret::OldSecret;
 use crate::auth::passwords::Passwords;
+use crate::body::{self, BodyFault, Room};
 use crate::checkpoint::SecretJobs;
 use crate::config::Limits;
 use crate::disk_floor::DiskFloor;
@@ -19,6 +20,8 @@ use crate::peer::Peer;
 use crate::public_api::Readiness;
 use crate::site_config::SiteConfig;
 use crate::slots::{Slot, Slots};
+use axum::body::Body;
+use bytes::Bytes;
 use ipnet::IpNet;
 use jobs::{LeasePolicy, WatchedClock};
 use secrecy::SecretString;
@@ -77,6 +80,8 @@ pub(crate) struct Parts {
     pub(crate) old_secret: OldSecret,
     /// One per call about a job with a large body.
     pub(crate) large_calls: Slots,
+    /// One per 64 KiB of bodies that are neither small nor of such calls.
+    pub(crate) bodies: Slots,
     /// One per submit under way: it may wait for a fetch, with a whole specification in memory.
     pub(crate) submits: Slots,
     /// One per index that is being uploaded.
@@ -109,6 +114,19 @@ impl App {
         }
         let slot = self.large_calls.take(client, self.limits.large_call_queue).await;
         slot.map(Some).ok_or(Busy)
+    }
+
+    /// Reads a whole body of up to `limit` bytes. What is not small has room of its own, or the one that is `held` for it already.
+    /// Hold what is returned beside it for as long as it is in memory.
+    pub(crate) async fn read_body(
+        &self,
+        client: Peer,
+        body: Body,
+        limit: usize,
+        held: Option<Slot>,
+    ) -> Result<(Bytes, Option<Slot>), BodyFault> {
+        let (wait, pace) = (self.limits.large_call_queue, self.limits.call_pace());
+        body::read_in_turn(body, limit, held, Room { slots: &self.bodies, client, wait, pace }).await
     }
 
     /// Runs `work` to its end even if the client hangs up, which drops the handler that waits for it.

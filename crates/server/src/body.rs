@@ -1,16 +1,21 @@
 //! Reading request bodies, with a limit on bytes and on time, and sending long ones.
 
-use axum::body::Body;
-use bytes::Bytes;
-use futures_util::stream;
+use crate::pace::Pace;
+use crate::peer::Peer;
+use crate::slots::{Slot, Slots};
+use axum::body::{Body, HttpBody};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
+/// Bytes of a body that are read without more ado, and those that one slot is for beyond that.
+pub(crate) const FREE: usize = 64 << 10;
 /// Bytes of a long body that are read at a time.
 const CHUNK: usize = 64 << 10;
 /// Pieces that wait for a slow client before their source has to.
@@ -25,6 +30,8 @@ pub(crate) enum BodyFault {
     TooSlow { within: Duration },
     #[error("the request body could not be read")]
     Broken,
+    #[error("too many large requests at one time: try again")]
+    Busy,
 }
 
 impl BodyFault {
@@ -33,6 +40,7 @@ impl BodyFault {
             Self::TooLarge { .. } => http::StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => http::StatusCode::REQUEST_TIMEOUT,
             Self::Broken => http::StatusCode::BAD_REQUEST,
+            Self::Busy => http::StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -46,6 +54,55 @@ pub(crate) async fn read(body: Body, limit: usize, within: Duration) -> Result<B
         Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(BodyFault::TooLarge { limit }),
         Ok(Err(_)) => Err(BodyFault::Broken),
     }
+}
+
+/// Where there is room for bodies that are not small.
+pub(crate) struct Room<'a> {
+    /// One for every [`FREE`] bytes.
+    pub(crate) slots: &'a Slots,
+    /// Whose body it is.
+    pub(crate) client: Peer,
+    /// How long it may wait for its room.
+    pub(crate) wait: Duration,
+    /// How fast it is to come once it has that.
+    pub(crate) pace: Pace,
+}
+
+/// The same where many clients send large ones at one time: what is beyond the first bytes has a slot for all of it, to be
+/// held for as long as it is in memory, and comes at a pace. A body that has its slot already, `held`, needs no other.
+pub(crate) async fn read_in_turn(
+    body: Body,
+    limit: usize,
+    held: Option<Slot>,
+    room: Room<'_>,
+) -> Result<(Bytes, Option<Slot>), BodyFault> {
+    let Pace { whole, .. } = room.pace;
+    let hint = HttpBody::size_hint(&body);
+    let limit_bytes = limit as u64;
+    if hint.lower() > limit_bytes {
+        return Err(BodyFault::TooLarge { limit });
+    }
+    let told = usize::try_from(hint.upper().unwrap_or(limit_bytes).min(limit_bytes)).unwrap_or(limit);
+    let mut slot = held;
+    let mut arrival = if slot.is_some() { room.pace } else { Pace { idle: whole, ..room.pace } }.begin();
+    let (mut body, mut came) = (body.into_data_stream(), BytesMut::new());
+    loop {
+        let next = timeout_at(arrival.late(), body.next()).await;
+        let Some(piece) = next.map_err(|_| BodyFault::TooSlow { within: whole })? else { break };
+        let piece = piece.map_err(|_| BodyFault::Broken)?;
+        let length = came.len() + piece.len();
+        if length > limit {
+            return Err(BodyFault::TooLarge { limit });
+        }
+        if slot.is_none() && length > FREE {
+            let taken = room.slots.take_several(room.client, told.div_ceil(FREE), room.wait).await;
+            slot = Some(taken.ok_or(BodyFault::Busy)?);
+            arrival = room.pace.begin();
+        }
+        arrival.add(piece.len() as u64);
+        came.extend_from_slice(&piece);
+    }
+    Ok((came.freeze(), slot))
 }
 
 /// A piece of a long body.
@@ -102,6 +159,53 @@ mod tests {
     async fn a_body_at_the_limit_is_read_and_one_above_it_is_not() {
         assert_eq!(read(Body::from("1234"), 4, SOON).await, Ok(Bytes::from("1234")));
         assert_eq!(read(Body::from("12345"), 4, SOON).await, Err(BodyFault::TooLarge { limit: 4 }));
+    }
+
+    fn client(last: u8) -> Peer {
+        Peer::of([10, 0, 0, last].into())
+    }
+
+    fn room(slots: &Slots, client: Peer) -> Room<'_> {
+        let pace = Pace { idle: SOON, rate: 1 << 10, whole: Duration::from_mins(1) };
+        Room { slots, client, wait: SOON, pace }
+    }
+
+    /// So many bytes that are there at once, and then nothing more.
+    fn unfinished(bytes: usize) -> Body {
+        let came = stream::iter([Ok::<_, io::Error>(Bytes::from(vec![b'x'; bytes]))]);
+        Body::from_stream(came.chain(stream::pending()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_small_has_room_for_all_of_it_before_more_is_read() {
+        let slots = Slots::new(4, 3);
+        let small = read_in_turn(Body::from(vec![b'x'; FREE]), 9 * FREE, None, room(&slots, client(1)));
+        let (bytes, slot) = small.await.unwrap();
+        assert!(bytes.len() == FREE && slot.is_none());
+        let large =
+            || read_in_turn(Body::from(vec![b'x'; 3 * FREE]), 9 * FREE, None, room(&slots, client(1)));
+        let (bytes, slot) = large().await.unwrap();
+        assert!(bytes.len() == 3 * FREE && slot.is_some());
+        assert!(matches!(large().await, Err(BodyFault::Busy)), "its share is used up");
+        drop(slot);
+        assert!(large().await.is_ok());
+        let above =
+            read_in_turn(Body::from(vec![b'x'; 9 * FREE + 1]), 9 * FREE, None, room(&slots, client(2)));
+        assert!(matches!(above.await, Err(BodyFault::TooLarge { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_a_part_holds_no_room_for_long() {
+        let slots = Slots::new(4, 4);
+        let begun = tokio::time::Instant::now();
+        let held = read_in_turn(unfinished(2 * FREE), 4 * FREE, None, room(&slots, client(1)));
+        assert!(matches!(held.await, Err(BodyFault::TooSlow { .. })));
+        assert_eq!(begun.elapsed(), SOON);
+        // The first bytes keep nobody waiting, so they have more time.
+        let begun = tokio::time::Instant::now();
+        let small = read_in_turn(unfinished(1), 4 * FREE, None, room(&slots, client(1)));
+        assert!(matches!(small.await, Err(BodyFault::TooSlow { .. })));
+        assert_eq!(begun.elapsed(), Duration::from_mins(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,6 +116,12 @@ pub struct Limits {
     pub large_calls_per_client: usize,
     /// How long such a call waits for its turn.
     pub large_call_queue: Duration,
+    /// Bytes of the bodies of all other calls together, beyond the first 64 KiB of each; more wait as long.
+    pub bodies: usize,
+    /// Those of one client, that is of one address.
+    pub bodies_per_client: usize,
+    /// How long nothing may come of a body that has its turn.
+    pub large_idle: Duration,
     /// Bytes in the body of a public API call.
     pub api_body: usize,
     /// Bytes in the body of a git request, after it was inflated.
@@ -212,6 +218,11 @@ impl Limits {
         Pace { idle: self.body_read, rate: self.upload_rate, whole: self.upload }
     }
 
+    /// How slowly the body of a call may come that has a turn of its own.
+    pub(crate) fn call_pace(&self) -> Pace {
+        Pace { idle: self.large_idle.min(self.body_read), rate: self.upload_rate, whole: self.body_read }
+    }
+
     /// How slowly a git client may say what it wants.
     pub(crate) const fn git_pace(&self) -> Pace {
         Pace { idle: self.git_idle, rate: self.upload_rate, whole: self.git_request }
@@ -242,6 +253,9 @@ impl Default for Limits {
             large_calls: 16,
             large_calls_per_client: 12,
             large_call_queue: Duration::from_secs(30),
+            bodies: 64 * MIB,
+            bodies_per_client: 48 * MIB,
+            large_idle: Duration::from_secs(10),
             git_body: 64 * MIB,
             git_transfers: 32,
             git_transfers_per_client: 24,

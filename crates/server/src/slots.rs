@@ -12,6 +12,8 @@ use tokio::time::timeout;
 pub(crate) struct Slots<Client = Peer> {
     all: Arc<Semaphore>,
     per_client: usize,
+    /// What one may have at one time, since there are no more.
+    most: usize,
     /// The shares of those who have a slot or wait for one.
     shares: Mutex<HashMap<Client, Weak<Semaphore>>>,
 }
@@ -26,16 +28,27 @@ pub(crate) struct Slot {
 impl<Client: Eq + Hash> Slots<Client> {
     /// So many slots for all clients together, and for each of them.
     pub(crate) fn new(all: usize, per_client: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all)), per_client, shares: Mutex::default() }
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            per_client,
+            most: per_client.min(all),
+            shares: Mutex::default(),
+        }
     }
 
     /// A slot for `client`, or none if there is none within `wait`. Whoever waits for one of its own
     /// keeps nobody else waiting.
     pub(crate) async fn take(&self, client: Client, wait: Duration) -> Option<Slot> {
+        self.take_several(client, 1, wait).await
+    }
+
+    /// So many slots as one: as many as one client may have, if it would be more.
+    pub(crate) async fn take_several(&self, client: Client, several: usize, wait: Duration) -> Option<Slot> {
         let share = self.share(client);
+        let several = u32::try_from(several.min(self.most)).ok()?;
         let slot = async {
-            let of_client = share.acquire_owned().await.ok()?;
-            let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+            let of_client = share.acquire_many_owned(several).await.ok()?;
+            let of_all = Arc::clone(&self.all).acquire_many_owned(several).await.ok()?;
             Some(Slot { _of_all: of_all, _of_client: of_client })
         };
         timeout(wait, slot).await.ok().flatten()
@@ -76,6 +89,17 @@ mod tests {
         drop((second, other));
         assert!(slots.take(client(3), WAIT).await.is_some());
         assert_eq!(slots.shares.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_are_taken_at_once_and_never_more_than_there_can_be() {
+        let slots = Slots::new(8, 6);
+        let six = slots.take_several(client(1), 100, WAIT).await.expect("its whole share");
+        assert!(slots.take(client(1), WAIT).await.is_none());
+        let _two = slots.take_several(client(2), 2, WAIT).await.expect("two are left");
+        assert!(slots.take_several(client(3), 1, WAIT).await.is_none());
+        drop(six);
+        assert!(slots.take_several(client(3), 6, WAIT).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

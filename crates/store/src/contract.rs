@@ -52,7 +52,8 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// How the tries of a job ended that others followed, or may follow; oldest first.
     async fn earlier_tries(&self, id: JobId) -> Result<Vec<TryRow>>;
 
-    /// Jobs, newest first; a few hundred at most, whatever the limit.
+    /// Jobs, newest first; a few hundred at most, whatever the limit. Of a message longer than 512 characters each has those, and
+    /// a mark: [`Self::job`] has all of it.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRow>>;
 
     /// Puts several jobs into their queues, as [`Self::submit`] does: all of them, or none.
@@ -153,8 +154,12 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// A job's log entries, in order, of one epoch or (`None`) of the latest, even if that has ended.
     async fn log_entries(&self, id: JobId, epoch: Option<u32>) -> Result<Vec<LogEntryRow>>;
 
-    /// The entries of one epoch whose numbers are above `after`, in order, without their commands, which may be megabytes.
-    async fn log_outline(&self, id: JobId, epoch: u32, after: i64) -> Result<Vec<LogEntryRow>>;
+    /// The first `most` entries of one epoch whose numbers are above `after`, in order, without their commands, which may be
+    /// megabytes.
+    async fn log_outline(&self, id: JobId, epoch: u32, after: i64, most: u32) -> Result<Vec<LogEntryRow>>;
+
+    /// The command of one of them, where there is such an entry and it is about one.
+    async fn log_command(&self, id: JobId, epoch: u32, number: i64) -> Result<Option<Vec<String>>>;
 
     /// One of them; [`StoreError::UnknownLogEntry`] where there is none of that number.
     async fn log_entry(&self, id: JobId, epoch: Option<u32>, number: i64) -> Result<LogEntryRow>;

@@ -1,14 +1,21 @@
 //! Asking for a job.
 
-use crate::lenient::null_as_default;
+use crate::lenient::{at_most, null_as_default};
 use serde::{Deserialize, Serialize};
+
+/// Queues that may be named.
+const MAX_QUEUES: usize = 100;
 
 /// What an executor says of itself when it asks for a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DequeueRequest {
     /// Candidate queues; empty, and then left out, when the queue is in the path.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "at_most::<_, _, MAX_QUEUES>",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub queues: Vec<String>,
     /// Becomes the owner of the job.
     #[serde(default, deserialize_with = "null_as_default")]

@@ -1,12 +1,16 @@
 //! Saying which jobs are alive.
 
-use crate::lenient::{null_as_default, take_any_case};
+use crate::lenient::{at_most, null_as_default, take_any_case};
 use crate::{IdText, JobId};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The constant that single-queue heartbeats carry as `version`.
 pub const VERSION: &str = "V2";
+
+/// Running jobs that one list may name, and queues that a heartbeat may.
+const MAX_JOBS: usize = 10_000;
+const MAX_QUEUES: usize = 100;
 
 /// The running jobs of one queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +19,7 @@ pub struct QueueJobIds {
     /// The queue.
     pub queue_name: String,
     /// Its running jobs; strings on the wire.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "at_most::<_, _, MAX_JOBS>")]
     pub job_ids: Vec<IdText>,
 }
 
@@ -111,29 +115,77 @@ impl Serialize for HeartbeatRequest {
 
 /// A heartbeat as a control plane reads it: every key optional, ids as numbers or strings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(from = "Flat")]
 pub struct HeartbeatReceived {
     /// `V2`, or empty.
-    #[serde(deserialize_with = "null_as_default")]
     pub version: String,
     /// The executor that speaks.
-    #[serde(deserialize_with = "null_as_default")]
     pub executor_name: String,
     /// Running jobs of the queue in the path.
-    #[serde(deserialize_with = "null_as_default")]
     pub job_ids: Vec<IdText>,
     /// Running jobs by queue.
-    #[serde(deserialize_with = "null_as_default")]
     pub job_ids_by_queue: Vec<QueueJobIds>,
     /// Every queue the executor serves.
-    #[serde(deserialize_with = "null_as_default")]
     pub queue_names: Vec<String>,
     /// The executor's surroundings.
-    #[serde(flatten)]
     pub telemetry: Telemetry,
     /// Metrics in the text exposition format, or empty.
-    #[serde(deserialize_with = "null_as_default")]
     pub prometheus_metrics: String,
+}
+
+/// The same, key by key: of what is read flattened, also unknown keys are kept until all is read.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Flat {
+    #[serde(deserialize_with = "null_as_default")]
+    version: String,
+    #[serde(deserialize_with = "null_as_default")]
+    executor_name: String,
+    #[serde(deserialize_with = "at_most::<_, _, MAX_JOBS>")]
+    job_ids: Vec<IdText>,
+    #[serde(deserialize_with = "at_most::<_, _, MAX_QUEUES>")]
+    job_ids_by_queue: Vec<QueueJobIds>,
+    #[serde(deserialize_with = "at_most::<_, _, MAX_QUEUES>")]
+    queue_names: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    os: String,
+    #[serde(deserialize_with = "null_as_default")]
+    architecture: String,
+    #[serde(deserialize_with = "null_as_default")]
+    docker_version: String,
+    #[serde(deserialize_with = "null_as_default")]
+    executor_version: String,
+    #[serde(deserialize_with = "null_as_default")]
+    git_version: String,
+    #[serde(deserialize_with = "null_as_default")]
+    ignite_version: String,
+    #[serde(deserialize_with = "null_as_default")]
+    src_cli_version: String,
+    #[serde(deserialize_with = "null_as_default")]
+    prometheus_metrics: String,
+}
+
+impl From<Flat> for HeartbeatReceived {
+    fn from(flat: Flat) -> Self {
+        let telemetry = Telemetry {
+            os: flat.os,
+            architecture: flat.architecture,
+            docker_version: flat.docker_version,
+            executor_version: flat.executor_version,
+            git_version: flat.git_version,
+            ignite_version: flat.ignite_version,
+            src_cli_version: flat.src_cli_version,
+        };
+        Self {
+            version: flat.version,
+            executor_name: flat.executor_name,
+            job_ids: flat.job_ids,
+            job_ids_by_queue: flat.job_ids_by_queue,
+            queue_names: flat.queue_names,
+            telemetry,
+            prometheus_metrics: flat.prometheus_metrics,
+        }
+    }
 }
 
 /// The answer to a heartbeat.
@@ -164,6 +216,19 @@ impl<'de> Deserialize<'de> for HeartbeatResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heartbeat_names_no_more_jobs_than_an_executor_can_have() {
+        for (sent, is_read) in [(0, true), (10_000, true), (10_001, false)] {
+            let ids =
+                serde_json::json!({"executorName": "e", "jobIds": vec![1; sent], "os": null, "more": [1]});
+            let read =
+                serde_json::from_value::<HeartbeatReceived>(ids).map(|heartbeat| heartbeat.job_ids.len());
+            assert_eq!(read.ok(), is_read.then_some(sent));
+        }
+        let none = r#"{"jobIds":null,"queueNames":null,"os":"linux"}"#;
+        assert_eq!(serde_json::from_str::<HeartbeatReceived>(none).unwrap().telemetry.os, "linux");
+    }
 
     #[test]
     fn answers_are_read_whatever_the_case_and_whatever_is_missing() {

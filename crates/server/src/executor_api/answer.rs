@@ -10,6 +10,9 @@ use store::StoreError;
 use tokio::task::JoinError;
 use wire::ErrorBody;
 
+/// When to try again what there was no room for.
+const SOON: HeaderValue = HeaderValue::from_static("5");
+
 /// A refusal or a fault of ours.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -80,7 +83,8 @@ impl Failure {
 
 impl From<BodyFault> for Failure {
     fn from(fault: BodyFault) -> Self {
-        Self::error(fault.status(), fault.to_string())
+        let failure = Self::error(fault.status(), fault.to_string());
+        if fault == BodyFault::Busy { failure.retry_after(SOON) } else { failure }
     }
 }
 

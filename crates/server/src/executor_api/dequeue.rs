@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::executor::Executor;
 use crate::delivery::{self, Unflushed};
 use crate::fairness::{Candidate, order, random_below};
+use crate::peer::Peer;
 use crate::site_config::Executions;
 use crate::way::Way;
 use axum::Extension;
@@ -33,12 +34,16 @@ pub(super) async fn single(
     Queue(queue): Queue,
     who: Executor,
     Extension(unflushed): Extension<Unflushed>,
+    Extension(from): Extension<Peer>,
     Extension(way): Extension<Way>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
+    let (request, slot): (DequeueRequest, _) =
+        payload::read_large(&app, from, body, app.limits.call_body, None).await?;
     let asked = Asked::new((who, way), request, vec![queue], false, &app, &headers).await?;
+    // What is left of it is small, and may wait for a job for long.
+    drop(slot);
     answer(&app, &headers, &asked, unflushed).await
 }
 
@@ -47,16 +52,19 @@ pub(super) async fn multi(
     State(app): State<App>,
     who: Executor,
     Extension(unflushed): Extension<Unflushed>,
+    Extension(from): Extension<Peer>,
     Extension(way): Extension<Way>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let mut request: DequeueRequest = payload::read(&app, body, app.limits.call_body).await?;
+    let (mut request, slot): (DequeueRequest, _) =
+        payload::read_large(&app, from, body, app.limits.call_body, None).await?;
     let mut queues = std::mem::take(&mut request.queues);
     queues.sort_unstable();
     queues.dedup();
     refuse_unknown(&queues)?;
     let asked = Asked::new((who, way), request, queues, true, &app, &headers).await?;
+    drop(slot);
     answer(&app, &headers, &asked, unflushed).await
 }
 

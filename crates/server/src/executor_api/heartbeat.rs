@@ -4,10 +4,12 @@ use super::queue::Queue;
 use super::{Failure, bounds, claims, payload, term};
 use crate::app::App;
 use crate::auth::executor::Executor;
-use axum::Json;
+use crate::peer::Peer;
+use crate::slots::Slot;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::HeaderMap;
 use jobs::JobId;
 use std::collections::BTreeMap;
@@ -23,10 +25,11 @@ pub(super) async fn single(
     State(app): State<App>,
     Queue(queue): Queue,
     who: Executor,
+    Extension(from): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let heartbeat = read(&app, &who, body).await?;
+    let (heartbeat, _slot) = read(&app, &who, from, body).await?;
     let mut ids = BTreeMap::new();
     for text in &heartbeat.job_ids {
         ids.insert(job_id(text, SINGLE)?, IdText(text.0.clone()));
@@ -39,10 +42,11 @@ pub(super) async fn single(
 pub(super) async fn multi(
     State(app): State<App>,
     who: Executor,
+    Extension(from): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let heartbeat = read(&app, &who, body).await?;
+    let (heartbeat, _slot) = read(&app, &who, from, body).await?;
     let queues = queue_names(&heartbeat)?;
     let mut ids = BTreeMap::new();
     for of_queue in &heartbeat.job_ids_by_queue {
@@ -55,12 +59,20 @@ pub(super) async fn multi(
     renew(&app, &heartbeat, &ids, &headers, MULTI).await
 }
 
-async fn read(app: &App, who: &Executor, body: Body) -> Result<HeartbeatReceived, Failure> {
-    let heartbeat: HeartbeatReceived = payload::read(app, body, app.limits.call_body).await?;
+/// What it says, and the slot for that if it is much.
+async fn read(
+    app: &App,
+    who: &Executor,
+    from: Peer,
+    body: Body,
+) -> Result<(HeartbeatReceived, Option<Slot>), Failure> {
+    let limit = app.limits.call_body;
+    let (mut heartbeat, slot): (HeartbeatReceived, _) =
+        payload::read_large(app, from, body, limit, None).await?;
     bounds::check_name(&heartbeat.executor_name)?;
     who.check_name(app, &heartbeat.executor_name).await?;
-    app.forwarded.note(&heartbeat.executor_name, &heartbeat.prometheus_metrics);
-    Ok(heartbeat)
+    app.forwarded.note(&heartbeat.executor_name, &std::mem::take(&mut heartbeat.prometheus_metrics));
+    Ok((heartbeat, slot))
 }
 
 /// The executor's queues, sorted. Every queue with jobs must be among them.

@@ -54,7 +54,7 @@ impl<T: AboutJob> FromRequest<App> for JobCall<T> {
             let told = "too many large requests at one time: try again";
             Failure::error(StatusCode::SERVICE_UNAVAILABLE, told)
         })?;
-        let body: T = payload::read(app, body, T::limit(&app.limits)).await?;
+        let (body, slot): (T, _) = payload::read_large(app, peer, body, T::limit(&app.limits), slot).await?;
         let (id, executor) = body.about();
         let lease = lease(app, caller, &queue, id, executor).await?.ok_or_else(T::not_held)?;
         Ok(Self { id, lease, body, slot })

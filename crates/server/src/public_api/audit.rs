@@ -116,25 +116,27 @@ fn together(
     reads: Vec<SecretAccessRow>,
 ) -> Page<ActView> {
     let (mut acts, mut reads) = (acts.into_iter().peekable(), reads.into_iter().peekable());
-    let mut items = Vec::new();
-    while items.len() < paging.limit() {
+    let mut page = paging.begin();
+    let mut more = true;
+    while more {
         let is_read_next = match (acts.peek(), reads.peek()) {
             (Some(act), Some(read)) => read.at > act.at,
             (None, Some(_)) => true,
             (_, None) => false,
         };
-        if is_read_next && let Some(next) = reads.next() {
-            place.reads = next.id;
-            items.push(read(next));
+        let (after, item) = if is_read_next && let Some(next) = reads.next() {
+            (Place { reads: next.id, ..place }, read(next))
         } else if let Some(next) = acts.next() {
-            place.acts = next.id;
-            items.push(view(next));
+            (Place { acts: next.id, ..place }, view(next))
         } else {
-            break;
+            return page.page(None);
+        };
+        more = page.add(item);
+        if more {
+            place = after;
         }
     }
-    let more = acts.peek().is_some() || reads.peek().is_some();
-    Page { items, next_cursor: more.then(|| place.to_string()) }
+    page.page(Some(place.to_string()))
 }
 
 fn read(row: SecretAccessRow) -> ActView {

@@ -1,6 +1,6 @@
 //! Executors: who there is, and who is given no jobs.
 
-use super::input::{Named, Parameters, json};
+use super::input::{MAX_SMALL, Named, Parameters, json};
 use super::paging::Part;
 use super::problem::Refusal;
 use super::views;
@@ -29,7 +29,7 @@ pub(super) async fn change(
     Named(name): Named,
     body: Body,
 ) -> Result<Json<ExecutorView>, Refusal> {
-    let change: ChangeExecutor = json(&app, body, app.limits.api_body, "invalid_executor_change").await?;
+    let change: ChangeExecutor = json(&app, body, MAX_SMALL, "invalid_executor_change").await?;
     let now = app.clock.now();
     let present = app.store.executor(&name).await?;
     // It stays in maintenance since when it was.

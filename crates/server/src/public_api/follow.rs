@@ -7,8 +7,8 @@ use crate::app::App;
 use crate::auth::principal::Proof;
 use crate::public_api::Refusal;
 use ::jobs::JobId;
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use store::{Change, JobRow, LogEntryRow};
 use tokio::sync::broadcast::Receiver;
@@ -138,38 +138,18 @@ impl Follower {
             return Ok(());
         }
         let Cursor { attempt, done, .. } = self.cursor;
-        let mut entries = self.app.store.log_outline(self.id, attempt, done).await?;
-        let due = self.due(&entries, over);
-        entries.retain(|entry| due.contains(&entry.entry));
-        // What changes by the second is texts; commands are read only where they are told.
-        if entries.iter().any(|entry| self.owes(entry)) {
-            entries = self.app.store.log_entries(self.id, Some(attempt)).await?;
-            entries.retain(|entry| due.contains(&entry.entry));
-        }
-        for entry in entries {
-            self.tell_entry(entry).await?;
-        }
-        Ok(())
-    }
-
-    /// Which entries are told of now: those after one that others wait for only if they were told of before.
-    fn due(&mut self, entries: &[LogEntryRow], over: bool) -> BTreeSet<i64> {
+        let entries = self.app.store.log_outline(self.id, attempt, done, u32::MAX).await?;
         let last = entries.last().map(|entry| entry.entry);
-        let (mut waits, mut due) = (false, BTreeSet::new());
+        let mut waits = false;
         for entry in entries {
             let (number, ended) = (entry.entry, entry.exit_code.is_some());
-            if !waits || self.cursor.open.contains_key(&number) {
-                due.insert(number);
-                waits |= !ended && !over && Some(number) != last && self.is_waited_for(number);
+            if waits && !self.cursor.open.contains_key(&number) {
+                continue;
             }
+            self.tell_entry(entry).await?;
+            waits |= !ended && !over && Some(number) != last && self.is_waited_for(number);
         }
-        due
-    }
-
-    /// Whether it is yet to be told that the entry was opened, or that it ended.
-    fn owes(&self, entry: &LogEntryRow) -> bool {
-        let told = self.cursor.open.get(&entry.entry);
-        told.is_none_or(|told| entry.exit_code.is_some() && !told.ended)
+        Ok(())
     }
 
     /// Whether those after an entry that has not ended wait for it still.
@@ -183,18 +163,23 @@ impl Follower {
         let ended = entry.exit_code.is_some();
         if let Entry::Vacant(new) = self.cursor.open.entry(number) {
             new.insert(Progress::default());
-            let opened = LogEntryRow { exit_code: None, duration_ms: None, ..entry.clone() };
-            self.tell(LogEvent::Entry(views::log_entry(opened))).await?;
+            self.tell_row(LogEntryRow { exit_code: None, duration_ms: None, ..entry.clone() }).await?;
         }
         self.tell_text(&entry).await?;
         if ended && let Some(progress) = self.cursor.open.get_mut(&number).filter(|progress| !progress.ended)
         {
             progress.ended = true;
             self.cursor.settle(number);
-            self.tell(LogEvent::Entry(views::log_entry(entry))).await?;
+            self.tell_row(entry).await?;
         }
         self.cursor.settle(number);
         Ok(())
+    }
+
+    /// Tells an entry as it is, with its command: what changes by the second is texts, so commands are read only here.
+    async fn tell_row(&mut self, row: LogEntryRow) -> Result<(), Ended> {
+        let command = self.app.store.log_command(self.id, row.epoch, row.entry).await?;
+        self.tell(LogEvent::Entry(views::log_entry(LogEntryRow { command, ..row }))).await
     }
 
     async fn tell_text(&mut self, entry: &LogEntryRow) -> Result<(), Ended> {
@@ -216,10 +201,15 @@ impl Follower {
 
     /// Passes an event on, no faster than the client takes it.
     async fn tell(&self, event: LogEvent) -> Result<(), Ended> {
+        let places = if is_large(&event) { self.events.max_capacity() } else { 1 };
         let told = (event, self.cursor.to_string());
         tokio::select! {
             () = self.app.stop.cancelled() => Err(Ended::Left),
-            sent = self.events.send(told) => sent.map_err(|_| Ended::Left),
+            free = self.events.reserve_many(places) => {
+                let place = free.ok().and_then(|mut free| free.next()).ok_or(Ended::Left)?;
+                place.send(told);
+                Ok(())
+            }
         }
     }
 
@@ -232,6 +222,12 @@ impl Follower {
             () = news(changes, self.id) => Ok(()),
         }
     }
+}
+
+/// Whether it takes more room than a piece of text, so that none but it may be on the way.
+fn is_large(event: &LogEvent) -> bool {
+    let LogEvent::Entry(entry) = event else { return false };
+    entry.command.iter().flatten().map(|argument| size_of::<String>() + argument.len()).sum::<usize>() > TEXT
 }
 
 /// Returns when something happened to the job. Everything heard of it by then is one piece of news.

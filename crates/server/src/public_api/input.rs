@@ -4,6 +4,8 @@ use super::paging;
 use super::problem::Refusal;
 use crate::app::App;
 use crate::body;
+use crate::peer::Peer;
+use crate::slots::Slot;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::middleware::Next;
@@ -20,20 +22,40 @@ const LONGEST_TOLD: usize = 60;
 /// How a message about a query begins, which is told otherwise.
 const DESERIALIZE: &str = "Failed to deserialize query string: ";
 
-/// Reads a JSON body of up to `limit` bytes. What is not JSON is a 400; JSON that is not what the call wants is a 422.
+/// Bytes of a body that tells little.
+pub(super) const MAX_SMALL: usize = body::FREE;
+
+/// Reads a JSON body of up to `limit` bytes, which are no more than [`MAX_SMALL`]. What is not JSON is a 400; JSON that is not what
+/// the call wants is a 422.
 pub(super) async fn json<T: DeserializeOwned>(
     app: &App,
     body: Body,
     limit: usize,
     code: &str,
 ) -> Result<T, Refusal> {
-    let bytes = body::read(body, limit, app.limits.body_read).await?;
+    parsed(&body::read(body, limit, app.limits.body_read).await?, code)
+}
+
+/// The same where they may be more, with the slot for them: to be held for as long as what was read is in memory. That may be
+/// one that is `held` already.
+pub(super) async fn large_json<T: DeserializeOwned>(
+    app: &App,
+    from: Peer,
+    body: Body,
+    (limit, code): (usize, &str),
+    held: Option<Slot>,
+) -> Result<(T, Option<Slot>), Refusal> {
+    let (bytes, slot) = app.read_body(from, body, limit, held).await?;
+    Ok((parsed(&bytes, code)?, slot))
+}
+
+fn parsed<T: DeserializeOwned>(bytes: &[u8], code: &str) -> Result<T, Refusal> {
     // A list would be taken for the object's values in the order that they happen to have here.
     if bytes.trim_ascii_start().starts_with(b"[") {
         let (title, detail) = ("The request is not understood", "it is a list: send one JSON object");
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, detail));
     }
-    serde_json::from_slice(&bytes).map_err(|fault| {
+    serde_json::from_slice(bytes).map_err(|fault| {
         if fault.is_data() {
             let title = "The request is not understood";
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, fault.to_string())

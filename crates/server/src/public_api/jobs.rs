@@ -1,6 +1,6 @@
 //! Submitting, listing, showing and stopping jobs.
 
-use super::input::{Numbered, Parameters, invalid_query, json};
+use super::input::{Numbered, Parameters, invalid_query, large_json};
 use super::paging::Paging;
 use super::problem::Refusal;
 use super::search::Wanted;
@@ -38,15 +38,18 @@ pub(super) async fn submit(
     };
     // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
     let large = app.large_body(from, body.size_hint().upper()).await.map_err(|Busy| busy())?;
-    let spec: JobSpec = json(&app, body, app.limits.api_body, "invalid_job").await?;
-    drop(large);
-    let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(busy)?;
+    let how = (app.limits.api_body, "invalid_job");
+    let (spec, large): (JobSpec, _) = large_json(&app, from, body, how, large).await?;
+    // Before it waits: what could not be run may be far larger in memory than it was in the body.
     spec.check().map_err(|fault| {
         let title = "The job can't be run as it is";
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())
     })?;
     let spec = spec.with_execution_named();
     let idempotency_key = idempotency_key(&headers)?;
+    let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(busy)?;
+    // Those that wait are as many as may be read; those that have their turn are counted by that.
+    drop(large);
     let (running, namespace) = (app.clone(), caller.principal.namespace);
     let submitted = async move {
         let job = enqueue(&running, namespace, spec, idempotency_key).await;
@@ -134,7 +137,7 @@ pub(super) async fn list(
         JobFilter { queue: filter.queue, state: filter.state, owner, before, limit: paging.look_for() };
     if text.is_some() || executor.is_some() {
         let wanted = Wanted::new(text.as_deref(), executor)?;
-        return Ok(Json(search::jobs(&app, filter, paging.limit(), &wanted).await?));
+        return Ok(Json(search::jobs(&app, filter, paging, &wanted).await?));
     }
     let rows = app.store.jobs(filter).await?;
     Ok(Json(paging.page(rows, |last| last.id.to_string(), views::job)))
@@ -189,7 +192,7 @@ pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusa
 pub(super) async fn with_steps_of(app: &App, job: JobRow, spec: &JobSpec) -> Result<JobView, Refusal> {
     let entries = match job.record.epoch {
         0 => Vec::new(),
-        epoch => app.store.log_outline(job.id, epoch, 0).await?,
+        epoch => app.store.log_outline(job.id, epoch, 0, u32::MAX).await?,
     };
     let earlier = match job.record {
         // Most jobs are tried once.

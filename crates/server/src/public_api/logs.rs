@@ -3,15 +3,13 @@
 use super::input::{Attempt, Numbered, Parameters};
 use super::problem::Refusal;
 use super::{seen, views};
-use crate::api::LogEntryView;
 use crate::app::App;
 use crate::auth::principal::Caller;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use jobs::JobId;
 use serde::Deserialize;
@@ -19,6 +17,8 @@ use store::{LogEntryRow, StoreError};
 
 /// Bytes of text read at a time.
 const CHUNK: usize = 256 << 10;
+/// Entries that are looked up at a time.
+const AT_ONCE: u32 = 500;
 
 /// `GET /jobs/{id}/logs`: of the latest try, or of the one that is asked for.
 pub(super) async fn list(
@@ -26,10 +26,56 @@ pub(super) async fn list(
     State(app): State<App>,
     Numbered(id): Numbered<JobId>,
     Parameters(Attempt { attempt }): Parameters<Attempt>,
-) -> Result<Json<Vec<LogEntryView>>, Refusal> {
-    seen::job(&app, &caller, id).await?;
-    let rows = app.store.log_entries(id, attempt).await?;
-    Ok(Json(rows.into_iter().map(views::log_entry).collect()))
+) -> Result<Response, Refusal> {
+    let latest = seen::job(&app, &caller, id).await?.record.epoch;
+    // Should it not be to be had, that is told while it still can be.
+    let mut list = List { app, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
+    let first = list.next().await?;
+    let rest = stream::try_unfold(list, |mut list| async move {
+        Ok::<_, StoreError>(list.next().await?.map(|piece| (piece, list)))
+    });
+    let pieces = stream::iter(first.map(Ok)).chain(rest);
+    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
+}
+
+/// A list of entries that is written a piece at a time, as it is taken: with their commands many are megabytes.
+struct List {
+    app: App,
+    id: JobId,
+    epoch: u32,
+    /// The number of the last entry that was written.
+    told: i64,
+    is_over: bool,
+}
+
+impl List {
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let store = &self.app.store;
+        let mut piece = Vec::new();
+        loop {
+            let rows = store.log_outline(self.id, self.epoch, self.told, AT_ONCE).await?;
+            let is_last = rows.len() < AT_ONCE as usize;
+            for row in rows {
+                let command = store.log_command(self.id, self.epoch, row.entry).await?;
+                piece.push(if self.told == 0 { b'[' } else { b',' });
+                self.told = row.entry;
+                let view = views::log_entry(LogEntryRow { command, ..row });
+                serde_json::to_writer(&mut piece, &view)
+                    .map_err(|fault| StoreError::Database(fault.into()))?;
+                if piece.len() >= CHUNK {
+                    return Ok(Some(piece.into()));
+                }
+            }
+            if is_last {
+                self.is_over = true;
+                piece.extend_from_slice(if self.told == 0 { b"[]" } else { b"]" });
+                return Ok(Some(piece.into()));
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -4,12 +4,16 @@ use super::input::invalid_query;
 use super::problem::Refusal;
 use crate::api::Page;
 use jobs::Namespace;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::io;
 
 /// Items on a page unless said otherwise.
 const USUAL: u32 = 50;
 /// Items on a page at most.
 pub(super) const MOST: u32 = 500;
+
+/// Bytes of a page's items at most, written as JSON: with more it ends early. One item is always on it.
+const MOST_BYTES: usize = 4 << 20;
 
 /// Which page of a list is asked for that has nothing else to ask for.
 #[derive(Deserialize)]
@@ -22,7 +26,7 @@ pub(super) struct Part {
 impl Part {
     /// The page out of `rows`, which are all there are, in the order of `place`: something that stays what it is, so that
     /// whoever reads page by page sees all that is there meanwhile, and nothing twice.
-    pub(super) fn of<Row, View>(
+    pub(super) fn of<Row, View: Serialize>(
         self,
         mut rows: Vec<Row>,
         place: impl Fn(&Row) -> String,
@@ -73,18 +77,79 @@ impl Paging {
         self.limit + 1
     }
 
+    /// A page that is to be filled item by item.
+    pub(super) fn begin<View>(self) -> Filling<View> {
+        Filling { limit: self.limit(), items: Vec::new(), bytes: 0 }
+    }
+
     /// The page of what was found, with the place of its last item if there is more.
-    pub(super) fn page<Row, View>(
+    pub(super) fn page<Row, View: Serialize>(
         self,
-        mut rows: Vec<Row>,
+        rows: Vec<Row>,
         place: impl Fn(&Row) -> String,
         view: impl Fn(Row) -> View,
     ) -> Page<View> {
-        let more = rows.len() > self.limit();
-        rows.truncate(self.limit());
-        let next_cursor = rows.last().filter(|_| more).map(place);
-        Page { items: rows.into_iter().map(view).collect(), next_cursor }
+        let (mut filling, mut last) = (self.begin(), None);
+        for row in rows {
+            let here = place(&row);
+            if !filling.add(view(row)) {
+                return filling.page(last);
+            }
+            last = Some(here);
+        }
+        filling.page(None)
     }
+}
+
+/// A page on which there is room for another item, or none.
+pub(super) struct Filling<View> {
+    limit: usize,
+    items: Vec<View>,
+    bytes: usize,
+}
+
+impl<View: Serialize> Filling<View> {
+    /// Puts an item on the page if there is room for it; says whether there was.
+    pub(super) fn add(&mut self, item: View) -> bool {
+        let bytes = self.bytes + length(&item);
+        if self.is_full() || (bytes > MOST_BYTES && !self.items.is_empty()) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.items.push(item);
+        true
+    }
+
+    /// Whether it has as many items as were asked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.items.len() >= self.limit
+    }
+
+    /// The page, after which the next one begins at `next`.
+    pub(super) fn page(self, next: Option<String>) -> Page<View> {
+        Page { items: self.items, next_cursor: next }
+    }
+}
+
+/// Bytes of an item as JSON.
+fn length(item: &impl Serialize) -> usize {
+    struct Count(usize);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    // What can't be written is told of when all of it is.
+    let _ = serde_json::to_writer(&mut count, item);
+    count.0
 }
 
 #[cfg(test)]
@@ -105,6 +170,32 @@ mod tests {
         ] {
             let page = page(found);
             assert_eq!((page.items, page.next_cursor.as_deref()), (items, next), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_page_ends_early_where_its_items_are_large() {
+        const MIB: usize = 1 << 20;
+        // Each is written as six bytes.
+        let large = |bytes: usize| "\u{1}".repeat(bytes / 6);
+        for (items, expected) in [
+            (vec![MIB; 3], vec![3]),
+            (vec![MIB; 9], vec![4, 4, 1]),
+            (vec![1, 9 * MIB, 9 * MIB, 1], vec![1, 1, 1, 1]),
+        ] {
+            let rows: Vec<_> = items.into_iter().map(large).enumerate().collect();
+            let (mut pages, mut cursor) = (Vec::new(), None);
+            loop {
+                let part = Part { limit: None, cursor };
+                let place = |row: &(usize, String)| numbered(i64::try_from(row.0).unwrap());
+                let page = part.of(rows.clone(), place, |row| row.1).unwrap();
+                pages.push(page.items.len());
+                cursor = page.next_cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(pages, expected);
         }
     }
 

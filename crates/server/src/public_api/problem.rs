@@ -283,6 +283,7 @@ impl From<BodyFault> for Refusal {
             BodyFault::TooLarge { .. } => "body_too_large",
             BodyFault::TooSlow { .. } => "body_too_slow",
             BodyFault::Broken => "body_broken",
+            BodyFault::Busy => "too_many_large_requests",
         };
         Self::new(fault.status(), code, "The request body can't be taken", fault.to_string())
     }

@@ -1,6 +1,6 @@
 //! Queues: what they hold, and how their jobs are given out.
 
-use super::input::{Named, json};
+use super::input::{MAX_SMALL, Named, json};
 use super::problem::Refusal;
 use super::views;
 use crate::acts::{Act, Action};
@@ -42,7 +42,7 @@ pub(super) async fn change(
     body: Body,
 ) -> Result<Json<QueueView>, Refusal> {
     check(&name)?;
-    let change: ChangeQueue = json(&app, body, app.limits.api_body, "invalid_queue_change").await?;
+    let change: ChangeQueue = json(&app, body, MAX_SMALL, "invalid_queue_change").await?;
     let act = Act::global(Action::ChangeQueue, name.clone(), told(&change));
     let ChangeQueue { paused, max_running } = change;
     let (store, queue) = (app.store.clone(), name.clone());

@@ -4,6 +4,7 @@
 //! than asked for, or none, and yet another one after it.
 
 use super::input::invalid_query;
+use super::paging::Paging;
 use super::problem::Refusal;
 use super::views;
 use crate::api::{JobView, Page};
@@ -45,29 +46,34 @@ impl Wanted {
 pub(super) async fn jobs(
     app: &App,
     mut filter: JobFilter,
-    limit: usize,
+    paging: Paging,
     wanted: &Wanted,
 ) -> Result<Page<JobView>, Refusal> {
-    let mut items: Vec<JobView> = Vec::new();
+    let mut page = paging.begin();
     filter.limit = AT_ONCE;
     for _ in 0..MOST / AT_ONCE {
         let rows = app.store.jobs(filter.clone()).await?;
         let is_last = rows.len() < AT_ONCE as usize;
         for row in rows {
-            filter.before = Some(row.id);
-            if wanted.is(&row) {
-                items.push(views::job(row));
-                if items.len() == limit {
-                    let next_cursor = filter.before.map(|id| id.to_string());
-                    return Ok(Page { items, next_cursor });
-                }
+            let id = row.id;
+            if wanted.is(&row) && !page.add(views::job(row)) {
+                return Ok(page.page(next(&filter)));
+            }
+            filter.before = Some(id);
+            if page.is_full() {
+                return Ok(page.page(next(&filter)));
             }
         }
         if is_last {
-            return Ok(Page { items, next_cursor: None });
+            return Ok(page.page(None));
         }
     }
-    Ok(Page { items, next_cursor: filter.before.map(|id| id.to_string()) })
+    Ok(page.page(next(&filter)))
+}
+
+/// Where the next page begins.
+fn next(filter: &JobFilter) -> Option<String> {
+    filter.before.map(|id| id.to_string())
 }
 
 /// Whether it is in what a list shows.

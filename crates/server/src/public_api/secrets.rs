@@ -1,6 +1,6 @@
 //! Secrets: set, listed and removed by whoever may, and never shown.
 
-use super::input::{Named, Parameters, invalid_query, json};
+use super::input::{Named, Parameters, invalid_query, large_json};
 use super::paging::Paging;
 use super::problem::Refusal;
 use super::views;
@@ -8,6 +8,7 @@ use crate::acts::{Act, Action};
 use crate::api::{Page, SecretAccessView, SecretView, SetSecret};
 use crate::app::App;
 use crate::auth::principal::{Caller, Namespace, Role};
+use crate::peer::Peer;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -175,7 +176,9 @@ fn is_seen(caller: &Caller, namespace: &Namespace) -> bool {
 
 /// What is to be kept, if the caller may keep it.
 async fn checked(app: &App, caller: &Caller, body: Body) -> Result<NewSecret, Refusal> {
-    let SetSecret { scope, namespace, key, value } = json(app, body, MAX_BODY, "invalid_secret").await?;
+    let from = Peer::of(caller.from);
+    let (told, _slot) = large_json(app, from, body, (MAX_BODY, "invalid_secret"), None).await?;
+    let SetSecret { scope, namespace, key, value } = told;
     let namespace = namespace.unwrap_or_else(|| scope.of_job(&caller.namespace));
     may_write(caller, &namespace)?;
     secrets::check(scope, &namespace, &key, &value).map_err(|fault| {

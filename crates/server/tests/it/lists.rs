@@ -74,3 +74,20 @@ async fn pages_of_long_lists_lead_to_the_next_one() {
     let second = visitor.get(&href).await.body;
     assert!(second.contains("ci-100") && !second.contains("ci-099") && second.contains("First"), "{second}");
 }
+
+/// Hundreds of long messages, and each character of them six in JSON, would be hundreds of megabytes.
+#[tokio::test]
+async fn lists_have_the_beginning_of_a_message_and_jobs_all_of_it() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let message = "\u{1}".repeat(65_000);
+    assert_eq!(harness.mark(&job, "markFailed", json!({"errorMessage": message})).await.status(), 204);
+    for query in ["", "&state=failed", "&text=batches-is-nowhere", "&namespace=global"] {
+        let listed = harness.get(&format!("/jobs?limit=500{query}")).await;
+        assert!(listed.to_string().len() < 8_000, "{query}: {} bytes", listed.to_string().len());
+        if !query.contains("text") {
+            assert_eq!(listed["items"][0]["message"], format!("{}…", "\u{1}".repeat(512)), "{query}");
+        }
+    }
+    assert_eq!(harness.get(&format!("/jobs/{}", job.id)).await["message"], message);
+}

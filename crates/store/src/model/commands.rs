@@ -13,7 +13,10 @@ pub fn shortened_command(mut command: Vec<String>, bytes: usize) -> Vec<String> 
         if needed > room {
             argument.truncate(argument.floor_char_boundary(room));
             argument.push_str(LEFT_OUT);
+            // What was cut off is not kept in memory either.
+            argument.shrink_to_fit();
             command.truncate(index + 1);
+            command.shrink_to_fit();
             break;
         }
         room -= needed;
@@ -33,6 +36,7 @@ mod tests {
         let long = shortened_command(vec!["a".to_owned(), "ä".repeat(BYTES), "b".to_owned()], BYTES);
         assert_eq!((long.len(), long[0].as_str()), (2, "a"));
         assert!(long[1].len() < BYTES && long[1].ends_with("ä…"));
+        assert!(long[1].capacity() < 2 * BYTES, "{} bytes are held", long[1].capacity());
         let many = shortened_command(vec![String::new(); BYTES], BYTES);
         assert_eq!((many.len(), many.last().unwrap().as_str()), (BYTES / 3 + 1, "…"));
     }

@@ -15,9 +15,22 @@ use wire::paths::QUEUES;
 /// The columns of a job that [`Loaded::read`] needs.
 macro_rules! job_columns {
     () => {
-        concat!(life_columns!(), ", repository, rev, commit_id, priority, held, due_at, namespace")
+        job_columns!("message")
+    };
+    ($message:literal) => {
+        concat!(life_columns!($message), ", repository, rev, commit_id, priority, held, due_at, namespace")
     };
 }
+
+/// The same for lists: of a message one character more than they have tells whether there is more.
+macro_rules! listed_columns {
+    () => {
+        job_columns!("substr(message, 1, 513) AS message")
+    };
+}
+
+/// Characters of a message that lists have: hundreds of whole ones are tens of megabytes.
+const LISTED_MESSAGE: usize = 512;
 
 pub(super) use job_columns;
 
@@ -26,7 +39,7 @@ macro_rules! list_in {
     ($namespace:literal) => {
         concat!(
             "SELECT ",
-            job_columns!(),
+            listed_columns!(),
             " FROM jobs WHERE ",
             $namespace,
             " AND (CAST($2 AS TEXT) IS NULL OR queue = $2) AND (CAST($3 AS TEXT) IS NULL OR state = $3) AND id < $4 \
@@ -44,9 +57,9 @@ statements! {
                   WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR UPDATE"
              );
     SPEC = "SELECT spec FROM job_specs WHERE job = $1";
-    LIST = concat!("SELECT ", job_columns!(), " FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2");
+    LIST = concat!("SELECT ", listed_columns!(), " FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2");
     LIST_OF = concat!(
-        "SELECT ", job_columns!(), " FROM jobs WHERE queue = $1 AND state = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
+        "SELECT ", listed_columns!(), " FROM jobs WHERE queue = $1 AND state = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
     );
     LIST_GLOBAL = list_in!("namespace = $1");
     /// Its index has no global ones.
@@ -118,8 +131,16 @@ pub(super) async fn jobs(store: &SqlStore, filter: JobFilter) -> Result<Vec<JobR
     Ok(jobs)
 }
 
+/// A job as lists have it.
 fn read(row: &Row) -> Result<JobRow, StoreError> {
-    Loaded::read(row)?.row()
+    let mut job = Loaded::read(row)?.row()?;
+    if let Some(message) = &mut job.message
+        && let Some((end, _)) = message.char_indices().nth(LISTED_MESSAGE)
+    {
+        message.truncate(end);
+        message.push('…');
+    }
+    Ok(job)
 }
 
 /// A job: what changes about it, and what never does.

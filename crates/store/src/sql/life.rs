@@ -14,9 +14,15 @@ use std::time::Duration;
 /// The columns that [`Life::read`] needs.
 macro_rules! life_columns {
     () => {
-        "id, state, epoch, executor, resets, faults, failures, cancel_requested, canceler, end_detail, \
-         message, queued_at, started_at, finished_at, retry_at, last_heartbeat_at, lease, token_hash, \
-         queue, lane, rank, key, retries"
+        life_columns!("message")
+    };
+    // With what is to be had of the message.
+    ($message:literal) => {
+        concat!(
+            "id, state, epoch, executor, resets, faults, failures, cancel_requested, canceler, end_detail, ",
+            $message,
+            ", queued_at, started_at, finished_at, retry_at, last_heartbeat_at, lease, token_hash, queue, lane, rank, key, retries"
+        )
     };
 }
 pub(super) use life_columns;

@@ -154,8 +154,12 @@ impl Store for SqlStore {
         logs::entries(self, id, epoch).await
     }
 
-    async fn log_outline(&self, id: JobId, epoch: u32, after: i64) -> Result<Vec<LogEntryRow>> {
-        logs::outline(self, id, epoch, after).await
+    async fn log_outline(&self, id: JobId, epoch: u32, after: i64, most: u32) -> Result<Vec<LogEntryRow>> {
+        logs::outline(self, id, epoch, after, most).await
+    }
+
+    async fn log_command(&self, id: JobId, epoch: u32, number: i64) -> Result<Option<Vec<String>>> {
+        logs::command(self, id, epoch, number).await
     }
 
     async fn log_entry(&self, id: JobId, epoch: Option<u32>, number: i64) -> Result<LogEntryRow> {

@@ -180,8 +180,8 @@ async fn an_executor_can_not_fill_the_database_with_its_name_or_its_news() {
     assert_eq!(listed.as_array().unwrap().len(), 1);
     assert!(listed.to_string().len() < 4_000, "{} bytes are kept", listed.to_string().len());
 
-    // Bytes alone decide: 2.7 MB of ids are below the limit for such a call, 5.5 MB above it.
-    for (count, answered) in [(400_000, 200), (800_000, 413)] {
+    // 2.7 MB of ids are below the limit for such a call, 5.5 MB above it; but as values both are many times as large.
+    for (count, answered) in [(9_000, 200), (400_000, 400), (800_000, 413)] {
         let ids: Vec<i64> = (0..count).collect();
         let begun = Instant::now();
         let (status, text) = told(heartbeat(json!({"executorName": EXECUTOR, "jobIds": ids}))).await;
@@ -226,6 +226,81 @@ async fn a_log_entry_can_not_fill_the_database_with_what_it_is_about() {
     let listed = harness.get(&format!("/jobs/{}/logs", job.id)).await;
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert!(listed.to_string().len() < MIB, "{} bytes are kept", listed.to_string().len());
+}
+
+/// What is small in a body may be large in memory.
+#[tokio::test]
+async fn ever_so_many_empty_arguments_cost_no_memory() {
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    let entry = harness.add_log(&job, "step.docker.0").await;
+    let body = |call: &str| {
+        let head = json!({"executorName": EXECUTOR, "jobId": job.id, "entryId": entry, "key": call,
+                          "startTime": "2023-01-02T03:04:05Z", "out": ""});
+        let head = head.to_string();
+        format!(r#"{},"command":[{}""]}}"#, &head[..head.len() - 1], r#""","#.repeat(20 * MIB / 3))
+    };
+    for (call, answered) in [("addExecutionLogEntry", 200), ("updateExecutionLogEntry", 204)] {
+        let body = body(call);
+        let before = peak_memory();
+        let (status, text) = told(harness.about(&job, "batches", call).body(body)).await;
+        assert_eq!(status, answered, "{call}: {text}");
+        let grown = peak_memory().saturating_sub(before);
+        assert!(grown < 80, "{call}: {grown} MiB more");
+    }
+    let listed = harness.get(&format!("/jobs/{}/logs", job.id)).await;
+    let command = listed[1]["command"].as_array().unwrap();
+    assert_eq!((command.len(), command.last().unwrap().as_str()), (10_001, Some("…")));
+    is_well(&harness, 1).await;
+}
+
+/// Bodies that are begun and not ended are kept in memory, so there is room for some of them only.
+#[tokio::test]
+async fn whoever_begins_many_large_bodies_is_in_nobodys_way() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.bodies, config.limits.bodies_per_client) = (4 * MIB, 4 * MIB);
+        (config.limits.large_idle, config.limits.large_call_queue) =
+            (Duration::from_millis(500), Duration::from_millis(50));
+    })
+    .await;
+    let heartbeat = "/.executors/queue/batches/heartbeat";
+    let put = "/api/v1/secrets";
+    let ours = format!("token-executor {}", harness.shared_secret());
+    let api = format!("Bearer {}", super::api_token(&harness));
+    for (method, path, auth, length) in [
+        ("POST", heartbeat, &ours, 4 * MIB),
+        ("POST", "/.executors/queue/dequeue", &ours, 4 * MIB),
+        ("PUT", put, &api, MIB / 2),
+    ] {
+        let mut held = Vec::new();
+        for _ in 0..16 {
+            let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {auth}\r\nContent-Length: {length}\r\n\r\n{{\"more\":\"{}",
+                "x".repeat(length - 100)
+            );
+            let sent =
+                tokio::time::timeout(Duration::from_millis(100), slow.write_all(head.as_bytes())).await;
+            held.push((slow, sent));
+        }
+        // Small ones pass, large ones are told to come again until the slow ones are given up.
+        let news = |bytes: usize| {
+            let body =
+                json!({"executorName": EXECUTOR, "jobIds": [], "prometheusMetrics": "x".repeat(bytes)});
+            told(harness.executor(heartbeat).json(&body))
+        };
+        assert_eq!(news(100).await.0, 200, "{path}");
+        let begun = Instant::now();
+        loop {
+            let status = news(MIB).await.0;
+            if status == 200 {
+                break;
+            }
+            assert_eq!(status, 503, "{path}");
+            assert!(begun.elapsed().as_secs() < 20, "{path}: there is no room again");
+        }
+    }
+    is_well(&harness, 0).await;
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(super) use append::{KnownEnd, append};
 pub(super) use lease::check_held_for_now;
 pub(super) use move_in::move_in;
 pub(super) use put::put;
-pub(super) use read::{entries, entry, outline, read};
+pub(super) use read::{command, entries, entry, outline, read};
 pub(super) use seal::seal;
 pub(super) use settle::lock_job;
 

@@ -19,7 +19,8 @@ statements! {
             WHERE job = $1 AND epoch = $2 ORDER BY entry";
     /// Commands take by far the most room.
     OUTLINE = "SELECT entry, key, CAST(NULL AS TEXT), start_time, exit_code, duration_ms FROM log_entries \
-               WHERE job = $1 AND epoch = $2 AND entry > $3 ORDER BY entry";
+               WHERE job = $1 AND epoch = $2 AND entry > $3 ORDER BY entry LIMIT $4";
+    COMMAND = "SELECT command FROM log_entries WHERE job = $1 AND epoch = $2 AND entry = $3";
     ONE = "SELECT entry, key, command, start_time, exit_code, duration_ms FROM log_entries \
            WHERE job = $1 AND epoch = $2 AND entry = $3";
 }
@@ -31,8 +32,8 @@ type Columns = (i64, String, Option<String>, i64, Option<i32>, Option<i64>);
 #[derive(Clone, Copy)]
 enum Which {
     All,
-    /// Those of higher numbers, without their commands.
-    OutlineAfter(i64),
+    /// The first so many of higher numbers, without their commands.
+    OutlineAfter(i64, u32),
     One(i64),
 }
 
@@ -50,8 +51,22 @@ pub(in crate::sql) async fn outline(
     id: JobId,
     epoch: u32,
     after: i64,
+    most: u32,
 ) -> Result<Vec<LogEntryRow>, StoreError> {
-    found(store, id, Some(epoch), Which::OutlineAfter(after)).await
+    found(store, id, Some(epoch), Which::OutlineAfter(after, most)).await
+}
+
+/// What was left out there.
+pub(in crate::sql) async fn command(
+    store: &SqlStore,
+    id: JobId,
+    epoch: u32,
+    number: i64,
+) -> Result<Option<Vec<String>>, StoreError> {
+    let mut reader = store.database.lookup().await?;
+    let found = reader.query(COMMAND).bind(id.0).bind(i64::from(epoch)).bind(number).optional().await?;
+    let (command,): (Option<String>,) = found.unwrap_or_default();
+    command.map(|json| from_json(&json, "command", || entry_name(id, number))).transpose()
 }
 
 /// One of them. Nothing is looked up of the others, which may be thousands.
@@ -77,14 +92,16 @@ async fn found(
     let epoch = epoch.map_or_else(|| small(latest, "epoch", || job_name(id)), Ok)?;
     let rows = match which {
         Which::All => reader.query(LIST).bind(id.0).bind(i64::from(epoch)),
-        Which::OutlineAfter(entry) => reader.query(OUTLINE).bind(id.0).bind(i64::from(epoch)).bind(entry),
+        Which::OutlineAfter(entry, most) => {
+            reader.query(OUTLINE).bind(id.0).bind(i64::from(epoch)).bind(entry).bind(i64::from(most))
+        }
         Which::One(entry) => reader.query(ONE).bind(id.0).bind(i64::from(epoch)).bind(entry),
     };
     let rows: Vec<Columns> = rows.all().await?;
     drop(reader);
     // The texts first, the row second: they are removed with it or after it is written, so without it they are whole.
     let lengths = match which {
-        Which::All | Which::OutlineAfter(_) => texts::lengths(store, id, epoch).await,
+        Which::All | Which::OutlineAfter(..) => texts::lengths(store, id, epoch).await,
         Which::One(entry) => texts::length(store, (id, epoch, entry)).await,
     };
     let object = sealed::object(&mut store.database.lookup().await?, id, epoch).await?;
@@ -98,13 +115,17 @@ async fn found(
     rows.into_iter().map(|columns| entry_row(id, epoch, &*length_of, columns)).collect()
 }
 
+fn entry_name(id: JobId, entry: i64) -> String {
+    format!("log entry {entry} of {}", job_name(id))
+}
+
 fn entry_row(
     id: JobId,
     epoch: u32,
     length_of: &(dyn Fn(i64) -> u64 + Send),
     (entry, key, command, start_time, exit_code, duration_ms): Columns,
 ) -> Result<LogEntryRow, StoreError> {
-    let name = || format!("log entry {entry} of {}", job_name(id));
+    let name = || entry_name(id, entry);
     Ok(LogEntryRow {
         entry,
         epoch,

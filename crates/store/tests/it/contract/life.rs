@@ -71,6 +71,18 @@ pub(crate) async fn a_long_message_is_cut(open: impl AsyncFn(Setup) -> World) {
     let kept = done.message.unwrap();
     assert_eq!(kept.len(), (64 << 10) - 1);
     assert!(message.starts_with(&kept));
+    // Lists have less of it, whichever way they are asked for.
+    let listed = format!("x{}…", "ä".repeat(511));
+    for (queue, owner) in [(None, None), (Some("batches"), None), (None, Some(""))] {
+        let (queue, owner) = (queue.map(str::to_owned), owner.map(str::to_owned));
+        let filter = JobFilter { queue, owner, limit: 9, ..JobFilter::default() };
+        let rows = world.store.jobs(filter).await.unwrap();
+        assert_eq!(
+            rows.iter().map(|row| row.message.as_deref()).collect::<Vec<_>>(),
+            [Some(listed.as_str())]
+        );
+    }
+    assert_eq!(world.store.job(id).await.unwrap().message, Some(kept));
 }
 
 pub(crate) async fn listing_pages_newest_first(open: impl AsyncFn(Setup) -> World) {

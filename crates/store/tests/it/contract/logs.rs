@@ -44,11 +44,16 @@ pub(crate) async fn an_outline_has_no_commands(open: impl AsyncFn(Setup) -> Worl
         world.open_entry(id, &lease, text).await;
     }
     let mut whole = world.store.log_entries(id, None).await.unwrap();
+    for row in &whole {
+        assert_eq!(world.store.log_command(id, 1, row.entry).await.unwrap(), row.command);
+    }
+    assert_eq!(world.store.log_command(id, 1, 4).await.unwrap(), None);
     assert!(whole.iter_mut().all(|entry| entry.command.take().is_some()));
-    assert_eq!(world.store.log_outline(id, 1, 0).await.unwrap(), whole);
-    assert_eq!(world.store.log_outline(id, 1, 1).await.unwrap(), whole[1..]);
-    assert!(world.store.log_outline(id, 1, 3).await.unwrap().is_empty());
-    assert!(world.store.log_outline(id, 2, 0).await.unwrap().is_empty());
+    assert_eq!(world.store.log_outline(id, 1, 0, 9).await.unwrap(), whole);
+    assert_eq!(world.store.log_outline(id, 1, 1, 9).await.unwrap(), whole[1..]);
+    assert_eq!(world.store.log_outline(id, 1, 1, 1).await.unwrap(), whole[1..2]);
+    assert!(world.store.log_outline(id, 1, 3, 9).await.unwrap().is_empty());
+    assert!(world.store.log_outline(id, 2, 0, 9).await.unwrap().is_empty());
 }
 
 pub(crate) async fn an_entry_that_is_opened_again_is_the_same(open: impl AsyncFn(Setup) -> World) {
