@@ -1,14 +1,12 @@
 //! Following a job: what to tell of it next, from what was told so far.
 
-use super::cursor::{Cursor, Progress};
+use super::cursor::{Cursor, MAX_OPEN};
 use super::{jobs, views};
 use crate::api::{JobView, LogEvent};
 use crate::app::App;
 use crate::auth::principal::Proof;
 use crate::public_api::Refusal;
 use ::jobs::JobId;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 use store::{Change, JobRow, LogEntryRow};
 use tokio::sync::broadcast::Receiver;
@@ -24,6 +22,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long entries wait for the end of one before them. Executors send each entry by itself, so that one may be opened before
 /// the last lines of the one before it are here; but one may also end much later, or never, and then the others go on.
 const IN_TURN: Duration = Duration::from_secs(5);
+
+/// Entries that are told of before it is looked again which there are.
+const AT_ONCE: usize = 4 * MAX_OPEN;
 
 /// How often it is looked whether what the listener showed still is good.
 const LOOK_AT_PROOF: Duration = Duration::from_secs(5);
@@ -51,13 +52,23 @@ impl From<store::StoreError> for Ended {
     }
 }
 
+/// How it is waited for entries: for all that are there at one time at once, so that many take no longer than one.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    since: Instant,
+    /// The last entry that was there then.
+    up_to: i64,
+}
+
 /// Somebody who follows a job.
 pub(super) struct Follower {
     app: App,
     id: JobId,
     cursor: Cursor,
-    /// Entries of this try that have not ended, and since when others wait for them.
-    waited_for: BTreeMap<i64, Instant>,
+    /// What is waited for, if something is.
+    wait: Option<Wait>,
+    /// The entries of this try up to this one were waited for, for as long as any is.
+    passed: i64,
     /// Takes no more than a few events ahead of the client, so a slow client costs no memory.
     events: mpsc::Sender<Told>,
     /// What shows who listens, and when it was last looked whether that still is good.
@@ -68,7 +79,9 @@ pub(super) struct Follower {
 impl Follower {
     /// One for whoever showed `proof`, from `cursor` on.
     pub(super) fn new(app: App, id: JobId, cursor: Cursor, events: mpsc::Sender<Told>, proof: Proof) -> Self {
-        Self { app, id, cursor, waited_for: BTreeMap::new(), events, proof, looked_at: Instant::now() }
+        // Others came after all that were announced before the last one.
+        let passed = cursor.seen - 1;
+        Self { app, id, cursor, wait: None, passed, events, proof, looked_at: Instant::now() }
     }
 
     /// Tells everything until the job has ended.
@@ -112,14 +125,16 @@ impl Follower {
         let latest = job.record.attempt();
         while (1..latest).contains(&self.cursor.attempt) {
             self.tell_log(true).await?;
-            self.cursor = Cursor::begin(self.cursor.attempt + 1);
-            self.waited_for.clear();
+            self.begin(self.cursor.attempt + 1);
         }
         if self.cursor.attempt != latest {
-            self.waited_for.clear();
-            self.cursor = Cursor::begin(latest);
+            self.begin(latest);
         }
         Ok(())
+    }
+
+    fn begin(&mut self, attempt: u32) {
+        (self.cursor, self.wait, self.passed) = (Cursor::begin(attempt), None, 0);
     }
 
     async fn tell_state(&mut self, job: &JobRow, shown: &mut Option<JobView>) -> Result<(), Ended> {
@@ -137,42 +152,72 @@ impl Follower {
         if self.cursor.attempt == 0 {
             return Ok(());
         }
-        let Cursor { attempt, done, .. } = self.cursor;
-        let entries = self.app.store.log_outline(self.id, attempt, done, u32::MAX).await?;
-        let last = entries.last().map(|entry| entry.entry);
-        let mut waits = false;
-        for entry in entries {
-            let (number, ended) = (entry.entry, entry.exit_code.is_some());
-            if waits && !self.cursor.open.contains_key(&number) {
-                continue;
+        loop {
+            let rows = self.new_rows(over).await?;
+            let is_all = rows.len() < AT_ONCE;
+            for row in rows {
+                self.tell_entry(row).await?;
             }
-            self.tell_entry(entry).await?;
-            waits |= !ended && !over && Some(number) != last && self.is_waited_for(number);
+            if is_all {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    /// Whether those after an entry that has not ended wait for it still.
-    fn is_waited_for(&mut self, number: i64) -> bool {
-        self.waited_for.entry(number).or_insert_with(Instant::now).elapsed() < IN_TURN
+    /// Entries of which there is something to tell, the first of them only: who reads nothing keeps us waiting with these.
+    async fn new_rows(&mut self, over: bool) -> Result<Vec<LogEntryRow>, Ended> {
+        let Cursor { attempt, .. } = self.cursor;
+        let mut rows = self.app.store.log_outline(self.id, attempt, self.cursor.done(), u32::MAX).await?;
+        let waited_for = if over { None } else { self.waited_for(&rows) };
+        // What was announced goes on in any case.
+        let up_to = waited_for.map_or(i64::MAX, |number| number.max(self.cursor.seen));
+        rows.retain(|row| row.entry <= up_to && self.owes(row));
+        rows.truncate(AT_ONCE);
+        rows.shrink_to_fit();
+        Ok(rows)
+    }
+
+    /// Whether there is something to tell of an entry.
+    fn owes(&self, row: &LogEntryRow) -> bool {
+        let is_new = row.entry > self.cursor.seen;
+        let goes_on = |sent| row.exit_code.is_some() || row.length > sent;
+        is_new || self.cursor.offset(row.entry).is_some_and(goes_on)
+    }
+
+    /// The first entry that has not ended and that others wait for.
+    fn waited_for(&mut self, rows: &[LogEntryRow]) -> Option<i64> {
+        let last = rows.last()?.entry;
+        let first = |above: i64| {
+            let mut open = rows.iter().filter(|row| row.exit_code.is_none() && row.entry > above);
+            open.find(|row| row.entry < last && self.cursor.offset(row.entry).is_some()).map(|row| row.entry)
+        };
+        let mut number = first(self.passed);
+        if let (Some(waited_for), Some(wait)) = (number, self.wait)
+            && waited_for <= wait.up_to
+            && wait.since.elapsed() >= IN_TURN
+        {
+            (self.passed, self.wait) = (wait.up_to, None);
+            number = first(self.passed);
+        }
+        match (number, self.wait) {
+            (None, _) => self.wait = None,
+            (Some(number), Some(wait)) if number <= wait.up_to => {}
+            (Some(_), _) => self.wait = Some(Wait { since: Instant::now(), up_to: last }),
+        }
+        number
     }
 
     /// Tells that the entry was opened, its text, and that it ended: each once, in this order.
     async fn tell_entry(&mut self, entry: LogEntryRow) -> Result<(), Ended> {
-        let number = entry.entry;
-        let ended = entry.exit_code.is_some();
-        if let Entry::Vacant(new) = self.cursor.open.entry(number) {
-            new.insert(Progress::default());
+        if entry.entry > self.cursor.seen {
+            self.cursor.announce(entry.entry, 0);
             self.tell_row(LogEntryRow { exit_code: None, duration_ms: None, ..entry.clone() }).await?;
         }
         self.tell_text(&entry).await?;
-        if ended && let Some(progress) = self.cursor.open.get_mut(&number).filter(|progress| !progress.ended)
-        {
-            progress.ended = true;
-            self.cursor.settle(number);
+        if entry.exit_code.is_some() {
+            self.cursor.end(entry.entry);
             self.tell_row(entry).await?;
         }
-        self.cursor.settle(number);
         Ok(())
     }
 
@@ -185,7 +230,7 @@ impl Follower {
     async fn tell_text(&mut self, entry: &LogEntryRow) -> Result<(), Ended> {
         let (attempt, number) = (entry.epoch, entry.entry);
         loop {
-            let offset = self.cursor.open.get(&number).map_or(0, |progress| progress.offset);
+            let Some(&offset) = self.cursor.open.get(&number) else { return Ok(()) };
             if offset >= entry.length {
                 return Ok(());
             }
@@ -193,7 +238,7 @@ impl Follower {
             if bytes.is_empty() {
                 return Ok(());
             }
-            self.cursor.open.entry(number).or_default().offset = offset + bytes.len() as u64;
+            self.cursor.announce(number, offset + bytes.len() as u64);
             let text = String::from_utf8_lossy(&bytes).into_owned();
             self.tell(LogEvent::Text { attempt, entry: number, offset, text }).await?;
         }

@@ -60,11 +60,13 @@ pub(crate) fn resume(headers: &HeaderMap, cursor: Option<String>) -> Result<Curs
 /// Refuses what the follower would break off at, while that can be told in words: text that is kept and not to be had here.
 async fn check_readable(app: &App, job: &JobRow, cursor: &Cursor) -> Result<(), Refusal> {
     let attempt = if cursor.attempt == 0 { job.record.epoch } else { cursor.attempt };
-    let offset = |entry: i64| cursor.open.get(&entry).map_or(0, |progress| progress.offset);
-    let entries = app.store.log_outline(job.id, attempt, cursor.done, u32::MAX).await?;
-    let next = entries.iter().find(|row| row.length > offset(row.entry));
-    if let Some(row) = next {
-        app.store.read_log(job.id, row.epoch, row.entry, offset(row.entry), 1).await?;
+    let entries = app.store.log_outline(job.id, attempt, cursor.done(), u32::MAX).await?;
+    let next = entries.iter().find_map(|row| {
+        let sent = cursor.offset(row.entry).filter(|sent| row.length > *sent)?;
+        Some((row, sent))
+    });
+    if let Some((row, sent)) = next {
+        app.store.read_log(job.id, row.epoch, row.entry, sent, 1).await?;
     }
     Ok(())
 }

@@ -161,6 +161,40 @@ async fn an_entry_without_an_end_holds_the_others_up_for_a_moment_only() {
     assert_eq!(events.next_text().await.1, "at once\n");
 }
 
+/// However many entries have no end, they are waited for once, and where somebody is among them is short and is taken back.
+#[tokio::test]
+async fn ever_so_many_entries_without_an_end_hold_nobody_up_for_longer() {
+    const ENTRIES: i64 = 300;
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    for number in 1..=ENTRIES {
+        let entry = harness.add_log(&job, &format!("step.docker.{number}")).await;
+        harness.append(&job, entry, 0, "some\n").await;
+    }
+    let begun = Instant::now();
+    let mut events = Events::open(&harness, job.id.0, None).await;
+    let mut last = String::new();
+    for _ in 0..ENTRIES {
+        last = events.next_text().await.2;
+        assert!(last.len() < 1_500, "{} bytes", last.len());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    drop(events);
+    harness.append(&job, ENTRIES, 5, "more\n").await;
+    let mut events = Events::open(&harness, job.id.0, Some(&last)).await;
+    assert_eq!(events.next_text().await.1, "more\n");
+    // One that was opened first and goes on, with ever so many ended ones after it.
+    for number in 2..=ENTRIES {
+        end_entry(&harness, &job, number, if number == ENTRIES { 10 } else { 5 }).await;
+    }
+    assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
+    let all = Events::open(&harness, job.id.0, None).await.until_end().await;
+    assert!(all.iter().all(|received| received.id.len() < 40), "{:?}", all.last());
+    let texts = told_of_log(&all).into_iter().filter(|(_, told)| told == "some\n").count();
+    assert_eq!(i64::try_from(texts).unwrap(), ENTRIES - 1, "the last one has more");
+    assert_eq!(all.last().unwrap().id, format!("1.0.1-5.~{ENTRIES}"));
+}
+
 #[tokio::test]
 async fn text_arrives_within_milliseconds() {
     let harness = Harness::start().await;

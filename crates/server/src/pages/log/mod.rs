@@ -15,7 +15,7 @@ use super::parts::{span, state};
 use super::timeline::{Part, goes_on, outcome};
 use super::visit::{Visit, with_query};
 use crate::api::{JobView, LogEntryView};
-use crate::public_api::cursor::{Cursor, Progress};
+use crate::public_api::cursor::Cursor;
 use jobs::shown_size;
 use maud::{Markup, html};
 use painted::Painted;
@@ -86,11 +86,10 @@ pub(super) async fn section(visit: &Visit, job: &JobView, entries: Vec<LogEntryV
 fn cursor(attempt: u32, painted: &[Painted]) -> Cursor {
     let mut cursor = Cursor { attempt, ..Cursor::default() };
     for entry in painted {
-        let progress = Progress { offset: entry.shown_to, ended: entry.view.exit_code.is_some() };
-        if progress.ended && cursor.done + 1 == entry.view.entry && cursor.open.is_empty() {
-            cursor.done = entry.view.entry;
+        if entry.view.exit_code.is_some() {
+            cursor.end(entry.view.entry);
         } else {
-            cursor.open.insert(entry.view.entry, progress);
+            cursor.announce(entry.view.entry, entry.shown_to);
         }
     }
     cursor

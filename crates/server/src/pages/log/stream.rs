@@ -107,9 +107,9 @@ impl Painter {
     fn before_open_lines(&self, mut cursor: Cursor) -> Cursor {
         for ((attempt, entry), lines) in &self.open {
             if *attempt == cursor.attempt
-                && let Some(progress) = cursor.open.get_mut(entry)
+                && let Some(sent) = cursor.open.get_mut(entry)
             {
-                progress.offset = progress.offset.saturating_sub(lines.open_bytes());
+                *sent = sent.saturating_sub(lines.open_bytes());
             }
         }
         cursor
