@@ -40,7 +40,7 @@ pub struct JobView {
     pub end: Option<EndDetail>,
     /// Whose fault the end was; `null` while it has not ended.
     pub blame: Option<Blame>,
-    /// What went wrong, for people.
+    /// What went wrong, for people. Of a long one lists have the first 512 characters and `…`.
     pub message: Option<String>,
     /// Somebody asked for it to stop.
     pub cancel_requested: bool,

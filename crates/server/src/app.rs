@@ -84,6 +84,8 @@ pub(crate) struct Parts {
     pub(crate) bodies: Slots,
     /// One per submit under way: it may wait for a fetch, with a whole specification in memory.
     pub(crate) submits: Slots,
+    /// One per list of jobs, of a log or of the audit log that is being made.
+    pub(crate) reads: Slots,
     /// One per index that is being uploaded.
     pub(crate) index_uploads: Slots,
     /// One per git transfer to an executor.

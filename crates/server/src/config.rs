@@ -196,6 +196,12 @@ pub struct Limits {
     pub submits_per_client: usize,
     /// How long a submit waits for its turn.
     pub submit_queue: Duration,
+    /// Lists of jobs, of logs and of the audit log that are made at one time; more wait.
+    pub reads: usize,
+    /// Those of one client, that is of one address.
+    pub reads_per_client: usize,
+    /// How long such a list waits for its turn.
+    pub read_queue: Duration,
     /// Repositories.
     pub repositories: usize,
     /// Acts in the audit log: of more the oldest go.
@@ -292,6 +298,9 @@ impl Default for Limits {
             submits: 128,
             submits_per_client: 96,
             submit_queue: Duration::from_secs(30),
+            reads: 8,
+            reads_per_client: 6,
+            read_queue: Duration::from_secs(30),
             repositories: 10_000,
             audit_rows: 1_000_000,
             depths_kept: Duration::from_secs(2),

@@ -183,6 +183,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         large_calls: Slots::new(config.limits.large_calls, config.limits.large_calls_per_client),
         bodies: Slots::new(config.limits.bodies / FREE, config.limits.bodies_per_client / FREE),
         index_uploads: Slots::new(config.limits.index_uploads, config.limits.index_uploads_per_client),
+        reads: Slots::new(config.limits.reads, config.limits.reads_per_client),
         submits: Slots::new(config.limits.submits, config.limits.submits_per_client),
         git_transfers: Slots::new(config.limits.git_transfers, config.limits.git_transfers_per_client),
         limits: config.limits.clone(),

@@ -45,7 +45,7 @@ impl<Client: Eq + Hash> Slots<Client> {
     /// So many slots as one: as many as one client may have, if it would be more.
     pub(crate) async fn take_several(&self, client: Client, several: usize, wait: Duration) -> Option<Slot> {
         let share = self.share(client);
-        let several = u32::try_from(several.min(self.most)).ok()?;
+        let several = u32::try_from(several.min(self.most).max(1)).ok()?;
         let slot = async {
             let of_client = share.acquire_many_owned(several).await.ok()?;
             let of_all = Arc::clone(&self.all).acquire_many_owned(several).await.ok()?;

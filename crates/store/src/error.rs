@@ -291,6 +291,9 @@ pub enum StoreError {
     /// The database is not there, or does not answer.
     #[error("the database does not answer: try again")]
     Away(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// All connections to the database were in use for as long as one is waited for.
+    #[error("the database has more to do than it can: try again")]
+    Busy,
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -67,6 +67,7 @@ impl Failure {
     /// The store failed at `operation`. The causes are logged here and nowhere else.
     pub(crate) fn store(operation: &str, fault: &StoreError) -> Self {
         tracing::error!(operation, error = fault as &dyn std::error::Error, "the store failed");
+        let told = format!("{operation}: {fault}");
         match fault {
             // Whoever has a job's token need not know where our files are.
             StoreError::LogFile { source, .. } => {
@@ -76,7 +77,8 @@ impl Failure {
                 };
                 Self::error(status, format!("{operation}: a file of the server's failed: {source}"))
             }
-            fault => Self::internal(format!("{operation}: {fault}")),
+            StoreError::Busy => Self::error(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(SOON),
+            _ => Self::internal(told),
         }
     }
 }
@@ -107,5 +109,20 @@ impl IntoResponse for Failure {
             response.headers_mut().insert(RETRY_AFTER, seconds);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::public_api::Refusal;
+
+    #[test]
+    fn a_database_that_has_no_time_is_no_fault_of_ours() {
+        let executor = Failure::store("dbworkerstore.Get", &StoreError::Busy).into_response();
+        for response in [executor, Refusal::from(StoreError::Busy).into_response()] {
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers()[RETRY_AFTER], "5");
+        }
     }
 }

@@ -12,13 +12,14 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Problems that every route may have.
-const COMMON: [(u16, &str); 6] = [
+const COMMON: [(u16, &str); 7] = [
     (400, "invalid_query"),
     (401, "unauthorized"),
     (403, "forbidden"),
     (429, "too_many_failures"),
     (500, "internal"),
     (503, "database_away"),
+    (503, "busy"),
 ];
 const PROBLEM: &str = "application/problem+json";
 const JSON: &str = "application/json";

@@ -64,6 +64,7 @@ fn jobs() -> Vec<Operation> {
                 (503, "queue_full"),
                 (503, "too_many_fetches"),
                 (503, "too_many_lanes"),
+                (503, "too_many_large_requests"),
                 (503, "too_many_submits"),
             ]);
     let list = get("/api/v1/jobs", TAG, "Lists jobs, newest first")
@@ -76,7 +77,11 @@ fn jobs() -> Vec<Operation> {
         ))
         .with(query::<String>("executor", "Only those that the executor of this name has, or had last."))
         .limit_and_cursor::<i64>()
-        .gives::<Page<JobView>>(200, "A page of jobs, without their steps.");
+        .gives::<Page<JobView>>(
+            200,
+            "A page of jobs, without their steps; of messages the first 512 characters.",
+        )
+        .problem(503, "too_many_reads");
     let show = get("/api/v1/jobs/{id}", TAG, "Shows a job with its steps")
         .gives::<JobView>(200, "The job.")
         .problem(404, "unknown_job");
@@ -90,7 +95,7 @@ fn jobs() -> Vec<Operation> {
     let logs = get("/api/v1/jobs/{id}/logs", TAG, "Lists the entries of a job's log")
         .with(attempt())
         .gives::<Vec<LogEntryView>>(200, "The entries, without their texts.")
-        .problem(404, "unknown_job");
+        .problems(&[(404, "unknown_job"), (503, "too_many_reads")]);
     let stream =
         get("/api/v1/jobs/{id}/logs/stream", TAG, "Follows a job's state and log as Server-Sent Events")
             .with(query::<String>("cursor", "Where to go on: the id of the last event."))
@@ -242,7 +247,8 @@ fn people() -> Vec<Operation> {
                 "Only what was done to things of this namespace, and by its jobs.",
             ))
             .limit_and_cursor::<String>()
-            .gives::<Page<ActView>>(200, "A page of acts."),
+            .gives::<Page<ActView>>(200, "A page of acts.")
+            .problem(503, "too_many_reads"),
     ]
 }
 
@@ -259,10 +265,12 @@ fn secrets() -> Vec<Operation> {
             .gives::<Page<SecretView>>(200, "A page of secrets."),
         Operation::new("POST", PATH, TAG, "Keeps a secret")
             .takes::<SetSecret>()
+            .problem(503, "too_many_large_requests")
             .gives::<SecretView>(201, "The secret, without its value.")
             .problems(&[(409, "secret_exists"), (422, "invalid_secret"), (507, "too_many_secrets")]),
         Operation::new("PUT", PATH, TAG, "Keeps a secret in place of the one that may be there")
             .takes::<SetSecret>()
+            .problem(503, "too_many_large_requests")
             .gives::<SecretView>(200, "The secret, without its value: there was one.")
             .gives::<SecretView>(201, "The secret, without its value: there was none.")
             .problems(&[(422, "invalid_secret"), (507, "too_many_secrets")]),

@@ -4,7 +4,8 @@ use super::cursor::{Cursor, MAX_OPEN};
 use super::{jobs, views};
 use crate::api::{JobView, LogEvent};
 use crate::app::App;
-use crate::auth::principal::Proof;
+use crate::auth::principal::{Caller, Proof};
+use crate::peer::Peer;
 use crate::public_api::Refusal;
 use ::jobs::JobId;
 use std::time::{Duration, Instant};
@@ -71,6 +72,8 @@ pub(super) struct Follower {
     passed: i64,
     /// Takes no more than a few events ahead of the client, so a slow client costs no memory.
     events: mpsc::Sender<Told>,
+    /// Whose turns are taken for what costs much.
+    from: Peer,
     /// What shows who listens, and when it was last looked whether that still is good.
     proof: Proof,
     looked_at: Instant,
@@ -78,10 +81,17 @@ pub(super) struct Follower {
 
 impl Follower {
     /// One for whoever showed `proof`, from `cursor` on.
-    pub(super) fn new(app: App, id: JobId, cursor: Cursor, events: mpsc::Sender<Told>, proof: Proof) -> Self {
+    pub(super) fn new(
+        app: App,
+        id: JobId,
+        cursor: Cursor,
+        events: mpsc::Sender<Told>,
+        caller: &Caller,
+    ) -> Self {
+        let (from, proof) = (Peer::of(caller.from), caller.proof);
         // Others came after all that were announced before the last one.
         let passed = cursor.seen - 1;
-        Self { app, id, cursor, wait: None, passed, events, proof, looked_at: Instant::now() }
+        Self { app, id, cursor, wait: None, passed, events, from, proof, looked_at: Instant::now() }
     }
 
     /// Tells everything until the job has ended.
@@ -166,7 +176,11 @@ impl Follower {
 
     /// Entries of which there is something to tell, the first of them only: who reads nothing keeps us waiting with these.
     async fn new_rows(&mut self, over: bool) -> Result<Vec<LogEntryRow>, Ended> {
-        let Cursor { attempt, .. } = self.cursor;
+        let Cursor { attempt, seen, .. } = self.cursor;
+        // Many that ended are read again and again where one before them has not.
+        let is_costly = usize::try_from(seen - self.cursor.done()).is_ok_and(|many| many > AT_ONCE);
+        let limit = self.app.limits.read_queue;
+        let _turn = if is_costly { self.app.reads.take(self.from, limit).await } else { None };
         let mut rows = self.app.store.log_outline(self.id, attempt, self.cursor.done(), u32::MAX).await?;
         let waited_for = if over { None } else { self.waited_for(&rows) };
         // What was announced goes on in any case.

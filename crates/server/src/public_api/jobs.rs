@@ -135,6 +135,7 @@ pub(super) async fn list(
     let executor = filter.executor.filter(|name| !name.is_empty());
     let filter =
         JobFilter { queue: filter.queue, state: filter.state, owner, before, limit: paging.look_for() };
+    let _turn = seen::turn(&app, &caller).await?;
     if text.is_some() || executor.is_some() {
         let wanted = Wanted::new(text.as_deref(), executor)?;
         return Ok(Json(search::jobs(&app, filter, paging, &wanted).await?));

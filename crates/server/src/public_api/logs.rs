@@ -5,6 +5,8 @@ use super::problem::Refusal;
 use super::{seen, views};
 use crate::app::App;
 use crate::auth::principal::Caller;
+use crate::peer::Peer;
+use crate::slots::Slot;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -28,10 +30,14 @@ pub(super) async fn list(
     Parameters(Attempt { attempt }): Parameters<Attempt>,
 ) -> Result<Response, Refusal> {
     let latest = seen::job(&app, &caller, id).await?.record.epoch;
+    let _turn = seen::turn(&app, &caller).await?;
     // Should it not be to be had, that is told while it still can be.
-    let mut list = List { app, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
+    let from = Peer::of(caller.from);
+    let mut list = List { app, from, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
     let first = list.next().await?;
     let rest = stream::try_unfold(list, |mut list| async move {
+        // Each has a turn of its own: who takes none keeps nobody waiting.
+        let _turn = list.turn().await;
         Ok::<_, StoreError>(list.next().await?.map(|piece| (piece, list)))
     });
     let pieces = stream::iter(first.map(Ok)).chain(rest);
@@ -41,6 +47,7 @@ pub(super) async fn list(
 /// A list of entries that is written a piece at a time, as it is taken: with their commands many are megabytes.
 struct List {
     app: App,
+    from: Peer,
     id: JobId,
     epoch: u32,
     /// The number of the last entry that was written.
@@ -49,6 +56,15 @@ struct List {
 }
 
 impl List {
+    /// The turn for another piece, however long that takes: the answer was begun.
+    async fn turn(&self) -> Slot {
+        loop {
+            if let Some(turn) = self.app.reads.take(self.from, self.app.limits.read_queue).await {
+                return turn;
+            }
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         if self.is_over {
             return Ok(None);

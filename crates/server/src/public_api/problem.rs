@@ -16,10 +16,8 @@ use tokio::task::JoinError;
 
 /// Bytes of a detail at most.
 const MAX_DETAIL: usize = 2_000;
-
-/// The database is not there, or does not answer; and after how many seconds it is worth trying again.
-const DATABASE_AWAY: &str = "database_away";
-const AWAY_RETRY_AFTER: u16 = 5;
+/// When to try again what there was no room or no time for.
+const SOON: HeaderValue = HeaderValue::from_static("5");
 
 /// A request of the public API that was not done.
 #[derive(Debug)]
@@ -65,11 +63,10 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let is_away = self.0.code == DATABASE_AWAY;
-        let kind = [(CONTENT_TYPE, "application/problem+json")];
-        let mut response = (status, kind, axum::Json(self.0)).into_response();
-        if is_away {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(AWAY_RETRY_AFTER));
+        let mut response =
+            (status, [(CONTENT_TYPE, "application/problem+json")], axum::Json(self.0)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, SOON);
         }
         response
     }
@@ -155,7 +152,10 @@ impl From<StoreError> for Refusal {
                 let detail =
                     "the server's log tells the cause; it goes on by itself when the database answers again";
                 let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::new(status, DATABASE_AWAY, "The database does not answer", detail)
+                Self::new(status, "database_away", "The database does not answer", detail)
+            }
+            StoreError::Busy => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy", told)
             }
             _ => Self::internal(&fault),
         }

@@ -74,7 +74,7 @@ async fn check_readable(app: &App, job: &JobRow, cursor: &Cursor) -> Result<(), 
 /// What there is to tell of a job from `cursor` on, as it comes. That the caller may know of it was looked at.
 pub(crate) fn follow(app: &App, caller: &Caller, id: JobId, cursor: Cursor) -> mpsc::Receiver<Told> {
     let (events, told) = mpsc::channel(EVENTS_AHEAD);
-    let follower = Follower::new(app.clone(), id, cursor, events, caller.proof);
+    let follower = Follower::new(app.clone(), id, cursor, events, caller);
     app.tasks.spawn(async move {
         if let Err(Ended::Failed(refusal)) = follower.run().await {
             // Logged where it failed. The stream breaks off without an end, so the client resumes.

@@ -91,3 +91,24 @@ async fn lists_have_the_beginning_of_a_message_and_jobs_all_of_it() {
     }
     assert_eq!(harness.get(&format!("/jobs/{}", job.id)).await["message"], message);
 }
+
+/// Whoever asks for many lists at one time has turns, and all else goes on.
+#[tokio::test]
+async fn lists_that_cost_much_have_turns() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.reads, config.limits.read_queue) = (0, std::time::Duration::from_millis(10));
+    })
+    .await;
+    let job = harness.running_job().await;
+    for path in
+        ["/jobs".to_owned(), "/jobs?text=x".to_owned(), format!("/jobs/{}/logs", job.id), "/audit".to_owned()]
+    {
+        let answer = harness.api(Method::GET, &path).send().await.unwrap();
+        assert_eq!(answer.status(), 503, "{path}");
+        assert_eq!(answer.headers()["retry-after"], "5", "{path}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "too_many_reads", "{path}");
+    }
+    assert_eq!(harness.get(&format!("/jobs/{}", job.id)).await["state"], "processing");
+    let beat = json!({"executorName": "exec-7", "jobIds": []});
+    assert_eq!(told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await.0, 200);
+}
