@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[RETRY_AFTER], "5");
         let response = Refusal::from(FileFault::Store(StoreError::Away("it stands still".into())));
-        assert_eq!(response.into_problem().code, DATABASE_AWAY);
+        assert_eq!(response.into_problem().code, "database_away");
     }
 
     #[test]

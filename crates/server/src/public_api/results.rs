@@ -59,7 +59,7 @@ pub(super) async fn show(
 
 async fn harvest(app: &App, id: JobId, attempt: u32, steps: usize) -> Result<Found, Refusal> {
     let mut harvest = Harvest::new(steps);
-    for entry in app.store.log_outline(id, attempt, 0).await? {
+    for entry in app.store.log_outline(id, attempt, 0, u32::MAX).await? {
         if !may_hold_results(&entry.key) {
             continue;
         }

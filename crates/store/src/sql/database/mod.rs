@@ -201,7 +201,7 @@ impl From<sqlx::Error> for StoreError {
         if code.is_some_and(|code| FULL.contains(&&*code)) {
             return Self::Full(Box::new(error));
         }
-        if matches!(error, sqlx::Error::PoolTimedOut) || lost::is_lost(&error) {
+        if lost::is_lost(&error) {
             return Self::Away(Box::new(error));
         }
         Self::Database(Box::new(error))
