@@ -34,8 +34,7 @@ pub(super) async fn single(
     Queue(queue): Queue,
     who: Executor,
     Extension(unflushed): Extension<Unflushed>,
-    Extension(from): Extension<Peer>,
-    Extension(way): Extension<Way>,
+    (Extension(from), Extension(way)): (Extension<Peer>, Extension<Way>),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -52,8 +51,7 @@ pub(super) async fn multi(
     State(app): State<App>,
     who: Executor,
     Extension(unflushed): Extension<Unflushed>,
-    Extension(from): Extension<Peer>,
-    Extension(way): Extension<Way>,
+    (Extension(from), Extension(way)): (Extension<Peer>, Extension<Way>),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
