@@ -6,52 +6,23 @@
 //! Many may share an address, behind a proxy: so a secret that was good from there a moment ago still is, and one of
 //! them that has a wrong one keeps none from work that goes on. What is remembered is bounded, whoever calls.
 
+mod known;
+
 use crate::peer::Peer;
 use http::HeaderValue;
+use known::{EVERY, Known};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-/// Failures that an address may have at once.
-const BURST: u32 = 30;
-/// After so long it may have one more.
-const EVERY: Duration = Duration::from_secs(2);
-/// Addresses that are remembered with their failures.
-const MAX_PEERS: usize = 10_000;
-/// For how long a secret that was good lets its address in, after its latest use.
-const PROVED_FOR: Duration = Duration::from_mins(15);
-/// Secrets that are remembered as good, as digests.
-const MAX_PROVED: usize = 20_000;
-/// How long an address waits at most for one more, however many of its attempts failed at one time: others may share it.
-const LONGEST_LOCK: Duration = Duration::from_mins(1);
 /// How long an attempt waits for others of its address.
 const TURN: Duration = Duration::from_secs(10);
 
 /// The failed attempts of all addresses.
 #[derive(Clone, Default)]
 pub(crate) struct Attempts(Arc<Mutex<Known>>);
-
-#[derive(Default)]
-struct Known {
-    /// When each address will have failed no more than it may: [`EVERY`] for each failure, one after the other.
-    failed: HashMap<Peer, Instant>,
-    /// Attempts that are being looked at and count as failures meanwhile.
-    open: HashMap<Peer, Open>,
-    /// When each was last good.
-    proved: HashMap<(Peer, [u8; 32]), Instant>,
-}
-
-/// The attempts of an address that are being looked at.
-#[derive(Default)]
-struct Open {
-    count: u32,
-    /// Told when one of them was none that failed, and when none is left.
-    decided: Arc<Notify>,
-}
 
 /// Why an attempt does not begin.
 enum Held {
@@ -133,58 +104,20 @@ impl Attempts {
     fn begin_at(&self, now: Instant, peer: Peer, digest: Option<[u8; 32]>) -> Result<Attempt, Held> {
         let mut known = self.known();
         let attempt = |charged| Attempt { attempts: self.clone(), peer, digest, charged };
-        let proved = digest.and_then(|digest| known.proved.get(&(peer, digest)));
-        if proved.is_some_and(|at| now.saturating_duration_since(*at) < PROVED_FOR) {
+        if digest.is_some_and(|digest| known.is_proved(now, &(peer, digest))) {
             return Ok(attempt(false));
         }
-        let ahead =
-            known.failed.get(&peer).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        let wait = ahead.saturating_sub(EVERY * (BURST - 1));
+        let wait = known.wait(now, peer);
         if wait.is_zero() {
-            known.charge(now, peer);
-            known.open.entry(peer).or_default().count += 1;
+            known.open(now, peer);
             return Ok(attempt(true));
         }
         let limited = Limited(Duration::from_secs(wait.as_secs() + 1));
-        let open = known.open.get(&peer).map(|open| Arc::clone(&open.decided));
-        Err(open.map_or(Held::Limited(limited), Held::Undecided))
+        Err(known.decided(peer).map_or(Held::Limited(limited), Held::Undecided))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Known {
-    fn charge(&mut self, now: Instant, peer: Peer) {
-        make_room(&mut self.failed, &peer, MAX_PEERS, |until| *until > now);
-        let until = self.failed.entry(peer).or_insert(now);
-        *until = ((*until).max(now) + EVERY).min(now + EVERY * (BURST - 1) + LONGEST_LOCK);
-    }
-
-    fn give_back(&mut self, now: Instant, peer: Peer) {
-        let before = self.failed.get(&peer).and_then(|until| until.checked_sub(EVERY));
-        match before.filter(|until| *until > now) {
-            Some(until) => self.failed.insert(peer, until),
-            None => self.failed.remove(&peer),
-        };
-        self.tell_one(peer);
-    }
-
-    /// Tells one that waits, if any does, that there is room for it.
-    fn tell_one(&self, peer: Peer) {
-        if let Some(open) = self.open.get(&peer) {
-            open.decided.notify_one();
-        }
-    }
-
-    fn close(&mut self, peer: Peer) {
-        let Some(open) = self.open.get_mut(&peer) else { return };
-        open.count = open.count.saturating_sub(1);
-        if open.count == 0 {
-            open.decided.notify_waiters();
-            self.open.remove(&peer);
-        }
     }
 }
 
@@ -225,18 +158,13 @@ impl Attempt {
             }
             return;
         };
-        let key = (self.peer, digest);
+        let shown = (self.peer, digest);
         if good {
-            let mut known = self.attempts.known();
-            make_room(&mut known.proved, &key, MAX_PROVED, |at| {
-                now.saturating_duration_since(*at) < PROVED_FOR
-            });
-            known.proved.insert(key, now);
-            drop(known);
+            self.attempts.known().prove(now, shown);
             self.give_back_at(now);
         } else {
             let mut known = self.attempts.known();
-            known.proved.remove(&key);
+            known.proved.remove(&shown);
             // It was good a moment ago, so nothing was charged for it.
             if !self.charged {
                 known.charge(now, self.peer);
@@ -257,28 +185,9 @@ fn digest_of(shown: &str) -> [u8; 32] {
     Sha256::digest(shown).into()
 }
 
-/// Makes room for `key`: by what no longer counts, else by what will be the first not to.
-fn make_room<K: Copy + Eq + Hash>(
-    map: &mut HashMap<K, Instant>,
-    key: &K,
-    most: usize,
-    counts: impl Fn(&Instant) -> bool,
-) {
-    if map.len() < most || map.contains_key(key) {
-        return;
-    }
-    map.retain(|_, at| counts(at));
-    if map.len() < most {
-        return;
-    }
-    // A tenth at once, so that this is seldom.
-    let mut ends: Vec<Instant> = map.values().copied().collect();
-    let (_, &mut cut, _) = ends.select_nth_unstable(most / 10);
-    map.retain(|_, at| *at > cut);
-}
-
 #[cfg(test)]
 mod tests {
+    use super::known::{BURST, LONGEST_LOCK, MAX_PEERS, MAX_PROVED, PROVED_FOR};
     use super::*;
 
     fn peer(last: u8) -> Peer {
