@@ -1,5 +1,9 @@
 //! What can go wrong with the store.
 
+mod countable;
+
+pub use countable::Countable;
+
 use crate::objects::ObjectsFault;
 use jobs::secrets::MAX_SECRETS;
 use jobs::{JobId, Namespace, Rejected};
@@ -384,39 +388,6 @@ pub enum StoreError {
 /// That a value which can't be read was counted.
 #[derive(Debug)]
 pub struct Counted(());
-
-/// What there is a limit for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Countable {
-    /// Tokens of the public API.
-    Tokens,
-    /// Registration tokens.
-    Registrations,
-    /// Executors with an identity.
-    Identities,
-    /// People who sign in.
-    People,
-}
-
-impl Countable {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Tokens => "tokens",
-            Self::Registrations => "registration tokens",
-            Self::Identities => "identities of executors, with those that were revoked",
-            Self::People => "people",
-        }
-    }
-
-    const fn advice(self) -> &'static str {
-        match self {
-            Self::Tokens => "revoke one that is not needed",
-            Self::Registrations => "revoke one that is not needed, or wait until one expires",
-            Self::Identities => "wait until those are forgotten that nobody uses any more",
-            Self::People => "remove those who are gone",
-        }
-    }
-}
 
 impl StoreError {
     /// A stored value can't be read. Each is counted, whatever becomes of the call: see [`Self::unreadable`].

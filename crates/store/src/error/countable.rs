@@ -1,0 +1,36 @@
+//! Of what there may be only so many, and what to do when they are there.
+
+/// What there is a limit for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Countable {
+    /// Tokens of the public API.
+    Tokens,
+    /// Registration tokens.
+    Registrations,
+    /// Executors with an identity.
+    Identities,
+    /// People who sign in.
+    People,
+}
+
+impl Countable {
+    /// Several of them, as a refusal names them.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Registrations => "registration tokens",
+            Self::Identities => "identities of executors, with those that were revoked",
+            Self::People => "people",
+        }
+    }
+
+    /// What makes room for another one.
+    pub(super) const fn advice(self) -> &'static str {
+        match self {
+            Self::Tokens => "revoke one that is not needed",
+            Self::Registrations => "revoke one that is not needed, or wait until one expires",
+            Self::Identities => "wait until those are forgotten that nobody uses any more",
+            Self::People => "remove those who are gone",
+        }
+    }
+}
