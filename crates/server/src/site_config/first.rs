@@ -61,7 +61,8 @@ fn content(token: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse::{QueueShare, parse};
+    use super::super::QueueShare;
+    use super::super::parse::parse;
 
     #[test]
     fn what_is_written_can_be_read_and_is_the_default() {

@@ -4,14 +4,18 @@ mod changes;
 mod executions;
 mod first;
 mod images;
+mod jsonc;
+mod kept;
 mod object_store;
 mod parse;
+mod shares;
 
 pub(crate) use changes::note as note_changes;
 pub(crate) use executions::Executions;
 pub(crate) use images::Images;
 pub(crate) use object_store::Bucket;
-pub(crate) use parse::{QueueShare, Site};
+pub(crate) use parse::Site;
+pub(crate) use shares::QueueShare;
 
 use changes::Keys;
 use parse::BadSite;

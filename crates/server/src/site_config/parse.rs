@@ -2,16 +2,17 @@
 
 use super::executions::{Executions, executions};
 use super::images::{Images, images};
+use super::jsonc::{comments_and_trailing_commas, key_that_is_there_twice};
+use super::kept::{AUDIT_KEPT_DAYS, ENDED_JOBS_KEPT_DAYS, UPLOADS_KEPT_DAYS};
+use super::kept::{audit_kept, ended_jobs_kept, uploads_kept};
 use super::object_store::{Bucket, OBJECT_STORE, bucket};
+use super::shares::{MULTIQUEUE, QueueShare, shares};
 use jiff::SignedDuration;
-use jsonc_parser::ast::Value as Node;
-use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast, parse_to_serde_value};
+use jsonc_parser::parse_to_serde_value;
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use url::Url;
-use wire::paths::QUEUES;
 
 /// Characters of the access token at least.
 const MIN_TOKEN: usize = 20;
@@ -19,10 +20,6 @@ const MIN_TOKEN: usize = 20;
 const ACCESS_TOKEN: &str = "executors.accessToken";
 const PREVIOUS_ACCESS_TOKEN: &str = "executors.accessTokenPrevious";
 const FRONTEND_URL: &str = "executors.frontendURL";
-const MULTIQUEUE: &str = "executors.multiqueue";
-const AUDIT_KEPT_DAYS: &str = "executors.auditKeptDays";
-const UPLOADS_KEPT_DAYS: &str = "executors.uploadsKeptDays";
-const ENDED_JOBS_KEPT_DAYS: &str = "executors.endedJobsKeptDays";
 
 /// All keys that have an effect.
 pub(super) const USED: [&str; 7] = [
@@ -34,14 +31,6 @@ pub(super) const USED: [&str; 7] = [
     ENDED_JOBS_KEPT_DAYS,
     OBJECT_STORE,
 ];
-
-/// Days for which ended jobs are kept unless said otherwise, and at most.
-const DEFAULT_DAYS: u64 = 30;
-const MAX_DAYS: u64 = 36_500;
-/// Days for which it is kept who did what, unless said otherwise.
-const DEFAULT_AUDIT_DAYS: u64 = 365;
-/// Days for which uploaded indexes are kept, unless said otherwise.
-const DEFAULT_UPLOADS_DAYS: u64 = 90;
 
 /// A site configuration that can be used.
 #[derive(Debug)]
@@ -72,32 +61,6 @@ impl Site {
     pub(crate) fn share(&self, queue: &str) -> QueueShare {
         self.shares.get(queue).copied().unwrap_or_else(|| QueueShare::default_for(queue))
     }
-}
-
-/// How much of the executors' time a queue gets when several are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct QueueShare {
-    /// Jobs within the window before the queue comes after the others.
-    pub(crate) limit: u32,
-    /// Its chance, relative to the other weights.
-    pub(crate) weight: u32,
-}
-
-impl QueueShare {
-    pub(crate) fn default_for(queue: &str) -> Self {
-        match queue {
-            "batches" => Self { limit: 50, weight: 4 },
-            _ => Self { limit: 250, weight: 1 },
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Multiqueue {
-    #[serde(default)]
-    dequeue_cache_config: BTreeMap<String, QueueShare>,
 }
 
 /// Why the text can't be used: key, rule and remedy.
@@ -132,7 +95,7 @@ pub(super) fn advice(key: &str) -> &'static str {
 pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
     let value: Option<Value> = parse_to_serde_value(text, &comments_and_trailing_commas())
         .map_err(|fault| BadSite::Syntax(fault.to_string()))?;
-    if let Some(key) = duplicate(text) {
+    if let Some(key) = key_that_is_there_twice(text) {
         return Err(BadSite::Twice { key });
     }
     // An empty file, which has no value, is what an editor or a full disk may leave for a moment.
@@ -142,8 +105,8 @@ pub(super) fn parse(text: &str) -> Result<(Site, Vec<String>), BadSite> {
         previous_access_token: access_token(PREVIOUS_ACCESS_TOKEN, object.remove(PREVIOUS_ACCESS_TOKEN))?,
         shares: shares(object.remove(MULTIQUEUE))?,
         ended_jobs_kept: ended_jobs_kept(object.remove(ENDED_JOBS_KEPT_DAYS))?,
-        audit_kept: days(AUDIT_KEPT_DAYS, DEFAULT_AUDIT_DAYS, object.remove(AUDIT_KEPT_DAYS))?,
-        uploads_kept: days(UPLOADS_KEPT_DAYS, DEFAULT_UPLOADS_DAYS, object.remove(UPLOADS_KEPT_DAYS))?,
+        audit_kept: audit_kept(object.remove(AUDIT_KEPT_DAYS))?,
+        uploads_kept: uploads_kept(object.remove(UPLOADS_KEPT_DAYS))?,
         frontend_url: frontend_url(object.remove(FRONTEND_URL))?,
         images: images(&mut object)?,
         bucket: bucket(object.remove(OBJECT_STORE))?,
@@ -160,28 +123,6 @@ pub(super) fn values(text: &str) -> BTreeMap<&'static str, Value> {
     // That a key is there and says nothing is the same as that it is not.
     let said = |key| Some((key, object.remove(key).filter(|value| !value.is_null())?));
     USED.into_iter().filter_map(said).collect()
-}
-
-/// A key that an object in the text has twice.
-fn duplicate(text: &str) -> Option<String> {
-    let parsed = parse_to_ast(text, &CollectOptions::default(), &comments_and_trailing_commas()).ok()?;
-    let mut nodes: Vec<&Node<'_>> = parsed.value.iter().collect();
-    while let Some(node) = nodes.pop() {
-        match node {
-            Node::Object(object) => {
-                let mut keys = BTreeSet::new();
-                for property in &object.properties {
-                    if !keys.insert(property.name.as_str()) {
-                        return Some(property.name.as_str().to_owned());
-                    }
-                    nodes.push(&property.value);
-                }
-            }
-            Node::Array(array) => nodes.extend(&array.elements),
-            _ => {}
-        }
-    }
-    None
 }
 
 fn access_token(key: &'static str, value: Option<Value>) -> Result<Option<SecretString>, BadSite> {
@@ -219,68 +160,6 @@ fn frontend_url(value: Option<Value>) -> Result<Option<String>, BadSite> {
             Ok(Some(text.trim_end_matches('/').to_owned()))
         }
         _ => Err(BadSite::Value { key: FRONTEND_URL, rule }),
-    }
-}
-
-fn ended_jobs_kept(value: Option<Value>) -> Result<Option<SignedDuration>, BadSite> {
-    let days = match value {
-        None | Some(Value::Null) => Some(DEFAULT_DAYS),
-        Some(value) => value.as_u64().filter(|days| *days <= MAX_DAYS),
-    };
-    let days = days.and_then(|days| i64::try_from(days).ok()).ok_or_else(|| BadSite::Value {
-        key: ENDED_JOBS_KEPT_DAYS,
-        rule: format!("a whole number of days from 0, which means for ever, to {MAX_DAYS}"),
-    })?;
-    Ok((days > 0).then(|| SignedDuration::from_hours(24 * days)))
-}
-
-fn days(key: &'static str, unless_said: u64, value: Option<Value>) -> Result<SignedDuration, BadSite> {
-    let days = match value {
-        None | Some(Value::Null) => Some(unless_said),
-        Some(value) => value.as_u64().filter(|days| (1..=MAX_DAYS).contains(days)),
-    };
-    let days = days.and_then(|days| i64::try_from(days).ok()).ok_or_else(|| BadSite::Value {
-        key,
-        rule: format!("a whole number of days from 1 to {MAX_DAYS}"),
-    })?;
-    Ok(SignedDuration::from_hours(24 * days))
-}
-
-fn shares(value: Option<Value>) -> Result<BTreeMap<String, QueueShare>, BadSite> {
-    let bad = |rule: String| BadSite::Value { key: MULTIQUEUE, rule };
-    let shares = match value {
-        None | Some(Value::Null) => return Ok(BTreeMap::new()),
-        Some(value) => Multiqueue::deserialize(value).map_err(|fault| {
-            bad(format!(
-                r#"like {{"dequeueCacheConfig": {{"batches": {{"limit": 50, "weight": 4}}}}}}: {fault}"#
-            ))
-        })?,
-    }
-    .dequeue_cache_config;
-    for (queue, share) in &shares {
-        if !QUEUES.contains(&queue.as_str()) {
-            return Err(bad(format!("about the queues {}, not {queue:?}", QUEUES.join(" and "))));
-        }
-        if share.limit == 0 || share.weight == 0 {
-            return Err(bad(format!("positive: limit and weight of {queue} must be at least 1")));
-        }
-    }
-    Ok(shares)
-}
-
-/// What people mean by JSONC; the parser would take much more.
-fn comments_and_trailing_commas() -> ParseOptions {
-    ParseOptions {
-        allow_comments: true,
-        allow_trailing_commas: true,
-        allow_loose_object_property_names: false,
-        allow_missing_commas: false,
-        allow_single_quoted_strings: false,
-        allow_hexadecimal_numbers: false,
-        allow_unary_plus_numbers: false,
-        allow_bare_decimal_point_numbers: false,
-        allow_non_finite_numbers: false,
-        allow_extended_string_escapes: false,
     }
 }
 
@@ -328,33 +207,6 @@ mod tests {
             let fault = set(bad).unwrap_err().to_string();
             assert!(
                 fault.starts_with("executors.frontendURL must be an http or https URL without"),
-                "{fault}"
-            );
-        }
-    }
-
-    #[test]
-    fn ended_jobs_are_kept_for_days_or_for_ever() {
-        let kept = |text: &str| parse(text).unwrap().0.ended_jobs_kept;
-        let days = |days: i64| Some(SignedDuration::from_hours(24 * days));
-        assert_eq!(kept("{}"), days(30));
-        assert_eq!(kept(r#"{"executors.endedJobsKeptDays": 7}"#), days(7));
-        assert_eq!(kept(r#"{"executors.endedJobsKeptDays": 0}"#), None);
-        for bad in ["-1", "1.5", "36501", "18446744073709551615", r#""7""#, "true"] {
-            let fault = parse(&format!(r#"{{"executors.endedJobsKeptDays": {bad}}}"#)).unwrap_err();
-            assert!(fault.to_string().starts_with("executors.endedJobsKeptDays must be a whole"), "{fault}");
-        }
-    }
-
-    #[test]
-    fn the_audit_log_is_kept_for_a_year_unless_said() {
-        let kept = |text: &str| parse(text).map(|(site, _)| site.audit_kept.as_hours() / 24);
-        assert_eq!(kept("{}"), Ok(365));
-        assert_eq!(kept(r#"{"executors.auditKeptDays": 7}"#), Ok(7));
-        for bad in ["0", "-1", "36501", r#""7""#] {
-            let fault = kept(&format!(r#"{{"executors.auditKeptDays": {bad}}}"#)).unwrap_err();
-            assert!(
-                fault.to_string().starts_with("executors.auditKeptDays must be a whole number"),
                 "{fault}"
             );
         }
