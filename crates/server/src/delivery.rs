@@ -7,14 +7,13 @@
 //! dropped before, it undoes what the answer gave away. Of what follows, such as a cable that is cut, the
 //! server can't know: for that there are leases.
 
+use crate::socket::{Heard, Hears};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Undoes something when it is dropped, unless it was delivered.
 pub(crate) struct Undelivered(Option<Box<dyn FnOnce() + Send>>);
@@ -103,58 +102,17 @@ impl HttpBody for Carrying {
 
 /// A connection's socket, which tells when everything was handed to the kernel: only with an empty
 /// buffer does the HTTP implementation flush what lies below it.
-pub(crate) struct Flushing<T> {
-    socket: T,
-    unflushed: Unflushed,
-}
+pub(crate) type Flushing<T> = Heard<T, Unflushed>;
 
 impl<T> Flushing<T> {
     pub(crate) const fn new(socket: T, unflushed: Unflushed) -> Self {
-        Self { socket, unflushed }
+        Self::by(unflushed, socket)
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Flushing<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Flushing<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.socket).poll_flush(context);
-        if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.unflushed.all_left();
-        }
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+impl Hears for Unflushed {
+    fn flushed(&mut self) {
+        self.all_left();
     }
 }
 

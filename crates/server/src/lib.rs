@@ -52,6 +52,7 @@ mod secret_keys;
 mod share;
 mod site_config;
 mod slots;
+mod socket;
 mod uploads;
 mod way;
 

@@ -3,17 +3,19 @@
 //! `TCP_USER_TIMEOUT` is for peers that are gone: one that answers each probe of the kernel and takes nothing, with a window that
 //! it has made smaller, is waited for as long as it likes.
 
+use crate::socket::{Heard, Hears};
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A socket to which a write fails that could not go on for `limit`.
-pub(super) struct Unread<T> {
-    socket: T,
+/// A socket to which a write fails that could not go on for a while.
+pub(super) type Unread<T> = Heard<T, Patience>;
+
+/// How long is waited for a peer that takes nothing.
+pub(super) struct Patience {
     limit: Duration,
     /// Runs while the kernel takes nothing more.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -21,60 +23,19 @@ pub(super) struct Unread<T> {
 
 impl<T> Unread<T> {
     pub(super) const fn new(socket: T, limit: Duration) -> Self {
-        Self { socket, limit, waiting: None }
+        Self::by(Patience { limit, waiting: None }, socket)
     }
+}
 
-    fn judged<R>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if written.is_ready() {
+impl Hears for Patience {
+    fn written<R>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if outcome.is_ready() {
             self.waiting = None;
-            return written;
+            return outcome;
         }
         let limit = self.limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         waiting.as_mut().poll(context).map(|()| Err(ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Unread<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Unread<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.judged(context, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(context, bytes);
-        self.judged(context, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.socket).poll_flush(context);
-        self.judged(context, flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
 
