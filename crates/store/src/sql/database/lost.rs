@@ -68,12 +68,9 @@ impl PostgresLookup {
         sql: &'static str,
         arguments: PgArguments,
     ) -> Result<Vec<PgRow>, Error> {
-        let asked = sqlx::query_with(sql, arguments.clone()).fetch_all(self.connection()?).await;
-        match asked {
-            Err(fault) if self.losses.note(&fault) => {
-                sqlx::query_with(sql, arguments).fetch_all(self.another().await?).await
-            }
-            asked => asked,
+        match sqlx::query_with(sql, arguments.clone()).fetch_all(self.connection()?).await {
+            Err(fault) => sqlx::query_with(sql, arguments).fetch_all(self.another(fault).await?).await,
+            rows => rows,
         }
     }
 
@@ -83,17 +80,18 @@ impl PostgresLookup {
         sql: &'static str,
         arguments: PgArguments,
     ) -> Result<Option<PgRow>, Error> {
-        let asked = sqlx::query_with(sql, arguments.clone()).fetch_optional(self.connection()?).await;
-        match asked {
-            Err(fault) if self.losses.note(&fault) => {
-                sqlx::query_with(sql, arguments).fetch_optional(self.another().await?).await
-            }
-            asked => asked,
+        match sqlx::query_with(sql, arguments.clone()).fetch_optional(self.connection()?).await {
+            Err(fault) => sqlx::query_with(sql, arguments).fetch_optional(self.another(fault).await?).await,
+            row => row,
         }
     }
 
-    /// Takes another connection in the place of this one; given back first, for all may want another at once.
-    async fn another(&mut self) -> Result<&mut PgConnection, Error> {
+    /// Takes another connection in the place of this one, if `fault` is that this one was lost; given back first, for all may want
+    /// another at once.
+    async fn another(&mut self, fault: Error) -> Result<&mut PgConnection, Error> {
+        if !self.losses.note(&fault) {
+            return Err(fault);
+        }
         drop(self.connection.take());
         Ok(&mut **self.connection.insert(self.pool.acquire().await?))
     }
