@@ -1,6 +1,8 @@
 //! The client of the control plane's API.
 
 mod download;
+#[cfg(test)]
+pub(crate) mod fake;
 mod query;
 mod settings;
 mod sse;
@@ -280,6 +282,7 @@ async fn refusal_and_code(response: Response) -> (Failure, String) {
 
 #[cfg(test)]
 mod tests {
+    use super::fake::FakeServer;
     use super::*;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
@@ -322,23 +325,10 @@ mod tests {
         assert!(limit > server::Limits::default().git_fetch, "{limit:?}");
     }
 
-    /// Says something to whoever connects, whatever that says, and hangs up.
-    async fn told_by(scheme: &str, says: &'static [u8]) -> String {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("{scheme}://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let server = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut heard = [0; 4 << 10];
-                assert_ne!(tokio::io::AsyncReadExt::read(&mut stream, &mut heard).await.unwrap(), 0);
-                stream.write_all(says).await.unwrap();
-            }
-        });
-        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
-        let told = client.get::<serde_json::Value>("/x").await.unwrap_err().message;
-        server.abort();
-        told
+    /// What whoever calls a server by `scheme` is told, which says `says` to everybody.
+    async fn told_by(scheme: &str, says: &[u8]) -> String {
+        let server = FakeServer::that_says(says, scheme).await;
+        server.client.get::<serde_json::Value>("/x").await.unwrap_err().message
     }
 
     #[tokio::test]

@@ -152,27 +152,16 @@ enum Cut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tls::Roots;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use crate::client::fake::FakeServer;
 
     /// As of a log of which no more can be read: whoever comes back is told the same again.
     #[tokio::test]
     async fn a_stream_that_breaks_off_at_the_same_place_is_given_up() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let server = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                assert_ne!(stream.read(&mut [0; 4 << 10]).await.unwrap(), 0);
-                let event = "id: 1.0\ndata: {\"type\":\"text\",\"attempt\":1,\"entry\":1,\"offset\":0,\"text\":\"\"}\n\n";
-                let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{event}");
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            }
-        });
-        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
-        let mut follow = Follow { patience: Duration::from_millis(10), ..client.follow(1) };
+        let event =
+            "id: 1.0\ndata: {\"type\":\"text\",\"attempt\":1,\"entry\":1,\"offset\":0,\"text\":\"\"}\n\n";
+        let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{event}");
+        let server = FakeServer::that_says(answer, "http").await;
+        let mut follow = Follow { patience: Duration::from_millis(10), ..server.client.follow(1) };
         let mut told = 0;
         let failure = loop {
             match follow.next().await {
@@ -182,6 +171,5 @@ mod tests {
             assert!(told < 10, "it does not give up");
         };
         assert!(failure.message.contains("the log stream was cut"), "{}", failure.message);
-        server.abort();
     }
 }

@@ -260,28 +260,14 @@ async fn all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tls::Roots;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use crate::client::fake::FakeServer;
 
     /// What is said of a key that is not kept, by who can't ask whether it was: the control plane answers all with `status`.
-    async fn of_a_deleted_one(status: &'static str) -> Failure {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let server = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                assert_ne!(stream.read(&mut [0; 4 << 10]).await.unwrap(), 0);
-                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            }
-        });
-        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
+    async fn of_a_deleted_one(status: &str) -> Failure {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let server = FakeServer::that_says(answer, "http").await;
         let which = SecretArgs { key: "TOKEN".to_owned(), whose: WhoseArgs { scope: None, namespace: None } };
-        let failure = deleted(&client, &which).await.unwrap_err();
-        server.abort();
-        failure
+        deleted(&server.client, &which).await.unwrap_err()
     }
 
     #[tokio::test]
