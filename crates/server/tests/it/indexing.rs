@@ -8,7 +8,7 @@ use jobs::Role;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-const REPOSITORY: &str = "github.com/acme/app";
+pub(crate) const REPOSITORY: &str = "github.com/acme/app";
 const SECRET: &str = "a-shared-secret-of-executors";
 const UPLOAD: &str = "/.executors/lsif/upload";
 
@@ -29,7 +29,8 @@ fn small() -> Value {
     json!({"indexer": "sourcegraph/scip-go", "indexerArgs": ["scip-go"]})
 }
 
-async fn submit(harness: &Harness, index: Value) -> i64 {
+/// Submits a job that makes an index of [`REPOSITORY`]; its id.
+pub(crate) async fn submit(harness: &Harness, index: Value) -> i64 {
     let mut body = json!({"queue": "codeintel", "repo": REPOSITORY});
     body["index"] = index;
     let (status, text) = told(harness.api(Method::POST, "/jobs").json(&body)).await;

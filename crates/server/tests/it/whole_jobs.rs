@@ -2,8 +2,9 @@
 //! of nothing else.
 
 use crate::harness::{EXECUTOR, Harness, job_on, told};
+use crate::indexing::{REPOSITORY, submit};
 use crate::source::{SourceRepo, git};
-use crate::uploads::packed;
+use crate::uploads::{content, packed};
 use jobs::{FileSpec, JobSpec, StepSpec};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -214,13 +215,17 @@ async fn upload_as_src(harness: &Harness, step: &Value, index: &[u8]) -> (u16, S
 async fn a_stock_executor_makes_an_index_which_is_there_afterwards() {
     let harness = Harness::start().await;
     let source = SourceRepo::new();
-    harness.add_repository("github.com/acme/app", &source.path()).await;
-    let body = json!({"queue": "codeintel", "repo": "github.com/acme/app", "index": {
-        "steps": [{"image": "alpine:3", "commands": ["touch made"]}], "indexer": "sourcegraph/scip-go:v1.2.3",
-        "indexer_args": ["scip-go"], "outfile": "index.scip"}});
-    let (status, text) = told(harness.api(Method::POST, "/jobs").json(&body)).await;
-    assert_eq!(status, 201, "{text}");
-    let id = serde_json::from_str::<Value>(&text).unwrap()["id"].clone();
+    harness.add_repository(REPOSITORY, &source.path()).await;
+    let id = json!(
+        submit(
+            &harness,
+            json!({
+                "steps": [{"image": "alpine:3", "commands": ["touch made"]}], "indexer": "sourcegraph/scip-go:v1.2.3",
+                "indexer_args": ["scip-go"], "outfile": "index.scip",
+            }),
+        )
+        .await
+    );
 
     let stock = Stock::dequeue(&harness).await;
     assert_eq!((stock.queue(), &stock.job["id"]), ("codeintel", &id));
@@ -244,9 +249,8 @@ async fn a_stock_executor_makes_an_index_which_is_there_afterwards() {
     let keys = [json!("pre-index.0"), json!("indexer"), json!("upload")];
     assert_eq!(steps, keys.iter().map(|key| (key, &zero)).collect::<Vec<_>>());
     let upload = &harness.list("/uploads").await[0];
-    assert_eq!((&upload["associatedIndexId"], &upload["repository"]), (&id, &json!("github.com/acme/app")));
+    assert_eq!((&upload["associatedIndexId"], &upload["repository"]), (&id, &json!(REPOSITORY)));
     assert_eq!((&upload["indexerName"], &upload["commit"]), (&json!("scip-go"), &stock.job["commit"]));
-    let path = format!("/uploads/{}/content", upload["id"]);
-    let content = harness.api(Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
+    let content = content(&harness, upload["id"].as_i64().unwrap()).await;
     assert_eq!(content, packed(b"what the indexer made"));
 }
