@@ -1,6 +1,6 @@
 //! A control plane behind TLS, by an authority that nobody knows but who was told.
 
-use crate::git::{names, plan, repository};
+use crate::support::repository::{names, plan, repository};
 use crate::support::{Act, Harness, Plan, Told, eventually, job, step};
 use agent::AgentConfig;
 use std::fs;

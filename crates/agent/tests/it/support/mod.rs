@@ -2,6 +2,7 @@
 
 mod control_plane;
 mod harness;
+pub(crate) mod repository;
 mod runtime;
 
 pub(crate) use control_plane::{Call, ControlPlane, Entry, Plan, STRANGE};
