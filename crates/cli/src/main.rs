@@ -18,7 +18,7 @@ mod systemd;
 mod terminal;
 mod usage;
 
-use args::{Command, HelpFormat, ImageCommand, RunArgs, ServerCommand, ServerCommandArgs};
+use args::{Command, HelpFormat, ImageCommand, RunArgs, ServerArgs, ServerCommand, ServerCommandArgs};
 use client::{Client, Settings};
 use commands::serve::Known;
 use commands::{
@@ -108,15 +108,7 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
             help_env(if json { HelpFormat::Json } else { format }, &env);
             Ok(Exit::Success)
         }
-        Command::Run(RunArgs { help_env: None, verify, .. }) => {
-            check_open_files()?;
-            let mounts = isolate_mounts(&mut env);
-            let guardian = agent_config::guardian_ahead();
-            let (connection, mut settings) = run::read(env)?;
-            settings.guarded_by(guardian);
-            let threads = settings.supervised.then_some(AGENT_THREADS);
-            block_on_threads(threads, run::run(&paths, &host, mounts, connection, settings, verify))
-        }
+        Command::Run(RunArgs { help_env: None, verify, .. }) => run_agent(env, &paths, &host, verify),
         Command::Validate => {
             let mounts = isolate_mounts(&mut env);
             let (connection, settings) = run::read(env)?;
@@ -128,16 +120,7 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         }
         Command::Install(command) => install::run(&command),
         Command::TestVm(args) => install::test_vm(&args),
-        Command::Up(args) => {
-            check_open_files()?;
-            let mounts = isolate_mounts(&mut env);
-            let guardian = agent_config::guardian_ahead();
-            let roots = certificates::named(&env);
-            let known = Known::read(&mut env, &args, roots)?;
-            let mut settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
-            settings.guarded_by(guardian);
-            block_on(up::run(&paths, &host, mounts, args, known, settings))
-        }
+        Command::Up(args) => run_both(env, &paths, &host, args),
         Command::Server(ServerCommandArgs { command: None, serve: args }) => {
             let systemd = Notifier::read(&env);
             let roots = certificates::read(&mut env);
@@ -158,20 +141,43 @@ fn run_command(variables: &Variables, command: Command) -> Outcome {
         Command::Secret(command) => call(env, &paths, async |client| secret::run(client, command).await),
         Command::Repo(command) => call(env, &paths, async |client| repo::run(client, command).await),
         Command::Completion { shell } => completion::run(shell),
-        Command::Image(command) => {
-            let rights = become_root(&mut env);
-            if matches!(command, ImageCommand::Import { .. }) {
-                // Without, files would not keep their owners.
-                rights?;
-            }
-            env.finish().map_err(Failure::usage)?;
-            image::run(&paths, command)
-        }
+        Command::Image(command) => run_image(env, &paths, command),
         Command::Sim(args) => {
             env.finish().map_err(Failure::usage)?;
             simulate::run(&args)
         }
     }
+}
+
+fn run_agent(mut env: EnvReader<'_>, paths: &Paths, host: &str, verify: bool) -> Outcome {
+    check_open_files()?;
+    let mounts = isolate_mounts(&mut env);
+    let guardian = agent_config::guardian_ahead();
+    let (connection, mut settings) = run::read(env)?;
+    settings.guarded_by(guardian);
+    let threads = settings.supervised.then_some(AGENT_THREADS);
+    block_on_threads(threads, run::run(paths, host, mounts, connection, settings, verify))
+}
+
+fn run_both(mut env: EnvReader<'_>, paths: &Paths, host: &str, args: ServerArgs) -> Outcome {
+    check_open_files()?;
+    let mounts = isolate_mounts(&mut env);
+    let guardian = agent_config::guardian_ahead();
+    let roots = certificates::named(&env);
+    let known = Known::read(&mut env, &args, roots)?;
+    let mut settings = agent_config::read_for_up(env).map_err(Failure::usage)?;
+    settings.guarded_by(guardian);
+    block_on(up::run(paths, host, mounts, args, known, settings))
+}
+
+fn run_image(mut env: EnvReader<'_>, paths: &Paths, command: ImageCommand) -> Outcome {
+    let rights = become_root(&mut env);
+    if matches!(command, ImageCommand::Import { .. }) {
+        // Without, files would not keep their owners.
+        rights?;
+    }
+    env.finish().map_err(Failure::usage)?;
+    image::run(paths, command)
 }
 
 /// What is done for a server and not by it. Of the environment each reads what it needs, so that nothing else can keep an

@@ -10,15 +10,17 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::logging;
 use crate::paths::{self, Paths};
 use crate::systemd::{self, Notifier, Watched};
-use agent::{AgentConfig, Orders, StateDir, StateDirs};
+use agent::{AgentConfig, Orders, Start, StateDir, StateDirs};
 use images::ImageStore;
 use runtimes::docker::DockerRuntime;
 use runtimes::oci::{OciRuntime, Tried};
 use runtimes::{Finding, PrivateMounts, Runtime, Severity};
+use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Roots;
 use tokio_util::sync::CancellationToken;
 
 /// Runs the agent until it is told to leave.
@@ -104,18 +106,15 @@ impl Agent {
         let ordinary = mounts.as_ref().is_ok_and(|mounts| mounts.of_ordinary_user());
         if let Some(token) = connection.registration.take() {
             let roots = &settings.runtime.images.roots;
-            let identity = state.identity(&connection.url, &name);
-            let mut identity = identity.map_err(|fault| Failure::chain(Exit::System, &fault))?;
-            enrol::enrol(&mut identity, &name, &connection, &token, roots, drain).await?;
-            connection.password = identity.secret().clone();
-            handed_on.extend(supervise::identity(identity.secret()));
+            let secret = enrolled(&state, &name, &connection, &token, roots, drain).await?;
+            handed_on.extend(supervise::identity(&secret));
+            connection.password = secret;
         }
         let Made { runtime, tried } = runtime(&settings.runtime, &data_dir, mounts, &name, Use::ForJobs)?;
         let findings = engine::awaited(engine::LIMIT, drain, async || runtime.preflight().await).await?;
         judge(runtime.as_ref(), &findings, settings.runtime.strict)?;
         let handed_on = settings.runtime.chosen().into_iter().chain(handed_on).collect();
-        let supervisor = settings.supervised;
-        let supervisor = supervisor.then(|| {
+        let supervisor = settings.supervised.then(|| {
             let starter = settings.runtime.starter(ordinary);
             supervise::command(&data_dir, &name, handed_on, tried.as_ref(), starter)
         });
@@ -131,11 +130,7 @@ impl Agent {
         config.jobs_dir = state.jobs();
         config.others = Some(states);
         // Jobs in an agent's own process leave nothing from which the next one could tell what became of them.
-        config.start = supervisor.as_ref().and_then(|_| {
-            let told =
-                |fault: &std::io::Error| tracing::warn!(%fault, "lost jobs will wait for their leases' end");
-            state.start().inspect_err(told).ok()
-        });
+        config.start = supervisor.as_ref().and_then(|_| start_of(&state));
         config.supervisor = supervisor;
         Ok(Self { config, systemd, runtime, _state: state })
     }
@@ -174,6 +169,27 @@ impl Agent {
             Err(fault) => Err(Failure::chain(Exit::System, &fault)),
         }
     }
+}
+
+/// What an agent shows from now on that was invited with `token`: the secret of an identity of its own.
+async fn enrolled(
+    state: &StateDir,
+    name: &str,
+    connection: &Connection,
+    token: &SecretString,
+    roots: &Roots,
+    drain: &CancellationToken,
+) -> Result<SecretString, Failure> {
+    let identity = state.identity(&connection.url, name);
+    let mut identity = identity.map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    enrol::enrol(&mut identity, name, connection, token, roots, drain).await?;
+    Ok(identity.secret().clone())
+}
+
+/// Which start at its place this is. An agent that can't tell does its work all the same.
+fn start_of(state: &StateDir) -> Option<Start> {
+    let told = |fault: &std::io::Error| tracing::warn!(%fault, "lost jobs will wait for their leases' end");
+    state.start().inspect_err(told).ok()
 }
 
 /// What the control plane is told of the src on this host, where its steps run.

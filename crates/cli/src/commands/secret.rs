@@ -153,18 +153,10 @@ async fn log(
     };
     let asked = [("limit", Some(limit.to_string())), ("cursor", before.map(|id| id.to_string()))];
     let path = with_query(&format!("/api/v1/secrets/{id}/access"), asked);
-    let page: Page<SecretAccessView> = match (client.get(&path).await, deleted) {
-        (Ok(page), _) => page,
-        // Of one that is gone, nothing is known where nothing was noted.
-        (Err(fault), Some(at)) if fault.exit == Exit::Usage => {
-            return Err(Failure::usage(format!(
-                "{} was deleted {}, and of no job is it known any more that it was handed it",
-                which.key,
-                print::ago(at)
-            )));
-        }
-        (Err(fault), _) => return Err(fault),
-    };
+    let page: Page<SecretAccessView> = client.get(&path).await.map_err(|fault| match deleted {
+        Some(at) if fault.exit == Exit::Usage => forgotten(&which.key, at),
+        _ => fault,
+    })?;
     if let Some(at) = deleted.filter(|_| !json) {
         print::line(&format!("{} was deleted {}; it had been handed to:", which.key, print::ago(at)))?;
     }
@@ -182,6 +174,14 @@ async fn log(
         print::more(page.next_cursor.as_deref())?;
     }
     Ok(done)
+}
+
+/// Of a secret that is gone, nothing is known where nothing was noted.
+fn forgotten(key: &str, deleted_at: Timestamp) -> Failure {
+    Failure::usage(format!(
+        "{key} was deleted {}, and of no job is it known any more that it was handed it",
+        print::ago(deleted_at)
+    ))
 }
 
 /// The id of a secret.

@@ -11,6 +11,7 @@ use crate::logging;
 use crate::paths::Paths;
 use runtimes::PrivateMounts;
 use secrecy::ExposeSecret;
+use server::RunningServer;
 use tokio_util::sync::CancellationToken;
 
 /// What its agent serves: the control plane in this process, wherever that listens.
@@ -39,19 +40,7 @@ pub(crate) async fn run(
     let stop_server = CancellationToken::new();
     let server = serve::start(data_dir.clone(), &args, known, stop_server.clone()).await?;
 
-    let url = serve::url(server.addr());
-    let password = server.shared_secret().ok_or_else(|| {
-        Failure::usage(
-            "the site configuration has no executors.accessToken, so no agent can connect: give it one",
-        )
-    })?;
-    let connection = Connection {
-        url: url.parse().map_err(|fault| Failure::system(format!("{url}: {fault}")))?,
-        password,
-        registration: None,
-        queues: wire::paths::QUEUES.map(str::to_owned).to_vec(),
-        multi_queue: true,
-    };
+    let connection = connection_to(&server)?;
     let handed_on = handed_on(&connection);
     let drain = &lifecycle.drain;
     let started = Agent::start(&data_dir, host, mounts, connection, settings, handed_on, SERVES, drain).await;
@@ -75,6 +64,23 @@ pub(crate) async fn run(
         logging::tell("all jobs are done; goodbye")?;
     }
     ended.and(served).map(|_| Exit::Success)
+}
+
+/// How its agent reaches the control plane in this process.
+fn connection_to(server: &RunningServer) -> Result<Connection, Failure> {
+    let url = serve::url(server.addr());
+    let password = server.shared_secret().ok_or_else(|| {
+        Failure::usage(
+            "the site configuration has no executors.accessToken, so no agent can connect: give it one",
+        )
+    })?;
+    Ok(Connection {
+        url: url.parse().map_err(|fault| Failure::system(format!("{url}: {fault}")))?,
+        password,
+        registration: None,
+        queues: wire::paths::QUEUES.map(str::to_owned).to_vec(),
+        multi_queue: true,
+    })
 }
 
 /// What the supervisors of its jobs can't read in the environment of this process: as variables, since

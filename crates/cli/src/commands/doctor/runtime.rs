@@ -13,6 +13,7 @@ use crate::paths;
 use runtimes::PrivateMounts;
 use runtimes::docker::{BadEndpoint, DockerOptions, Endpoint, Sight};
 use runtimes::oci::{Looked, Looking, Trial};
+use std::io;
 use std::time::Duration;
 
 /// What is tried, and not only looked at.
@@ -36,24 +37,14 @@ pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<
     let directories =
         scratch.and_then(|disk| Ok((disk, room::scratch(&known.data_dir)?, room::scratch(images)?)));
     let helper = agent_config::helper();
-    let trial = match (mounts, &directories) {
+    let (trial, mounts) = match (mounts, &directories) {
         (Ok(mounts), Ok((disk, data, images))) => {
-            Ok(Trial { mounts, disk: disk.path(), data: data.path(), images: images.path(), helper: &helper })
+            let (disk, data, images) = (disk.path(), data.path(), images.path());
+            let fine = ok("oci.mounts", "mounts of jobs are made in a namespace of their own");
+            (Some(Trial { mounts, disk, data, images, helper: &helper }), fine)
         }
-        (Err(fault), _) => {
-            let general = "run executor as root, or in a container that is privileged or has CAP_SYS_ADMIN";
-            let (seen, remedy) = fault.message.rsplit_once("; ").unwrap_or((&fault.message, general));
-            Err(fatal("oci.mounts", seen, remedy))
-        }
-        (_, Err(fault)) => Err(warning(
-            "oci.mounts",
-            format!("no directory for a trial can be made: {fault}"),
-            "let TMPDIR name a directory that can be written to",
-        )),
-    };
-    let (trial, mounts) = match trial {
-        Ok(trial) => (Some(trial), ok("oci.mounts", "mounts of jobs are made in a namespace of their own")),
-        Err(finding) => (None, finding),
+        (Err(fault), _) => (None, no_mounts(&fault)),
+        (_, Err(fault)) => (None, no_directory(fault)),
     };
     let agent = &known.agent;
     let goal = Goal::of(known);
@@ -76,6 +67,20 @@ pub(super) fn oci(known: &Known, mounts: Result<PrivateMounts, Failure>) -> Vec<
         .extend(goal.filter(|_| network_was_tried).into_iter().flat_map(|goal| goal.judge(visit.clone())));
     findings.push(mounts);
     findings
+}
+
+fn no_mounts(fault: &Failure) -> Finding {
+    let general = "run executor as root, or in a container that is privileged or has CAP_SYS_ADMIN";
+    let (seen, remedy) = fault.message.rsplit_once("; ").unwrap_or((&fault.message, general));
+    fatal("oci.mounts", seen, remedy)
+}
+
+fn no_directory(fault: &io::Error) -> Finding {
+    warning(
+        "oci.mounts",
+        format!("no directory for a trial can be made: {fault}"),
+        "let TMPDIR name a directory that can be written to",
+    )
 }
 
 /// Adds what the runtime is silent of because nothing is wrong with it.

@@ -101,6 +101,26 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
         print::json(&job)?;
         return Ok(Exit::Success);
     }
+    print::facts(facts(&job))?;
+    for earlier in &job.earlier_tries {
+        let (attempt, ended) = (earlier.attempt, earlier_end(earlier));
+        print::line(&format!("{:<12}{ended}", format!("attempt {attempt}")))?;
+    }
+    print::line("")?;
+    let steps = job.steps.iter().map(|step| {
+        vec![
+            step.key.clone(),
+            step.image.clone(),
+            exit_code_of(step, &job),
+            step.duration_ms.map_or(String::new(), print::millis),
+        ]
+    });
+    print::table(&["STEP", "IMAGE", "EXIT CODE", "TOOK"], steps.collect(), "no steps")?;
+    Ok(Exit::Success)
+}
+
+/// What there is to tell of a job, each with its name; what it has nothing of is left out.
+fn facts(job: &JobView) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("job", job.id.to_string()),
         ("state", job.state.to_string()),
@@ -125,26 +145,11 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
         ("needs", job.needs.as_ref().map(ToString::to_string)),
         ("concurrency", job.concurrency.as_ref().map(|of| concurrency(of, job.waits_for_key))),
         ("not before", job.not_before.map(|time| time.to_string())),
-        ("retries", used_retries(&job)),
+        ("retries", used_retries(job)),
         ("next try", job.retry_at.map(|time| format!("from {time} on"))),
     ];
     facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    print::facts(facts)?;
-    for earlier in &job.earlier_tries {
-        let (attempt, ended) = (earlier.attempt, earlier_end(earlier));
-        print::line(&format!("{:<12}{ended}", format!("attempt {attempt}")))?;
-    }
-    print::line("")?;
-    let steps = job.steps.iter().map(|step| {
-        vec![
-            step.key.clone(),
-            step.image.clone(),
-            exit_code_of(step, &job),
-            step.duration_ms.map_or(String::new(), print::millis),
-        ]
-    });
-    print::table(&["STEP", "IMAGE", "EXIT CODE", "TOOK"], steps.collect(), "no steps")?;
-    Ok(Exit::Success)
+    facts
 }
 
 fn concurrency(of: &ConcurrencyView, waits: bool) -> String {
