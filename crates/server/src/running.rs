@@ -119,14 +119,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
     git::check_installed().await.map_err(|fault| ServerError::Git(fault.to_string()))?;
     let dir = &config.data_dir;
     let site_path = config.site_config.clone().unwrap_or_else(|| dir.join(SITE_CONFIG_FILE));
-    let (database, clock): (_, Arc<dyn Clock>) = match config.database_url.clone() {
-        None => (DatabaseChoice::Embedded, Arc::clone(&config.clock)),
-        Some(url) => {
-            let clock = DatabaseClock::start(&url).await?;
-            (DatabaseChoice::Postgres { url }, clock)
-        }
-    };
-    let clock = Arc::new(WatchedClock::new(clock));
+    let (database, clock) = database_and_clock(config).await?;
     let keys = Arc::new(config.secret_keys.open(dir)?);
     let site = SiteConfig::open(&site_path)?;
     let options = StoreOptions {
@@ -139,13 +132,8 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         max_log_bytes: config.limits.log_text,
         max_queued: config.limits.queued_jobs,
     };
-    let opened = SqlStore::open(options).await.map_err(|fault| match fault {
-        StoreError::UnknownSealingKey { .. } | StoreError::WrongSealingKey { .. } => {
-            SecretKeysError::NotThese { place: config.secret_keys.place(dir), fault: fault.into() }.into()
-        }
-        fault => ServerError::from(fault),
-    });
-    let sql = Arc::new(opened?);
+    let opened = SqlStore::open(options).await;
+    let sql = Arc::new(opened.map_err(|fault| not_opened(config, fault))?);
     let store: Arc<dyn Store> = sql.clone();
     let (mirrors, shared) = (dir.join(REPOSITORIES_DIR), config.database_url.is_some());
     let results = !store.objects().is_shared();
@@ -192,6 +180,31 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         tasks: TaskTracker::new(),
     };
     Ok((App(Arc::new(parts)), sql))
+}
+
+/// Servers of one database have one clock, which is its own: leases are counted by it.
+async fn database_and_clock(
+    config: &ServerConfig,
+) -> Result<(DatabaseChoice, Arc<WatchedClock>), ServerError> {
+    let (database, clock): (_, Arc<dyn Clock>) = match config.database_url.clone() {
+        None => (DatabaseChoice::Embedded, Arc::clone(&config.clock)),
+        Some(url) => {
+            let clock = DatabaseClock::start(&url).await?;
+            (DatabaseChoice::Postgres { url }, clock)
+        }
+    };
+    Ok((database, Arc::new(WatchedClock::new(clock))))
+}
+
+/// Keys that don't fit are told with the place where they are configured, which the store does not know.
+fn not_opened(config: &ServerConfig, fault: StoreError) -> ServerError {
+    match fault {
+        StoreError::UnknownSealingKey { .. } | StoreError::WrongSealingKey { .. } => {
+            let place = config.secret_keys.place(&config.data_dir);
+            SecretKeysError::NotThese { place, fault: fault.into() }.into()
+        }
+        fault => fault.into(),
+    }
 }
 
 async fn run(app: App, store: Arc<SqlStore>, config: ServerConfig, socket: TcpListener) {

@@ -155,10 +155,21 @@ impl Seen {
         gauge("executor_server_queue_paused", "1 when its jobs are not given out.", &|depth| {
             f64::from(u8::from(depth.row.rules.paused_at.is_some()))
         });
-        let name = "executor_server_queue_jobs";
-        if !self.queues.is_empty() {
-            text.family(name, "Jobs that have not ended, by what they do.", Kind::Gauge);
+        self.write_jobs(text);
+        text.single(
+            "executor_server_queue_unreadable",
+            "What of the queues can't be read: rows, or whole queues. The rest is told all the same.",
+            Kind::Gauge,
+            self.unreadable() as f64,
+        );
+    }
+
+    fn write_jobs(&self, text: &mut Text) {
+        if self.queues.is_empty() {
+            return;
         }
+        let name = "executor_server_queue_jobs";
+        text.family(name, "Jobs that have not ended, by what they do.", Kind::Gauge);
         for Depth { row, .. } in &self.queues {
             let ready = row.queued.saturating_sub(row.held);
             for (does, count) in
@@ -167,12 +178,6 @@ impl Seen {
                 text.sample(name, &[("queue", &row.name), ("state", does)], count as f64);
             }
         }
-        text.single(
-            "executor_server_queue_unreadable",
-            "What of the queues can't be read: rows, or whole queues. The rest is told all the same.",
-            Kind::Gauge,
-            self.unreadable() as f64,
-        );
     }
 }
 
