@@ -212,17 +212,14 @@ impl Opened {
     }
 }
 
+/// Fills an empty database from an export; how many rows of which table came.
 async fn fill(
     write: &mut Write<'_>,
     input: &mut (dyn BufRead + Send),
     progress: &mut (dyn FnMut(&str, u64) + Send),
 ) -> Result<Moved, TransferError> {
-    for table in TABLES.iter().filter(|table| table.name != SEALING_KEYS) {
-        let (rows,): (i64,) = write.query(table.count).one().await?;
-        if rows > 0 {
-            return Err(TransferError::NotEmpty { table: table.name, rows });
-        }
-    }
+    refuse_unless_empty(write).await?;
+    // A server that only started has made them, and what is sealed comes with its own.
     write.query(FORGET_KEYS).execute().await?;
     let mut source = Source::begin(input, Database::schema())?;
     let (mut moved, mut batch) = (Moved::new(), Batch::default());
@@ -248,13 +245,29 @@ async fn fill(
     {
         return Err(source.broken(&format!("rows of {table} are missing")));
     }
+    go_on_numbering(write, &end).await?;
+    Ok(end.rows)
+}
+
+async fn refuse_unless_empty(write: &mut Write<'_>) -> Result<(), TransferError> {
+    for table in TABLES.iter().filter(|table| table.name != SEALING_KEYS) {
+        let (rows,): (i64,) = write.query(table.count).one().await?;
+        if rows > 0 {
+            return Err(TransferError::NotEmpty { table: table.name, rows });
+        }
+    }
+    Ok(())
+}
+
+/// Numbers of rows that are gone may be known outside, so none is given out again.
+async fn go_on_numbering(write: &mut Write<'_>, end: &End) -> Result<(), TransferError> {
     for table in TABLES.iter().filter(|table| table.numbered) {
         if let Some(last) = end.last.get(table.name) {
             write.query(FORGET_LAST).bind(table.name).execute().await?;
             write.query(SET_LAST).bind(table.name).bind(*last).execute().await?;
         }
     }
-    Ok(end.rows)
+    Ok(())
 }
 
 /// Rows of one table that are written together.
