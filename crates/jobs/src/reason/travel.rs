@@ -14,6 +14,7 @@ impl EndReason {
     /// The reason with its evidence, for the wire and the store.
     pub fn detail(&self) -> EndDetail {
         let mut detail = EndDetail { reason: self.name().to_owned(), ..EndDetail::default() };
+        let if_told = |text: &String| (!text.is_empty()).then(|| text.clone());
         match self {
             Self::ExitCode { step, code } => {
                 detail.step = Some(step.clone());
@@ -24,16 +25,16 @@ impl EndReason {
                 detail.exit_code = Some(128 + signal);
             }
             Self::OutOfMemory { step, limit, peak } => {
-                detail.step = (!step.is_empty()).then(|| step.clone());
+                detail.step = if_told(step);
                 detail.limit = Some(*limit);
                 detail.observed = Some(*peak);
             }
             Self::DiskFull { step, limit } => {
-                detail.step = (!step.is_empty()).then(|| step.clone());
+                detail.step = if_told(step);
                 detail.limit = Some(*limit);
             }
             Self::InodesFull { step, limit, used } => {
-                detail.step = (!step.is_empty()).then(|| step.clone());
+                detail.step = if_told(step);
                 (detail.limit, detail.observed) = (Some(*limit), Some(*used));
             }
             Self::HostInodesFull { path, limit, used } => {
@@ -46,7 +47,7 @@ impl EndReason {
             }
             Self::Timeout { limit } => detail.limit = millis(*limit),
             Self::Image { class } | Self::ImageUnavailable { class } => {
-                detail.class = (!class.is_empty()).then(|| class.clone());
+                detail.class = if_told(class);
             }
             Self::ArtifactMissing { artifact } | Self::ArtifactNotKept { artifact } => {
                 detail.artifact = Some(artifact.clone());
