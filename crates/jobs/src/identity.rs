@@ -81,7 +81,7 @@ impl Namespace {
         }
     }
 
-    /// The other way round.
+    /// The namespace that this is the [key](Self::key) of; [`BadName`] where it is that of none.
     pub fn from_key(key: &str) -> Result<Self, BadName> {
         if key.is_empty() { Ok(Self::Global) } else { key.parse() }
     }

@@ -115,6 +115,7 @@ fn open_data_dir(dir: &Path) -> Result<PathBuf, ServerError> {
     made.map_err(|source| ServerError::File { path: dir.to_owned(), source })
 }
 
+/// Everything that calls are answered with; and the store beside it, which is closed after the last of them.
 async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, Arc<SqlStore>), ServerError> {
     git::check_installed().await.map_err(|fault| ServerError::Git(fault.to_string()))?;
     let dir = &config.data_dir;

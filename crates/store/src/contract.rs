@@ -43,7 +43,7 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// asked for. Ask before anything that a job names is looked up, which may be gone by now.
     async fn submitted(&self, owner: &str, idempotency_key: &str, spec: &JobSpec) -> Result<Option<JobId>>;
 
-    /// One job.
+    /// One job; [`StoreError::UnknownJob`] where there is none with this id.
     async fn job(&self, id: JobId) -> Result<JobRow>;
 
     /// What the user asked for, without the secrets.
@@ -109,7 +109,8 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// Ends several at once, as [`Self::finish`] does each. That one is refused is nothing to the others.
     async fn finish_all(&self, ends: Vec<(JobId, Lease, Finish)>) -> Result<Vec<Result<JobRow>>>;
 
-    /// Stops a queued job at once, and asks for a running one to stop. Who asked first is noted.
+    /// Stops a queued job at once, and asks for a running one to stop. Who asked first is noted. One that has ended is
+    /// [`jobs::Rejected::Ended`].
     async fn cancel(&self, id: JobId, canceler: Canceler) -> Result<JobRow>;
 
     /// Takes back every job whose lease is over; returns those jobs.
@@ -131,14 +132,15 @@ pub trait Store: Identities + AuditLog + People + Results {
 
     /// Opens a log entry and returns its number. The same key and start time, to the microsecond,
     /// mean the same call made again: it returns the same number, and adds to the entry what it
-    /// knows more than the first.
+    /// knows more than the first. A try that has as many entries as one may is [`StoreError::TooManyLogEntries`].
     async fn add_log_entry(&self, id: JobId, lease: &Lease, entry: NewLogEntry) -> Result<i64>;
 
     /// Replaces a log entry as a whole. `entry.out` is the whole text so far.
     async fn put_log_entry(&self, id: JobId, lease: &Lease, number: i64, entry: NewLogEntry) -> Result<()>;
 
     /// Adds text at a byte offset and sets what is known of the end; returns the new length. Text
-    /// before the current end is skipped; a gap is [`StoreError::LogGap`].
+    /// before the current end is skipped; a gap is [`StoreError::LogGap`], and text that the job's logs have no room for
+    /// [`StoreError::LogFull`].
     #[expect(clippy::too_many_arguments, reason = "the fields of the request, each named at the call")]
     async fn append_log(
         &self,
@@ -203,10 +205,10 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// The same of those that serve a queue.
     async fn executors_serving(&self, queue: &str) -> Result<Vec<ExecutorRow>>;
 
-    /// One executor.
+    /// One executor; [`StoreError::UnknownExecutor`] where none of that name was heard of.
     async fn executor(&self, name: &str) -> Result<ExecutorRow>;
 
-    /// Adds a repository.
+    /// Adds a repository; [`StoreError::RepositoryExists`] where its namespace has one of that name.
     async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow>;
 
     /// Keeps what a repository's source asks for, in place of what may be there: sealed, as secrets are.

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static UNREADABLE: AtomicU64 = AtomicU64::new(0);
 
 /// A call on the store did not do what was asked. Nothing was changed; but of a call that does many things one by one, such as
-/// those that forget, some may be done. And where the database can't be reached ([`StoreError::Database`]), what was lost may
-/// be its answer to the commit: then all is done.
+/// those that forget, some may be done. And where the connection to the database was lost ([`StoreError::Away`]), so may be no more
+/// than its answer to the commit: then all is done.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no such job.

@@ -69,7 +69,7 @@ const fn is_old(version: &u32) -> bool {
 }
 
 impl AfterStepResult {
-    /// The diff itself.
+    /// The diff itself, which is base64 from version 2 on: [`BadDiff`] where it is not.
     pub fn diff_bytes(&self) -> Result<Cow<'_, [u8]>, BadDiff> {
         if self.version < WITH_BINARY_DIFFS {
             return Ok(self.diff.as_bytes().into());

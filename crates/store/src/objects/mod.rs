@@ -96,7 +96,7 @@ impl Objects {
         put.map(drop).map_err(|error| self.fault(key, error))
     }
 
-    /// Reads bytes of an object, all of which must be there.
+    /// Reads the bytes of an object from `range.start` up to `range.end`; a fault where the object ends before that.
     pub async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectsFault> {
         let at = Key::from(key);
         let wanted = range.end.saturating_sub(range.start);
