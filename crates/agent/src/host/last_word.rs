@@ -53,12 +53,8 @@ async fn deliver(around: &Surroundings, auth: &JobAuth, end: KeptEnd, texts: Kep
     if end.appends {
         around.api.assume_append(true);
     }
-    let patience = patience(around);
-    let delivering = deliver_kept(&around.api, auth, end.entries, texts.file, texts.at);
-    tokio::select! {
-        () = delivering => {}
-        () = patience.over() => warn!(job = %auth.id, "gave up on delivering the rest of the log"),
-    }
+    let texts = (texts.file, texts.at);
+    deliver_kept(&around.api, auth, end.entries, texts, &patience(around)).await;
 }
 
 fn patience(around: &Surroundings) -> Patience {

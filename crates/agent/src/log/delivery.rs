@@ -11,6 +11,7 @@ use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use wire::additions::{AppendLog, OUTPUT_REFUSED};
 use wire::{LogEntry, LogEntryUpdate};
@@ -32,6 +33,8 @@ pub(super) struct Delivery {
     api: Arc<dyn LogCalls>,
     job: JobAuth,
     entry: Arc<Entry>,
+    /// Fires when there is no more patience.
+    give_up: CancellationToken,
     id: i64,
     /// What the control plane has for sure.
     acked: u64,
@@ -49,15 +52,17 @@ impl Delivery {
         api: Arc<dyn LogCalls>,
         job: JobAuth,
         entry: Arc<Entry>,
+        give_up: CancellationToken,
     ) -> Result<Self, ApiError> {
-        if let Some(Delivered { id, acked }) = entry.delivered() {
+        if let Some(delivered) = entry.delivered() {
             // Somebody else has opened it.
-            return Ok(Self::of(api, job, entry, id, acked));
+            return Ok(Self::of(api, job, entry, give_up, delivered));
         }
         let mut backoff = Backoff::default();
         loop {
             let view = entry.view();
-            let out = read(&entry, 0, CHUNK)?;
+            // Some have room for an entry, and none for text.
+            let out = if give_up.is_cancelled() { String::new() } else { read(&entry, 0, CHUNK)? };
             let acked = out.len() as u64;
             let end = view.end.filter(|_| acked == view.len);
             let log_entry = LogEntry {
@@ -70,18 +75,33 @@ impl Delivery {
                 Ok(id) => {
                     let (sent_at, end_acked) = (Some(Instant::now()), end.is_some());
                     let sent_at = sent_at.filter(|_| !api.can_append());
-                    entry.note_delivered(Delivered { id, acked });
-                    return Ok(Self { end_acked, sent_at, ..Self::of(api, job, entry, id, acked) });
+                    let delivered = Delivered { id, acked };
+                    entry.note_delivered(delivered);
+                    return Ok(Self { end_acked, sent_at, ..Self::of(api, job, entry, give_up, delivered) });
                 }
-                Err(error) if error.may_pass() => pause(&mut backoff, &error).await,
+                Err(error) if error.may_pass() => {
+                    // The last try, without the text, comes at once.
+                    let pausing = pause(&mut backoff, &error);
+                    if give_up.is_cancelled() {
+                        pausing.await;
+                    } else {
+                        give_up.run_until_cancelled(pausing).await;
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn of(api: Arc<dyn LogCalls>, job: JobAuth, entry: Arc<Entry>, id: i64, acked: u64) -> Self {
+    fn of(
+        api: Arc<dyn LogCalls>,
+        job: JobAuth,
+        entry: Arc<Entry>,
+        give_up: CancellationToken,
+        Delivered { id, acked }: Delivered,
+    ) -> Self {
         let (end_acked, sent_at) = (false, None);
-        Self { api, job, entry, id, acked, end_acked, sent_at, rewinds: 0, unknown: 0 }
+        Self { api, job, entry, give_up, id, acked, end_acked, sent_at, rewinds: 0, unknown: 0 }
     }
 
     /// Runs until the entry has ended and the control plane has all of it.
@@ -101,7 +121,9 @@ impl Delivery {
                 Ok(()) => backoff.reset(),
                 Err(error) if error.may_pass() => {
                     self.note_unknown_call(&error);
-                    pause(&mut backoff, &error).await;
+                    if self.give_up.run_until_cancelled(pause(&mut backoff, &error)).await.is_none() {
+                        return self.end_without_the_rest().await;
+                    }
                 }
                 Err(error) if error.code() == Some(StatusCode::PAYLOAD_TOO_LARGE) => {
                     return self.end_without_the_rest().await;
@@ -186,8 +208,8 @@ impl Delivery {
         Ok(())
     }
 
-    /// The control plane's own limit for this entry is reached. Its end is told all the same, with
-    /// a word on the missing text if even that is taken.
+    /// The control plane's own limit for this entry is reached, or our patience over. Its end is told all the same,
+    /// with a word on the missing text if even that is taken.
     async fn end_without_the_rest(self) -> Result<(), ApiError> {
         warn!(job = %self.job.id, key = self.entry.key, "the control plane takes no more output of this entry");
         let view = loop {

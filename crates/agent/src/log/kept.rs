@@ -5,7 +5,7 @@ use super::calls::LogCalls;
 use super::entry::{Delivered, End, Entry, NO_EXIT_CODE};
 use super::shipper;
 use super::spool::Spool;
-use crate::api::{Api, JobAuth, LogText};
+use crate::api::{Api, JobAuth, LogText, Patience};
 use crate::monitor::Monitor;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// How much text is copied at a time, in bytes.
 const PIECE: usize = 256 << 10;
@@ -82,9 +83,18 @@ impl Undelivered {
 }
 
 /// Delivers what was kept: `entries`, whose texts follow each other in `file` from `at` on. Returns when every one is
-/// delivered, or can't be any more.
-pub(crate) async fn deliver_kept(api: &Api, job: &JobAuth, entries: Vec<KeptEntry>, file: File, at: u64) {
-    deliver(Arc::new(api.clone()), &api.config().monitor, job, entries, file, at).await;
+/// delivered, or can't be any more, or `patience` is over.
+pub(crate) async fn deliver_kept(
+    api: &Api,
+    job: &JobAuth,
+    entries: Vec<KeptEntry>,
+    (file, at): (File, u64),
+    patience: &Patience,
+) {
+    let give_up = CancellationToken::new();
+    let calls = Arc::new(api.clone());
+    let delivering = deliver(calls, &api.config().monitor, job, entries, (file, at), give_up.clone());
+    shipper::wait(delivering, &give_up, patience).await;
 }
 
 async fn deliver(
@@ -92,8 +102,8 @@ async fn deliver(
     monitor: &Monitor,
     job: &JobAuth,
     entries: Vec<KeptEntry>,
-    file: File,
-    mut at: u64,
+    (file, mut at): (File, u64),
+    give_up: CancellationToken,
 ) {
     let (sender, queue) = mpsc::channel(entries.len().max(1));
     let file = Arc::new(file);
@@ -105,7 +115,7 @@ async fn deliver(
         let _ = sender.try_send(Arc::new(entry));
     }
     drop(sender);
-    shipper::ship(calls, job.clone(), queue).await;
+    shipper::ship(calls, job.clone(), queue, give_up).await;
 }
 
 #[cfg(test)]
@@ -200,7 +210,8 @@ mod tests {
         let calls: Arc<dyn LogCalls> = Arc::clone(&plane) as _;
         let job = JobAuth { id: JobId(1), queue: "q".to_owned(), token: SecretString::from("t") };
         let kept = serde_json::from_str(&kept).unwrap();
-        deliver(calls, &Monitor::default(), &job, kept, file, b"what comes first".len() as u64).await;
+        let texts = (file, b"what comes first".len() as u64);
+        deliver(calls, &Monitor::default(), &job, kept, texts, CancellationToken::new()).await;
         plane.entries.lock().unwrap().clone()
     }
 

@@ -29,6 +29,7 @@ use spool::Spool;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
@@ -47,6 +48,8 @@ pub(crate) struct JobLog {
     /// Some did not fit into `entries`.
     left_out: AtomicBool,
     shipper: AbortOnDropHandle<()>,
+    /// There is no more patience with what is not taken.
+    give_up: CancellationToken,
 }
 
 impl JobLog {
@@ -57,10 +60,11 @@ impl JobLog {
 
     fn with_calls(calls: Arc<dyn LogCalls>, api: Api, job: JobAuth, redactor: Redactor) -> Self {
         let (entries, queue) = mpsc::channel(MOST_WAITING);
-        let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(calls, job, queue)));
+        let give_up = CancellationToken::new();
+        let shipper = AbortOnDropHandle::new(tokio::spawn(shipper::ship(calls, job, queue, give_up.clone())));
         let (opened, left_out) = (Mutex::default(), AtomicBool::new(false));
         let quota = Quota::new(api.config().job_log_cap);
-        Self { api, redactor, quota, entries, opened, left_out, shipper }
+        Self { api, redactor, quota, entries, opened, left_out, shipper, give_up }
     }
 
     /// Opens an entry; `command` is redacted here.
@@ -99,20 +103,14 @@ impl JobLog {
 
     /// Waits until everything is delivered that can be, as long as `patience` lasts; tells whether that was so.
     pub(crate) async fn flush(self, patience: &Patience) -> bool {
-        let Self { entries, mut shipper, .. } = self;
+        let Self { entries, shipper, give_up, .. } = self;
         drop(entries);
-        tokio::select! {
-            ended = &mut shipper => {
-                if let Err(panic) = ended {
-                    warn!(%panic, "delivering the log failed");
-                }
-                true
-            }
-            () = patience.over() => {
-                warn!("gave up on delivering the rest of the log");
-                false
-            }
+        match shipper::wait(shipper, &give_up, patience).await {
+            Some(Err(panic)) => warn!(%panic, "delivering the log failed"),
+            Some(Ok(())) => {}
+            None => return false,
         }
+        true
     }
 }
 

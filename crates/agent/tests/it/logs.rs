@@ -1,11 +1,14 @@
 //! What arrives of a job's output.
 
-use crate::support::{Act, Entry, Harness, Plan, STRANGE, eventually, job, step};
+use crate::support::{Act, Call, Entry, Harness, Plan, STRANGE, eventually, job, step};
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use runtimes::Stream;
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 fn plan(ours: bool, payload: &Value) -> Plan {
@@ -232,6 +235,44 @@ async fn a_control_plane_that_takes_no_more_text_does_not_fail_the_job() {
         assert_eq!(entry.exit_code, Some(0));
         harness.end().await;
     }
+}
+
+/// Answers like a control plane of ours whose disk has too little room for text.
+fn no_room_for_text(call: &Call) -> Option<Response> {
+    let text = call.body["chunk"].as_str().or(call.body["out"].as_str()).unwrap_or_default();
+    let has_text = !text.is_empty() && !text.starts_with("\n[executor: ");
+    let refused = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")], r#"{"error":"no room"}"#);
+    has_text.then(|| refused.into_response())
+}
+
+#[tokio::test]
+async fn text_that_there_is_no_room_for_waits_until_there_is() {
+    let full = Arc::new(AtomicBool::new(true));
+    let mut scripted = plan(true, &job(1, &[step("a")]));
+    let is_full = Arc::clone(&full);
+    scripted.before =
+        Some(Box::new(move |call| is_full.load(Ordering::Relaxed).then(|| no_room_for_text(call)).flatten()));
+    let harness = Harness::start(scripted, vec![vec![Act::Out("some\n")]]);
+    eventually("a refusal", || harness.plane.plan().named("addExecutionLogEntry").get(3).map(drop)).await;
+    full.store(false, Ordering::Relaxed);
+    assert_eq!(harness.marked().await.0, "markComplete");
+    let entry = harness.plane.plan().entry("step.docker.a").unwrap();
+    assert_eq!((entry.out.as_str(), entry.exit_code), ("stdout: some\n", Some(0)));
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn text_that_was_waited_with_in_vain_is_marked_as_missing() {
+    let mut scripted = plan(true, &job(1, &[step("a")]));
+    scripted.before = Some(Box::new(no_room_for_text));
+    let patience = Duration::from_millis(300);
+    let acts = vec![vec![Act::Out("some\n")]];
+    let harness = Harness::start_with(scripted, acts, |config| config.patience = patience);
+    assert_eq!(harness.marked().await.0, "markComplete");
+    let entry = harness.plane.plan().entry("step.docker.a").unwrap();
+    assert_eq!(entry.out, "\n[executor: the control plane takes no more output of this entry]\n");
+    assert_eq!(entry.exit_code, Some(0));
+    harness.end().await;
 }
 
 #[tokio::test]

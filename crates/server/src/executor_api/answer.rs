@@ -1,6 +1,7 @@
 //! Answers that are not the wanted one, in the shapes of the protocol.
 
 use crate::body::BodyFault;
+use crate::disk_floor::BelowFloor;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
@@ -10,8 +11,9 @@ use store::StoreError;
 use tokio::task::JoinError;
 use wire::ErrorBody;
 
-/// When to try again what there was no room for.
-const SOON: HeaderValue = HeaderValue::from_static("5");
+/// When to try again what there was no room or no time for. A stock executor that is asked for more than 3 s does not try again
+/// at all, and a job of its own fails when it could not open a log entry.
+const SOON: HeaderValue = HeaderValue::from_static("3");
 
 /// A refusal or a fault of ours.
 #[derive(Debug)]
@@ -54,6 +56,11 @@ impl Failure {
         Self::error(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
+    /// `{"error":"…"}` to a call that may work soon.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::error(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(SOON)
+    }
+
     /// The job to mark is not this executor's.
     pub(crate) const fn no_job_to_mark() -> Self {
         Self { status: StatusCode::NOT_FOUND, retry_after: None, body: FailureBody::Null }
@@ -77,7 +84,8 @@ impl Failure {
                 };
                 Self::error(status, format!("{operation}: a file of the server's failed: {source}"))
             }
-            StoreError::Busy => Self::error(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(SOON),
+            // Neither is a fault of the call's or of ours, and both pass.
+            StoreError::Busy | StoreError::Away(_) => Self::unavailable(told),
             _ => Self::internal(told),
         }
     }
@@ -87,6 +95,13 @@ impl From<BodyFault> for Failure {
     fn from(fault: BodyFault) -> Self {
         let failure = Self::error(fault.status(), fault.to_string());
         if fault == BodyFault::Busy { failure.retry_after(SOON) } else { failure }
+    }
+}
+
+/// There may be room again, and what is refused waits where it is until then.
+impl From<BelowFloor> for Failure {
+    fn from(below: BelowFloor) -> Self {
+        Self::unavailable(below.to_string())
     }
 }
 
@@ -118,11 +133,17 @@ mod tests {
     use crate::public_api::Refusal;
 
     #[test]
-    fn a_database_that_has_no_time_is_no_fault_of_ours() {
-        let executor = Failure::store("dbworkerstore.Get", &StoreError::Busy).into_response();
-        for response in [executor, Refusal::from(StoreError::Busy).into_response()] {
-            assert_eq!(response.status(), 503);
-            assert_eq!(response.headers()[RETRY_AFTER], "5");
+    fn a_database_that_has_no_time_or_is_away_is_no_fault_of_ours() {
+        let faults = || [StoreError::Busy, StoreError::Away("it stands still".into())];
+        let executor = faults().map(|fault| Failure::store("dbworkerstore.Get", &fault).into_response());
+        let public = faults().map(|fault| Refusal::from(fault).into_response());
+        // A stock executor that is asked for more than 3 s gives up.
+        for (responses, pause) in [(executor, "3"), (public, "5")] {
+            for response in responses {
+                assert_eq!(response.status(), 503);
+                assert_eq!(response.headers()[RETRY_AFTER], pause);
+            }
         }
+        assert_eq!(Failure::store("dbworkerstore.Get", &StoreError::Outdated).into_response().status(), 500);
     }
 }

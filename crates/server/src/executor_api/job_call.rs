@@ -4,6 +4,7 @@ use super::queue::Queue;
 use super::{Failure, payload};
 use crate::app::{App, Busy};
 use crate::auth::job::{Caller, Scope, authenticate};
+use crate::auth::prefers;
 use crate::config::Limits;
 use crate::peer::Peer;
 use crate::slots::Slot;
@@ -13,7 +14,7 @@ use http::StatusCode;
 use jobs::{JobId, Lease};
 use serde::de::DeserializeOwned;
 use store::HeldJob;
-use wire::additions::AppendLog;
+use wire::additions::{AppendLog, LATE_PREFERENCE};
 use wire::{LogEntry, LogEntryUpdate, Mark, MarkWithError};
 
 /// A call that was understood, from a caller that holds the job it is about.
@@ -22,6 +23,8 @@ pub(super) struct JobCall<T> {
     /// The lease to write with.
     pub(super) lease: Lease,
     pub(super) body: T,
+    /// Whether the caller knows our additions to the protocol.
+    pub(super) is_ours: bool,
     /// If the body is large: to be held for as long as that is in memory.
     pub(super) slot: Option<Slot>,
 }
@@ -50,14 +53,16 @@ impl<T: AboutJob> FromRequest<App> for JobCall<T> {
         let Queue(queue) = Queue::from_request_parts(&mut parts, app).await?;
         let &peer = parts.extensions.get::<Peer>().ok_or_else(|| Failure::empty(StatusCode::UNAUTHORIZED))?;
         let caller = authenticate(app, peer, &parts.headers, Scope::Queue(&queue)).await?;
-        let slot = app.large_body(peer, body.size_hint().upper()).await.map_err(|Busy| {
-            let told = "too many large requests at one time: try again";
-            Failure::error(StatusCode::SERVICE_UNAVAILABLE, told)
-        })?;
+        // No stock executor says so, and every one of ours does once it knows whom it speaks to.
+        let is_ours = prefers(&parts.headers, LATE_PREFERENCE);
+        let slot = app
+            .large_body(peer, body.size_hint().upper())
+            .await
+            .map_err(|Busy| Failure::unavailable("too many large requests at one time: try again"))?;
         let (body, slot): (T, _) = payload::read_large(app, peer, body, T::limit(&app.limits), slot).await?;
         let (id, executor) = body.about();
         let lease = lease(app, caller, &queue, id, executor).await?.ok_or_else(T::not_held)?;
-        Ok(Self { id, lease, body, slot })
+        Ok(Self { id, lease, body, is_ours, slot })
     }
 }
 

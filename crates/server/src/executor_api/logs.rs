@@ -13,16 +13,29 @@ use store::{NewLogEntry, Store, StoreError};
 use wire::additions::{AppendLog, AppendedLog, OUTPUT_REFUSED};
 use wire::{LogEntry, LogEntryUpdate};
 
+/// What stands in the place of text that stock executors sent while the disk had too little room. They send all of it again with
+/// each update, which takes the place of this.
+const NOT_KEPT: &str =
+    "\n[executor: the output from here on was not kept: the disk of the control plane has too little room]\n";
+
 /// Opens an entry; the answer is its number, bare.
 pub(super) async fn add(
     State(app): State<App>,
-    JobCall { id, lease, body: entry, slot }: JobCall<LogEntry>,
+    JobCall { id, lease, body: entry, is_ours, slot }: JobCall<LogEntry>,
 ) -> Result<Response, Failure> {
     let (store, mut entry) = (app.store.clone(), stored(entry)?);
     app.metrics.log_came(entry.out.len());
-    // The step goes on without. Executors of ours send again what was not kept when they append to it.
-    if app.disk_floor.check(Growing::Database).is_err() {
-        entry.out.clear();
+    if let Err(below) = app.disk_floor.check(Growing::Database)
+        && !entry.out.is_empty()
+    {
+        match (is_ours, entry.exit_code) {
+            // It comes again, and has all of its text until then.
+            (true, Some(_)) => return Err(below.into()),
+            // What was not kept comes again when more is appended.
+            (true, None) => entry.out.clear(),
+            // The job would fail without the entry.
+            (false, _) => NOT_KEPT.clone_into(&mut entry.out),
+        }
     }
     let added = app.see_through(async move {
         let _slot = slot;
@@ -35,7 +48,7 @@ pub(super) async fn add(
 /// Replaces an entry as a whole.
 pub(super) async fn update(
     State(app): State<App>,
-    JobCall { id, lease, body: LogEntryUpdate { entry_id, entry }, slot }: JobCall<LogEntryUpdate>,
+    JobCall { id, lease, body: LogEntryUpdate { entry_id, entry }, slot, .. }: JobCall<LogEntryUpdate>,
 ) -> Result<StatusCode, Failure> {
     let (store, entry) = (app.store.clone(), stored(entry)?);
     app.metrics.log_came(entry.out.len());
@@ -54,7 +67,7 @@ pub(super) async fn update(
 /// Adds text to an entry at an offset; the answer tells where the entry ends.
 pub(super) async fn append(
     State(app): State<App>,
-    JobCall { id, lease, body: append, slot }: JobCall<AppendLog>,
+    JobCall { id, lease, body: append, slot, .. }: JobCall<AppendLog>,
 ) -> Result<Response, Failure> {
     let store = app.store.clone();
     app.metrics.log_came(append.chunk.len());
@@ -73,8 +86,8 @@ pub(super) async fn append(
     });
     match appended.await? {
         Ok(Ok(length)) => Ok(Json(AppendedLog { length }).into_response()),
-        // As with the limit of a log: the executor goes on without the rest, and asks no more of us.
-        Ok(Err(below)) => Err(Failure::error(StatusCode::PAYLOAD_TOO_LARGE, below.to_string())),
+        // Text waits on the executor's disk, within its own limits, until there is room or its patience is over.
+        Ok(Err(below)) => Err(below.into()),
         Err(StoreError::LogGap { length, .. }) => {
             Ok((StatusCode::CONFLICT, Json(AppendedLog { length })).into_response())
         }
@@ -82,7 +95,7 @@ pub(super) async fn append(
     }
 }
 
-/// Takes all of an entry but its text, of which no more is kept; once it has ended it says so.
+/// Takes all of an entry but its text, of which no more is kept, and says so where it ends.
 async fn put_without_text(
     store: &dyn Store,
     id: JobId,
@@ -91,24 +104,20 @@ async fn put_without_text(
     entry: &NewLogEntry,
 ) -> Result<(), StoreError> {
     let length = store.append_log(id, lease, number, 0, "", None, None).await?;
-    let has_more = entry.out.len() as u64 > length;
-    let mark = if has_more && ends_now(store, id, lease, number, entry.exit_code).await {
-        OUTPUT_REFUSED
-    } else {
-        ""
-    };
+    let unmarked = length.saturating_sub(NOT_KEPT.len() as u64);
+    let end = store.read_log(id, lease.epoch, number, unmarked, NOT_KEPT.len()).await?;
+    let is_marked = end == NOT_KEPT.as_bytes();
+    let mark = if !is_marked && entry.out.len() as u64 > length { NOT_KEPT } else { "" };
     store.append_log(id, lease, number, length, mark, entry.exit_code, entry.duration_ms).await.map(drop)
 }
 
 /// Whether this is what executors of ours say, once, of an entry of which no more is taken.
 async fn is_last_word(store: &dyn Store, id: JobId, lease: &Lease, append: &AppendLog) -> bool {
-    append.chunk == OUTPUT_REFUSED && ends_now(store, id, lease, append.entry_id, append.exit_code).await
-}
-
-/// Whether an entry has not ended yet, and does with this.
-async fn ends_now(store: &dyn Store, id: JobId, lease: &Lease, number: i64, end: Option<i32>) -> bool {
-    let known = store.log_entry(id, Some(lease.epoch), number).await;
-    end.is_some() && known.is_ok_and(|entry| entry.exit_code.is_none())
+    if append.chunk != OUTPUT_REFUSED || append.exit_code.is_none() {
+        return false;
+    }
+    let known = store.log_entry(id, Some(lease.epoch), append.entry_id).await;
+    known.is_ok_and(|entry| entry.exit_code.is_none())
 }
 
 fn stored(entry: LogEntry) -> Result<NewLogEntry, Failure> {

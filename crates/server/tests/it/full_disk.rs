@@ -126,7 +126,8 @@ async fn what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_goi
     let sees = async || told(harness.api(Method::POST, "/files?name=x").body("")).await.0 == 507;
     wait_for(sees).await;
     refused().await;
-    // Executors of ours are told to leave the rest out, and have a last word; stock ones are not.
+    // Executors of ours keep the text until there is room, and have a last word when they won't; stock ones are never refused,
+    // and what they lost is marked.
     let append = async |offset: u64, chunk: &str, ended: bool| {
         let mut body = json!({"executorName": EXECUTOR, "jobId": job.id, "entryId": number, "offset": offset, "chunk": chunk});
         if ended {
@@ -134,27 +135,53 @@ async fn what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_goi
         }
         told(harness.about(&job, "batches", "appendExecutionLog").json(&body)).await
     };
-    assert_eq!(append(0, "stdout: a\n", false).await.0, 413);
-    assert_eq!(append(0, OUTPUT_REFUSED, false).await.0, 413, "it is no last word");
-    for status in [200, 413] {
+    assert_eq!(append(0, "stdout: a\n", false).await.0, 503);
+    assert_eq!(append(0, OUTPUT_REFUSED, false).await.0, 503, "it is no last word");
+    for status in [200, 503] {
         assert_eq!(append(0, OUTPUT_REFUSED, true).await.0, status, "it is said once");
     }
-    assert_eq!(update("stdout: a\nstdout: b\n", false).await.0, 204);
     for _ in 0..2 {
-        assert_eq!(update("stdout: a\nstdout: b\n", true).await.0, 204);
+        assert_eq!(update("stdout: a\nstdout: b\n", false).await.0, 204);
     }
+    let open = async |key: &str, out: &str, ended: bool, ours: bool| {
+        let mut body = entry(&job, key);
+        body["out"] = out.into();
+        if ended {
+            body["exitCode"] = 0.into();
+        }
+        let request = harness.about(&job, "batches", "addExecutionLogEntry").json(&body);
+        let request = if ours { request.header("Prefer", "late-conflict") } else { request };
+        request.send().await.unwrap()
+    };
     let third = harness.add_log(&job, "step.docker.2").await;
+    let fourth = open("step.docker.3", "stdout: whole\n", true, false).await;
+    let fourth = fourth.text().await.unwrap().parse().unwrap();
+    let fifth = open("step.docker.4", "stdout: begun\n", false, true).await;
+    let fifth: i64 = fifth.text().await.unwrap().parse().unwrap();
+    let whole = open("step.docker.5", "stdout: whole\n", true, true).await;
+    assert_eq!((whole.status().as_u16(), &whole.headers()["retry-after"]), (503, &"3".parse().unwrap()));
     assert_eq!(text(&harness, &job, number).await, OUTPUT_REFUSED);
-    assert_eq!(text(&harness, &job, stock).await, format!("stdout: a\n{OUTPUT_REFUSED}"));
+    let cut = text(&harness, &job, stock).await;
+    assert!(cut.starts_with("stdout: a\n\n[executor: ") && cut.matches("not kept").count() == 1, "{cut}");
+    assert!(cut.contains("too little room"), "{cut}");
     assert_eq!(text(&harness, &job, third).await, "");
+    assert_eq!(text(&harness, &job, fourth).await, cut.strip_prefix("stdout: a\n").unwrap());
+    assert_eq!(text(&harness, &job, fifth).await, "");
     // All that keeps jobs going is done.
     let beat = json!({"version": "V2", "executorName": EXECUTOR, "jobIds": [job.id]});
     let beat = harness.executor("/.executors/queue/batches/heartbeat").json(&beat);
     assert_eq!(told(beat).await.0, 200);
+    // Once there is room, what waited is taken, and what was marked is replaced.
+    disk.make_room();
+    wait_for(async || harness.append(&job, fifth, 0, "stdout: begun\n").await.status() == 200).await;
+    assert_eq!(text(&harness, &job, fifth).await, "stdout: begun\n");
+    assert_eq!(update("stdout: a\nstdout: b\n", true).await.0, 204);
+    assert_eq!(text(&harness, &job, stock).await, "stdout: a\nstdout: b\n");
+    assert_eq!(open("step.docker.5", "stdout: whole\n", true, true).await.status(), 200);
     assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
     let ready = async || told(harness.client.get(harness.url("/readyz"))).await;
     assert_eq!(ready().await, (200, "ok".to_owned()));
-    disk.fill_again();
+    disk.fill(0);
     wait_for(async || ready().await == (503, "disk full".to_owned())).await;
     disk.make_room();
     wait_for(async || ready().await.0 == 200).await;
