@@ -43,10 +43,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// was just closed.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// What a server says of a result that lies on the disk of another one. Behind a balancer the next connection may meet that one.
+const ELSEWHERE: &str = "result_elsewhere";
+/// How often that is tried. Whoever calls one server by its address is told the same each time, and is not to wait for it.
+const MOST_ELSEWHERE: u32 = 8;
+/// Pause between two such tries.
+const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
+
 /// A control plane and the right to use it.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    /// The same, with a connection of its own for each request.
+    anew: reqwest::Client,
     base: Url,
     token: SecretString,
 }
@@ -59,14 +68,16 @@ fn new_key() -> Result<String, Failure> {
 
 impl Client {
     pub(crate) fn new(base: Url, token: SecretString, roots: &Roots) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("executor/", env!("CARGO_PKG_VERSION")))
-            .pool_idle_timeout(IDLE)
-            .tls_backend_preconfigured(roots.client_config())
-            .build();
-        let http = http.map_err(|fault| Failure::chain(Exit::System, &fault))?;
-        Ok(Self { http, base, token })
+        let build = |kept: usize| {
+            let http = reqwest::Client::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .user_agent(concat!("executor/", env!("CARGO_PKG_VERSION")))
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(kept)
+                .tls_backend_preconfigured(roots.client_config());
+            http.build().map_err(|fault| Failure::chain(Exit::System, &fault))
+        };
+        Ok(Self { http: build(usize::MAX)?, anew: build(0)?, base, token })
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -201,8 +212,39 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let again = request.try_clone();
         let response = send(request).await.map_err(|fault| self.unreachable(fault))?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        match (refusal_and_code(response).await, again) {
+            ((failure, code), Some(again)) if code == ELSEWHERE => self.send_elsewhere(again, failure).await,
+            ((failure, _), _) => Err(failure),
+        }
+    }
+
+    /// Looks for the server that has what others refused with `failure`: such a request changed nothing.
+    async fn send_elsewhere(
+        &self,
+        request: RequestBuilder,
+        mut failure: Failure,
+    ) -> Result<Response, Failure> {
+        let (_, request) = request.build_split();
+        let request = request.map_err(|fault| self.unreachable(fault))?;
+        for _ in 1..MOST_ELSEWHERE {
+            tokio::time::sleep(ELSEWHERE_PAUSE).await;
+            let Some(again) = request.try_clone() else { break };
+            let response = self.anew.execute(again).await.map_err(|fault| self.unreachable(fault))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let code;
+            (failure, code) = refusal_and_code(response).await;
+            if code != ELSEWHERE {
+                break;
+            }
+        }
+        Err(failure)
     }
 
     fn unreachable(&self, fault: reqwest::Error) -> Failure {
@@ -342,6 +384,46 @@ mod tests {
         let go = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
         let told = told_by("http", go).await;
         assert!(told.contains("begin the URL with https://"), "{told}");
+    }
+
+    /// Servers behind a balancer that gives each connection to the next one: the last of so many has what is asked for, and each
+    /// keeps its connections open. Tells what came of it, and how many connections there were.
+    async fn on_the_last_of(servers: usize, path: &str) -> (Result<String, Failure>, usize) {
+        const REFUSED: &str =
+            r#"{"code":"result_elsewhere","status":503,"title":"t","detail":"it is not here"}"#;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let connections = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let met = Arc::clone(&connections);
+        let balancer = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let has_it = met.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1 == servers;
+                let told = if has_it { ("200 OK", "7") } else { ("503 Service Unavailable", REFUSED) };
+                tokio::spawn(async move {
+                    let mut heard = [0; 4 << 10];
+                    while stream.read(&mut heard).await.is_ok_and(|read| read > 0) {
+                        let (status, body) = told;
+                        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+                        stream.write_all((head + body).as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
+        let got = client.get_text(path).await;
+        balancer.abort();
+        (got, connections.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn the_server_that_has_a_result_is_looked_for_a_few_times() {
+        let (found, connections) = on_the_last_of(3, "/x").await;
+        assert_eq!((found.unwrap().as_str(), connections), ("7", 3));
+        let (not_found, connections) = on_the_last_of(usize::MAX, "/x").await;
+        assert_eq!(not_found.unwrap_err().message, "it is not here");
+        assert_eq!(connections, MOST_ELSEWHERE as usize);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Following a job: Server-Sent Events that resume where they were cut.
 
-use super::{Client, refusal, refusal_and_code};
+use super::{Client, ELSEWHERE, refusal, refusal_and_code};
 use crate::exit::Failure;
 use reqwest::{Method, Response};
 use server::api::LogEvent;
@@ -14,9 +14,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(45);
 /// A connection that was there for so long was no try to get back.
 const LASTING: Duration = Duration::from_secs(10);
-/// What no other try at the same server helps against. Behind a balancer one may meet the server that has it; but whoever calls one
-/// server would wait for a minute to be told what is the matter.
-const ELSEWHERE: &str = "result_elsewhere";
 /// Bytes of one event at most.
 const MAX_EVENT: usize = 16 << 20;
 
@@ -111,11 +108,17 @@ impl Follow {
         if let Some(cursor) = &self.cursor {
             request = request.header("Last-Event-ID", cursor);
         }
+        let again = request.try_clone();
         let response = request.send().await.map_err(|fault| Cut::Retry(self.client.unreachable(fault)))?;
         match response.status() {
             status if status.is_success() => Ok(response),
             status if status.is_server_error() => match refusal_and_code(response).await {
-                (failure, code) if code == ELSEWHERE => Err(Cut::Final(failure)),
+                // Who has it may be met by another connection, and is looked for a few times. Anybody else would wait for a minute
+                // to be told what is the matter.
+                (failure, code) if code == ELSEWHERE => match again {
+                    Some(again) => self.client.send_elsewhere(again, failure).await.map_err(Cut::Final),
+                    None => Err(Cut::Final(failure)),
+                },
                 (failure, _) => Err(Cut::Retry(failure)),
             },
             _ => Err(Cut::Final(refusal(response).await)),
