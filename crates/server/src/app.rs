@@ -19,7 +19,7 @@ use crate::metrics::{Depths, Forwarded, Metrics};
 use crate::peer::Peer;
 use crate::public_api::Readiness;
 use crate::site_config::SiteConfig;
-use crate::slots::{Slot, Slots};
+use crate::slots::{InTurn, Slot, Slots};
 use axum::body::Body;
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -86,8 +86,8 @@ pub(crate) struct Parts {
     pub(crate) submits: Slots,
     /// One per list of jobs, of a log or of the audit log that is being made.
     pub(crate) reads: Slots,
-    /// One per index that is being uploaded.
-    pub(crate) index_uploads: Slots,
+    /// One per index or artifact that is being uploaded.
+    pub(crate) results_in: InTurn,
     /// One per git transfer to an executor.
     pub(crate) git_transfers: Slots,
     /// Fires when the server begins to stop: waits and streams end at once.

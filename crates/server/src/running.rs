@@ -23,7 +23,7 @@ use crate::public_api::Readiness;
 use crate::results;
 use crate::secret_keys::{self, SecretKeysError};
 use crate::site_config::{self, SiteConfig};
-use crate::slots::Slots;
+use crate::slots::{InTurn, Slots};
 use crate::{
     checkpoint, executor_api, janitor, listener, pages, private_files, public_api, requests, retention,
     scaling, way,
@@ -171,7 +171,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,
         large_calls: Slots::new(config.limits.large_calls, config.limits.large_calls_per_client),
         bodies: Slots::new(config.limits.bodies / FREE, config.limits.bodies_per_client / FREE),
-        index_uploads: Slots::new(config.limits.index_uploads, config.limits.index_uploads_per_client),
+        results_in: InTurn::new(config.limits.index_uploads, config.limits.index_uploads_per_client),
         reads: Slots::new(config.limits.reads, config.limits.reads_per_client),
         submits: Slots::new(config.limits.submits, config.limits.submits_per_client),
         git_transfers: Slots::new(config.limits.git_transfers, config.limits.git_transfers_per_client),

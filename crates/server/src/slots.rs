@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Slots for one kind of work.
 pub(crate) struct Slots<Client = Peer> {
@@ -66,6 +66,30 @@ impl<Client: Eq + Hash> Slots<Client> {
     }
 }
 
+/// Slots that are shared among addresses and namespaces alike: one namespace may call from many addresses, and behind a proxy
+/// several are one address.
+pub(crate) struct InTurn {
+    by_address: Slots,
+    /// Half of them at most for any one.
+    by_namespace: Slots<String>,
+}
+
+impl InTurn {
+    /// So many slots for everybody together, and for each address.
+    pub(crate) fn new(all: usize, per_address: usize) -> Self {
+        Self { by_address: Slots::new(all, per_address), by_namespace: Slots::new(all, all.div_ceil(2)) }
+    }
+
+    /// A slot for somebody at an address and for a namespace, which is named by its key; none if there is none within `wait`.
+    /// Who waits for one of its namespace's keeps nobody from those of the address.
+    pub(crate) async fn take(&self, from: Peer, of: &str, wait: Duration) -> Option<(Slot, Slot)> {
+        let queued = Instant::now();
+        let of_namespace = self.by_namespace.take(of.to_owned(), wait).await?;
+        let left = wait.saturating_sub(queued.elapsed());
+        Some((of_namespace, self.by_address.take(from, left).await?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +132,23 @@ mod tests {
         let _first = slots.take(client(1), WAIT).await.expect("a slot");
         let (greedy, other) = tokio::join!(slots.take(client(1), WAIT), slots.take(client(2), WAIT));
         assert!(greedy.is_none() && other.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn neither_a_namespace_nor_an_address_gets_all() {
+        let slots = InTurn::new(4, 3);
+        let two = [slots.take(client(1), "org:a", WAIT).await, slots.take(client(2), "org:a", WAIT).await];
+        assert!(two.iter().all(Option::is_some));
+        assert!(slots.take(client(3), "org:a", WAIT).await.is_none(), "one namespace took all");
+        let _third = slots.take(client(1), "org:b", WAIT).await.expect("half of them are left for others");
+        assert!(slots.take(client(1), "org:b", WAIT).await.is_some(), "the address has three");
+        let slots = InTurn::new(4, 3);
+        let _three = [
+            slots.take(client(1), "org:a", WAIT).await,
+            slots.take(client(1), "org:a", WAIT).await,
+            slots.take(client(1), "org:b", WAIT).await,
+        ];
+        assert!(slots.take(client(1), "org:b", WAIT).await.is_none(), "one address took all");
+        assert!(slots.take(client(2), "org:b", WAIT).await.is_some());
     }
 }

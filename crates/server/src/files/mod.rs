@@ -17,7 +17,7 @@ pub(crate) use fault::FileFault;
 
 use crate::config::Limits;
 use crate::disk_floor::DiskFloor;
-use crate::slots::Slots;
+use crate::slots::InTurn;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use jobs::files::is_file_id;
@@ -43,9 +43,7 @@ pub(crate) struct Files {
     limits: Limits,
     disk_floor: Arc<DiskFloor>,
     /// One per upload under way.
-    uploads: Slots,
-    /// The same, half of them at most for any one namespace: a token may be shown from many addresses.
-    uploads_of: Slots<String>,
+    uploads: InTurn,
     /// Bytes that uploads under way may take.
     promised: Promised,
 }
@@ -68,9 +66,8 @@ impl Files {
                 std::fs::remove_file(entry.path())?;
             }
         }
-        let uploads = Slots::new(limits.uploads, limits.uploads_per_client);
-        let uploads_of = Slots::new(limits.uploads, limits.uploads.div_ceil(2));
-        Ok(Self { dir, store, limits, disk_floor, uploads, uploads_of, promised: Promised::default() })
+        let uploads = InTurn::new(limits.uploads, limits.uploads_per_client);
+        Ok(Self { dir, store, limits, disk_floor, uploads, promised: Promised::default() })
     }
 
     /// The content of a file that the store knows, and its length.

@@ -5,7 +5,6 @@ use super::{FileFault, Files, UNFINISHED};
 use crate::disk_floor::Growing;
 use crate::pace::Pace;
 use crate::peer::Peer;
-use crate::slots::Slot;
 use axum::body::{Body, HttpBody};
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -19,7 +18,7 @@ use std::path::Path;
 use store::{FileRow, NewFile, ObjectWriter};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 1 << 20;
@@ -40,7 +39,8 @@ pub(crate) struct Arrived {
 impl Files {
     /// Writes `body` to the disk. If the client hangs up meanwhile, nothing is left of it.
     pub(crate) async fn receive(&self, body: Body, from: Peer, of: &Namespace) -> Result<Arrived, FileFault> {
-        let _slots = self.slots(from, of).await.ok_or(FileFault::Busy)?;
+        let slots = self.uploads.take(from, &of.key(), self.limits.upload_queue).await;
+        let _slots = slots.ok_or(FileFault::Busy)?;
         self.disk_floor.check(Growing::Files)?;
         let mut room = self.room(of, body.size_hint().exact()).await?;
         let private = PermissionsExt::from_mode(0o600);
@@ -50,15 +50,6 @@ impl Files {
         let (size, sha256) = self.write(body, file, &room).await?;
         room.shrink_to(size);
         Ok(Arrived { content, size, sha256, room })
-    }
-
-    /// A turn among those of the namespace, and then among those of the address. Whoever waits for the one keeps nobody from the
-    /// other.
-    async fn slots(&self, from: Peer, of: &Namespace) -> Option<(Slot, Slot)> {
-        let queued = Instant::now();
-        let of_namespace = self.uploads_of.take(of.key(), self.limits.upload_queue).await?;
-        let left = self.limits.upload_queue.saturating_sub(queued.elapsed());
-        Some((of_namespace, self.uploads.take(from, left).await?))
     }
 
     /// Makes an arrived file one that jobs may name: all of it, or nothing.

@@ -24,6 +24,9 @@ const KEYS: &str = "uploads/index";
 /// What they end with.
 const ENDING: &str = ".gz";
 
+/// Among those of the namespace, and of the address.
+type Turn = (Slot, Slot);
+
 /// What became of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
@@ -44,7 +47,7 @@ pub(crate) async fn serve(
         Ask::Whole(about) => {
             let new = named(app, about).await?;
             // Held until it is unpacked as well, which costs more than taking it.
-            let slot = slot(app, from).await?;
+            let slot = slot(app, from, &new.namespace).await?;
             let object = take(app, &slot, &new.namespace, body).await?;
             let done = keep_whole(app, &slot, new, &object).await;
             if done.is_err() {
@@ -60,7 +63,8 @@ pub(crate) async fn serve(
         Ask::Part { id, index } => {
             let known = app.store.upload(id).await?.filter(|row| row.finished_at.is_none());
             let known = known.ok_or(UploadFault::Unknown(id))?;
-            let object = take(app, &slot(app, from).await?, &known.of.namespace, body).await?;
+            let of = &known.of.namespace;
+            let object = take(app, &slot(app, from, of).await?, of, body).await?;
             let key = object.key.clone();
             let added = app.store.add_upload_part(id, index, object).await;
             if added.is_err() {
@@ -96,12 +100,12 @@ async fn owner(app: &App, job: JobId) -> Result<Option<String>, StoreError> {
     }
 }
 
-async fn slot(app: &App, from: Peer) -> Result<Slot, UploadFault> {
-    let slot = app.index_uploads.take(from, app.limits.upload_queue).await;
-    slot.ok_or(UploadFault::Busy)
+async fn slot(app: &App, from: Peer, of: &Namespace) -> Result<Turn, UploadFault> {
+    let turn = app.results_in.take(from, &of.key(), app.limits.upload_queue).await;
+    turn.ok_or(UploadFault::Busy)
 }
 
-async fn take(app: &App, _: &Slot, of: &Namespace, body: Body) -> Result<NewObject, UploadFault> {
+async fn take(app: &App, _: &Turn, of: &Namespace, body: Body) -> Result<NewObject, UploadFault> {
     let Room { bytes, beyond } = room(app, of).await?;
     let limit = app.limits.index_part.min(bytes);
     match intake::receive(app, body, (KEYS, ENDING), limit).await {
@@ -118,7 +122,7 @@ async fn room(app: &App, of: &Namespace) -> Result<Room, UploadFault> {
     if room.bytes == 0 { Err(room.beyond.into()) } else { Ok(room) }
 }
 
-async fn keep_whole(app: &App, _: &Slot, new: NewUpload, object: &NewObject) -> Result<i64, UploadFault> {
+async fn keep_whole(app: &App, _: &Turn, new: NewUpload, object: &NewObject) -> Result<i64, UploadFault> {
     check::is_gzip(app, std::slice::from_ref(object)).await?;
     Ok(app.store.add_upload(new, object.clone()).await?)
 }
@@ -129,7 +133,7 @@ async fn finish(app: &App, from: Peer, id: i64) -> Result<(), UploadFault> {
         // The answer to the first such call was lost.
         return Ok(());
     }
-    let _slot = slot(app, from).await?;
+    let _slot = slot(app, from, &row.of.namespace).await?;
     let parts: Vec<UploadPartRow> = app.store.upload_parts(id).await?;
     let (there, parts_told) = (parts.len() as u64, u64::from(row.of.parts));
     if there < parts_told {

@@ -341,6 +341,43 @@ async fn whoever_has_an_index_unpacked_keeps_its_slot_meanwhile() {
     assert!(first.await.unwrap() < second, "it was taken while the first was unpacked");
 }
 
+/// All executors may call through one proxy, and one namespace's from many addresses.
+#[tokio::test]
+async fn one_namespace_leaves_room_for_the_indexes_of_another() {
+    let harness = with_repository_and(|config| {
+        config.limits.index_uploads = 2;
+        config.limits.index_uploads_per_client = 2;
+        config.limits.upload_queue = Duration::from_millis(50);
+    })
+    .await;
+    let source = SourceRepo::new();
+    let body = json!({"name": "acme", "source": source.path(), "namespace": "org:acme"});
+    assert_eq!(told(harness.api(Method::POST, "/repositories").json(&body)).await.0, 201);
+    let of_acme = format!("repository=acme&commit={COMMIT}");
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let stands_still = futures_util::stream::unfold(Some(began), async |began| {
+        if began?.send(()).is_err() {
+            return None;
+        }
+        std::future::pending::<()>().await;
+        Some((Ok::<_, String>("x"), None))
+    });
+    let first = call(&harness, &of_acme, reqwest::Body::wrap_stream(stands_still));
+    let first = tokio::spawn(first.send());
+    begun.await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (status, text) = told(call(&harness, &of_acme, packed(b"second"))).await;
+        if status == 503 {
+            assert!(text.contains("too many indexes"), "{text}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "the first one takes no slot: {status} {text}");
+    }
+    accepted(call(&harness, &about(), packed(b"of somebody else"))).await;
+    first.abort();
+}
+
 /// Whether a directory has a file of that many bytes.
 fn is_there(dir: &Path, size: u64) -> bool {
     let found = std::fs::read_dir(dir).into_iter().flatten().flatten();
