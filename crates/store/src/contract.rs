@@ -43,6 +43,10 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// asked for. Ask before anything that a job names is looked up, which may be gone by now.
     async fn submitted(&self, owner: &str, idempotency_key: &str, spec: &JobSpec) -> Result<Option<JobId>>;
 
+    /// Looks whether the database answers, and how much else it has to do is no matter: see
+    /// [`StoreError::Busy`] for what others are told then.
+    async fn answers(&self) -> Result<()>;
+
     /// One job; [`StoreError::UnknownJob`] where there is none with this id.
     async fn job(&self, id: JobId) -> Result<JobRow>;
 

@@ -2,7 +2,7 @@
 
 use super::{
     SqlStore, census, claim, due, end, executors, files, forget, job_rows, keys, lane_rows, lease, logs,
-    queues, repositories, secrets, submit, tries,
+    queues, repositories, secrets, submit, tokens, tries,
 };
 use crate::contract::Store;
 use crate::error::StoreError;
@@ -30,6 +30,10 @@ impl Store for SqlStore {
 
     async fn submitted(&self, owner: &str, key: &str, spec: &JobSpec) -> Result<Option<JobId>> {
         submit::submitted(&mut self.database.lookup().await?, owner, key, spec).await
+    }
+
+    async fn answers(&self) -> Result<()> {
+        tokens::answers(self).await
     }
 
     async fn job(&self, id: JobId) -> Result<JobRow> {

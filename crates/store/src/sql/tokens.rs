@@ -119,6 +119,12 @@ pub(super) async fn is_good(store: &SqlStore, id: i64) -> Result<bool, StoreErro
     Ok(good > 0)
 }
 
+/// Asks the cheapest question there is; what is answered is no matter.
+pub(super) async fn answers(store: &SqlStore) -> Result<(), StoreError> {
+    let mut asked = store.database.asked().await?;
+    asked.query(IS_GOOD).bind(0_i64).bind(0_i64).one::<(i64,)>().await.map(drop)
+}
+
 /// Whether a use is to be noted now.
 pub(super) fn is_due(noted: Option<Timestamp>, now: Timestamp) -> bool {
     noted.is_none_or(|noted| now.duration_since(noted) >= NOTED_EVERY)

@@ -72,6 +72,14 @@ impl Database {
         }
     }
 
+    /// A connection for a short question, whatever the others are used for.
+    pub(super) async fn asked(&self) -> Result<Session, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.asked().await,
+            Self::Postgres(database) => database.asked().await,
+        }
+    }
+
     /// Begins to write. Dropped without a commit, nothing happened.
     pub(super) async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
         match self {
@@ -205,5 +213,44 @@ impl From<sqlx::Error> for StoreError {
             return Self::Away(Box::new(error));
         }
         Self::Database(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::session::Sql;
+    use std::time::Duration;
+
+    const ASK: Sql = Sql { sqlite: "SELECT COUNT(*) FROM jobs", postgres: "SELECT COUNT(*) FROM jobs" };
+
+    /// Balancers would take a server from its clients because it has much to do, and give the others more.
+    async fn answers_while_all_connections_are_used(database: Database) {
+        let (_, _, most) = database.connections();
+        let mut used = Vec::new();
+        for _ in 0..most {
+            used.push(database.lookup().await.unwrap());
+        }
+        for _ in 0..2 {
+            let asking = async { database.asked().await?.query(ASK).one::<(i64,)>().await };
+            let asked = tokio::time::timeout(Duration::from_secs(10), asking).await;
+            assert_eq!(asked.expect("it waits for nobody").unwrap(), (0,));
+        }
+        drop(used);
+        database.close().await;
+    }
+
+    #[tokio::test]
+    async fn the_embedded_one_answers_while_all_its_connections_are_used() {
+        let (_dir, file) = SqliteFile::temporary().await;
+        answers_while_all_connections_are_used(Database::Sqlite(file)).await;
+    }
+
+    #[tokio::test]
+    async fn postgresql_answers_while_all_connections_to_it_are_used() {
+        let test = "postgresql_answers_while_all_connections_to_it_are_used";
+        let Some(postgres) = testkit::Postgres::start(test) else { return };
+        let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
+        answers_while_all_connections_are_used(Database::Postgres(database)).await;
     }
 }

@@ -13,8 +13,10 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Transac
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Connections of one server at most. The database has a hundred for everybody, unless told otherwise.
+/// Connections of one server for its calls at most. The database has a hundred for everybody, unless told otherwise.
 pub(super) const CONNECTIONS: u32 = 16;
+/// How long the one is kept that nobody has used since.
+const ASKED_IDLE: Duration = Duration::from_mins(1);
 /// How long a call waits for a connection: the database may be starting again.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection that was used within this time is taken to be there, unless another one was lost since.
@@ -54,6 +56,9 @@ pub(super) const MIGRATIONS: [(&str, &str); 14] = [
 /// A PostgreSQL database.
 pub(in crate::sql) struct PostgresDatabase {
     pool: PgPool,
+    /// One connection, made when it is first needed, for whoever asks whether it answers: calls that wait for all the others must
+    /// not look like a database that is away.
+    asked: PgPool,
     losses: Losses,
 }
 
@@ -77,7 +82,9 @@ impl PostgresDatabase {
     async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
         let losses = Losses::default();
         let pool = connect_with(url, connections, SETTINGS, losses.clone(), Wait::ForStart).await?;
-        Ok(Self { pool, losses })
+        let asked = pool_options(1, SETTINGS, losses.clone()).idle_timeout(ASKED_IDLE);
+        let asked = asked.connect_lazy_with((*pool.connect_options()).clone());
+        Ok(Self { pool, asked, losses })
     }
 
     /// Where it is, without secrets.
@@ -119,6 +126,11 @@ impl PostgresDatabase {
         Ok(Session::PostgresLookup(PostgresLookup::new(&self.pool, &self.losses).await?))
     }
 
+    /// The connection of whoever asks whether it answers.
+    pub(super) async fn asked(&self) -> Result<Session, StoreError> {
+        Ok(Session::PostgresLookup(PostgresLookup::new(&self.asked, &self.losses).await?))
+    }
+
     /// Begins to write, beside others.
     pub(super) async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
         let transaction = match self.begin(durability).await {
@@ -142,6 +154,7 @@ impl PostgresDatabase {
     }
 
     pub(super) async fn close(&self) {
+        self.asked.close().await;
         self.pool.close().await;
     }
 }
@@ -167,7 +180,11 @@ async fn connect_with(
     let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::DatabaseUrl)?;
     let options = options.application_name("executor server").disable_statement_logging();
     connect_first(&options, wait).await?;
-    let pool = PoolOptions::new()
+    Ok(pool_options(connections, settings, losses).connect_with(options).await?)
+}
+
+fn pool_options(connections: u32, settings: &'static str, losses: Losses) -> PoolOptions<Postgres> {
+    PoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
         // Else each is asked whether it is there before each use, which takes as long as the use.
@@ -179,9 +196,6 @@ async fn connect_with(
         .after_connect(move |connection: &mut PgConnection, _| {
             Box::pin(async move { connection.execute(settings).await.map(drop) })
         })
-        .connect_with(options)
-        .await?;
-    Ok(pool)
 }
 
 #[cfg(test)]
@@ -319,7 +333,7 @@ mod tests {
         let losses = Losses::default();
         let hasty = "SET lock_timeout = '100ms'";
         let pool = connect_with(&postgres.url(), 2, hasty, losses.clone(), Wait::ForStart).await.unwrap();
-        let second = PostgresDatabase { pool, losses };
+        let second = PostgresDatabase { asked: pool.clone(), pool, losses };
         let hold = async {
             while sqlx::query_scalar::<_, i64>(ASK).fetch_one(&mut first).await.unwrap() == 0 {
                 tokio::task::yield_now().await;

@@ -56,6 +56,8 @@ pub(in crate::sql) struct SqliteFile {
     /// order, so a synced commit brings along every relaxed one before it.
     relaxed: SqlitePool,
     readers: SqlitePool,
+    /// One connection for whoever asks whether it answers, which lists that take long must not keep from it.
+    asked: SqlitePool,
     /// Whose turn it is to write. A queue here is fair and costs nothing; SQLite's own lock is polled.
     turn: Mutex<()>,
 }
@@ -72,7 +74,8 @@ impl SqliteFile {
         migrated(outcome, || path.display().to_string())?;
         let relaxed = connect(writer.synchronous(SqliteSynchronous::Normal), 1).await?;
         let readers = connect(options(path).read_only(true), READERS).await?;
-        Ok(Self { synced, relaxed, readers, turn: Mutex::new(()) })
+        let asked = connect(options(path).read_only(true), 1).await?;
+        Ok(Self { synced, relaxed, readers, asked, turn: Mutex::new(()) })
     }
 
     /// Opens a file for look-ups alone, also one that a server uses.
@@ -83,8 +86,8 @@ impl SqliteFile {
         }
         let readers = connect(options(path).read_only(true), 1).await?;
         schema_of_sqlite(&mut *readers.acquire().await?).await?.check_readable(place())?;
-        let (synced, relaxed) = (readers.clone(), readers.clone());
-        Ok(Self { synced, relaxed, readers, turn: Mutex::new(()) })
+        let (synced, relaxed, asked) = (readers.clone(), readers.clone(), readers.clone());
+        Ok(Self { synced, relaxed, readers, asked, turn: Mutex::new(()) })
     }
 
     pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
@@ -93,6 +96,11 @@ impl SqliteFile {
 
     pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
         Ok(Session::SqliteLookup(self.readers.acquire().await?))
+    }
+
+    /// The connection of whoever asks whether it answers.
+    pub(super) async fn asked(&self) -> Result<Session, StoreError> {
+        Ok(Session::SqliteLookup(self.asked.acquire().await?))
     }
 
     /// Begins to write, when everybody before has finished.
@@ -118,6 +126,7 @@ impl SqliteFile {
     }
 
     pub(super) async fn close(&self) {
+        self.asked.close().await;
         self.readers.close().await;
         self.relaxed.close().await;
         self.synced.close().await;
