@@ -197,8 +197,8 @@ mod tests {
     fn versions_that_are_none_are_told_while_nobody_else_is_there() {
         let needs = Needs::default();
         let odd = Executor { refused_version: Some("built by hand".to_owned()), ..executor("e1") };
-        let expected = "whoever has what it needs says a version that is none, such as 6.1.0, and so is given no jobs: e1 \
-                        (\"built by hand\")";
+        let expected = "version skew: whoever has what it needs says a version that can't be read, as 6.1.0 can, and so is given no \
+                        jobs: e1 (\"built by hand\")";
         assert_eq!(told(&facts(&needs, std::slice::from_ref(&odd))), [expected]);
         let resting = Executor { in_maintenance: true, ..executor("e2") };
         assert_eq!(obstacles(&facts(&needs, &[odd.clone(), resting]))[0].code(), "executors_in_maintenance");
@@ -257,7 +257,7 @@ mod tests {
             (
                 &none,
                 std::slice::from_ref(&odd),
-                "whoever has what it needs says a version that is none, and so is given no jobs: 1 executor",
+                "version skew: whoever has what it needs says a version that can't be read, and so is given no jobs: 1 executor",
             ),
             (&none, &[], "no executor serves its queue"),
         ] {

@@ -243,6 +243,8 @@ mod tests {
             r#"{"cpus": 4, "memory": "8G", "disk": "20G", "isolation": "container", "labels": ["gpu"]}"#,
         );
         assert_eq!(job.unmet(&big()), []);
+        let settings = BTreeMap::from([("job-memory".to_owned(), "1".to_owned())]);
+        assert_eq!(job.unmet(&Capacity { settings, ..big() }), [], "how it is set up decides nothing");
         assert_eq!(Needs::default().unmet(&Capacity::default()), []);
         let small = Capacity {
             cpus: Some(2),

@@ -1,6 +1,7 @@
 //! The way that a request came: from whom, for which host, and whether by https.
 //!
-//! A proxy is believed if it is one of those that the operator named. Whatever anybody else says of it is not looked at.
+//! A proxy is believed if it is one of those that the operator named. Whatever anybody else says of it is not looked at; nor is the
+//! header `Forwarded`: proxies that set the others pass it on as whoever called made it up.
 
 use crate::app::App;
 use crate::peer::{Peer, Remote};
@@ -142,5 +143,13 @@ mod tests {
         assert_eq!(from(&["10.1.0.9"]), "10.1.0.9", "nobody else was named");
         assert_eq!(from(&[]), "::ffff:10.1.0.1");
         assert!(!looked_at("10.1.0.1", &[(FORWARDED_PROTO, "https, http")]).0.secure);
+    }
+
+    #[test]
+    fn what_proxies_pass_on_unread_is_not_believed() {
+        let forwarded = (http::header::FORWARDED, "for=192.0.2.7;host=evil.example;proto=https");
+        let (way, from) = looked_at("10.1.2.3", std::slice::from_ref(&forwarded));
+        assert_eq!((way.secure, way.host.as_str(), from.as_str()), (false, "ci.example:7080", "10.1.2.3"));
+        assert_eq!(looked_at("10.1.2.3", &[(FORWARDED_FOR, "192.0.2.9"), forwarded]).1, "192.0.2.9");
     }
 }

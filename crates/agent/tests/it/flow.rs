@@ -1,7 +1,9 @@
 //! A job from its dequeue to its final call, and what the control plane sees of it.
 
 use crate::support::{Act, Harness, Plan, eventually, job, step};
+use jobs::Isolation;
 use serde_json::{Value, json};
+use wire::additions::Settings;
 
 fn plan(jobs: impl IntoIterator<Item = Value>) -> Plan {
     Plan { jobs: jobs.into_iter().map(|job| job.to_string()).collect(), ..Plan::default() }
@@ -253,4 +255,37 @@ async fn the_jobs_registry_credentials_win() {
         harness.runtime.opened().iter().flat_map(|opened| opened.registries.clone()).collect();
     assert_eq!(registries, ["agent.example", "job.example"]);
     harness.end().await;
+}
+
+/// Stock control planes know none of it, and something in between may log what they are told.
+#[tokio::test]
+async fn how_it_is_set_up_is_told_to_control_planes_of_ours_alone() {
+    for ours in [true, false] {
+        let harness = Harness::start_with(Plan { ours, ..Plan::default() }, Vec::new(), |config| {
+            config.max_jobs = 3;
+            config.isolation = Some(Isolation::UserKernel);
+            config.labels = vec!["gpu".to_owned(), "zone=b".to_owned()];
+            config.limits.memory = Some(4 << 30);
+        });
+        // The first one can't know whose it is.
+        let asked =
+            eventually("a third dequeue", || harness.plane.plan().named("dequeue").get(2).cloned()).await;
+        let told = ["executors-isolation", "executors-labels"].map(|name| asked.header(name));
+        let settings = asked.header("executors-settings").map(|told| Settings::parse(told).0);
+        if ours {
+            assert_eq!(told, [Some("user-kernel"), Some("gpu, zone=b")]);
+            let settings = settings.expect("they are told");
+            let known = |name: &str| settings.get(name).map(String::as_str);
+            assert_eq!(
+                (known("slots"), known("job-memory")),
+                (Some("3"), Some("4294967296")),
+                "{settings:?}"
+            );
+            assert_eq!(known("disk-floor"), Some("0"), "all that is said can be read: {settings:?}");
+            assert_eq!(known("jobs-in-all"), None, "what is not set is not told");
+        } else {
+            assert_eq!((told, settings), ([None, None], None));
+        }
+        harness.end().await;
+    }
 }

@@ -28,7 +28,7 @@ pub enum Obstacle {
     NoExecutor,
     /// Those that have what it needs were not heard of lately.
     Silent(Vec<String>),
-    /// Those that have what it needs say versions from which nobody can tell what they read; each with what it says.
+    /// Version skew. Those that have what it needs say versions from which nobody can tell what they read; each with what it says.
     Versions(Vec<(String, String)>),
     /// Those that have what it needs are in maintenance.
     InMaintenance(Vec<String>),
@@ -71,7 +71,7 @@ impl Obstacle {
                 format!("whoever has what it needs was not heard of lately: {}", count(of.len()))
             }
             Self::Versions(of) => format!(
-                "whoever has what it needs says a version that is none, and so is given no jobs: {}",
+                "version skew: whoever has what it needs says a version that can't be read, and so is given no jobs: {}",
                 count(of.len())
             ),
             Self::InMaintenance(of) => {
@@ -119,7 +119,7 @@ impl fmt::Display for Obstacle {
                     said.iter().map(|(name, version)| format!("{name} ({version:?})")).collect();
                 write!(
                     f,
-                    "whoever has what it needs says a version that is none, such as 6.1.0, and so is given no jobs: {}",
+                    "version skew: whoever has what it needs says a version that can't be read, as 6.1.0 can, and so is given no jobs: {}",
                     list(&said)
                 )
             }

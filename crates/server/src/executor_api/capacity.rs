@@ -104,5 +104,8 @@ mod tests {
         assert!(noted.is_new("e1", &large) && noted.is_new("e2", &large));
         noted.forget("e1");
         assert!(noted.is_new("e1", &large));
+        // People see how it is set up, so that is news as well.
+        let settings = [("slots".to_owned(), "4".to_owned())].into();
+        assert!(noted.is_new("e1", &Capacity { settings, ..large }));
     }
 }

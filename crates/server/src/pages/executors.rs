@@ -5,6 +5,7 @@ use super::frame::{Answer, Page, Section};
 use super::parts::{ago, badge, nothing, table, time, twice};
 use super::visit::{Visit, encoded};
 use crate::api::{self, ChangeExecutor, ExecutorView, IdentityView, JobView};
+use crate::executor_api::refuses;
 use http::Method;
 use jiff::Timestamp;
 use jobs::{Role, shown_size};
@@ -183,6 +184,7 @@ fn version(executor: &ExecutorView, ours: &str) -> Markup {
             Fit::Same => (badge("good", "up to date")),
             Fit::Behind => (badge("warning", "outdated: upgrade the executor")),
             Fit::Ahead => (badge("warning", "ahead: upgrade this server")),
+            Fit::Refused => (badge("bad", "version skew: given no jobs")),
             Fit::Other => span.hint { "not compared" },
         }
     }
@@ -195,6 +197,8 @@ enum Fit {
     Same,
     Behind,
     Ahead,
+    /// It can't be read, so nobody can tell which jobs it reads, and it is given none.
+    Refused,
     /// A development build, or of another product whose releases are numbered otherwise.
     Other,
 }
@@ -205,6 +209,9 @@ fn fit(theirs: &str, ours: &str) -> Fit {
         let mut numbers = numbers.split('.').map(|number| number.parse::<u64>().ok());
         Some((numbers.next()??, numbers.next()??))
     };
+    if refuses(theirs) {
+        return Fit::Refused;
+    }
     let (Some(theirs), Some(ours)) = (release(theirs), release(ours)) else { return Fit::Other };
     match (theirs, ours) {
         _ if theirs == (0, 0) => Fit::Other,
@@ -278,6 +285,8 @@ mod tests {
             ("dev", "0.1.0", Fit::Other),
             ("", "0.1.0", Fit::Other),
             ("210_2022-11-24_abcdef0", "0.1.0", Fit::Other),
+            ("built by hand", "0.1.0", Fit::Refused),
+            ("0.2.0.1", "0.1.0", Fit::Refused),
         ] {
             assert_eq!(fit(theirs, ours), told, "{theirs} with {ours}");
         }
