@@ -23,6 +23,16 @@ pub(crate) fn write_new_private(path: &Path, content: &str) -> io::Result<()> {
     }
 }
 
+/// Writes a file, with mode 0600, in place of the one that may be there. A crash leaves all of the one or of the other.
+pub(crate) fn replace_private(path: &Path, content: &str) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o600)).tempfile_in(dir)?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    std::fs::File::open(dir)?.sync_all()
+}
+
 /// Warns when others than the owner may read a file that holds a secret.
 pub(crate) fn warn_if_readable_by_others(path: &Path) {
     let mode = std::fs::metadata(path).map(|meta| meta.permissions().mode());

@@ -122,7 +122,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
     let site_path = config.site_config.clone().unwrap_or_else(|| dir.join(SITE_CONFIG_FILE));
     let (database, clock) = database_and_clock(config).await?;
     let keys = Arc::new(config.secret_keys.open(dir)?);
-    let site = SiteConfig::open(&site_path)?;
+    let site = SiteConfig::open(&site_path, dir)?;
     let options = StoreOptions {
         dir: dir.clone(),
         database,

@@ -1,4 +1,4 @@
-//! Which keys of the site configuration change while the server runs, for the audit log. Never a value.
+//! Which keys of the site configuration change, for the audit log. Never a value.
 
 use super::object_store::OBJECT_STORE;
 use super::parse::{USED, values};
@@ -16,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What tells one value of a key from another: its digest, since some are secrets.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Keys(BTreeMap<&'static str, [u8; 32]>);
+pub(super) struct Keys(pub(super) BTreeMap<&'static str, [u8; 32]>);
 
 impl Keys {
     /// Those of a text that can be used.
@@ -35,13 +35,20 @@ impl Keys {
 pub(crate) async fn note(app: App) {
     let mut rounds = Rounds::every(&app, LOOK_EVERY);
     while rounds.next().await.is_some() {
-        let changed = app.site.take_changed();
-        if !changed.is_empty() {
+        let [before, now] = app.site.take_changed();
+        for told in [told_of_before(&before), told(&now)].into_iter().filter(|told| !told.is_empty()) {
             // Who may write that file is on this host, and is nobody whom we know.
-            let act = Act::global(Action::ChangeSite, "site configuration", told(&changed));
+            let act = Act::global(Action::ChangeSite, "site configuration", told);
             note_act(&app, &root(), Ipv4Addr::LOCALHOST.into(), act).await;
         }
+        // Not before it is noted: whoever is killed in between has it noted twice, and not never.
+        app.site.remember();
     }
+}
+
+fn told_of_before(changed: &BTreeSet<&'static str>) -> String {
+    let keys: Vec<_> = changed.iter().copied().collect();
+    if keys.is_empty() { String::new() } else { format!("{} (while no server ran)", keys.join(", ")) }
 }
 
 fn told(changed: &BTreeSet<&'static str>) -> String {

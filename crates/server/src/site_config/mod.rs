@@ -8,6 +8,7 @@ mod jsonc;
 mod kept;
 mod object_store;
 mod parse;
+mod remembered;
 mod shares;
 
 pub(crate) use changes::note as note_changes;
@@ -19,6 +20,7 @@ pub(crate) use shares::QueueShare;
 
 use changes::Keys;
 use parse::BadSite;
+use remembered::Remembered;
 use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::io::Read;
@@ -54,6 +56,8 @@ pub enum SiteConfigError {
 /// can't be used is logged, and what was last good stays.
 pub(crate) struct SiteConfig {
     path: PathBuf,
+    /// What was last in force, for the next start.
+    remembered: Remembered,
     seen: Mutex<Seen>,
 }
 
@@ -63,6 +67,8 @@ struct Seen {
     keys: Keys,
     /// Keys whose change is in force and not noted yet.
     changed: BTreeSet<&'static str>,
+    /// The same of changes that were made while no server ran.
+    changed_before: BTreeSet<&'static str>,
     /// What the file says can't be used, and `site` is what it said before.
     broken: bool,
 }
@@ -82,8 +88,9 @@ impl Stamp {
 }
 
 impl SiteConfig {
-    /// Reads the file, after writing one with a new token if there is none.
-    pub(crate) fn open(path: &Path) -> Result<Self, SiteConfigError> {
+    /// Reads the file, after writing one with a new token if there is none. What was in force when a server stopped is remembered in
+    /// `data_dir`.
+    pub(crate) fn open(path: &Path, data_dir: &Path) -> Result<Self, SiteConfigError> {
         let file = |source| SiteConfigError::File { path: path.to_owned(), source };
         if !path.try_exists().map_err(file)? {
             first::write(path).map_err(file)?;
@@ -98,13 +105,17 @@ impl SiteConfig {
                 "executors.accessToken is not set, so no executor can connect"
             );
         }
+        let remembered = Remembered::in_dir(data_dir);
+        let changed_before = remembered.that_differ(&keys).into_iter().collect();
         Ok(Self {
             path: path.to_owned(),
+            remembered,
             seen: Mutex::new(Seen {
                 stamp,
                 site: Arc::new(site),
                 keys,
                 changed: BTreeSet::new(),
+                changed_before,
                 broken: false,
             }),
         })
@@ -134,10 +145,16 @@ impl SiteConfig {
         Arc::clone(&seen.site)
     }
 
-    /// The keys whose values have changed since this was asked last, and are in force.
-    fn take_changed(&self) -> BTreeSet<&'static str> {
+    /// The keys whose values have changed since this was asked last, and are in force: first those that have while no server ran.
+    fn take_changed(&self) -> [BTreeSet<&'static str>; 2] {
         self.current();
-        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).changed)
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        [std::mem::take(&mut seen.changed_before), std::mem::take(&mut seen.changed)]
+    }
+
+    /// Has the next start know what is in force now.
+    fn remember(&self) {
+        self.remembered.keep(&self.seen.lock().unwrap_or_else(PoisonError::into_inner).keys);
     }
 
     /// Whether what is in force is what the file says now.
@@ -215,10 +232,10 @@ mod tests {
     fn the_first_start_writes_a_private_file_that_the_second_reads() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("site-config.jsonc");
-        let first = token(&SiteConfig::open(&path).unwrap());
+        let first = token(&SiteConfig::open(&path, dir.path()).unwrap());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(first.len() >= 20);
-        assert_eq!(token(&SiteConfig::open(&path).unwrap()), first);
+        assert_eq!(token(&SiteConfig::open(&path, dir.path()).unwrap()), first);
     }
 
     #[test]
@@ -226,21 +243,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("site.jsonc");
         std::fs::write(&path, r#"{"executors.accessToken": "first-first-first-first"}"#).unwrap();
-        let site = SiteConfig::open(&path).unwrap();
+        let site = SiteConfig::open(&path, dir.path()).unwrap();
         std::fs::write(&path, r#"{"executors.accessToken": "second-second-second"} // rotated"#).unwrap();
         assert_eq!(token(&site), "second-second-second");
-        assert_eq!(site.take_changed().into_iter().collect::<Vec<_>>(), ["executors.accessToken"]);
+        let taken = || site.take_changed()[1].iter().copied().collect::<Vec<_>>();
+        assert_eq!(taken(), ["executors.accessToken"]);
         let same = r#"{"executors.accessToken": "second-second-second", "executors.other": 1}"#;
         std::fs::write(&path, same).unwrap();
-        assert!(site.take_changed().is_empty(), "nothing else is in force");
+        assert!(taken().is_empty(), "nothing else is in force");
         let days = r#"{"executors.accessToken": "second-second-second", "executors.auditKeptDays": 7}"#;
         std::fs::write(&path, days).unwrap();
-        assert_eq!(site.take_changed().into_iter().collect::<Vec<_>>(), ["executors.auditKeptDays"]);
-        assert!(site.take_changed().is_empty(), "it is told once");
+        assert_eq!(taken(), ["executors.auditKeptDays"]);
+        assert!(taken().is_empty(), "it is told once");
         for broken in ["{", r#"{"executors.accessToken": "short"}"#] {
             std::fs::write(&path, broken).unwrap();
             assert_eq!(token(&site), "second-second-second", "{broken}");
-            assert!(!site.is_good() && site.take_changed().is_empty(), "{broken}");
+            assert!(!site.is_good() && taken().is_empty(), "{broken}");
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(token(&site), "second-second-second");
@@ -251,7 +269,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("site.jsonc");
         std::fs::write(&path, r#"{"executors.accessToken": "too-short"}"#).unwrap();
-        let refusal = SiteConfig::open(&path).err().unwrap().to_string();
+        let refusal = SiteConfig::open(&path, dir.path()).err().unwrap().to_string();
         assert_eq!(
             refusal,
             format!(

@@ -145,4 +145,23 @@ async fn a_change_of_the_site_configuration_is_told_by_its_keys() {
     // What the first start wrote besides is gone.
     let left_out = ["executors.endedJobsKeptDays", "executors.multiqueue", "executors.uploadsKeptDays"];
     assert_eq!(keys, [&["executors.accessToken", "executors.auditKeptDays"][..], &left_out].concat());
+    // So is what is changed while no server runs, by the next start and no other.
+    let mut dir = Some(harness.stop().await);
+    let text = json!({"executors.accessToken": "a-third-secret-of-executors", "executors.auditKeptDays": 30});
+    std::fs::write(&file, text.to_string()).unwrap();
+    for start in 0..2 {
+        let harness = Harness::start_in(dir.take().unwrap(), |_| {}).await;
+        let begun = Instant::now();
+        let told = loop {
+            let told = harness.list("/audit?action=site_config.change").await;
+            if told.as_array().unwrap().len() > 1 {
+                break told;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "start {start}: {told}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert_eq!(told.as_array().unwrap().len(), 2, "start {start}: {told}");
+        assert_eq!(told[0]["detail"], "executors.accessToken (while no server ran)");
+        dir = Some(harness.stop().await);
+    }
 }
