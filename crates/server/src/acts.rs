@@ -1,9 +1,9 @@
 //! What people and their programs do that changes something is noted: who, when, what, from where. Never a secret.
 
 use crate::app::App;
-use crate::auth::principal::{Caller, Namespace, Principal};
+use crate::auth::principal::{Caller, Namespace, Principal, root};
 use crate::public_api::Refusal;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use store::NewAct;
 
 /// Everything that is noted.
@@ -32,11 +32,15 @@ pub(crate) enum Action {
     SignIn,
     /// The file says something else than before, and it is in force.
     ChangeSite,
+    /// All that the database holds was written into a file, put into it from one, or its schema was changed by hand.
+    Export,
+    Import,
+    Migrate,
 }
 
 impl Action {
     /// All of them.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::CancelJob,
         Self::AddRepository,
         Self::RemoveRepository,
@@ -58,6 +62,9 @@ impl Action {
         Self::SetPassword,
         Self::SignIn,
         Self::ChangeSite,
+        Self::Export,
+        Self::Import,
+        Self::Migrate,
     ];
 
     /// Its stable name.
@@ -84,6 +91,9 @@ impl Action {
             Self::SetPassword => "user.password",
             Self::SignIn => "session.begin",
             Self::ChangeSite => "site_config.change",
+            Self::Export => "database.export",
+            Self::Import => "database.import",
+            Self::Migrate => "database.migrate",
         }
     }
 }
@@ -91,6 +101,39 @@ impl Action {
 /// The names of all kinds of acts in the audit log.
 pub fn action_names() -> impl Iterator<Item = &'static str> {
     Action::ALL.into_iter().map(Action::name)
+}
+
+/// What is done to a database as a whole, by whoever may read and write it on some host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseAct {
+    /// See [`crate::database::export`].
+    Export,
+    /// See [`crate::database::import`].
+    Import,
+    /// See [`crate::database::migrate`].
+    Migrate,
+}
+
+impl DatabaseAct {
+    /// What is noted of it: nobody whom we know did it, so it is told by which of the host's users.
+    pub fn noted(self, user: u32, detail: &str) -> NewAct {
+        let action = match self {
+            Self::Export => Action::Export,
+            Self::Import => Action::Import,
+            Self::Migrate => Action::Migrate,
+        };
+        let Principal { name, namespace, .. } = root();
+        NewAct {
+            actor: name,
+            actor_of: namespace.clone(),
+            action: action.name().to_owned(),
+            subject: "database".to_owned(),
+            namespace,
+            origin: Ipv4Addr::LOCALHOST.to_string(),
+            detail: format!("{detail}, by the host's user {user}"),
+            reference: None,
+        }
+    }
 }
 
 /// Something that was done.
@@ -103,12 +146,24 @@ pub(crate) struct Act {
     pub(crate) namespace: Namespace,
     /// What else there is to tell.
     pub(crate) detail: String,
+    /// The id of what it was done to, where it has one by which it is asked for.
+    pub(crate) reference: Option<String>,
 }
 
 impl Act {
     /// One on something that is the installation's own.
     pub(crate) fn global(action: Action, subject: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { action, subject: subject.into(), namespace: Namespace::Global, detail: detail.into() }
+        Self::of(Namespace::Global, action, subject, detail)
+    }
+
+    /// One on something of a namespace.
+    pub(crate) fn of(
+        namespace: Namespace,
+        action: Action,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { action, subject: subject.into(), namespace, detail: detail.into(), reference: None }
     }
 }
 
@@ -139,7 +194,7 @@ impl App {
 
 /// Notes what was done. It is done already: that it can't be noted must not make it look as if it were not.
 pub(crate) async fn note(app: &App, who: &Principal, from: IpAddr, act: Act) {
-    let Act { action, subject, namespace, detail } = act;
+    let Act { action, subject, namespace, detail, reference } = act;
     let (action, origin) = (action.name(), from.to_canonical().to_string());
     tracing::info!(actor = who.name, action, subject, %namespace, origin, detail, "somebody acts");
     let new = NewAct {
@@ -150,6 +205,7 @@ pub(crate) async fn note(app: &App, who: &Principal, from: IpAddr, act: Act) {
         namespace,
         origin,
         detail,
+        reference,
     };
     if let Err(fault) = app.store.note_act(new).await {
         let error = &fault as &dyn std::error::Error;

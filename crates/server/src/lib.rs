@@ -11,8 +11,10 @@ pub mod api;
 
 /// A server's database as a whole: its schema, and moving it into another one.
 pub mod database {
+    pub use crate::acts::DatabaseAct;
     pub use store::{
-        DatabaseChoice, Moved, Place, Retirement, StoreError, TransferError, export, import, migrate,
+        DatabaseChoice, Moved, Place, Retirement, SchemaState, StoreError, TransferError, export, import,
+        look_at_database, migrate, note_act_beside,
     };
 }
 

@@ -103,6 +103,8 @@ pub struct NewAct {
     pub origin: String,
     /// What else there is to tell. Of one that is too long the beginning is kept.
     pub detail: String,
+    /// The id of what it was done to, where it has one by which it is asked for.
+    pub reference: Option<String>,
 }
 
 /// Something that somebody did.

@@ -35,5 +35,5 @@ pub use people::{NewPerson, NewSession, PersonRow, SessionOf, SessionRow, Sessio
 pub use sealing::{BadKeys, Keyring, new_key_line};
 pub use sql::{
     DatabaseChoice, DatabaseClock, DatabaseLook, Moved, Place, Retirement, SchemaState, SqlStore,
-    StoreOptions, TransferError, export, import, look_at_database, look_at_keys, migrate,
+    StoreOptions, TransferError, export, import, look_at_database, look_at_keys, migrate, note_act_beside,
 };

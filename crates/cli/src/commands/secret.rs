@@ -215,7 +215,16 @@ async fn deleted(client: &Client, which: &SecretArgs) -> Result<Option<(String, 
             _ => fault,
         })?;
     let last = acts.items.into_iter().find(|act| act.subject == subject);
-    Ok(last.and_then(|act| Some((act.detail.strip_prefix("id ")?.to_owned(), act.at))))
+    let Some(last) = last else { return Ok(None) };
+    let id = last.reference.ok_or_else(|| {
+        Failure::usage(format!(
+            "{subject} jobs was deleted {}, by a server that did not note its id: give the id that its deletion told in place \
+             of the key ({})",
+            print::ago(last.at),
+            last.detail
+        ))
+    })?;
+    Ok(Some((id, last.at)))
 }
 
 /// The id of a secret, if it is there. Keys have capital letters, and ids have none.

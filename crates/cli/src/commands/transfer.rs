@@ -3,11 +3,12 @@
 use super::print;
 use super::serve::database_url;
 use crate::args::{DatabaseArgs, ExportArgs, ImportArgs};
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome, chain};
 use crate::paths::Paths;
 use serde_json::json;
 use server::database::{
-    DatabaseChoice, Moved, Place, Retirement, StoreError, TransferError, export, import, migrate,
+    DatabaseAct, DatabaseChoice, Moved, Place, Retirement, SchemaState, StoreError, TransferError, export,
+    import, look_at_database, migrate, note_act_beside,
 };
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, IsTerminal, Write};
@@ -20,7 +21,13 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// Brings the schema up to date.
 pub(crate) async fn run_migrate(paths: &Paths, args: DatabaseArgs) -> Outcome {
-    let schema = migrate(&place(paths, &args)?).await.map_err(|fault| store_failure(&fault))?;
+    let place = place(paths, &args)?;
+    let before = look_at_database(&place.database, &place.dir).await;
+    let schema = migrate(&place).await.map_err(|fault| store_failure(&fault))?;
+    // Whoever makes sure of it at each start changes nothing.
+    if !before.is_ok_and(|look| look.schema == SchemaState::Current) {
+        note(&place, DatabaseAct::Migrate, &format!("to the schema {schema}")).await;
+    }
     print::tell(args.json, &json!({ "schema": schema }), &format!("the schema is up to date: {schema}"))
 }
 
@@ -34,6 +41,8 @@ pub(crate) async fn run_export(paths: &Paths, args: ExportArgs) -> Outcome {
     let mut new = OpenOptions::new();
     let file = new.write(true).create_new(true).mode(0o600).open(&args.file).map_err(unusable)?;
     let mut out = BufWriter::new(file);
+    // Before, so that it is in the export as well.
+    note(&place, DatabaseAct::Export, &format!("into {}", shown(&args.file))).await;
     let exported = export(&place, &mut out, &mut progress("exported")).await;
     let synced = exported.map_err(|fault| failure(&fault)).and_then(|moved| {
         let synced = out.flush().and_then(|()| out.get_ref().sync_all());
@@ -60,7 +69,27 @@ pub(crate) async fn run_import(paths: &Paths, args: ImportArgs) -> Outcome {
         file.map_err(|fault| Failure::usage(format!("{} can't be read: {fault}", args.file.display())))?;
     let imported = import(&place, &mut BufReader::new(file), &mut progress("imported")).await;
     let moved = imported.map_err(|fault| failure(&fault))?;
+    note(&place, DatabaseAct::Import, &format!("from {}", shown(&args.file))).await;
     tell("imported", &moved, &args.file, args.database.json)
+}
+
+/// Notes in the database's own audit log what is done to it. What can't be noted is done all the same: whoever may do it could have
+/// taken the database itself, and it may be the last thing that a full disk or a broken file lets one do.
+async fn note(place: &Place, act: DatabaseAct, detail: &str) {
+    let user = rustix::process::getuid().as_raw();
+    if let Err(fault) = note_act_beside(place, &act.noted(user, detail)).await {
+        let why = chain(&fault);
+        // That nobody reads it is no reason to stop.
+        let _ = writeln!(
+            std::io::stderr(),
+            "the audit log does not tell of this, for it can't be written: {why}"
+        );
+    }
+}
+
+/// Where a file is, whatever the directory that it was named in.
+fn shown(file: &Path) -> String {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
 }
 
 fn place(paths: &Paths, args: &DatabaseArgs) -> Result<Place, Failure> {

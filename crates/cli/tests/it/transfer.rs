@@ -36,6 +36,17 @@ fn a_server_moves_into_postgresql_and_its_jobs_go_on() {
         assert!(in_use.status.code() == Some(3) && text(&in_use).contains("in use"), "{}", text(&in_use));
     }
     assert!(!late.exists());
+    let noted = |system: &crate::support::System, action: &str| {
+        let acts = system.ok(&["audit", "--json", "--action", action]);
+        let acts: serde_json::Value = serde_json::from_str(&acts).unwrap();
+        let acts = acts["items"].as_array().unwrap().iter();
+        acts.map(|act| act["detail"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let exports = noted(&system, "database.export");
+    assert!(
+        exports.len() == 1 && exports[0].starts_with(&format!("into {early}, by the host's user ")),
+        "{exports:?}"
+    );
 
     system.server.kill();
     let told = system.ok(&[&["server", "migrate"], &of_server[..]].concat());
@@ -55,6 +66,11 @@ fn a_server_moves_into_postgresql_and_its_jobs_go_on() {
     assert!(twice.contains("import into one that no server has used yet"), "{twice}");
 
     system.restart_server_with(&into_postgres);
+    let exports = noted(&system, "database.export");
+    assert!(exports.len() == 2 && exports[0].contains(export), "{exports:?}");
+    let imports = noted(&system, "database.import");
+    assert!(imports.len() == 1 && imports[0].starts_with(&format!("from {export}, by")), "{imports:?}");
+    assert_eq!(noted(&system, "database.migrate"), [""; 0], "nothing was changed");
     system.open_gates(&agent);
     let job = system.wait_for_state(&running, "completed");
     assert_eq!(job["attempt"], 1, "it went on: {job}");
@@ -64,6 +80,23 @@ fn a_server_moves_into_postgresql_and_its_jobs_go_on() {
     let next = system.submit("true");
     assert!(next.parse::<i64>().unwrap() > running.parse::<i64>().unwrap());
     system.wait_for_state(&next, "completed");
+}
+
+/// A database that a server has not made was made by somebody.
+#[test]
+fn who_makes_or_changes_a_schema_is_noted() {
+    let Some(mut system) = system("who_makes_or_changes_a_schema_is_noted") else { return };
+    system.server.kill();
+    let data = system.server_dir();
+    for entry in ["executor.db", "executor.db-wal", "executor.db-shm"] {
+        let _ = std::fs::remove_file(data.join(entry));
+    }
+    for _ in 0..2 {
+        system.ok(&["server", "migrate", "--data-dir", data.to_str().unwrap()]);
+    }
+    system.restart_server_with(&[]);
+    let acts = system.ok(&["audit", "--action", "database.migrate"]);
+    assert_eq!(acts.matches("to the schema ").count(), 1, "the second one changed nothing: {acts}");
 }
 
 /// Two servers on two copies of one queue would give the same jobs out.

@@ -155,6 +155,10 @@ pub struct ActView {
     pub from: String,
     /// What else there is to tell.
     pub detail: String,
+    /// The id of what it was done to, where that is asked for by one: of secrets, which are told by it who was handed them when
+    /// they are there no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 /// When something is over. The rule is told in words: the parser tells of seconds since 1970.

@@ -185,6 +185,7 @@ impl Door {
             subject: who.name.clone(),
             namespace: who.namespace.clone(),
             detail: how.to_owned(),
+            reference: None,
         };
         note(app, &who, self.from.0, act).await;
         Ok(secret)

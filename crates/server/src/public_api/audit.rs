@@ -141,7 +141,7 @@ fn together(
 }
 
 fn read(row: SecretAccessRow) -> ActView {
-    let SecretAccessRow { id, secret: _, scope, namespace, key, job, attempt, owner, executor, at } = row;
+    let SecretAccessRow { id, secret, scope, namespace, key, job, attempt, owner, executor, at } = row;
     ActView {
         id,
         at,
@@ -152,11 +152,12 @@ fn read(row: SecretAccessRow) -> ActView {
         namespace,
         from: String::new(),
         detail: format!("for job {job}, try {attempt}"),
+        reference: Some(secret),
     }
 }
 
 fn view(row: ActRow) -> ActView {
-    let NewAct { actor, actor_of, action, subject, namespace, origin, detail } = row.act;
+    let NewAct { actor, actor_of, action, subject, namespace, origin, detail, reference } = row.act;
     ActView {
         id: row.id,
         at: row.at,
@@ -167,6 +168,7 @@ fn view(row: ActRow) -> ActView {
         namespace,
         from: origin,
         detail,
+        reference,
     }
 }
 

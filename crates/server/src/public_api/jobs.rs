@@ -173,6 +173,7 @@ pub(super) async fn cancel(
                 subject: format!("job {}", job.id),
                 namespace: Namespace::from_key(&job.owner).unwrap_or_default(),
                 detail: format!("queue {}, then {}", job.queue, job.record.state),
+                reference: None,
             })
         })
         .await?;

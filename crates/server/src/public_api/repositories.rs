@@ -70,6 +70,7 @@ pub(super) async fn add(
                 subject,
                 namespace,
                 detail: format!("from {}", row.source),
+                reference: None,
             })
         })
         .await?;
@@ -94,7 +95,13 @@ pub(super) async fn remove(
     let removed = async move { running.repositories.remove(&of, &named).await };
     let subject = name.clone();
     let removed = app.act(&caller, removed, |removed| {
-        removed.then_some(Act { action: Action::RemoveRepository, subject, namespace, detail: String::new() })
+        removed.then_some(Act {
+            action: Action::RemoveRepository,
+            subject,
+            namespace,
+            detail: String::new(),
+            reference: None,
+        })
     });
     if removed.await? {
         return Ok(StatusCode::NO_CONTENT);

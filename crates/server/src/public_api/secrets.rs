@@ -134,9 +134,9 @@ pub(super) async fn accesses(
 }
 
 fn act(action: Action, row: &SecretRow, detail: &str) -> Act {
-    let SecretRow { key, scope, namespace, .. } = row;
-    let subject = format!("{key} for {scope}");
-    Act { action, subject, namespace: namespace.clone(), detail: detail.to_owned() }
+    let SecretRow { id, key, scope, namespace, .. } = row;
+    let act = Act::of(namespace.clone(), action, format!("{key} for {scope}"), detail);
+    Act { reference: Some(id.clone()), ..act }
 }
 
 /// Refuses a job that asks for a secret it would not find.

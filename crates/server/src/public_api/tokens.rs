@@ -104,7 +104,13 @@ fn act(action: Action, row: &TokenRow) -> Act {
         (Action::CreateToken, Some(at)) => format!("role {role}, until {at}"),
         _ => format!("role {role}"),
     };
-    Act { action, subject: format!("token {id} {name}"), namespace: namespace.clone(), detail }
+    Act {
+        action,
+        subject: format!("token {id} {name}"),
+        namespace: namespace.clone(),
+        detail,
+        reference: None,
+    }
 }
 
 fn view(row: TokenRow) -> TokenView {

@@ -130,6 +130,7 @@ fn act(action: Action, row: &PersonRow) -> Act {
         subject: format!("user {name}"),
         namespace: namespace.clone(),
         detail: format!("role {role}"),
+        reference: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
+use super::session::Session;
 use super::shares::Turn;
 use super::statements::statements;
 use super::values::{micros, namespace, timestamp};
@@ -20,7 +21,7 @@ const MAX_FORGOTTEN_AT_ONCE: i64 = 1_000;
 macro_rules! list {
     ($of:literal) => {
         concat!(
-            "SELECT id, at, actor, actor_of, action, subject, namespace, origin, detail FROM audit \
+            "SELECT id, at, actor, actor_of, action, subject, namespace, origin, detail, reference FROM audit \
              WHERE id < $1 AND (CAST($2 AS TEXT) IS NULL OR action = $2)",
             $of,
             " ORDER BY id DESC LIMIT $3"
@@ -29,8 +30,8 @@ macro_rules! list {
 }
 
 statements! {
-    INSERT = "INSERT INTO audit (at, actor, actor_of, action, subject, namespace, origin, detail) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    INSERT = "INSERT INTO audit (at, actor, actor_of, action, subject, namespace, origin, detail, reference) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     LIST = list!("");
     /// Its index has no global ones.
     LIST_OF = list!(" AND namespace = $4 AND namespace <> ''");
@@ -52,13 +53,21 @@ statements! {
 }
 
 /// An act as it comes out of the database.
-type Columns = (i64, i64, String, String, String, String, String, String, String);
+type Columns = (i64, i64, String, String, String, String, String, String, String, Option<String>);
 
 pub(super) async fn note(store: &SqlStore, act: NewAct) -> Result<(), StoreError> {
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    write
+    insert(&mut write, store.clock.now(), &act).await?;
+    store.commit(write).await?;
+    store.shares.audit.add(&act.actor_of.key());
+    Ok(())
+}
+
+/// Notes it in a transaction of the caller's.
+pub(super) async fn insert(session: &mut Session, at: Timestamp, act: &NewAct) -> Result<(), StoreError> {
+    session
         .query(INSERT)
-        .bind(micros(store.clock.now()))
+        .bind(micros(at))
         .bind(&act.actor)
         .bind(act.actor_of.key())
         .bind(&act.action)
@@ -66,11 +75,10 @@ pub(super) async fn note(store: &SqlStore, act: NewAct) -> Result<(), StoreError
         .bind(act.namespace.key())
         .bind(&act.origin)
         .bind(beginning(&act.detail, MAX_DETAIL))
+        .bind(act.reference.as_deref())
         .execute()
-        .await?;
-    store.commit(write).await?;
-    store.shares.audit.add(&act.actor_of.key());
-    Ok(())
+        .await
+        .map(drop)
 }
 
 pub(super) async fn list(store: &SqlStore, filter: ActFilter) -> Result<Vec<ActRow>, StoreError> {
@@ -130,9 +138,9 @@ fn beginning(text: &str, most: usize) -> &str {
 }
 
 fn read(columns: Columns) -> Result<ActRow, StoreError> {
-    let (id, at, actor, actor_of, action, subject, of, origin, detail) = columns;
+    let (id, at, actor, actor_of, action, subject, of, origin, detail, reference) = columns;
     let row = || format!("act {id}");
     let (actor_of, of) = (namespace(&actor_of, row)?, namespace(&of, row)?);
-    let act = NewAct { actor, actor_of, action, subject, namespace: of, origin, detail };
+    let act = NewAct { actor, actor_of, action, subject, namespace: of, origin, detail, reference };
     Ok(ActRow { id, at: timestamp(at, row)?, act })
 }

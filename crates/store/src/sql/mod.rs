@@ -68,7 +68,7 @@ mod values;
 pub use database::{DatabaseClock, SchemaState};
 pub(crate) use directory::make_private_dir;
 pub use look::{DatabaseLook, look_at_database, look_at_keys};
-pub use transfer::{Moved, Place, Retirement, TransferError, export, import, migrate};
+pub use transfer::{Moved, Place, Retirement, TransferError, export, import, migrate, note_act_beside};
 
 use crate::error::StoreError;
 use crate::model::{Change, JobRow, NewJob};

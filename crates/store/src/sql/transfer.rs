@@ -6,12 +6,14 @@
 mod file;
 mod tables;
 
-use super::DatabaseChoice;
 use super::database::{Database, Durability, PostgresDatabase, SqliteFile, Write};
 use super::directory::DataDir;
 use super::session::{Session, Sql};
+use super::{DatabaseChoice, audit};
 use crate::error::StoreError;
+use crate::identity::NewAct;
 use file::{End, Line, Sink, Source};
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write as Output};
@@ -166,6 +168,21 @@ pub async fn export(
     snapshot.roll_back().await?;
     database.close().await;
     Ok(moved)
+}
+
+/// Notes in its audit log what was done to a database as a whole, also while a server uses it. Its schema must be this version's.
+pub async fn note_act_beside(place: &Place, act: &NewAct) -> Result<(), StoreError> {
+    let database = match &place.database {
+        DatabaseChoice::Embedded => {
+            Database::Sqlite(SqliteFile::beside(&DataDir::database_in(&place.dir)?).await?)
+        }
+        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::for_reading(url).await?),
+    };
+    let mut write = database.write(Durability::PowerLoss).await?;
+    audit::insert(&mut write, Timestamp::now(), act).await?;
+    write.commit().await?;
+    database.close().await;
+    Ok(())
 }
 
 /// Puts what was exported into a database that holds nothing yet: all of it, or nothing.

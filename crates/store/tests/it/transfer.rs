@@ -140,6 +140,7 @@ async fn fill(place: &Place, clock: &Arc<MockClock>) {
         namespace: Namespace::Global,
         origin: "127.0.0.1".into(),
         detail: String::new(),
+        reference: Some("1f".repeat(16)),
     };
     store.note_act(act).await.unwrap();
     store.upsert_executor("exec-2", &["batches".to_owned()], &Telemetry::default()).await.unwrap();

@@ -36,7 +36,7 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 14] = [
+pub(super) const MIGRATIONS: [(&str, &str); 15] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),
@@ -51,6 +51,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 14] = [
     ("audit_often", include_str!("../../../migrations/postgres/0012_audit_often.sql")),
     ("retries", include_str!("../../../migrations/postgres/0013_retries.sql")),
     ("shares", include_str!("../../../migrations/postgres/0014_shares.sql")),
+    ("references", include_str!("../../../migrations/postgres/0015_references.sql")),
 ];
 
 /// A PostgreSQL database.

@@ -23,7 +23,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 19] = [
+pub(super) const MIGRATIONS: [(&str, &str); 20] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
@@ -43,6 +43,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 19] = [
     ("audit_often", include_str!("../../../migrations/sqlite/0017_audit_often.sql")),
     ("retries", include_str!("../../../migrations/sqlite/0018_retries.sql")),
     ("shares", include_str!("../../../migrations/sqlite/0019_shares.sql")),
+    ("references", include_str!("../../../migrations/sqlite/0020_references.sql")),
 ];
 
 /// The latest of them.
@@ -87,6 +88,19 @@ impl SqliteFile {
         let readers = connect(options(path).read_only(true), 1).await?;
         schema_of_sqlite(&mut *readers.acquire().await?).await?.check_readable(place())?;
         let (synced, relaxed, asked) = (readers.clone(), readers.clone(), readers.clone());
+        Ok(Self { synced, relaxed, readers, asked, turn: Mutex::new(()) })
+    }
+
+    /// Opens a file to write a little to it beside the server that may use it, which waits for that as it would for anybody's
+    /// `sqlite3`.
+    pub(in crate::sql) async fn beside(path: &Path) -> Result<Self, StoreError> {
+        let place = || path.display().to_string();
+        if holds_nothing(path) {
+            return Err(StoreError::NoSchema { path: place() });
+        }
+        let writer = connect(options(path).synchronous(SqliteSynchronous::Full), 1).await?;
+        schema_of_sqlite(&mut *writer.acquire().await?).await?.check_readable(place())?;
+        let (synced, relaxed, readers, asked) = (writer.clone(), writer.clone(), writer.clone(), writer);
         Ok(Self { synced, relaxed, readers, asked, turn: Mutex::new(()) })
     }
 

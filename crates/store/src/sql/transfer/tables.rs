@@ -140,7 +140,7 @@ pub(super) const TABLES: &[Table] = &[
     table!("identities": text "name", bytes "digest", text "registration", number "created_at", number "last_used_at",
            number "revoked_at"),
     table!("audit" numbered: number "id", number "at", text "actor", text "actor_of", text "action", text "subject",
-           text "namespace", text "origin", text "detail"),
+           text "namespace", text "origin", text "detail", text "reference"),
     table!("secrets": text "id", text "scope", text "namespace", text "key", text "key_id", bytes "data_key",
            bytes "value", text "creator", number "created_at", number "updated_at"),
     table!("secret_accesses" numbered: number "id", text "secret", text "scope", text "namespace", text "key",

@@ -13,6 +13,7 @@ fn act(action: &str, subject: &str, namespace: &str) -> NewAct {
         namespace: namespace.parse().unwrap(),
         origin: "10.0.0.7".to_owned(),
         detail: "role reader".to_owned(),
+        reference: None,
     }
 }
 
@@ -47,6 +48,9 @@ pub(crate) async fn what_was_done_is_told_newest_first(open: impl AsyncFn(Setup)
     assert_eq!(subjects(&world, of("user:ann")).await, [""; 0]);
     let created = ActFilter { action: Some("token.create".to_owned()), ..of("org:acme") };
     assert_eq!(subjects(&world, created).await, ["3"]);
+    let of_an_id = NewAct { reference: Some("1f".repeat(16)), ..act("secret.delete", "KEY", "user:bob") };
+    world.store.note_act(of_an_id.clone()).await.unwrap();
+    assert_eq!(world.store.acts(page(1)).await.unwrap()[0].act, of_an_id);
     let long = "ä".repeat(1_000);
     world.store.note_act(NewAct { detail: long.clone(), ..act("x", &long, "global") }).await.unwrap();
     let kept = world.store.acts(page(1)).await.unwrap().remove(0).act;
