@@ -26,7 +26,7 @@ pub(crate) async fn run_migrate(paths: &Paths, args: DatabaseArgs) -> Outcome {
     let schema = migrate(&place).await.map_err(|fault| store_failure(&fault))?;
     // Whoever makes sure of it at each start changes nothing.
     if !before.is_ok_and(|look| look.schema == SchemaState::Current) {
-        note(&place, DatabaseAct::Migrate, &format!("to the schema {schema}")).await;
+        tell_unnoted(note(&place, DatabaseAct::Migrate, &format!("to the schema {schema}")).await);
     }
     print::tell(args.json, &json!({ "schema": schema }), &format!("the schema is up to date: {schema}"))
 }
@@ -42,7 +42,7 @@ pub(crate) async fn run_export(paths: &Paths, args: ExportArgs) -> Outcome {
     let file = new.write(true).create_new(true).mode(0o600).open(&args.file).map_err(unusable)?;
     let mut out = BufWriter::new(file);
     // Before, so that it is in the export as well.
-    note(&place, DatabaseAct::Export, &format!("into {}", shown(&args.file))).await;
+    let noted = note(&place, DatabaseAct::Export, &format!("into {}", shown(&args.file))).await;
     let exported = export(&place, &mut out, &mut progress("exported")).await;
     let synced = exported.map_err(|fault| failure(&fault)).and_then(|moved| {
         let synced = out.flush().and_then(|()| out.get_ref().sync_all());
@@ -54,6 +54,7 @@ pub(crate) async fn run_export(paths: &Paths, args: ExportArgs) -> Outcome {
         // Half of it is good for nothing.
         let _ = std::fs::remove_file(&args.file);
     })?;
+    tell_unnoted(noted);
     // The export is on the disk by now.
     if let Some(retirement) = retirement {
         retirement.complete().map_err(|fault| store_failure(&fault))?;
@@ -69,15 +70,20 @@ pub(crate) async fn run_import(paths: &Paths, args: ImportArgs) -> Outcome {
         file.map_err(|fault| Failure::usage(format!("{} can't be read: {fault}", args.file.display())))?;
     let imported = import(&place, &mut BufReader::new(file), &mut progress("imported")).await;
     let moved = imported.map_err(|fault| failure(&fault))?;
-    note(&place, DatabaseAct::Import, &format!("from {}", shown(&args.file))).await;
+    tell_unnoted(note(&place, DatabaseAct::Import, &format!("from {}", shown(&args.file))).await);
     tell("imported", &moved, &args.file, args.database.json)
 }
 
 /// Notes in the database's own audit log what is done to it. What can't be noted is done all the same: whoever may do it could have
 /// taken the database itself, and it may be the last thing that a full disk or a broken file lets one do.
-async fn note(place: &Place, act: DatabaseAct, detail: &str) {
+async fn note(place: &Place, act: DatabaseAct, detail: &str) -> Result<(), StoreError> {
     let user = rustix::process::getuid().as_raw();
-    if let Err(fault) = note_act_beside(place, &act.noted(user, detail)).await {
+    note_act_beside(place, &act.noted(user, detail)).await
+}
+
+/// Says so where that failed. Where all else failed as well nobody needs to hear of it.
+fn tell_unnoted(noted: Result<(), StoreError>) {
+    if let Err(fault) = noted {
         let why = chain(&fault);
         // That nobody reads it is no reason to stop.
         let _ = writeln!(
