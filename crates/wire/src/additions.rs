@@ -289,6 +289,10 @@ pub struct AppendLog {
 /// What ends the text of a log entry of which the control plane took no more.
 pub const OUTPUT_REFUSED: &str = "\n[executor: the control plane takes no more output of this entry]\n";
 
+/// What a call with text of a log is told, as plain text with status 503, while the disk of the control plane has too little room
+/// for it. Once there is more, the same call is taken.
+pub const NO_ROOM: &str = "there is too little room for more text of logs: try again later";
+
 /// Where a log entry ends now, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendedLog {

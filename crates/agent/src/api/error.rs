@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use jiff::{Timestamp, fmt::rfc2822};
 use std::time::Duration;
 use tls::Mismatch;
+use wire::additions::NO_ROOM;
 
 /// The most of an error answer that is shown.
 const EXCERPT: usize = 512;
@@ -99,6 +100,16 @@ impl ApiError {
                 tls::wants_tls(*status, &String::from_utf8_lossy(body)).then_some(Mismatch::NoHttp)
             }
             _ => None,
+        }
+    }
+
+    /// The control plane itself says that it has no room for text now.
+    pub(crate) fn is_no_room(&self) -> bool {
+        match self {
+            Self::Status { status: StatusCode::SERVICE_UNAVAILABLE, body, .. } => {
+                body.trim_ascii() == NO_ROOM.as_bytes()
+            }
+            _ => false,
         }
     }
 
@@ -221,6 +232,8 @@ mod tests {
             let error = status(code, body);
             assert!(error.is_lost() && error.is_final_word() && !error.may_pass(), "{error}");
         }
+        let full = status(503, "there is too little room for more text of logs: try again later\n");
+        assert!(full.is_no_room() && full.may_pass() && !status(503, "<html>no</html>").is_no_room());
         let error = status(400, "Failed to unmarshal payload: no");
         assert!(!error.is_lost() && error.is_final_word() && !error.may_pass(), "{error}");
         assert!(!status(413, "").may_pass());

@@ -29,6 +29,24 @@ const MAX_REWINDS: u32 = 20;
 /// How many times in a row an append may be answered as by a control plane that does not know the call.
 const MOST_UNKNOWN: u32 = 3;
 
+/// For how long an entry that has ended waits for room: a job's end waits for its log, and the room may not come back for hours.
+pub(super) const ROOM_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Since when there is no room for the rest of an entry that has ended.
+#[derive(Debug, Default)]
+struct NoRoom(Option<Instant>);
+
+impl NoRoom {
+    /// Whether that was waited for long enough, now that a call failed.
+    fn lasts(&mut self, error: &ApiError, entry: &Entry) -> bool {
+        if !error.is_no_room() || entry.view().end.is_none() {
+            self.0 = None;
+            return false;
+        }
+        self.0.get_or_insert_with(Instant::now).elapsed() >= ROOM_PATIENCE
+    }
+}
+
 pub(super) struct Delivery {
     api: Arc<dyn LogCalls>,
     job: JobAuth,
@@ -58,11 +76,11 @@ impl Delivery {
             // Somebody else has opened it.
             return Ok(Self::of(api, job, entry, give_up, delivered));
         }
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut without_text) = (Backoff::default(), false);
         loop {
             let view = entry.view();
-            // Some have room for an entry, and none for text.
-            let out = if give_up.is_cancelled() { String::new() } else { read(&entry, 0, CHUNK)? };
+            without_text |= give_up.is_cancelled();
+            let out = if without_text { String::new() } else { read(&entry, 0, CHUNK)? };
             let acked = out.len() as u64;
             let end = view.end.filter(|_| acked == view.len);
             let log_entry = LogEntry {
@@ -79,6 +97,8 @@ impl Delivery {
                     entry.note_delivered(delivered);
                     return Ok(Self { end_acked, sent_at, ..Self::of(api, job, entry, give_up, delivered) });
                 }
+                // There is room for the entry. Its text waits, and keeps no other from being opened.
+                Err(error) if error.is_no_room() && !without_text => without_text = true,
                 Err(error) if error.may_pass() => {
                     // The last try, without the text, comes at once.
                     let pausing = pause(&mut backoff, &error);
@@ -106,7 +126,7 @@ impl Delivery {
 
     /// Runs until the entry has ended and the control plane has all of it.
     pub(super) async fn run(mut self) -> Result<(), ApiError> {
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut no_room) = (Backoff::default(), NoRoom::default());
         loop {
             let view = self.entry.view();
             if self.end_acked {
@@ -120,6 +140,9 @@ impl Delivery {
             match self.send().await {
                 Ok(()) => backoff.reset(),
                 Err(error) if error.may_pass() => {
+                    if no_room.lasts(&error, &self.entry) {
+                        return self.end_without_the_rest().await;
+                    }
                     self.note_unknown_call(&error);
                     if self.give_up.run_until_cancelled(pause(&mut backoff, &error)).await.is_none() {
                         return self.end_without_the_rest().await;

@@ -10,6 +10,8 @@ mod entry;
 mod kept;
 mod lines;
 #[cfg(test)]
+mod no_room;
+#[cfg(test)]
 mod outages;
 mod quota;
 mod shipper;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use wire::additions::NO_ROOM;
 
 fn plan(ours: bool, payload: &Value) -> Plan {
     Plan { jobs: [payload.to_string()].into(), ours, ..Plan::default() }
@@ -241,7 +242,7 @@ async fn a_control_plane_that_takes_no_more_text_does_not_fail_the_job() {
 fn no_room_for_text(call: &Call) -> Option<Response> {
     let text = call.body["chunk"].as_str().or(call.body["out"].as_str()).unwrap_or_default();
     let has_text = !text.is_empty() && !text.starts_with("\n[executor: ");
-    let refused = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")], r#"{"error":"no room"}"#);
+    let refused = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")], NO_ROOM);
     has_text.then(|| refused.into_response())
 }
 
@@ -253,7 +254,7 @@ async fn text_that_there_is_no_room_for_waits_until_there_is() {
     scripted.before =
         Some(Box::new(move |call| is_full.load(Ordering::Relaxed).then(|| no_room_for_text(call)).flatten()));
     let harness = Harness::start(scripted, vec![vec![Act::Out("some\n")]]);
-    eventually("a refusal", || harness.plane.plan().named("addExecutionLogEntry").get(3).map(drop)).await;
+    eventually("refusals", || harness.plane.plan().named("appendExecutionLog").get(3).map(drop)).await;
     full.store(false, Ordering::Relaxed);
     assert_eq!(harness.marked().await.0, "markComplete");
     let entry = harness.plane.plan().entry("step.docker.a").unwrap();

@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use store::StoreError;
 use tokio::task::JoinError;
 use wire::ErrorBody;
+use wire::additions::NO_ROOM;
 
 /// When to try again what there was no room or no time for. A stock executor that is asked for more than 3 s does not try again
 /// at all, and a job of its own fails when it could not open a log entry.
@@ -101,7 +102,8 @@ impl From<BodyFault> for Failure {
 /// There may be room again, and what is refused waits where it is until then.
 impl From<BelowFloor> for Failure {
     fn from(below: BelowFloor) -> Self {
-        Self::unavailable(below.to_string())
+        tracing::debug!(%below, "text of a log is not taken now");
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, NO_ROOM).retry_after(SOON)
     }
 }
 

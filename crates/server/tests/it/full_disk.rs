@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use testkit::SmallDisk;
-use wire::additions::OUTPUT_REFUSED;
+use wire::additions::{NO_ROOM, OUTPUT_REFUSED};
 
 async fn on(disk: &SmallDisk) -> Harness {
     Harness::start_with(|config| config.data_dir = disk.path().join("data")).await
@@ -135,7 +135,7 @@ async fn what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_goi
         }
         told(harness.about(&job, "batches", "appendExecutionLog").json(&body)).await
     };
-    assert_eq!(append(0, "stdout: a\n", false).await.0, 503);
+    assert_eq!(append(0, "stdout: a\n", false).await, (503, format!("{NO_ROOM}\n")));
     assert_eq!(append(0, OUTPUT_REFUSED, false).await.0, 503, "it is no last word");
     for status in [200, 503] {
         assert_eq!(append(0, OUTPUT_REFUSED, true).await.0, status, "it is said once");
