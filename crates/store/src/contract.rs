@@ -39,9 +39,10 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// [`StoreError::QueueFull`].
     async fn submit(&self, job: NewJob) -> Result<JobId>;
 
-    /// The job that came of a submission with this key, if there was one; [`StoreError::KeyReused`] where something else was
-    /// asked for. Ask before anything that a job names is looked up, which may be gone by now.
-    async fn submitted(&self, owner: &str, idempotency_key: &str, spec: &JobSpec) -> Result<Option<JobId>>;
+    /// Of each of these, an idempotency key and what is asked for with it, the job that came of that submission, if there
+    /// was one; [`StoreError::KeyReused`] where something else was asked for. Ask before anything that a job names is looked
+    /// up, which may be gone by now.
+    async fn submitted(&self, owner: &str, asked: &[(&str, &JobSpec)]) -> Result<Vec<Result<Option<JobId>>>>;
 
     /// Looks whether the database answers, and how much else it has to do is no matter: see
     /// [`StoreError::Busy`] for what others are told then.

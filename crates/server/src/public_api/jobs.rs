@@ -86,7 +86,7 @@ async fn enqueue(
     let owner = namespace.key();
     // What it names may be gone since.
     if let Some(key) = &idempotency_key
-        && let Some(id) = app.store.submitted(&owner, key, &spec).await?
+        && let Some(Some(id)) = app.store.submitted(&owner, &[(key, &spec)]).await?.pop().transpose()?
     {
         return Ok(app.store.job(id).await?);
     }

@@ -55,6 +55,7 @@ mod sessions;
 mod shares;
 mod statements;
 mod store;
+mod submissions;
 mod submit;
 mod sums;
 mod together;

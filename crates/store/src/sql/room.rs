@@ -9,7 +9,7 @@ use super::belief;
 use super::database::Write;
 use super::session::Session;
 use super::statements::statements;
-use super::submit;
+use super::submissions::Known;
 use crate::error::StoreError;
 use crate::model::NewJob;
 use std::collections::{BTreeMap, HashMap};
@@ -168,9 +168,9 @@ async fn new_ones<'j>(
     session: &mut Session,
     jobs: &'j [NewJob],
 ) -> Result<BTreeMap<&'j str, u64>, StoreError> {
-    let mut new = Vec::new();
+    let (known, mut new) = (Known::of(session, jobs).await?, Vec::new());
     for job in jobs {
-        if submit::repeated(session, job).await?.is_none() {
+        if known.job_of(job)?.is_none() {
             new.push(job);
         }
     }

@@ -1,5 +1,6 @@
 //! [`Store`], method by method.
 
+use super::submissions::Known;
 use super::{
     SqlStore, census, claim, due, end, executors, files, forget, job_rows, keys, lane_rows, lease, logs,
     queues, repositories, secrets, submit, tokens, tries,
@@ -28,8 +29,10 @@ impl Store for SqlStore {
         submit::submit(self, job).await
     }
 
-    async fn submitted(&self, owner: &str, key: &str, spec: &JobSpec) -> Result<Option<JobId>> {
-        submit::submitted(&mut self.database.lookup().await?, owner, key, spec).await
+    async fn submitted(&self, owner: &str, asked: &[(&str, &JobSpec)]) -> Result<Vec<Result<Option<JobId>>>> {
+        let keyed = asked.iter().map(|(key, _)| (owner, *key));
+        let known = Known::by(&mut self.database.lookup().await?, keyed).await?;
+        Ok(asked.iter().map(|(key, spec)| known.job(owner, key, spec)).collect())
     }
 
     async fn answers(&self) -> Result<()> {

@@ -6,6 +6,7 @@ use super::lanes::LaneRow;
 use super::news::News;
 use super::session::Session;
 use super::statements::statements;
+use super::submissions::Known;
 use super::values::{micros, to_json};
 use super::{files, keys, lane_rows, room, secrets};
 use crate::error::StoreError;
@@ -14,7 +15,6 @@ use jiff::Timestamp;
 use jobs::dispatch::rank;
 use jobs::{JobId, JobSpec};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Bytes of what was asked for up to which a job is submitted together with others that come at the same time.
@@ -65,10 +65,6 @@ statements! {
                               SELECT value->>'id', value->>'spec' FROM json_each($1)",
                  in postgres = "INSERT INTO job_specs (job, spec) \
                                 SELECT id, spec FROM json_to_recordset($1::json) AS rows (id BIGINT, spec TEXT)";
-    FIND_SUBMISSION = "SELECT job, digest FROM submissions WHERE owner = $1 AND key = $2";
-    /// The same one that another server takes at this moment is waited for.
-    INSERT_SUBMISSION = "INSERT INTO submissions (owner, key, job, digest) VALUES ($1, $2, $3, $4) \
-                         ON CONFLICT (owner, key) DO NOTHING";
 }
 
 pub(super) async fn submit(store: &SqlStore, job: NewJob) -> Result<JobId, StoreError> {
@@ -146,27 +142,33 @@ async fn add_all(
     keys::lock(write, &keys.iter().map(String::as_str).collect()).await?;
     let lanes = lanes(store, write, jobs).await?;
     let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
-    let (mut ids, mut rows) = (Vec::with_capacity(jobs.len()), Vec::new());
+    let mut known = Known::of(write, jobs).await?;
+    let (mut ids, mut rows, mut with_more) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
     for (job, (id,)) in jobs.iter().zip(new) {
-        if let Some(id) = repeated(write, job).await? {
+        if let Some(id) = known.job_of(job)? {
             ids.push(id);
             continue;
         }
         // Those before it in this call count as well.
-        if job.spec.concurrency.is_some() || job.idempotency_key.is_some() {
+        if job.spec.concurrency.is_some() {
             insert(store, write, &mut rows).await?;
         }
         let lane = lanes.get(&lane_of(job)?).ok_or(StoreError::Outdated)?;
         let row = prepare(write, JobId(id), job, lane.id, now).await?;
         ids.push(JobId(id));
+        known.add(job, JobId(id))?;
         write.tell_queued(&row);
         rows.push(row);
-        if !job.spec.secrets.is_empty() || !job.spec.files.is_empty() || job.idempotency_key.is_some() {
-            insert(store, write, &mut rows).await?;
-            keep_beside(store, write, JobId(id), job).await?;
+        if !job.spec.secrets.is_empty() || !job.spec.files.is_empty() {
+            with_more.push((JobId(id), &job.spec));
         }
     }
     insert(store, write, &mut rows).await?;
+    known.keep(write).await?;
+    for (id, spec) in with_more {
+        secrets::keep(store, write, id, &spec.secrets).await?;
+        files::keep(write, id, &spec.files).await?;
+    }
     Ok((ids, lanes.into_values().collect()))
 }
 
@@ -276,24 +278,6 @@ fn without_secrets(spec: &JobSpec) -> Result<String, StoreError> {
     to_json(&JobSpec { secrets: BTreeMap::new(), ..spec.clone() })
 }
 
-/// What is kept of a job besides its row.
-async fn keep_beside(
-    store: &SqlStore,
-    write: &mut Write<'_>,
-    id: JobId,
-    job: &NewJob,
-) -> Result<(), StoreError> {
-    secrets::keep(store, write, id, &job.spec.secrets).await?;
-    files::keep(write, id, &job.spec.files).await?;
-    let Some(key) = &job.idempotency_key else { return Ok(()) };
-    let insert =
-        write.query(INSERT_SUBMISSION).bind(&job.owner).bind(key).bind(id.0).bind(digest(&job.spec)?);
-    if insert.execute().await? == 0 {
-        return Err(StoreError::SubmittedTwice(key.clone()));
-    }
-    Ok(())
-}
-
 impl Write<'_> {
     /// Has those told who wait for such a job.
     fn tell_queued(&mut self, row: &Row) {
@@ -318,36 +302,4 @@ async fn held(
         Some((key, limit)) if !keys::has_room(session, key, *limit).await? => Ok(Some("key")),
         _ => Ok(None),
     }
-}
-
-/// The job that came of the same submission before, if there was one.
-pub(super) async fn submitted(
-    session: &mut Session,
-    owner: &str,
-    key: &str,
-    spec: &JobSpec,
-) -> Result<Option<JobId>, StoreError> {
-    let found: Option<(i64, Vec<u8>)> =
-        session.query(FIND_SUBMISSION).bind(owner).bind(key).optional().await?;
-    match found {
-        None => Ok(None),
-        Some((id, other)) if other == digest(spec)? => Ok(Some(JobId(id))),
-        Some((id, _)) => Err(StoreError::KeyReused { key: key.to_owned(), job: JobId(id) }),
-    }
-}
-
-pub(super) async fn repeated(session: &mut Session, job: &NewJob) -> Result<Option<JobId>, StoreError> {
-    let Some(key) = &job.idempotency_key else { return Ok(None) };
-    submitted(session, &job.owner, key, &job.spec).await
-}
-
-/// What tells whether the same was asked for. Not by the values of secrets: a digest could be tried out. Nor by when uploads
-/// were changed, which is noted after they were looked up.
-fn digest(spec: &JobSpec) -> Result<Vec<u8>, StoreError> {
-    let mut spec = spec.clone();
-    spec.secrets.values_mut().for_each(String::clear);
-    for file in spec.files.iter_mut().filter(|file| file.upload.is_some()) {
-        file.modified_at = None;
-    }
-    Ok(Sha256::digest(to_json(&spec)?).to_vec())
 }

@@ -63,7 +63,8 @@ macro_rules! each_test {
                 a_queue_tells_what_it_holds, what_ended_is_counted_by_queue_and_state;
             submissions: a_submission_that_is_made_again_is_the_same, what_was_submitted_is_found_by_what_came_in,
                 submissions_that_race_are_one, what_is_wrong_with_one_is_nothing_to_others,
-                jobs_of_every_kind_are_submitted_together, several_are_submitted_together_or_none;
+                jobs_of_every_kind_are_submitted_together, several_are_submitted_together_or_none,
+                several_that_may_be_made_again_are_all_of_them_or_none, several_that_race_are_made_once;
             retry: an_errored_job_waits_for_its_delay, retries_run_out, a_job_is_tried_again_as_often_as_it_asks,
                 a_retry_keeps_the_secrets_and_clears_the_end, the_executor_that_had_it_comes_last,
                 each_try_that_another_followed_is_told,

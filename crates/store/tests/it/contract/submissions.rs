@@ -1,7 +1,7 @@
 //! Submissions that may be made again, and several at once.
 
 use super::world::{ALL_QUEUES, Setup, World, asking, lease, new_job, repository_job};
-use jobs::{Concurrency, FileSpec, Namespace};
+use jobs::{Concurrency, FileSpec, JobId, JobSpec, Namespace};
 use std::collections::BTreeSet;
 use store::{Hold, JobFilter, NewFile, NewJob, StoreError};
 
@@ -44,13 +44,68 @@ pub(crate) async fn what_was_submitted_is_found_by_what_came_in(open: impl Async
     let mut job = with_key("ann", "k1");
     job.spec.files = vec![FileSpec { path: "a".to_owned(), upload: Some(id), ..FileSpec::default() }];
     let came_in = job.spec.clone();
-    assert_eq!(world.store.submitted("ann", "k1", &came_in).await.unwrap(), None);
+    assert_eq!(submitted(&world, "ann", &came_in).await.unwrap(), None);
     job.spec.files[0].modified_at = Some(world.now());
     let id = world.store.submit(job).await.unwrap();
-    assert_eq!(world.store.submitted("ann", "k1", &came_in).await.unwrap(), Some(id));
-    assert_eq!(world.store.submitted("bob", "k1", &came_in).await.unwrap(), None);
-    let other = world.store.submitted("ann", "k1", &new_job("batches").spec).await;
+    assert_eq!(submitted(&world, "ann", &came_in).await.unwrap(), Some(id));
+    assert_eq!(submitted(&world, "bob", &came_in).await.unwrap(), None);
+    let other = submitted(&world, "ann", &new_job("batches").spec).await;
     assert!(matches!(other, Err(StoreError::KeyReused { .. })), "{other:?}");
+    let several = [("k2", &came_in), ("k1", &came_in), ("k1", &new_job("batches").spec)];
+    let several = world.store.submitted("ann", &several).await.unwrap();
+    let [Ok(None), Ok(Some(found)), Err(StoreError::KeyReused { .. })] = several[..] else {
+        panic!("{several:?}")
+    };
+    assert_eq!(found, id);
+    assert!(world.store.submitted("ann", &[]).await.unwrap().is_empty());
+}
+
+/// The job that came of the key `k1`.
+async fn submitted(world: &World, owner: &str, spec: &JobSpec) -> Result<Option<JobId>, StoreError> {
+    world.store.submitted(owner, &[("k1", spec)]).await.unwrap().pop().unwrap()
+}
+
+pub(crate) async fn several_that_may_be_made_again_are_all_of_them_or_none(
+    open: impl AsyncFn(Setup) -> World,
+) {
+    let world = open(Setup { max_queued: 250, ..Setup::default() }).await;
+    let keyed = |keys: std::ops::Range<usize>| -> Vec<NewJob> {
+        keys.map(|n| with_key("ann", &format!("k{n}"))).collect()
+    };
+    let ids = world.store.submit_all(keyed(0..100)).await.unwrap();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 100);
+    let more = world.store.submit_all(keyed(50..150)).await.unwrap();
+    assert_eq!(more[..50], ids[50..], "these were there");
+    assert!(more[50..].iter().all(|id| !ids.contains(id)));
+    let mut changed = keyed(150..200);
+    changed.push(with_key("ann", "k7"));
+    changed[50].spec.priority = 1;
+    let refused = world.store.submit_all(changed).await;
+    assert!(matches!(&refused, Err(StoreError::KeyReused { key, .. }) if key == "k7"), "{refused:?}");
+    let specs = [("k150", &new_job("batches").spec)];
+    assert!(matches!(world.store.submitted("ann", &specs).await.unwrap()[..], [Ok(None)]), "none was kept");
+    let again = world.store.submit_all(keyed(0..150)).await.unwrap();
+    assert_eq!(again, [&ids[..], &more[50..]].concat(), "what is there takes no room");
+}
+
+/// Whichever way round they name them.
+pub(crate) async fn several_that_race_are_made_once(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    for round in 0..5 {
+        let submit = async |nth: usize| {
+            let mut jobs: Vec<NewJob> = (0..20).map(|n| with_key("", &format!("r{round}-{n}"))).collect();
+            if nth.is_multiple_of(2) {
+                jobs.reverse();
+            }
+            let mut ids = world.store.submit_all(jobs).await.unwrap();
+            if nth.is_multiple_of(2) {
+                ids.reverse();
+            }
+            ids
+        };
+        let made = futures_util::future::join_all((0..4).map(submit)).await;
+        assert!(made.iter().all(|ids| *ids == made[0]), "{made:?}");
+    }
 }
 
 pub(crate) async fn submissions_that_race_are_one(open: impl AsyncFn(Setup) -> World) {
