@@ -4,6 +4,7 @@ mod executions;
 mod identity;
 mod results;
 mod secrets;
+mod submissions;
 mod users;
 
 pub use executions::{ResultsView, StepResultView};
@@ -13,6 +14,7 @@ pub use identity::{
 };
 pub use results::{ArtifactView, FileView, UploadView};
 pub use secrets::{SecretAccessView, SecretView, SetSecret};
+pub use submissions::{JobFault, MOST_JOBS, SubmitJob, SubmitJobs, SubmittedJobs};
 pub use users::{CreateUser, SetPassword, UserView};
 
 use jiff::Timestamp;
@@ -369,4 +371,7 @@ pub struct Problem {
     pub title: String,
     /// What, which value, which rule, what to do.
     pub detail: String,
+    /// Of several jobs those that can't be submitted. Only where the code is `invalid_jobs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobFault>,
 }

@@ -155,6 +155,17 @@ impl Repositories {
     ///
     /// A full commit id that is here already can't mean anything else, so it costs no fetch.
     pub(crate) async fn resolve(&self, of: &Namespace, name: &str, rev: &str) -> Result<String, GitFault> {
+        self.resolve_since(of, name, rev, Instant::now()).await
+    }
+
+    /// The same for who asked then: what was fetched since is good enough.
+    pub(crate) async fn resolve_since(
+        &self,
+        of: &Namespace,
+        name: &str,
+        rev: &str,
+        asked: Instant,
+    ) -> Result<String, GitFault> {
         let row = self.store.repository(of, name).await?;
         let row = row.ok_or_else(|| GitFault::UnknownRepository(name.to_owned()))?;
         let mirror = self.mirror(&row).await?;
@@ -163,7 +174,7 @@ impl Repositories {
         {
             return Ok(commit);
         }
-        let updated = self.update(&row, &mirror).await;
+        let updated = self.update_since(&row, &mirror, asked).await;
         updated.map_err(|cause| unreachable(&row.name, &row.source, cause))?;
         let unknown = || GitFault::UnknownRevision { repository: name.to_owned(), rev: rev.to_owned() };
         mirror.commit(rev).await?.ok_or_else(unknown)

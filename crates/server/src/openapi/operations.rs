@@ -5,7 +5,8 @@ use crate::api::{
     ActView, AddRepository, ArtifactView, ChangeExecutor, ChangeQueue, CreateRegistration, CreateToken,
     CreateUser, CreatedRegistration, CreatedToken, ExecutorView, ExplainView, FileView, IdentityView,
     JobView, LogEntryView, Page, QueueView, RegistrationView, RepositoryView, ResultsView, SecretAccessView,
-    SecretView, SetPassword, SetSecret, TokenView, UploadView, UserView, VersionView, WhoamiView,
+    SecretView, SetPassword, SetSecret, SubmitJobs, SubmittedJobs, TokenView, UploadView, UserView,
+    VersionView, WhoamiView,
 };
 use jiff::Timestamp;
 use jobs::secrets::Scope;
@@ -67,6 +68,27 @@ fn jobs() -> Vec<Operation> {
                 (503, "too_many_large_requests"),
                 (503, "too_many_submits"),
             ]);
+    let submit_all = Operation::new(
+        "POST",
+        "/api/v1/jobs/batch",
+        TAG,
+        "Submits many jobs, all of them or none: they are on disk when this answers",
+    )
+    .takes::<SubmitJobs>()
+    .gives::<SubmittedJobs>(201, "Their ids.")
+    .problems(&[
+        (400, "invalid_idempotency_key"),
+        (409, "idempotency_key_reused"),
+        (409, "submission_under_way"),
+        (422, "invalid_jobs"),
+        (422, "unknown_file"),
+        (502, "source_unreachable"),
+        (503, "queue_full"),
+        (503, "too_many_fetches"),
+        (503, "too_many_lanes"),
+        (503, "too_many_large_requests"),
+        (503, "too_many_submits"),
+    ]);
     let list = get("/api/v1/jobs", TAG, "Lists jobs, newest first")
         .with(query::<String>("queue", "Only those of this queue."))
         .with(query::<State>("state", "Only those in this state."))
@@ -119,7 +141,7 @@ fn jobs() -> Vec<Operation> {
             (503, "too_many_results"),
         ])
         .problems(&UNREADABLE);
-    vec![submit, list, show, explain, cancel, logs, stream, text, results]
+    vec![submit, submit_all, list, show, explain, cancel, logs, stream, text, results]
 }
 
 fn files() -> Vec<Operation> {

@@ -49,7 +49,8 @@ pub(super) async fn large_json<T: DeserializeOwned>(
     Ok((parsed(&bytes, code)?, slot))
 }
 
-fn parsed<T: DeserializeOwned>(bytes: &[u8], code: &str) -> Result<T, Refusal> {
+/// What the JSON in `bytes` means.
+pub(super) fn parsed<'b, T: Deserialize<'b>>(bytes: &'b [u8], code: &str) -> Result<T, Refusal> {
     // A list would be taken for the object's values in the order that they happen to have here.
     if bytes.trim_ascii_start().starts_with(b"[") {
         let (title, detail) = ("The request is not understood", "it is a list: send one JSON object");

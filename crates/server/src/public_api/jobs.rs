@@ -22,7 +22,7 @@ use store::{JobFilter, JobRow, NewJob};
 use wire::additions::IDEMPOTENCY_KEY;
 
 /// The revision of a job that names a repository only.
-const DEFAULT_REV: &str = "HEAD";
+pub(super) const DEFAULT_REV: &str = "HEAD";
 
 /// `POST /jobs`
 pub(super) async fn submit(
@@ -32,20 +32,12 @@ pub(super) async fn submit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, HeaderMap, Json<JobView>), Refusal> {
-    let busy = || {
-        let detail = "too many jobs are being submitted at one time: try again";
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_submits", "The server is busy", detail)
-    };
     // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
     let large = app.large_body(from, body.size_hint().upper()).await.map_err(|Busy| busy())?;
     let how = (app.limits.api_body, "invalid_job");
     let (spec, large): (JobSpec, _) = large_json(&app, from, body, how, large).await?;
     // Before it waits: what could not be run may be far larger in memory than it was in the body.
-    spec.check().map_err(|fault| {
-        let title = "The job can't be run as it is";
-        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())
-    })?;
-    let spec = spec.with_execution_named();
+    let spec = runnable(spec)?;
     let idempotency_key = idempotency_key(&headers)?;
     let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(busy)?;
     // Those that wait are as many as may be read; those that have their turn are counted by that.
@@ -66,15 +58,34 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, headers, Json(with_steps(&app, job).await?)))
 }
 
+/// As many are being submitted as may be.
+pub(super) fn busy() -> Refusal {
+    let detail = "too many jobs are being submitted at one time: try again";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_submits", "The server is busy", detail)
+}
+
+/// A job as everybody looks at it, if it could be run.
+pub(super) fn runnable(spec: JobSpec) -> Result<JobSpec, Refusal> {
+    spec.check().map_err(|fault| {
+        let title = "The job can't be run as it is";
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_job", title, fault.to_string())
+    })?;
+    Ok(spec.with_execution_named())
+}
+
 /// What tells a submission that is made again, if its client wants it told.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = String::from_utf8_lossy(value.as_bytes()).into_owned();
-    jobs::name::check_idempotency_key(&key).map_err(|fault| {
+    check_key(&key)?;
+    Ok(Some(key))
+}
+
+pub(super) fn check_key(key: &str) -> Result<(), Refusal> {
+    jobs::name::check_idempotency_key(key).map_err(|fault| {
         let title = "The idempotency key can't be used";
         Refusal::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", title, fault.to_string())
-    })?;
-    Ok(Some(key))
+    })
 }
 
 async fn enqueue(

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod audit;
+mod batch;
 pub(crate) mod cursor;
 mod download;
 mod executors;

@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json`.
 
 use super::uploads;
-use crate::api::Problem;
+use crate::api::{JobFault, Problem};
 use crate::auth::passwords::PasswordFault;
 use crate::body::BodyFault;
 use crate::disk_floor::BelowFloor;
@@ -16,23 +16,37 @@ use tokio::task::JoinError;
 
 /// Bytes of a detail at most.
 const MAX_DETAIL: usize = 2_000;
+/// Bytes of what is told of each of several jobs at most.
+const MAX_JOB_DETAIL: usize = 300;
 /// When to try again what there was no room or no time for.
 const SOON: HeaderValue = HeaderValue::from_static("5");
 
 /// A request of the public API that was not done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Refusal(Problem);
 
 impl Refusal {
     /// `detail` tells which value broke which rule, and what to do. Of a value that is longer than any
     /// person would read it tells the beginning.
     pub(crate) fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
-        let mut detail = detail.into();
-        if detail.len() > MAX_DETAIL {
-            detail.truncate(detail.floor_char_boundary(MAX_DETAIL));
-            detail.push('…');
+        let detail = cut(detail.into(), MAX_DETAIL);
+        let (code, title) = (code.to_owned(), title.to_owned());
+        Self(Problem { code, status: status.as_u16(), title, detail, jobs: Vec::new() })
+    }
+
+    /// What is wrong with one of several jobs, where it is that; else it is no matter of one job.
+    pub(crate) fn of_job(self, index: usize) -> Result<JobFault, Self> {
+        if !(400..500).contains(&self.0.status) {
+            return Err(self);
         }
-        Self(Problem { code: code.to_owned(), status: status.as_u16(), title: title.to_owned(), detail })
+        let Problem { code, detail, .. } = self.0;
+        Ok(JobFault { index, code, detail: cut(detail, MAX_JOB_DETAIL) })
+    }
+
+    /// The same with what is wrong with each of several jobs.
+    pub(crate) fn with_jobs(mut self, jobs: Vec<JobFault>) -> Self {
+        self.0.jobs = jobs;
+        self
     }
 
     /// The same under another status.
@@ -58,6 +72,15 @@ impl Refusal {
         let detail = "the server's log tells the cause; if it persists, restart the server";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail)
     }
+}
+
+/// The beginning of what is longer than so many bytes.
+fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
+    text
 }
 
 impl IntoResponse for Refusal {

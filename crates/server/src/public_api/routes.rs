@@ -1,8 +1,8 @@
 //! Every route of the public API, with what it asks of its caller.
 
 use super::{
-    artifacts, audit, executors, explain, files, input, jobs, logs, metrics, openapi, queues, registrations,
-    repositories, results, secrets, stream, tokens, uploads, users, version,
+    artifacts, audit, batch, executors, explain, files, input, jobs, logs, metrics, openapi, queues,
+    registrations, repositories, results, secrets, stream, tokens, uploads, users, version,
 };
 use crate::api::RouteView;
 use crate::app::App;
@@ -73,6 +73,7 @@ pub(super) fn all() -> Vec<Route> {
     vec![
         post_("/api/v1/jobs", submitter, post(jobs::submit)),
         get_("/api/v1/jobs", reader, get(jobs::list)),
+        post_("/api/v1/jobs/batch", submitter, post(batch::submit)),
         get_("/api/v1/jobs/{id}", reader, get(jobs::show)),
         get_("/api/v1/jobs/{id}/explain", reader, get(explain::explain)),
         post_("/api/v1/jobs/{id}/cancel", submitter, post(jobs::cancel)),

@@ -133,11 +133,13 @@ fn rows(acme: &Acme) -> Vec<Row> {
     let new_user = json!({"name": "of-NAME", "password": "0123456789", "role": "reader"});
     let registration = format!("/registration-tokens/{}", acme.registration);
     let spec = json!({"steps": [{"image": "a", "run": "b"}]});
+    let several = json!({"jobs": [{"job": spec, "idempotencyKey": "of-NAME"}, {"job": spec}]});
     let new_token = json!({"name": "of-NAME", "role": "reader"});
     let on_server = json!({"name": "x", "source": "/etc"});
     vec![
         row("POST", "/jobs", Submitter, false, open("/jobs", spec, 201)),
         row("GET", "/jobs", Reader, false, open("/jobs", none(), 200)),
+        row("POST", "/jobs/batch", Submitter, false, open("/jobs/batch", several, 201)),
         row("GET", "/jobs/{id}", Reader, false, foreign("/jobs/ID", none())),
         row("GET", "/jobs/{id}/explain", Reader, false, foreign("/jobs/ID/explain", none())),
         row("POST", "/jobs/{id}/cancel", Submitter, false, foreign("/jobs/ID/cancel", none())),

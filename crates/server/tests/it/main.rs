@@ -5,6 +5,7 @@ mod access;
 mod artifacts;
 mod attacks;
 mod auth;
+mod batch;
 mod claims;
 mod connections;
 mod dequeue;

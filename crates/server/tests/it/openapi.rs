@@ -172,6 +172,14 @@ async fn every_change_is_answered_as_it_is_told() {
     for (method, path, of, body, status) in [
         ("POST", "/jobs", "", json!({"steps": [{"run": "true", "image": "a"}]}), 201),
         ("POST", "/jobs", "", json!({"steps": []}), 422),
+        (
+            "POST",
+            "/jobs/batch",
+            "",
+            json!({"jobs": [{"job": {"steps": [{"run": "true", "image": "a"}]}}]}),
+            201,
+        ),
+        ("POST", "/jobs/batch", "", json!({"jobs": [{"job": {"steps": []}}]}), 422),
         ("POST", "/jobs/{id}/cancel", waiting, Value::Null, 200),
         ("POST", "/jobs/{id}/cancel", waiting, Value::Null, 409),
         ("POST", "/jobs/{id}/cancel", "987654", Value::Null, 404),
