@@ -257,6 +257,8 @@ pub(crate) enum JobCommand {
     /// Submit a job and follow it; the exit code tells how it ended (0 completed, 1 failed, 3 the
     /// system failed it, 130 cancelled)
     Run(Box<JobRunArgs>),
+    /// Submit many jobs and leave: each line of a file is one. Prints their ids
+    Submit(JobSubmitArgs),
     /// List jobs, newest first
     List(JobListArgs),
     /// Show one job
@@ -327,6 +329,21 @@ pub(crate) struct JobRunArgs {
     /// The last step: a command and its arguments
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobSubmitArgs {
+    /// A file with one job a line, each JSON as `POST /api/v1/jobs` takes it; `-` is standard input. All lines are looked at
+    /// before the first is submitted; a thousand go with one call, of which all are submitted or none
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Tells this submission from others: made again with the same key, what is there already is not submitted twice. The job
+    /// of line N has the key KEY-N
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub(crate) idempotency_key: Option<String>,
+    /// JSON instead of text: of each job its line and its id
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use reqwest::{Body, Method, Request, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use server::api::{FileView, JobView, Page, Problem};
+use server::api::{FileView, JobFault, JobView, Page, Problem, SubmittedJobs};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -60,7 +60,8 @@ pub(crate) struct Client {
     token: SecretString,
 }
 
-fn new_key() -> Result<String, Failure> {
+/// A key that tells a submission from all others.
+pub(crate) fn new_key() -> Result<String, Failure> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).map_err(|fault| Failure::chain(Exit::System, &fault))?;
     Ok(hex::encode(key))
@@ -142,6 +143,22 @@ impl Client {
         self.read(self.fetching("/api/v1/jobs", spec).header(IDEMPOTENCY_KEY, key)).await
     }
 
+    /// Submits many jobs, each of which has a key; so a connection that was cut costs nothing. Of what is refused it is told
+    /// which of the jobs that is about.
+    pub(crate) async fn submit_all(
+        &self,
+        jobs: &impl Serialize,
+    ) -> Result<SubmittedJobs, (Failure, Vec<JobFault>)> {
+        let none = |failure| (failure, Vec::new());
+        let sent = send(self.fetching("/api/v1/jobs/batch", jobs), Again::Harmless).await;
+        let response = sent.map_err(|fault| none(self.unreachable(fault)))?;
+        if !response.status().is_success() {
+            let (failure, problem) = refusal_and_problem(response).await;
+            return Err((failure, problem.map_or_else(Vec::new, |problem| problem.jobs)));
+        }
+        response.json().await.map_err(|fault| none(self.unreadable(&fault)))
+    }
+
     pub(crate) async fn put<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -213,12 +230,14 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let again = request.try_clone();
-        let response = send(request).await.map_err(|fault| self.unreachable(fault))?;
+        let response = send(request, Again::AsTold).await.map_err(|fault| self.unreachable(fault))?;
         if response.status().is_success() {
             return Ok(response);
         }
-        match (refusal_and_code(response).await, again) {
-            ((failure, code), Some(again)) if code == ELSEWHERE => self.send_elsewhere(again, failure).await,
+        match (refusal_and_problem(response).await, again) {
+            ((failure, problem), Some(again)) if is_elsewhere(problem.as_ref()) => {
+                self.send_elsewhere(again, failure).await
+            }
             ((failure, _), _) => Err(failure),
         }
     }
@@ -238,9 +257,9 @@ impl Client {
             if response.status().is_success() {
                 return Ok(response);
             }
-            let code;
-            (failure, code) = refusal_and_code(response).await;
-            if code != ELSEWHERE {
+            let problem;
+            (failure, problem) = refusal_and_problem(response).await;
+            if !is_elsewhere(problem.as_ref()) {
                 break;
             }
         }
@@ -275,15 +294,25 @@ impl Client {
     }
 }
 
+/// Whether sending a request twice does no harm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Harmless,
+    /// The method or a header tells.
+    AsTold,
+}
+
 /// Sends a request. Where sending it twice does no harm, a connection that was closed before any byte of
 /// the answer came is no reason to give up: a proxy may have closed it while it was idle.
-async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
+async fn send(request: RequestBuilder, again_is: Again) -> reqwest::Result<Response> {
     let again = request.try_clone();
     match (request.send().await, again) {
         (Err(fault), Some(again)) if was_cut(&fault) => {
             let again = again.build_split();
             match again {
-                (client, Ok(again)) if may_be_repeated(&again) => client.execute(again).await,
+                (client, Ok(again)) if again_is == Again::Harmless || may_be_repeated(&again) => {
+                    client.execute(again).await
+                }
                 _ => Err(fault),
             }
         }
@@ -300,26 +329,30 @@ fn was_cut(fault: &reqwest::Error) -> bool {
     fault.is_request() && !fault.is_connect() && !fault.is_timeout() && !fault.is_builder()
 }
 
-/// What the control plane says it refused. Faults of the request are the caller's to mend.
-async fn refusal(response: Response) -> Failure {
-    refusal_and_code(response).await.0
+/// Whether another server has what was asked for.
+fn is_elsewhere(problem: Option<&Problem>) -> bool {
+    problem.is_some_and(|problem| problem.code == ELSEWHERE)
 }
 
-/// The same, and by which name programs know it.
-async fn refusal_and_code(response: Response) -> (Failure, String) {
+/// What the control plane says it refused. Faults of the request are the caller's to mend.
+async fn refusal(response: Response) -> Failure {
+    refusal_and_problem(response).await.0
+}
+
+/// The same, with all of it that programs understand.
+async fn refusal_and_problem(response: Response) -> (Failure, Option<Problem>) {
     let status = response.status();
     let text = response.text().await.unwrap_or_default();
     if tls::wants_tls(status, &text) {
         let told = format!("the control plane can't be called: {}", Mismatch::NoHttp.told());
-        return (Failure::system(told), String::new());
+        return (Failure::system(told), None);
     }
     let beginning =
         || format!("the control plane answered {status}: {}", text.chars().take(300).collect::<String>());
-    let problem = serde_json::from_str::<Problem>(&text);
-    let (message, code) =
-        problem.map_or_else(|_| (beginning(), String::new()), |problem| (problem.detail, problem.code));
+    let problem = serde_json::from_str::<Problem>(&text).ok();
+    let message = problem.as_ref().map_or_else(beginning, |problem| problem.detail.clone());
     let failure = if status.is_client_error() { Failure::usage(message) } else { Failure::system(message) };
-    (failure, code)
+    (failure, problem)
 }
 
 #[cfg(test)]

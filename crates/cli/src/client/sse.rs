@@ -1,6 +1,6 @@
 //! Following a job: Server-Sent Events that resume where they were cut.
 
-use super::{Client, ELSEWHERE, refusal, refusal_and_code};
+use super::{Client, is_elsewhere, refusal, refusal_and_problem};
 use crate::exit::Failure;
 use reqwest::{Method, Response};
 use server::api::LogEvent;
@@ -112,10 +112,10 @@ impl Follow {
         let response = request.send().await.map_err(|fault| Cut::Retry(self.client.unreachable(fault)))?;
         match response.status() {
             status if status.is_success() => Ok(response),
-            status if status.is_server_error() => match refusal_and_code(response).await {
+            status if status.is_server_error() => match refusal_and_problem(response).await {
                 // Who has it may be met by another connection, and is looked for a few times. Anybody else would wait for a minute
                 // to be told what is the matter.
-                (failure, code) if code == ELSEWHERE => match again {
+                (failure, problem) if is_elsewhere(problem.as_ref()) => match again {
                     Some(again) => self.client.send_elsewhere(again, failure).await.map_err(Cut::Final),
                     None => Err(Cut::Final(failure)),
                 },

@@ -213,6 +213,38 @@ fn an_uploaded_index_is_listed_shown_and_saved() {
 }
 
 #[test]
+fn many_jobs_are_submitted_from_a_file_and_none_twice() {
+    let Some(system) = system("many_jobs_are_submitted_from_a_file_and_none_twice") else { return };
+    let file = system.dir.path().join("jobs.ndjson");
+    let at = file.to_str().unwrap();
+    let line = r#"{"steps": [{"image": "busybox", "run": "true"}]}"#;
+    std::fs::write(&file, format!("{line}\n").repeat(1_500)).unwrap();
+    let ids = system.ok(&["job", "submit", at, "--idempotency-key", "k"]);
+    assert_eq!(ids.lines().count(), 1_500);
+    assert_eq!(system.ok(&["job", "submit", at, "--idempotency-key", "k"]), ids);
+    assert_eq!(system.show(ids.lines().last().unwrap())["state"], "queued");
+    let piped = told(system.executor(&["job", "submit", "-"]), line);
+    let id = String::from_utf8_lossy(&piped.stdout).trim().to_owned();
+    assert!(!ids.lines().any(|other| other == id) && system.newest()["id"] == json(&id), "{id}");
+
+    // Beyond the first call: what was submitted stays, and the command can be said again.
+    let of_no_repository = r#"{"steps": [{"image": "busybox", "run": "true"}], "repo": "none"}"#;
+    let many = format!("{line}\n").repeat(1_200);
+    std::fs::write(&file, format!("{many}{of_no_repository}\n")).unwrap();
+    let refused = system.refused(&["job", "submit", at, "--idempotency-key", "k2"]);
+    for part in ["line 1201", "none", "before 1001", "--idempotency-key k2"] {
+        assert!(refused.contains(part), "{part} in {refused}");
+    }
+    std::fs::write(&file, format!("{many}{{\n")).unwrap();
+    let newest = system.newest()["id"].to_string();
+    assert!(system.refused(&["job", "submit", at]).contains("line 1201: EOF"));
+    assert_eq!(system.newest()["id"].to_string(), newest, "nothing was submitted");
+    assert!(system.refused(&["job", "submit", "nowhere"]).contains("nowhere"));
+    std::fs::write(&file, format!("{many}{line}\n")).unwrap();
+    assert_eq!(system.ok(&["job", "submit", at, "--idempotency-key", "k2"]).lines().count(), 1_201);
+}
+
+#[test]
 fn lists_are_read_page_by_page_and_jobs_found_by_a_text() {
     let Some(mut system) = system("lists_are_read_page_by_page_and_jobs_found_by_a_text") else { return };
     let ids = ["true", "true", "true"].map(|script| system.submit(script));

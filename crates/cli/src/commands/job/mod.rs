@@ -5,6 +5,7 @@ mod explain;
 mod file;
 mod files;
 mod follow;
+mod many;
 mod printer;
 mod results;
 mod sink;
@@ -23,6 +24,7 @@ use server::api::{ConcurrencyView, JobView, Page, StepView, TryView};
 pub(crate) async fn run(client: &Client, variables: &Variables, command: JobCommand) -> Outcome {
     match command {
         JobCommand::Run(args) => submit::run(client, variables, *args).await,
+        JobCommand::Submit(args) => many::run(client, args).await,
         JobCommand::List(args) => list(client, args).await,
         JobCommand::Show(args) => show(client, args).await,
         JobCommand::Explain(args) => explain::run(client, &args).await,

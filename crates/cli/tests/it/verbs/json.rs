@@ -120,6 +120,10 @@ fn of_jobs(asked: &mut Asked<'_>) {
     let long = asked.system.submit("sleep 600");
     assert_eq!(asked.one(&["job", "cancel", &long])["id"].to_string(), long);
     asked.system.wait_for_state(&long, "canceled");
+    asked.one(&["queue", "pause", "codeintel"]);
+    let line = r#"{"queue": "codeintel", "steps": [{"image": "busybox", "run": "true"}]}"#;
+    let submitted = asked.all(&["job", "submit", "-"], &format!("{line}\n{line}\n"));
+    assert_eq!((submitted[0].as_array().unwrap().len(), &submitted[0][1]["line"]), (2, &2.into()));
     assert!(asked.one(&["queue", "list"])[0]["name"].is_string());
     assert_eq!(asked.one(&["queue", "show", "codeintel"])["name"], "codeintel");
     assert!(asked.one(&["queue", "pause", "codeintel"])["pausedAt"].is_string());
