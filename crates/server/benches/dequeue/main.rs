@@ -1,12 +1,13 @@
-//! How soon an executor has a job: `cargo bench -p server --bench dequeue`, over HTTP, with both databases waiting for the
-//! disk.
+//! What the queue bears over HTTP, and how soon an executor has a job: `cargo bench -p server --bench dequeue`, with both
+//! databases waiting for the disk, and server and clients in one process. `-- cycles` and `-- waits` measure one of the two.
 //!
-//! First where nothing waits and the dequeue is held: from the submission until the job is there. Then where many wait: how
+//! How soon: first where nothing waits and the dequeue is held: from the submission until the job is there. Then where many wait: how
 //! long a dequeue takes, and beside it the store's claim alone, so that it can be told whose time that is.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this is for")]
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is none")]
 
+mod cycles;
 mod serving;
 
 use jobs::{Capacity, JobSpec, Lease, StepSpec};
@@ -32,18 +33,35 @@ const BATCH: u32 = 1_000;
 #[tokio::main]
 async fn main() {
     rustls::crypto::ring::default_provider().install_default().unwrap();
-    println!("milliseconds, p50 and p99 of {TIMES}");
-    println!("\nSQLite, synchronous=FULL");
-    measure(None).await;
-    let Some(postgres) = Postgres::start_as("the queue's figures", Synced::Yes) else { return };
-    println!("\nPostgreSQL, fsync=on");
-    measure(Some(postgres.url())).await;
+    if is_wanted("cycles") {
+        println!("cycles a second, server and clients in one process");
+        on_both(cycles::measure).await;
+    }
+    if is_wanted("waits") {
+        println!("milliseconds, p50 and p99 of {TIMES}");
+        on_both(measure_waits).await;
+    }
 }
 
-async fn measure(database: Option<String>) {
+/// Whether a part is to be measured: all are unless some are named.
+fn is_wanted(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|name| name == part)
+}
+
+/// Each time on databases that nothing was in before.
+async fn on_both(measure: impl AsyncFn(&Path, Option<String>)) {
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    let serving = Serving::start(&data, database.clone()).await;
+    println!("\nSQLite, synchronous=FULL");
+    measure(&dir.path().join("data"), None).await;
+    let Some(postgres) = Postgres::start_as("the queue's figures", Synced::Yes) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    println!("\nPostgreSQL, fsync=on");
+    measure(&dir.path().join("data"), Some(postgres.url())).await;
+}
+
+async fn measure_waits(data: &Path, database: Option<String>) {
+    let serving = Serving::start(data, database.clone()).await;
     let mut times = Vec::new();
     for _ in 0..TIMES {
         times.push(serving.wake_up().await);
@@ -52,7 +70,7 @@ async fn measure(database: Option<String>) {
     told("a job comes while a dequeue is held", times);
     let mut waiting = 0;
     for depth in DEPTHS {
-        let store = open(&data, database.clone()).await;
+        let store = open(data, database.clone()).await;
         fill(&store, depth - waiting).await;
         let mut claims = Vec::new();
         for _ in 0..TIMES {
@@ -60,7 +78,7 @@ async fn measure(database: Option<String>) {
         }
         store.close().await.unwrap();
         drop(store);
-        let serving = Serving::start(&data, database.clone()).await;
+        let serving = Serving::start(data, database.clone()).await;
         let mut dequeues = Vec::new();
         for _ in 0..TIMES {
             dequeues.push(serving.dequeue_one().await);

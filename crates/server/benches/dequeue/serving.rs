@@ -7,6 +7,7 @@ use server::{RunningServer, ServerConfig};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use wire::additions::{MORE, MOST};
 
 const NAME: &str = "exec-0";
 /// A dequeue that was sent so long ago has been looked at, and is held.
@@ -36,39 +37,60 @@ impl Serving {
     /// How long a dequeue takes that need not wait. The job is completed afterwards.
     pub(crate) async fn dequeue_one(&self) -> Duration {
         let begun = Instant::now();
-        let job = answer(self.dequeue()).await;
+        let job = answer(self.dequeue(NAME)).await;
         let took = begun.elapsed();
-        self.complete(&job).await;
+        self.complete(NAME, &job).await;
         took
     }
 
     /// How long it takes from a submission until a dequeue that was held has the job.
     pub(crate) async fn wake_up(&self) -> Duration {
-        let held = tokio::spawn(answer(self.dequeue()));
+        let held = tokio::spawn(answer(self.dequeue(NAME)));
         tokio::time::sleep(HELD_AFTER).await;
-        let spec = json!({"queue": "batches", "steps": [{"image": "debian:12", "run": "make test"}]});
-        let submit = self.client.post(self.url("/api/v1/jobs")).json(&spec);
-        let submit = submit.bearer_auth(self.server.api_token().expose_secret());
+        let submit = self.submission(1);
         let begun = Instant::now();
         let submitted = tokio::spawn(async move { submit.send().await.unwrap().error_for_status().unwrap() });
         let job = held.await.unwrap();
         let took = begun.elapsed();
         submitted.await.unwrap();
-        self.complete(&job).await;
+        self.complete(NAME, &job).await;
         took
     }
 
-    fn dequeue(&self) -> RequestBuilder {
-        let asked = json!({"executorName": NAME, "version": "5.9.0"});
+    /// Submits so many jobs: one as one, others with one call.
+    pub(crate) async fn submit(&self, jobs: u32) {
+        self.submission(jobs).send().await.unwrap().error_for_status().unwrap();
+    }
+
+    fn submission(&self, jobs: u32) -> RequestBuilder {
+        let spec = json!({"queue": "batches", "steps": [{"image": "debian:12", "run": "make test"}]});
+        let (path, body) = match jobs {
+            1 => ("/api/v1/jobs", spec),
+            _ => ("/api/v1/jobs/batch", json!({"jobs": vec![json!({"job": spec}); jobs as usize]})),
+        };
+        let submission = self.client.post(self.url(path)).json(&body);
+        submission.bearer_auth(self.server.api_token().expose_secret())
+    }
+
+    /// Up to so many jobs, as an executor of ours asks that has places for them.
+    pub(crate) async fn take(&self, name: &str, most: u32) -> Vec<Value> {
+        let mut first = answer(self.dequeue(name).header(MOST, most)).await;
+        let more = first[MORE].take();
+        let more = more.as_array().cloned().unwrap_or_default();
+        std::iter::once(first).chain(more).collect()
+    }
+
+    fn dequeue(&self, name: &str) -> RequestBuilder {
+        let asked = json!({"executorName": name, "version": "5.9.0"});
         self.call("dequeue").json(&asked).header("Prefer", "wait=20, lease-term")
     }
 
-    async fn complete(&self, job: &Value) {
+    pub(crate) async fn complete(&self, name: &str, job: &Value) {
         let mark = self.client.post(self.url("/.executors/queue/batches/markComplete"));
         let mark = mark.bearer_auth(job["token"].as_str().unwrap());
         let mark = mark.header("X-Sourcegraph-Job-ID", job["id"].to_string());
-        let mark = mark.header("X-Sourcegraph-Executor-Name", NAME);
-        let body = json!({"executorName": NAME, "jobId": job["id"]});
+        let mark = mark.header("X-Sourcegraph-Executor-Name", name);
+        let body = json!({"executorName": name, "jobId": job["id"]});
         mark.json(&body).send().await.unwrap().error_for_status().unwrap();
     }
 
