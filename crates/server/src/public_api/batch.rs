@@ -108,9 +108,8 @@ impl<'de: 'b, 'b> Deserialize<'de> for Texts<'b> {
                 let mut texts = Vec::new();
                 while let Some(text) = items.next_element()? {
                     if texts.len() == MOST_JOBS {
-                        let rule = "one call submits at most: make several";
                         return Err(A::Error::custom(format!(
-                            "jobs has more than {MOST_JOBS}, which is what {rule}"
+                            "jobs has more than {MOST_JOBS}, the most that one call submits: make several calls"
                         )));
                     }
                     texts.push(text);

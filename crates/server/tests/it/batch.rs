@@ -6,6 +6,8 @@ use jobs::JobSpec;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use server::api::{JobFault, Problem, SubmittedJobs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn batch(harness: &Harness, jobs: &[Value]) -> RequestBuilder {
     harness.api(Method::POST, "/jobs/batch").json(&json!({"jobs": jobs}))
@@ -159,6 +161,46 @@ async fn revisions_are_looked_up_and_what_was_submitted_is_found_when_they_are_g
     let removed = harness.api(Method::DELETE, "/repositories/demo").send().await.unwrap();
     assert_eq!(removed.status(), 204);
     assert_eq!(ids(batch(&harness, &jobs)).await, first);
+}
+
+/// Serves a repository's files, and counts how often somebody asks which branches there are.
+async fn counting(source: &SourceRepo) -> (String, Arc<AtomicU32>) {
+    source.git(&["update-server-info"]);
+    let (root, asked) = (source.path().join(".git"), Arc::new(AtomicU32::new(0)));
+    let counted = Arc::clone(&asked);
+    let files = move |uri: axum::http::Uri| async move {
+        if uri.path() == "/info/refs" {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        let content = std::fs::read(root.join(uri.path().trim_start_matches('/')));
+        content.map_err(|_| axum::http::StatusCode::NOT_FOUND)
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(files)).await.unwrap() });
+    (url, asked)
+}
+
+#[tokio::test]
+async fn a_repository_is_fetched_once_for_all_jobs_of_a_call() {
+    let harness = Harness::start().await;
+    let source = SourceRepo::new();
+    source.git(&["branch", "other"]);
+    let (url, asked) = counting(&source).await;
+    let body = json!({"name": "demo", "source": url});
+    assert_eq!(told(harness.api(Method::POST, "/repositories").json(&body)).await.0, 201);
+    let mut took = Vec::new();
+    for revs in [&[None][..], &[None, Some("main"), Some("other"), Some("main~0"), None]] {
+        let before = asked.load(Ordering::Relaxed);
+        let jobs: Vec<Value> = revs
+            .iter()
+            .map(|rev| JobSpec { repo: Some("demo".to_owned()), rev: rev.map(str::to_owned), ..job() })
+            .map(|spec| of(&spec))
+            .collect();
+        assert_eq!(ids(batch(&harness, &jobs)).await.len(), revs.len());
+        took.push(asked.load(Ordering::Relaxed) - before);
+    }
+    assert!(took[0] > 0 && took[0] == took[1], "{took:?}");
 }
 
 #[tokio::test]
