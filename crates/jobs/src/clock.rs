@@ -10,4 +10,13 @@ pub trait Clock: Send + Sync {
 
     /// Now, and what a clock that nobody sets shows at the same moment: the time since some other one.
     fn with_monotonic(&self) -> (Timestamp, Duration);
+
+    /// How often somebody saw that it was set back, where several servers read it and any of them may have: whatever one
+    /// that hears of another number was sure of is to be thought over. `None` where nobody else reads it.
+    fn era(&self) -> Option<i64> {
+        None
+    }
+
+    /// What it shows was found not to be so: it is to look again, and soon.
+    fn doubt(&self) {}
 }

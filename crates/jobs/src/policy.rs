@@ -67,6 +67,8 @@ pub struct Judgement {
     /// Since when the judge has heard every heartbeat. One that was itself away missed some through its own fault,
     /// so it waits one whole lease from when it was there again.
     pub attentive_since: Timestamp,
+    /// [`crate::Clock::era`] as it was, asked before the moment: nobody is judged in any other.
+    pub era: Option<i64>,
 }
 
 impl Judgement {
@@ -145,12 +147,14 @@ mod tests {
     fn nobody_is_judged_before_the_server_was_up_for_a_whole_lease() {
         let term = Duration::from_secs(25);
         let is_over = |renewed, since| {
-            Judgement { now: at(1_000), attentive_since: at(since) }.is_over(at(renewed), term)
+            Judgement { now: at(1_000), attentive_since: at(since), era: None }.is_over(at(renewed), term)
         };
         assert!(is_over(974, 0) && is_over(974, 975));
         assert!(!is_over(975, 0), "it is just there");
         assert!(!is_over(974, 976) && !is_over(0, 2_000), "the clock went back");
-        assert!(!Judgement { now: at(1_000), attentive_since: at(0) }.is_over(at(0), Duration::MAX));
+        assert!(
+            !Judgement { now: at(1_000), attentive_since: at(0), era: None }.is_over(at(0), Duration::MAX)
+        );
     }
 
     #[test]

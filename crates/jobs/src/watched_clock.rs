@@ -26,6 +26,8 @@ pub struct WatchedClock {
 /// By how much the clock is ahead of the monotonic one.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
+    /// What others say of it ([`Clock::era`]): one of them may have read it while it was set back, and this one not.
+    era: Option<i64>,
     latest: SignedDuration,
     /// When it was furthest back, and by how much.
     furthest_back: (Duration, SignedDuration),
@@ -35,9 +37,10 @@ struct Seen {
 impl WatchedClock {
     /// Watches it from now on.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let era = clock.era();
         let reading = clock.with_monotonic();
         let offset = offset(reading);
-        let seen = Seen { latest: offset, furthest_back: (reading.1, offset), set: false };
+        let seen = Seen { era, latest: offset, furthest_back: (reading.1, offset), set: false };
         Self { clock, seen: Mutex::new(seen) }
     }
 
@@ -55,8 +58,12 @@ impl WatchedClock {
     /// Reads within the lock, so that readings are compared in the order in which they were made.
     fn read(&self) -> ((Timestamp, Duration), MutexGuard<'_, Seen>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // In this order: one that changes in between is noted with the next reading, and not taken for noted.
+        let era = self.clock.era();
         let reading = self.clock.with_monotonic();
         seen.note(reading);
+        seen.set |= seen.era != era;
+        seen.era = era;
         (reading, seen)
     }
 }
@@ -84,6 +91,14 @@ impl Clock for WatchedClock {
     fn with_monotonic(&self) -> (Timestamp, Duration) {
         self.read().0
     }
+
+    fn era(&self) -> Option<i64> {
+        self.clock.era()
+    }
+
+    fn doubt(&self) {
+        self.clock.doubt();
+    }
 }
 
 fn offset((time, monotonic): (Timestamp, Duration)) -> SignedDuration {
@@ -97,9 +112,16 @@ fn signed(duration: Duration) -> SignedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicI64, Ordering};
 
     /// Shows what it is told to.
-    struct Told(Mutex<(f64, f64)>);
+    struct Told(Mutex<(f64, f64)>, AtomicI64);
+
+    impl Told {
+        fn new(time: f64, monotonic: f64) -> Arc<Self> {
+            Arc::new(Self(Mutex::new((time, monotonic)), AtomicI64::new(3)))
+        }
+    }
 
     impl Clock for Told {
         fn now(&self) -> Timestamp {
@@ -111,12 +133,16 @@ mod tests {
             let time = SignedDuration::from_secs_f64(time);
             (Timestamp::from_duration(time).unwrap(), Duration::from_secs_f64(monotonic))
         }
+
+        fn era(&self) -> Option<i64> {
+            Some(self.1.load(Ordering::Relaxed))
+        }
     }
 
     /// Which of these readings, of the time and of the monotonic clock in seconds, notices that the clock was set. It shows
     /// 1000 s at first, and the other one 7 s.
     fn noticed(readings: &[(f64, f64)]) -> Vec<usize> {
-        let told = Arc::new(Told(Mutex::new((1_000.0, 7.0))));
+        let told = Told::new(1_000.0, 7.0);
         let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>);
         let set = readings.iter().enumerate().filter(|(_, reading)| {
             *told.0.lock().unwrap() = **reading;
@@ -158,7 +184,7 @@ mod tests {
     /// Whoever looks asks later, and what was read in between began a lease.
     #[test]
     fn what_others_read_counts() {
-        let told = Arc::new(Told(Mutex::new((1_000.0, 7.0))));
+        let told = Told::new(1_000.0, 7.0);
         let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>);
         for reading in [(996.5, 8.0), (1_002.0, 9.0)] {
             *told.0.lock().unwrap() = reading;
@@ -166,5 +192,17 @@ mod tests {
         }
         assert!(clock.look().1, "it had been 4.5 s back when it was read");
         assert!(!clock.look().1);
+    }
+
+    /// It shows what it always would have: only another server read it in between.
+    #[test]
+    fn what_another_server_saw_counts() {
+        let told = Told::new(1_000.0, 7.0);
+        let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>);
+        assert!(!clock.look().1);
+        told.1.store(4, Ordering::Relaxed);
+        assert!(clock.look().1);
+        assert!(!clock.look().1, "once");
+        assert_eq!(Clock::era(&clock), Some(4));
     }
 }

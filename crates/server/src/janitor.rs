@@ -3,9 +3,10 @@
 
 use crate::app::App;
 use crate::rounds::{Rounds, or_tell};
-use jobs::Judgement;
 use jobs::attention::{Attention, Look};
+use jobs::{Clock, Judgement};
 use std::time::Duration;
+use store::StoreError;
 
 /// How often to look for jobs whose time has come.
 const RELEASE_DUE_EVERY: Duration = Duration::from_secs(1);
@@ -17,12 +18,13 @@ pub(crate) async fn take_back_stalled(app: App) {
     let mut attention = Attention::from(app.clock.now());
     let mut rounds = Rounds::every(&app, app.leases.scan_interval);
     while let Some(planned) = rounds.next().await {
+        let era = app.clock.era();
         let (now, set) = app.clock.look();
         let look = Look { now, late: planned.elapsed(), set, unheard: app.unheard.take() };
         if let Some(why) = attention.look(look) {
             tracing::warn!(why, "no executor counts as silent for a whole lease from now on");
         }
-        take_back(&app, Judgement { now, attentive_since: attention.since() }).await;
+        take_back(&app, Judgement { now, attentive_since: attention.since(), era }).await;
     }
 }
 
@@ -39,6 +41,10 @@ async fn take_back(app: &App, at: Judgement) {
                     "the executor of this job fell silent"
                 );
             }
+        }
+        // The next look hears of it too.
+        Err(StoreError::ClockSet) => {
+            tracing::info!("judged nobody: the clock that all servers share was set")
         }
         Err(fault) => {
             app.metrics.resetting_failed();

@@ -298,6 +298,10 @@ pub enum StoreError {
     /// All connections to the database were in use for as long as one is waited for.
     #[error("the database has more to do than it can: try again")]
     Busy,
+    /// The clock of the database, which all its servers share, does not show what this server took it to: it was set, or
+    /// another server saw that it was. Nothing is begun, prolonged or judged by it before it is asked again.
+    #[error("the database's clock was set, and is just being asked again: try again")]
+    ClockSet,
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -85,8 +85,8 @@ impl Failure {
                 };
                 Self::error(status, format!("{operation}: a file of the server's failed: {source}"))
             }
-            // Neither is a fault of the call's or of ours, and both pass.
-            StoreError::Busy | StoreError::Away(_) => Self::unavailable(told),
+            // None of these is a fault of the call's or of ours, and all pass.
+            StoreError::Busy | StoreError::Away(_) | StoreError::ClockSet => Self::unavailable(told),
             _ => Self::internal(told),
         }
     }

@@ -105,7 +105,7 @@ impl World {
             self.tell("server", why);
         }
         if self.ground.seen.values().any(|seen| seen.record.state == State::Processing) {
-            let reset = self.ground.reset_stalled(Judgement { now, attentive_since }).await?;
+            let reset = self.ground.reset_stalled(Judgement { now, attentive_since, era: None }).await?;
             for (job, epoch) in reset {
                 let seen = self.ground.seen[&job].to_string();
                 self.tell("server", format_args!("epoch {epoch} of job {job} fell silent: {seen}"));

@@ -8,6 +8,7 @@ use super::job_rows::Loaded;
 use super::lane_rows;
 use super::life::{Circumstances, Grant, Life};
 use super::secrets;
+use super::shared_time;
 use super::token;
 use crate::error::StoreError;
 use crate::model::{Asking, Claimed};
@@ -97,6 +98,7 @@ async fn give(
         }
     }
     decided::store_all(store, write, &decided).await?;
+    shared_time::check(store, write, asked.now).await?;
     Ok(given)
 }
 

@@ -7,6 +7,7 @@ use super::decided;
 use super::job_rows::{self, Loaded};
 use super::life::Circumstances;
 use super::session::Session;
+use super::shared_time;
 use super::statements::statements;
 use super::values::micros;
 use crate::error::StoreError;
@@ -192,6 +193,8 @@ async fn reset_batch(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, Sto
         reset.extend(fixed.row_of(stall.life.clone()).ok());
         decided.push(stall);
     }
+    // After those were loaded: whoever renewed one in another era told of that era first.
+    shared_time::check_judge(store, &mut write, at).await?;
     decided::store_all(store, &mut write, &decided).await?;
     store.commit(write).await?;
     Ok(reset)

@@ -2,6 +2,7 @@
 
 use super::SqlStore;
 use super::database::Durability;
+use super::shared_time;
 use super::statements::statements;
 use super::token;
 use super::values::{job_name, micros, small, span, to_json};
@@ -23,15 +24,17 @@ macro_rules! by {
 }
 
 statements! {
-    /// A lease never becomes shorter: whoever holds it may not hear of that.
+    /// A lease never becomes shorter: whoever holds it may not hear of that. What the database's clock shows is told along
+    /// with it, which costs nothing: see `shared_time`.
     RENEW in sqlite = "UPDATE jobs SET last_heartbeat_at = $1, lease = max(lease, $2) \
                        WHERE id IN (SELECT value FROM json_each($3)) \
-                       AND state = 'processing' AND executor = $4 RETURNING id, cancel_requested",
+                       AND state = 'processing' AND executor = $4 RETURNING id, cancel_requested, 0",
           in postgres = "WITH held AS (SELECT id FROM jobs \
                              WHERE id IN (SELECT value::bigint FROM json_array_elements_text($3::json)) \
                              AND state = 'processing' AND executor = $4 ORDER BY id FOR UPDATE) \
                          UPDATE jobs SET last_heartbeat_at = $1, lease = GREATEST(lease, $2) FROM held \
-                         WHERE jobs.id = held.id RETURNING jobs.id, cancel_requested";
+                         WHERE jobs.id = held.id RETURNING jobs.id, cancel_requested, \
+                             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
     BY_TOKEN = by!("token_hash = $1");
     BY_HOLDER = by!("id = $1 AND executor = $2");
 }
@@ -51,19 +54,21 @@ pub(super) async fn heartbeat(
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     // Lost with the power, it is as if the last heartbeat had not come: the next one is near.
     let mut write = store.database.write(Durability::Crash).await?;
-    let mut renewed: Vec<(i64, bool)> = write
+    let now = store.clock.now();
+    let mut renewed: Vec<(i64, bool, i64)> = write
         .query(RENEW)
-        .bind(micros(store.clock.now()))
+        .bind(micros(now))
         .bind(span(lease))
         .bind(to_json(&ids)?)
         .bind(executor)
         .all()
         .await?;
-    store.commit(write).await?;
+    let shown = renewed.iter().try_for_each(|(.., shown)| shared_time::check_shown(store, now, *shown));
+    store.settle(write, shown).await?;
     renewed.sort_unstable();
     Ok(HeartbeatAnswer {
-        known: renewed.iter().map(|(id, _)| JobId(*id)).collect(),
-        cancel: renewed.iter().filter(|(_, cancel)| *cancel).map(|(id, _)| JobId(*id)).collect(),
+        known: renewed.iter().map(|(id, ..)| JobId(*id)).collect(),
+        cancel: renewed.iter().filter(|(_, cancel, _)| *cancel).map(|(id, ..)| JobId(*id)).collect(),
     })
 }
 

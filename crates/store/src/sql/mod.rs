@@ -52,6 +52,7 @@ mod room;
 mod secrets;
 mod session;
 mod sessions;
+mod shared_time;
 mod shares;
 mod statements;
 mod store;

@@ -28,7 +28,7 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)>
     use super::{
         artifacts, audit, census, decided, due, end, executors, files, forget, heads, identities, job_rows,
         keys, lane_rows, lease, logs, loose, people, queues, registrations, repositories, room, secrets,
-        sessions, submissions, submit, tokens, tries, uploads,
+        sessions, shared_time, submissions, submit, tokens, tries, uploads,
     };
     let files = [
         artifacts::ALL,
@@ -53,6 +53,7 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)>
         repositories::ALL,
         room::ALL,
         sessions::ALL,
+        shared_time::ALL,
         submissions::ALL,
         submit::ALL,
         tokens::ALL,

@@ -2,42 +2,89 @@
 
 use super::postgres;
 use crate::error::StoreError;
+use crate::sql::values::span;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// How often the database is asked. Between two times the host's monotonic clock counts, which nobody sets.
 const ASKED_EVERY: Duration = Duration::from_secs(10);
+/// Whoever doubts an answer waits so long at least for the next one.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// An answer that took longer says too little.
 const SLOWEST_ANSWER: Duration = Duration::from_secs(1);
+/// What the clock may be away from where it should be without having been set: half the least margin that executors keep
+/// (`jobs::tenure`).
+pub(in crate::sql) const LEAP: Duration = Duration::from_secs(1);
+/// Of what time that clock may differ from ours though nobody sets it: a thousandth.
+const DRIFT: u32 = 1_000;
 
-const ASK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+/// What it shows, and how often somebody saw that it was set back. It was now, where it shows less than it did when somebody
+/// asked last, or than whoever asks can explain ($1). That is told before anybody goes by the answer.
+const ASK: &str = "INSERT INTO clock_watch AS watch (id, latest, steps) \
+                   SELECT 1, shown, (shown < $1 - $2)::int \
+                       FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS shown) AS asked \
+                   ON CONFLICT (id) DO UPDATE SET latest = EXCLUDED.latest, \
+                       steps = watch.steps + (EXCLUDED.latest < GREATEST(watch.latest, $1) - $2)::int \
+                   RETURNING latest, steps";
+/// The same where no server has made the table yet: nobody has a lease there.
+const ASK_FIRST: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 0::bigint";
+/// There is no such table.
+const NO_TABLE: &str = "42P01";
 
 /// The clock of a PostgreSQL database: servers whose own clocks differ, or are set, agree on it.
 ///
-/// While the database can't be asked, time goes on from its latest answer.
+/// While the database can't be asked, time goes on from its latest answer; what is written by that is held against the
+/// database's clock then (`shared_time`).
 #[derive(Debug)]
 pub struct DatabaseClock {
-    /// What the database's clock showed at a moment of ours.
-    latest: Mutex<(Timestamp, Instant)>,
+    latest: Mutex<Answer>,
     begun: Instant,
+    doubted: Arc<Notify>,
+}
+
+/// What the database's clock showed at a moment of ours, and how often it was seen to be set back by then.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    time: Timestamp,
+    asked: Instant,
+    era: i64,
 }
 
 impl DatabaseClock {
     /// Asks for the time, and goes on asking for as long as somebody has this clock.
     pub async fn start(url: &str) -> Result<Arc<Self>, StoreError> {
         let pool = postgres::connect_when_there(url, 1).await?;
-        let latest = ask(&pool).await?.ok_or(StoreError::DatabaseTime)?;
-        let clock = Arc::new(Self { latest: Mutex::new(latest), begun: Instant::now() });
-        tokio::spawn(follow(pool, Arc::downgrade(&clock)));
+        let latest = ask(&pool, 0).await?.ok_or(StoreError::DatabaseTime)?;
+        let doubted = Arc::<Notify>::default();
+        let clock = Self { latest: Mutex::new(latest), begun: Instant::now(), doubted: Arc::clone(&doubted) };
+        let clock = Arc::new(clock);
+        tokio::spawn(follow(pool, Arc::downgrade(&clock), doubted));
         Ok(clock)
     }
 
+    fn latest(&self) -> MutexGuard<'_, Answer> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn at(&self, moment: Instant) -> Timestamp {
-        let (time, asked) = *self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = SignedDuration::try_from(moment.saturating_duration_since(asked));
-        time.saturating_add(since.unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
+        self.latest().at(moment)
+    }
+
+    /// The least that the database's clock shows now unless it was set back, in microseconds.
+    fn least(&self) -> i64 {
+        let (latest, now) = (*self.latest(), Instant::now());
+        let drifted = now.saturating_duration_since(latest.asked) / DRIFT;
+        latest.at(now).as_microsecond().saturating_sub(span(drifted))
+    }
+}
+
+impl Answer {
+    fn at(&self, moment: Instant) -> Timestamp {
+        let since = SignedDuration::try_from(moment.saturating_duration_since(self.asked));
+        self.time.saturating_add(since.unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -50,15 +97,25 @@ impl jobs::Clock for DatabaseClock {
         let moment = Instant::now();
         (self.at(moment), moment.saturating_duration_since(self.begun))
     }
+
+    fn era(&self) -> Option<i64> {
+        Some(self.latest().era)
+    }
+
+    fn doubt(&self) {
+        self.doubted.notify_one();
+    }
 }
 
-async fn follow(pool: PgPool, clock: Weak<DatabaseClock>) {
+async fn follow(pool: PgPool, clock: Weak<DatabaseClock>, doubted: Arc<Notify>) {
     loop {
-        tokio::time::sleep(ASKED_EVERY).await;
-        let asked = ask(&pool).await;
+        tokio::time::sleep(LEAST_PAUSE).await;
+        let _ = tokio::time::timeout(ASKED_EVERY, doubted.notified()).await;
+        let Some(least) = clock.upgrade().map(|clock| clock.least()) else { return pool.close().await };
+        let asked = ask(&pool, least).await;
         let Some(clock) = clock.upgrade() else { return pool.close().await };
         match asked {
-            Ok(Some(latest)) => *clock.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest,
+            Ok(Some(latest)) => *clock.latest() = latest,
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(%error, "the database does not tell the time; going on from its latest answer");
@@ -68,13 +125,21 @@ async fn follow(pool: PgPool, clock: Weak<DatabaseClock>) {
 }
 
 /// What its clock shows, taken to be so half-way through the question; `None` if that took too long.
-async fn ask(pool: &PgPool) -> Result<Option<(Timestamp, Instant)>, StoreError> {
+async fn ask(pool: &PgPool, least: i64) -> Result<Option<Answer>, StoreError> {
     let mut connection = pool.acquire().await?;
     let asked = Instant::now();
-    let micros: i64 = sqlx::query_scalar(ASK).fetch_one(&mut *connection).await?;
+    let answer = sqlx::query_as(ASK).bind(least).bind(span(LEAP)).fetch_one(&mut *connection).await;
+    let (shown, era): (i64, i64) = match answer {
+        Err(error) if is_no_table(&error) => sqlx::query_as(ASK_FIRST).fetch_one(&mut *connection).await?,
+        answer => answer?,
+    };
     let took = asked.elapsed();
-    let time = Timestamp::from_microsecond(micros).map_err(|_| StoreError::DatabaseTime)?;
-    Ok((took <= SLOWEST_ANSWER).then_some((time, asked + took / 2)))
+    let time = Timestamp::from_microsecond(shown).map_err(|_| StoreError::DatabaseTime)?;
+    Ok((took <= SLOWEST_ANSWER).then_some(Answer { time, asked: asked + took / 2, era }))
+}
+
+fn is_no_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == NO_TABLE)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 20] = [
+pub(super) const MIGRATIONS: [(&str, &str); 21] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
@@ -44,6 +44,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 20] = [
     ("retries", include_str!("../../../migrations/sqlite/0018_retries.sql")),
     ("shares", include_str!("../../../migrations/sqlite/0019_shares.sql")),
     ("references", include_str!("../../../migrations/sqlite/0020_references.sql")),
+    ("clock_watch", include_str!("../../../migrations/sqlite/0021_clock_watch.sql")),
 ];
 
 /// The latest of them.

@@ -220,7 +220,8 @@ async fn make(world: &World, model: &mut Model, call: Call) {
             assert_eq!(applied, model.apply(job, Event::Cancel(somebody()), now));
         }
         Call::Stall { attentive } => {
-            let judgement = Judgement { now, attentive_since: now - SignedDuration::from_secs(attentive) };
+            let judgement =
+                Judgement { now, attentive_since: now - SignedDuration::from_secs(attentive), era: None };
             let reset = world.store.reset_stalled(judgement).await.unwrap();
             let mut reset: Vec<_> = reset.iter().map(|job| job.id).collect();
             reset.sort_unstable();

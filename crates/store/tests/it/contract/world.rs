@@ -99,7 +99,7 @@ impl World {
 
     /// Now, by somebody who has always been there.
     pub(crate) fn judgement(&self) -> Judgement {
-        Judgement { now: self.now(), attentive_since: Timestamp::UNIX_EPOCH }
+        Judgement { now: self.now(), attentive_since: Timestamp::UNIX_EPOCH, era: None }
     }
 
     pub(crate) async fn text(&self, id: JobId, epoch: u32, entry: i64) -> String {

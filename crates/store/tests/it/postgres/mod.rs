@@ -1,6 +1,7 @@
 //! What is particular to the store in PostgreSQL.
 
 mod changes;
+mod clock;
 mod keys;
 mod logs;
 mod objects;
@@ -69,6 +70,14 @@ async fn open_at(
     open_with_objects(url, clock, setup, ObjectsChoice::Directory).await
 }
 
+/// A store with a clock of its own.
+async fn open_clocked(url: &str, clock: Arc<dyn jobs::Clock>) -> (TempDir, SqlStore) {
+    let (dir, setup) = (tempfile::tempdir().unwrap(), Setup::default());
+    let options = options(dir.path(), url.to_owned(), clock, setup, ObjectsChoice::Directory);
+    let store = SqlStore::open(options).await.unwrap();
+    (dir, store)
+}
+
 async fn open_with_objects(
     url: String,
     clock: &Arc<MockClock>,
@@ -87,15 +96,24 @@ async fn open_in(
     setup: Setup,
     objects: ObjectsChoice,
 ) -> Result<SqlStore, StoreError> {
-    let options = StoreOptions {
+    SqlStore::open(options(dir, url, Arc::clone(clock) as _, setup, objects)).await
+}
+
+fn options(
+    dir: &Path,
+    url: String,
+    clock: Arc<dyn jobs::Clock>,
+    setup: Setup,
+    objects: ObjectsChoice,
+) -> StoreOptions {
+    StoreOptions {
         dir: dir.to_owned(),
         database: DatabaseChoice::Postgres { url },
         objects,
-        clock: Arc::clone(clock) as _,
+        clock,
         retry: setup.retry,
         keys: Arc::new(Keyring::parse(Setup::KEYS).unwrap()),
         max_log_bytes: setup.max_log_bytes,
         max_queued: setup.max_queued,
-    };
-    SqlStore::open(options).await
+    }
 }

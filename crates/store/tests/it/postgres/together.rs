@@ -51,7 +51,7 @@ async fn servers_share_a_queue() {
 /// Claims from one server and ends by the other until nothing is left.
 async fn work(server: Arc<SqlStore>, other: Arc<SqlStore>, executor: String, now: Timestamp) -> Vec<JobId> {
     let asking = asking(&ALL_QUEUES, &executor);
-    let judgement = Judgement { now, attentive_since: Timestamp::UNIX_EPOCH };
+    let judgement = Judgement { now, attentive_since: Timestamp::UNIX_EPOCH, era: None };
     let mut done = Vec::new();
     while let Some(claimed) = server.claim(&asking).await.unwrap().pop() {
         let (id, lease) = (claimed.job.id, lease(&claimed));

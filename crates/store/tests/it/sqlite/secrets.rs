@@ -45,7 +45,7 @@ async fn no_secret_is_in_the_files_and_what_is_sealed_leaves_them_with_its_job()
     for reset in 1..=4 {
         clock.advance(SignedDuration::from_secs(60));
         store
-            .reset_stalled(Judgement { now: clock.now(), attentive_since: Timestamp::UNIX_EPOCH })
+            .reset_stalled(Judgement { now: clock.now(), attentive_since: Timestamp::UNIX_EPOCH, era: None })
             .await
             .unwrap();
         for _ in 0..if reset < 4 { 20 } else { 0 } {
