@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub queue: &'a str,
     /// What it needs.
     pub needs: &'a Needs,
+    /// Whether it asks for what only newer servers know.
+    pub is_for_newer: bool,
     /// It waits for this time.
     pub not_before: Option<Timestamp>,
     /// It waits for jobs with this concurrency key, of which so many may run at once.
@@ -67,6 +69,7 @@ pub fn obstacles(facts: &Facts<'_>) -> Vec<Obstacle> {
         return Vec::new();
     }
     let mut found = Vec::new();
+    found.extend(facts.is_for_newer.then_some(Obstacle::NewerServer));
     found.extend(facts.not_before.map(Obstacle::NotBefore));
     found.extend(facts.key.map(|(key, limit)| Obstacle::Key(key.to_owned(), limit)));
     let retry_at = facts.retry_at.filter(|at| facts.state == State::Errored && *at > facts.now);
@@ -142,6 +145,7 @@ mod tests {
             state: State::Queued,
             queue: "batches",
             needs,
+            is_for_newer: false,
             not_before: None,
             key: None,
             retry_at: None,
@@ -156,6 +160,13 @@ mod tests {
 
     fn told(facts: &Facts<'_>) -> Vec<String> {
         obstacles(facts).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_this_server_does_not_know_waits_for_one_that_does() {
+        let (needs, executors) = (Needs::default(), [executor("e1")]);
+        let newer = Facts { is_for_newer: true, ..facts(&needs, &executors) };
+        assert_eq!(obstacles(&newer), [Obstacle::NewerServer]);
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl World {
         };
         let executors: Vec<Executor> = self.capacities.iter().map(executor).collect();
         obstacles(&Facts {
+            is_for_newer: false,
             state: seen.record.state,
             queue: &seen.queue,
             needs: &kept.needs,

@@ -12,7 +12,8 @@ use crate::error::StoreError;
 use crate::model::{
     AccessFilter, Asking, Census, Change, Claimed, EndedRow, ExecutorRow, FileRow, Finish, HeartbeatAnswer,
     HeldJob, JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, NewSecret,
-    OpenedSecret, QueueChange, QueueRow, RepositoryRow, SecretAccessRow, SecretFilter, SecretRow, TryRow,
+    OpenedSecret, QueueChange, QueueRow, RepositoryRow, SecretAccessRow, SecretFilter, SecretRow, StoredSpec,
+    TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -52,7 +53,14 @@ pub trait Store: Identities + AuditLog + People + Results {
     async fn job(&self, id: JobId) -> Result<JobRow>;
 
     /// What the user asked for, without the secrets.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NewerSpec`] where only newer servers know what that means.
     async fn spec(&self, id: JobId) -> Result<JobSpec>;
+
+    /// The same to be shown, as far as this server knows what it means.
+    async fn stored_spec(&self, id: JobId) -> Result<StoredSpec>;
 
     /// How the tries of a job ended that others followed, or may follow; oldest first.
     async fn earlier_tries(&self, id: JobId) -> Result<Vec<TryRow>>;

@@ -376,6 +376,12 @@ pub enum StoreError {
     /// The object store failed.
     #[error(transparent)]
     Objects(#[from] ObjectsFault),
+    /// A job asks for what this server does not know.
+    #[error(
+        "job {0} was submitted to a server of a newer version, and asks for what this one does not know: ask a newer one, \
+         or again when all are replaced"
+    )]
+    NewerSpec(JobId),
     /// A stored value can't be read back.
     #[error("{row} holds a {what} that can't be read")]
     Corrupt {

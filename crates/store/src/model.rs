@@ -57,3 +57,12 @@ pub enum Change {
     /// What operators say of queues or executors changed: there may be jobs to claim.
     Rules,
 }
+
+/// What was asked for, as it was stored by a server of any version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSpec {
+    /// What this server knows of it, without the secrets.
+    pub spec: JobSpec,
+    /// Whether only a newer server knows all that matters: this one may show it, and act on it in no way.
+    pub is_for_newer: bool,
+}

@@ -13,6 +13,8 @@ pub const MOST_COUNTED: u32 = 1_000;
 /// One thing that a job waits for, or that explains why it does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
+    /// A server that knows all that it asks for: see [`crate::SPEC_VERSION`].
+    NewerServer,
     /// Its time.
     NotBefore(Timestamp),
     /// The end of jobs with the same key, of which so many may run at once.
@@ -49,6 +51,7 @@ impl Obstacle {
     /// A stable name of its kind.
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::NewerServer => "newer_server",
             Self::NotBefore(_) => "not_before",
             Self::Key(..) => "concurrency_limit",
             Self::Retry(..) => "retry_pause",
@@ -92,6 +95,10 @@ fn count(executors: usize) -> String {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NewerServer => write!(
+                f,
+                "it asks for what this server, of an older version, does not know: a newer one gives it out"
+            ),
             Self::NotBefore(time) => write!(f, "it is not to be run before {time}"),
             Self::Key(key, limit) => {
                 write!(

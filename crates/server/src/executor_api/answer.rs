@@ -86,7 +86,9 @@ impl Failure {
                 Self::error(status, format!("{operation}: a file of the server's failed: {source}"))
             }
             // None of these is a fault of the call's or of ours, and all pass.
-            StoreError::Busy | StoreError::Away(_) | StoreError::ClockSet => Self::unavailable(told),
+            StoreError::Busy | StoreError::Away(_) | StoreError::ClockSet | StoreError::NewerSpec(_) => {
+                Self::unavailable(told)
+            }
             _ => Self::internal(told),
         }
     }

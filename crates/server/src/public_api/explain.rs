@@ -13,7 +13,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use jobs::explain::{Executor, Facts, MOST_COUNTED, Obstacle, obstacles};
 use jobs::{JobId, LeasePolicy, Namespace};
-use store::{ExecutorRow, Hold, QueueRow};
+use store::{ExecutorRow, Hold, QueueRow, StoredSpec};
 
 /// `GET /jobs/{id}/explain`
 pub(super) async fn explain(
@@ -22,7 +22,7 @@ pub(super) async fn explain(
     Numbered(id): Numbered<JobId>,
 ) -> Result<Json<ExplainView>, Refusal> {
     let job = seen::job(&app, &caller, id).await?;
-    let spec = app.store.spec(id).await?;
+    let StoredSpec { spec, is_for_newer } = app.store.stored_spec(id).await?;
     let queue = counted(&app, &job.queue).await?;
     let now = app.clock.now();
     let serving = app.store.executors_serving(&job.queue).await?;
@@ -32,6 +32,7 @@ pub(super) async fn explain(
         state: job.record.state,
         queue: &job.queue,
         needs: &spec.needs,
+        is_for_newer,
         not_before: match job.hold {
             Some(Hold::Until(due)) => Some(due),
             _ => None,

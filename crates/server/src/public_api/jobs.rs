@@ -197,8 +197,8 @@ pub(super) async fn cancel(
 
 /// The job with the steps of its latest try, and how earlier ones ended.
 pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusal> {
-    let spec = app.store.spec(job.id).await?;
-    with_steps_of(app, job, &spec).await
+    let stored = app.store.stored_spec(job.id).await?;
+    with_steps_of(app, job, &stored.spec).await
 }
 
 /// The same where it is known what was asked for.

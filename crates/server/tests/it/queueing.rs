@@ -6,6 +6,8 @@ use crate::source::SourceRepo;
 use jobs::{Concurrency, JobSpec, Needs, Role};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -78,6 +80,28 @@ async fn who_may_not_list_executors_is_told_how_many_there_are() {
     assert_eq!(text(&tenant).await, "no executor has what it needs, of 1 that serve its queue");
     let operator = Holder::new(&harness, Role::Operator, "global").await;
     assert!(text(&operator).await.contains(EXECUTOR));
+}
+
+/// One server after the other is replaced, and this is not the first.
+#[tokio::test]
+async fn a_job_that_asks_for_what_is_not_known_here_waits_for_a_newer_server() {
+    let harness = Harness::start().await;
+    heartbeat(&harness).await;
+    let id = harness.submit(&job()).await;
+    let database = SqliteConnectOptions::new().filename(harness.data().join("executor.db"));
+    let mut newer = database.connect().await.unwrap();
+    for table in ["lanes SET needs = json_patch(needs", "job_specs SET spec = json_patch(spec"] {
+        let write = format!(r#"UPDATE {table}, '{{"specVersion": 9, "sandbox": "moon"}}')"#);
+        sqlx::query(AssertSqlSafe(write)).execute(&mut newer).await.unwrap();
+    }
+    let dequeue = json!({"executorName": EXECUTOR, "version": "dev"});
+    let dequeue = harness.executor("/.executors/queue/batches/dequeue").json(&dequeue);
+    assert!(job_in(dequeue.send().await.unwrap()).await.is_none());
+    assert_eq!(obstacles(&harness, id).await, ["newer_server"]);
+    let shown = harness.get(&format!("/jobs/{id}")).await;
+    assert_eq!((&shown["state"], &shown["steps"][0]["key"]), (&json!("queued"), &json!("0")));
+    let canceled = harness.api(Method::POST, &format!("/jobs/{id}/cancel")).send().await.unwrap();
+    assert_eq!(canceled.status(), 200, "whoever sees it may stop it");
 }
 
 #[tokio::test]

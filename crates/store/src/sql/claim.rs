@@ -63,23 +63,29 @@ async fn claim_more(
         passed.extend(lanes.iter().map(|lane| lane.row.id));
         return Ok(Some(Vec::new()));
     }
-    let given = give(store, &mut write, asked, taken).await?;
+    let given = give(store, &mut write, asked, taken, passed).await?;
     store.commit(write).await?;
     Ok(Some(given))
 }
 
-/// Claims these jobs. Those that can't be read have failed.
+/// Claims these jobs. Those that can't be read have failed. One that only a newer server can read is in no lane that this one
+/// looks at; should it be, it is left there, and the lane is `passed` over.
 async fn give(
     store: &SqlStore,
     write: &mut Write<'_>,
     asked: &Asked<'_>,
     taken: Vec<Taken>,
+    passed: &mut BTreeSet<i64>,
 ) -> Result<Vec<Claimed>, StoreError> {
     let ids: Vec<JobId> = taken.iter().map(|taken| taken.job.life.id).collect();
     let mut secrets = secrets::load_all(store, write, &ids).await?;
     let (mut decided, mut given) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
     for Taken { job: Loaded { life, fixed }, spec } in taken {
         let id = life.id;
+        if matches!(spec, Err(StoreError::NewerSpec(_))) {
+            passed.insert(life.lane());
+            continue;
+        }
         let token = token::generate()?;
         let claimed = claim_one(store, asked, life, &token)?;
         let secrets = secrets.remove(&id).unwrap_or_else(|| Ok(BTreeMap::new()));

@@ -2,13 +2,13 @@
 
 use super::SqlStore;
 use super::database::Write;
-use super::job_rows::{self, Loaded, job_columns};
+use super::job_rows::{Loaded, job_columns};
 use super::lanes::{Candidate, LaneRow};
 use super::life::life_columns;
 use super::session::{Row, Session};
 use super::statements::statements;
 use super::values::{job_name, micros, to_json};
-use super::{claim, queues};
+use super::{claim, queues, versions};
 use crate::error::StoreError;
 use crate::model::Asking;
 use jiff::{SignedDuration, Timestamp};
@@ -187,7 +187,7 @@ impl Taken {
         let job = Loaded::read(row)?;
         let (id, spec): (JobId, Option<String>) = (job.life.id, row.get("spec")?);
         let missing = || StoreError::corrupt(job_name(id), "specification");
-        let spec = spec.ok_or_else(missing).and_then(|json| job_rows::read_spec(id, &json));
+        let spec = spec.ok_or_else(missing).and_then(|json| versions::read_spec(id, &json));
         Ok(Self { job, spec })
     }
 }

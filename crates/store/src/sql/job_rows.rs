@@ -6,8 +6,9 @@ use super::life::{Life, life_columns};
 use super::session::{Row, Session};
 use super::statements::statements;
 use super::values::{from_json, job_name, timestamp, to_json};
+use super::versions;
 use crate::error::StoreError;
-use crate::model::{Hold, JobFilter, JobRow};
+use crate::model::{Hold, JobFilter, JobRow, StoredSpec};
 use crate::sql::MAX_LISTED;
 use jobs::{JobId, JobSpec, State};
 use wire::paths::QUEUES;
@@ -90,14 +91,17 @@ pub(super) async fn load_to_change(write: &mut Write<'_>, id: JobId) -> Result<L
 }
 
 pub(super) async fn spec(store: &SqlStore, id: JobId) -> Result<JobSpec, StoreError> {
-    let found = store.database.lookup().await?.query(SPEC).bind(id.0).optional().await?;
-    let (json,): (String,) = found.ok_or(StoreError::UnknownJob(id))?;
-    read_spec(id, &json)
+    versions::read_spec(id, &spec_json(store, id).await?)
 }
 
-/// What was asked for, as it is stored.
-pub(super) fn read_spec(id: JobId, json: &str) -> Result<JobSpec, StoreError> {
-    from_json(json, "specification", || job_name(id))
+/// What is read of it, whoever wrote it.
+pub(super) async fn stored_spec(store: &SqlStore, id: JobId) -> Result<StoredSpec, StoreError> {
+    versions::read_stored_spec(id, &spec_json(store, id).await?)
+}
+
+async fn spec_json(store: &SqlStore, id: JobId) -> Result<String, StoreError> {
+    let found = store.database.lookup().await?.query(SPEC).bind(id.0).optional().await?;
+    found.map(|(json,)| json).ok_or(StoreError::UnknownJob(id))
 }
 
 pub(super) async fn jobs(store: &SqlStore, filter: JobFilter) -> Result<Vec<JobRow>, StoreError> {

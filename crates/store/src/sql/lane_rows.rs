@@ -5,9 +5,11 @@ use super::database::Durability;
 use super::lanes::{LaneRow, Rules};
 use super::session::Session;
 use super::statements::statements;
-use super::values::{from_json, to_json};
+use super::values::to_json;
+use super::versions;
 use crate::error::StoreError;
-use jobs::Needs;
+use jobs::JobSpec;
+use std::collections::HashSet;
 
 /// Lanes that there may be: who invents ever new needs or owners must not fill our memory.
 const MAX_LANES: i64 = 100_000;
@@ -74,14 +76,20 @@ pub(super) async fn refresh(store: &SqlStore) -> Result<(), StoreError> {
     let mut lookup = store.database.lookup().await?;
     let rows: Vec<(i64, String, String, String)> = lookup.query(EVERY).all().await?;
     let rules = rules(&mut lookup).await?;
-    store.lanes.learn(rows.into_iter().filter_map(read).collect(), rules, since);
+    // One that can't be read, such as one that a later version wrote, is nothing to the others.
+    let (mut lanes, mut for_newer) = (Vec::with_capacity(rows.len()), HashSet::new());
+    for (id, queue, owner, needs) in rows {
+        match versions::read_needs(id, &needs) {
+            Some((needs, version)) => lanes.push(LaneRow { id, queue, owner, needs, version }),
+            None => _ = for_newer.insert(id),
+        }
+    }
+    if !for_newer.is_empty() {
+        tracing::debug!(lanes = for_newer.len(), "jobs are left to servers that can read what they need");
+    }
+    store.lanes.learn(lanes, rules, since);
+    store.lanes.leave_to_newer(for_newer);
     Ok(())
-}
-
-/// One that can't be read, such as one that a later version wrote, is nothing to the others.
-fn read((id, queue, owner, needs): (i64, String, String, String)) -> Option<LaneRow> {
-    let needs = from_json(&needs, "set of needs", || format!("lane {id}")).ok()?;
-    Some(LaneRow { id, queue, owner, needs })
 }
 
 /// Forgets lanes that no job is in; says how many. A few are kept.
@@ -121,15 +129,17 @@ async fn rules(lookup: &mut Session) -> Result<Rules, StoreError> {
 pub(super) async fn intern(
     store: &SqlStore,
     session: &mut Session,
-    queue: &str,
     owner: &str,
-    needs: &Needs,
+    spec: &JobSpec,
 ) -> Result<LaneRow, StoreError> {
-    let row = |id| LaneRow { id, queue: queue.to_owned(), owner: owner.to_owned(), needs: needs.clone() };
-    if let Some(id) = store.lanes.find(queue, owner, needs) {
+    let JobSpec { queue, needs, .. } = spec;
+    let version = spec.version();
+    let row =
+        |id| LaneRow { id, queue: queue.clone(), owner: owner.to_owned(), needs: needs.clone(), version };
+    if let Some(id) = store.lanes.find(queue, owner, needs, version) {
         return Ok(row(id));
     }
-    let json = to_json(needs)?;
+    let json = versions::needs_to_store(needs, version)?;
     session.query(MAKE).bind(queue).bind(owner).bind(&json).bind(MAX_LANES).execute().await?;
     let found: Option<(i64,)> = session.query(FIND).bind(queue).bind(owner).bind(&json).optional().await?;
     found.map(|(id,)| row(id)).ok_or(StoreError::TooManyLanes(MAX_LANES.unsigned_abs()))

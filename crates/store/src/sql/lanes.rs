@@ -25,6 +25,8 @@ pub(super) struct LaneRow {
     pub(super) queue: String,
     pub(super) owner: String,
     pub(super) needs: Needs,
+    /// What a server has to know to run its jobs: see [`jobs::SPEC_VERSION`].
+    pub(super) version: u32,
 }
 
 /// What operators say, as it is stored.
@@ -95,7 +97,9 @@ pub(super) struct Since {
 #[derive(Default)]
 struct Known {
     lanes: BTreeMap<i64, Lane>,
-    ids: HashMap<(String, String, Needs), i64>,
+    ids: HashMap<(String, String, Needs, u32), i64>,
+    /// Lanes that only newer servers can read: whoever says that one was filled says nothing to this one.
+    for_newer: HashSet<i64>,
     turns: Turns,
     rules: Rules,
     /// When lanes and rules were read last; `None` when they are to be read again.
@@ -178,9 +182,14 @@ impl Lanes {
         self.known().retain(|lane| !lanes.contains(&lane));
     }
 
+    /// These are there, and nothing to this server.
+    pub(super) fn leave_to_newer(&self, lanes: HashSet<i64>) {
+        self.known().for_newer = lanes;
+    }
+
     /// The id of a lane that is known.
-    pub(super) fn find(&self, queue: &str, owner: &str, needs: &Needs) -> Option<i64> {
-        let name = (queue.to_owned(), owner.to_owned(), needs.clone());
+    pub(super) fn find(&self, queue: &str, owner: &str, needs: &Needs, version: u32) -> Option<i64> {
+        let name = (queue.to_owned(), owner.to_owned(), needs.clone(), version);
         self.known().ids.get(&name).copied()
     }
 
@@ -192,12 +201,14 @@ impl Lanes {
     /// A lane has a job of `rank` that can be claimed, now or after its pause.
     pub(super) fn filled(&self, lane: i64, rank: i64) {
         let mut known = self.known();
+        let is_for_newer = known.for_newer.contains(&lane);
         match known.lanes.get_mut(&lane) {
             Some(lane) => {
                 let Floors { fresh, errored } = lane.floors;
                 lane.floors = Floors { fresh: fresh.min(rank), errored: errored.min(rank) };
                 (lane.filled, lane.news) = (true, lane.news + 1);
             }
+            None if is_for_newer => {}
             // Another server made it.
             None => known.doubt(),
         }
@@ -300,7 +311,7 @@ impl Known {
     }
 
     fn add(&mut self, row: LaneRow) {
-        let name = (row.queue.clone(), row.owner.clone(), row.needs.clone());
+        let name = (row.queue.clone(), row.owner.clone(), row.needs.clone(), row.version);
         self.ids.insert(name, row.id);
         self.added += u64::from(!self.lanes.contains_key(&row.id));
         let new = |row| Lane {

@@ -62,10 +62,12 @@ mod sums;
 mod together;
 mod token;
 mod tokens;
+mod tolerant;
 mod transfer;
 mod tries;
 mod uploads;
 mod values;
+mod versions;
 
 pub use database::{DatabaseClock, SchemaState};
 pub(crate) use directory::make_private_dir;

@@ -10,7 +10,8 @@ use crate::error::StoreError;
 use crate::model::{
     AccessFilter, Asking, Census, Change, Claimed, EndedRow, ExecutorRow, FileRow, Finish, HeartbeatAnswer,
     HeldJob, JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, NewSecret,
-    OpenedSecret, QueueChange, QueueRow, RepositoryRow, SecretAccessRow, SecretFilter, SecretRow, TryRow,
+    OpenedSecret, QueueChange, QueueRow, RepositoryRow, SecretAccessRow, SecretFilter, SecretRow, StoredSpec,
+    TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -45,6 +46,10 @@ impl Store for SqlStore {
 
     async fn spec(&self, id: JobId) -> Result<JobSpec> {
         job_rows::spec(self, id).await
+    }
+
+    async fn stored_spec(&self, id: JobId) -> Result<StoredSpec> {
+        job_rows::stored_spec(self, id).await
     }
 
     async fn earlier_tries(&self, id: JobId) -> Result<Vec<TryRow>> {

@@ -8,7 +8,7 @@ use super::session::Session;
 use super::statements::statements;
 use super::submissions::Known;
 use super::values::{micros, to_json};
-use super::{files, keys, lane_rows, room, secrets};
+use super::{files, keys, lane_rows, room, secrets, versions};
 use crate::error::StoreError;
 use crate::model::NewJob;
 use jiff::Timestamp;
@@ -176,7 +176,7 @@ async fn add_all(
 type LaneName<'j> = (&'j str, &'j str, String);
 
 fn lane_of(job: &NewJob) -> Result<LaneName<'_>, StoreError> {
-    Ok((&job.spec.queue, &job.owner, to_json(&job.spec.needs)?))
+    Ok((&job.spec.queue, &job.owner, versions::needs_to_store(&job.spec.needs, job.spec.version())?))
 }
 
 /// The lanes of these jobs. New ones are made in one order, so that nobody waits in a circle.
@@ -191,7 +191,7 @@ async fn lanes<'j>(
     }
     let mut lanes = BTreeMap::new();
     for (name, job) in names {
-        let lane = lane_rows::intern(store, write, &job.spec.queue, &job.owner, &job.spec.needs).await?;
+        let lane = lane_rows::intern(store, write, &job.owner, &job.spec).await?;
         lanes.insert(name, lane);
     }
     Ok(lanes)
@@ -273,9 +273,9 @@ fn key(job: &NewJob) -> Option<(String, i64)> {
 
 fn without_secrets(spec: &JobSpec) -> Result<String, StoreError> {
     if spec.secrets.is_empty() {
-        return to_json(spec);
+        return versions::spec_to_store(spec);
     }
-    to_json(&JobSpec { secrets: BTreeMap::new(), ..spec.clone() })
+    versions::spec_to_store(&JobSpec { secrets: BTreeMap::new(), ..spec.clone() })
 }
 
 impl Write<'_> {

@@ -4,7 +4,7 @@ use super::*;
 
 fn row(id: i64, owner: &str, needs: &str) -> LaneRow {
     let needs = serde_json::from_str(needs).unwrap();
-    LaneRow { id, queue: "batches".to_owned(), owner: owner.to_owned(), needs }
+    LaneRow { id, queue: "batches".to_owned(), owner: owner.to_owned(), needs, version: 1 }
 }
 
 fn lanes(rules: Rules) -> Lanes {
@@ -115,12 +115,26 @@ fn what_is_gone_is_forgotten_but_not_what_came_meanwhile() {
     assert_eq!(open(&known, &Capacity::default()).len(), 3);
     known.learn(ann(), Rules::default(), known.since());
     assert_eq!(open(&known, &Capacity::default()), [(1, i64::MIN)]);
-    assert_eq!(known.find("batches", "cyd", &Needs::default()), None);
+    assert_eq!(known.find("batches", "cyd", &Needs::default(), 1), None);
 }
 
 #[test]
 fn what_is_heard_of_an_unknown_lane_is_read() {
     let known = lanes(Rules::default());
     known.filled(9, 5);
+    assert!(known.is_stale());
+}
+
+/// Servers of another version submit such jobs all the time while one after the other is replaced.
+#[test]
+fn lanes_that_only_newer_servers_read_are_no_reason_to_read_all() {
+    let known = lanes(Rules::default());
+    known.filled(3, 5);
+    assert!(known.is_stale(), "another server made it");
+    known.learn(vec![row(1, "ann", "{}")], Rules::default(), known.since());
+    known.leave_to_newer(HashSet::from([3]));
+    known.filled(3, 5);
+    assert!(!known.is_stale());
+    known.filled(4, 5);
     assert!(known.is_stale());
 }

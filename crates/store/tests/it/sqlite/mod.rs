@@ -8,6 +8,7 @@ mod kill;
 mod limits;
 mod secrets;
 mod speed;
+mod versions;
 
 use crate::contract::world::{Setup, World};
 use sqlx::sqlite::SqliteConnectOptions;
