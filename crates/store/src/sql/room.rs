@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long it is believed that it has none.
-const FULL: Duration = Duration::from_secs(1);
+/// That it has none is believed for this part of how long a count is: whoever is refused waits for room, and is not to wait for
+/// a count as well.
+const FULL_PART: u32 = 5;
 
 statements! {
     /// Up to a limit, which is the second argument.
@@ -109,7 +110,7 @@ impl Room {
             count.jobs += more;
             count.added += more;
             Answer::Fits
-        } else if !fits && age < FULL {
+        } else if !fits && age < count.believed / FULL_PART {
             Answer::Full
         } else {
             Answer::Old { fits }
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!(world.submit_many(50, 10).await, 0);
         assert_eq!(world.counted(), 1);
         world.jobs.store(9, Ordering::Relaxed);
-        world.age(FULL);
+        world.age(belief::SHORTEST / FULL_PART);
         assert_eq!(world.submit_many(50, 10).await, 1, "room is seen a second later");
         assert_eq!(world.counted(), 1);
     }
@@ -277,5 +278,7 @@ mod tests {
         room.take("batches", 10, 1, slowly).await.unwrap();
         let believed = room.counts()["batches"].believed;
         assert!(believed >= belief::SHORTEST * 4 && believed <= belief::LONGEST, "{believed:?}");
+        room.counts().get_mut("batches").unwrap().at -= belief::SHORTEST / FULL_PART;
+        assert_eq!(room.ask("batches", 1, 1), Answer::Full, "that it is full as well");
     }
 }

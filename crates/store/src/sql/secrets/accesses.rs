@@ -31,6 +31,9 @@ statements! {
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     LIST = list!("");
     LIST_OF = list!("secret = $5 AND ");
+    /// Each by an index of its own: few of one namespace are found among many of others.
+    LIST_IN = list!("namespace = $3 AND ");
+    LIST_OWNED = list!("owner = $2 AND ");
     FORGET_OLD = "DELETE FROM secret_accesses WHERE id IN \
                   (SELECT id FROM secret_accesses WHERE at < $1 ORDER BY at LIMIT $2) RETURNING owner";
     /// Numbers may have gaps: there may be fewer, and never more.
@@ -68,8 +71,14 @@ pub(in crate::sql) async fn list(
     filter: AccessFilter,
 ) -> Result<Vec<SecretAccessRow>, StoreError> {
     let mut lookup = store.database.lookup().await?;
+    let list = match &filter {
+        AccessFilter { secret: Some(_), .. } => LIST_OF,
+        AccessFilter { namespace: Some(_), .. } => LIST_IN,
+        AccessFilter { owner: Some(_), .. } => LIST_OWNED,
+        _ => LIST,
+    };
     let mut list = lookup
-        .query(if filter.secret.is_some() { LIST_OF } else { LIST })
+        .query(list)
         .bind(filter.before.unwrap_or(i64::MAX))
         .bind(filter.owner.map(|owner| owner.key()))
         .bind(filter.namespace.map(|of| of.key()))
@@ -122,4 +131,27 @@ fn read(row: &Row) -> Result<SecretAccessRow, StoreError> {
         executor: row.get("executor")?,
         at: timestamp(row.get("at")?, name)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::database::SqliteFile;
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    #[tokio::test]
+    async fn few_of_one_namespace_are_not_searched_for_among_all() {
+        let (_dir, database) = SqliteFile::temporary().await;
+        for (list, index) in [
+            (LIST_OF, "secret_accesses_secret (secret=? AND id<?)"),
+            (LIST_IN, "secret_accesses_of_namespace (namespace=? AND id<?)"),
+            (LIST_OWNED, "secret_accesses_of_owner (owner=? AND id<?)"),
+        ] {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", list.sqlite));
+            let query = (1..=5).fold(sqlx::query(explain), |query, _| query.bind(0));
+            let plan = query.fetch_all(&mut *database.raw().await).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            assert_eq!(plan, [format!("SEARCH secret_accesses USING INDEX {index}")]);
+        }
+    }
 }
