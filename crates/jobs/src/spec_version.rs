@@ -13,8 +13,11 @@ pub const FIRST_VERSION: u32 = 1;
 /// What the servers of this version know.
 pub const SPEC_VERSION: u32 = 2;
 
+/// Whether a job uses something.
+type Uses = fn(&JobSpec) -> bool;
+
 /// What came since, with the number of whoever knows it.
-const SINCE: [(u32, fn(&JobSpec) -> bool); 3] =
+const SINCE: [(u32, Uses); 3] =
     [(2, |spec| spec.retries > 0), (2, |spec| spec.index.is_some()), (2, |spec| spec.execution.is_some())];
 
 impl JobSpec {

@@ -14,7 +14,7 @@ pub(super) fn read<'de, T: Deserialize<'de>>(value: Value) -> Result<T, Error> {
 
 struct Tolerant(Value);
 
-impl<'de> IntoDeserializer<'de, Error> for Tolerant {
+impl IntoDeserializer<'_, Error> for Tolerant {
     type Deserializer = Self;
     fn into_deserializer(self) -> Self {
         self
