@@ -44,7 +44,7 @@ async fn take_back(app: &App, at: Judgement) {
         }
         // The next look hears of it too.
         Err(StoreError::ClockSet) => {
-            tracing::info!("judged nobody: the clock that all servers share was set")
+            tracing::info!("judged nobody: the clock that all servers share was set");
         }
         Err(fault) => {
             app.metrics.resetting_failed();
