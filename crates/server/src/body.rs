@@ -3,7 +3,7 @@
 use crate::pace::Pace;
 use crate::peer::Peer;
 use crate::slots::{Slot, Slots};
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -16,6 +16,8 @@ use tokio_util::task::TaskTracker;
 
 /// Bytes of a body that are read without more ado, and those that one slot is for beyond that.
 pub(crate) const FREE: usize = 64 << 10;
+/// How long the rest of a body that is refused is heard out.
+const HEARD_OUT: Duration = Duration::from_secs(5);
 /// Bytes of a long body that are read at a time.
 const CHUNK: usize = 64 << 10;
 /// Pieces that wait for a slow client before their source has to.
@@ -76,16 +78,33 @@ pub(crate) async fn read_in_turn(
     held: Option<Slot>,
     room: Room<'_>,
 ) -> Result<(Bytes, Option<Slot>), BodyFault> {
-    let Pace { whole, .. } = room.pace;
     let hint = HttpBody::size_hint(&body);
     let limit_bytes = limit as u64;
-    if hint.lower() > limit_bytes {
-        return Err(BodyFault::TooLarge { limit });
-    }
     let told = usize::try_from(hint.upper().unwrap_or(limit_bytes).min(limit_bytes)).unwrap_or(limit);
+    let mut body = body.into_data_stream();
+    let whole = if hint.lower() > limit_bytes {
+        Err(BodyFault::TooLarge { limit })
+    } else {
+        collect(&mut body, (limit, told), held, room).await
+    };
+    if let Err(BodyFault::TooLarge { .. } | BodyFault::Busy) = whole {
+        // Most clients send all before they listen, and of a connection that is closed on them they hear no more.
+        let _ = timeout(HEARD_OUT, async { while let Some(Ok(_)) = body.next().await {} }).await;
+    }
+    whole
+}
+
+/// `told`: the bytes that it may come to.
+async fn collect(
+    body: &mut BodyDataStream,
+    (limit, told): (usize, usize),
+    held: Option<Slot>,
+    room: Room<'_>,
+) -> Result<(Bytes, Option<Slot>), BodyFault> {
+    let Pace { whole, .. } = room.pace;
     let mut slot = held;
     let mut arrival = if slot.is_some() { room.pace } else { Pace { idle: whole, ..room.pace } }.begin();
-    let (mut body, mut came) = (body.into_data_stream(), BytesMut::new());
+    let mut came = BytesMut::new();
     loop {
         let next = timeout_at(arrival.late(), body.next()).await;
         let Some(piece) = next.map_err(|_| BodyFault::TooSlow { within: whole })? else { break };
@@ -152,6 +171,8 @@ pub(crate) async fn pass_on(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const SOON: Duration = Duration::from_secs(5);
 
@@ -192,6 +213,24 @@ mod tests {
         let above =
             read_in_turn(Body::from(vec![b'x'; 9 * FREE + 1]), 9 * FREE, None, room(&slots, client(2)));
         assert!(matches!(above.await, Err(BodyFault::TooLarge { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_large_is_heard_out_for_a_while_and_kept_by_nobody() {
+        let slots = Slots::new(4, 4);
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let pieces = stream::repeat_with(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 10]))
+        });
+        let refused = read_in_turn(Body::from_stream(pieces.take(9)), 15, None, room(&slots, client(1)));
+        assert!(matches!(refused.await, Err(BodyFault::TooLarge { limit: 15 })));
+        assert_eq!(heard.load(Ordering::Relaxed), 9, "its sender would hear of a broken connection");
+        let begun = tokio::time::Instant::now();
+        let refused = read_in_turn(unfinished(16), 15, None, room(&slots, client(1)));
+        assert!(matches!(refused.await, Err(BodyFault::TooLarge { limit: 15 })));
+        assert_eq!(begun.elapsed(), HEARD_OUT);
     }
 
     #[tokio::test(start_paused = true)]
