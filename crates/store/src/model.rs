@@ -15,7 +15,7 @@ pub use artifacts::{ArtifactRow, NewArtifact};
 pub use commands::shortened_command;
 pub use executors::{Asking, ExecutorRow, HeartbeatAnswer};
 pub use files::{FILE_CHARGE, FileRow, NewFile};
-pub use job::{Claimed, EndedRow, Finish, HeldJob, Hold, JobFilter, JobRow, NewJob, TryRow};
+pub use job::{Claimed, EndedRow, Finish, HeldJob, Hold, JobFilter, JobRow, NewJob, StoredSpec, TryRow};
 pub use logs::{LogEntryRow, NewLogEntry};
 pub use queues::{QueueChange, QueueRow, QueueRules};
 pub use repositories::{NewRepository, RepositoryRow};
@@ -56,13 +56,4 @@ pub enum Change {
     Log(JobId),
     /// What operators say of queues or executors changed: there may be jobs to claim.
     Rules,
-}
-
-/// What was asked for, as it was stored by a server of any version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredSpec {
-    /// What this server knows of it, without the secrets.
-    pub spec: JobSpec,
-    /// Whether only a newer server knows all that matters: this one may show it, and act on it in no way.
-    pub is_for_newer: bool,
 }

@@ -19,6 +19,15 @@ pub struct NewJob {
     pub idempotency_key: Option<String>,
 }
 
+/// What was asked for, as it was stored by a server of any version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSpec {
+    /// What this server knows of it, without the secrets.
+    pub spec: JobSpec,
+    /// Whether only a newer server knows all that matters: this one may show it, and act on it in no way.
+    pub is_for_newer: bool,
+}
+
 /// What a queued job waits for before anybody can be given it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
