@@ -14,6 +14,7 @@ mod lifecycle;
 mod logging;
 mod one_line;
 mod paths;
+mod shown;
 mod systemd;
 mod terminal;
 mod usage;
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
     };
     let exit = done.unwrap_or_else(|Failure { exit, message }| {
         // Standard error may be gone; the exit code still tells.
-        let _ = writeln!(std::io::stderr(), "executor: {message}");
+        let _ = writeln!(std::io::stderr(), "executor: {}", shown::lines(&message));
         exit
     });
     ExitCode::from(exit as u8)

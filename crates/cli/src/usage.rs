@@ -2,6 +2,7 @@
 
 use crate::args::Cli;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::shown;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -29,7 +30,7 @@ impl NoCommand {
             }
             Self::Unknown(name) => {
                 let text = format!("Unknown command {name}. Use executor help to learn more.");
-                let _ = writeln!(std::io::stderr(), "{text}");
+                let _ = writeln!(std::io::stderr(), "{}", shown::line(&text));
                 Ok(Exit::Failed)
             }
             Self::Fault(failure) => Err(failure),

@@ -11,6 +11,7 @@ pub(crate) use query::with_query;
 pub(crate) use settings::Settings;
 
 use crate::exit::{Exit, Failure, chain};
+use crate::shown;
 use jobs::JobSpec;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::CONTENT_LENGTH;
@@ -351,6 +352,8 @@ async fn refusal_and_problem(response: Response) -> (Failure, Option<Problem>) {
         || format!("the control plane answered {status}: {}", text.chars().take(300).collect::<String>());
     let problem = serde_json::from_str::<Problem>(&text).ok();
     let message = problem.as_ref().map_or_else(beginning, |problem| problem.detail.clone());
+    // A refusal is one line, whatever the control plane, or whoever stands in its place, says.
+    let message = shown::line(&message);
     let failure = if status.is_client_error() { Failure::usage(message) } else { Failure::system(message) };
     (failure, problem)
 }

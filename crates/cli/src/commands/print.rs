@@ -1,39 +1,35 @@
 //! Tables for people, JSON for programs.
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::shown;
 use comfy_table::presets::NOTHING;
 use jiff::{SpanRound, Timestamp, Unit};
-use jobs::name::as_shown;
 use serde::Serialize;
-use std::borrow::Cow;
 use std::io::Write;
+
+/// Where the facts about one thing begin, after their names.
+const FACTS_BEGIN: usize = 12;
 
 /// One JSON document on standard output.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|fault| Failure::chain(Exit::System, &fault))?;
-    line(&unhidden(&text))
+    write(&shown::json(&text))
 }
 
-/// JSON that means the same, without characters that would hide or turn around what stands beside them on a terminal. Beyond
-/// ASCII there is nothing but in strings.
-fn unhidden(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        if (c.is_ascii() && c != '\u{7f}') || matches!(as_shown(c.encode_utf8(&mut [0; 4])), Cow::Borrowed(_))
-        {
-            shown.push(c);
-        } else {
-            let mut units = [0; 2];
-            let units: Vec<String> =
-                c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect();
-            shown.push_str(&units.concat());
-        }
-    }
-    shown
+/// The same in one line, for one of several.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|fault| Failure::chain(Exit::System, &fault))?;
+    write(&shown::json(&text))
 }
 
-/// One line on standard output. A reader that went away is no fault of ours.
+/// Text on standard output, its last line ended. Nothing in it is obeyed by a terminal, whoever it comes from; whoever puts text
+/// of others into one with lines of ours sees to it that it has none of its own.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    write(&shown::lines(text))
+}
+
+/// What stands there as it is. A reader that went away is no fault of ours.
+fn write(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(fault) if fault.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::system(format!("standard output can't be written: {fault}")))
@@ -44,7 +40,7 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 
 /// What came of a command: one JSON document for programs, else a line for people.
 pub(crate) fn tell(as_json: bool, value: &impl Serialize, text: &str) -> Outcome {
-    let said = if as_json { json(value) } else { line(text) };
+    let said = if as_json { json(value) } else { line(&shown::line(text)) };
     said.map(|()| Exit::Success)
 }
 
@@ -55,7 +51,7 @@ pub(crate) fn once(as_json: bool, value: &impl Serialize, said: &str, secret: &s
         return tell(as_json, value, secret);
     }
     // Who can't be told can still have the secret.
-    let _ = writeln!(std::io::stderr(), "{said}");
+    let _ = writeln!(std::io::stderr(), "{}", shown::line(said));
     tell(as_json, value, secret)
 }
 
@@ -77,12 +73,18 @@ pub(crate) fn list<T: Serialize>(
 
 /// The facts about one thing, below each other.
 pub(crate) fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) -> Result<(), Failure> {
-    facts.into_iter().try_for_each(|(name, value)| line(&format!("{name:<11} {value}")))
+    facts.into_iter().try_for_each(|(name, value)| fact(name, &value))
+}
+
+/// One of them. Where it has several lines, none but the first begins where the names of facts are.
+pub(crate) fn fact(name: &str, value: &str) -> Result<(), Failure> {
+    line(format!("{name:<11} {}", shown::paragraph(value, FACTS_BEGIN)).trim_end())
 }
 
 /// Tells people how the next page is asked for, where there is one.
 pub(crate) fn more(next_cursor: Option<&str>) -> Result<(), Failure> {
-    next_cursor.map_or(Ok(()), |cursor| line(&format!("there is more: --before {cursor}")))
+    let told = |cursor: &str| line(&format!("there is more: --before {}", shown::line(cursor)));
+    next_cursor.map_or(Ok(()), told)
 }
 
 /// A table without lines; says `none` when there are no rows.
@@ -93,7 +95,7 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> Resu
     let mut table = comfy_table::Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| shown::line(cell)));
     }
     let text = table.to_string();
     text.lines().try_for_each(|text| line(text.trim_end().strip_prefix(' ').unwrap_or(text.trim_end())))
@@ -133,18 +135,5 @@ pub(crate) fn millis(duration_ms: i64) -> String {
         ..=999 => format!("{duration_ms} ms"),
         1_000..=59_999 => format!("{:.1} s", duration_ms as f64 / 1_000.0),
         _ => format!("{} min {} s", duration_ms / 60_000, duration_ms % 60_000 / 1_000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_turns_no_terminal_around_and_means_the_same() {
-        let names = ["plain ü", "a\u{202e}b", "\u{e0001}"];
-        let shown = unhidden(&serde_json::to_string(&names).unwrap());
-        assert_eq!(shown, r#"["plain ü","a\u202eb","\udb40\udc01"]"#);
-        assert_eq!(serde_json::from_str::<[String; 3]>(&shown).unwrap(), names);
     }
 }

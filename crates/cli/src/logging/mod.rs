@@ -5,6 +5,7 @@ mod logfmt;
 use crate::commands::print;
 use crate::env::EnvReader;
 use crate::exit::Failure;
+use crate::shown;
 use jiff::Timestamp;
 use logfmt::Logfmt;
 use std::sync::OnceLock;
@@ -61,8 +62,8 @@ fn told(format: Option<Format>, level: Level, text: &str) -> String {
         Some(Format::Json) => {
             let (timestamp, level) = (Timestamp::now().to_string(), level.as_str());
             let fields = serde_json::json!({ "message": text });
-            serde_json::json!({ "timestamp": timestamp, "level": level, "fields": fields, "target": "executor" })
-                .to_string()
+            let line = serde_json::json!({ "timestamp": timestamp, "level": level, "fields": fields, "target": "executor" });
+            shown::json(&line.to_string())
         }
         Some(Format::Condensed) | None if level == Level::WARN => format!("warning: {text}"),
         Some(Format::Condensed) | None => text.to_owned(),

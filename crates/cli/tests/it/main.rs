@@ -25,6 +25,7 @@ mod forwarder;
 mod guest;
 mod heartbeats;
 mod hostile;
+mod hostile_text;
 mod identities;
 mod images_kept;
 mod leftovers;

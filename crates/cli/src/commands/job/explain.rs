@@ -4,13 +4,22 @@ use super::used_retries;
 use crate::args::JobArgs;
 use crate::client::Client;
 use crate::commands::print;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Outcome};
+use crate::shown;
 use jobs::{EndReason, State};
 use server::api::{ExplainView, JobView};
 
+/// Blanks before what goes on from the line above.
+const INDENT: usize = 4;
+
 pub(super) async fn run(client: &Client, args: &JobArgs) -> Outcome {
     let explained: ExplainView = client.get(&format!("/api/v1/jobs/{}/explain", args.id)).await?;
-    print::tell(args.json, &explained, &lines(&explained).join("\n"))
+    if args.json {
+        print::json(&explained)?;
+    } else {
+        lines(&explained).iter().try_for_each(|line| print::line(&shown::paragraph(line, INDENT)))?;
+    }
+    Ok(Exit::Success)
 }
 
 fn lines(explained: &ExplainView) -> Vec<String> {

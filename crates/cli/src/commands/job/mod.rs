@@ -106,7 +106,7 @@ async fn show(client: &Client, args: JobArgs) -> Outcome {
     print::facts(facts(&job))?;
     for earlier in &job.earlier_tries {
         let (attempt, ended) = (earlier.attempt, earlier_end(earlier));
-        print::line(&format!("{:<12}{ended}", format!("attempt {attempt}")))?;
+        print::fact(&format!("attempt {attempt}"), &ended)?;
     }
     print::line("")?;
     let steps = job.steps.iter().map(|step| {

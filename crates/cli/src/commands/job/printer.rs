@@ -5,7 +5,8 @@
 
 use super::sink::Sink;
 use crate::commands::print;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
+use crate::shown;
 use jobs::State;
 use server::api::{JobView, LogEntryView, LogEvent};
 use std::collections::{BTreeMap, VecDeque};
@@ -93,8 +94,7 @@ impl Printer {
     /// Prints an event; it is on its way to the reader when this returns.
     pub(super) fn print(&mut self, event: &LogEvent) -> Result<(), Failure> {
         if self.json {
-            let text = serde_json::to_string(event).map_err(|fault| Failure::chain(Exit::System, &fault))?;
-            return print::line(&text);
+            return print::json_line(event);
         }
         self.render(event)?;
         self.out.flush()?;
@@ -251,7 +251,7 @@ impl Printer {
         if self.json {
             return Ok(());
         }
-        self.aside(&format!("{text}\n"))?;
+        self.aside(&format!("{}\n", shown::lines(text)))?;
         self.err.flush()
     }
 }

@@ -4,6 +4,7 @@ use crate::args::JobResultsArgs;
 use crate::client::{Client, with_query};
 use crate::commands::print;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::shown;
 use server::api::{ResultsView, StepResultView};
 use std::io::{ErrorKind, Write};
 
@@ -23,7 +24,7 @@ pub(super) async fn run(client: &Client, args: JobResultsArgs) -> Outcome {
     let nothing = format!("job {id} ({}) has left no results", found.state);
     print::table(&["STEP", "DIFF", "OUTPUTS", "CACHE KEY"], rows, &nothing)?;
     if let Some(problem) = &found.problem {
-        print::line(problem)?;
+        print::line(&shown::line(problem))?;
     }
     Ok(Exit::Success)
 }
