@@ -51,7 +51,10 @@ enum Task {
         #[arg(long, default_value_t = 20)]
         runs: usize,
         /// Only this measurement
-        #[arg(long)]
+        #[arg(value_name = "NAME")]
+        name: Option<bench::Measurement>,
+        /// The same
+        #[arg(long, value_name = "NAME", conflicts_with = "name")]
         only: Option<bench::Measurement>,
     },
     /// Build the static binary
@@ -65,11 +68,31 @@ fn main() -> anyhow::Result<()> {
         Task::Demo { repo } => demo::run(repo),
         Task::Test => test::run(),
         Task::Engines { only } => engines::run(only.as_deref()),
-        Task::Bench { runs, only } => bench::run(runs, only),
+        Task::Bench { runs, name, only } => bench::run(runs, name.or(only)),
         Task::Dist => dist::run(),
         Task::Rootfs => {
             println!("{}", rootfs::debian()?.display());
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bench::Measurement;
+
+    #[test]
+    fn a_measurement_is_named_with_and_without_an_option() {
+        let named = |line: &str| match Cli::try_parse_from(line.split(' ')).map(|cli| cli.task) {
+            Ok(Task::Bench { name, only, .. }) => Ok(name.or(only)),
+            _ => Err(()),
+        };
+        assert_eq!(named("xtask bench"), Ok(None));
+        assert_eq!(named("xtask bench queue"), Ok(Some(Measurement::Queue)));
+        assert_eq!(named("xtask bench --only queue"), Ok(Some(Measurement::Queue)));
+        assert_eq!(named("xtask bench fleet --runs 1"), Ok(Some(Measurement::Fleet)));
+        assert_eq!(named("xtask bench queue --only fleet"), Err(()));
+        assert_eq!(named("xtask bench nothing"), Err(()));
     }
 }

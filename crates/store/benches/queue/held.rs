@@ -7,7 +7,7 @@ use store::DatabaseChoice;
 use testkit::Postgres;
 
 /// So many times, by turns, where one is held and where none is.
-const PARTS: u64 = 6;
+const PARTS: usize = 6;
 
 /// Rows that are dead can't be cleared away while a transaction is open that might see them. Beside it by turns, in a database of
 /// its own and with as many jobs, nobody holds any.
@@ -22,17 +22,21 @@ pub(crate) async fn measure(server: &Postgres) {
     let mut holder = PgConnection::connect(&url).await.unwrap();
     holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
     holder.execute("SELECT COUNT(*) FROM jobs").await.unwrap();
-    let (mut with_few, mut with_many) = ((0.0, 0.0), (0.0, 0.0));
-    for part in 1..=PARTS {
+    let mut turns = Vec::new();
+    for _ in 0..PARTS {
         let (held, free) = (cycles(&store, 4, BATCH, TIME).await, cycles(&free, 4, BATCH, TIME).await);
         let dead = dead_rows(&mut holder).await;
-        println!("  {dead:>7} dead rows: {held:>8.0} cycles/s, and {free:>8.0} where nobody does");
-        let sum = if part <= PARTS / 2 { &mut with_few } else { &mut with_many };
-        *sum = (sum.0 + held, sum.1 + free);
+        let more = (held / free - 1.0) * 100.0;
+        println!("  {dead:>7} dead rows: {held:>8.0} cycles/s, and {free:>8.0} where nobody does: {more:+.1} %");
+        turns.push(more);
     }
     holder.execute("ROLLBACK").await.unwrap();
-    let less = |(held, free): (f64, f64)| (1.0 - held / free) * 100.0;
-    println!("  {:.1} % less in the first half, {:.1} % less in the second", less(with_few), less(with_many));
+    let (with_few, with_many) = turns.split_at_mut(PARTS / 2);
+    for (half, turns) in [("first", with_few), ("second", with_many)] {
+        turns.sort_by(f64::total_cmp);
+        let (least, median, most) = (turns[0], turns[turns.len() / 2], turns[turns.len() - 1]);
+        println!("  the {half} half: {median:+.1} % ({least:+.1} to {most:+.1})");
+    }
 }
 
 /// That the statistics know of, which are a moment old.
