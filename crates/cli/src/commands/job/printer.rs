@@ -66,6 +66,9 @@ const NO_EXIT_CODE: i32 = -1;
 /// the names of streams at its beginning.
 const LONGEST_KEPT: usize = 64 << 10;
 
+/// Blanks before what goes on from the line above of what is not the steps'.
+const INDENT: usize = 2;
+
 /// Lines that are kept of an entry that is told only when it fails.
 const HELD_LINES: usize = 40;
 
@@ -251,7 +254,7 @@ impl Printer {
         if self.json {
             return Ok(());
         }
-        self.aside(&format!("{}\n", shown::lines(text)))?;
+        self.aside(&format!("{}\n", shown::paragraph(text, INDENT)))?;
         self.err.flush()
     }
 }
