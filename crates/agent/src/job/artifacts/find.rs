@@ -5,13 +5,17 @@
 
 use crate::job::Failure;
 use jobs::artifacts::{
-    MAX_ARTIFACT_BYTES, MAX_ARTIFACT_FILES, MAX_ARTIFACTS_BYTES, Pattern, Place, is_artifact_path,
+    MAX_ARTIFACT_BYTES, MAX_ARTIFACT_FILES, MAX_ARTIFACT_PATH, MAX_ARTIFACTS_BYTES, Pattern, Place,
+    is_artifact_path,
 };
 use jobs::{ArtifactSpec, EndReason};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,8 +25,10 @@ use tokio_util::sync::CancellationToken;
 pub(super) const LONGEST_SEARCH: Duration = Duration::from_mins(2);
 /// Files and directories that are looked at in one job's workspace at most.
 const MAX_LOOKED_AT: usize = 500_000;
-/// Remarks that are made of one search at most.
+/// Remarks that are made of one search at most; then how many more there would be.
 const MAX_NOTES: usize = 100;
+/// Characters of a path that a remark tells at most.
+const LONGEST_TOLD: usize = 300;
 
 /// A file that a job leaves.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +41,26 @@ pub(super) struct Found {
     pub(super) size: u64,
 }
 
+/// What came of a search.
+#[derive(Debug, Default)]
+pub(super) struct Searched {
+    /// The files in the order of their paths.
+    pub(super) found: Vec<Found>,
+    /// What people should know.
+    pub(super) notes: Vec<String>,
+    /// By the artifact, what it may stand for and has not.
+    pub(super) left_out: BTreeMap<usize, LeftOut>,
+}
+
+/// Files and directories that were left out of an artifact.
+#[derive(Debug)]
+pub(super) struct LeftOut {
+    /// How many.
+    pub(super) count: usize,
+    /// The first of them, and why.
+    pub(super) first: String,
+}
+
 /// A search for all of a job's artifacts at once.
 pub(super) struct Search<'a> {
     workspace: &'a Path,
@@ -42,8 +68,8 @@ pub(super) struct Search<'a> {
     stop: &'a CancellationToken,
     longest: Duration,
     begun: Instant,
-    found: Vec<Found>,
-    notes: Vec<String>,
+    searched: Searched,
+    untold: usize,
     looked_at: usize,
     bytes: u64,
 }
@@ -68,6 +94,40 @@ impl<'a> Directory<'a> {
     fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) }
     }
+
+    /// The path of what is in it, or why no artifact can have it.
+    fn path_for(&self, name: &[u8]) -> Result<String, String> {
+        let Ok(name) = str::from_utf8(name) else { return Err("its name is not UTF-8".to_owned()) };
+        let path = self.path_of(name);
+        match path.len() {
+            _ if is_artifact_path(&path) => Ok(path),
+            ..=MAX_ARTIFACT_PATH => {
+                Err("its name is blank, or has a control, invisible or direction-changing character"
+                    .to_owned())
+            }
+            bytes => Err(format!("its path has {bytes} bytes, and may have {MAX_ARTIFACT_PATH}")),
+        }
+    }
+
+    /// The same for people, whatever it is.
+    fn shown_path_of(&self, name: &[u8]) -> String {
+        let path = Path::new(&self.path).join(OsStr::from_bytes(name));
+        #[expect(
+            clippy::unnecessary_debug_formatting,
+            reason = "what would not be seen is escaped by it alone"
+        )]
+        let shown = format!("{path:?}");
+        match shown.char_indices().nth(LONGEST_TOLD) {
+            Some((end, _)) => format!("{}…\"", &shown[..end]),
+            None => shown,
+        }
+    }
+
+    /// The artifacts that have such a place here.
+    fn artifacts(&self, wanted: impl Fn(&Place<'a>) -> bool) -> Vec<usize> {
+        let wanted = self.places.iter().filter(|(_, place)| wanted(place));
+        wanted.map(|(artifact, _)| *artifact).collect()
+    }
 }
 
 impl<'a> Search<'a> {
@@ -78,12 +138,12 @@ impl<'a> Search<'a> {
         stop: &'a CancellationToken,
         longest: Duration,
     ) -> Self {
-        let (found, notes) = (Vec::new(), Vec::new());
-        Self { workspace, specs, stop, longest, begun: Instant::now(), found, notes, looked_at: 0, bytes: 0 }
+        let (searched, begun) = (Searched::default(), Instant::now());
+        Self { workspace, specs, stop, longest, begun, searched, untold: 0, looked_at: 0, bytes: 0 }
     }
 
-    /// The files in the order of their paths, and what people should know. Blocks.
-    pub(super) fn run(mut self) -> Result<(Vec<Found>, Vec<String>), Failure> {
+    /// Searches. Blocks.
+    pub(super) fn run(mut self) -> Result<Searched, Failure> {
         let patterns: Result<Vec<Pattern>, _> = self.specs.iter().map(Pattern::of).collect();
         let patterns = patterns.map_err(|bad| too_much(bad.to_string()))?;
         let root = open_root(self.workspace)?;
@@ -95,8 +155,12 @@ impl<'a> Search<'a> {
         while let Some((name, parent)) = further.pop() {
             self.look_through(&root, parent.enter(&name), &mut further)?;
         }
-        self.found.sort_by(|a, b| (a.artifact, &a.path).cmp(&(b.artifact, &b.path)));
-        Ok((self.found, self.notes))
+        let mut searched = self.searched;
+        searched.found.sort_by(|a, b| (a.artifact, &a.path).cmp(&(b.artifact, &b.path)));
+        if self.untold > 0 {
+            searched.notes.push(format!("{} more are left out", self.untold));
+        }
+        Ok(searched)
     }
 
     fn look_through<'p>(
@@ -111,7 +175,8 @@ impl<'a> Search<'a> {
         let entries = match entries {
             Ok(entries) => entries,
             Err(fault) => {
-                self.note(format!("{:?} can't be looked through: {fault}", directory.path));
+                let all = directory.artifacts(|_| true);
+                self.leave_out(&all, &directory, b"", &format!("it can't be looked through: {fault}"));
                 return Ok(());
             }
         };
@@ -122,17 +187,27 @@ impl<'a> Search<'a> {
                 continue;
             }
             self.may_go_on()?;
-            // No artifact can be called otherwise.
-            let Ok(name) = std::str::from_utf8(name) else { continue };
-            if entry.file_type() != FileType::Directory {
+            if entry.file_type() == FileType::Directory {
+                self.meet(&directory, name, further);
+            } else {
                 self.look_at(root, &directory, name)?;
-            } else if directory.places.iter().any(|(_, place)| place.enter(name).is_some())
-                && is_artifact_path(&directory.path_of(name))
-            {
-                further.push((name.to_owned(), Rc::clone(&directory)));
             }
         }
         Ok(())
+    }
+
+    /// Has a directory looked through where something in it may be wanted.
+    fn meet<'p>(&mut self, parent: &Rc<Directory<'p>>, name: &[u8], further: &mut Further<'p>) {
+        let compared = String::from_utf8_lossy(name);
+        let in_it = parent.artifacts(|place| place.enter(&compared).is_some());
+        let itself = parent.artifacts(|place| place.matches(&compared) && place.enter(&compared).is_none());
+        match parent.path_for(name) {
+            _ if in_it.is_empty() => {}
+            Ok(_) => further.push((compared.into_owned(), Rc::clone(parent))),
+            Err(why) => self.leave_out(&in_it, parent, name, &why),
+        }
+        let why = "it is a directory, and the pattern stands for files: with '/**' after it, it stands for all below";
+        self.leave_out(&itself, parent, name, why);
     }
 
     /// Asked for each entry: there may be as many as a hostile job can make.
@@ -157,19 +232,19 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn look_at(&mut self, root: &OwnedFd, directory: &Directory<'_>, name: &str) -> Result<(), Failure> {
-        let matching = directory.places.iter().filter(|(_, place)| place.matches(name));
-        let wanted: Vec<usize> = matching.map(|(artifact, _)| *artifact).collect();
-        let path = directory.path_of(name);
-        if wanted.is_empty() || !is_artifact_path(&path) {
+    fn look_at(&mut self, root: &OwnedFd, directory: &Directory<'_>, name: &[u8]) -> Result<(), Failure> {
+        let compared = String::from_utf8_lossy(name);
+        let wanted = directory.artifacts(|place| place.matches(&compared));
+        if wanted.is_empty() {
             return Ok(());
         }
-        match open_file(root, &path) {
-            Ok((_, size)) => wanted
+        let opened = directory.path_for(name).and_then(|path| Ok((open_file(root, &path)?.1, path)));
+        match opened {
+            Ok((size, path)) => wanted
                 .into_iter()
                 .try_for_each(|artifact| self.take(Found { artifact, path: path.clone(), size })),
-            Err(fault) => {
-                self.note(format!("{path:?} is left out: {fault}"));
+            Err(why) => {
+                self.leave_out(&wanted, directory, name, &why);
                 Ok(())
             }
         }
@@ -184,19 +259,30 @@ impl<'a> Search<'a> {
                 "artifact {name:?}: {path:?} has {size} bytes, and one file may have {MAX_ARTIFACT_BYTES}"
             )));
         }
-        if self.found.len() >= MAX_ARTIFACT_FILES || self.bytes > MAX_ARTIFACTS_BYTES {
+        if self.searched.found.len() >= MAX_ARTIFACT_FILES || self.bytes > MAX_ARTIFACTS_BYTES {
             return Err(too_much(format!(
                 "artifact {name:?}: a job may leave {MAX_ARTIFACT_FILES} files with {MAX_ARTIFACTS_BYTES} bytes: pack \
                  them, or leave less"
             )));
         }
-        self.found.push(file);
+        self.searched.found.push(file);
         Ok(())
     }
 
-    fn note(&mut self, note: String) {
-        if self.notes.len() < MAX_NOTES {
-            self.notes.push(note);
+    /// Tells that these artifacts go without what is called so in that directory.
+    fn leave_out(&mut self, artifacts: &[usize], directory: &Directory<'_>, name: &[u8], why: &str) {
+        if artifacts.is_empty() {
+            return;
+        }
+        let note = format!("{} is left out: {why}", directory.shown_path_of(name));
+        for artifact in artifacts {
+            let first = || LeftOut { count: 0, first: note.clone() };
+            self.searched.left_out.entry(*artifact).or_insert_with(first).count += 1;
+        }
+        if self.searched.notes.len() < MAX_NOTES {
+            self.searched.notes.push(note);
+        } else {
+            self.untold += 1;
         }
     }
 }
@@ -249,12 +335,12 @@ mod tests {
         ArtifactSpec { name: name.to_owned(), path: path.to_owned(), optional: false }
     }
 
-    fn search(workspace: &Path, specs: &[ArtifactSpec]) -> Result<(Vec<Found>, Vec<String>), Failure> {
+    fn search(workspace: &Path, specs: &[ArtifactSpec]) -> Result<Searched, Failure> {
         Search::of(workspace, specs, &CancellationToken::new(), LONGEST_SEARCH).run()
     }
 
     fn paths(workspace: &Path, specs: &[ArtifactSpec]) -> (Vec<(usize, String)>, Vec<String>) {
-        let (found, notes) = search(workspace, specs).unwrap();
+        let Searched { found, notes, .. } = search(workspace, specs).unwrap();
         (found.into_iter().map(|file| (file.artifact, file.path)).collect(), notes)
     }
 
@@ -283,9 +369,48 @@ mod tests {
         let (found, notes) = paths(dir.path(), &specs);
         let expected = [(0, "out/app"), (1, "b.xml"), (1, "out/deep/a.xml"), (5, "out/deep/a.xml")];
         assert_eq!(found, expected.map(|(index, path)| (index, path.to_owned())));
-        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert_eq!(notes.len(), 3, "{notes:?}");
+        assert!(notes.iter().any(|note| note.starts_with(r#""out/\u{1}.xml" is left out"#)), "{notes:?}");
         assert!(notes.iter().any(|note| note.contains("symbolic link")), "{notes:?}");
         assert!(notes.iter().any(|note| note.contains("no regular file")), "{notes:?}");
+    }
+
+    #[test]
+    fn what_no_artifact_can_be_called_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &[u8]| dir.path().join(OsStr::from_bytes(name));
+        let long = "n".repeat(250);
+        fs::create_dir_all(at(&[&b"out/"[..], vec![&*long; 3].join("/").as_bytes()].concat())).unwrap();
+        fs::create_dir(at(b"out/\xff-dir")).unwrap();
+        fs::create_dir(at(b"out/sub")).unwrap();
+        fs::write(at(b"out/sub/kept.md"), "").unwrap();
+        for name in
+            [&b"out/\xe2\x80\xaefdp.txt"[..], b"out/b\xff.txt", b"out/\xff-dir/c.txt", b"out/other\x1b.log"]
+        {
+            fs::write(at(name), "x").unwrap();
+        }
+        fs::write(at(format!("out/{long}/{long}/{long}/{long}.txt").as_bytes()), "").unwrap();
+        let specs = [spec("texts", "out/**/*.txt"), spec("all", "out/*"), spec("subs", "out/sub")];
+        let Searched { found, notes, left_out } = search(dir.path(), &specs).unwrap();
+        assert_eq!(found, [Found { artifact: 2, path: "out/sub/kept.md".to_owned(), size: 0 }]);
+        let told = |part: &str, why: &str| {
+            let note = notes.iter().find(|note| note.starts_with(part) && note.contains(why));
+            assert!(note.is_some(), "{part} {why}: {notes:#?}");
+        };
+        told(r#""out/\u{202e}fdp.txt" is left out: "#, "direction-changing character");
+        told(r#""out/b\xFF.txt" is left out: "#, "its name is not UTF-8");
+        told(r#""out/\xFF-dir" is left out: "#, "its name is not UTF-8");
+        told(r#""out/other\u{1b}.log" is left out: "#, "control");
+        told(r#""out/sub" is left out: "#, "it is a directory, and the pattern stands for files");
+        told("\"out/nnn", "its path has 1011 bytes, and may have 1000");
+        assert_eq!((left_out[&0].count, left_out.contains_key(&2)), (4, false), "{left_out:?}");
+        assert!(notes.contains(&left_out[&0].first) && notes.iter().all(|note| note.chars().count() < 500));
+        for number in 0..MAX_NOTES {
+            fs::write(at(format!("out/{number}\u{7}.txt").as_bytes()), "").unwrap();
+        }
+        let notes = search(dir.path(), &specs).unwrap().notes;
+        assert_eq!(notes.len(), MAX_NOTES + 1);
+        assert!(notes[MAX_NOTES].ends_with("more are left out"), "{notes:?}");
     }
 
     #[test]
@@ -340,7 +465,7 @@ mod tests {
         let pattern = format!("{}/{}/b", vec!["**"; 230].join("/"), vec!["*/**"; 30].join("/"));
         let specs: Vec<ArtifactSpec> = (0..100).map(|number| spec(&format!("a{number}"), &pattern)).collect();
         let (stop, longest) = (CancellationToken::new(), Duration::from_secs(20));
-        let (found, _) = Search::of(dir.path(), &specs, &stop, longest).run().unwrap();
-        assert_eq!(found, []);
+        let searched = Search::of(dir.path(), &specs, &stop, longest).run().unwrap();
+        assert_eq!(searched.found, []);
     }
 }

@@ -8,7 +8,7 @@ mod send;
 use super::{Failure, JobStop};
 use crate::api::{Api, JobAuth};
 use crate::log::JobLog;
-use find::{Found, LONGEST_SEARCH, Search};
+use find::{Found, LONGEST_SEARCH, LeftOut, Search, Searched};
 use jobs::{ArtifactSpec, EndReason};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,7 @@ async fn find_and_send(
     let search = tokio::task::spawn_blocking(move || {
         Search::of(&root, &searched, &nobody_waits, LONGEST_SEARCH).run()
     });
-    let (found, notes) = search
+    let Searched { found, notes, left_out } = search
         .await
         .map_err(|panic| Failure::sandbox(format!("the search for artifacts failed: {panic}")))??;
     for note in &notes {
@@ -73,10 +73,24 @@ async fn find_and_send(
     };
     match specs.iter().enumerate().find(missing) {
         None => Ok(()),
-        Some((_, ArtifactSpec { name, path, .. })) => Err(Failure::new(
-            EndReason::ArtifactMissing { artifact: name.clone() },
-            format!("artifact {name:?}: there is no file {path:?} in the workspace when the steps are over"),
-        )),
+        Some((index, ArtifactSpec { name, path, .. })) => {
+            let why = nothing_of(path, left_out.get(&index));
+            Err(Failure::new(
+                EndReason::ArtifactMissing { artifact: name.clone() },
+                format!("artifact {name:?}: {why}"),
+            ))
+        }
+    }
+}
+
+/// Why there is no file of an artifact.
+fn nothing_of(path: &str, left_out: Option<&LeftOut>) -> String {
+    match left_out {
+        None => format!("there is no file {path:?} in the workspace when the steps are over"),
+        Some(LeftOut { count, first }) => format!(
+            "no file {path:?} that can be kept is in the workspace when the steps are over; of those there, {count} files or \
+             directories are left out, the first of them: {first}"
+        ),
     }
 }
 
