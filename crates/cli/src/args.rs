@@ -316,8 +316,7 @@ pub(crate) struct JobRunArgs {
     pub(crate) queue: String,
     #[command(flatten)]
     pub(crate) order: OrderArgs,
-    /// Tells this submission from others, in 1 to 200 visible ASCII characters: made again with the same key, it is the same job.
-    /// With --delay it never is the same
+    /// Tells this submission from others, in 1 to 200 visible ASCII characters: made again with the same key, it is the same job
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     pub(crate) idempotency_key: Option<String>,
     /// Submit, print the id, and leave

@@ -10,7 +10,7 @@ use crate::needs::Needs;
 use crate::revision::{self, MAX_BACK, MAX_LENGTH};
 use crate::secrets::BadAsked;
 use crate::unique;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +19,8 @@ use std::fmt;
 pub const MAX_STEPS: usize = 1_000;
 /// How often a job may ask to be tried again after it failed by its own fault.
 pub const MAX_RETRIES: u32 = 10;
+/// Seconds that a job may ask to wait after it was submitted: ten years.
+pub const MAX_DELAY_SECONDS: u64 = 10 * 366 * 24 * 3_600;
 /// Bytes of one job's environment, scripts, secrets and inline files together at most.
 pub const MAX_SPEC_BYTES: usize = 4 << 20;
 /// Bytes of one job's secrets together at most: each is looked for in every log in many forms.
@@ -74,6 +76,9 @@ pub struct JobSpec {
     /// Not to be run before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// Not to be run before so many seconds have passed since it was submitted, in place of `notBefore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_seconds: Option<u64>,
     /// How many jobs that have something in common may run at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
@@ -172,6 +177,12 @@ pub enum BadSpec {
     /// A priority out of its range.
     #[error("priority {0} is out of range: use -{MAX_PRIORITY} to {MAX_PRIORITY}")]
     Priority(i32),
+    /// A longer wait than a job may ask for.
+    #[error("delaySeconds is {0}: use 0 to {MAX_DELAY_SECONDS}, or notBefore")]
+    Delay(u64),
+    /// Two times before which it may not run.
+    #[error("both notBefore and delaySeconds are given: leave one of them out")]
+    TwoTimes,
     /// More retries than a job may ask for.
     #[error("retries is {0}: use 0 to {MAX_RETRIES}")]
     Retries(u32),
@@ -324,10 +335,24 @@ impl JobSpec {
         self
     }
 
+    /// Before which time it may not be run, where it is submitted `now`.
+    pub fn due(&self, now: Timestamp) -> Option<Timestamp> {
+        let after = |seconds: u64| {
+            let delay = SignedDuration::from_secs(seconds.min(MAX_DELAY_SECONDS).cast_signed());
+            now.saturating_add(delay).unwrap_or(Timestamp::MAX)
+        };
+        self.not_before.or_else(|| self.delay_seconds.map(after))
+    }
+
     /// Checks what decides when and where it runs.
     fn check_order(&self) -> Result<(), BadSpec> {
         if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&self.priority) {
             return Err(BadSpec::Priority(self.priority));
+        }
+        match self.delay_seconds {
+            Some(_) if self.not_before.is_some() => return Err(BadSpec::TwoTimes),
+            Some(seconds) if seconds > MAX_DELAY_SECONDS => return Err(BadSpec::Delay(seconds)),
+            _ => {}
         }
         if self.retries > MAX_RETRIES {
             return Err(BadSpec::Retries(self.retries));

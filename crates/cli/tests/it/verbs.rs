@@ -160,6 +160,20 @@ fn one_thing_is_shown_and_one_submission_is_one_job() {
     let other = run("k1", "false");
     assert!(other.status.code() == Some(2) && text(&other).contains("k1"), "{}", text(&other));
     assert_eq!(run("a b", "true").status.code(), Some(2));
+    let later = [
+        "job",
+        "run",
+        "--detach",
+        "--delay",
+        "1h",
+        "--idempotency-key",
+        "k3",
+        "--image",
+        "busybox",
+        "--",
+        "true",
+    ];
+    assert_eq!(system.ok(&later), system.ok(&later), "a delay is the same an instant later");
     let job = system.ok(&["job", "show", &id(&first)]);
     assert!(job.contains("0 of 2 used"), "{job}");
     assert!(system.ok(&["job", "list", "--executor", "nobody"]).starts_with("no such jobs"));

@@ -1,7 +1,7 @@
 //! What a job specification may hold.
 
 use jobs::files::{MAX_FILES, is_file_id};
-use jobs::{FileSpec, JobSpec, StepSpec, spec::BadSpec};
+use jobs::{FileSpec, JobSpec, StepSpec, spec::BadSpec, spec::MAX_DELAY_SECONDS};
 
 fn spec(change: impl FnOnce(&mut JobSpec)) -> JobSpec {
     let step = StepSpec { image: "debian".into(), run: "true".into(), ..StepSpec::default() };
@@ -41,6 +41,23 @@ fn each_refusal_tells_the_value_and_the_rule() {
     assert!(refusal(|s| drop(s.env.insert("A=B".into(), String::new()))).contains(r#"variable name "A=B""#));
     assert!(refusal(|s| drop(s.env.insert("A".into(), "\0".into()))).contains("NUL"));
     assert!(refusal(|s| drop(s.secrets.insert("A".into(), String::new()))).contains("empty"));
+}
+
+#[test]
+fn a_delay_is_counted_from_when_it_is_submitted_and_is_the_only_time() {
+    let now = "2031-01-01T06:00:00Z".parse().unwrap();
+    let delayed = spec(|s| s.delay_seconds = Some(90));
+    assert_eq!(delayed.check(), Ok(()));
+    assert_eq!(delayed.due(now).unwrap().to_string(), "2031-01-01T06:01:30Z");
+    assert_eq!((spec(|_| {}).due(now), spec(|s| s.not_before = Some(now)).due(now)), (None, Some(now)));
+    let both = spec(|s| (s.delay_seconds, s.not_before) = (Some(0), Some(now)));
+    assert_eq!(both.check(), Err(BadSpec::TwoTimes));
+    let longest = spec(|s| s.delay_seconds = Some(MAX_DELAY_SECONDS));
+    assert_eq!(longest.check(), Ok(()));
+    assert!(
+        refusal(|s| s.delay_seconds = Some(u64::MAX))
+            .contains("delaySeconds is 18446744073709551615: use 0 to")
+    );
 }
 
 #[test]

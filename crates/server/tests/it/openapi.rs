@@ -136,6 +136,8 @@ async fn what_is_asked_for_is_told_and_so_is_what_comes_of_it() {
     let submit = schema_of("/api/v1/jobs", "post");
     check(&document, &submit, &whole, "a whole job");
     check(&document, &submit, &serde_json::to_value(job()).unwrap(), "as clients write it");
+    let delayed = serde_json::to_value(JobSpec { delay_seconds: Some(600), ..job() }).unwrap();
+    check(&document, &submit, &delayed, "with a delay");
     let mut with_components = submit.clone();
     with_components["components"] = document["components"].clone();
     let validator = jsonschema::draft202012::new(&with_components).unwrap();

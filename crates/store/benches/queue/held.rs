@@ -27,7 +27,9 @@ pub(crate) async fn measure(server: &Postgres) {
         let (held, free) = (cycles(&store, 4, BATCH, TIME).await, cycles(&free, 4, BATCH, TIME).await);
         let dead = dead_rows(&mut holder).await;
         let more = (held / free - 1.0) * 100.0;
-        println!("  {dead:>7} dead rows: {held:>8.0} cycles/s, and {free:>8.0} where nobody does: {more:+.1} %");
+        println!(
+            "  {dead:>7} dead rows: {held:>8.0} cycles/s, and {free:>8.0} where nobody does: {more:+.1} %"
+        );
         turns.push(more);
     }
     holder.execute("ROLLBACK").await.unwrap();

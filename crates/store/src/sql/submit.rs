@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use jobs::dispatch::rank;
 use jobs::{JobId, JobSpec};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Bytes of what was asked for up to which a job is submitted together with others that come at the same time.
@@ -257,12 +258,12 @@ async fn prepare(
         rank: rank(now, spec.priority),
         priority: spec.priority,
         held,
-        due_at: spec.not_before.map(micros),
+        due_at: spec.due(now).map(micros),
         key,
         key_limit,
         namespace: owner.clone(),
         retries: spec.retries,
-        spec: without_secrets(spec)?,
+        spec: versions::spec_to_store(&kept(spec, now))?,
     })
 }
 
@@ -271,11 +272,13 @@ fn key(job: &NewJob) -> Option<(String, i64)> {
     job.spec.concurrency.as_ref().map(|of| (keys::of(&job.owner, &of.key), i64::from(of.limit)))
 }
 
-fn without_secrets(spec: &JobSpec) -> Result<String, StoreError> {
-    if spec.secrets.is_empty() {
-        return versions::spec_to_store(spec);
+/// What is kept of what was asked for: no secrets, and the time that a delay came to, which servers of any version can read.
+fn kept(spec: &JobSpec, now: Timestamp) -> Cow<'_, JobSpec> {
+    if spec.secrets.is_empty() && spec.delay_seconds.is_none() {
+        return Cow::Borrowed(spec);
     }
-    versions::spec_to_store(&JobSpec { secrets: BTreeMap::new(), ..spec.clone() })
+    let (secrets, not_before) = (BTreeMap::new(), spec.due(now));
+    Cow::Owned(JobSpec { secrets, not_before, delay_seconds: None, ..spec.clone() })
 }
 
 impl Write<'_> {
@@ -295,7 +298,7 @@ async fn held(
     key: Option<&(String, i64)>,
     now: Timestamp,
 ) -> Result<Option<&'static str>, StoreError> {
-    if spec.not_before.is_some_and(|due| due > now) {
+    if spec.due(now).is_some_and(|due| due > now) {
         return Ok(Some("time"));
     }
     match key {

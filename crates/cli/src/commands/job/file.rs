@@ -6,6 +6,7 @@
 //! rev: main               # optional: branch, tag or commit
 //! priority: 1             # optional: -10 to 10; one level counts as five minutes of waiting
 //! notBefore: 2031-01-01T06:00:00Z             # optional
+//! delaySeconds: 600       # optional, in place of notBefore: so long after it is submitted
 //! concurrency: {key: deploy-app, limit: 1}    # optional: so many jobs with one key run at once
 //! retries: 2              # optional: 0 to 10, after failures of its own
 //! needs: {cpus: 4, memory: 8G, disk: 20G, isolation: vm, labels: [gpu]}    # optional: what its executor must have
@@ -55,6 +56,8 @@ struct JobFile {
     priority: i32,
     #[serde(default, rename = "notBefore")]
     not_before: Option<Timestamp>,
+    #[serde(default, rename = "delaySeconds")]
+    delay_seconds: Option<u64>,
     #[serde(default)]
     concurrency: Option<Concurrency>,
     #[serde(default)]
@@ -137,6 +140,7 @@ pub(super) fn read(path: &Path, variables: &Variables) -> Result<(JobSpec, Vec<L
         execution: file.execution,
         priority: file.priority,
         not_before: file.not_before,
+        delay_seconds: file.delay_seconds,
         concurrency: file.concurrency,
         retries: file.retries,
         needs: file.needs,

@@ -7,7 +7,6 @@ use crate::client::Client;
 use crate::commands::print;
 use crate::env::Variables;
 use crate::exit::{Exit, Failure, Outcome};
-use jiff::{SignedDuration, Timestamp};
 use jobs::{ArtifactSpec, JobSpec, StepSpec};
 use server::api::JobView;
 use std::collections::BTreeMap;
@@ -61,7 +60,8 @@ fn spec_of(args: &JobRunArgs, variables: &Variables) -> Result<JobSpec, Failure>
         index,
         execution: None,
         priority: args.order.priority,
-        not_before: args.order.delay.map(after),
+        delay_seconds: args.order.delay.map(seconds),
+        not_before: None,
         concurrency: args.order.concurrency.clone(),
         retries: args.order.retries,
         needs: args.order.needs().map_err(Failure::usage)?,
@@ -78,10 +78,9 @@ fn artifact(pair: &str) -> Result<ArtifactSpec, Failure> {
     Ok(spec)
 }
 
-/// The time when so much has passed.
-fn after(delay: Duration) -> Timestamp {
-    let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
-    Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX)
+/// Whole seconds, none of the delay left out.
+fn seconds(delay: Duration) -> u64 {
+    delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0))
 }
 
 fn variable(pair: &str, variables: &Variables) -> Result<(String, String), Failure> {
@@ -142,6 +141,22 @@ mod tests {
     fn retries_are_taken_and_are_none_unless_said() {
         assert_eq!(spec(&["--retries", "3", "--", "true"]).unwrap().retries, 3);
         assert_eq!(spec(&["--", "true"]).unwrap().retries, 0);
+    }
+
+    /// A time in it would be another one with each call, and the call no longer the same.
+    #[test]
+    fn a_delay_is_sent_as_it_was_said() {
+        let delay = |text| spec(&["--delay", text, "--", "true"]).unwrap();
+        assert_eq!((delay("10m").delay_seconds, delay("10m").not_before), (Some(600), None));
+        assert_eq!(delay("1ms").delay_seconds, Some(1));
+        assert_eq!(spec(&["--", "true"]).unwrap().delay_seconds, None);
+        assert!(
+            delay("400000h")
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("delaySeconds is 1440000000: use 0 to")
+        );
     }
 
     #[test]

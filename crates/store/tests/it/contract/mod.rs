@@ -61,7 +61,7 @@ macro_rules! each_test {
                 an_executor_in_maintenance_is_given_nothing, what_an_executor_gives_is_remembered,
                 the_end_of_a_job_is_told_where_it_makes_room, what_is_not_said_of_a_queue_stays,
                 a_queue_tells_what_it_holds, what_ended_is_counted_by_queue_and_state;
-            submissions: a_submission_that_is_made_again_is_the_same, what_was_submitted_is_found_by_what_came_in,
+            submissions: a_submission_that_is_made_again_is_the_same, a_delay_made_again_is_the_same, what_was_submitted_is_found_by_what_came_in,
                 submissions_that_race_are_one, what_is_wrong_with_one_is_nothing_to_others,
                 jobs_of_every_kind_are_submitted_together, several_are_submitted_together_or_none,
                 several_that_may_be_made_again_are_all_of_them_or_none, several_that_race_are_made_once;

@@ -1,6 +1,7 @@
 //! Submissions that may be made again, and several at once.
 
 use super::world::{ALL_QUEUES, Setup, World, asking, lease, new_job, repository_job};
+use jiff::SignedDuration;
 use jobs::{Concurrency, FileSpec, JobId, JobSpec, Namespace};
 use std::collections::BTreeSet;
 use store::{Hold, JobFilter, NewFile, NewJob, StoreError};
@@ -25,6 +26,28 @@ pub(crate) async fn a_submission_that_is_made_again_is_the_same(open: impl Async
     changed.spec.priority = 1;
     let refused = world.store.submit(changed).await;
     assert!(matches!(&refused, Err(StoreError::KeyReused { job, .. }) if *job == first), "{refused:?}");
+}
+
+/// It is counted from the first time, by the clock of the store.
+pub(crate) async fn a_delay_made_again_is_the_same(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let mut job = with_key("ann", "k1");
+    job.spec.delay_seconds = Some(60);
+    let due = world.now() + SignedDuration::from_secs(60);
+    let id = world.store.submit(job.clone()).await.unwrap();
+    world.advance(10);
+    assert_eq!(world.store.submit(job.clone()).await.unwrap(), id);
+    assert_eq!(world.store.submitted("ann", "k1", &job.spec).await.unwrap(), Some(id));
+    assert_eq!(world.store.job(id).await.unwrap().hold, Some(Hold::Until(due)));
+    let kept = world.store.spec(id).await.unwrap();
+    assert_eq!((kept.not_before, kept.delay_seconds), (Some(due), None), "servers of all versions read it");
+    world.advance(49);
+    assert_eq!(world.store.release_due().await.unwrap(), 0);
+    world.advance(1);
+    assert_eq!(world.store.release_due().await.unwrap(), 1);
+    job.spec.delay_seconds = Some(61);
+    let longer = world.store.submit(job).await;
+    assert!(matches!(longer, Err(StoreError::KeyReused { .. })), "{longer:?}");
 }
 
 /// Before what it names is looked up, and with what is only known then.
