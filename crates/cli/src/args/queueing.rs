@@ -111,8 +111,14 @@ pub(crate) struct QueueArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
-    /// List the agents that the control plane has heard of, the latest first
+    /// List the agents that the control plane has heard of, by name
     List {
+        /// Only those that it heard of lately
+        #[arg(long)]
+        active: bool,
+        /// Only those that have this in their name, queues, version, platform, isolation or labels
+        #[arg(long)]
+        text: Option<String>,
         /// JSON instead of a table
         #[arg(long)]
         json: bool,

@@ -9,7 +9,7 @@ use server::api::{ChangeExecutor, ExecutorView};
 
 pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
     match command {
-        AgentCommand::List { json } => list(client, json).await,
+        AgentCommand::List { active, text, json } => list(client, active, text, json).await,
         AgentCommand::Drain(args) => change(client, args, true).await,
         AgentCommand::Resume(args) => change(client, args, false).await,
         AgentCommand::Invite(command) => invite::run(client, command).await,
@@ -18,10 +18,13 @@ pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
     }
 }
 
-async fn list(client: &Client, json: bool) -> Outcome {
-    let agents: Vec<ExecutorView> = client.all("/api/v1/executors").await?;
+async fn list(client: &Client, active: bool, text: Option<String>, json: bool) -> Outcome {
+    let is_filtered = active || text.is_some();
+    let filter = [("active", active.then(|| "true".to_owned())), ("text", text)];
+    let agents: Vec<ExecutorView> = client.all_of("/api/v1/executors", filter).await?;
     let head = ["NAME", "STATE", "QUEUES", "VERSION", "PLATFORM", "ISOLATION", "LABELS", "LAST SEEN"];
-    let none = "no agents were heard of: start one with `executor run`";
+    let none =
+        if is_filtered { "no such agents" } else { "no agents were heard of: start one with `executor run`" };
     print::list(json, &agents, &head, none, |agent| {
         vec![
             agent.name.clone(),

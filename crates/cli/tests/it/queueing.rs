@@ -25,6 +25,10 @@ fn operators_hold_queues_and_agents_and_users_see_why_jobs_wait() {
     let told = system.ok(&["job", "explain", &done]);
     assert_eq!(told, format!("job {done} is completed, succeeded\n"));
 
+    let listed = |args: &[&str]| system.ok(&[&["agent", "list"], args].concat());
+    assert!(listed(&["--active", "--text", "BATCHES"]).contains(&agent.executor_name()));
+    assert_eq!(listed(&["--active", "--text", "no such text"]), "no such agents\n");
+
     assert!(system.ok(&["queue", "pause", "batches"]).starts_with("queue batches: paused"));
     let paused = submit(&system, &[]);
     explained(&system, &paused, "queue_paused: its queue has been paused since");

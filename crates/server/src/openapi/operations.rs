@@ -209,12 +209,14 @@ fn queues() -> Vec<Operation> {
 fn executors() -> Vec<Operation> {
     const TAG: &str = "executors";
     vec![
-        get("/api/v1/executors", TAG, "Lists executors by name").limit_and_cursor::<String>().gives::<Page<
-            ExecutorView,
-        >>(
-            200,
-            "A page of them.",
-        ),
+        get("/api/v1/executors", TAG, "Lists executors by name")
+            .with(query::<bool>("active", "Only those that were heard of lately, or, where it is false, that were not."))
+            .with(query::<String>(
+                "text",
+                "Only those that have it in their name, queues, version, platform, isolation or labels; upper or lower case.",
+            ))
+            .limit_and_cursor::<String>()
+            .gives::<Page<ExecutorView>>(200, "A page of them."),
         Operation::new("PATCH", "/api/v1/executors/{name}", TAG, "Says whether an executor is given jobs")
             .takes::<ChangeExecutor>()
             .gives::<ExecutorView>(200, "The executor.")

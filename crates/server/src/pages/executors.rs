@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
-use super::parts::{ago, badge, nothing, table, time, twice};
+use super::parts::{ago, badge, nothing, select, table, time, twice};
 use super::visit::{Visit, encoded};
 use crate::api::{self, ChangeExecutor, ExecutorView, IdentityView, JobView};
 use crate::executor_api::refuses;
@@ -14,12 +14,15 @@ use std::collections::BTreeMap;
 
 /// The page is brought up to date this often, in seconds.
 const REFRESH: u32 = 5;
+/// What the list can be asked for, here as in the API.
+const FILTER: [&str; 2] = ["active", "text"];
 /// Jobs of one executor that are named.
 const MOST_JOBS: usize = 12;
 
 /// `GET /executors`
 pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
-    let (executors, pager) = visit.listed::<ExecutorView>("/api/v1/executors", "cursor").await?;
+    let (executors, pager) = visit.listed_of::<ExecutorView>("/api/v1/executors", &FILTER, "cursor").await?;
+    let is_filtered = FILTER.iter().any(|name| visit.query(name).is_some());
     let running: api::Page<JobView> = visit.get("/api/v1/jobs?state=processing&limit=500").await?;
     let (identities, more_identities) = if visit.may_globally(Role::Operator) {
         visit.listed("/api/v1/identities", "identities").await?
@@ -35,8 +38,9 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
     let now = visit.pages.app.clock.now();
     let body = html! {
         h1 { "Executors" }
+        @if !executors.is_empty() || is_filtered { (filters(&visit)) }
         @if executors.is_empty() {
-            (nothing("None was heard of yet. Start one with: executor run"))
+            (nothing(if is_filtered { "No executor is like that." } else { "None was heard of yet. Start one with: executor run" }))
         }
         div.cards {
             @for executor in &executors {
@@ -47,6 +51,20 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
         @if !identities.is_empty() { (known(&visit, &identities, &more_identities, now)) }
     };
     Ok(Answer::Page(Page::new(Section::Executors, "Executors", body).live(REFRESH)))
+}
+
+fn filters(visit: &Visit) -> Markup {
+    let active = [("", "All"), ("true", "Active"), ("false", "Silent")];
+    html! {
+        form.filters method="get" action="/executors" role="search" {
+            div { (select("active", "active", "Heard of", &active, visit.query("active"))) }
+            div.wide {
+                label for="text" { "Text" }
+                input #text name="text" type="search" placeholder="name, queue, version, label …" value=(visit.query("text").unwrap_or_default());
+            }
+            div { button { "Filter" } }
+        }
+    }
 }
 
 /// `all_known`: it has no other jobs than these.

@@ -132,11 +132,23 @@ impl Visit {
         path: &str,
         name: &str,
     ) -> Result<(Vec<T>, Markup), Fault> {
+        self.listed_of(path, &[], name).await
+    }
+
+    /// The same of what `filter` leaves in it, which has the same names here as there.
+    pub(super) async fn listed_of<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        filter: &[&str],
+        name: &str,
+    ) -> Result<(Vec<T>, Markup), Fault> {
         let cursor = self.query(name);
-        let page: api::Page<T> =
-            self.get(&with_query(path, &[("limit", Some(LISTED)), ("cursor", cursor)])).await?;
-        let next = page.next_cursor.as_deref().map(|next| self.here_with(&[(name, Some(next))]));
-        let first = cursor.map(|_| self.here_with(&[]));
+        let kept: Vec<_> = filter.iter().map(|name| (*name, self.query(name))).collect();
+        let asked = [&kept[..], &[("limit", Some(LISTED)), ("cursor", cursor)]].concat();
+        let page: api::Page<T> = self.get(&with_query(path, &asked)).await?;
+        let next = |next| self.here_with(&[&kept[..], &[(name, Some(next))]].concat());
+        let next = page.next_cursor.as_deref().map(next);
+        let first = cursor.map(|_| self.here_with(&kept));
         Ok((page.items, pager(first.as_deref(), next.as_deref(), ["First", "Next"])))
     }
 

@@ -3,7 +3,7 @@
 use super::input::{MAX_SMALL, Named, Parameters, json};
 use super::paging::Part;
 use super::problem::Refusal;
-use super::views;
+use super::{search, views};
 use crate::acts::{Act, Action};
 use crate::api::{ChangeExecutor, ExecutorView, Page};
 use crate::app::App;
@@ -11,15 +11,43 @@ use crate::auth::principal::Caller;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use serde::Deserialize;
+
+/// Which executors are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    /// Those that were heard of lately, or those that were not.
+    active: Option<bool>,
+    text: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
 
 /// `GET /executors`
 pub(super) async fn list(
     State(app): State<App>,
-    Parameters(part): Parameters<Part>,
+    Parameters(Asked { active, text, limit, cursor }): Parameters<Asked>,
 ) -> Result<Json<Page<ExecutorView>>, Refusal> {
+    search::check("text", text.as_deref())?;
+    let text = text.map(|text| text.to_lowercase());
     let now = app.clock.now();
-    let rows = app.store.executors().await?;
-    part.of(rows, |row| row.name.clone(), |row| views::executor(row, app.leases, now)).map(Json)
+    let all = app.store.executors().await?.into_iter();
+    let views = all.map(|row| views::executor(row, app.leases, now));
+    let asked_for = |view: &ExecutorView| {
+        active.is_none_or(|active| view.active == active) && text.as_ref().is_none_or(|text| has(view, text))
+    };
+    let found = views.filter(asked_for).collect();
+    Part::new(limit, cursor).of(found, |view: &ExecutorView| view.name.clone(), |view| view).map(Json)
+}
+
+/// Whether it is in what a list shows.
+fn has(view: &ExecutorView, text: &str) -> bool {
+    let isolation = view.capacity.isolation.map(jobs::Isolation::name);
+    let shown = [view.name.as_str(), &view.version, &view.platform].into_iter();
+    let shown = shown.chain(isolation);
+    let mut shown = shown.chain(view.queues.iter().chain(&view.capacity.labels).map(String::as_str));
+    shown.any(|shown| shown.to_lowercase().contains(text))
 }
 
 /// `PATCH /executors/{name}`

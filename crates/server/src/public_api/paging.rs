@@ -24,6 +24,11 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// One of a list that has more to ask for.
+    pub(super) fn new(limit: Option<u32>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
     /// The page out of `rows`, which are all there are, in the order of `place`: something that stays what it is, so that
     /// whoever reads page by page sees all that is there meanwhile, and nothing twice.
     pub(super) fn of<Row, View: Serialize>(

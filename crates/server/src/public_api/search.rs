@@ -28,10 +28,7 @@ pub(super) struct Wanted {
 impl Wanted {
     pub(super) fn new(text: Option<&str>, executor: Option<String>) -> Result<Self, Refusal> {
         for (what, asked) in [("text", text), ("executor", executor.as_deref())] {
-            if let Some(long) = asked.filter(|asked| asked.len() > LONGEST) {
-                let detail = format!("{what} has {} bytes: at most {LONGEST} are looked for", long.len());
-                return Err(invalid_query(detail));
-            }
+            check(what, asked)?;
         }
         Ok(Self { text: text.map(str::to_lowercase), executor })
     }
@@ -39,6 +36,17 @@ impl Wanted {
     fn is(&self, row: &JobRow) -> bool {
         let is_of = self.executor.as_ref().is_none_or(|name| row.record.executor.as_ref() == Some(name));
         is_of && self.text.as_ref().is_none_or(|text| has(row, text))
+    }
+}
+
+/// Whether so long a text is looked for.
+pub(super) fn check(what: &str, asked: Option<&str>) -> Result<(), Refusal> {
+    match asked.filter(|asked| asked.len() > LONGEST) {
+        Some(long) => {
+            let detail = format!("{what} has {} bytes: at most {LONGEST} are looked for", long.len());
+            Err(invalid_query(detail))
+        }
+        None => Ok(()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Heartbeats of one queue and of several.
 
-use crate::harness::{EXECUTOR, Harness, told};
+use crate::harness::{EXECUTOR, Harness, problem, told};
 use jiff::SignedDuration;
 use jobs::LeasePolicy;
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,39 @@ async fn a_ping_registers_the_executor() {
     assert_eq!(executor("single")["version"], "5.2.0");
     assert_eq!(executor("single")["active"], true);
     assert_eq!(executor("multi")["queues"], json!(["batches", "codeintel"]));
+}
+
+#[tokio::test]
+async fn executors_are_found_by_whether_they_are_active_and_by_a_text() {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let harness = Harness::start_with(|config| config.clock = clock.clone()).await;
+    let ping = async |name: &str, queues: serde_json::Value| {
+        let body = json!({"executorName": name, "queueNames": queues, "executorVersion": "5.2.0"});
+        beat(&harness, MULTI, body).await;
+    };
+    ping("gone", json!(["batches", "codeintel"])).await;
+    clock.advance(SignedDuration::from_mins(20));
+    ping("here", json!(["batches"])).await;
+    ping("Here-too", json!(["codeintel", "batches"])).await;
+    for (query, names) in [
+        ("", &["Here-too", "gone", "here"][..]),
+        ("?active=true", &["Here-too", "here"]),
+        ("?active=false", &["gone"]),
+        ("?text=here", &["Here-too", "here"]),
+        ("?text=CODEINTEL", &["Here-too", "gone"]),
+        ("?text=codeintel&active=true", &["Here-too"]),
+        ("?text=5.2&active=true&limit=1", &["Here-too"]),
+        ("?text=5.2&active=true&limit=1&cursor=Here-too", &["here"]),
+        ("?text=nobody", &[]),
+    ] {
+        let found = harness.list(&format!("/executors{query}")).await;
+        let found: Vec<_> = found.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(found, names, "{query}");
+    }
+    for bad in ["?active=yes".to_owned(), format!("?text={}", "x".repeat(201)), "?state=active".to_owned()] {
+        let refused = harness.api(Method::GET, &format!("/executors{bad}"));
+        assert_eq!(problem(refused).await.1, "invalid_query", "{bad}");
+    }
 }
 
 #[tokio::test]

@@ -58,5 +58,17 @@ async fn executors_show_what_they_give_and_how_they_are_set_up() {
     ] {
         assert!(stock.contains(told), "{told} is not in: {stock}");
     }
+
+    let shown = |query: &str| {
+        page.open(&harness.url(&format!("/executors{query}")));
+        page.eval("document.querySelector('main').innerText").as_str().unwrap().to_owned()
+    };
+    let (found, all) = (shown("?active=true&text=STOCK"), shown("?active=&text="));
+    assert!(found.contains("1 GiB memory") && !found.contains("12 GiB memory"), "{found}");
+    assert!(all.contains("1 GiB memory") && all.contains("12 GiB memory"), "{all}");
+    assert!(shown("?active=false").contains("No executor is like that."));
+    let form = "document.querySelector('form.filters')";
+    page.eval(&format!("{form}.elements.active.value = 'true'; {form}.submit()"));
+    page.until("location.search === '?active=true&text='");
     assert!(page.misdeeds(&harness.url("/")).is_empty(), "{:?}", page.misdeeds(&harness.url("/")));
 }
