@@ -75,6 +75,15 @@ fn what_is_missing_is_the_jobs_fault_and_a_failed_step_leaves_what_it_has() {
     assert_eq!((code, job["reason"].as_str()), (Some(1), Some("artifact_missing")), "{told}");
     assert_eq!(job["end"]["artifact"], "report");
     assert_eq!(job["blame"], "job");
+    let (code, job, told) = run("odd=out/*", r#"mkdir -p out/sub; touch "out/$(printf 'a\377')""#);
+    assert_eq!((code, job["reason"].as_str()), (Some(1), Some("artifact_missing")), "{told}");
+    let message = job["message"].as_str().unwrap();
+    assert!(
+        message.contains("no file \"out/*\" that can be kept") && message.ends_with(", and 1 more"),
+        "{message}"
+    );
+    assert!(told.contains(r#""out/a\xFF" is left out: its name is not UTF-8"#), "{told}");
+    assert!(told.contains(r#""out/sub" is left out: it is a directory"#), "{told}");
     let (code, job, told) = run("report.txt", "echo why > report.txt; exit 3");
     assert_eq!((code, job["reason"].as_str()), (Some(1), Some("exit_code")), "{told}");
     let id = job["id"].to_string();

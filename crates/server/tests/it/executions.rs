@@ -186,9 +186,3 @@ async fn it_is_told_where_there_are_no_results() {
     let (status, code, _) = problem(harness.api(Method::GET, "/jobs/999/results")).await;
     assert_eq!((status, code.as_str()), (404, "unknown_job"));
 }
-
-#[test]
-fn executions_document_is_written() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/openapi.json");
-    std::fs::write(page, format!("{:#}\n", server::openapi(env!("CARGO_PKG_VERSION")))).unwrap();
-}

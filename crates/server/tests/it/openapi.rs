@@ -119,6 +119,14 @@ async fn every_get_answers_as_it_is_told() {
     assert!(judged > 20, "{judged}");
 }
 
+#[test]
+fn the_document_that_comes_with_the_documentation_is_the_one_that_is_served() {
+    let kept = include_str!("../../../../docs/reference/openapi.json");
+    let served = format!("{:#}\n", server::openapi(env!("CARGO_PKG_VERSION")));
+    let differs = kept.lines().zip(served.lines()).position(|(kept, served)| kept != served);
+    assert!(kept == served, "line {differs:?}: run `executor server openapi > docs/reference/openapi.json`");
+}
+
 #[tokio::test]
 async fn what_is_asked_for_is_told_and_so_is_what_comes_of_it() {
     let harness = Harness::start().await;

@@ -87,10 +87,12 @@ async fn find_and_send(
 fn nothing_of(path: &str, left_out: Option<&LeftOut>) -> String {
     match left_out {
         None => format!("there is no file {path:?} in the workspace when the steps are over"),
-        Some(LeftOut { count, first }) => format!(
-            "no file {path:?} that can be kept is in the workspace when the steps are over; of those there, {count} files or \
-             directories are left out, the first of them: {first}"
-        ),
+        Some(LeftOut { count, first }) => {
+            let more = if *count > 1 { format!(", and {} more", count - 1) } else { String::new() };
+            format!(
+                "no file {path:?} that can be kept is in the workspace when the steps are over: {first}{more}"
+            )
+        }
     }
 }
 
