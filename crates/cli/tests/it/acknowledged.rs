@@ -1,17 +1,22 @@
 //! `kill -9` of the server, of its database, or of both, at random moments, while clients and executors go on: what was
 //! acknowledged is there afterwards, and nothing is there twice.
 
-mod actors;
+mod caller;
+mod check;
+mod clients;
+mod executors;
+mod keepers;
 mod ledger;
+mod operators;
 
 use crate::chaos::{Dice, number};
 use crate::support::{System, wait};
-use actors::Caller;
+use caller::Caller;
+use keepers::INDEXED;
 use ledger::Ledger;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use testkit::Postgres;
 use tokio::runtime::{Builder, Runtime};
@@ -36,11 +41,19 @@ fn storm(mut system: System, mut postgres: Option<&mut Postgres>) {
     let seed = number("EXECUTOR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | kills);
     eprintln!("seed {seed}, {kills} kills");
     let mut dice = Dice(seed);
-    let (ledger, stop) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
-    let caller = Caller::new(&system, Arc::clone(&ledger), Arc::clone(&stop));
+    let ledger = Arc::new(Ledger::default());
+    let caller = Caller::new(&system, Arc::clone(&ledger));
+    let (source, [_, commit]) = system.git_repository();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let clients: Vec<_> = (0..CLIENTS).map(|n| runtime.spawn(caller.clone().submit(n))).collect();
-    let keeper = runtime.spawn(caller.clone().keep());
+    runtime.block_on(caller.add_repository(INDEXED, &source));
+    let mut callers = vec![
+        runtime.spawn(caller.clone().keep()),
+        runtime.spawn(caller.clone().let_in()),
+        runtime.spawn(caller.clone().mirror(source)),
+        runtime.spawn(caller.clone().index(commit.clone())),
+        runtime.spawn(caller.clone().operate()),
+    ];
+    callers.extend((0..CLIENTS).map(|n| runtime.spawn(caller.clone().submit(n))));
     let executors: Vec<_> = (0..EXECUTORS).map(|n| runtime.spawn(caller.clone().execute(n))).collect();
     let (mut servers, mut databases) = (0, 0);
     for _ in 0..kills {
@@ -60,16 +73,17 @@ fn storm(mut system: System, mut postgres: Option<&mut Postgres>) {
             servers += 1;
         }
     }
-    stop.store(true, Ordering::Relaxed);
-    for client in clients.into_iter().chain([keeper]) {
-        runtime.block_on(client).unwrap();
+    caller.stop();
+    for caller in callers {
+        runtime.block_on(caller).unwrap();
     }
+    runtime.block_on(caller.ask_for_secrets());
     settle(&runtime, &caller);
     caller.leave();
     for executor in executors {
         runtime.block_on(executor).unwrap();
     }
-    runtime.block_on(caller.check());
+    runtime.block_on(caller.check(&commit));
     eprintln!("killed: {servers} times the server, {databases} times the database; acknowledged: {ledger}");
     ledger.is_worth_looking_at();
 }

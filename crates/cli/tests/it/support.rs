@@ -247,9 +247,14 @@ impl Drop for System {
 
 /// An HTTP client, for what no client of ours would do.
 pub(crate) fn http() -> reqwest::Client {
+    http_builder().build().unwrap()
+}
+
+/// The same, for whoever wants it otherwise.
+pub(crate) fn http_builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // A connection that was idle may be closed by the server while it is used again.
-    reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()
+    reqwest::Client::builder().pool_max_idle_per_host(0)
 }
 
 pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
