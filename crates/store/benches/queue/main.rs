@@ -1,7 +1,7 @@
 //! What the queue bears: `cargo bench -p store --bench queue`, with both databases waiting for the disk.
 //!
 //! A *cycle* is a job that is submitted, claimed and ended. Beside it, in the same PostgreSQL and the same run: a plain
-//! loop over a table with `FOR UPDATE SKIP LOCKED`, as one would write it.
+//! loop over a table with `FOR UPDATE SKIP LOCKED`, as one would write it, and graphile-worker.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this is for")]
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is none")]
@@ -9,6 +9,7 @@
 mod held;
 mod peer;
 mod plain;
+mod spread;
 mod texts;
 mod work;
 

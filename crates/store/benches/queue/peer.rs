@@ -1,44 +1,43 @@
 //! graphile-worker, a queue that others keep in PostgreSQL, from npm.
 
+use crate::{BATCH, TIME};
 use std::path::Path;
 use std::process::Command;
 
 /// What was measured here. A newer one is installed by hand.
 const PACKAGE: &str = "graphile-worker@0.16.6";
-/// Jobs of one figure.
+/// Jobs that are there before the first is taken, where they are added by one call.
 const JOBS: u32 = 20_000;
-/// Adds jobs, many a call, and lets workers in this process do nothing with each.
-const SCRIPT: &str = r"
-const { runOnce, makeWorkerUtils } = require('graphile-worker');
-const [connectionString, jobs] = [process.argv[2], Number(process.argv[3])];
-const quiet = new (require('graphile-worker').Logger)(() => () => {});
-(async () => {
-  const utils = await makeWorkerUtils({ connectionString, logger: quiet });
-  await utils.migrate();
-  const begun = process.hrtime.bigint();
-  await utils.withPgClient((client) => client.query(
-    `SELECT graphile_worker.add_jobs(array(SELECT row('noop', '{}'::json, null, null, null, null, null, null)
-       ::graphile_worker.job_spec FROM generate_series(1, $1)))`, [jobs]));
-  await runOnce({ connectionString, concurrency: 16, maxPoolSize: 18, logger: quiet, taskList: { noop: async () => {} } });
-  const seconds = Number(process.hrtime.bigint() - begun) / 1e9;
-  await utils.release();
-  console.log(Math.round(jobs / seconds));
-})().catch((fault) => { console.error(fault.message); process.exit(1); });
-";
+/// What speaks to it.
+const SCRIPT: &str = include_str!("peer.js");
 
-/// Prints its figure, or why there is none.
+/// Prints its figures, or why there are none.
 pub(crate) fn measure(url: &str) {
     let dir = tempfile::tempdir().unwrap();
-    match cycles(dir.path(), url) {
-        Ok(rate) => println!("  16 at a time, all {JOBS} added by one call: {rate:>8} cycles/s ({PACKAGE})"),
-        Err(fault) => println!("  not measured: {fault}"),
+    if let Err(fault) = install(dir.path()) {
+        println!("  not measured: {fault}");
+        return;
+    }
+    println!("  {PACKAGE}, 16 at a time");
+    let seconds = TIME.as_secs().to_string();
+    let along = |adders, batch: u32| {
+        (
+            format!("added meanwhile by {adders}, {batch:>3} jobs a call"),
+            vec!["along".to_owned(), seconds.clone(), format!("{adders}"), batch.to_string()],
+        )
+    };
+    let first = (format!("all {JOBS} added by one call before"), vec!["first".to_owned(), JOBS.to_string()]);
+    for (what, arguments) in [along(16, 1), along(4, BATCH), first] {
+        match run(Command::new("node").args(["peer.js", url]).args(arguments), dir.path()) {
+            Ok(rate) => println!("  {what}: {rate:>8} cycles/s"),
+            Err(fault) => println!("  {what}: not measured: {fault}"),
+        }
     }
 }
 
-fn cycles(dir: &Path, url: &str) -> Result<String, String> {
+fn install(dir: &Path) -> Result<(), String> {
     run(Command::new("npm").args(["install", "--silent", "--no-fund", "--no-audit", PACKAGE]), dir)?;
-    std::fs::write(dir.join("measure.js"), SCRIPT).map_err(|fault| fault.to_string())?;
-    run(Command::new("node").args(["measure.js", url, &JOBS.to_string()]), dir)
+    std::fs::write(dir.join("peer.js"), SCRIPT).map_err(|fault| fault.to_string())
 }
 
 fn run(command: &mut Command, dir: &Path) -> Result<String, String> {
