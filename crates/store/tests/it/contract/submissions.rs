@@ -37,7 +37,7 @@ pub(crate) async fn a_delay_made_again_is_the_same(open: impl AsyncFn(Setup) -> 
     let id = world.store.submit(job.clone()).await.unwrap();
     world.advance(10);
     assert_eq!(world.store.submit(job.clone()).await.unwrap(), id);
-    assert_eq!(world.store.submitted("ann", "k1", &job.spec).await.unwrap(), Some(id));
+    assert_eq!(submitted(&world, "ann", &job.spec).await.unwrap(), Some(id));
     assert_eq!(world.store.job(id).await.unwrap().hold, Some(Hold::Until(due)));
     let kept = world.store.spec(id).await.unwrap();
     assert_eq!((kept.not_before, kept.delay_seconds), (Some(due), None), "servers of all versions read it");
