@@ -380,7 +380,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &[u8]| dir.path().join(OsStr::from_bytes(name));
         let long = "n".repeat(250);
-        fs::create_dir_all(at(&[&b"out/"[..], vec![&*long; 3].join("/").as_bytes()].concat())).unwrap();
+        fs::create_dir_all(at(&[&b"out/"[..], [&*long; 3].join("/").as_bytes()].concat())).unwrap();
         fs::create_dir(at(b"out/\xff-dir")).unwrap();
         fs::create_dir(at(b"out/sub")).unwrap();
         fs::write(at(b"out/sub/kept.md"), "").unwrap();
