@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use testkit::Postgres;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 /// How often something is killed, unless `EXECUTOR_CHAOS_SERVER_KILLS` says otherwise.
 const KILLS: u64 = 12;
@@ -78,7 +79,7 @@ fn storm(mut system: System, mut postgres: Option<&mut Postgres>) {
         runtime.block_on(caller).unwrap();
     }
     runtime.block_on(caller.ask_for_secrets());
-    settle(&runtime, &caller);
+    settle(&runtime, &caller, &executors);
     caller.leave();
     for executor in executors {
         runtime.block_on(executor).unwrap();
@@ -89,8 +90,9 @@ fn storm(mut system: System, mut postgres: Option<&mut Postgres>) {
 }
 
 /// Waits until every job has ended: also those that were given out by an answer that nobody heard.
-fn settle(runtime: &Runtime, caller: &Caller) {
+fn settle(runtime: &Runtime, caller: &Caller, executors: &[JoinHandle<()>]) {
     wait(SETTLED, "all jobs to end", || {
+        assert!(!executors.iter().any(JoinHandle::is_finished), "an executor failed: see what it said");
         let jobs = runtime.block_on(caller.all_jobs());
         let has_ended =
             |job: &Value| ["completed", "failed", "canceled"].contains(&job["state"].as_str().unwrap());

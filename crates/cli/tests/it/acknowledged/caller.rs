@@ -90,21 +90,25 @@ impl Caller {
     /// The same, where the answer need not be text.
     pub(super) async fn until_heard(&self, call: impl Fn() -> RequestBuilder) -> (StatusCode, Vec<u8>) {
         loop {
-            if let Ok(response) = call().send().await {
-                let status = response.status();
-                assert_ne!(
-                    status,
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    "there is room for all that is asked here"
-                );
-                let worth_a_word = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS;
-                if let (true, Ok(body)) = (worth_a_word, response.bytes().await) {
-                    return (status, body.to_vec());
-                }
+            if let Some(heard) = self.once(call()).await {
+                return heard;
             }
-            self.ledger.again();
-            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Makes a call once. `None`, after a moment, where no answer says what was done.
+    async fn once(&self, call: RequestBuilder) -> Option<(StatusCode, Vec<u8>)> {
+        if let Ok(response) = call.send().await {
+            let status = response.status();
+            assert_ne!(status, StatusCode::INSUFFICIENT_STORAGE, "there is room for all that is asked here");
+            let worth_a_word = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS;
+            if let (true, Ok(body)) = (worth_a_word, response.bytes().await) {
+                return Some((status, body.to_vec()));
+            }
+        }
+        self.ledger.again();
+        tokio::time::sleep(PAUSE).await;
+        None
     }
 
     pub(super) async fn read(&self, path: &str) -> Value {
@@ -127,12 +131,12 @@ impl Caller {
         }
     }
 
-    /// Writes over what was written before, with a value that its number tells.
-    pub(super) async fn write(&self, what: &str, call: impl Fn(u64) -> RequestBuilder) {
-        let number = self.ledger.begin(what);
-        let (status, text) = self.until_answered(|| call(number)).await;
-        assert!(status.is_success(), "{what}: {status} {text}");
+    /// Makes a call once that writes over what was written before; says whether it was answered.
+    pub(super) async fn has_written(&self, what: &str, number: u64, call: RequestBuilder) -> bool {
+        let Some((status, body)) = self.once(call).await else { return false };
+        assert!(status.is_success(), "{what}: {status} {}", String::from_utf8_lossy(&body));
         self.ledger.written(what, number);
+        true
     }
 
     /// Makes something; whoever made it by a call whose answer was lost is told that it is there.

@@ -43,10 +43,9 @@ impl Caller {
     }
 
     pub(super) async fn keep_a_secret(&self, key: &str) {
-        let put = |number| {
-            self.api("PUT", "/secrets").json(&json!({"key": key, "value": format!("value-{number}")}))
-        };
-        self.write(key, put).await;
+        let number = self.ledger.begin(key);
+        let secret = json!({"key": key, "value": format!("value-{number}")});
+        while !self.has_written(key, number, self.api("PUT", "/secrets").json(&secret)).await {}
     }
 
     /// Lets people in, and some of them out.

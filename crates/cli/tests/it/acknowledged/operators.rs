@@ -2,7 +2,7 @@
 
 use super::caller::{Caller, PAUSE};
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A queue of which nobody wants a job.
 const QUEUE: &str = "codeintel";
@@ -16,14 +16,19 @@ impl Caller {
         while self.goes_on() {
             self.check_operated().await;
             let path = format!("/queues/{QUEUE}");
-            let change = |number| {
-                self.api("PATCH", &path).json(&json!({"paused": number % 2 == 1, "maxRunning": number}))
-            };
-            self.write(QUEUE, change).await;
+            self.change(QUEUE, &path, |n| json!({"paused": n % 2 == 1, "maxRunning": n})).await;
             let path = format!("/executors/{EXECUTOR}");
-            let change = |number| self.api("PATCH", &path).json(&json!({"maintenance": number % 2 == 1}));
-            self.write(EXECUTOR, change).await;
+            self.change(EXECUTOR, &path, |n| json!({"maintenance": n % 2 == 1})).await;
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What was lost would be hidden by the next write, which is under way whenever something is killed: so it is looked at before that
+    /// is made again.
+    async fn change(&self, what: &str, path: &str, change: impl Fn(u64) -> Value) {
+        let number = self.ledger.begin(what);
+        while !self.has_written(what, number, self.api("PATCH", path).json(&change(number))).await {
+            self.check_operated().await;
         }
     }
 
