@@ -12,8 +12,8 @@ use crate::error::StoreError;
 use crate::model::{
     AccessFilter, Asking, Census, Change, Claimed, EndedRow, ExecutorRow, FileRow, Finish, HeartbeatAnswer,
     HeldJob, JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, NewSecret,
-    OpenedSecret, QueueChange, QueueRow, RepositoryRow, SecretAccessRow, SecretFilter, SecretRow, StoredSpec,
-    TryRow,
+    OpenedSecret, QueueChange, QueueRow, RepositoryRow, RunningRow, SecretAccessRow, SecretFilter, SecretRow,
+    StoredSpec, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -77,10 +77,11 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// an executor in maintenance.
     ///
     /// Claimable is what is queued and not held, and what errored when its pause is over; for the executor that had it
-    /// last, that is a little later. The latter becomes so without a [`Change`]: look again now and then.
+    /// last, that is a little later. [`Self::release_due`] tells of the latter.
     async fn claim(&self, asking: &Asking) -> Result<Vec<Claimed>>;
 
-    /// Lets go of jobs whose time has come; says how many. Call it every second or so.
+    /// Lets go of jobs whose time has come; says how many. Tells here, by a [`Change`], where pauses before another try are over.
+    /// Call it every second or so, on every server.
     async fn release_due(&self) -> Result<u64>;
 
     /// Gives places of concurrency keys to those that wait for one where nobody did so when it became free, because a
@@ -220,6 +221,17 @@ pub trait Store: Identities + AuditLog + People + Results {
 
     /// One executor; [`StoreError::UnknownExecutor`] where none of that name was heard of.
     async fn executor(&self, name: &str) -> Result<ExecutorRow>;
+
+    /// What each of these executors runs, in their order: how many jobs, and of those the latest few. More than ten thousand
+    /// are not counted.
+    async fn running_of(&self, executors: &[String], most: u32) -> Result<Vec<RunningRow>>;
+
+    /// Has `holder` do something that one server at a time does for all, for so long from now on or until it gives it up; says
+    /// whether it may. It stays whose it is: call it again well before that time is over.
+    async fn hold_duty(&self, name: &str, holder: &str, term: Duration) -> Result<bool>;
+
+    /// Leaves to others what `holder` did for all, if it did.
+    async fn give_up_duty(&self, name: &str, holder: &str) -> Result<()>;
 
     /// Adds a repository; [`StoreError::RepositoryExists`] where its namespace has one of that name.
     async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow>;

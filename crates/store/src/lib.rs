@@ -27,8 +27,8 @@ pub use model::{
     AccessFilter, ArtifactRow, Asking, Census, Change, Claimed, EndedRow, ExecutorRow, FILE_CHARGE, FileRow,
     Finish, HeartbeatAnswer, HeldJob, Hold, JobFilter, JobRow, LogEntryRow, NewArtifact, NewFile, NewJob,
     NewLogEntry, NewObject, NewRepository, NewSecret, NewUpload, OpenedSecret, QueueChange, QueueRow,
-    QueueRules, RepositoryRow, SecretAccessRow, SecretCursor, SecretFilter, SecretRow, StoredSpec, TryRow,
-    UploadFilter, UploadPartRow, UploadRow, shortened_command,
+    QueueRules, RepositoryRow, RunningRow, SecretAccessRow, SecretCursor, SecretFilter, SecretRow,
+    StoredSpec, TryRow, UploadFilter, UploadPartRow, UploadRow, shortened_command,
 };
 pub use objects::{ObjectWriter, Objects, ObjectsChoice, ObjectsFault, S3Choice, S3Credentials};
 pub use people::{NewPerson, NewSession, PersonRow, SessionOf, SessionRow, SessionTerms};

@@ -13,7 +13,7 @@ mod uploads;
 
 pub use artifacts::{ArtifactRow, NewArtifact};
 pub use commands::shortened_command;
-pub use executors::{Asking, ExecutorRow, HeartbeatAnswer};
+pub use executors::{Asking, ExecutorRow, HeartbeatAnswer, RunningRow};
 pub use files::{FILE_CHARGE, FileRow, NewFile};
 pub use job::{Claimed, EndedRow, Finish, HeldJob, Hold, JobFilter, JobRow, NewJob, StoredSpec, TryRow};
 pub use logs::{LogEntryRow, NewLogEntry};

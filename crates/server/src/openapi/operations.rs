@@ -331,6 +331,7 @@ fn results() -> Vec<Operation> {
         get("/api/v1/uploads", TAG, "Lists code indexes that jobs uploaded, newest first")
             .with(query::<Namespace>("namespace", "Only those of this namespace."))
             .with(query::<String>("repository", "Only those of this repository."))
+            .with(query::<i64>("job", "Only those that say that they came of this job."))
             .limit_and_cursor::<i64>()
             .gives::<Page<UploadView>>(200, "A page of uploads."),
         get("/api/v1/uploads/{id}", TAG, "Shows an upload")

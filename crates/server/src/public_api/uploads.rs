@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use jobs::Namespace;
+use jobs::{JobId, Namespace};
 use serde::Deserialize;
 use store::{StoreError, UploadFilter, UploadRow};
 
@@ -21,6 +21,7 @@ use store::{StoreError, UploadFilter, UploadRow};
 pub(super) struct Filter {
     namespace: Option<Namespace>,
     repository: Option<String>,
+    job: Option<JobId>,
     limit: Option<u32>,
     cursor: Option<i64>,
 }
@@ -33,8 +34,8 @@ pub(super) async fn list(
 ) -> Result<Json<Page<UploadView>>, Refusal> {
     let paging = Paging::of(filter.limit)?;
     let namespace = seen::listed(&caller, filter.namespace)?;
-    let Filter { repository, cursor: before, .. } = filter;
-    let filter = UploadFilter { namespace, repository, before, limit: paging.look_for() };
+    let Filter { repository, job, cursor: before, .. } = filter;
+    let filter = UploadFilter { namespace, repository, job, before, limit: paging.look_for() };
     let rows = app.store.uploads(filter).await?;
     Ok(Json(paging.page(rows, |last| last.id.to_string(), views::upload)))
 }

@@ -47,3 +47,12 @@ pub struct ExecutorRow {
     /// Since when it is given no jobs, if it is not.
     pub maintenance_at: Option<Timestamp>,
 }
+
+/// What an executor runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunningRow {
+    /// How many jobs.
+    pub count: u64,
+    /// The latest of them, the newest first.
+    pub latest: Vec<JobId>,
+}

@@ -1,7 +1,7 @@
 //! Indexes that jobs upload.
 
 use jiff::Timestamp;
-use jobs::Namespace;
+use jobs::{JobId, Namespace};
 
 /// An index that begins to be uploaded. Names and sizes have been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct UploadFilter {
     pub namespace: Option<Namespace>,
     /// Only of this repository.
     pub repository: Option<String>,
+    /// Only those that say that they came of this job.
+    pub job: Option<JobId>,
     /// Only with a smaller id: the cursor of the next page.
     pub before: Option<i64>,
     /// How many at most.

@@ -23,6 +23,7 @@ mod database;
 mod decided;
 mod directory;
 mod due;
+mod duties;
 mod end;
 mod executors;
 mod files;
@@ -49,6 +50,7 @@ mod registrations;
 mod repositories;
 mod results_store;
 mod room;
+mod running;
 mod secrets;
 mod session;
 mod sessions;
@@ -90,6 +92,7 @@ use room::Room;
 use shares::Shares;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use sums::Sums;
 use together::Together;
 use tokio::sync::broadcast;
@@ -141,6 +144,8 @@ pub struct SqlStore {
     room: Room,
     sums: Sums,
     shares: AllShares,
+    /// Up to when pauses before another try were told to be over, in microseconds.
+    pauses_told: AtomicI64,
     /// Single submissions and ends, of several callers at once.
     submits: Together<NewJob, Result<JobId, StoreError>>,
     ends: Together<End, Result<JobRow, StoreError>>,
@@ -193,6 +198,7 @@ impl SqlStore {
             room: Room::default(),
             sums: Sums::default(),
             shares: AllShares::default(),
+            pauses_told: AtomicI64::new(i64::MIN),
             submits: Together::new(turns),
             ends: Together::new(turns),
             clock,
@@ -260,6 +266,11 @@ impl SqlStore {
 
     fn announce(&self, news: News) {
         self.notices.announce(news);
+    }
+
+    /// Tells those who wait in this process of what every other one finds by itself.
+    fn announce_here(&self, change: Change) {
+        self.notices.announce_here(change);
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {

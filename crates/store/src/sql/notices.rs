@@ -84,6 +84,11 @@ impl Notices {
         let _ = self.here.send(news.heard(&self.lanes));
     }
 
+    /// The same for those in this process alone.
+    pub(super) fn announce_here(&self, change: Change) {
+        let _ = self.here.send(change);
+    }
+
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.here.subscribe()
     }

@@ -26,9 +26,9 @@ pub(super) use statement;
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)> {
     use super::{
-        artifacts, audit, census, decided, due, end, executors, files, forget, heads, identities, job_rows,
-        keys, lane_rows, lease, logs, loose, people, queues, registrations, repositories, room, secrets,
-        sessions, shared_time, submissions, submit, tokens, tries, uploads,
+        artifacts, audit, census, decided, due, duties, end, executors, files, forget, heads, identities,
+        job_rows, keys, lane_rows, lease, logs, loose, people, queues, registrations, repositories, room,
+        running, secrets, sessions, shared_time, submissions, submit, tokens, tries, uploads,
     };
     let files = [
         artifacts::ALL,
@@ -36,6 +36,7 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)>
         census::ALL,
         decided::ALL,
         due::ALL,
+        duties::ALL,
         end::ALL,
         executors::ALL,
         files::ALL,
@@ -52,6 +53,7 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)>
         registrations::ALL,
         repositories::ALL,
         room::ALL,
+        running::ALL,
         sessions::ALL,
         shared_time::ALL,
         submissions::ALL,

@@ -2,16 +2,16 @@
 
 use super::submissions::Known;
 use super::{
-    SqlStore, census, claim, due, end, executors, files, forget, job_rows, keys, lane_rows, lease, logs,
-    queues, repositories, secrets, submit, tokens, tries,
+    SqlStore, census, claim, due, duties, end, executors, files, forget, job_rows, keys, lane_rows, lease,
+    logs, queues, repositories, running, secrets, submit, tokens, tries,
 };
 use crate::contract::Store;
 use crate::error::StoreError;
 use crate::model::{
     AccessFilter, Asking, Census, Change, Claimed, EndedRow, ExecutorRow, FileRow, Finish, HeartbeatAnswer,
     HeldJob, JobFilter, JobRow, LogEntryRow, NewFile, NewJob, NewLogEntry, NewRepository, NewSecret,
-    OpenedSecret, QueueChange, QueueRow, RepositoryRow, SecretAccessRow, SecretFilter, SecretRow, StoredSpec,
-    TryRow,
+    OpenedSecret, QueueChange, QueueRow, RepositoryRow, RunningRow, SecretAccessRow, SecretFilter, SecretRow,
+    StoredSpec, TryRow,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -228,6 +228,18 @@ impl Store for SqlStore {
 
     async fn executor(&self, name: &str) -> Result<ExecutorRow> {
         executors::by_name(self, name).await
+    }
+
+    async fn running_of(&self, executors: &[String], most: u32) -> Result<Vec<RunningRow>> {
+        running::of(self, executors, most).await
+    }
+
+    async fn hold_duty(&self, name: &str, holder: &str, term: Duration) -> Result<bool> {
+        duties::hold(self, name, holder, term).await
+    }
+
+    async fn give_up_duty(&self, name: &str, holder: &str) -> Result<()> {
+        duties::give_up(self, name, holder).await
     }
 
     async fn add_repository(&self, repository: NewRepository) -> Result<RepositoryRow> {

@@ -24,6 +24,20 @@ macro_rules! columns {
     };
 }
 
+/// Of those that say that they came of one job.
+macro_rules! of_job {
+    ($uploads:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM ",
+            $uploads,
+            " WHERE finished_at IS NOT NULL AND id < $1 AND (CAST($2 AS TEXT) IS NULL OR namespace = $2) \
+             AND (CAST($3 AS TEXT) IS NULL OR repository = $3) AND associated_index = $5 ORDER BY id DESC LIMIT $4"
+        )
+    };
+}
+
 statements! {
     BEGUN = "SELECT COUNT(*) FROM uploads WHERE finished_at IS NULL";
     INSERT = "INSERT INTO uploads (namespace, repository, commit_id, root, indexer_name, indexer_version, \
@@ -42,6 +56,7 @@ statements! {
     PARTS = "SELECT part, object, size, sha256 FROM upload_parts WHERE upload = $1 ORDER BY part";
     LIST = concat!("SELECT ", columns!(), " FROM uploads WHERE finished_at IS NOT NULL AND id < $1 \
                     AND (CAST($2 AS TEXT) IS NULL OR namespace = $2) AND (CAST($3 AS TEXT) IS NULL OR repository = $3) ORDER BY id DESC LIMIT $4");
+    LIST_OF_JOB in sqlite = of_job!("uploads INDEXED BY uploads_of_job"), in postgres = of_job!("uploads");
     SIZE in sqlite = "SELECT COALESCE(SUM(size), 0) FROM uploads",
          in postgres = "SELECT COALESCE(SUM(size), 0)::bigint FROM uploads";
     SIZE_OF in sqlite = "SELECT COALESCE(SUM(size), 0) FROM uploads WHERE namespace = $1",
@@ -199,9 +214,15 @@ pub(super) async fn parts(store: &SqlStore, id: i64) -> Result<Vec<UploadPartRow
 
 pub(super) async fn list(store: &SqlStore, filter: UploadFilter) -> Result<Vec<UploadRow>, StoreError> {
     let mut lookup = store.database.lookup().await?;
-    let list = lookup.query(LIST).bind(filter.before.unwrap_or(i64::MAX));
+    let list = lookup.query(if filter.job.is_some() { LIST_OF_JOB } else { LIST });
+    let list = list.bind(filter.before.unwrap_or(i64::MAX));
     let list = list.bind(filter.namespace.map(|of| of.key())).bind(filter.repository);
-    list.bind(i64::from(filter.limit.min(MAX_LISTED))).rows().await?.iter().map(read).collect()
+    let list = list.bind(i64::from(filter.limit.min(MAX_LISTED)));
+    let list = match filter.job {
+        Some(job) => list.bind(job.0),
+        None => list,
+    };
+    list.rows().await?.iter().map(read).collect()
 }
 
 pub(super) async fn size(store: &SqlStore) -> Result<u64, StoreError> {

@@ -36,7 +36,7 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 16] = [
+pub(super) const MIGRATIONS: [(&str, &str); 17] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),
@@ -53,6 +53,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 16] = [
     ("shares", include_str!("../../../migrations/postgres/0014_shares.sql")),
     ("references", include_str!("../../../migrations/postgres/0015_references.sql")),
     ("clock_watch", include_str!("../../../migrations/postgres/0016_clock_watch.sql")),
+    ("duties", include_str!("../../../migrations/postgres/0017_duties.sql")),
 ];
 
 /// A PostgreSQL database.
@@ -227,11 +228,13 @@ mod tests {
         assert_eq!(MIGRATIONS[MIGRATIONS.len() - 1].0, super::super::sqlite::SCHEMA);
     }
 
-    /// A column that was forgotten would be lost. What is known of a database's clock is nothing to another database.
+    /// A column that was forgotten would be lost. What is known of a database's clock, and who has a duty, is nothing to another
+    /// database.
     #[tokio::test]
     async fn an_export_has_every_column() {
         const ASKED: &str = "SELECT table_name::text, column_name::text FROM information_schema.columns \
-                             WHERE table_schema = 'public' AND table_name NOT IN ('_sqlx_migrations', 'clock_watch')";
+                             WHERE table_schema = 'public' \
+                             AND table_name NOT IN ('_sqlx_migrations', 'clock_watch', 'duties')";
         let Some(postgres) = Server::start("an_export_has_every_column") else { return };
         let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
         let found: Vec<(String, String)> = sqlx::query_as(ASKED).fetch_all(&database.pool).await.unwrap();
@@ -265,6 +268,23 @@ mod tests {
             let plan = plan(&mut connection, sql.postgres).await;
             let reads_all = |line: &String| line.contains("Seq Scan on jobs") || line.contains("Hash Join");
             assert!(!plan.iter().any(reads_all), "{name}: {plan:#?}");
+        }
+    }
+
+    /// Reading all rows by their ids until enough are found would be no table scan, and as slow.
+    #[tokio::test]
+    async fn looks_of_pages_and_pauses_use_their_own_index() {
+        let Some(postgres) = Server::start("looks_of_pages_and_pauses_use_their_own_index") else { return };
+        let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
+        let mut connection = database.pool.acquire().await.unwrap();
+        let own = [("RUN_BY", "jobs_running_of"), ("OVER", "jobs_paused"), ("LIST_OF_JOB", "uploads_of_job")];
+        for (statement, index) in own {
+            let (_, sql) = statements::all().find(|(name, _)| *name == statement).unwrap();
+            let plan = plan(&mut connection, sql.postgres).await;
+            let mut scans =
+                plan.iter().filter(|line| line.contains(" on jobs") || line.contains(" on uploads"));
+            assert!(scans.all(|line| line.contains(index)), "{statement}: {plan:#?}");
+            assert!(plan.iter().any(|line| line.contains(index)), "{statement}: {plan:#?}");
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod artifacts;
 pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod claim;
+pub(crate) mod duties;
 pub(crate) mod files;
 pub(crate) mod forget;
 pub(crate) mod heartbeat;
@@ -50,6 +51,8 @@ macro_rules! each_test {
             claim: the_oldest_job_comes_first, queues_are_kept_apart, several_queues_go_by_age,
                 an_empty_queue_gives_nothing, racing_claims_never_share_a_job, each_claim_has_its_own_token,
                 secrets_go_to_the_claimer_only;
+            duties: a_duty_is_one_holders_until_its_time_is_over, a_duty_that_is_given_up_is_anybodys,
+                of_those_that_race_for_a_duty_one_has_it;
             order: a_priority_counts_as_waiting, owners_take_turns, a_job_goes_only_where_it_has_what_it_needs,
                 several_jobs_are_given_at_once, what_comes_back_is_where_it_was, many_lanes_are_like_one,
                 lanes_that_wait_hide_no_others,
@@ -67,6 +70,7 @@ macro_rules! each_test {
                 several_that_may_be_made_again_are_all_of_them_or_none, several_that_race_are_made_once;
             retry: an_errored_job_waits_for_its_delay, retries_run_out, a_job_is_tried_again_as_often_as_it_asks,
                 a_retry_keeps_the_secrets_and_clears_the_end, the_executor_that_had_it_comes_last,
+                the_end_of_a_pause_is_told,
                 each_try_that_another_followed_is_told,
                 calls_that_come_too_late_are_noted;
             stall: a_stalled_job_is_queued_again, after_the_last_reset_a_job_has_failed,
@@ -103,7 +107,7 @@ macro_rules! each_test {
                 what_has_not_ended_is_not_forgotten, many_jobs_and_entries_are_forgotten_bit_by_bit,
                 a_full_queue_takes_no_more, whatever_leaves_a_queue_makes_room;
             registry: an_executor_is_remembered, an_executor_that_is_long_gone_is_forgotten, executors_come_latest_first,
-                executors_are_found_by_what_they_serve,
+                executors_are_found_by_what_they_serve, what_each_executor_runs_is_told,
                 repositories_have_names_of_their_own, what_there_is_is_counted, a_removed_repository_leaves_its_id_unused,
                 credentials_of_a_repository_are_sealed_and_go_with_it,
                 changes_are_announced;
@@ -155,6 +159,7 @@ fn no_test_was_forgotten() {
         include_str!("audit.rs"),
         include_str!("cancel.rs"),
         include_str!("claim.rs"),
+        include_str!("duties.rs"),
         include_str!("files.rs"),
         include_str!("forget.rs"),
         include_str!("heartbeat.rs"),

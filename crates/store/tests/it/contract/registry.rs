@@ -1,9 +1,9 @@
 //! Executors, repositories and news.
 
 use super::world::{Setup, World, errored, somebody};
-use jobs::Namespace;
+use jobs::{JobId, Namespace};
 use secrecy::ExposeSecret;
-use store::{Change, Finish, Keyring, NewRepository, StoreError};
+use store::{Change, Finish, Keyring, NewRepository, RunningRow, StoreError};
 use wire::heartbeat::Telemetry;
 
 fn queues(names: &[&str]) -> Vec<String> {
@@ -70,6 +70,26 @@ pub(crate) async fn an_executor_that_is_long_gone_is_forgotten(open: impl AsyncF
     let names: Vec<_> = world.store.executors().await.unwrap().into_iter().map(|row| row.name).collect();
     assert_eq!(names, ["there", "away"], "what is said of one in maintenance holds when it comes again");
     assert_eq!(world.store.executor("away").await.unwrap().maintenance_at, Some(cutoff));
+}
+
+pub(crate) async fn what_each_executor_runs_is_told(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let mut claimed = Vec::new();
+    for executor in ["busy", "busy", "busy", "other", "<\"'>"] {
+        world.submit("batches").await;
+        claimed.push(world.claim(executor).await.unwrap());
+    }
+    let ids: Vec<_> = claimed.iter().map(|claimed| claimed.job.id).collect();
+    let asked = ["other", "idle", "busy", "<\"'>"].map(str::to_owned);
+    let running = async || world.store.running_of(&asked, 2).await.unwrap();
+    let row = |count: u64, latest: &[JobId]| RunningRow { count, latest: latest.to_vec() };
+    assert_eq!(
+        running().await,
+        [row(1, &ids[3..4]), row(0, &[]), row(3, &[ids[2], ids[1]]), row(1, &ids[4..])]
+    );
+    world.store.finish(ids[2], &super::world::lease(&claimed[2]), Finish::Complete).await.unwrap();
+    assert_eq!(running().await[2], row(2, &[ids[1], ids[0]]));
+    assert_eq!(world.store.running_of(&[], 2).await.unwrap(), []);
 }
 
 pub(crate) async fn repositories_have_names_of_their_own(open: impl AsyncFn(Setup) -> World) {

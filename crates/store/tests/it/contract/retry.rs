@@ -4,7 +4,7 @@ use super::secrets::shown;
 use super::world::{LEASE, Setup, World, charged, errored, exit_code_3, lease, new_job, repository_job};
 use jiff::SignedDuration;
 use jobs::{EndReason, Rejected, State};
-use store::{Finish, StoreError, TryRow};
+use store::{Change, Finish, StoreError, TryRow};
 
 pub(crate) async fn an_errored_job_waits_for_its_delay(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::with_failures(3)).await;
@@ -72,6 +72,27 @@ pub(crate) async fn the_executor_that_had_it_comes_last(open: impl AsyncFn(Setup
     world.advance(30);
     assert!(world.claim("exec-1").await.is_none());
     assert_eq!(world.claim("exec-2").await.unwrap().job.record.epoch, 3);
+}
+
+/// Nobody looks for a job that waits for nothing but the time, unless they are told.
+pub(crate) async fn the_end_of_a_pause_is_told(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    world.store.release_due().await.unwrap();
+    let (id, first, _) = world.running().await;
+    world.store.finish(id, &first, errored()).await.unwrap();
+    let mut changes = world.store.changes();
+    let mut told = async |seconds: i64| {
+        world.advance(seconds);
+        assert_eq!(world.store.release_due().await.unwrap(), 0, "it was never held");
+        std::iter::from_fn(|| changes.try_recv().ok()).collect::<Vec<_>>()
+    };
+    let queued = || Change::Queued("batches".to_owned());
+    assert_eq!(told(9).await, []);
+    assert_eq!(told(1).await, [queued()]);
+    assert_eq!(told(1).await, [], "once");
+    assert_eq!(told(9).await, [queued()], "the executor that had it may have it as well");
+    assert_eq!(told(60).await, []);
+    assert_eq!(world.claim("exec-1").await.unwrap().job.id, id);
 }
 
 pub(crate) async fn each_try_that_another_followed_is_told(open: impl AsyncFn(Setup) -> World) {

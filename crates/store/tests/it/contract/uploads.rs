@@ -96,9 +96,16 @@ pub(crate) async fn uploads_are_listed_by_whose_they_are(open: impl AsyncFn(Setu
     assert_eq!(listed(&world, acmes).await, [of_acme]);
     let app = UploadFilter { repository: Some("app".to_owned()), ..all.clone() };
     assert_eq!(listed(&world, app).await, [of_acme]);
-    assert_eq!(listed(&world, UploadFilter { before: Some(other), ..all }).await, [of_acme]);
+    assert_eq!(listed(&world, UploadFilter { before: Some(other), ..all.clone() }).await, [of_acme]);
+    let of_eight = add(NewUpload { associated_index_id: Some(8), ..new("app", 1) }).await;
+    let of = |job: i64| UploadFilter { job: Some(jobs::JobId(job)), ..all.clone() };
+    assert_eq!(listed(&world, of(7)).await, [other, of_acme]);
+    assert_eq!(listed(&world, UploadFilter { before: Some(other), ..of(7) }).await, [of_acme]);
+    assert_eq!(listed(&world, of(8)).await, [of_eight]);
+    let acmes = UploadFilter { namespace: Some("org:acme".parse().unwrap()), ..of(7) };
+    assert_eq!(listed(&world, acmes).await, [of_acme]);
     assert_eq!(world.store.upload(99).await.unwrap(), None);
-    for (namespace, size) in [("org:acme", 4), ("global", 4), ("user:ann", 0)] {
+    for (namespace, size) in [("org:acme", 8), ("global", 4), ("user:ann", 0)] {
         let of = namespace.parse().unwrap();
         assert_eq!(world.store.uploads_size_of(&of).await.unwrap(), size, "{namespace}");
     }
