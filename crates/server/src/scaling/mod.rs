@@ -1,9 +1,10 @@
 //! Telling clouds how long the queues are, as documented: what Terraform's modules for executors scale by.
 //!
 //! Invariants: what a cloud answers, or that it does not, stops nothing and is told once until it answers again; no credential
-//! reaches a log, a `Debug` or an error.
+//! reaches a log, a `Debug` or an error. Of several servers on one database one tells each cloud.
 
 mod cloudwatch;
+mod duty;
 mod google;
 mod settings;
 mod sigv4;
@@ -12,9 +13,11 @@ mod token;
 pub use settings::{Allocations, Aws, Google, GoogleCredentials, Scaling, ScalingError};
 
 use crate::app::App;
+use crate::auth::secret::random_hex;
 use crate::metrics::Seen;
 use crate::rounds::Rounds;
 use cloudwatch::CloudWatch;
+use duty::Duty;
 use google::Monitoring;
 use reqwest::Client;
 use std::sync::Arc;
@@ -79,19 +82,24 @@ pub(crate) fn begin(app: &App, scaling: Scaling) -> Result<(), ScalingError> {
     let aws = scaling.aws.clone().map(|aws| Target::CloudWatch(CloudWatch::new(aws)));
     let google = scaling.google.clone().map(Monitoring::new).transpose()?.map(Target::Google);
     let scaling = Arc::new(scaling);
+    let holder = random_hex().map_err(ScalingError::Name)?;
     for target in [aws, google].into_iter().flatten() {
         tracing::info!(target = target.name(), environment = scaling.environment, "queue sizes are told");
         app.metrics.pushes_to(target.name());
-        app.tasks.spawn(tell(app.clone(), Arc::clone(&scaling), target, client.clone()));
+        let duty = Duty::new(app, target.name(), &scaling, &holder);
+        app.tasks.spawn(tell(app.clone(), Arc::clone(&scaling), target, duty, client.clone()));
     }
     Ok(())
 }
 
-/// Tells of each queue every few seconds, and now and then of all together.
-async fn tell(app: App, scaling: Arc<Scaling>, mut target: Target, client: Client) {
+/// Tells of each queue every few seconds, and now and then of all together, while no other server does.
+async fn tell(app: App, scaling: Arc<Scaling>, mut target: Target, mut duty: Duty, client: Client) {
     let mut rounds = Rounds::every(&app, scaling.every);
     let (mut together_at, mut fails) = (None::<Instant>, false);
     while rounds.next().await.is_some() {
+        if !duty.is_ours().await {
+            continue;
+        }
         let seen = app.depths.look(&app).await;
         let with_sum = together_at.is_none_or(|at| at.elapsed() >= scaling.together_every);
         let sizes = sizes(&seen, with_sum, &scaling, |queue| target.share(&scaling, queue));
@@ -99,12 +107,17 @@ async fn tell(app: App, scaling: Arc<Scaling>, mut target: Target, client: Clien
             together_at = Some(Instant::now());
         }
         let sent = tokio::select! {
-            () = app.stop.cancelled() => return,
+            () = app.stop.cancelled() => break,
             sent = target.send(&client, &sizes, app.clock.now()) => sent,
         };
         app.metrics.pushed(target.name(), sent.is_ok());
         note(target.name(), &sent, &mut fails);
+        if sent.is_err() {
+            // What this server can't reach another one may.
+            duty.give_up().await;
+        }
     }
+    duty.give_up().await;
 }
 
 fn note(target: &str, sent: &Result<(), Refused>, fails: &mut bool) {

@@ -80,6 +80,9 @@ pub enum ScalingError {
     /// There is no HTTP client.
     #[error("an HTTP client for the clouds can't be made")]
     Client(#[source] reqwest::Error),
+    /// Other servers could not tell this one from themselves.
+    #[error("the system gave no random bytes to tell this server from others by")]
+    Name(#[source] std::io::Error),
 }
 
 /// Of each queue, which share of its jobs is told to which cloud.

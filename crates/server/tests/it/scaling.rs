@@ -14,12 +14,12 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
-use server::{Allocations, Aws, Google, GoogleCredentials, Scaling, ServerConfig};
+use server::{Allocations, Aws, Google, GoogleCredentials, Scaling, SecretKeys, ServerConfig};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use testkit::Told;
+use testkit::{Postgres, Told};
 use tls::{Places, Roots};
 use url::Url;
 
@@ -298,6 +298,38 @@ async fn a_cloud_that_refuses_is_told_of_once_and_stops_nothing() {
         let line = log.lines().find(|line| line.contains(secret) && !line.contains("not you"));
         assert!(line.is_none(), "{secret}: {line:?}");
     }
+}
+
+/// Servers of one database know the same sizes. Each is given a cloud of its own here, so that it shows who tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_servers_one_tells_and_is_succeeded() {
+    let test = "of_several_servers_one_tells_and_is_succeeded";
+    let Some(postgres) = Postgres::start(test) else { return };
+    let start = async |endpoint: Url| {
+        let postgres = postgres.url();
+        Harness::start_with(move |config| {
+            config.database_url = Some(postgres);
+            config.secret_keys = SecretKeys::Given(format!("first:{}", "1".repeat(64)).into());
+            scaling(config, |scaling| scaling.aws = Some(amazon(endpoint)));
+        })
+        .await
+    };
+    let ((first, at_first), (second, at_second)) = (FakeCloud::start().await, FakeCloud::start().await);
+    let told = |cloud: &FakeCloud| cloud.calls.lock().unwrap().len();
+    let a = start(at_first).await;
+    first.call(|_| true).await;
+    let b = start(at_second).await;
+    let (begun, before) = (Instant::now(), told(&first));
+    while told(&first) < before + 10 {
+        assert!(begun.elapsed() < SOON, "the first one goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told(&second), 0, "what the one tells the other does not");
+    a.stop().await;
+    let after = told(&first);
+    second.call(|_| true).await;
+    assert_eq!(told(&first), after);
+    b.stop().await;
 }
 
 #[tokio::test]
