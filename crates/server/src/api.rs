@@ -262,6 +262,12 @@ pub struct ExecutorView {
     pub first_seen_at: Timestamp,
     /// When it was last heard of.
     pub last_seen_at: Timestamp,
+    /// How many jobs it runs now; of more than 10,000 that many.
+    #[serde(default)]
+    pub running: u64,
+    /// The latest twelve of them at most.
+    #[serde(default)]
+    pub jobs: Vec<i64>,
     /// What it gives a job, as far as it told.
     #[serde(default)]
     pub capacity: Capacity,

@@ -4,37 +4,27 @@ use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
 use super::parts::{ago, badge, nothing, select, table, time, twice};
 use super::visit::{Visit, encoded};
-use crate::api::{self, ChangeExecutor, ExecutorView, IdentityView, JobView};
+use crate::api::{ChangeExecutor, ExecutorView, IdentityView};
 use crate::executor_api::refuses;
 use http::Method;
 use jiff::Timestamp;
 use jobs::{Role, shown_size};
 use maud::{Markup, html};
-use std::collections::BTreeMap;
 
 /// The page is brought up to date this often, in seconds.
 const REFRESH: u32 = 5;
 /// What the list can be asked for, here as in the API.
 const FILTER: [&str; 2] = ["active", "text"];
-/// Jobs of one executor that are named.
-const MOST_JOBS: usize = 12;
 
 /// `GET /executors`
 pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
     let (executors, pager) = visit.listed_of::<ExecutorView>("/api/v1/executors", &FILTER, "cursor").await?;
     let is_filtered = FILTER.iter().any(|name| visit.query(name).is_some());
-    let running: api::Page<JobView> = visit.get("/api/v1/jobs?state=processing&limit=500").await?;
     let (identities, more_identities) = if visit.may_globally(Role::Operator) {
         visit.listed("/api/v1/identities", "identities").await?
     } else {
         (Vec::new(), Markup::default())
     };
-    let mut jobs: BTreeMap<&str, Vec<&JobView>> = BTreeMap::new();
-    for job in &running.items {
-        if let Some(executor) = &job.executor {
-            jobs.entry(executor).or_default().push(job);
-        }
-    }
     let now = visit.pages.app.clock.now();
     let body = html! {
         h1 { "Executors" }
@@ -43,9 +33,7 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
             (nothing(if is_filtered { "No executor is like that." } else { "None was heard of yet. Start one with: executor run" }))
         }
         div.cards {
-            @for executor in &executors {
-                (card(&visit, executor, jobs.get(executor.name.as_str()).map_or(&[][..], Vec::as_slice), running.next_cursor.is_none(), now))
-            }
+            @for executor in &executors { (card(&visit, executor, now)) }
         }
         (pager)
         @if !identities.is_empty() { (known(&visit, &identities, &more_identities, now)) }
@@ -67,14 +55,7 @@ fn filters(visit: &Visit) -> Markup {
     }
 }
 
-/// `all_known`: it has no other jobs than these.
-fn card(
-    visit: &Visit,
-    executor: &ExecutorView,
-    jobs: &[&JobView],
-    all_known: bool,
-    now: Timestamp,
-) -> Markup {
+fn card(visit: &Visit, executor: &ExecutorView, now: Timestamp) -> Markup {
     html! {
         section.card aria-label={ "Executor " (executor.name) } {
             div.heading {
@@ -85,8 +66,8 @@ fn card(
             dl.facts {
                 div { dt { "Last seen" } dd { (ago(executor.last_seen_at, now)) } }
                 div { dt { "Queues" } dd { @for queue in &executor.queues { span.tag { bdi { (queue) } } " " } } }
-                div { dt { "Runs now" } dd { (runs(jobs)) } }
-                div { dt { "Slots" } dd { (slots(executor, jobs.len(), all_known)) } }
+                div { dt { "Runs now" } dd { (runs(executor)) } }
+                div { dt { "Slots" } dd { (slots(executor)) } }
                 div { dt { "Gives a job" } dd { (gives(executor)) } }
                 div { dt { "Runtime" } dd { (runtime(executor)) } }
                 div { dt { "Version" } dd { (version(executor, &visit.pages.app.version)) } }
@@ -100,11 +81,12 @@ fn card(
     }
 }
 
-fn runs(jobs: &[&JobView]) -> Markup {
+fn runs(executor: &ExecutorView) -> Markup {
+    let unnamed = executor.running.saturating_sub(executor.jobs.len() as u64);
     html! {
-        @if jobs.is_empty() { span.none { "nothing" } }
-        @for job in jobs.iter().take(MOST_JOBS) { a href={ "/jobs/" (job.id) } { "#" (job.id) } " " }
-        @if jobs.len() > MOST_JOBS { "and " (jobs.len() - MOST_JOBS) " more" }
+        @if executor.running == 0 { span.none { "nothing" } }
+        @for id in &executor.jobs { a href={ "/jobs/" (id) } { "#" (id) } " " }
+        @if unnamed > 0 { "and " (unnamed) " more" }
     }
 }
 
@@ -124,11 +106,10 @@ fn setting<'a>(executor: &'a ExecutorView, name: &str) -> Option<&'a str> {
 }
 
 /// How many jobs it may run at a time, which stock executors do not tell.
-fn slots(executor: &ExecutorView, running: usize, all_known: bool) -> Markup {
+fn slots(executor: &ExecutorView) -> Markup {
     html! {
         @match setting(executor, "slots") {
-            Some(slots) if all_known => { (running) " of " bdi { (slots) } " in use" }
-            Some(slots) => bdi { (slots) },
+            Some(slots) => { (executor.running) " of " bdi { (slots) } " in use" }
             None => span.none { "not told" }
         }
     }

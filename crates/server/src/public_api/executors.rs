@@ -24,6 +24,9 @@ pub(super) struct Asked {
     cursor: Option<String>,
 }
 
+/// Jobs of one executor that are named.
+const MOST_JOBS: u32 = 12;
+
 /// `GET /executors`
 pub(super) async fn list(
     State(app): State<App>,
@@ -38,7 +41,21 @@ pub(super) async fn list(
         active.is_none_or(|active| view.active == active) && text.as_ref().is_none_or(|text| has(view, text))
     };
     let found = views.filter(asked_for).collect();
-    Part::new(limit, cursor).of(found, |view: &ExecutorView| view.name.clone(), |view| view).map(Json)
+    let part = Part::new(limit, cursor);
+    let mut page = part.of(found, |view: &ExecutorView| view.name.clone(), |view| view)?;
+    look_up_running(&app, &mut page.items).await?;
+    Ok(Json(page))
+}
+
+/// What these executors run.
+async fn look_up_running(app: &App, executors: &mut [ExecutorView]) -> Result<(), Refusal> {
+    let names: Vec<String> = executors.iter().map(|executor| executor.name.clone()).collect();
+    let running = app.store.running_of(&names, MOST_JOBS).await?;
+    for (executor, row) in executors.iter_mut().zip(running) {
+        executor.running = row.count;
+        executor.jobs = row.latest.iter().map(|id| id.0).collect();
+    }
+    Ok(())
 }
 
 /// Whether it is in what a list shows.
@@ -66,5 +83,7 @@ pub(super) async fn change(
     let action = if change.maintenance { Action::DrainExecutor } else { Action::ResumeExecutor };
     let act = Act::global(action, name.clone(), "");
     app.act(&caller, async move { store.set_maintenance(&executor, since).await }, |()| Some(act)).await?;
-    Ok(Json(views::executor(app.store.executor(&name).await?, app.leases, now)))
+    let mut changed = views::executor(app.store.executor(&name).await?, app.leases, now);
+    look_up_running(&app, std::slice::from_mut(&mut changed)).await?;
+    Ok(Json(changed))
 }

@@ -197,6 +197,9 @@ pub(super) fn executor(row: ExecutorRow, leases: LeasePolicy, now: Timestamp) ->
         src_version: row.telemetry.src_cli_version,
         first_seen_at: row.first_seen_at,
         last_seen_at: row.last_seen_at,
+        // Who lists executors looks up what those on the page run.
+        running: 0,
+        jobs: Vec::new(),
         capacity: row.capacity,
         maintenance_at: row.maintenance_at,
     }

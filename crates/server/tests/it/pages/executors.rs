@@ -1,7 +1,9 @@
 //! What the page of executors tells of those that are ours, and of stock ones.
 
+use super::Visitor;
 use super::hostile::sign_in;
 use crate::harness::{EXECUTOR, Harness, job, job_in, told};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use testkit::browser::Browser;
 
@@ -71,4 +73,44 @@ async fn executors_show_what_they_give_and_how_they_are_set_up() {
     page.eval(&format!("{form}.elements.active.value = 'true'; {form}.submit()"));
     page.until("location.search === '?active=true&text='");
     assert!(page.misdeeds(&harness.url("/")).is_empty(), "{:?}", page.misdeeds(&harness.url("/")));
+}
+
+/// However many jobs others began since.
+#[tokio::test]
+async fn what_an_executor_runs_is_told_however_much_runs() {
+    let harness = Harness::start().await;
+    for name in ["early", "busy", "idle"] {
+        let beat = json!({"executorName": name, "jobIds": []});
+        assert_eq!(told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await.0, 200);
+    }
+    let take = async |name: &str| {
+        harness.submit(&job()).await;
+        let body = json!({"executorName": name, "version": "5.2.0"});
+        let request = harness.executor("/.executors/queue/batches/dequeue").json(&body);
+        job_in(request.header("Executors-Settings", "slots=600").send().await.unwrap()).await.unwrap().id.0
+    };
+    let first = take("early").await;
+    let mut last = 0;
+    for _ in 0..501 {
+        last = take("busy").await;
+    }
+    let listed = harness.list("/executors").await;
+    let of = |name: &str| listed.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
+    assert_eq!((&of("early")["running"], &of("early")["jobs"]), (&json!(1), &json!([first])));
+    assert_eq!((&of("idle")["running"], &of("idle")["jobs"]), (&json!(0), &json!([])));
+    assert_eq!((&of("busy")["running"], &of("busy")["jobs"][0]), (&json!(501), &json!(last)));
+    assert_eq!(of("busy")["jobs"].as_array().unwrap().len(), 12);
+
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let page = visitor.get("/executors").await.body;
+    let card = |name: &str| {
+        let (_, after) = page.split_once(&format!("aria-label=\"Executor {name}\"")).unwrap();
+        after.split("</section>").next().unwrap().to_owned()
+    };
+    let early = card("early");
+    assert!(early.contains(&format!("href=\"/jobs/{first}\"")) && early.contains("1 of "), "{early}");
+    let busy = card("busy");
+    assert!(busy.contains(&format!("#{last}")) && busy.contains("and 489 more"), "{busy}");
+    assert!(busy.contains("501 of "), "{busy}");
+    assert!(card("idle").contains("nothing"), "{}", card("idle"));
 }
