@@ -8,7 +8,7 @@ use jobs::{Clock, Judgement};
 use std::time::Duration;
 use store::StoreError;
 
-/// How often to look for jobs whose time has come.
+/// How often to look for jobs whose time has come, and for tries whose pause is over: so much later they begin at most.
 const RELEASE_DUE_EVERY: Duration = Duration::from_secs(1);
 /// How often to look for what was left undone.
 const TIDY_EVERY: Duration = Duration::from_mins(1);
@@ -53,7 +53,7 @@ async fn take_back(app: &App, at: Judgement) {
     }
 }
 
-/// Lets go of jobs whose time has come, until the server stops.
+/// Lets go of jobs whose time has come, and has those who wait told of pauses that are over, until the server stops.
 pub(crate) async fn release_due(app: App) {
     let mut rounds = Rounds::every(&app, RELEASE_DUE_EVERY);
     while rounds.next().await.is_some() {

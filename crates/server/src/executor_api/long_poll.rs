@@ -13,8 +13,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep, timeout_at};
 use wire::additions::{PREFER, PREFERENCE_APPLIED, parse_prefer_wait, prefer_wait};
 
-/// Jobs that wait for their next try become claimable by the passing of time alone, of which nobody
-/// tells; so look again this often.
+/// Jobs that wait for a time or for their next try are told of when they can be claimed (see [`crate::janitor`]). What was told
+/// may have been lost on the way from another server, so look again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Outcome {

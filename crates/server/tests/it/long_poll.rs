@@ -2,7 +2,10 @@
 
 use crate::harness::{Harness, job, job_in};
 use reqwest::{Response, StatusCode};
+use serde_json::json;
+use server::{SecretKeys, ServerConfig};
 use std::time::{Duration, Instant};
+use testkit::Postgres;
 use tokio::task::JoinHandle;
 
 /// A dequeue that waits, known to have reached the server: its connection is established, and a
@@ -108,4 +111,41 @@ async fn nothing_is_claimed_for_a_client_that_hung_up() {
     }
     let id = harness.submit(&job()).await;
     assert_eq!(harness.dequeue("batches").await.unwrap().id.0, id);
+}
+
+/// Nothing but the time makes it claimable, so whoever waits has to be told.
+async fn a_held_dequeue_gets_a_retry_when_its_pause_is_over(adjust: impl FnOnce(&mut ServerConfig)) {
+    let pause = Duration::from_secs(1);
+    let harness = Harness::start_with(|config| {
+        config.retry.fault_pause = pause;
+        adjust(config);
+    })
+    .await;
+    let job = harness.running_job().await;
+    let other = json!({"executorName": "exec-2", "version": "5.2.0"});
+    let request = harness.executor("/.executors/queue/batches/dequeue").json(&other);
+    let answer = tokio::spawn(request.header("Prefer", "wait=30").send());
+    let end = json!({"errorMessage": "no sandbox", "end": {"reason": "sandbox"}});
+    assert_eq!(harness.mark(&job, "markErrored", end).await.status(), 204);
+    let errored = Instant::now();
+    let again = job_in(answer.await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(again.id, job.id);
+    // Its pause, up to a second until it is looked for, and another one for a busy machine: less than until waiters look by
+    // themselves.
+    assert!(errored.elapsed() < pause + Duration::from_secs(2), "{:?}", errored.elapsed());
+}
+
+#[tokio::test]
+async fn a_held_dequeue_gets_a_retry_in_time() {
+    a_held_dequeue_gets_a_retry_when_its_pause_is_over(|_| {}).await;
+}
+
+#[tokio::test]
+async fn a_held_dequeue_gets_a_retry_in_time_on_postgres() {
+    let Some(postgres) = Postgres::start("a_held_dequeue_gets_a_retry_in_time_on_postgres") else { return };
+    let set = |config: &mut ServerConfig| {
+        config.database_url = Some(postgres.url());
+        config.secret_keys = SecretKeys::Given(format!("first:{}", "1".repeat(64)).into());
+    };
+    a_held_dequeue_gets_a_retry_when_its_pause_is_over(set).await;
 }
