@@ -5,7 +5,7 @@ use super::frame::{Answer, Page, Section};
 use super::jobs::{namespace, ran, source, state_of};
 use super::parts::{ago, between, table, time, twice};
 use super::visit::Visit;
-use super::{log, timeline};
+use super::{log, results, timeline};
 use crate::api::{ExplainView, JobView, LogEntryView, TryView};
 use http::Method;
 use jiff::Timestamp;
@@ -23,12 +23,14 @@ pub(super) async fn show(visit: Visit) -> Result<Answer, Fault> {
     let entries: Vec<LogEntryView> = visit.get(&format!("/api/v1/jobs/{id}/logs")).await?;
     let now = visit.pages.app.clock.now();
     let job = &explained.job;
+    let left = results::sections(&visit, job, now).await?;
     let body = html! {
         (heading(&visit, job))
         (why(&explained, now))
         (facts(job, now))
         @if !job.earlier_tries.is_empty() { (tries(job)) }
         (timeline::show(job, &entries, now))
+        (left)
     };
     let log = log::section(&visit, job, entries).await;
     let page = Page::new(Section::Jobs, format!("Job {id}: {}", job.state), body).with_log(log);

@@ -21,6 +21,7 @@ mod parts;
 mod plain;
 mod queues;
 mod repositories;
+mod results;
 mod routes;
 mod secrets;
 mod session;

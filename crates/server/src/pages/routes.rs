@@ -3,7 +3,9 @@
 use super::fault::Fault;
 use super::frame::Answer;
 use super::visit::Visit;
-use super::{Pages, account, audit, executors, job, jobs, log, queues, repositories, secrets, tokens, users};
+use super::{
+    Pages, account, audit, executors, job, jobs, log, queues, repositories, results, secrets, tokens, users,
+};
 use axum::routing::{MethodRouter, get, post};
 use futures_util::future::BoxFuture;
 
@@ -43,6 +45,8 @@ pub(super) fn all() -> Vec<Route> {
         shown("/jobs/{id}/log", |visit| Box::pin(log::show(visit))),
         shown("/jobs/{id}/log/text", |visit| Box::pin(log::download(visit))),
         shown("/jobs/{id}/log/stream", |visit| Box::pin(log::stream(visit))),
+        shown("/jobs/{id}/artifacts/{*file}", |visit| Box::pin(results::artifact(visit))),
+        shown("/uploads/{id}/content", |visit| Box::pin(results::index(visit))),
         shown("/queues", |visit| Box::pin(queues::list(visit))),
         done("/queues/{name}", |visit| Box::pin(queues::change(visit))),
         shown("/executors", |visit| Box::pin(executors::list(visit))),

@@ -13,7 +13,7 @@ use crate::peer::{Peer, Remote};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::{CONTENT_TYPE, RANGE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use jobs::{Namespace, Role};
@@ -200,6 +200,10 @@ impl Visit {
             Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
         if let Some(client) = self.headers.get(USER_AGENT) {
             request = request.header(USER_AGENT, client);
+        }
+        // Whoever saves a large file goes on where it was cut.
+        if let Some(range) = self.headers.get(RANGE) {
+            request = request.header(RANGE, range);
         }
         let body = body.map_or_else(Body::empty, Body::from);
         let mut request = request.body(body).map_err(|fault| Fault::internal(&fault))?;

@@ -54,6 +54,12 @@ pub(crate) async fn upload_one(harness: &Harness, repository: &str) -> i64 {
     accepted(call(harness, &format!("repository={repository}&commit={COMMIT}"), packed(b"an index"))).await
 }
 
+/// The same of what says that it came of a job.
+pub(crate) async fn upload_one_of(harness: &Harness, repository: &str, job: i64) -> i64 {
+    let query = format!("repository={repository}&commit={COMMIT}&associatedIndexId={job}");
+    accepted(call(harness, &query, packed(b"an index"))).await
+}
+
 pub(crate) async fn content(harness: &Harness, id: i64) -> Vec<u8> {
     let response = harness.api(Method::GET, &format!("/uploads/{id}/content")).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

@@ -35,6 +35,8 @@ async fn what_jobs_and_executors_write_is_text_and_nothing_else() {
     };
     let world = World::start().await;
     let taken = world.take().await;
+    let file = "acme-out/%3Cimg%20src%3Dx%20onerror%3Dalert(6)%3E%22'%3Cb%20id%3Devil%3E";
+    assert_eq!(crate::artifacts::put(&world.harness, &taken, file, "<script>alert(7)</script>").await.0, 200);
     let page = browser.page();
     sign_in(&page, &world.harness);
     let job = world.job;

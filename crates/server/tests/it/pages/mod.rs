@@ -5,6 +5,7 @@ mod following;
 mod hostile;
 mod log;
 mod looks;
+mod results;
 mod routes;
 mod sessions;
 mod world;

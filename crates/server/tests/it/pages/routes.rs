@@ -6,6 +6,9 @@ use crate::access::Holder;
 use jobs::Role;
 use reqwest::Method;
 
+/// A file that the job left.
+const FILE: &str = "acme-out/acme.txt";
+
 /// What a page is tried with.
 struct Row {
     method: &'static str,
@@ -22,10 +25,12 @@ fn rows(world: &World) -> Vec<Row> {
     use Role::{Admin, Operator, Reader, Submitter};
     let row = |method, path, role, global| Row { method, path, role, global, foreign: None, fields: &[] };
     let foreign = |mut row: Row, parameter: &str, there: &str, not_there: &str| {
-        row.foreign = Some([there, not_there].map(|value| row.path.replace(parameter, value)));
+        row.foreign =
+            Some([there, not_there].map(|value| row.path.replace(parameter, value).replace("{*file}", FILE)));
         row
     };
     let of_job = |row| foreign(row, "{id}", &world.job.to_string(), "987654");
+    let of_upload = |row| foreign(row, "{id}", &world.upload.to_string(), "987654");
     let of_secret = |row| foreign(row, "{id}", &world.secret, "00000000000000000000000000000000");
     let with = |mut row: Row, fields| {
         row.fields = fields;
@@ -39,6 +44,8 @@ fn rows(world: &World) -> Vec<Row> {
         of_job(row("GET", "/jobs/{id}/log", Reader, false)),
         of_job(row("GET", "/jobs/{id}/log/text", Reader, false)),
         of_job(row("GET", "/jobs/{id}/log/stream", Reader, false)),
+        of_job(row("GET", "/jobs/{id}/artifacts/{*file}", Reader, false)),
+        of_upload(row("GET", "/uploads/{id}/content", Reader, false)),
         row("GET", "/queues", Reader, false),
         with(row("POST", "/queues/{name}", Operator, true), &[("limit", "0")]),
         row("GET", "/executors", Reader, true),
@@ -70,6 +77,8 @@ fn rows(world: &World) -> Vec<Row> {
 #[tokio::test]
 async fn every_page_is_held_to_roles_and_namespaces() {
     let world = World::start().await;
+    let job = world.take().await;
+    assert_eq!(crate::artifacts::put(&world.harness, &job, FILE, "acme").await.0, 200);
     let rows = rows(&world);
     let served: Vec<_> = server::page_routes().iter().map(|route| (route.method, route.path)).collect();
     let tried: Vec<_> = rows.iter().map(|row| (row.method, row.path)).collect();

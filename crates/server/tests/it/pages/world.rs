@@ -23,6 +23,8 @@ pub(crate) struct World {
     pub(crate) job: i64,
     /// It waits until the other one has ended.
     pub(crate) waiting: i64,
+    /// An index of its repository.
+    pub(crate) upload: i64,
     pub(crate) token: i64,
     pub(crate) secret: String,
     _source: SourceRepo,
@@ -45,9 +47,11 @@ impl World {
         assert_eq!(told(harness.api(Method::POST, "/registration-tokens").json(&body)).await.0, 201);
         let job = Self::submit(&harness, &acme).await;
         let waiting = Self::submit(&harness, &acme).await;
+        let upload = crate::uploads::upload_one(&harness, "acme-app").await;
         Self {
             job,
             waiting,
+            upload,
             token: tokens[0]["id"].as_i64().unwrap(),
             secret: kept["id"].as_str().unwrap().to_owned(),
             harness,
@@ -58,6 +62,7 @@ impl World {
     async fn submit(harness: &Harness, acme: &Holder) -> i64 {
         let spec = json!({
             "repo": "acme-app", "rev": EVIL_BRANCH, "storedSecrets": ["ACME_KEY"],
+            "artifacts": [{"name": "acme-out", "path": "**"}],
             "concurrency": {"key": EVIL_KEY, "limit": 1},
             "steps": [
                 {"name": "build", "image": "debian:12", "run": EVIL},
