@@ -8,6 +8,7 @@ use crate::acts::{Act, Action};
 use crate::api::{Page, SecretAccessView, SecretView, SetSecret};
 use crate::app::App;
 use crate::auth::principal::{Caller, Namespace, Role};
+use crate::disk_floor::Growing;
 use crate::peer::Peer;
 use axum::Json;
 use axum::body::Body;
@@ -185,6 +186,8 @@ async fn checked(app: &App, caller: &Caller, body: Body) -> Result<NewSecret, Re
         let title = "The secret can't be kept as it is";
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_secret", title, fault.to_string())
     })?;
+    // Also one in place of another: each is an act that is noted. What makes room, removing one, goes on.
+    app.disk_floor.check(Growing::Database)?;
     Ok(NewSecret { scope, namespace, key, value: value.into(), creator: caller.name.clone() })
 }
 

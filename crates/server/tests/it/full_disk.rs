@@ -106,6 +106,7 @@ async fn what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_goi
         told(harness.about(&job, "batches", "updateExecutionLogEntry").json(&body)).await
     };
     assert_eq!(update("stdout: a\n", false).await.0, 204);
+    let secret = harness.set_secret("KNOWN", "v4lue").await;
     disk.fill(4 << 20);
     let repository = json!({"name": "more", "source": source.path()});
     let of_known = JobSpec { repo: Some("known".to_owned()), ..crate::harness::job() };
@@ -115,6 +116,8 @@ async fn what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_goi
             harness.api(Method::POST, "/jobs").json(&of_known),
             harness.api(Method::POST, "/files?name=x").body("content"),
             harness.api(Method::POST, "/repositories").json(&repository),
+            harness.api(Method::POST, "/secrets").json(&json!({"key": "NEW", "value": "v4lue"})),
+            harness.api(Method::PUT, "/secrets").json(&json!({"key": "KNOWN", "value": "0ther"})),
         ] {
             let (status, code, detail) = problem(request).await;
             assert_eq!((status, code.as_str()), (507, "disk_full"), "{detail}");
@@ -167,10 +170,12 @@ async fn what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_goi
     assert_eq!(text(&harness, &job, third).await, "");
     assert_eq!(text(&harness, &job, fourth).await, cut.strip_prefix("stdout: a\n").unwrap());
     assert_eq!(text(&harness, &job, fifth).await, "");
-    // All that keeps jobs going is done.
+    // All that keeps jobs going is done, and what makes room.
     let beat = json!({"version": "V2", "executorName": EXECUTOR, "jobIds": [job.id]});
     let beat = harness.executor("/.executors/queue/batches/heartbeat").json(&beat);
     assert_eq!(told(beat).await.0, 200);
+    let removed = harness.api(Method::DELETE, &format!("/secrets/{secret}"));
+    assert_eq!(told(removed).await.0, 204);
     // Once there is room, what waited is taken, and what was marked is replaced.
     disk.make_room();
     wait_for(async || harness.append(&job, fifth, 0, "stdout: begun\n").await.status() == 200).await;
