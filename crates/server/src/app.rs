@@ -5,7 +5,7 @@ use crate::auth::attempts::Attempts;
 use crate::auth::first::FirstCode;
 use crate::auth::old_secret::OldSecret;
 use crate::auth::passwords::Passwords;
-use crate::body::{self, BodyFault, Room};
+use crate::bodies::Bodies;
 use crate::checkpoint::SecretJobs;
 use crate::config::Limits;
 use crate::disk_floor::DiskFloor;
@@ -16,12 +16,9 @@ use crate::fleet::Fleet;
 use crate::git::Repositories;
 use crate::listener::Tls;
 use crate::metrics::{Depths, Forwarded, Metrics};
-use crate::peer::Peer;
 use crate::public_api::Readiness;
 use crate::site_config::SiteConfig;
-use crate::slots::{InTurn, Slot, Slots};
-use axum::body::Body;
-use bytes::Bytes;
+use crate::slots::{InTurn, Slots};
 use ipnet::IpNet;
 use jobs::{LeasePolicy, WatchedClock};
 use secrecy::SecretString;
@@ -32,9 +29,6 @@ use store::Store;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// Bytes of a body that is read without more ado.
-const SMALL_BODY: u64 = 256 << 10;
 
 /// A cheap handle on the running server's parts.
 #[derive(Clone)]
@@ -78,10 +72,11 @@ pub(crate) struct Parts {
     pub(crate) first_code: FirstCode,
     /// Who still shows the shared secret before the present one.
     pub(crate) old_secret: OldSecret,
-    /// One per call about a job with a large body.
-    pub(crate) large_calls: Slots,
-    /// One per 64 KiB of bodies that are neither small nor of such calls.
-    pub(crate) bodies: Slots,
+    /// Room for the bodies of the public API, of calls about jobs, and of what executors say of themselves: whoever submits keeps no
+    /// log waiting, and no job keeps a heartbeat.
+    pub(crate) submitted: Bodies,
+    pub(crate) about_jobs: Bodies,
+    pub(crate) of_executors: Bodies,
     /// One per submit under way: it may wait for a fetch, with a whole specification in memory.
     pub(crate) submits: Slots,
     /// One per list of jobs, of a log or of the audit log that is being made.
@@ -103,34 +98,7 @@ impl Deref for App {
     }
 }
 
-/// As many large bodies are being read as may be at one time.
-#[derive(Debug)]
-pub(crate) struct Busy;
-
 impl App {
-    /// A slot for a body of so many bytes that is large, or may become so: many of those at one time would fill the memory.
-    /// None is needed for others.
-    pub(crate) async fn large_body(&self, client: Peer, length: Option<u64>) -> Result<Option<Slot>, Busy> {
-        if length.is_some_and(|bytes| bytes <= SMALL_BODY) {
-            return Ok(None);
-        }
-        let slot = self.large_calls.take(client, self.limits.large_call_queue).await;
-        slot.map(Some).ok_or(Busy)
-    }
-
-    /// Reads a whole body of up to `limit` bytes. What is not small has room of its own, or the one that is `held` for it already.
-    /// Hold what is returned beside it for as long as it is in memory.
-    pub(crate) async fn read_body(
-        &self,
-        client: Peer,
-        body: Body,
-        limit: usize,
-        held: Option<Slot>,
-    ) -> Result<(Bytes, Option<Slot>), BodyFault> {
-        let (wait, pace) = (self.limits.large_call_queue, self.limits.call_pace());
-        body::read_in_turn(body, limit, held, Room { slots: &self.bodies, client, wait, pace }).await
-    }
-
     /// Runs `work` to its end even if the client hangs up, which drops the handler that waits for it.
     pub(crate) async fn see_through<T: Send + 'static>(
         &self,

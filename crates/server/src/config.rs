@@ -110,13 +110,14 @@ pub struct Limits {
     pub call_body: usize,
     /// Bytes in the body of a log call.
     pub log_body: usize,
-    /// Calls about jobs with a body of more than 256 KiB at one time; more wait.
+    /// Bodies of more than 256 KiB at one time, of each of three kinds of calls: of the public API, about jobs, and what executors
+    /// say of themselves; more wait.
     pub large_calls: usize,
     /// Those of one client, that is of one address.
     pub large_calls_per_client: usize,
     /// How long such a call waits for its turn.
     pub large_call_queue: Duration,
-    /// Bytes of the bodies of all other calls together, beyond the first 64 KiB of each; more wait as long.
+    /// Bytes of all other bodies of each of those kinds together, beyond the first 64 KiB of each; more wait as long.
     pub bodies: usize,
     /// Those of one client, that is of one address.
     pub bodies_per_client: usize,
@@ -259,8 +260,8 @@ impl Default for Limits {
             large_calls: 16,
             large_calls_per_client: 12,
             large_call_queue: Duration::from_secs(30),
-            bodies: 64 * MIB,
-            bodies_per_client: 48 * MIB,
+            bodies: 32 * MIB,
+            bodies_per_client: 24 * MIB,
             large_idle: Duration::from_secs(10),
             git_body: 64 * MIB,
             git_transfers: 32,

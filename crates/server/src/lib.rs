@@ -22,6 +22,7 @@ mod acts;
 mod app;
 mod attention;
 mod auth;
+mod bodies;
 mod body;
 mod checkpoint;
 mod config;

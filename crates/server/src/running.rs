@@ -7,7 +7,7 @@ use crate::auth::first::FirstCode;
 use crate::auth::old_secret::OldSecret;
 use crate::auth::passwords::Passwords;
 use crate::auth::secret;
-use crate::body::FREE;
+use crate::bodies::Bodies;
 use crate::checkpoint::SecretJobs;
 use crate::config::ServerConfig;
 use crate::disk_floor::DiskFloor;
@@ -169,8 +169,9 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         passwords: Passwords::default(),
         first_code: FirstCode::default(),
         api_token: secret::open_api_token(&dir.join(API_TOKEN_FILE))?,
-        large_calls: Slots::new(config.limits.large_calls, config.limits.large_calls_per_client),
-        bodies: Slots::new(config.limits.bodies / FREE, config.limits.bodies_per_client / FREE),
+        submitted: Bodies::new(&config.limits, InTurn::new),
+        about_jobs: Bodies::new(&config.limits, InTurn::among_addresses),
+        of_executors: Bodies::new(&config.limits, InTurn::among_addresses),
         results_in: InTurn::new(config.limits.index_uploads, config.limits.index_uploads_per_client),
         reads: Slots::new(config.limits.reads, config.limits.reads_per_client),
         submits: Slots::new(config.limits.submits, config.limits.submits_per_client),

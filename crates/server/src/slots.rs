@@ -66,27 +66,53 @@ impl<Client: Eq + Hash> Slots<Client> {
     }
 }
 
+/// A slot of those that are shared in two ways: among those of the namespace, and of the address.
+pub(crate) type Turn = (Slot, Slot);
+
 /// Slots that are shared among addresses and namespaces alike: one namespace may call from many addresses, and behind a proxy
 /// several are one address.
 pub(crate) struct InTurn {
     by_address: Slots,
-    /// Half of them at most for any one.
+    /// The others tell how many there are: so whoever has one of its namespace's and waits for one of its address's keeps only its own
+    /// from any.
     by_namespace: Slots<String>,
 }
 
 impl InTurn {
-    /// So many slots for everybody together, and for each address.
+    /// So many slots for everybody together, and for each address; for any one namespace half of them.
     pub(crate) fn new(all: usize, per_address: usize) -> Self {
-        Self { by_address: Slots::new(all, per_address), by_namespace: Slots::new(all, all.div_ceil(2)) }
+        Self::sharing(all, per_address, all.div_ceil(2))
+    }
+
+    /// The same where no namespace calls, or nobody knows which one.
+    pub(crate) fn among_addresses(all: usize, per_address: usize) -> Self {
+        Self::sharing(all, per_address, Semaphore::MAX_PERMITS)
+    }
+
+    fn sharing(all: usize, per_address: usize, per_namespace: usize) -> Self {
+        Self {
+            by_address: Slots::new(all, per_address),
+            by_namespace: Slots::new(Semaphore::MAX_PERMITS, per_namespace),
+        }
     }
 
     /// A slot for somebody at an address and for a namespace, which is named by its key; none if there is none within `wait`.
     /// Who waits for one of its namespace's keeps nobody from those of the address.
-    pub(crate) async fn take(&self, from: Peer, of: &str, wait: Duration) -> Option<(Slot, Slot)> {
+    pub(crate) async fn take(&self, from: Peer, of: &str, wait: Duration) -> Option<Turn> {
+        self.take_several((from, of), 1, wait).await
+    }
+
+    /// So many slots as one: as many as an address and a namespace may have, if it would be more.
+    pub(crate) async fn take_several(
+        &self,
+        (from, of): (Peer, &str),
+        several: usize,
+        wait: Duration,
+    ) -> Option<Turn> {
         let queued = Instant::now();
-        let of_namespace = self.by_namespace.take(of.to_owned(), wait).await?;
+        let of_namespace = self.by_namespace.take_several(of.to_owned(), several, wait).await?;
         let left = wait.saturating_sub(queued.elapsed());
-        Some((of_namespace, self.by_address.take(from, left).await?))
+        Some((of_namespace, self.by_address.take_several(from, several, left).await?))
     }
 }
 
@@ -150,5 +176,22 @@ mod tests {
         ];
         assert!(slots.take(client(1), "org:b", WAIT).await.is_none(), "one address took all");
         assert!(slots.take(client(2), "org:b", WAIT).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_at_an_address_that_has_its_share_keeps_no_other_namespace_waiting() {
+        let slots = InTurn::new(2, 1);
+        let _first = slots.take(client(1), "org:a", WAIT).await.expect("a slot");
+        let waiting = slots.take(client(1), "org:b", WAIT);
+        let other = slots.take(client(2), "org:c", WAIT);
+        let (waiting, other) = tokio::join!(waiting, other);
+        assert!(waiting.is_none() && other.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_namespace_calls_there_is_no_share_of_one() {
+        let slots = InTurn::among_addresses(4, 4);
+        let all = slots.take_several((client(1), ""), 4, WAIT).await;
+        assert!(all.is_some() && slots.take(client(2), "", WAIT).await.is_none());
     }
 }

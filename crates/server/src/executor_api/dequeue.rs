@@ -39,7 +39,7 @@ pub(super) async fn single(
     body: Body,
 ) -> Result<Response, Failure> {
     let (request, slot): (DequeueRequest, _) =
-        payload::read_large(&app, from, body, app.limits.call_body, None).await?;
+        payload::read_large(&app.of_executors, from, body, app.limits.call_body).await?;
     let asked = Asked::new((who, way), request, vec![queue], false, &app, &headers).await?;
     // What is left of it is small, and may wait for a job for long.
     drop(slot);
@@ -56,7 +56,7 @@ pub(super) async fn multi(
     body: Body,
 ) -> Result<Response, Failure> {
     let (mut request, slot): (DequeueRequest, _) =
-        payload::read_large(&app, from, body, app.limits.call_body, None).await?;
+        payload::read_large(&app.of_executors, from, body, app.limits.call_body).await?;
     let mut queues = std::mem::take(&mut request.queues);
     queues.sort_unstable();
     queues.dedup();

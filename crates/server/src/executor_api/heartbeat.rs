@@ -5,7 +5,7 @@ use super::{Failure, bounds, claims, payload, term};
 use crate::app::App;
 use crate::auth::executor::Executor;
 use crate::peer::Peer;
-use crate::slots::Slot;
+use crate::slots::Turn;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -59,16 +59,16 @@ pub(super) async fn multi(
     renew(&app, &heartbeat, &ids, &headers, MULTI).await
 }
 
-/// What it says, and the slot for that if it is much.
+/// What it says, and the turn for that if it is much.
 async fn read(
     app: &App,
     who: &Executor,
     from: Peer,
     body: Body,
-) -> Result<(HeartbeatReceived, Option<Slot>), Failure> {
+) -> Result<(HeartbeatReceived, Option<Turn>), Failure> {
     let limit = app.limits.call_body;
     let (mut heartbeat, slot): (HeartbeatReceived, _) =
-        payload::read_large(app, from, body, limit, None).await?;
+        payload::read_large(&app.of_executors, from, body, limit).await?;
     bounds::check_name(&heartbeat.executor_name)?;
     who.check_name(app, &heartbeat.executor_name).await?;
     app.forwarded.note(&heartbeat.executor_name, &std::mem::take(&mut heartbeat.prometheus_metrics));

@@ -2,13 +2,12 @@
 
 use super::queue::Queue;
 use super::{Failure, payload};
-use crate::app::{App, Busy};
+use crate::app::App;
 use crate::auth::job::{Caller, Scope, authenticate};
 use crate::auth::prefers;
 use crate::config::Limits;
 use crate::peer::Peer;
-use crate::slots::Slot;
-use axum::body::HttpBody;
+use crate::slots::Turn;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::StatusCode;
 use jobs::{JobId, Lease};
@@ -26,7 +25,7 @@ pub(super) struct JobCall<T> {
     /// Whether the caller knows our additions to the protocol.
     pub(super) is_ours: bool,
     /// If the body is large: to be held for as long as that is in memory.
-    pub(super) slot: Option<Slot>,
+    pub(super) slot: Option<Turn>,
 }
 
 /// The body of such a call.
@@ -55,11 +54,8 @@ impl<T: AboutJob> FromRequest<App> for JobCall<T> {
         let caller = authenticate(app, peer, &parts.headers, Scope::Queue(&queue)).await?;
         // No stock executor says so, and every one of ours does once it knows whom it speaks to.
         let is_ours = prefers(&parts.headers, LATE_PREFERENCE);
-        let slot = app
-            .large_body(peer, body.size_hint().upper())
-            .await
-            .map_err(|Busy| Failure::unavailable("too many large requests at one time: try again"))?;
-        let (body, slot): (T, _) = payload::read_large(app, peer, body, T::limit(&app.limits), slot).await?;
+        let limit = T::limit(&app.limits);
+        let (body, slot): (T, _) = payload::read_large(&app.about_jobs, peer, body, limit).await?;
         let (id, executor) = body.about();
         let lease = lease(app, caller, &queue, id, executor).await?.ok_or_else(T::not_held)?;
         Ok(Self { id, lease, body, is_ours, slot })

@@ -3,16 +3,16 @@
 //! Each costs what it costs alone but for the commit, which waits for the disk and is one for all. So that nobody has to find
 //! out what became of which, one that can't be submitted keeps all others from it, and every such one is told at once.
 
-use super::input::parsed;
+use super::input::{self, parsed};
 use super::problem::Refusal;
 use super::{files, jobs, secrets};
 use crate::api::{JobFault, MOST_JOBS, SubmittedJobs};
-use crate::app::{App, Busy};
+use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::disk_floor::Growing;
 use crate::peer::Peer;
 use ::jobs::{JobId, JobSpec, Namespace};
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::State;
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
@@ -41,8 +41,7 @@ pub(super) async fn submit(
 ) -> Result<(StatusCode, Json<SubmittedJobs>), Refusal> {
     let came = Instant::now();
     refuse_one_key(&headers)?;
-    let large = app.large_body(from, body.size_hint().upper()).await.map_err(|Busy| jobs::busy())?;
-    let (bytes, large) = app.read_body(from, body, app.limits.api_body, large).await?;
+    let (bytes, large) = input::large(&app, &caller, body, app.limits.api_body).await?;
     let asked = read(&bytes)?;
     drop(bytes);
     let turns = asked.len().div_ceil(JOBS_A_TURN);

@@ -3,13 +3,15 @@
 use super::paging;
 use super::problem::Refusal;
 use crate::app::App;
-use crate::body;
+use crate::auth::principal::Caller;
 use crate::peer::Peer;
-use crate::slots::Slot;
+use crate::slots::Turn;
+use crate::{bodies, body};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use jobs::JobId;
@@ -23,7 +25,7 @@ const LONGEST_TOLD: usize = 60;
 const DESERIALIZE: &str = "Failed to deserialize query string: ";
 
 /// Bytes of a body that tells little.
-pub(super) const MAX_SMALL: usize = body::FREE;
+pub(super) const MAX_SMALL: usize = bodies::FREE;
 
 /// Reads a JSON body of up to `limit` bytes, which are no more than [`MAX_SMALL`]. What is not JSON is a 400; JSON that is not what
 /// the call wants is a 422.
@@ -36,17 +38,25 @@ pub(super) async fn json<T: DeserializeOwned>(
     parsed(&body::read(body, limit, app.limits.body_read).await?, code)
 }
 
-/// The same where they may be more, with the slot for them: to be held for as long as what was read is in memory. That may be
-/// one that is `held` already.
+/// The same where they may be more, with the turn that it took: to be held for as long as what was read is in memory.
 pub(super) async fn large_json<T: DeserializeOwned>(
     app: &App,
-    from: Peer,
+    caller: &Caller,
     body: Body,
     (limit, code): (usize, &str),
-    held: Option<Slot>,
-) -> Result<(T, Option<Slot>), Refusal> {
-    let (bytes, slot) = app.read_body(from, body, limit, held).await?;
-    Ok((parsed(&bytes, code)?, slot))
+) -> Result<(T, Option<Turn>), Refusal> {
+    let (bytes, turn) = large(app, caller, body, limit).await?;
+    Ok((parsed(&bytes, code)?, turn))
+}
+
+/// Such a body, before it is understood.
+pub(super) async fn large(
+    app: &App,
+    caller: &Caller,
+    body: Body,
+    limit: usize,
+) -> Result<(Bytes, Option<Turn>), Refusal> {
+    Ok(app.submitted.read(Peer::of(caller.from), &caller.namespace.key(), body, limit).await?)
 }
 
 /// What the JSON in `bytes` means.

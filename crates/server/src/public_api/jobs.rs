@@ -7,11 +7,11 @@ use super::search::Wanted;
 use super::{files, planned, search, secrets, seen, views};
 use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
-use crate::app::{App, Busy};
+use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::disk_floor::Growing;
 use crate::peer::Peer;
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::State;
 use axum::{Extension, Json};
 use http::header::{LOCATION, USER_AGENT};
@@ -32,13 +32,12 @@ pub(super) async fn submit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, HeaderMap, Json<JobView>), Refusal> {
-    // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
-    let large = app.large_body(from, body.size_hint().upper()).await.map_err(|Busy| busy())?;
     let how = (app.limits.api_body, "invalid_job");
-    let (spec, large): (JobSpec, _) = large_json(&app, from, body, how, large).await?;
+    let (spec, large): (JobSpec, _) = large_json(&app, &caller, body, how).await?;
     // Before it waits: what could not be run may be far larger in memory than it was in the body.
     let spec = runnable(spec)?;
     let idempotency_key = idempotency_key(&headers)?;
+    // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
     let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(busy)?;
     // Those that wait are as many as may be read; those that have their turn are counted by that.
     drop(large);

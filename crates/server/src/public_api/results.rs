@@ -4,7 +4,7 @@ use super::input::{Attempt, Numbered, Parameters};
 use super::problem::Refusal;
 use super::seen;
 use crate::api::{ResultsView, StepResultView};
-use crate::app::{App, Busy};
+use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::peer::Peer;
 use axum::extract::State;
@@ -38,7 +38,7 @@ pub(super) async fn show(
         return Err(not_over(id, state));
     }
     // They take as much memory as any large body.
-    let _large = app.large_body(from, None).await.map_err(|Busy| busy())?;
+    let _large = app.submitted.large(from, &caller.namespace.key()).await.ok_or_else(busy)?;
     let found = harvest(&app, id, attempt, input.steps.len()).await?;
     let branch = Branch { name: input.branch.name.clone(), target: Commit { oid: job.commit } };
     input.branch = branch;

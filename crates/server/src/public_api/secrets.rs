@@ -9,7 +9,6 @@ use crate::api::{Page, SecretAccessView, SecretView, SetSecret};
 use crate::app::App;
 use crate::auth::principal::{Caller, Namespace, Role};
 use crate::disk_floor::Growing;
-use crate::peer::Peer;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -177,8 +176,7 @@ fn is_seen(caller: &Caller, namespace: &Namespace) -> bool {
 
 /// What is to be kept, if the caller may keep it.
 async fn checked(app: &App, caller: &Caller, body: Body) -> Result<NewSecret, Refusal> {
-    let from = Peer::of(caller.from);
-    let (told, _slot) = large_json(app, from, body, (MAX_BODY, "invalid_secret"), None).await?;
+    let (told, _turn) = large_json(app, caller, body, (MAX_BODY, "invalid_secret")).await?;
     let SetSecret { scope, namespace, key, value } = told;
     let namespace = namespace.unwrap_or_else(|| scope.of_job(&caller.namespace));
     may_write(caller, &namespace)?;

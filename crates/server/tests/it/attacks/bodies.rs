@@ -1,21 +1,23 @@
 //! Bodies that are more than they seem.
 
 use super::{is_well, peak_memory};
+use crate::access::Holder;
 use crate::harness::{EXECUTOR, Harness, job, told};
 use crate::pages::Visitor;
 use crate::source::SourceRepo;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use jobs::JobSpec;
+use jobs::{JobSpec, Role};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use wire::Job;
 
 const MIB: usize = 1 << 20;
+const HEARTBEAT: &str = "/.executors/queue/batches/heartbeat";
 
 fn post(harness: &Harness, body: impl Into<reqwest::Body>) -> RequestBuilder {
     harness.api(Method::POST, "/jobs").body(body)
@@ -254,53 +256,91 @@ async fn ever_so_many_empty_arguments_cost_no_memory() {
     is_well(&harness, 1).await;
 }
 
+/// Sends all but the last bytes of a body of so many; what can't be sent is not taken from us.
+async fn begun(harness: &Harness, call: (&str, &str), auth: &str, length: usize) -> TcpStream {
+    let (method, path) = call;
+    let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {auth}\r\nContent-Length: {length}\r\n\r\n{{\"more\":\"{}",
+        "x".repeat(length - 100)
+    );
+    let sent = slow.write_all(head.as_bytes());
+    let _ = tokio::time::timeout(Duration::from_millis(100), sent).await;
+    slow
+}
+
+/// A heartbeat with so many bytes of metrics.
+async fn beat(harness: &Harness, bytes: usize) -> u16 {
+    let body = json!({"executorName": EXECUTOR, "jobIds": [], "prometheusMetrics": "x".repeat(bytes)});
+    told(harness.executor(HEARTBEAT).json(&body)).await.0
+}
+
 /// Bodies that are begun and not ended are kept in memory, so there is room for some of them only.
 #[tokio::test]
 async fn whoever_begins_many_large_bodies_is_in_nobodys_way() {
     let harness = Harness::start_with(|config| {
-        (config.limits.bodies, config.limits.bodies_per_client) = (4 * MIB, 4 * MIB);
+        (config.limits.large_calls, config.limits.large_calls_per_client) = (2, 2);
         (config.limits.large_idle, config.limits.large_call_queue) =
             (Duration::from_millis(500), Duration::from_millis(50));
     })
     .await;
-    let heartbeat = "/.executors/queue/batches/heartbeat";
-    let put = "/api/v1/secrets";
     let ours = format!("token-executor {}", harness.shared_secret());
-    let api = format!("Bearer {}", super::api_token(&harness));
-    for (method, path, auth, length) in [
-        ("POST", heartbeat, &ours, 4 * MIB),
-        ("POST", "/.executors/queue/dequeue", &ours, 4 * MIB),
-        ("PUT", put, &api, MIB / 2),
-    ] {
+    for path in [HEARTBEAT, "/.executors/queue/dequeue"] {
         let mut held = Vec::new();
         for _ in 0..16 {
-            let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
-            let head = format!(
-                "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {auth}\r\nContent-Length: {length}\r\n\r\n{{\"more\":\"{}",
-                "x".repeat(length - 100)
-            );
-            let sent =
-                tokio::time::timeout(Duration::from_millis(100), slow.write_all(head.as_bytes())).await;
-            held.push((slow, sent));
+            held.push(begun(&harness, ("POST", path), &ours, 4 * MIB).await);
         }
-        // Small ones pass, large ones are told to come again until the slow ones are given up.
-        let news = |bytes: usize| {
-            let body =
-                json!({"executorName": EXECUTOR, "jobIds": [], "prometheusMetrics": "x".repeat(bytes)});
-            told(harness.executor(heartbeat).json(&body))
-        };
-        assert_eq!(news(100).await.0, 200, "{path}");
-        let begun = Instant::now();
+        // Others pass, large ones are told to come again until the slow ones are given up.
+        for bytes in [100, 2 * MIB / 10] {
+            assert_eq!(beat(&harness, bytes).await, 200, "{path}");
+        }
+        let since = Instant::now();
         loop {
-            let status = news(MIB).await.0;
+            let status = beat(&harness, MIB).await;
             if status == 200 {
                 break;
             }
             assert_eq!(status, 503, "{path}");
-            assert!(begun.elapsed().as_secs() < 20, "{path}: there is no room again");
+            assert!(since.elapsed().as_secs() < 20, "{path}: there is no room again");
         }
     }
     is_well(&harness, 0).await;
+}
+
+#[tokio::test]
+async fn who_submits_slowly_keeps_neither_executors_nor_other_namespaces_waiting() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.large_calls, config.limits.large_calls_per_client) = (2, 2);
+        (config.limits.bodies, config.limits.bodies_per_client) = (MIB / 2, MIB / 2);
+        (config.limits.large_idle, config.limits.large_call_queue) =
+            (Duration::from_mins(1), Duration::from_millis(50));
+    })
+    .await;
+    let running = harness.running_job().await;
+    let entry = harness.add_log(&running, "step.docker.0").await;
+    let other = Holder::new(&harness, Role::Submitter, "org:other").await;
+    let sizes = [MIB / 5, 2 * MIB / 5];
+    let auth = format!("Bearer {}", super::api_token(&harness));
+    let mut held = Vec::new();
+    for length in sizes {
+        for _ in 0..4 {
+            held.push(begun(&harness, ("POST", "/api/v1/jobs"), &auth, length).await);
+        }
+    }
+    let of = |bytes: usize| {
+        let mut spec = job();
+        spec.steps[0].run = "x".repeat(bytes);
+        spec
+    };
+    for bytes in sizes {
+        let since = Instant::now();
+        while told(harness.api(Method::POST, "/jobs").json(&of(bytes))).await.0 != 503 {
+            assert!(since.elapsed().as_secs() < 10, "those that were begun have no turn");
+        }
+        assert_eq!(told(other.call(&harness, Method::POST, "/jobs").json(&of(bytes))).await.0, 201);
+        assert_eq!(beat(&harness, bytes).await, 200);
+        assert_eq!(harness.append(&running, entry, 0, &"x".repeat(bytes)).await.status(), 200);
+    }
 }
 
 #[tokio::test]
@@ -314,21 +354,21 @@ async fn large_bodies_come_a_few_at_a_time_and_small_ones_pass_them() {
     let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
     let head = format!(
         "POST /.executors/queue/batches/appendExecutionLog HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
-         X-Sourcegraph-Job-ID: {}\r\nX-Sourcegraph-Executor-Name: {EXECUTOR}\r\nContent-Length: {MIB}\r\n\
-         Expect: 100-continue\r\n\r\n",
+         X-Sourcegraph-Job-ID: {}\r\nX-Sourcegraph-Executor-Name: {EXECUTOR}\r\nContent-Length: {MIB}\r\n\r\n",
         job.token, job.id
     );
     slow.write_all(head.as_bytes()).await.unwrap();
-    // The body is asked for by whoever has a slot for it.
-    let mut answer = [0; 12];
-    slow.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 100");
     let large = "x".repeat(MIB);
-    assert_eq!(harness.append(&job, entry, 0, &large).await.status(), 503);
+    assert_eq!(harness.append(&job, entry, 0, &large).await.status(), 200, "what has not come has no slot");
+    slow.write_all(&vec![b'x'; MIB / 2]).await.unwrap();
+    let since = Instant::now();
+    while harness.append(&job, entry, 0, &large).await.status() != 503 {
+        assert!(since.elapsed().as_secs() < 10, "what comes has none");
+    }
     assert_eq!(harness.append(&job, entry, 0, "small").await.status(), 200);
     drop(slow);
-    let begun = Instant::now();
+    let since = Instant::now();
     while harness.append(&job, entry, 0, &large).await.status() != 200 {
-        assert!(begun.elapsed().as_secs() < 10, "the slot is free again");
+        assert!(since.elapsed().as_secs() < 10, "the slot is free again");
     }
 }
