@@ -206,6 +206,23 @@ impl IndexSpec {
     }
 }
 
+/// Whether both name one directory of the repository: whoever uploads may write it otherwise than it was asked for.
+pub fn is_same_root(one: &str, other: &str) -> bool {
+    root_parts(one) == root_parts(other)
+}
+
+fn root_parts(root: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in root.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts
+}
+
 /// The key of a step before the indexer.
 pub fn pre_index(number: usize) -> String {
     format!("pre-index.{number}")
@@ -308,6 +325,18 @@ mod tests {
         }
         let before_alone = job(json!({"dockerSteps": [{"image": "a", "commands": ["x"]}]}));
         assert_eq!(before_alone.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_root_is_the_same_however_it_is_written() {
+        for (one, other) in
+            [("", "/"), ("", "."), ("cmd", "cmd/"), ("cmd", "./cmd"), ("a/../cmd//x", "/cmd/x/.")]
+        {
+            assert!(is_same_root(one, other), "{one:?} {other:?}");
+        }
+        for (one, other) in [("", "cmd"), ("cmd", "cmd/x"), ("a/b", "b"), ("cmd", "CMD")] {
+            assert!(!is_same_root(one, other), "{one:?} {other:?}");
+        }
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(crate) async fn receive(
     limit: u64,
 ) -> Result<NewObject, IntakeFault> {
     app.disk_floor.check(Growing::Results)?;
+    // Wherever it is kept, what is known of it is a row.
+    app.disk_floor.check(Growing::Database)?;
     let key = app.store.new_object(beginning, ending).await?;
     let mut writer = app.store.objects().writer(&key);
     let taken =

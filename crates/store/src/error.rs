@@ -317,12 +317,17 @@ pub enum StoreError {
     /// There is no such upload, or nothing can be added to it any more.
     #[error("there is no upload {0} that parts can be added to")]
     UnknownUpload(i64),
-    /// As many uploads are begun and not complete as may be.
+    /// A job has uploaded as many indexes as one may.
     #[error(
-        "{0} uploads are begun and not complete, which is as many as may be: complete them, or wait until those that are \
-         old are removed"
+        "job {job} has uploaded {limit} indexes by its token, those that are not complete among them, and a job may upload no \
+         more: upload what it makes once"
     )]
-    TooManyUploads(i64),
+    TooManyUploads {
+        /// The job.
+        job: JobId,
+        /// How many it may upload.
+        limit: i64,
+    },
     /// An upload does not have such a part.
     #[error("the upload has {parts} parts, so there is no part {part}: they are numbered from 0")]
     NoSuchPart {

@@ -93,6 +93,7 @@ impl Ask {
             associated_index_id: associated.map_err(|id| {
                 UploadFault::query(format!("associatedIndexId is {id:?}, and no whole number"))
             })?,
+            by_job: None,
             content_type: content_type(headers)?,
             uncompressed_size: uncompressed_size(headers)?,
             parts,

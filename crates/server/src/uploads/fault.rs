@@ -1,5 +1,6 @@
 //! Why an upload is not taken.
 
+use crate::disk_floor::BelowFloor;
 use crate::intake::IntakeFault;
 use crate::share::Full;
 use http::StatusCode;
@@ -57,6 +58,9 @@ pub(crate) enum UploadFault {
     /// There are too many.
     #[error(transparent)]
     Full(#[from] Full),
+    /// Too little of our disk is free.
+    #[error(transparent)]
+    BelowFloor(#[from] BelowFloor),
     /// Too many come at once.
     #[error("too many indexes are being uploaded: try again")]
     Busy,
@@ -79,13 +83,15 @@ impl UploadFault {
             Self::Query(_) | Self::Missing { .. } | Self::NotGzip | Self::Intake(IntakeFault::Broken) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::NotTheJobs { .. } => StatusCode::FORBIDDEN,
+            Self::NotTheJobs { .. } | Self::Store(StoreError::TooManyUploads { .. }) => StatusCode::FORBIDDEN,
             Self::UncompressedSize(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownRepository(_) | Self::Unknown(_) | Self::NoId(_) => StatusCode::NOT_FOUND,
             Self::UnpacksTooLarge { .. } | Self::Intake(IntakeFault::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::Full(_) | Self::Intake(IntakeFault::BelowFloor(_)) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Full(_) | Self::BelowFloor(_) | Self::Intake(IntakeFault::BelowFloor(_)) => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Intake(IntakeFault::TooSlow { .. }) => StatusCode::REQUEST_TIMEOUT,
             Self::Intake(IntakeFault::Store(fault)) | Self::Store(fault) => of_store(fault),
@@ -96,9 +102,10 @@ impl UploadFault {
 /// The status for a fault of the store.
 pub(crate) fn of_store(fault: &StoreError) -> StatusCode {
     match fault {
-        StoreError::Objects(ObjectsFault::Full { .. }) | StoreError::TooManyUploads(_) => {
-            StatusCode::INSUFFICIENT_STORAGE
-        }
+        StoreError::Objects(ObjectsFault::Full { .. })
+        | StoreError::TooMany { .. }
+        | StoreError::TooManyOf { .. }
+        | StoreError::TooManyShared { .. } => StatusCode::INSUFFICIENT_STORAGE,
         StoreError::Objects(ObjectsFault::Failed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::UnknownUpload(_) => StatusCode::NOT_FOUND,
         StoreError::PartsChanged(_) => StatusCode::CONFLICT,

@@ -10,22 +10,20 @@ pub(crate) use fault::{UploadFault, of_store};
 
 use crate::app::App;
 use crate::auth::uploader::Uploader;
+use crate::disk_floor::Growing;
 use crate::intake;
 use crate::peer::Peer;
 use crate::repository;
 use crate::share::{Room, Total};
-use crate::slots::Slot;
+use crate::slots::Turn;
 use axum::body::Body;
 use jobs::{JobId, Namespace};
-use store::{NewObject, NewUpload, StoreError, UploadPartRow};
+use store::{FILE_CHARGE, NewObject, NewUpload, StoreError, UploadPartRow};
 
 /// What keys of indexes begin with.
 const KEYS: &str = "uploads/index";
 /// What they end with.
 const ENDING: &str = ".gz";
-
-/// Among those of the namespace, and of the address.
-type Turn = (Slot, Slot);
 
 /// What became of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +46,7 @@ pub(crate) async fn serve(
             let new = named(app, about).await?;
             // Held until it is unpacked as well, which costs more than taking it.
             let slot = slot(app, from, &new.namespace).await?;
-            let object = take(app, &slot, &new.namespace, body).await?;
+            let object = take(app, &slot, (&new.namespace, FILE_CHARGE), body).await?;
             let done = keep_whole(app, &slot, new, &object).await;
             if done.is_err() {
                 intake::give_up(app, &object.key).await;
@@ -57,14 +55,16 @@ pub(crate) async fn serve(
         }
         Ask::Begin(about) => {
             let new = named(app, about).await?;
-            room(app, &new.namespace).await?;
+            app.disk_floor.check(Growing::Database)?;
+            room(app, &new.namespace, u64::from(new.parts) * FILE_CHARGE).await?;
             Ok(Done::Accepted(app.store.begin_upload(new).await?))
         }
         Ask::Part { id, index } => {
             let known = app.store.upload(id).await?.filter(|row| row.finished_at.is_none());
             let known = known.ok_or(UploadFault::Unknown(id))?;
             let of = &known.of.namespace;
-            let object = take(app, &slot(app, from, of).await?, of, body).await?;
+            // It counts already for as much as its parts do at least.
+            let object = take(app, &slot(app, from, of).await?, (of, 1), body).await?;
             let key = object.key.clone();
             let added = app.store.add_upload_part(id, index, object).await;
             if added.is_err() {
@@ -105,8 +105,13 @@ async fn slot(app: &App, from: Peer, of: &Namespace) -> Result<Turn, UploadFault
     turn.ok_or(UploadFault::Busy)
 }
 
-async fn take(app: &App, _: &Turn, of: &Namespace, body: Body) -> Result<NewObject, UploadFault> {
-    let Room { bytes, beyond } = room(app, of).await?;
+async fn take(
+    app: &App,
+    _: &Turn,
+    (of, least): (&Namespace, u64),
+    body: Body,
+) -> Result<NewObject, UploadFault> {
+    let Room { bytes, beyond } = room(app, of, least).await?;
     let limit = app.limits.index_part.min(bytes);
     match intake::receive(app, body, (KEYS, ENDING), limit).await {
         Err(intake::IntakeFault::TooLarge { .. }) if limit < app.limits.index_part => Err(beyond.into()),
@@ -114,12 +119,13 @@ async fn take(app: &App, _: &Turn, of: &Namespace, body: Body) -> Result<NewObje
     }
 }
 
-/// What still fits, which is something.
-async fn room(app: &App, of: &Namespace) -> Result<Room, UploadFault> {
+/// What still fits, which is so much at least.
+async fn room(app: &App, of: &Namespace, least: u64) -> Result<Room, UploadFault> {
     let (limit, kept) = (app.limits.indexes_total, app.store.uploads_size().await?);
     let total = Total { what: "uploaded indexes", limit, kept };
-    let room = total.room(of, app.limits.index_part, app.store.uploads_size_of(of)).await?;
-    if room.bytes == 0 { Err(room.beyond.into()) } else { Ok(room) }
+    let largest = app.limits.index_part.max(least);
+    let room = total.room(of, largest, app.store.uploads_size_of(of)).await?;
+    if room.bytes < least { Err(room.beyond.into()) } else { Ok(room) }
 }
 
 async fn keep_whole(app: &App, _: &Turn, new: NewUpload, object: &NewObject) -> Result<i64, UploadFault> {

@@ -3,6 +3,7 @@
 use super::{Ask, UploadFault};
 use crate::app::App;
 use crate::auth::uploader::Uploader;
+use jobs::index::is_same_root;
 use store::{HeldJob, NewUpload};
 
 /// What is asked for, if whoever asks may. A job need not say which it is: that is added.
@@ -34,5 +35,10 @@ async fn of_job(app: &App, held: &HeldJob, new: NewUpload) -> Result<NewUpload, 
             return Err(UploadFault::NotTheJobs { job: held.id.0, what, own, asked });
         }
     }
-    Ok(NewUpload { associated_index_id: Some(held.id.0), ..new })
+    // Beside it there may be other projects in the same commit, with indexes of their own.
+    let root = app.store.spec(held.id).await?.index.map(|index| index.root);
+    if let Some(own) = root.filter(|own| !is_same_root(own, &new.root)) {
+        return Err(UploadFault::NotTheJobs { job: held.id.0, what: "root", own, asked: new.root });
+    }
+    Ok(NewUpload { associated_index_id: Some(held.id.0), by_job: Some(held.id), ..new })
 }

@@ -3,6 +3,7 @@
 use crate::artifacts::{leaving, put, taken};
 use crate::harness::{EXECUTOR, Harness, entry, job, problem, told};
 use crate::source::SourceRepo;
+use crate::uploads::{COMMIT, call};
 use jobs::JobSpec;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -123,8 +124,11 @@ async fn what_jobs_leave_and_submitters_send_leaves_room_for_what_keeps_jobs_goi
             assert_eq!((status, code.as_str()), (507, "disk_full"), "{detail}");
             assert!(detail.contains("make room"), "{detail}");
         }
-        let (status, told) = put(&harness, &job, "app/out/app", "content").await;
-        assert_eq!(status, 507, "{told}");
+        let (status, text) = put(&harness, &job, "app/out/app", "content").await;
+        assert_eq!(status, 507, "{text}");
+        let begin = format!("repository=known&commit={COMMIT}&multiPart=true&numParts=1");
+        let (status, text) = told(call(&harness, &begin, "")).await;
+        assert_eq!((status, text.contains("make room")), (507, true), "{text}");
     };
     let sees = async || told(harness.api(Method::POST, "/files?name=x").body("")).await.0 == 507;
     wait_for(sees).await;

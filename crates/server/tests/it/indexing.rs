@@ -262,6 +262,8 @@ async fn a_jobs_token_uploads_that_jobs_index_and_nothing_else() {
     for (query, part) in [
         (format!("repository=other&commit={commit}"), "repository"),
         (format!("repository={REPOSITORY}&commit={COMMIT}"), "commit"),
+        (format!("{own}&root=beside"), "root"),
+        (format!("{own}&root=beside&multiPart=true&numParts=1"), "root"),
         (format!("{own}&associatedIndexId={}", next["id"]), "id"),
         (format!("{own}&associatedIndexId={}&multiPart=true&numParts=1", next["id"]), "id"),
     ] {
@@ -283,6 +285,18 @@ async fn a_jobs_token_uploads_that_jobs_index_and_nothing_else() {
         assert_eq!(call(next, &query).await.0, 404, "another job's: {query}");
         assert_eq!(call(job, &query).await.0, 204, "{query}");
     }
+    // One is to be made; a few more may come of tries.
+    let mut taken = 2;
+    let refused = loop {
+        let (status, text) = call(job, &own).await;
+        if status != 202 {
+            break (status, text);
+        }
+        taken += 1;
+    };
+    assert_eq!((refused.0, taken), (403, 20), "{}", refused.1);
+    assert!(refused.1.contains("20 indexes by its token"), "{}", refused.1);
+    assert_eq!(call(next, &own).await.0, 202, "another job's own");
     let done = json!({"executorName": EXECUTOR, "jobId": job["id"]});
     let mark = harness.executor("/.executors/queue/codeintel/markComplete").json(&done);
     assert_eq!(told(mark).await.0, 204);

@@ -47,7 +47,8 @@ pub trait Results: Send + Sync + 'static {
     /// The same of one namespace's jobs. It takes adding them up.
     async fn artifacts_size_of(&self, namespace: &Namespace) -> Result<u64>;
 
-    /// Begins an index that comes in parts. [`StoreError::TooManyUploads`] where as many are begun as may be.
+    /// Begins an index that comes in parts. [`StoreError::TooMany`] and its like where as many are begun as may be, but for those
+    /// whose job is over, and [`StoreError::TooManyUploads`] where its job has uploaded as many as one may.
     async fn begin_upload(&self, upload: NewUpload) -> Result<i64>;
 
     /// Takes a part, in place of the one with its number that may be there. Without such an upload, or when it is complete,
@@ -58,7 +59,7 @@ pub trait Results: Send + Sync + 'static {
     /// lacks a part is [`crate::StoreError::MissingPart`], one that has another by now [`crate::StoreError::PartsChanged`].
     async fn finish_upload(&self, id: i64, looked_at: &[NewObject]) -> Result<()>;
 
-    /// Takes an index that came whole; returns its id.
+    /// Takes an index that came whole; returns its id. [`StoreError::TooManyUploads`] where its job has uploaded as many as one may.
     async fn add_upload(&self, upload: NewUpload, object: NewObject) -> Result<i64>;
 
     /// An upload by its id.
@@ -70,13 +71,14 @@ pub trait Results: Send + Sync + 'static {
     /// Uploads that are complete, newest first; a few hundred at most, whatever the limit.
     async fn uploads(&self, filter: UploadFilter) -> Result<Vec<UploadRow>>;
 
-    /// Bytes of all parts of all uploads. What others on the same database change may be seen seconds later.
+    /// Bytes of all uploads, each counted as [`FILE_CHARGE`](crate::FILE_CHARGE) for each of its parts at least, which may be yet
+    /// to come. What others on the same database change may be seen seconds later.
     async fn uploads_size(&self) -> Result<u64>;
 
     /// The same of one namespace. It takes adding them up.
     async fn uploads_size_of(&self, namespace: &Namespace) -> Result<u64>;
 
-    /// Forgets uploads that were complete before `finished`, and those begun before `begun` that never were; says how many. A
-    /// call may leave some to the next one: it is done when it says 0.
+    /// Forgets uploads that were complete before `finished`, and those that never were: begun before `begun`, or by the token of a
+    /// job that is over; says how many. A call may leave some to the next one: it is done when it says 0.
     async fn forget_uploads(&self, finished: Timestamp, begun: Timestamp) -> Result<u64>;
 }

@@ -11,6 +11,8 @@ pub enum Countable {
     Identities,
     /// People who sign in.
     People,
+    /// Uploads of indexes that are begun and not complete.
+    BegunUploads,
 }
 
 impl Countable {
@@ -21,6 +23,7 @@ impl Countable {
             Self::Registrations => "registration tokens",
             Self::Identities => "identities of executors, with those that were revoked",
             Self::People => "people",
+            Self::BegunUploads => "uploads that are begun and not complete",
         }
     }
 
@@ -31,6 +34,7 @@ impl Countable {
             Self::Registrations => "revoke one that is not needed, or wait until one expires",
             Self::Identities => "wait until those are forgotten that nobody uses any more",
             Self::People => "remove those who are gone",
+            Self::BegunUploads => "complete them, or wait: a job's go when it is over, the others in a day",
         }
     }
 }

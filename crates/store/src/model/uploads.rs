@@ -20,6 +20,8 @@ pub struct NewUpload {
     pub indexer_version: String,
     /// The job that it says it came of, if it does.
     pub associated_index_id: Option<i64>,
+    /// The job by whose token it comes; none where an executor's secret was shown.
+    pub by_job: Option<JobId>,
     /// What it is.
     pub content_type: String,
     /// Bytes when unpacked, as it was told.

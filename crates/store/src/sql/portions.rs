@@ -15,10 +15,10 @@ pub(super) type Counts = (i64, i64, i64);
 
 /// Counts the rows of a table as [`Counts`] for the namespace that is the argument.
 macro_rules! count {
-    ($from:literal) => {
+    ($($from:tt)+) => {
         concat!(
             "SELECT COUNT(*), COUNT(CASE WHEN namespace = $1 THEN 1 END), COUNT(CASE WHEN namespace <> '' THEN 1 END) FROM ",
-            $from
+            $($from)+
         )
     };
 }

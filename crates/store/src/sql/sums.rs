@@ -116,7 +116,7 @@ fn bytes(sum: i64) -> u64 {
 mod tests {
     use super::*;
     use crate::contract::Results;
-    use crate::model::{NewObject, NewUpload};
+    use crate::model::{FILE_CHARGE, NewObject, NewUpload};
     use crate::sql::SqlStore;
     use crate::sql::database::Database;
     use futures_util::future::join_all;
@@ -210,6 +210,7 @@ mod tests {
             indexer_name: "scip-go".to_owned(),
             indexer_version: String::new(),
             associated_index_id: None,
+            by_job: None,
             content_type: String::new(),
             uncompressed_size: None,
             parts: 1,
@@ -225,7 +226,7 @@ mod tests {
         let unseen = "INSERT INTO uploads (namespace, repository, commit_id, root, indexer_name, indexer_version, \
                       content_type, parts, size, started_at) VALUES ('', '', '', '', '', '', '', 1, 1000, 0)";
         sqlx::query(unseen).execute(&mut *file.raw().await).await.unwrap();
-        for sum in [5, 10] {
+        for sum in [FILE_CHARGE, 2 * FILE_CHARGE] {
             let key = store.new_object("uploads/index", ".gz").await.unwrap();
             let object = NewObject { key, size: 5, sha256: String::new() };
             store.add_upload(upload(), object).await.unwrap();
@@ -233,7 +234,7 @@ mod tests {
         }
         let hour_ago = clock.now() - SignedDuration::from_hours(1);
         assert_eq!(store.forget_uploads(hour_ago, hour_ago).await.unwrap(), 1);
-        assert_eq!(store.uploads_size().await.unwrap(), 10, "what is there now");
-        assert_eq!(store.sums.uploads.known().sum, Some(10));
+        assert_eq!(store.uploads_size().await.unwrap(), 2 * FILE_CHARGE, "what is there now");
+        assert_eq!(store.sums.uploads.known().sum, Some(2 * FILE_CHARGE.cast_signed()));
     }
 }

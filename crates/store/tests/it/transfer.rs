@@ -5,7 +5,7 @@ use crate::contract::world::{
 };
 use jiff::SignedDuration;
 use jobs::secrets::Scope;
-use jobs::{Concurrency, FileSpec, Namespace, Role};
+use jobs::{Concurrency, FileSpec, JobId, Namespace, Role};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
@@ -152,6 +152,7 @@ async fn fill(place: &Place, clock: &Arc<MockClock>) {
         root: String::new(),
         indexer_name: "scip-go".into(),
         indexer_version: String::new(),
+        by_job: Some(JobId(7)),
         associated_index_id: None,
         content_type: String::new(),
         uncompressed_size: None,

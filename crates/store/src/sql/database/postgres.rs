@@ -36,7 +36,7 @@ const RELAXED: &str = "SET LOCAL synchronous_commit = off";
 const OLDEST: i32 = 150_000;
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 17] = [
+pub(super) const MIGRATIONS: [(&str, &str); 18] = [
     ("store", include_str!("../../../migrations/postgres/0001_store.sql")),
     ("lanes", include_str!("../../../migrations/postgres/0002_lanes.sql")),
     ("places", include_str!("../../../migrations/postgres/0003_places.sql")),
@@ -54,6 +54,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 17] = [
     ("references", include_str!("../../../migrations/postgres/0015_references.sql")),
     ("clock_watch", include_str!("../../../migrations/postgres/0016_clock_watch.sql")),
     ("duties", include_str!("../../../migrations/postgres/0017_duties.sql")),
+    ("own_uploads", include_str!("../../../migrations/postgres/0018_own_uploads.sql")),
 ];
 
 /// A PostgreSQL database.

@@ -23,7 +23,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Every change of the schema, oldest first.
-pub(super) const MIGRATIONS: [(&str, &str); 22] = [
+pub(super) const MIGRATIONS: [(&str, &str); 23] = [
     ("jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
     ("files", include_str!("../../../migrations/sqlite/0002_files.sql")),
     ("specs", include_str!("../../../migrations/sqlite/0003_specs.sql")),
@@ -46,6 +46,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 22] = [
     ("references", include_str!("../../../migrations/sqlite/0020_references.sql")),
     ("clock_watch", include_str!("../../../migrations/sqlite/0021_clock_watch.sql")),
     ("duties", include_str!("../../../migrations/sqlite/0022_duties.sql")),
+    ("own_uploads", include_str!("../../../migrations/sqlite/0023_own_uploads.sql")),
 ];
 
 /// The latest of them.

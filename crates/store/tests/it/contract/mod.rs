@@ -97,8 +97,8 @@ macro_rules! each_test {
                 a_forgotten_job_lets_go_of_its_object, a_log_is_read_while_it_is_sealed;
             artifacts: a_try_leaves_files_while_it_runs;
             uploads: an_upload_in_parts_is_complete_when_all_are_there,
-                only_so_many_uploads_are_begun, uploads_are_listed_by_whose_they_are,
-                old_uploads_are_forgotten_with_their_objects, an_object_that_nobody_takes_goes,
+                nobody_begins_so_many_uploads_that_others_can_not, a_job_uploads_little_and_leaves_nothing_begun,
+                uploads_are_listed_by_whose_they_are, old_uploads_are_forgotten_with_their_objects, an_object_that_nobody_takes_goes,
                 an_object_that_is_given_up_too_late_stays;
             files: an_uploaded_file_is_remembered, a_job_keeps_the_files_it_names,
                 a_job_that_names_an_unknown_file_is_not_submitted, a_job_sees_only_its_own_files,

@@ -4,7 +4,7 @@ use super::world::{Setup, World};
 use bytes::Bytes;
 use jiff::SignedDuration;
 use jobs::Namespace;
-use store::{NewObject, NewUpload, StoreError, UploadFilter};
+use store::{Countable, FILE_CHARGE, Finish, NewObject, NewUpload, StoreError, UploadFilter};
 
 fn new(repository: &str, parts: u32) -> NewUpload {
     NewUpload {
@@ -15,6 +15,7 @@ fn new(repository: &str, parts: u32) -> NewUpload {
         indexer_name: "scip-go".to_owned(),
         indexer_version: "1.2".to_owned(),
         associated_index_id: Some(7),
+        by_job: None,
         content_type: "application/x-protobuf+scip".to_owned(),
         uncompressed_size: Some(99),
         parts,
@@ -58,7 +59,7 @@ pub(crate) async fn an_upload_in_parts_is_complete_when_all_are_there(open: impl
     let row = world.store.upload(id).await.unwrap().unwrap();
     assert_eq!((row.of, row.size), (new("app", 2), 11));
     assert_eq!(row.finished_at, Some(world.now()));
-    assert_eq!(world.store.uploads_size().await.unwrap(), 11);
+    assert_eq!(world.store.uploads_size().await.unwrap(), 2 * FILE_CHARGE);
     let parts = world.store.upload_parts(id).await.unwrap();
     assert_eq!(parts.into_iter().map(|part| part.object).collect::<Vec<_>>(), [again.clone(), second]);
     let late = world.store.add_upload_part(id, 0, object(&world, "late").await).await.unwrap_err();
@@ -68,18 +69,58 @@ pub(crate) async fn an_upload_in_parts_is_complete_when_all_are_there(open: impl
     assert!(!is_there(&world, &first).await && is_there(&world, &again).await);
 }
 
-pub(crate) async fn only_so_many_uploads_are_begun(open: impl AsyncFn(Setup) -> World) {
+pub(crate) async fn nobody_begins_so_many_uploads_that_others_can_not(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let mut last = 0;
-    for _ in 0..1_000 {
+    for _ in 0..500 {
         last = world.store.begin_upload(new("app", 1)).await.unwrap();
     }
     let refused = world.store.begin_upload(new("app", 1)).await.unwrap_err();
-    assert!(matches!(refused, StoreError::TooManyUploads(1_000)), "{refused:?}");
+    let limit_of_one = |refused: &StoreError| {
+        matches!(refused, StoreError::TooManyOf { of: Countable::BegunUploads, limit: 500, total: 1_000, .. })
+    };
+    assert!(limit_of_one(&refused), "{refused:?}");
+    world.store.begin_upload(NewUpload { namespace: Namespace::Global, ..new("app", 1) }).await.unwrap();
     let all = object(&world, "all").await;
     world.store.add_upload_part(last, 0, all.clone()).await.unwrap();
     world.store.finish_upload(last, &[all]).await.unwrap();
     world.store.begin_upload(new("app", 1)).await.unwrap();
+}
+
+/// What a job did not complete is good for nothing once it is over, and counts no longer at once.
+pub(crate) async fn a_job_uploads_little_and_leaves_nothing_begun(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let (id, lease, _) = world.running().await;
+    let of_job = NewUpload { by_job: Some(id), ..new("app", 2) };
+    let complete = world.store.add_upload(of_job.clone(), object(&world, "whole").await).await.unwrap();
+    let begun = world.store.begin_upload(of_job.clone()).await.unwrap();
+    assert_eq!(world.store.upload(begun).await.unwrap().unwrap().of, of_job);
+    for _ in 2..20 {
+        world.store.begin_upload(of_job.clone()).await.unwrap();
+    }
+    let too_many =
+        |refused: StoreError| matches!(refused, StoreError::TooManyUploads { job, limit: 20 } if job == id);
+    assert!(too_many(world.store.begin_upload(of_job.clone()).await.unwrap_err()));
+    let one_more = object(&world, "more").await;
+    assert!(too_many(world.store.add_upload(of_job.clone(), one_more.clone()).await.unwrap_err()));
+    world.store.add_upload(new("app", 1), one_more).await.unwrap();
+    for _ in 19..500 {
+        world.store.begin_upload(new("app", 1)).await.unwrap();
+    }
+    assert!(world.store.begin_upload(new("app", 1)).await.is_err());
+
+    let hour_ago = world.now() - SignedDuration::from_secs(3_600);
+    assert_eq!(world.store.forget_uploads(hour_ago, hour_ago).await.unwrap(), 0, "it runs");
+    world.store.finish(id, &lease, Finish::Complete).await.unwrap();
+    let others = world.store.begin_upload(new("app", 1)).await.unwrap();
+    let mut gone = 0;
+    while let forgotten @ 1.. = world.store.forget_uploads(hour_ago, hour_ago).await.unwrap() {
+        gone += forgotten;
+    }
+    assert_eq!((gone, world.store.upload(begun).await.unwrap()), (19, None));
+    for kept in [complete, others] {
+        assert!(world.store.upload(kept).await.unwrap().is_some());
+    }
 }
 
 pub(crate) async fn uploads_are_listed_by_whose_they_are(open: impl AsyncFn(Setup) -> World) {
@@ -105,7 +146,7 @@ pub(crate) async fn uploads_are_listed_by_whose_they_are(open: impl AsyncFn(Setu
     let acmes = UploadFilter { namespace: Some("org:acme".parse().unwrap()), ..of(7) };
     assert_eq!(listed(&world, acmes).await, [of_acme]);
     assert_eq!(world.store.upload(99).await.unwrap(), None);
-    for (namespace, size) in [("org:acme", 8), ("global", 4), ("user:ann", 0)] {
+    for (namespace, size) in [("org:acme", FILE_CHARGE), ("global", 2 * FILE_CHARGE), ("user:ann", 0)] {
         let of = namespace.parse().unwrap();
         assert_eq!(world.store.uploads_size_of(&of).await.unwrap(), size, "{namespace}");
     }
@@ -131,7 +172,7 @@ pub(crate) async fn old_uploads_are_forgotten_with_their_objects(open: impl Asyn
     assert_eq!(world.store.sweep_objects().await.unwrap(), 2);
     assert!(!is_there(&world, &whole).await && !is_there(&world, &part).await);
     assert!(is_there(&world, &kept).await);
-    assert_eq!(world.store.uploads_size().await.unwrap(), 4);
+    assert_eq!(world.store.uploads_size().await.unwrap(), FILE_CHARGE);
 }
 
 pub(crate) async fn an_object_that_nobody_takes_goes(open: impl AsyncFn(Setup) -> World) {
