@@ -6,14 +6,19 @@ use crate::uploads::{COMMIT, accepted, call, content, packed, with_repository_an
 use reqwest::Method;
 use serde_json::json;
 use server::{S3Credentials, ServerConfig};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use testkit::S3Server;
+use testkit::{S3Server, SmallDisk};
 
 /// Bytes of more than one part of an upload to S3.
 const LARGE: usize = 9 << 20;
 
 /// A server whose results go there, with a repository.
 async fn keeping_in(s3: &S3Server) -> (Harness, TempDir) {
+    keeping_in_and(s3, |_| {}).await
+}
+
+async fn keeping_in_and(s3: &S3Server, more: impl FnOnce(&mut ServerConfig)) -> (Harness, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("site-config.jsonc");
     let bucket =
@@ -23,6 +28,7 @@ async fn keeping_in(s3: &S3Server) -> (Harness, TempDir) {
     let adjust = |config: &mut ServerConfig| {
         config.site_config = Some(file);
         config.s3_credentials = S3Credentials::parse(&s3.credentials());
+        more(config);
     };
     (with_repository_and(adjust).await, dir)
 }
@@ -69,4 +75,26 @@ async fn artifacts_and_indexes_are_kept_in_s3_and_wait_for_it() {
     assert_eq!(put(&harness, &job, "app/out/app", "another one").await.0, 200);
     assert_eq!(told(harness.api(Method::GET, &artifact)).await, (200, "another one".to_owned()));
     assert_eq!(content(&harness, id).await, index);
+}
+
+#[tokio::test]
+async fn what_is_known_of_objects_leaves_the_database_its_room() {
+    let test = "what_is_known_of_objects_leaves_the_database_its_room";
+    let Some(s3) = S3Server::start(test) else { return };
+    let Some(disk) = SmallDisk::mount(test, 64 << 20) else { return };
+    let (harness, _dir) = keeping_in_and(&s3, |config| {
+        config.data_dir = disk.path().join("data");
+        config.disk_floor = Some(8 << 20);
+    })
+    .await;
+    let (job, _) = taken(&harness, &leaving(&[("app", "out/app")])).await;
+    let upload = || call(&harness, &format!("repository=app&commit={COMMIT}"), packed(b"an index"));
+    accepted(upload()).await;
+    disk.fill(4 << 20);
+    let begun = Instant::now();
+    // What was seen of the disk holds for a moment.
+    while told(upload()).await.0 != 507 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is taken below the floor");
+    }
+    assert_eq!(put(&harness, &job, "app/out/app", "an artifact").await.0, 507);
 }
