@@ -142,7 +142,10 @@ async fn cloudwatch_is_told_under_the_documented_names() {
     }
     let call = cloud.call(|(_, body)| {
         let form = form(body);
-        form.get("MetricData.member.3.Value").is_some_and(|jobs| jobs == "2")
+        // All of them, also the one that was submitted last.
+        [(2, "1"), (3, "2")].iter().all(|(member, jobs)| {
+            form.get(&format!("MetricData.member.{member}.Value")).is_some_and(|told| told == jobs)
+        })
     });
     let call = call.await;
     is_signed(&call);
