@@ -210,7 +210,7 @@ mod tests {
         let counted = Arc::clone(&heard);
         let pieces = stream::repeat_with(move || {
             counted.fetch_add(1, Ordering::Relaxed);
-            Ok::<_, io::Error>(Bytes::from_static(&[b'x'; MEDIUM]))
+            Ok::<_, io::Error>(Bytes::from(vec![b'x'; MEDIUM]))
         });
         let refused = read(&room, 1, Body::from_stream(pieces.take(9))).await;
         assert!(matches!(refused, Err(BodyFault::TooLarge { limit: LIMIT })));

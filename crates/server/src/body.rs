@@ -98,8 +98,6 @@ pub(crate) async fn pass_on(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const SOON: Duration = Duration::from_secs(5);
 
