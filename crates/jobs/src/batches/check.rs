@@ -313,6 +313,8 @@ mod tests {
             (in_execution("path", json!("a/")), "no directory of a repository"),
             (in_execution("path", json!("a\nb")), "no directory of a repository"),
             (in_execution("steps", json!([])), "has no steps"),
+            (in_execution("steps", json!(vec![json!({}); 1_003])), "has 1003 steps: at most 1000"),
+            (in_step("if", json!([[]])), "true, false or a template"),
             (in_execution("skippedSteps", json!({"2": {}})), "skippedSteps names the step \"2\""),
             (in_execution("skippedSteps", json!({"01": {}})), "from 0 to 1"),
             (in_execution("skippedSteps", json!({"0": {}, "1": {}})), "no step of the execution is left"),

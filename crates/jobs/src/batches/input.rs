@@ -5,6 +5,7 @@
 use super::env::StepEnv;
 use super::lenient;
 use super::result::AfterStepResult;
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,6 +29,7 @@ pub struct ExecutionInput {
     #[serde(default)]
     pub only_fetch_workspace: bool,
     /// The steps, in order.
+    #[serde(deserialize_with = "lenient::steps")]
     pub steps: Vec<Step>,
     /// The files for which the repository was found, for templates.
     #[serde(default)]
@@ -137,13 +139,36 @@ pub struct Mount {
 }
 
 /// Whether a step is run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Condition {
     /// It is known.
     Known(bool),
     /// A template; the step is run where it comes to `true`.
     Template(String),
+}
+
+/// By hand, since what is *untagged* is held in memory first, whatever it is.
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Condition;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or a template")
+            }
+
+            fn visit_bool<E: Error>(self, known: bool) -> Result<Condition, E> {
+                Ok(Condition::Known(known))
+            }
+
+            fn visit_str<E: Error>(self, template: &str) -> Result<Condition, E> {
+                Ok(Condition::Template(template.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// Nothing is said of a skipped step but that it is.

@@ -7,6 +7,7 @@
 mod check;
 mod env;
 mod input;
+mod kept;
 mod keys;
 mod lenient;
 mod mounts;
@@ -19,9 +20,10 @@ pub use input::{
     BatchChangeAttributes, Branch, Commit, Condition, ExecutionInput, Mount, Output, Repository, Skipped,
     Step,
 };
-pub use keys::cache_key;
+pub use kept::KeptJson;
+pub use keys::{CacheKeys, cache_key, cache_keys};
 pub use mounts::{MountMetadata, WorkspaceFile, mounts_metadata};
-pub use result::{AfterStepResult, BadDiff, ChangedFiles};
+pub use result::{AfterStepResult, BadDiff, ChangedFiles, Others};
 pub use results::{Found, Harvest, MAX_LINE, MAX_RESULTS, StepResult, may_hold_results};
 
 /// The only queue that takes executions.

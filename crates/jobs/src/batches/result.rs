@@ -1,47 +1,64 @@
 //! What a step came to.
 
-use super::lenient;
+use super::kept::KeptJson;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// From this version on a diff is written in base64.
 const WITH_BINARY_DIFFS: u32 = 2;
+/// Names that we know nothing of in one result at most; stock peers have three.
+const MAX_OTHERS: usize = 64;
 
 /// The result of a step, with all that those before it changed. What it holds besides is kept, so that it can be handed back
 /// as it came.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+///
+/// What steps made up may be anything, so it stays text ([`KeptJson`]).
+#[derive(Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AfterStepResult {
     /// How it is written: 2, or without one as in version 1.
     #[serde(skip_serializing_if = "is_old")]
     pub version: u32,
     /// What the step did to which files.
-    #[serde(deserialize_with = "lenient::or_default")]
     pub changed_files: ChangedFiles,
     /// What the step wrote.
-    #[serde(deserialize_with = "lenient::or_default")]
     pub stdout: String,
     /// What it wrote as errors.
-    #[serde(deserialize_with = "lenient::or_default")]
     pub stderr: String,
     /// Which step it is of, from 0.
     pub step_index: usize,
     /// All changes since the commit, as git writes them; in version 2 in base64.
-    #[serde(deserialize_with = "lenient::or_default")]
     pub diff: String,
     /// Values that later steps may use.
-    pub outputs: Option<BTreeMap<String, Value>>,
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
+    pub outputs: Option<KeptJson>,
     /// The step was not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<bool>,
     /// Anything else.
     #[serde(flatten)]
-    pub others: BTreeMap<String, Value>,
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub others: Others,
+}
+
+/// What a result holds besides, in the order in which it came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others(Vec<(String, KeptJson)>);
+
+impl Serialize for Others {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
 }
 
 /// Files by what a step did to them.
@@ -77,26 +94,78 @@ impl AfterStepResult {
         BASE64.decode(&self.diff).map(Cow::Owned).map_err(|fault| BadDiff(self.version, fault))
     }
 
+    /// The names of its outputs.
+    pub fn output_names(&self) -> Vec<String> {
+        self.outputs.as_ref().map(KeptJson::names).unwrap_or_default()
+    }
+
     /// Bytes of it, more or less.
     pub(super) fn size(&self) -> usize {
-        let values = self.outputs.iter().flatten().chain(&self.others);
-        let values = values.map(|(name, value)| name.len() + size_of_value(value));
+        let outputs = self.outputs.as_ref().map_or(0, |outputs| outputs.text().len() - "{}".len());
+        let others = self.others.0.iter().map(|(name, value)| name.len() + value.text().len());
         let ChangedFiles { modified, added, deleted, renamed } = &self.changed_files;
         let files =
             [modified, added, deleted, renamed].into_iter().flatten().flatten().map(|path| path.len() + 4);
-        self.stdout.len() + self.stderr.len() + self.diff.len() + values.chain(files).sum::<usize>()
+        let texts = self.stdout.len() + self.stderr.len() + self.diff.len();
+        texts + outputs + others.chain(files).sum::<usize>()
     }
 }
 
-fn size_of_value(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len() + 2,
-        Value::Array(list) => list.iter().map(|value| size_of_value(value) + 1).sum::<usize>() + 2,
-        Value::Object(map) => {
-            map.iter().map(|(name, value)| name.len() + size_of_value(value) + 4).sum::<usize>() + 2
-        }
-        _ => 8,
+/// By hand, since what is *flattened* is held in memory as values first, all of it.
+impl<'de> Deserialize<'de> for AfterStepResult {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ResultVisitor)
     }
+}
+
+struct ResultVisitor;
+
+impl<'de> Visitor<'de> for ResultVisitor {
+    type Value = AfterStepResult;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the result of a step")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AfterStepResult, A::Error> {
+        let (mut result, mut seen) = (AfterStepResult::default(), Vec::new());
+        while let Some(name) = map.next_key::<String>()? {
+            if seen.contains(&name) {
+                return Err(A::Error::custom(format_args!("duplicate key `{name}` in the result of a step")));
+            }
+            match name.as_str() {
+                "version" => result.version = map.next_value()?,
+                "changedFiles" => result.changed_files = or_default(&mut map)?,
+                "stdout" => result.stdout = or_default(&mut map)?,
+                "stderr" => result.stderr = or_default(&mut map)?,
+                "stepIndex" => result.step_index = map.next_value()?,
+                "diff" => result.diff = or_default(&mut map)?,
+                "outputs" => result.outputs = outputs(&mut map)?,
+                "skipped" => result.skipped = map.next_value()?,
+                _ if result.others.0.len() == MAX_OTHERS => {
+                    return Err(A::Error::custom(format_args!(
+                        "the result of a step has more than {MAX_OTHERS} keys that are not documented: leave them out"
+                    )));
+                }
+                _ => result.others.0.push((name.clone(), map.next_value()?)),
+            }
+            seen.push(name);
+        }
+        Ok(result)
+    }
+}
+
+/// What stock peers write `null` where nothing was set.
+fn or_default<'de, A: MapAccess<'de>, T: Deserialize<'de> + Default>(map: &mut A) -> Result<T, A::Error> {
+    Ok(map.next_value::<Option<T>>()?.unwrap_or_default())
+}
+
+fn outputs<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<KeptJson>, A::Error> {
+    let outputs: Option<KeptJson> = map.next_value()?;
+    if outputs.as_ref().is_some_and(|outputs| !outputs.is_object()) {
+        return Err(A::Error::custom("outputs of the result of a step must be an object, or null"));
+    }
+    Ok(outputs)
 }
 
 /// What the step wrote and changed stays out of `Debug`.
@@ -133,5 +202,37 @@ mod tests {
         let none: AfterStepResult =
             serde_json::from_str(r#"{"version":2,"diff":null,"stdout":null}"#).unwrap();
         assert!(none.diff_bytes().unwrap().is_empty());
+    }
+
+    /// Six bytes as a value are a map with room for eleven entries, and they were read twice.
+    #[test]
+    fn what_a_step_made_up_takes_the_memory_of_its_text() {
+        let many = format!("[{}]", vec![r#"{"":0}"#; 10_000].join(","));
+        let text = format!(r#"{{"stepIndex":3,"outputs":{{"a":{many}}},"zzz":{many},"other":[1]}}"#);
+        let result: AfterStepResult = serde_json::from_str(&text).unwrap();
+        assert_eq!(result.outputs.as_ref().unwrap().text(), format!(r#"{{"a":{many}}}"#));
+        let [(zzz, value), (other, _)] = result.others.0.as_slice() else { panic!("{:?}", result.others) };
+        assert_eq!((zzz.as_str(), value.text(), other.as_str()), ("zzz", many.as_str(), "other"));
+        assert!(result.size().abs_diff(text.len()) < 100, "{} of {}", result.size(), text.len());
+        assert_eq!(result.output_names(), ["a"]);
+        let again: AfterStepResult = serde_json::from_value(serde_json::to_value(&result).unwrap()).unwrap();
+        assert_eq!(again.outputs, result.outputs);
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused() {
+        let many: Vec<String> = (0..=MAX_OTHERS).map(|n| format!(r#""k{n}":0"#)).collect();
+        for (bad, told) in [
+            (r#"{"outputs":[]}"#.to_owned(), "must be an object"),
+            (r#"{"diff":"a","diff":"b"}"#.to_owned(), "duplicate key `diff`"),
+            (r#"{"x":1,"x":2}"#.to_owned(), "duplicate key `x`"),
+            (format!("{{{}}}", many.join(",")), "more than 64 keys"),
+            ("[2]".to_owned(), "the result of a step"),
+        ] {
+            let refused = serde_json::from_str::<AfterStepResult>(&bad).unwrap_err().to_string();
+            assert!(refused.contains(told), "{bad}: {refused}");
+        }
+        let all: AfterStepResult = serde_json::from_str(&format!("{{{}}}", many[1..].join(","))).unwrap();
+        assert_eq!(all.others.0.len(), MAX_OTHERS);
     }
 }
