@@ -287,9 +287,11 @@ mod tests {
 
     #[test]
     fn each_fault_is_told_with_its_rule() {
-        let in_execution = |key: &'static str, value: Value| told(|job| job["execution"][key] = value);
-        let in_step = |key: &'static str, value: Value| told(|job| job["execution"]["steps"][1][key] = value);
-        let in_job = |key: &'static str, value: Value| told(|job| job[key] = value);
+        let in_execution =
+            |key: &'static str, value: Value| told(|job| job["execution"][key] = value).map(drop);
+        let in_step =
+            |key: &'static str, value: Value| told(|job| job["execution"]["steps"][1][key] = value).map(drop);
+        let in_job = |key: &'static str, value: Value| told(|job| job[key] = value).map(drop);
         let step = json!({"image": "a", "run": "b"});
         for (refused, part) in [
             (in_job("queue", json!("codeintel")), "not of \"codeintel\""),
@@ -303,7 +305,8 @@ mod tests {
                 told(|job| {
                     job["repo"] = json!("github.com/acme/app");
                     job["rev"] = json!("dev");
-                }),
+                })
+                .map(drop),
                 "the job's rev is \"dev\"",
             ),
             (in_execution("repository", json!({"name": "../x"})), "repository name"),

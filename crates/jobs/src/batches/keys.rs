@@ -294,7 +294,8 @@ mod tests {
 
     #[test]
     fn keys_that_are_made_together_are_those_of_the_whole_text() {
-        let variable = |name: &str, value: &str| Variable { name: name.to_owned(), value: Some(value.to_owned()) };
+        let variable =
+            |name: &str, value: &str| Variable { name: name.to_owned(), value: Some(value.to_owned()) };
         let step = |number: usize| Step {
             run: format!("echo <{number}>"),
             env: StepEnv((0..number % 3).map(|n| variable(&format!("V{n}"), "a&b")).collect()),
@@ -311,13 +312,22 @@ mod tests {
             assert_eq!((made.keys.len(), made.left_out), (4, 0));
             for (index, key) in made.keys {
                 let keyed = Keyed {
-                    repository: KeyedRepository { id: "", name: "", base_ref: "", base_rev: "", file_matches: None },
+                    repository: KeyedRepository {
+                        id: "",
+                        name: "",
+                        base_ref: "",
+                        base_rev: "",
+                        file_matches: None,
+                    },
                     path: &input.path,
                     only_fetch_workspace: true,
                     steps: &input.steps[..=index],
                     batch_change_attributes: &input.batch_change_attributes,
                     step_index: index,
-                    environments: input.steps[..=index].iter().map(|step| step.env.resolved(&outer)).collect(),
+                    environments: input.steps[..=index]
+                        .iter()
+                        .map(|step| step.env.resolved(&outer))
+                        .collect(),
                     mounts_metadata: mounts,
                 };
                 let digest = Sha256::digest(as_go_writes_it(&serde_json::to_string(&keyed).unwrap()));
@@ -342,7 +352,8 @@ mod tests {
     fn keys_that_would_take_too_long_are_left_out() {
         let value = Some("x".repeat(10_000));
         let env = StepEnv(vec![Variable { name: "A".to_owned(), value }]);
-        let input = ExecutionInput { steps: vec![Step { env, ..Step::default() }; 100], ..ExecutionInput::default() };
+        let input =
+            ExecutionInput { steps: vec![Step { env, ..Step::default() }; 100], ..ExecutionInput::default() };
         let (all, outer) = ((0..100).collect(), BTreeMap::new());
         let made = keys_within(1 << 20, &input, &all, &outer, &[]);
         assert!((5..20).contains(&made.keys.len()), "{}", made.keys.len());

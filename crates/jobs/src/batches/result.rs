@@ -17,8 +17,6 @@ const MAX_OTHERS: usize = 64;
 
 /// The result of a step, with all that those before it changed. What it holds besides is kept, so that it can be handed back
 /// as it came.
-///
-/// What steps made up may be anything, so it stays text ([`KeptJson`]).
 #[derive(Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AfterStepResult {

@@ -1,7 +1,8 @@
 //! Why a job waits.
 
 use super::input::Numbered;
-use super::jobs::with_steps_of;
+use super::jobs::with_planned;
+use super::planned::Planned;
 use super::problem::Refusal;
 use super::{seen, views};
 use crate::api::{ExplainView, ObstacleView};
@@ -23,15 +24,17 @@ pub(super) async fn explain(
 ) -> Result<Json<ExplainView>, Refusal> {
     let job = seen::job(&app, &caller, id).await?;
     let StoredSpec { spec, is_for_newer } = app.store.stored_spec(id).await?;
+    let planned = Planned::of(&spec, &app.site.current());
+    drop(spec);
     let queue = counted(&app, &job.queue).await?;
     let now = app.clock.now();
     let serving = app.store.executors_serving(&job.queue).await?;
     let executors: Vec<Executor> = serving.into_iter().map(|row| executor(row, app.leases, now)).collect();
-    let key = spec.concurrency.as_ref().map(|of| (of.key.as_str(), of.limit));
+    let key = planned.concurrency.as_ref().map(|of| (of.key.as_str(), of.limit));
     let found = obstacles(&Facts {
         state: job.record.state,
         queue: &job.queue,
-        needs: &spec.needs,
+        needs: &planned.needs,
         is_for_newer,
         not_before: match job.hold {
             Some(Hold::Until(due)) => Some(due),
@@ -49,7 +52,7 @@ pub(super) async fn explain(
     // As with the list of executors.
     let may_know_executors = caller.namespace == Namespace::Global;
     let obstacles = found.iter().map(|obstacle| view(obstacle, may_know_executors)).collect();
-    Ok(Json(ExplainView { job: with_steps_of(&app, job, &spec).await?, obstacles }))
+    Ok(Json(ExplainView { job: with_planned(&app, job, planned).await?, obstacles }))
 }
 
 /// A queue, counted as far as matters.

@@ -2,9 +2,10 @@
 
 use super::input::{Numbered, Parameters, invalid_query, large_json};
 use super::paging::Paging;
+use super::planned::Planned;
 use super::problem::Refusal;
 use super::search::Wanted;
-use super::{files, planned, search, secrets, seen, views};
+use super::{files, search, secrets, seen, views};
 use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
 use crate::app::App;
@@ -36,6 +37,7 @@ pub(super) async fn submit(
     let (spec, large): (JobSpec, _) = large_json(&app, &caller, body, how).await?;
     // Before it waits: what could not be run may be far larger in memory than it was in the body.
     let spec = runnable(spec)?;
+    let planned = Planned::of(&spec, &app.site.current());
     let idempotency_key = idempotency_key(&headers)?;
     // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
     let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(busy)?;
@@ -54,7 +56,7 @@ pub(super) async fn submit(
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", job.id)) {
         headers.insert(LOCATION, location);
     }
-    Ok((StatusCode::CREATED, headers, Json(with_steps(&app, job).await?)))
+    Ok((StatusCode::CREATED, headers, Json(with_planned(&app, job, planned).await?)))
 }
 
 /// As many are being submitted as may be.
@@ -145,7 +147,6 @@ pub(super) async fn list(
     let executor = filter.executor.filter(|name| !name.is_empty());
     let filter =
         JobFilter { queue: filter.queue, state: filter.state, owner, before, limit: paging.look_for() };
-    let _turn = seen::turn(&app, &caller).await?;
     if text.is_some() || executor.is_some() {
         let wanted = Wanted::new(text.as_deref(), executor)?;
         return Ok(Json(search::jobs(&app, filter, paging, &wanted).await?));
@@ -197,11 +198,13 @@ pub(super) async fn cancel(
 /// The job with the steps of its latest try, and how earlier ones ended.
 pub(super) async fn with_steps(app: &App, job: JobRow) -> Result<JobView, Refusal> {
     let stored = app.store.stored_spec(job.id).await?;
-    with_steps_of(app, job, &stored.spec).await
+    let planned = Planned::of(&stored.spec, &app.site.current());
+    drop(stored);
+    with_planned(app, job, planned).await
 }
 
 /// The same where it is known what was asked for.
-pub(super) async fn with_steps_of(app: &App, job: JobRow, spec: &JobSpec) -> Result<JobView, Refusal> {
+pub(super) async fn with_planned(app: &App, job: JobRow, planned: Planned) -> Result<JobView, Refusal> {
     let entries = match job.record.epoch {
         0 => Vec::new(),
         epoch => app.store.log_outline(job.id, epoch, 0, u32::MAX).await?,
@@ -211,5 +214,5 @@ pub(super) async fn with_steps_of(app: &App, job: JobRow, spec: &JobSpec) -> Res
         Record { resets: 0, faults: 0, failures: 0, .. } => Vec::new(),
         _ => app.store.earlier_tries(job.id).await?,
     };
-    Ok(views::whole_job(job, spec, planned::steps(spec, &app.site.current()), &entries, earlier))
+    Ok(views::whole_job(job, planned, &entries, earlier))
 }

@@ -1,11 +1,12 @@
 //! From what the store knows to what the API shows.
 
+use super::planned::Planned;
 use crate::api::{
     ArtifactView, ConcurrencyView, ExecutorView, FileView, JobView, LogEntryView, QueueView, RepositoryView,
     SecretAccessView, SecretView, StepView, TryView, UploadView,
 };
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Concurrency, EndReason, JobSpec, LeasePolicy, Namespace, Needs, State};
+use jobs::{Concurrency, EndReason, LeasePolicy, Namespace, Needs, State};
 use std::collections::HashMap;
 use store::{
     ArtifactRow, EndedRow, ExecutorRow, FileRow, Hold, JobRow, LogEntryRow, QueueRow, QueueRules,
@@ -60,16 +61,14 @@ pub(super) fn job(row: JobRow) -> JobView {
 /// A job with the steps it has and how its earlier tries ended; `entries` are the log entries of its latest try.
 pub(super) fn whole_job(
     row: JobRow,
-    spec: &JobSpec,
-    planned: Vec<(String, String)>,
+    planned: Planned,
     entries: &[LogEntryRow],
     earlier: Vec<TryRow>,
 ) -> JobView {
-    let steps = steps(planned, entries);
-    let needs = Some(spec.needs.clone()).filter(|needs| *needs != Needs::default());
+    let steps = steps(planned.steps, entries);
+    let needs = Some(planned.needs).filter(|needs| *needs != Needs::default());
     let earlier_tries = earlier.into_iter().map(earlier_try).collect();
-    let concurrency =
-        spec.concurrency.clone().map(|Concurrency { key, limit }| ConcurrencyView { key, limit });
+    let concurrency = planned.concurrency.map(|Concurrency { key, limit }| ConcurrencyView { key, limit });
     JobView { needs, concurrency, steps, earlier_tries, ..job(row) }
 }
 

@@ -30,12 +30,11 @@ pub(super) async fn run(client: &Client, args: JobResultsArgs) -> Outcome {
 }
 
 fn row(step: &StepResultView) -> Result<Vec<String>, Failure> {
-    let outputs = step.result.outputs.iter().flatten().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     let key = step.cache_key.as_ref().or(step.reported_cache_key.as_ref());
     Ok(vec![
         step.step_index.to_string(),
         print::bytes(diff_of(step)?.len() as u64),
-        outputs.join(" "),
+        step.result.output_names().join(" "),
         key.cloned().unwrap_or_default(),
     ])
 }
