@@ -1,5 +1,6 @@
 //! What every request handler shares.
 
+use crate::answers::Answers;
 use crate::attention::Unheard;
 use crate::auth::attempts::Attempts;
 use crate::auth::first::FirstCode;
@@ -79,8 +80,10 @@ pub(crate) struct Parts {
     pub(crate) of_executors: Bodies,
     /// One per submit under way: it may wait for a fetch, with a whole specification in memory.
     pub(crate) submits: Slots,
-    /// One per list of jobs, of a log or of the audit log that is being made.
+    /// One per list that is being made.
     pub(crate) reads: Slots,
+    /// For what is being sent of the public API's answers.
+    pub(crate) answers: Answers,
     /// One per index or artifact that is being uploaded.
     pub(crate) results_in: InTurn,
     /// One per git transfer to an executor.

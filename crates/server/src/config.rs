@@ -197,12 +197,16 @@ pub struct Limits {
     pub submits_per_client: usize,
     /// How long a submit waits for its turn.
     pub submit_queue: Duration,
-    /// Lists of jobs, of logs and of the audit log that are made at one time; more wait.
+    /// Lists that are made at one time; more wait.
     pub reads: usize,
     /// Those of one client, that is of one address.
     pub reads_per_client: usize,
     /// How long such a list waits for its turn.
     pub read_queue: Duration,
+    /// Bytes of answers of the public API of more than 64 KiB that are being sent, half of them for one namespace at most.
+    pub answers: usize,
+    /// Those to one client, that is to one address.
+    pub answers_per_client: usize,
     /// Repositories.
     pub repositories: usize,
     /// Acts in the audit log: of more the oldest go.
@@ -302,6 +306,8 @@ impl Default for Limits {
             reads: 8,
             reads_per_client: 6,
             read_queue: Duration::from_secs(30),
+            answers: 256 * MIB,
+            answers_per_client: 192 * MIB,
             repositories: 10_000,
             audit_rows: 1_000_000,
             depths_kept: Duration::from_secs(2),

@@ -7,6 +7,7 @@
 //! Invariants: every write that comes from an executor carries the lease of the claim it belongs to;
 //! no secret reaches a log, a `Debug` or an answer other than a dequeue; only `git` is ever spawned.
 
+mod answers;
 pub mod api;
 
 /// A server's database as a whole: its schema, and moving it into another one.

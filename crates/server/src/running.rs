@@ -1,5 +1,6 @@
 //! Starting the server and waiting for its end.
 
+use crate::answers::Answers;
 use crate::app::{App, Parts};
 use crate::attention::Unheard;
 use crate::auth::attempts::Attempts;
@@ -174,6 +175,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         of_executors: Bodies::new(&config.limits, InTurn::among_addresses),
         results_in: InTurn::new(config.limits.index_uploads, config.limits.index_uploads_per_client),
         reads: Slots::new(config.limits.reads, config.limits.reads_per_client),
+        answers: Answers::new(config.limits.answers, config.limits.answers_per_client),
         submits: Slots::new(config.limits.submits, config.limits.submits_per_client),
         git_transfers: Slots::new(config.limits.git_transfers, config.limits.git_transfers_per_client),
         limits: config.limits.clone(),

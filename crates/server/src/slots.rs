@@ -45,13 +45,25 @@ impl<Client: Eq + Hash> Slots<Client> {
     /// So many slots as one: as many as one client may have, if it would be more.
     pub(crate) async fn take_several(&self, client: Client, several: usize, wait: Duration) -> Option<Slot> {
         let share = self.share(client);
-        let several = u32::try_from(several.min(self.most).max(1)).ok()?;
+        let several = self.fitting(several)?;
         let slot = async {
             let of_client = share.acquire_many_owned(several).await.ok()?;
             let of_all = Arc::clone(&self.all).acquire_many_owned(several).await.ok()?;
             Some(Slot { _of_all: of_all, _of_client: of_client })
         };
         timeout(wait, slot).await.ok().flatten()
+    }
+
+    /// The same if they are to be had now.
+    pub(crate) fn try_take_several(&self, client: Client, several: usize) -> Option<Slot> {
+        let several = self.fitting(several)?;
+        let of_client = self.share(client).try_acquire_many_owned(several).ok()?;
+        let of_all = Arc::clone(&self.all).try_acquire_many_owned(several).ok()?;
+        Some(Slot { _of_all: of_all, _of_client: of_client })
+    }
+
+    fn fitting(&self, several: usize) -> Option<u32> {
+        u32::try_from(several.min(self.most).max(1)).ok()
     }
 
     fn share(&self, client: Client) -> Arc<Semaphore> {
@@ -110,9 +122,21 @@ impl InTurn {
         wait: Duration,
     ) -> Option<Turn> {
         let queued = Instant::now();
+        let several = self.fitting(several);
         let of_namespace = self.by_namespace.take_several(of.to_owned(), several, wait).await?;
         let left = wait.saturating_sub(queued.elapsed());
         Some((of_namespace, self.by_address.take_several(from, several, left).await?))
+    }
+
+    /// The same if they are to be had now.
+    pub(crate) fn try_take_several(&self, (from, of): (Peer, &str), several: usize) -> Option<Turn> {
+        let several = self.fitting(several);
+        let of_namespace = self.by_namespace.try_take_several(of.to_owned(), several)?;
+        Some((of_namespace, self.by_address.try_take_several(from, several)?))
+    }
+
+    fn fitting(&self, several: usize) -> usize {
+        several.min(self.by_namespace.most).min(self.by_address.most)
     }
 }
 

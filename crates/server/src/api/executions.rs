@@ -30,7 +30,7 @@ pub struct StepResultView {
     pub step_index: usize,
     /// Under which key the result is good for another execution: one whose step has the same key, made of the same repository,
     /// commit, steps, variables and files. `null` where that can't be told without knowing the values of secrets, or of files
-    /// that are gone.
+    /// that are gone, or where `problem` tells that it would take too long.
     pub cache_key: Option<String>,
     /// The key that the job itself told. Nothing but its word stands for it.
     pub reported_cache_key: Option<String>,

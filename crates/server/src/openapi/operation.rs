@@ -101,6 +101,7 @@ impl Operation {
     pub(super) fn limit_and_cursor<Cursor: JsonSchema>(self) -> Self {
         self.with(query::<u32>("limit", "Items on the page at most."))
             .with(query::<Cursor>("cursor", "Where the page begins: `nextCursor` of the one before."))
+            .problem(503, "too_many_reads")
     }
 
     pub(super) fn takes<T: JsonSchema>(mut self) -> Self {

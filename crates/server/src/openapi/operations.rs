@@ -102,8 +102,7 @@ fn jobs() -> Vec<Operation> {
         .gives::<Page<JobView>>(
             200,
             "A page of jobs, without their steps; of messages the first 512 characters.",
-        )
-        .problem(503, "too_many_reads");
+        );
     let show = get("/api/v1/jobs/{id}", TAG, "Shows a job with its steps")
         .gives::<JobView>(200, "The job.")
         .problem(404, "unknown_job");
@@ -271,8 +270,7 @@ fn people() -> Vec<Operation> {
                 "Only what was done to things of this namespace, and by its jobs.",
             ))
             .limit_and_cursor::<String>()
-            .gives::<Page<ActView>>(200, "A page of acts.")
-            .problem(503, "too_many_reads"),
+            .gives::<Page<ActView>>(200, "A page of acts."),
     ]
 }
 
@@ -322,7 +320,7 @@ fn results() -> Vec<Operation> {
         get("/api/v1/jobs/{id}/artifacts", TAG, "Lists the files that a job left")
             .with(attempt())
             .gives::<Vec<ArtifactView>>(200, "The files, without their content.")
-            .problem(404, "unknown_job"),
+            .problems(&[(404, "unknown_job"), (503, "too_many_reads")]),
         get("/api/v1/jobs/{id}/artifacts/{*file}", TAG, "Reads a file that a job left, named NAME/PATH")
             .with(attempt())
             .answers(200, "Its bytes.", Content::Other(BYTES))

@@ -75,7 +75,7 @@ pub(crate) async fn no_such_path(headers: HeaderMap, uri: Uri) -> Response {
 
 /// The pages, and what they are made of.
 pub(crate) fn router(app: &App) -> Router<App> {
-    let pages = Pages { app: app.clone(), api: public_api::guarded().with_state(app.clone()) };
+    let pages = Pages { app: app.clone(), api: public_api::guarded(app).with_state(app.clone()) };
     let mut router = Router::new();
     for route in routes::all() {
         router = router.route(route.path, route.served());

@@ -72,7 +72,6 @@ pub(super) async fn list(
         })?,
     };
     let namespace = seen::listed(&caller, filter.namespace)?;
-    let _turn = seen::turn(&app, &caller).await?;
     let acts = if action == Some(Action::ReadSecret) {
         Vec::new()
     } else {

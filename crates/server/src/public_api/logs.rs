@@ -2,7 +2,8 @@
 
 use super::input::{Attempt, Numbered, Parameters};
 use super::problem::Refusal;
-use super::{seen, views};
+use super::{seen, sent, views};
+use crate::answers::{Reader, Room};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::peer::Peer;
@@ -32,13 +33,20 @@ pub(super) async fn list(
     let latest = seen::job(&app, &caller, id).await?.record.epoch;
     let _turn = seen::turn(&app, &caller).await?;
     // Should it not be to be had, that is told while it still can be.
-    let from = Peer::of(caller.from);
-    let mut list = List { app, from, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
-    let first = list.next().await?;
+    let (from, reader) = (Peer::of(caller.from), Reader::from(&caller));
+    let mut list = List { app, from, reader, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
+    let first = match list.next().await? {
+        Some(piece) => {
+            let room = list.app.answers.room(&list.reader, piece.len());
+            Some(room.ok_or_else(sent::no_room)?.keep(piece))
+        }
+        None => None,
+    };
     let rest = stream::try_unfold(list, |mut list| async move {
-        // Each has a turn of its own: who takes none keeps nobody waiting.
+        // Each has a turn of its own, and room before it: who takes none keeps nobody waiting.
+        let room = list.app.answers.room_in_time(&list.reader, CHUNK).await;
         let _turn = list.turn().await;
-        Ok::<_, StoreError>(list.next().await?.map(|piece| (piece, list)))
+        Ok::<_, StoreError>(list.next().await?.map(|piece| (room.keep(piece), list)))
     });
     let pieces = stream::iter(first.map(Ok)).chain(rest);
     Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
@@ -48,6 +56,7 @@ pub(super) async fn list(
 struct List {
     app: App,
     from: Peer,
+    reader: Reader,
     id: JobId,
     epoch: u32,
     /// The number of the last entry that was written.
@@ -65,7 +74,7 @@ impl List {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         if self.is_over {
             return Ok(None);
         }
@@ -82,13 +91,13 @@ impl List {
                 serde_json::to_writer(&mut piece, &view)
                     .map_err(|fault| StoreError::Database(fault.into()))?;
                 if piece.len() >= CHUNK {
-                    return Ok(Some(piece.into()));
+                    return Ok(Some(piece));
                 }
             }
             if is_last {
                 self.is_over = true;
                 piece.extend_from_slice(if self.told == 0 { b"[]" } else { b"]" });
-                return Ok(Some(piece.into()));
+                return Ok(Some(piece));
             }
         }
     }
@@ -111,27 +120,53 @@ pub(super) async fn text(
 ) -> Result<Response, Refusal> {
     seen::job(&app, &caller, id).await?;
     let entry = app.store.log_entry(id, attempt, number).await?;
+    let text = Text { app, reader: Reader::from(&caller), id, entry, offset };
+    let room = text.app.answers.room(&text.reader, text.next_length());
     // Should its text not be to be had, that is told while it still can be.
-    let first = app.store.read_log(id, entry.epoch, number, offset, CHUNK).await?;
+    let (first, text) = text.next(room.ok_or_else(sent::no_room)?).await?;
     // Whatever a job printed is text and nothing else, whatever a browser makes of its looks.
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, text_body(app, id, &entry, offset, first)).into_response())
+    Ok((headers, text.body(first)).into_response())
 }
 
-fn text_body(app: App, id: JobId, entry: &LogEntryRow, offset: u64, first: Vec<u8>) -> Body {
-    let (epoch, number, end) = (entry.epoch, entry.entry, entry.length);
-    Body::from_stream(stream::try_unfold((offset, Some(first)), move |(offset, first)| {
-        let store = app.store.clone();
-        async move {
-            if offset >= end {
+/// The text of an entry that is read a piece at a time, as it is taken.
+struct Text {
+    app: App,
+    reader: Reader,
+    id: JobId,
+    entry: LogEntryRow,
+    offset: u64,
+}
+
+impl Text {
+    /// Bytes of the next piece at most.
+    fn next_length(&self) -> usize {
+        let left = self.entry.length.saturating_sub(self.offset);
+        usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))
+    }
+
+    /// The next piece, which is empty when there is no more.
+    async fn next(mut self, room: Room) -> Result<(Bytes, Self), StoreError> {
+        let length = self.next_length();
+        if length == 0 {
+            return Ok((Bytes::new(), self));
+        }
+        let (epoch, number) = (self.entry.epoch, self.entry.entry);
+        let text = self.app.store.read_log(self.id, epoch, number, self.offset, length).await?;
+        self.offset += text.len() as u64;
+        Ok((room.keep(text), self))
+    }
+
+    fn body(self, first: Bytes) -> Body {
+        let rest = stream::try_unfold(self, |text| async move {
+            let length = text.next_length();
+            if length == 0 {
                 return Ok(None);
             }
-            let text = match first {
-                Some(first) => first,
-                None => store.read_log(id, epoch, number, offset, CHUNK).await?,
-            };
-            let next = offset + text.len() as u64;
-            Ok::<_, StoreError>((next > offset).then(|| (Bytes::from(text), (next, None))))
-        }
-    }))
+            let room = text.app.answers.room_in_time(&text.reader, length).await;
+            let (piece, text) = text.next(room).await?;
+            Ok::<_, StoreError>((!piece.is_empty()).then_some((piece, text)))
+        });
+        Body::from_stream(stream::iter([Ok(first)]).chain(rest))
+    }
 }

@@ -25,6 +25,7 @@ mod routes;
 mod search;
 mod secrets;
 mod seen;
+mod sent;
 pub(crate) mod stream;
 mod tokens;
 mod uploads;
@@ -46,10 +47,10 @@ use http::{Method, StatusCode, Uri};
 use wire::paths::SCIP_PROBE;
 
 /// Every route behind its guard, for who put the [`auth::principal::Caller`] into the request.
-pub(crate) fn guarded() -> Router<App> {
+pub(crate) fn guarded(app: &App) -> Router<App> {
     let mut router = Router::new();
     let without_query = without_query();
-    for (path, handler) in routes::all().into_iter().map(|route| route.guarded(&without_query)) {
+    for (path, handler) in routes::all().into_iter().map(|route| route.guarded(app, &without_query)) {
         router = router.route(path, handler);
     }
     router
@@ -57,7 +58,7 @@ pub(crate) fn guarded() -> Router<App> {
 
 /// The routes that need a token, and those that need none.
 pub(crate) fn router(app: &App) -> Router<App> {
-    guarded()
+    guarded(app)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::api::require))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))

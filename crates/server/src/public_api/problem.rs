@@ -67,7 +67,7 @@ impl Refusal {
     }
 
     /// A fault of ours: the log has the cause, the client need not know it.
-    fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+    pub(super) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = cause, "a request of the public API failed");
         let detail = "the server's log tells the cause; if it persists, restart the server";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail)

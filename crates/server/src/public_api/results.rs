@@ -7,15 +7,19 @@ use crate::api::{ResultsView, StepResultView};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::peer::Peer;
+use crate::slots::Turn;
+use axum::Extension;
 use axum::extract::State;
-use axum::{Extension, Json};
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use jobs::batches::{
-    Branch, Commit, ExecutionInput, Found, Harvest, MountMetadata, WorkspaceFile, cache_key,
-    may_hold_results, mounts_metadata,
+    Branch, CacheKeys, Commit, ExecutionInput, Found, Harvest, MountMetadata, Step, WorkspaceFile,
+    cache_keys, may_hold_results, mounts_metadata,
 };
 use jobs::{FileSpec, JobId, State as JobState};
 use std::collections::BTreeMap;
+use tokio::task::JoinError;
 
 /// Bytes of a log read at a time.
 const CHUNK: usize = 256 << 10;
@@ -27,8 +31,10 @@ pub(super) async fn show(
     Extension(from): Extension<Peer>,
     Numbered(id): Numbered<JobId>,
     Parameters(Attempt { attempt }): Parameters<Attempt>,
-) -> Result<Json<ResultsView>, Refusal> {
+) -> Result<Response, Refusal> {
     let job = seen::job(&app, &caller, id).await?;
+    // They take as much memory as any large body, and so does what was asked for.
+    let large = app.submitted.large(from, &caller.namespace.key()).await.ok_or_else(busy)?;
     let spec = app.store.spec(id).await?;
     let Some(mut input) = spec.execution else { return Err(no_execution(id)) };
     let (state, epoch) = (job.record.state, job.record.epoch);
@@ -37,27 +43,30 @@ pub(super) async fn show(
     if attempt == epoch && !state.is_terminal() && state != JobState::Errored {
         return Err(not_over(id, state));
     }
-    // They take as much memory as any large body.
-    let _large = app.submitted.large(from, &caller.namespace.key()).await.ok_or_else(busy)?;
-    let found = harvest(&app, id, attempt, input.steps.len()).await?;
+    let mounts = mounts(&app, id, &input, &spec.files).await?;
+    let (found, large) = harvest(&app, id, attempt, input.steps.len(), large).await?;
     let branch = Branch { name: input.branch.name.clone(), target: Commit { oid: job.commit } };
     input.branch = branch;
-    let mounts = mounts(&app, id, &input, &spec.files).await?;
-    let problem = problem(&found, state);
-    let results = found
-        .results
-        .into_iter()
-        .map(|(index, found)| StepResultView {
-            step_index: index,
-            cache_key: mounts.as_deref().and_then(|mounts| key(&input, index, mounts)),
-            reported_cache_key: Some(found.key).filter(|key| !key.is_empty()),
-            result: found.result,
-        })
-        .collect();
-    Ok(Json(ResultsView { job: id.0, attempt, state, results, problem }))
+    let told = move || written(&told(id, attempt, state, found, &input, mounts.as_deref()));
+    let (json, _large) = apart(large, told).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], json?).into_response())
 }
 
-async fn harvest(app: &App, id: JobId, attempt: u32, steps: usize) -> Result<Found, Refusal> {
+/// Does what may take a second where it keeps nobody else's call waiting. Its slot goes with it, whoever hangs up.
+async fn apart<T: Send + 'static>(
+    slot: Turn,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, Turn), JoinError> {
+    tokio::task::spawn_blocking(move || (work(), slot)).await
+}
+
+async fn harvest(
+    app: &App,
+    id: JobId,
+    attempt: u32,
+    steps: usize,
+    mut slot: Turn,
+) -> Result<(Found, Turn), Refusal> {
     let mut harvest = Harvest::new(steps);
     for entry in app.store.log_outline(id, attempt, 0, u32::MAX).await? {
         if !may_hold_results(&entry.key) {
@@ -70,18 +79,55 @@ async fn harvest(app: &App, id: JobId, attempt: u32, steps: usize) -> Result<Fou
                 break;
             }
             offset += text.len() as u64;
-            harvest.push(&text);
+            let pushed = move || {
+                harvest.push(&text);
+                harvest
+            };
+            (harvest, slot) = apart(slot, pushed).await?;
         }
-        harvest.end_entry();
+        let ended = move || {
+            harvest.end_entry();
+            harvest
+        };
+        (harvest, slot) = apart(slot, ended).await?;
     }
-    Ok(harvest.finish())
+    Ok((harvest.finish(), slot))
+}
+
+fn told(
+    id: JobId,
+    attempt: u32,
+    state: JobState,
+    found: Found,
+    input: &ExecutionInput,
+    mounts: Option<&[MountMetadata]>,
+) -> ResultsView {
+    let CacheKeys { mut keys, left_out } =
+        mounts.map(|mounts| keys(input, &found, mounts)).unwrap_or_default();
+    let problem = problem(&found, state, left_out);
+    let results = found
+        .results
+        .into_iter()
+        .map(|(index, found)| StepResultView {
+            step_index: index,
+            cache_key: keys.remove(&index),
+            reported_cache_key: Some(found.key).filter(|key| !key.is_empty()),
+            result: found.result,
+        })
+        .collect();
+    ResultsView { job: id.0, attempt, state, results, problem }
+}
+
+fn written(view: &ResultsView) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(view).map_err(|fault| Refusal::internal(&fault))
 }
 
 /// Where the values of secrets would be part of it, whoever ran the step knows the key, and we don't.
-fn key(input: &ExecutionInput, index: usize, mounts: &[MountMetadata]) -> Option<String> {
-    let steps = input.steps.get(..=index)?;
-    let is_known = steps.iter().all(|step| step.env.outer().next().is_none());
-    is_known.then(|| cache_key(input, index, &BTreeMap::new(), mounts)).flatten()
+fn keys(input: &ExecutionInput, found: &Found, mounts: &[MountMetadata]) -> CacheKeys {
+    let is_known = |step: &&Step| step.env.outer().next().is_none();
+    let known = input.steps.iter().take_while(is_known).count();
+    let wanted = found.results.keys().copied().filter(|index| *index < known).collect();
+    cache_keys(input, &wanted, &BTreeMap::new(), mounts)
 }
 
 /// What is known of the files that its steps mount; `None` where that is not enough.
@@ -107,7 +153,7 @@ async fn mounts(
     Ok(mounts_metadata(&input.steps, &known))
 }
 
-fn problem(found: &Found, state: JobState) -> Option<String> {
+fn problem(found: &Found, state: JobState, keys_left_out: usize) -> Option<String> {
     let mut told = Vec::new();
     if found.results.is_empty() && state == JobState::Completed {
         told.push(
@@ -123,6 +169,11 @@ fn problem(found: &Found, state: JobState) -> Option<String> {
         told.push(format!(
             "{} results can't be read: if a secret's value is part of a diff, it was blanked out there",
             found.damaged
+        ));
+    }
+    if keys_left_out > 0 {
+        told.push(format!(
+            "{keys_left_out} cache keys would take too long to make: the steps' environments are too large"
         ));
     }
     (!told.is_empty()).then(|| told.join("; "))

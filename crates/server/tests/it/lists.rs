@@ -100,9 +100,21 @@ async fn lists_that_cost_much_have_turns() {
     })
     .await;
     let job = harness.running_job().await;
-    for path in
-        ["/jobs".to_owned(), "/jobs?text=x".to_owned(), format!("/jobs/{}/logs", job.id), "/audit".to_owned()]
-    {
+    let of_job = [format!("/jobs/{}/logs", job.id), format!("/jobs/{}/artifacts", job.id)];
+    let lists = [
+        "/jobs",
+        "/jobs?text=x",
+        "/audit",
+        "/uploads",
+        "/repositories",
+        "/executors",
+        "/tokens",
+        "/registration-tokens",
+        "/identities",
+        "/secrets",
+        "/users",
+    ];
+    for path in lists.into_iter().map(str::to_owned).chain(of_job) {
         let answer = harness.api(Method::GET, &path).send().await.unwrap();
         assert_eq!(answer.status(), 503, "{path}");
         assert_eq!(answer.headers()["retry-after"], "5", "{path}");

@@ -1,5 +1,6 @@
 //! What somebody with bad intentions may send. After each of these the server is as it was.
 
+mod answers;
 mod bodies;
 mod heads;
 mod jobs;

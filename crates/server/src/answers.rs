@@ -1,0 +1,173 @@
+//! Room for answers while they are sent.
+//!
+//! What was made for somebody who does not read it stays in memory until they do, or until their connection ends minutes later.
+//! So what is not small has room of its own for as long as its bytes are in memory, wherever those are by then: in the body,
+//! or with the connection, which takes a body's last bytes before they are sent.
+
+use crate::auth::principal::Caller;
+use crate::body::FREE;
+use crate::peer::Peer;
+use crate::slots::{InTurn, Turn};
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Bytes that a connection is given at a time.
+const PIECE: usize = FREE;
+/// How long a place in the queue for room is kept.
+const A_WHILE: Duration = Duration::from_mins(1);
+
+/// The room that there is: a slot for every [`FREE`] bytes.
+pub(crate) struct Answers(InTurn);
+
+/// Who an answer is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    from: Peer,
+    namespace: String,
+}
+
+impl From<&Caller> for Reader {
+    fn from(caller: &Caller) -> Self {
+        Self { from: Peer::of(caller.from), namespace: caller.namespace.key() }
+    }
+}
+
+/// Room for an answer, or for a piece of one.
+pub(crate) struct Room {
+    _slots: Option<Turn>,
+}
+
+impl Answers {
+    /// Room for so many bytes together, and for those to one address.
+    pub(crate) fn new(bytes: usize, per_client: usize) -> Self {
+        Self(InTurn::new(bytes / FREE, per_client / FREE))
+    }
+
+    /// Room for so many bytes, if there is some now. Few bytes need none.
+    pub(crate) fn room(&self, reader: &Reader, bytes: usize) -> Option<Room> {
+        let Reader { from, namespace } = reader;
+        match slots(bytes) {
+            0 => Some(Room { _slots: None }),
+            several => self.0.try_take_several((*from, namespace), several).map(Room::of),
+        }
+    }
+
+    /// The same however long it takes: the answer was begun.
+    pub(crate) async fn room_in_time(&self, reader: &Reader, bytes: usize) -> Room {
+        let Reader { from, namespace } = reader;
+        loop {
+            if let Some(room) = self.room(reader, bytes) {
+                return room;
+            }
+            let taken = self.0.take_several((*from, namespace), slots(bytes), A_WHILE).await;
+            if let Some(room) = taken.map(Room::of) {
+                return room;
+            }
+        }
+    }
+}
+
+const fn slots(bytes: usize) -> usize {
+    if bytes <= FREE { 0 } else { bytes.div_ceil(FREE) }
+}
+
+impl Room {
+    const fn of(slots: Turn) -> Self {
+        Self { _slots: Some(slots) }
+    }
+
+    /// The bytes, which keep their room until nobody has any of them.
+    pub(crate) fn keep(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        Bytes::from_owner(Kept { bytes, _room: self })
+    }
+}
+
+struct Kept<B> {
+    bytes: B,
+    _room: Room,
+}
+
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Kept<B> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+/// A body that is given to its connection a piece at a time: there they may be copied.
+pub(crate) fn in_pieces(bytes: Bytes) -> Body {
+    Body::new(Pieces(bytes).map_err(|never| match never {}))
+}
+
+struct Pieces(Bytes);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.0.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.0.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.0.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(last: u8, namespace: &str) -> Reader {
+        Reader { from: Peer::of([10, 0, 0, last].into()), namespace: namespace.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn bytes_have_their_room_until_the_last_of_them_are_gone() {
+        let answers = Answers::new(8 * FREE, 4 * FREE);
+        let one = reader(1, "org:a");
+        let room = answers.room(&one, 3 * FREE + 1).expect("there is room");
+        let mut body = in_pieces(room.keep(vec![b'x'; 3 * FREE + 1]));
+        assert_eq!(HttpBody::size_hint(&body).exact(), Some(3 * FREE as u64 + 1));
+        let mut last = Bytes::new();
+        let mut length = 0;
+        while let Some(piece) = body.frame().await {
+            last = piece.unwrap().into_data().unwrap();
+            length += last.len();
+            assert!(last.len() <= PIECE);
+        }
+        assert_eq!(length, 3 * FREE + 1);
+        drop(body);
+        assert!(answers.room(&one, 2 * FREE).is_none(), "the connection has the last piece");
+        assert!(answers.room(&one, FREE).is_some(), "small ones need none");
+        drop(last);
+        assert!(answers.room(&one, 4 * FREE).is_some());
+    }
+
+    #[tokio::test]
+    async fn neither_an_address_nor_a_namespace_has_all_room() {
+        let answers = Answers::new(8 * FREE, 6 * FREE);
+        let half = answers.room(&reader(1, "org:a"), 100 * FREE).expect("the half of it");
+        assert!(answers.room(&reader(2, "org:a"), 2 * FREE).is_none());
+        let two = answers.room(&reader(1, "org:b"), 2 * FREE).expect("the address has six");
+        assert!(answers.room(&reader(1, "org:b"), 2 * FREE).is_none());
+        assert!(answers.room(&reader(2, "org:b"), 2 * FREE).is_some());
+        drop((half, two));
+    }
+}
