@@ -53,7 +53,7 @@ fn event(value: &str) -> String {
 #[tokio::test]
 async fn a_job_takes_no_more_memory_to_show_than_to_send() {
     let harness = Harness::start().await;
-    let outputs = small_objects(3 * MIB);
+    let outputs = small_objects(3 * MIB / 2);
     let cached = format!(
         r#","cachedStepResultFound":true,"cachedStepResult":{{"stepIndex":0,"outputs":{{"a":{outputs}}}}}"#
     );
