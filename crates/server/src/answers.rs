@@ -5,7 +5,7 @@
 //! or with the connection, which takes a body's last bytes before they are sent.
 
 use crate::auth::principal::Caller;
-use crate::body::FREE;
+use crate::bodies::FREE;
 use crate::peer::Peer;
 use crate::slots::{InTurn, Turn};
 use axum::body::Body;

@@ -5,7 +5,7 @@ use super::seen;
 use crate::answers::{Reader, in_pieces};
 use crate::app::App;
 use crate::auth::principal::Caller;
-use crate::body::FREE;
+use crate::bodies::FREE;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
