@@ -10,6 +10,8 @@ broken() {
     echo "BROKEN: $*"
     journalctl --no-pager --lines=60 _TRANSPORT=journal _TRANSPORT=stdout _TRANSPORT=syslog
     systemd-cgls --no-pager
+    # Those that are empty as well, and who is in the others.
+    find /sys/fs/cgroup -name 'executor*' -exec sh -c 'echo "$1:" $(cat "$1/cgroup.procs") $(ls "$1" | grep -v "\\.")' - {} \;
     for id in 1 2 3 4 5 6; do executor job show $id && executor job logs $id; done 2>/dev/null
     exit 1
 }

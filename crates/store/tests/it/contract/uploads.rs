@@ -146,7 +146,7 @@ pub(crate) async fn uploads_are_listed_by_whose_they_are(open: impl AsyncFn(Setu
     let acmes = UploadFilter { namespace: Some("org:acme".parse().unwrap()), ..of(7) };
     assert_eq!(listed(&world, acmes).await, [of_acme]);
     assert_eq!(world.store.upload(99).await.unwrap(), None);
-    for (namespace, size) in [("org:acme", FILE_CHARGE), ("global", 2 * FILE_CHARGE), ("user:ann", 0)] {
+    for (namespace, size) in [("org:acme", 2 * FILE_CHARGE), ("global", FILE_CHARGE), ("user:ann", 0)] {
         let of = namespace.parse().unwrap();
         assert_eq!(world.store.uploads_size_of(&of).await.unwrap(), size, "{namespace}");
     }
