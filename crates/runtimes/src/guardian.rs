@@ -6,7 +6,9 @@
 use crate::fork::{self, fall_silent, ignore_requests, settle};
 use crate::oci::Helper;
 use crate::{RuntimeError, docker, oci};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -26,6 +28,9 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of what it is told: some paths.
 const LONGEST: u64 = 64 << 10;
 
+/// How long one is waited for that nobody needs any more.
+const LEAVE_LIMIT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// How long what can't be removed yet is tried again. After that the agent's next start cleans up.
 const WAIT_LIMIT: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -37,21 +42,34 @@ pub(crate) type Duty = Box<dyn FnOnce() -> Result<(), RuntimeError>>;
 /// Keeps a guardian waiting.
 #[derive(Debug)]
 pub(crate) struct Guardian {
-    process: u32,
-    hears: File,
+    process: Pid,
+    /// Closed, it hears that nobody needs it any more.
+    hears: Option<File>,
 }
 
 impl Guardian {
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
-        self.process
+        self.process.as_raw_nonzero().get().cast_unsigned()
     }
 
     /// Says what to do. It does not end before it has done that.
     fn tell(mut self, duty: &[OsString]) -> io::Result<Self> {
         let mut line = serde_json::to_vec(duty)?;
         line.push(b'\n');
-        self.hears.write_all(&line).map(|()| self)
+        let hears = self.hears.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        hears.write_all(&line).map(|()| self)
+    }
+}
+
+impl Drop for Guardian {
+    /// It goes first, unless there is much to clean up: what is left of a service when its main process has ended looks like a
+    /// fault to whoever supervises services, and some of them keep its control group for good then.
+    fn drop(&mut self) {
+        self.hears = None;
+        let Ok(process) = pidfd_open(self.process, PidfdFlags::empty()) else { return };
+        let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&LEAVE_LIMIT));
+        let _ = waitpid(Some(self.process), WaitOptions::NOHANG);
     }
 }
 
@@ -69,8 +87,8 @@ impl GuardianAhead {
             drop(hears);
             std::process::exit(i32::from(fall_silent().and_then(|()| live()).is_err()));
         };
-        let process = pid.as_raw_nonzero().get().cast_unsigned();
-        Ok(Self(Arc::new(Mutex::new(Some(Guardian { process, hears: hears.into() })))))
+        let guardian = Guardian { process: pid, hears: Some(hears.into()) };
+        Ok(Self(Arc::new(Mutex::new(Some(guardian)))))
     }
 
     fn take(&self) -> Option<Guardian> {
@@ -93,7 +111,7 @@ impl Helper {
         }
         ready?;
         let hears = OwnedFd::from(child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?);
-        Guardian { process: child.id(), hears: hears.into() }.tell(duty)
+        Guardian { process: Pid::from_child(&child), hears: Some(hears.into()) }.tell(duty)
     }
 }
 

@@ -41,7 +41,6 @@ pub(super) struct Shared {
     pub(super) options: DockerOptions,
     pub(super) origin: Origin,
     pub(super) incarnation: Incarnation,
-    pub(super) guardian: Guardian,
     pub(super) access: Access,
     /// The filter of system calls, and a file that has it.
     seccomp: String,
@@ -49,6 +48,8 @@ pub(super) struct Shared {
     info: Mutex<Option<Arc<Info>>>,
     refuses_disk_limits: AtomicBool,
     numbers: AtomicU64,
+    /// The last of all: what is above has been given back when it is told that nobody needs it.
+    pub(super) guardian: Guardian,
 }
 
 impl Shared {

@@ -47,7 +47,6 @@ pub(super) struct Shared {
     pub(super) filter: Filter,
     pub(super) helper: Helper,
     pub(super) grace: Duration,
-    pub(super) guardian: Guardian,
     /// Whether to the host this process is an ordinary user, and root in a user namespace only.
     pub(super) ordinary: bool,
     group_parent: String,
@@ -56,6 +55,8 @@ pub(super) struct Shared {
     strict: bool,
     numbers: AtomicU64,
     spare: Spare<Slot>,
+    /// The last of all: what is above has been given back when it is told that nobody needs it.
+    pub(super) guardian: Guardian,
 }
 
 impl Shared {

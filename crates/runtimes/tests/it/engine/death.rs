@@ -57,7 +57,10 @@ fn assert_gone(bench: &Bench, dir: &Path) {
 fn a_guardian_is_ready_when_its_agent_is() {
     run("engine::death::a_guardian_is_ready_when_its_agent_is", EngineKind::Docker, async |bench| {
         let runtime = DockerRuntime::new(options(bench.engine(), &bench.dir.join("ready"))).unwrap();
-        assert!(outlasts_requests_to_end(runtime.guardian_pid()));
+        let guardian = runtime.guardian_pid();
+        assert!(outlasts_requests_to_end(guardian));
+        drop(runtime);
+        assert!(!Path::new(&format!("/proc/{guardian}")).exists(), "it goes before its agent");
     });
 }
 

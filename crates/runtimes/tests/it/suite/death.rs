@@ -87,6 +87,15 @@ fn known_by(guardian: u32) -> Vec<String> {
 pub(crate) async fn a_guardian_is_ready_when_its_agent_is(bench: &mut Bench) {
     let runtime = OciRuntime::new(bench.options(), bench.store()).unwrap();
     assert!(outlasts_requests_to_end(runtime.guardian_pid()));
+    goes_before_its_agent(runtime);
+}
+
+/// What is left of a service when its main process has ended looks like a fault to whoever supervises services.
+fn goes_before_its_agent(runtime: OciRuntime) {
+    let guardian = PathBuf::from(format!("/proc/{}", runtime.guardian_pid()));
+    assert!(guardian.exists());
+    drop(runtime);
+    assert!(!guardian.exists());
 }
 
 /// An agent may be killed between any two calls.
