@@ -1,6 +1,7 @@
 //! Following a job: Server-Sent Events that resume where they were cut.
 
-use super::{Client, is_elsewhere, refusal, refusal_and_problem};
+use super::Client;
+use super::sending::{is_elsewhere, refusal, refusal_and_problem};
 use crate::exit::Failure;
 use reqwest::{Method, Response};
 use server::api::LogEvent;
