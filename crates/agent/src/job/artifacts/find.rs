@@ -3,19 +3,19 @@
 //! Every directory and file is opened by its path from the workspace, in one call that follows no symbolic link and leaves
 //! the workspace by no way (`openat2`); what it opened is looked at before it is read.
 
+mod directory;
+mod open;
+
+pub(super) use open::open_found;
+
 use crate::job::Failure;
-use jobs::artifacts::{
-    MAX_ARTIFACT_BYTES, MAX_ARTIFACT_FILES, MAX_ARTIFACT_PATH, MAX_ARTIFACTS_BYTES, Pattern, Place,
-    is_artifact_path,
-};
+use directory::Directory;
+use jobs::artifacts::{MAX_ARTIFACT_BYTES, MAX_ARTIFACT_FILES, MAX_ARTIFACTS_BYTES, Pattern};
 use jobs::{ArtifactSpec, EndReason};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
-use rustix::io::Errno;
+use open::{open_file, open_in, open_root};
+use rustix::fs::{Dir, FileType, OFlags};
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -27,8 +27,6 @@ pub(super) const LONGEST_SEARCH: Duration = Duration::from_mins(2);
 const MAX_LOOKED_AT: usize = 500_000;
 /// Remarks that are made of one search at most; then how many more there would be.
 const MAX_NOTES: usize = 100;
-/// Characters of a path that a remark tells at most.
-const LONGEST_TOLD: usize = 300;
 
 /// A file that a job leaves.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,61 +72,8 @@ pub(super) struct Search<'a> {
     bytes: u64,
 }
 
-/// One that is looked through.
-struct Directory<'a> {
-    /// Where it is below the workspace, which is itself nowhere.
-    path: String,
-    /// What is left of the artifacts' patterns there, by the artifact.
-    places: Vec<(usize, Place<'a>)>,
-}
-
 /// Directories to be looked through yet: by their name, and what they are in.
 type Further<'a> = Vec<(String, Rc<Directory<'a>>)>;
-
-impl<'a> Directory<'a> {
-    fn enter(&self, name: &str) -> Self {
-        let enter = |(artifact, place): &(usize, Place<'a>)| Some((*artifact, place.enter(name)?));
-        Self { path: self.path_of(name), places: self.places.iter().filter_map(enter).collect() }
-    }
-
-    fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) }
-    }
-
-    /// The path of what is in it, or why no artifact can have it.
-    fn path_for(&self, name: &[u8]) -> Result<String, String> {
-        let Ok(name) = str::from_utf8(name) else { return Err("its name is not UTF-8".to_owned()) };
-        let path = self.path_of(name);
-        match path.len() {
-            _ if is_artifact_path(&path) => Ok(path),
-            ..=MAX_ARTIFACT_PATH => {
-                Err("its name is blank, or has a control, invisible or direction-changing character"
-                    .to_owned())
-            }
-            bytes => Err(format!("its path has {bytes} bytes, and may have {MAX_ARTIFACT_PATH}")),
-        }
-    }
-
-    /// The same for people, whatever it is.
-    fn shown_path_of(&self, name: &[u8]) -> String {
-        let path = Path::new(&self.path).join(OsStr::from_bytes(name));
-        #[expect(
-            clippy::unnecessary_debug_formatting,
-            reason = "what would not be seen is escaped by it alone"
-        )]
-        let shown = format!("{path:?}");
-        match shown.char_indices().nth(LONGEST_TOLD) {
-            Some((end, _)) => format!("{}…\"", &shown[..end]),
-            None => shown,
-        }
-    }
-
-    /// The artifacts that have such a place here.
-    fn artifacts(&self, wanted: impl Fn(&Place<'a>) -> bool) -> Vec<usize> {
-        let wanted = self.places.iter().filter(|(_, place)| wanted(place));
-        wanted.map(|(artifact, _)| *artifact).collect()
-    }
-}
 
 impl<'a> Search<'a> {
     /// One that ends when nobody waits for it any more, or takes too long.
@@ -287,39 +232,6 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Opens one of the files that were found, and what it has now.
-pub(super) fn open_found(workspace: &Path, path: &str) -> Result<(File, u64), Failure> {
-    let root = open_root(workspace)?;
-    open_file(&root, path).map_err(|fault| too_much(format!("{path:?} can't be read any more: {fault}")))
-}
-
-fn open_root(workspace: &Path) -> Result<OwnedFd, Failure> {
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let opened = openat(CWD, workspace, flags, Mode::empty());
-    opened.map_err(|fault| Failure::sandbox(format!("failed to open the workspace: {fault}")))
-}
-
-/// Opens what is below the workspace, and nothing else.
-fn open_in(root: impl AsFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let path = if path.is_empty() { "." } else { path };
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let confined = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, path, flags, Mode::empty(), confined)
-}
-
-/// Opens a regular file: what may be there instead is refused.
-fn open_file(root: &OwnedFd, path: &str) -> Result<(File, u64), String> {
-    let opened = open_in(root, path, OFlags::RDONLY).map_err(|fault| match fault {
-        Errno::LOOP => "it is a symbolic link, or behind one, and those are not followed".to_owned(),
-        fault => fault.to_string(),
-    })?;
-    let stat = fstat(&opened).map_err(|fault| fault.to_string())?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err("it is no regular file".to_owned());
-    }
-    Ok((File::from(opened), u64::try_from(stat.st_size).unwrap_or(0)))
-}
-
 fn too_much(message: String) -> Failure {
     Failure::new(EndReason::BadJob, message)
 }
@@ -327,7 +239,9 @@ fn too_much(message: String) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::ffi::OsStr;
+    use std::fs::{self, File};
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     use std::process::Command;
 
@@ -411,17 +325,6 @@ mod tests {
         let notes = search(dir.path(), &specs).unwrap().notes;
         assert_eq!(notes.len(), MAX_NOTES + 1);
         assert!(notes[MAX_NOTES].ends_with("more are left out"), "{notes:?}");
-    }
-
-    #[test]
-    fn what_became_a_link_since_is_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("out")).unwrap();
-        fs::write(dir.path().join("out/app"), "x").unwrap();
-        assert!(open_found(dir.path(), "out/app").is_ok());
-        fs::rename(dir.path().join("out"), dir.path().join("was")).unwrap();
-        symlink("was", dir.path().join("out")).unwrap();
-        assert!(open_found(dir.path(), "out/app").is_err());
     }
 
     #[test]
