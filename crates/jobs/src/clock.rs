@@ -17,6 +17,11 @@ pub trait Clock: Send + Sync {
         None
     }
 
+    /// By how much it may be away from where it should be without having been set ([`crate::LeasePolicy::tolerance`]).
+    fn tolerance(&self) -> Duration {
+        crate::LeasePolicy::default().tolerance()
+    }
+
     /// What it shows was found not to be so: it is to look again, and soon.
     fn doubt(&self) {}
 }

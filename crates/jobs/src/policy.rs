@@ -1,5 +1,6 @@
 //! How long a lease lasts and how often a job is tried.
 
+use crate::tenure;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ const SILENT_AFTER: Duration = Duration::from_secs(15);
 
 /// Two heartbeats of an executor that is not told how long its leases are.
 const SHORTEST_UNTOLD: Duration = Duration::from_secs(10);
+/// What a clock may be wrong by at most, however long leases are.
+const MOST_TOLERATED: Duration = Duration::from_secs(1);
 /// How often at least the control plane looks while a lease lasts.
 const LOOKS: u32 = 4;
 
@@ -50,6 +53,12 @@ impl LeasePolicy {
     /// The lease of an executor that has asked to be told of it, or has not.
     pub const fn term(&self, asked: bool) -> Duration {
         if asked { self.told } else { self.untold }
+    }
+
+    /// By how much a clock that such leases are counted by may be away from where it should be: half of the margin that
+    /// executors keep ([`crate::tenure`]), as one reading began the lease and another one ends it.
+    pub fn tolerance(&self) -> Duration {
+        MOST_TOLERATED.min(tenure::margin(self.told) / 2)
     }
 
     /// Silence after which such an executor is shown as silent. One that is told of short leases sends its heartbeats more

@@ -19,6 +19,11 @@ const ALONE: Duration = Duration::from_secs(20);
 /// at once finds it even if heartbeats had failed.
 const LEAST_ALONE: Duration = Duration::from_secs(5);
 
+/// How long before a lease of `term` is over its job has to have ended.
+pub(crate) fn margin(term: Duration) -> Duration {
+    MARGIN.min(term / MARGIN_PART)
+}
+
 /// What its holder knows of a lease. `T` is a moment of a clock that nobody sets and that goes on while the host sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tenure<T> {
@@ -58,7 +63,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Tenure<T> {
     /// When it counts as lost, as far as is known now.
     pub fn end(&self) -> Option<T> {
         match (self.term, self.alone) {
-            (Some(term), _) => Some(self.renewed + term.saturating_sub(MARGIN.min(term / MARGIN_PART))),
+            (Some(term), _) => Some(self.renewed + term.saturating_sub(margin(term))),
             (None, Some(alone)) => Some((self.renewed + ALONE).max(alone + LEAST_ALONE)),
             (None, None) => None,
         }

@@ -4,15 +4,12 @@
 //! a clock that is set back, read, and set forward again in between would show nothing, and the lease that began with that
 //! reading would end too early. So each reading is compared.
 
-use crate::Clock;
+use crate::{Clock, LeasePolicy};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How much the clock may go forward by being set, at once or little by little: leases end so much too early. Executors end
-/// their jobs a margin before a lease is over, of 2 s at least ([`crate::tenure`]), so half of that.
-const AHEAD: SignedDuration = SignedDuration::from_secs(1);
-/// How much it may be set back at once: a lease that began before lasts so much longer.
+/// How much the clock may be set back at once: a lease that began before lasts so much longer.
 const BACK: SignedDuration = SignedDuration::from_secs(5);
 /// Of what time two clocks may differ though nobody sets them, as when one of them is the database's: a thousandth.
 const DRIFT: i32 = 1_000;
@@ -20,6 +17,8 @@ const DRIFT: i32 = 1_000;
 /// See above.
 pub struct WatchedClock {
     clock: Arc<dyn Clock>,
+    /// How much it may go forward by being set, at once or little by little: leases end so much too early.
+    ahead: Duration,
     seen: Mutex<Seen>,
 }
 
@@ -35,13 +34,13 @@ struct Seen {
 }
 
 impl WatchedClock {
-    /// Watches it from now on.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    /// Watches it from now on, for leases of `policy`.
+    pub fn new(clock: Arc<dyn Clock>, policy: &LeasePolicy) -> Self {
         let era = clock.era();
         let reading = clock.with_monotonic();
         let offset = offset(reading);
         let seen = Seen { era, latest: offset, furthest_back: (reading.1, offset), set: false };
-        Self { clock, seen: Mutex::new(seen) }
+        Self { clock, ahead: policy.tolerance(), seen: Mutex::new(seen) }
     }
 
     /// Now.
@@ -61,7 +60,7 @@ impl WatchedClock {
         // In this order: one that changes in between is noted with the next reading, and not taken for noted.
         let era = self.clock.era();
         let reading = self.clock.with_monotonic();
-        seen.note(reading);
+        seen.note(reading, signed(self.ahead));
         seen.set |= seen.era != era;
         seen.era = era;
         (reading, seen)
@@ -69,13 +68,13 @@ impl WatchedClock {
 }
 
 impl Seen {
-    fn note(&mut self, reading: (Timestamp, Duration)) {
+    fn note(&mut self, reading: (Timestamp, Duration), ahead: SignedDuration) {
         let (monotonic, offset) = (reading.1, offset(reading));
         let (since, lowest) = self.furthest_back;
         let drifted = lowest.saturating_add(signed(monotonic.saturating_sub(since)) / DRIFT);
         let back = self.latest.saturating_sub(offset);
         self.latest = offset;
-        let set = offset.saturating_sub(drifted) > AHEAD || back > BACK;
+        let set = offset.saturating_sub(drifted) > ahead || back > BACK;
         if set || offset <= drifted {
             self.furthest_back = (monotonic, offset);
         }
@@ -94,6 +93,10 @@ impl Clock for WatchedClock {
 
     fn era(&self) -> Option<i64> {
         self.clock.era()
+    }
+
+    fn tolerance(&self) -> Duration {
+        self.ahead
     }
 
     fn doubt(&self) {
@@ -142,8 +145,12 @@ mod tests {
     /// Which of these readings, of the time and of the monotonic clock in seconds, notices that the clock was set. It shows
     /// 1000 s at first, and the other one 7 s.
     fn noticed(readings: &[(f64, f64)]) -> Vec<usize> {
+        noticed_of(&LeasePolicy::default(), readings)
+    }
+
+    fn noticed_of(leases: &LeasePolicy, readings: &[(f64, f64)]) -> Vec<usize> {
         let told = Told::new(1_000.0, 7.0);
-        let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>);
+        let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>, leases);
         let set = readings.iter().enumerate().filter(|(_, reading)| {
             *told.0.lock().unwrap() = **reading;
             clock.look().1
@@ -170,6 +177,14 @@ mod tests {
         assert_eq!(noticed(&[(900.0, 9.0), (902.0, 11.0)]), [0], "back by much");
     }
 
+    /// Jobs with a lease of 3 s end 600 ms before it is over.
+    #[test]
+    fn of_short_leases_less_may_be_taken() {
+        let short = LeasePolicy::of(Duration::from_secs(3));
+        assert_eq!(noticed_of(&short, &[(1_000.3, 7.0), (1_000.8, 7.4)]), [1]);
+        assert_eq!(noticed(&[(1_000.3, 7.0), (1_000.8, 7.4)]), NONE);
+    }
+
     #[test]
     fn a_clock_that_is_faster_is_another_hosts() {
         let drifts = |by: f64| -> Vec<(f64, f64)> {
@@ -185,7 +200,7 @@ mod tests {
     #[test]
     fn what_others_read_counts() {
         let told = Told::new(1_000.0, 7.0);
-        let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>);
+        let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>, &LeasePolicy::default());
         for reading in [(996.5, 8.0), (1_002.0, 9.0)] {
             *told.0.lock().unwrap() = reading;
             assert_eq!(clock.now().as_duration(), SignedDuration::from_secs_f64(reading.0));
@@ -198,7 +213,7 @@ mod tests {
     #[test]
     fn what_another_server_saw_counts() {
         let told = Told::new(1_000.0, 7.0);
-        let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>);
+        let clock = WatchedClock::new(Arc::clone(&told) as Arc<dyn Clock>, &LeasePolicy::default());
         assert!(!clock.look().1);
         told.1.store(4, Ordering::Relaxed);
         assert!(clock.look().1);

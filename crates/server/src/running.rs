@@ -193,11 +193,11 @@ async fn database_and_clock(
     let (database, clock): (_, Arc<dyn Clock>) = match config.database_url.clone() {
         None => (DatabaseChoice::Embedded, Arc::clone(&config.clock)),
         Some(url) => {
-            let clock = DatabaseClock::start(&url).await?;
+            let clock = DatabaseClock::start(&url, &config.lease).await?;
             (DatabaseChoice::Postgres { url }, clock)
         }
     };
-    Ok((database, Arc::new(WatchedClock::new(clock))))
+    Ok((database, Arc::new(WatchedClock::new(clock, &config.lease))))
 }
 
 /// Keys that don't fit are told with the place where they are configured, which the store does not know.

@@ -240,7 +240,8 @@ pub enum StoreError {
     DatabaseUrl,
     /// The database does not tell the time.
     #[error(
-        "the database does not tell the time, or takes longer than a second: see to its load and to the way to it"
+        "the database does not tell the time, or each time takes longer for it than a tenth of the lease, or than a second: \
+         see to its load and to the way to it"
     )]
     DatabaseTime,
     /// Nobody lets us into the database, at the first connection.

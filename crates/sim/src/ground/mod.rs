@@ -15,7 +15,7 @@ use crate::flaw::Flaw;
 use crate::invariant::{Broken, CURRENT_EPOCH, END_STAYS, SUBMITTED_ONCE, Step, WORKS};
 use jiff::Timestamp;
 use jobs::dispatch::Turns;
-use jobs::{Clock, JobId, RetryPolicy, State, WatchedClock};
+use jobs::{Clock, JobId, LeasePolicy, RetryPolicy, State, WatchedClock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -156,7 +156,7 @@ impl Ground {
 
 /// The clock as a server reads it that starts now.
 fn watch(clock: &Arc<SimClock>) -> Arc<WatchedClock> {
-    Arc::new(WatchedClock::new(Arc::clone(clock) as Arc<dyn Clock>))
+    Arc::new(WatchedClock::new(Arc::clone(clock) as Arc<dyn Clock>, &LeasePolicy::default()))
 }
 
 /// How a store is opened.

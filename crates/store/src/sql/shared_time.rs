@@ -15,7 +15,6 @@
 //! that entered this era after the clock went forward again, and has heard all heartbeats for a whole lease since.
 
 use super::SqlStore;
-use super::database::CLOCK_LEAP;
 use super::session::Session;
 use super::statements::statements;
 use super::values::{micros, span};
@@ -59,9 +58,9 @@ pub(super) async fn check_judge(
 
 /// The same for what it was seen to show, after ours showed `since` and before now: however long that took, it lies in between.
 pub(super) fn check_shown(store: &SqlStore, since: Timestamp, shown: i64) -> Result<(), StoreError> {
-    let leap = span(CLOCK_LEAP);
+    let away = span(store.clock.tolerance());
     let (before, after) =
-        (micros(since).saturating_sub(leap), micros(store.clock.now()).saturating_add(leap));
+        (micros(since).saturating_sub(away), micros(store.clock.now()).saturating_add(away));
     if store.clock.era().is_none() || (before..=after).contains(&shown) {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use super::postgres;
 use crate::error::StoreError;
 use crate::sql::values::span;
 use jiff::{SignedDuration, Timestamp};
+use jobs::LeasePolicy;
 use sqlx::PgPool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,11 +14,8 @@ use tokio::sync::Notify;
 const ASKED_EVERY: Duration = Duration::from_secs(10);
 /// Whoever doubts an answer waits so long at least for the next one.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
-/// An answer that took longer says too little.
-const SLOWEST_ANSWER: Duration = Duration::from_secs(1);
-/// What the clock may be away from where it should be without having been set: half the least margin that executors keep
-/// (`jobs::tenure`).
-pub(in crate::sql) const LEAP: Duration = Duration::from_secs(1);
+/// How often it is asked before a server gives up to start, each time because the answer took too long.
+const FIRST_TRIES: u32 = 10;
 /// Of what time that clock may differ from ours though nobody sets it: a thousandth.
 const DRIFT: u32 = 1_000;
 
@@ -41,6 +39,7 @@ const NO_TABLE: &str = "42P01";
 #[derive(Debug)]
 pub struct DatabaseClock {
     latest: Mutex<Answer>,
+    tolerance: Duration,
     begun: Instant,
     doubted: Arc<Notify>,
 }
@@ -54,12 +53,18 @@ struct Answer {
 }
 
 impl DatabaseClock {
-    /// Asks for the time, and goes on asking for as long as somebody has this clock.
-    pub async fn start(url: &str) -> Result<Arc<Self>, StoreError> {
+    /// Asks for the time, and goes on asking for as long as somebody has this clock; leases of `policy` are counted by it.
+    pub async fn start(url: &str, policy: &LeasePolicy) -> Result<Arc<Self>, StoreError> {
+        let tolerance = policy.tolerance();
         let pool = postgres::connect_when_there(url, 1).await?;
-        let latest = ask(&pool, 0).await?.ok_or(StoreError::DatabaseTime)?;
+        let latest = first_answer(&pool, tolerance).await?;
         let doubted = Arc::<Notify>::default();
-        let clock = Self { latest: Mutex::new(latest), begun: Instant::now(), doubted: Arc::clone(&doubted) };
+        let clock = Self {
+            latest: Mutex::new(latest),
+            tolerance,
+            begun: Instant::now(),
+            doubted: Arc::clone(&doubted),
+        };
         let clock = Arc::new(clock);
         tokio::spawn(follow(pool, Arc::downgrade(&clock), doubted));
         Ok(clock)
@@ -102,6 +107,10 @@ impl jobs::Clock for DatabaseClock {
         Some(self.latest().era)
     }
 
+    fn tolerance(&self) -> Duration {
+        self.tolerance
+    }
+
     fn doubt(&self) {
         self.doubted.notify_one();
     }
@@ -111,8 +120,9 @@ async fn follow(pool: PgPool, clock: Weak<DatabaseClock>, doubted: Arc<Notify>) 
     loop {
         tokio::time::sleep(LEAST_PAUSE).await;
         let _ = tokio::time::timeout(ASKED_EVERY, doubted.notified()).await;
-        let Some(least) = clock.upgrade().map(|clock| clock.least()) else { return pool.close().await };
-        let asked = ask(&pool, least).await;
+        let question = clock.upgrade().map(|clock| (clock.least(), clock.tolerance));
+        let Some((least, tolerance)) = question else { return pool.close().await };
+        let asked = ask(&pool, least, tolerance).await;
         let Some(clock) = clock.upgrade() else { return pool.close().await };
         match asked {
             Ok(Some(latest)) => *clock.latest() = latest,
@@ -124,18 +134,28 @@ async fn follow(pool: PgPool, clock: Weak<DatabaseClock>, doubted: Arc<Notify>) 
     }
 }
 
-/// What its clock shows, taken to be so half-way through the question; `None` if that took too long.
-async fn ask(pool: &PgPool, least: i64) -> Result<Option<Answer>, StoreError> {
+/// One that did not take too long, if there is any.
+async fn first_answer(pool: &PgPool, tolerance: Duration) -> Result<Answer, StoreError> {
+    for _ in 0..FIRST_TRIES {
+        if let Some(answer) = ask(pool, 0, tolerance).await? {
+            return Ok(answer);
+        }
+    }
+    Err(StoreError::DatabaseTime)
+}
+
+/// What its clock shows, taken to be so half-way through the question; `None` if that took so long that it says too little.
+async fn ask(pool: &PgPool, least: i64, tolerance: Duration) -> Result<Option<Answer>, StoreError> {
     let mut connection = pool.acquire().await?;
     let asked = Instant::now();
-    let answer = sqlx::query_as(ASK).bind(least).bind(span(LEAP)).fetch_one(&mut *connection).await;
+    let answer = sqlx::query_as(ASK).bind(least).bind(span(tolerance)).fetch_one(&mut *connection).await;
     let (shown, era): (i64, i64) = match answer {
         Err(error) if is_no_table(&error) => sqlx::query_as(ASK_FIRST).fetch_one(&mut *connection).await?,
         answer => answer?,
     };
     let took = asked.elapsed();
     let time = Timestamp::from_microsecond(shown).map_err(|_| StoreError::DatabaseTime)?;
-    Ok((took <= SLOWEST_ANSWER).then_some(Answer { time, asked: asked + took / 2, era }))
+    Ok((took <= tolerance).then_some(Answer { time, asked: asked + took / 2, era }))
 }
 
 fn is_no_table(error: &sqlx::Error) -> bool {
@@ -153,7 +173,7 @@ mod tests {
         let Some(mut postgres) = Postgres::start("it_is_the_databases_and_goes_on_without_it") else {
             return;
         };
-        let clock = DatabaseClock::start(&postgres.url()).await.unwrap();
+        let clock = DatabaseClock::start(&postgres.url(), &LeasePolicy::default()).await.unwrap();
         // Both run on one host here, so it can be compared with the host's.
         let apart = clock.now().duration_since(Timestamp::now()).abs();
         assert!(apart < SignedDuration::from_secs(1), "{apart}");

@@ -10,7 +10,6 @@ mod postgres;
 mod sqlite;
 
 pub use clock::DatabaseClock;
-pub(super) use clock::LEAP as CLOCK_LEAP;
 pub use look::SchemaState;
 pub(super) use look::{look_at_postgres, look_at_sqlite};
 pub(super) use lost::PostgresLookup;

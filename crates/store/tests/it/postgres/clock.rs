@@ -3,7 +3,7 @@
 use super::{is_there, open_clocked};
 use crate::contract::world::{asking, lease, new_job};
 use jiff::Timestamp;
-use jobs::{Clock, JobId, Judgement, State, WatchedClock};
+use jobs::{Clock, JobId, Judgement, LeasePolicy, State, WatchedClock};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +48,9 @@ impl Settable {
     }
 
     async fn server(&self) -> Server {
-        let clock = Arc::new(WatchedClock::new(DatabaseClock::start(&self.url).await.unwrap()));
+        let leases = LeasePolicy::of(LEASE);
+        let clock = DatabaseClock::start(&self.url, &leases).await.unwrap();
+        let clock = Arc::new(WatchedClock::new(clock, &leases));
         let (dir, store) = open_clocked(&self.url, clock.clone()).await;
         Server { store, clock, _dir: dir }
     }
