@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::auth::principal::{Caller, Namespace, Principal, root};
 use crate::public_api::Refusal;
 use std::net::{IpAddr, Ipv4Addr};
-use store::NewAct;
+use store::{NewAct, StoreError};
 
 /// Everything that is noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +194,12 @@ impl App {
 
 /// Notes what was done. It is done already: that it can't be noted must not make it look as if it were not.
 pub(crate) async fn note(app: &App, who: &Principal, from: IpAddr, act: Act) {
+    // It is in our log.
+    let _ = try_note(app, who, from, act).await;
+}
+
+/// The same for who tries again where it can't be noted.
+pub(crate) async fn try_note(app: &App, who: &Principal, from: IpAddr, act: Act) -> Result<(), StoreError> {
     let Act { action, subject, namespace, detail, reference } = act;
     let (action, origin) = (action.name(), from.to_canonical().to_string());
     tracing::info!(actor = who.name, action, subject, %namespace, origin, detail, "somebody acts");
@@ -207,8 +213,9 @@ pub(crate) async fn note(app: &App, who: &Principal, from: IpAddr, act: Act) {
         detail,
         reference,
     };
-    if let Err(fault) = app.store.note_act(new).await {
-        let error = &fault as &dyn std::error::Error;
+    let noted = app.store.note_act(new).await;
+    noted.inspect_err(|fault| {
+        let error = fault as &dyn std::error::Error;
         tracing::error!(action, error, "what was done can't be noted");
-    }
+    })
 }

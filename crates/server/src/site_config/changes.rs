@@ -2,7 +2,7 @@
 
 use super::object_store::OBJECT_STORE;
 use super::parse::{USED, values};
-use crate::acts::{Act, Action, note as note_act};
+use crate::acts::{Act, Action, try_note as note_act};
 use crate::app::App;
 use crate::auth::principal::root;
 use crate::rounds::Rounds;
@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use store::StoreError;
 
 /// How often to look for changes, which take effect with the next request.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What tells one value of a key from another: its digest, since some are secrets.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Keys(pub(super) BTreeMap<&'static str, [u8; 32]>);
 
 impl Keys {
@@ -31,19 +32,37 @@ impl Keys {
     }
 }
 
+/// Changes that were not noted yet.
+#[derive(Debug, Clone)]
+pub(super) struct Changes {
+    /// Keys whose values changed while no server ran.
+    pub(super) before: BTreeSet<&'static str>,
+    /// Those whose values changed since then.
+    pub(super) since: BTreeSet<&'static str>,
+    /// What is in force with them.
+    pub(super) keys: Keys,
+}
+
 /// Notes changes until the server stops.
 pub(crate) async fn note(app: App) {
     let mut rounds = Rounds::every(&app, LOOK_EVERY);
     while rounds.next().await.is_some() {
-        let [before, now] = app.site.take_changed();
-        for told in [told_of_before(&before), told(&now)].into_iter().filter(|told| !told.is_empty()) {
-            // Who may write that file is on this host, and is nobody whom we know.
-            let act = Act::global(Action::ChangeSite, "site configuration", told);
-            note_act(&app, &root(), Ipv4Addr::LOCALHOST.into(), act).await;
+        let changes = app.site.changes();
+        if note_all(&app, &changes).await.is_ok() {
+            // Not before it is noted: whoever is killed in between has it noted twice, and not never.
+            app.site.were_noted(&changes);
         }
-        // Not before it is noted: whoever is killed in between has it noted twice, and not never.
-        app.site.remember();
     }
+}
+
+async fn note_all(app: &App, changes: &Changes) -> Result<(), StoreError> {
+    let told = [told_of_before(&changes.before), told(&changes.since)];
+    for told in told.into_iter().filter(|told| !told.is_empty()) {
+        // Who may write that file is on this host, and is nobody whom we know.
+        let act = Act::global(Action::ChangeSite, "site configuration", told);
+        note_act(app, &root(), Ipv4Addr::LOCALHOST.into(), act).await?;
+    }
+    Ok(())
 }
 
 fn told_of_before(changed: &BTreeSet<&'static str>) -> String {
@@ -71,6 +90,16 @@ mod tests {
             let idle = parse(&format!("{{{key:?}: null}}")).map(|(_, idle)| idle);
             assert_eq!(idle, Ok(Vec::new()), "{key}");
         }
+    }
+
+    /// A key that works and isn't listed would change without a word in the audit log; all that work are documented.
+    #[test]
+    fn all_that_is_documented_is_looked_at() {
+        let text = include_str!("../../../../docs/operating.md");
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        let named = rows.flat_map(|names| names.split('`'));
+        let keys = named.filter(|name| ["executors.", "batchChanges."].iter().any(|of| name.starts_with(of)));
+        assert_eq!(keys.collect::<BTreeSet<_>>(), BTreeSet::from(USED));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use super::images::image;
 use super::parse::BadSite;
 use serde_json::{Map, Value};
 
-const IMAGE: &str = "executors.batcheshelperImage";
-const TAG: &str = "executors.batcheshelperImageTag";
-const NATIVE: &str = "batchChanges.nativeServerSideExecution";
+pub(super) const IMAGE: &str = "executors.batcheshelperImage";
+pub(super) const TAG: &str = "executors.batcheshelperImageTag";
+pub(super) const NATIVE: &str = "batchChanges.nativeServerSideExecution";
 
 /// The documented image. Its documented tag is the instance's version, and there is no helper of any version of ours: so it is
 /// the one that belongs to no release.

@@ -3,9 +3,9 @@
 use super::parse::BadSite;
 use serde_json::{Map, Value};
 
-const SRC_CLI: &str = "executors.srcCLIImage";
-const SRC_CLI_TAG: &str = "executors.srcCLIImageTag";
-const LSIF_GO: &str = "executors.lsifGoImage";
+pub(super) const SRC_CLI: &str = "executors.srcCLIImage";
+pub(super) const SRC_CLI_TAG: &str = "executors.srcCLIImageTag";
+pub(super) const LSIF_GO: &str = "executors.lsifGoImage";
 
 /// The program `src`, and its version that this server is known to understand, unless said otherwise.
 const DEFAULT_SRC_CLI: &str = "sourcegraph/src-cli";

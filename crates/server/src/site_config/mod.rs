@@ -18,7 +18,7 @@ pub(crate) use object_store::Bucket;
 pub(crate) use parse::Site;
 pub(crate) use shares::QueueShare;
 
-use changes::Keys;
+use changes::{Changes, Keys};
 use parse::BadSite;
 use remembered::Remembered;
 use std::collections::BTreeSet;
@@ -145,16 +145,19 @@ impl SiteConfig {
         Arc::clone(&seen.site)
     }
 
-    /// The keys whose values have changed since this was asked last, and are in force: first those that have while no server ran.
-    fn take_changed(&self) -> [BTreeSet<&'static str>; 2] {
+    /// What has changed and is in force, but for what was noted.
+    fn changes(&self) -> Changes {
         self.current();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        [std::mem::take(&mut seen.changed_before), std::mem::take(&mut seen.changed)]
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Changes { before: seen.changed_before.clone(), since: seen.changed.clone(), keys: seen.keys.clone() }
     }
 
-    /// Has the next start know what is in force now.
-    fn remember(&self) {
-        self.remembered.keep(&self.seen.lock().unwrap_or_else(PoisonError::into_inner).keys);
+    /// Has nobody told of these again, the next start included. What was changed while they were noted is told of later.
+    fn were_noted(&self, changes: &Changes) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.changed_before.clear();
+        seen.changed = seen.keys.that_differ(&changes.keys).into_iter().collect();
+        self.remembered.keep(&changes.keys);
     }
 
     /// Whether what is in force is what the file says now.
@@ -246,7 +249,11 @@ mod tests {
         let site = SiteConfig::open(&path, dir.path()).unwrap();
         std::fs::write(&path, r#"{"executors.accessToken": "second-second-second"} // rotated"#).unwrap();
         assert_eq!(token(&site), "second-second-second");
-        let taken = || site.take_changed()[1].iter().copied().collect::<Vec<_>>();
+        let taken = || {
+            let changes = site.changes();
+            site.were_noted(&changes);
+            changes.since.into_iter().collect::<Vec<_>>()
+        };
         assert_eq!(taken(), ["executors.accessToken"]);
         let same = r#"{"executors.accessToken": "second-second-second", "executors.other": 1}"#;
         std::fs::write(&path, same).unwrap();
@@ -255,6 +262,17 @@ mod tests {
         std::fs::write(&path, days).unwrap();
         assert_eq!(taken(), ["executors.auditKeptDays"]);
         assert!(taken().is_empty(), "it is told once");
+        // Changed while the one before is noted, or while nobody can note it, it is told of the next time.
+        std::fs::write(&path, same).unwrap();
+        let noted = site.changes();
+        std::fs::write(&path, days).unwrap();
+        site.current();
+        site.were_noted(&noted);
+        assert!(
+            SiteConfig::open(&path, dir.path()).unwrap().changes().before.contains("executors.auditKeptDays")
+        );
+        assert_eq!(taken(), ["executors.auditKeptDays"]);
+        assert!(SiteConfig::open(&path, dir.path()).unwrap().changes().before.is_empty());
         for broken in ["{", r#"{"executors.accessToken": "short"}"#] {
             std::fs::write(&path, broken).unwrap();
             assert_eq!(token(&site), "second-second-second", "{broken}");

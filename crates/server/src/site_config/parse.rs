@@ -1,7 +1,7 @@
 //! What the file may say.
 
-use super::executions::{Executions, executions};
-use super::images::{Images, images};
+use super::executions::{self, Executions, executions};
+use super::images::{self, Images, images};
 use super::jsonc::{comments_and_trailing_commas, key_that_is_there_twice};
 use super::kept::{AUDIT_KEPT_DAYS, ENDED_JOBS_KEPT_DAYS, UPLOADS_KEPT_DAYS};
 use super::kept::{audit_kept, ended_jobs_kept, uploads_kept};
@@ -22,7 +22,7 @@ const PREVIOUS_ACCESS_TOKEN: &str = "executors.accessTokenPrevious";
 const FRONTEND_URL: &str = "executors.frontendURL";
 
 /// All keys that have an effect.
-pub(super) const USED: [&str; 7] = [
+pub(super) const USED: [&str; 14] = [
     ACCESS_TOKEN,
     PREVIOUS_ACCESS_TOKEN,
     MULTIQUEUE,
@@ -30,6 +30,13 @@ pub(super) const USED: [&str; 7] = [
     UPLOADS_KEPT_DAYS,
     ENDED_JOBS_KEPT_DAYS,
     OBJECT_STORE,
+    FRONTEND_URL,
+    images::SRC_CLI,
+    images::SRC_CLI_TAG,
+    images::LSIF_GO,
+    executions::IMAGE,
+    executions::TAG,
+    executions::NATIVE,
 ];
 
 /// A site configuration that can be used.
