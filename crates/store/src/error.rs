@@ -412,6 +412,11 @@ impl StoreError {
         Self::Corrupt { row, what, counted: Counted(()) }
     }
 
+    /// Whether it is no fault of the call's nor of ours, and the same call may work soon.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Busy | Self::Away(_) | Self::ClockSet | Self::NewerSpec(_))
+    }
+
     /// How often this process met a stored value that it could not read; the same one counts each time.
     pub fn unreadable() -> u64 {
         UNREADABLE.load(Ordering::Relaxed)

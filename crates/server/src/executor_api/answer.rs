@@ -32,6 +32,10 @@ enum FailureBody {
     Null,
 }
 
+fn soon(status: StatusCode) -> Option<HeaderValue> {
+    (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON)
+}
+
 impl Failure {
     pub(crate) const fn empty(status: StatusCode) -> Self {
         Self { status, retry_after: None, body: FailureBody::Empty }
@@ -39,7 +43,7 @@ impl Failure {
 
     /// Plain text and a newline.
     pub(crate) fn text(status: StatusCode, text: &str) -> Self {
-        Self { status, retry_after: None, body: FailureBody::Text(format!("{text}\n")) }
+        Self { status, retry_after: soon(status), body: FailureBody::Text(format!("{text}\n")) }
     }
 
     /// The same, with the word when to try again.
@@ -49,7 +53,7 @@ impl Failure {
 
     /// `{"error":"…"}`.
     pub(crate) fn error(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, retry_after: None, body: FailureBody::Error(message.into()) }
+        Self { status, retry_after: soon(status), body: FailureBody::Error(message.into()) }
     }
 
     /// What the protocol answers to most faults, the caller's own included.
@@ -59,7 +63,7 @@ impl Failure {
 
     /// `{"error":"…"}` to a call that may work soon.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Self::error(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(SOON)
+        Self::error(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
     /// The job to mark is not this executor's.
@@ -85,10 +89,7 @@ impl Failure {
                 };
                 Self::error(status, format!("{operation}: a file of the server's failed: {source}"))
             }
-            // None of these is a fault of the call's or of ours, and all pass.
-            StoreError::Busy | StoreError::Away(_) | StoreError::ClockSet | StoreError::NewerSpec(_) => {
-                Self::unavailable(told)
-            }
+            fault if fault.passes() => Self::unavailable(told),
             _ => Self::internal(told),
         }
     }
@@ -96,8 +97,7 @@ impl Failure {
 
 impl From<BodyFault> for Failure {
     fn from(fault: BodyFault) -> Self {
-        let failure = Self::error(fault.status(), fault.to_string());
-        if fault == BodyFault::Busy { failure.retry_after(SOON) } else { failure }
+        Self::error(fault.status(), fault.to_string())
     }
 }
 
@@ -105,7 +105,7 @@ impl From<BodyFault> for Failure {
 impl From<BelowFloor> for Failure {
     fn from(below: BelowFloor) -> Self {
         tracing::debug!(%below, "text of a log is not taken now");
-        Self::text(StatusCode::SERVICE_UNAVAILABLE, NO_ROOM).retry_after(SOON)
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, NO_ROOM)
     }
 }
 
@@ -134,7 +134,9 @@ impl IntoResponse for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor_api::uploads::refuse;
     use crate::public_api::Refusal;
+    use crate::uploads::UploadFault;
 
     #[test]
     fn a_database_that_has_no_time_or_is_away_is_no_fault_of_ours() {
@@ -147,6 +149,10 @@ mod tests {
                 assert_eq!(response.status(), 503);
                 assert_eq!(response.headers()[RETRY_AFTER], pause);
             }
+        }
+        for fault in faults().map(UploadFault::Store) {
+            let response = refuse(&fault).into_response();
+            assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (503, &SOON));
         }
         assert_eq!(Failure::store("dbworkerstore.Get", &StoreError::Outdated).into_response().status(), 500);
     }

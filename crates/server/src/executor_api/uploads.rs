@@ -38,7 +38,7 @@ pub(super) async fn probe(_: Uploader) -> StatusCode {
     StatusCode::OK
 }
 
-fn refuse(fault: &UploadFault) -> Failure {
+pub(super) fn refuse(fault: &UploadFault) -> Failure {
     let status = fault.status();
     if status.is_server_error() {
         tracing::error!(error = fault as &dyn std::error::Error, "an index was not taken");

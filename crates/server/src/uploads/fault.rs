@@ -107,6 +107,7 @@ pub(crate) fn of_store(fault: &StoreError) -> StatusCode {
         | StoreError::TooManyOf { .. }
         | StoreError::TooManyShared { .. } => StatusCode::INSUFFICIENT_STORAGE,
         StoreError::Objects(ObjectsFault::Failed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+        fault if fault.passes() => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::UnknownUpload(_) => StatusCode::NOT_FOUND,
         StoreError::PartsChanged(_) => StatusCode::CONFLICT,
         StoreError::NoSuchPart { .. } | StoreError::MissingPart { .. } => StatusCode::BAD_REQUEST,
