@@ -4,13 +4,12 @@ use crate::acts::{Act, Action, note};
 use crate::app::App;
 use crate::auth::principal::root;
 use crate::error::ServerError;
-use crate::private_files;
+use crate::private_files::{self, replace_alike};
 use crate::rounds::Rounds;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,24 +159,8 @@ pub fn rotate_secret_key(file: &Path, standby: bool) -> Result<RotatedKey, Secre
     };
     Keyring::parse(&text)
         .map_err(|fault| SecretKeysError::Content { place: file.display().to_string(), fault })?;
-    replace(file, &text).map_err(bad)?;
+    replace_alike(file, &text).map_err(bad)?;
     Ok(RotatedKey { id, file: file.to_owned() })
-}
-
-/// Replaces a private file, whose owner and mode stay.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let was = std::fs::metadata(path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let private = PermissionsExt::from_mode(0o600);
-    let mut file = tempfile::Builder::new().permissions(private).tempfile_in(dir)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(was.permissions())?;
-    let (user, group) =
-        (std::os::unix::fs::MetadataExt::uid(&was), std::os::unix::fs::MetadataExt::gid(&was));
-    std::os::unix::fs::fchown(file.as_file(), Some(user), Some(group))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    std::fs::File::open(dir)?.sync_all()
 }
 
 /// Takes up new keys as soon as they are there, and seals with the first one what another one seals, until the server
@@ -249,6 +232,7 @@ async fn seal_anew(store: &SqlStore) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
