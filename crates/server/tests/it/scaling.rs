@@ -328,11 +328,23 @@ async fn of_several_servers_one_tells_and_is_succeeded() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(told(&second), 0, "what the one tells the other does not");
-    a.stop().await;
-    let after = told(&first);
+    *first.fails.lock().unwrap() = true;
     second.call(|_| true).await;
-    assert_eq!(told(&first), after);
+    *first.fails.lock().unwrap() = false;
+    let (begun, before) = (Instant::now(), told(&second));
+    while told(&second) < before + 10 {
+        assert!(begun.elapsed() < SOON, "the one that reaches its cloud goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let before = told(&first);
     b.stop().await;
+    let (begun, at_second) = (Instant::now(), told(&second));
+    while told(&first) == before {
+        assert!(begun.elapsed() < SOON, "nobody succeeds it");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told(&second), at_second);
+    a.stop().await;
 }
 
 #[tokio::test]
