@@ -34,7 +34,7 @@ pub(crate) struct Reader {
 
 impl From<&Caller> for Reader {
     fn from(caller: &Caller) -> Self {
-        Self { from: Peer::of(caller.from), namespace: caller.namespace.key() }
+        Self { from: caller.peer(), namespace: caller.namespace.key() }
     }
 }
 

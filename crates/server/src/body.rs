@@ -1,5 +1,6 @@
 //! Reading request bodies, with a limit on bytes and on time, and sending long ones.
 
+use crate::bodies::FREE;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
@@ -25,7 +26,9 @@ pub(crate) enum BodyFault {
     TooSlow { within: Duration },
     #[error("the request body could not be read")]
     Broken,
-    #[error("too many large requests at one time: try again")]
+    #[error(
+        "too many requests of more than {FREE} bytes are being read at one time: send fewer at one time, or try again"
+    )]
     Busy,
 }
 

@@ -3,6 +3,7 @@
 //! The middleware in [`super::api`] proves who it is and puts the [`Principal`] into the request; the guard of a route
 //! ([`Needs`]) looks at what they may; the handler takes the [`Caller`] and asks what they may see.
 
+use crate::peer::Peer;
 use crate::public_api::Refusal;
 use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
@@ -80,6 +81,13 @@ pub(crate) struct Caller {
     pub(crate) proof: Proof,
     /// Where the call comes from: behind a proxy that was not named, the proxy.
     pub(crate) from: IpAddr,
+}
+
+impl Caller {
+    /// The host that the call comes from.
+    pub(crate) fn peer(&self) -> Peer {
+        Peer::of(self.from)
+    }
 }
 
 /// The holder of the file `api-token`, who may everything.

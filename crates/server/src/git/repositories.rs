@@ -153,13 +153,9 @@ impl Repositories {
 
     /// The commit that `rev` names in the repository's source now.
     ///
-    /// A full commit id that is here already can't mean anything else, so it costs no fetch.
-    pub(crate) async fn resolve(&self, of: &Namespace, name: &str, rev: &str) -> Result<String, GitFault> {
-        self.resolve_since(of, name, rev, Instant::now()).await
-    }
-
-    /// The same for who asked then: what was fetched since is good enough.
-    pub(crate) async fn resolve_since(
+    /// A full commit id that is here already can't mean anything else, so it costs no fetch. For who asked then, what was fetched
+    /// since is good enough.
+    pub(crate) async fn resolve(
         &self,
         of: &Namespace,
         name: &str,

@@ -39,6 +39,20 @@ fn get(path: &'static str, tag: &'static str, summary: &'static str) -> Operatio
     Operation::new("GET", path, tag, summary)
 }
 
+/// Where jobs are submitted, one or many.
+const SUBMITTING: [(u16, &str); 10] = [
+    (400, "invalid_idempotency_key"),
+    (409, "idempotency_key_reused"),
+    (409, "submission_under_way"),
+    (422, "unknown_file"),
+    (502, "source_unreachable"),
+    (503, "queue_full"),
+    (503, "too_many_fetches"),
+    (503, "too_many_lanes"),
+    (503, "too_many_large_requests"),
+    (503, "too_many_submits"),
+];
+
 fn jobs() -> Vec<Operation> {
     const TAG: &str = "jobs";
     let submit =
@@ -52,21 +66,12 @@ fn jobs() -> Vec<Operation> {
             )
             .takes::<JobSpec>()
             .gives::<JobView>(201, "The job.")
+            .problems(&SUBMITTING)
             .problems(&[
-                (400, "invalid_idempotency_key"),
-                (409, "idempotency_key_reused"),
-                (409, "submission_under_way"),
                 (422, "invalid_job"),
-                (422, "unknown_file"),
                 (422, "unknown_repository"),
                 (422, "unknown_revision"),
                 (422, "unknown_secret"),
-                (502, "source_unreachable"),
-                (503, "queue_full"),
-                (503, "too_many_fetches"),
-                (503, "too_many_lanes"),
-                (503, "too_many_large_requests"),
-                (503, "too_many_submits"),
             ]);
     let submit_all = Operation::new(
         "POST",
@@ -76,19 +81,8 @@ fn jobs() -> Vec<Operation> {
     )
     .takes::<SubmitJobs>()
     .gives::<SubmittedJobs>(201, "Their ids.")
-    .problems(&[
-        (400, "invalid_idempotency_key"),
-        (409, "idempotency_key_reused"),
-        (409, "submission_under_way"),
-        (422, "invalid_jobs"),
-        (422, "unknown_file"),
-        (502, "source_unreachable"),
-        (503, "queue_full"),
-        (503, "too_many_fetches"),
-        (503, "too_many_lanes"),
-        (503, "too_many_large_requests"),
-        (503, "too_many_submits"),
-    ]);
+    .problems(&SUBMITTING)
+    .problem(422, "invalid_jobs");
     let list = get("/api/v1/jobs", TAG, "Lists jobs, newest first")
         .with(query::<String>("queue", "Only those of this queue."))
         .with(query::<State>("state", "Only those in this state."))

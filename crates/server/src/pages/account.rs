@@ -68,6 +68,6 @@ pub(super) async fn set_password(visit: Visit) -> Result<Answer, Fault> {
         return Err(forbidden("the present password is wrong"));
     }
     let new = visit.raw_field("password").to_owned();
-    change_password(app, &visit.caller, visit.peer, row.name, new).await?;
+    change_password(app, &visit.caller, row.name, new).await?;
     Ok(Answer::Go("/sign-in".to_owned()))
 }

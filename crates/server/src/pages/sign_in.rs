@@ -180,13 +180,7 @@ impl Door {
         let app = &self.pages.app;
         let begun = app.store.begin_session(of).await.map_err(|fault| Fault::internal(&fault))?;
         let secret = begun.ok_or_else(|| refused("it was changed just now: try again"))?;
-        let act = Act {
-            action: Action::SignIn,
-            subject: who.name.clone(),
-            namespace: who.namespace.clone(),
-            detail: how.to_owned(),
-            reference: None,
-        };
+        let act = Act::of(who.namespace.clone(), Action::SignIn, &who.name, how);
         note(app, &who, self.from.0, act).await;
         Ok(secret)
     }

@@ -3,25 +3,23 @@
 //! Each costs what it costs alone but for the commit, which waits for the disk and is one for all. So that nobody has to find
 //! out what became of which, one that can't be submitted keeps all others from it, and every such one is told at once.
 
+use super::asked::{Asked, Commits};
 use super::input::{self, parsed};
+use super::jobs;
 use super::problem::Refusal;
-use super::{files, jobs, secrets};
 use crate::api::{JobFault, MOST_JOBS, SubmittedJobs};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::disk_floor::Growing;
-use crate::peer::Peer;
 use ::jobs::{JobId, JobSpec, Namespace};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 use store::NewJob;
 use tokio::time::Instant;
 use wire::additions::IDEMPOTENCY_KEY;
@@ -35,7 +33,6 @@ const JOBS_A_TURN: usize = 64;
 pub(super) async fn submit(
     caller: Caller,
     State(app): State<App>,
-    Extension(from): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<SubmittedJobs>), Refusal> {
@@ -45,7 +42,7 @@ pub(super) async fn submit(
     let asked = read(&bytes)?;
     drop(bytes);
     let turns = asked.len().div_ceil(JOBS_A_TURN);
-    let turns = app.submits.take_several(from, turns, app.limits.submit_queue).await;
+    let turns = app.submits.take_several(caller.peer(), turns, app.limits.submit_queue).await;
     let turns = turns.ok_or_else(jobs::busy)?;
     let (running, namespace) = (app.clone(), caller.principal.namespace);
     let submitted = async move {
@@ -67,12 +64,6 @@ fn refuse_one_key(headers: &HeaderMap) -> Result<(), Refusal> {
         "{IDEMPOTENCY_KEY} is of one job: leave it out, and give each job of the call its own, as idempotencyKey beside job"
     );
     Err(Refusal::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", title, detail))
-}
-
-/// A job that could be run.
-struct Asked {
-    spec: JobSpec,
-    idempotency_key: Option<String>,
 }
 
 /// What came, before the jobs in it are understood: each is told by itself what is wrong with it.
@@ -232,61 +223,17 @@ async fn look_up(
     there: &[Option<JobId>],
     came: Instant,
 ) -> Result<Vec<NewJob>, Refusal> {
-    let mut commits = Commits { came, within: app.limits.git_fetch, known: HashMap::new() };
+    let mut commits = Commits::asked_for(app, came);
     let (of, mut new, mut faults) = (asked.len(), Vec::new(), Faults::default());
     for (index, (one, there)) in asked.into_iter().zip(there).enumerate() {
         if there.is_some() {
             continue;
         }
-        match look_up_one(app, namespace, one, &mut commits).await {
+        match one.look_up(app, namespace, &mut commits).await {
             Ok(job) => new.push(job),
             Err(refusal) => faults.add(index, refusal)?,
         }
     }
     faults.tell(of)?;
     Ok(new)
-}
-
-async fn look_up_one(
-    app: &App,
-    namespace: &Namespace,
-    one: Asked,
-    commits: &mut Commits,
-) -> Result<NewJob, Refusal> {
-    let Asked { mut spec, idempotency_key } = one;
-    files::look_up(app, namespace, &mut spec).await?;
-    secrets::look_up(app, &spec, namespace).await?;
-    let commit = commits.of(app, namespace, &spec).await?;
-    Ok(NewJob { spec, commit, owner: namespace.key(), idempotency_key })
-}
-
-/// What revisions of repositories name: each is looked up once, and no repository fetched twice.
-struct Commits {
-    came: Instant,
-    /// How long all of it may take.
-    within: Duration,
-    known: HashMap<(String, String), Result<String, Refusal>>,
-}
-
-impl Commits {
-    async fn of(&mut self, app: &App, namespace: &Namespace, spec: &JobSpec) -> Result<String, Refusal> {
-        let Some(repo) = &spec.repo else { return Ok(String::new()) };
-        let rev = spec.rev.as_deref().unwrap_or(jobs::DEFAULT_REV);
-        let name = (repo.clone(), rev.to_owned());
-        if let Some(known) = self.known.get(&name) {
-            return known.clone();
-        }
-        if self.came.elapsed() > self.within {
-            let detail = format!(
-                "fetching the repositories of these jobs took longer than {} s: submit fewer with one call",
-                self.within.as_secs()
-            );
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(Refusal::new(status, "too_many_fetches", "The server is busy", detail));
-        }
-        let found = app.repositories.resolve_since(namespace, repo, rev, self.came).await;
-        let found = found.map_err(Refusal::from);
-        self.known.insert(name, found.clone());
-        found
-    }
 }

@@ -6,10 +6,9 @@ use super::views;
 use crate::api::FileView;
 use crate::app::App;
 use crate::auth::principal::Caller;
-use crate::peer::Peer;
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::{Extension, Json};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -32,7 +31,6 @@ pub(super) struct About {
 pub(super) async fn upload(
     caller: Caller,
     State(app): State<App>,
-    Extension(from): Extension<Peer>,
     Parameters(About { name, modified_at }): Parameters<About>,
     headers: HeaderMap,
     body: Body,
@@ -47,7 +45,7 @@ pub(super) async fn upload(
         let detail = "a file is kept as it comes: send it without Content-Encoding";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded_file", title, detail));
     }
-    let arrived = app.files.receive(body, from, &caller.namespace).await?;
+    let arrived = app.files.receive(body, caller.peer(), &caller.namespace).await?;
     let modified_at = modified_at.unwrap_or_else(|| app.clock.now());
     let (running, namespace) = (app.clone(), caller.principal.namespace);
     let kept = async move { running.files.keep(arrived, name, modified_at, namespace).await };

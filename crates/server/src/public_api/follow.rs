@@ -88,7 +88,7 @@ impl Follower {
         events: mpsc::Sender<Told>,
         caller: &Caller,
     ) -> Self {
-        let (from, proof) = (Peer::of(caller.from), caller.proof);
+        let (from, proof) = (caller.peer(), caller.proof);
         // Others came after all that were announced before the last one.
         let passed = cursor.seen - 1;
         Self { app, id, cursor, wait: None, passed, events, from, proof, looked_at: Instant::now() }

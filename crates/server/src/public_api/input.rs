@@ -4,7 +4,6 @@ use super::paging;
 use super::problem::Refusal;
 use crate::app::App;
 use crate::auth::principal::Caller;
-use crate::peer::Peer;
 use crate::slots::Turn;
 use crate::{bodies, body};
 use axum::body::Body;
@@ -56,7 +55,7 @@ pub(super) async fn large(
     body: Body,
     limit: usize,
 ) -> Result<(Bytes, Option<Turn>), Refusal> {
-    Ok(app.submitted.read(Peer::of(caller.from), &caller.namespace.key(), body, limit).await?)
+    Ok(app.submitted.read(caller.peer(), &caller.namespace.key(), body, limit).await?)
 }
 
 /// What the JSON in `bytes` means.

@@ -1,35 +1,32 @@
 //! Submitting, listing, showing and stopping jobs.
 
+use super::asked::{Asked, Commits};
 use super::input::{Numbered, Parameters, invalid_query, large_json};
 use super::paging::Paging;
 use super::planned::Planned;
 use super::problem::Refusal;
 use super::search::Wanted;
-use super::{files, search, secrets, seen, views};
+use super::{search, seen, views};
 use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::disk_floor::Growing;
-use crate::peer::Peer;
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::{Extension, Json};
 use http::header::{LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jobs::{Canceler, JobId, JobSpec, Namespace, Record, State as JobState};
 use serde::Deserialize;
-use store::{JobFilter, JobRow, NewJob};
+use store::{JobFilter, JobRow};
+use tokio::time::Instant;
 use wire::additions::IDEMPOTENCY_KEY;
-
-/// The revision of a job that names a repository only.
-pub(super) const DEFAULT_REV: &str = "HEAD";
 
 /// `POST /jobs`
 pub(super) async fn submit(
     caller: Caller,
     State(app): State<App>,
-    Extension(from): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, HeaderMap, Json<JobView>), Refusal> {
@@ -40,17 +37,16 @@ pub(super) async fn submit(
     let planned = Planned::of(&spec, &app.site.current());
     let idempotency_key = idempotency_key(&headers)?;
     // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
-    let slot = app.submits.take(from, app.limits.submit_queue).await.ok_or_else(busy)?;
+    let slot = app.submits.take(caller.peer(), app.limits.submit_queue).await.ok_or_else(busy)?;
     // Those that wait are as many as may be read; those that have their turn are counted by that.
     drop(large);
     let (running, namespace) = (app.clone(), caller.principal.namespace);
     let submitted = async move {
-        let job = enqueue(&running, namespace, spec, idempotency_key).await;
+        let job = enqueue(&running, namespace, Asked { spec, idempotency_key }).await;
         drop(slot);
         job
     };
     let job = app.see_through(submitted).await??;
-    app.metrics.submitted(&job.queue);
     tracing::info!(job = %job.id, queue = job.queue, "a job was submitted");
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", job.id)) {
@@ -89,30 +85,20 @@ pub(super) fn check_key(key: &str) -> Result<(), Refusal> {
     })
 }
 
-async fn enqueue(
-    app: &App,
-    namespace: Namespace,
-    mut spec: JobSpec,
-    idempotency_key: Option<String>,
-) -> Result<JobRow, Refusal> {
+async fn enqueue(app: &App, namespace: Namespace, asked: Asked) -> Result<JobRow, Refusal> {
     let owner = namespace.key();
     // What it names may be gone since.
-    if let Some(key) = &idempotency_key
-        && let Some(Some(id)) = app.store.submitted(&owner, &[(key, &spec)]).await?.pop().transpose()?
+    if let Some(key) = &asked.idempotency_key
+        && let Some(Some(id)) = app.store.submitted(&owner, &[(key, &asked.spec)]).await?.pop().transpose()?
     {
         return Ok(app.store.job(id).await?);
     }
     app.disk_floor.check(Growing::Database)?;
-    files::look_up(app, &namespace, &mut spec).await?;
-    secrets::look_up(app, &spec, &namespace).await?;
-    let commit = match &spec.repo {
-        Some(repo) => {
-            app.repositories.resolve(&namespace, repo, spec.rev.as_deref().unwrap_or(DEFAULT_REV)).await?
-        }
-        None => String::new(),
-    };
-    let with_secrets = !spec.secrets.is_empty();
-    let id = app.store.submit(NewJob { spec, commit, owner, idempotency_key }).await?;
+    let mut commits = Commits::asked_for(app, Instant::now());
+    let new = asked.look_up(app, &namespace, &mut commits).await?;
+    let (queue, with_secrets) = (new.spec.queue.clone(), !new.spec.secrets.is_empty());
+    let id = app.store.submit(new).await?;
+    app.metrics.submitted(&queue);
     if with_secrets {
         app.secret_jobs.note(id);
     }
@@ -179,13 +165,9 @@ pub(super) async fn cancel(
     let store = app.store.clone();
     let job = app
         .act(&caller, async move { store.cancel(id, canceler).await }, |job| {
-            Some(Act {
-                action: Action::CancelJob,
-                subject: format!("job {}", job.id),
-                namespace: Namespace::from_key(&job.owner).unwrap_or_default(),
-                detail: format!("queue {}, then {}", job.queue, job.record.state),
-                reference: None,
-            })
+            let namespace = Namespace::from_key(&job.owner).unwrap_or_default();
+            let detail = format!("queue {}, then {}", job.queue, job.record.state);
+            Some(Act::of(namespace, Action::CancelJob, format!("job {}", job.id), detail))
         })
         .await?;
     // One that runs is counted when it has stopped.

@@ -31,9 +31,8 @@ pub(super) async fn list(
     Parameters(Attempt { attempt }): Parameters<Attempt>,
 ) -> Result<Response, Refusal> {
     let latest = seen::job(&app, &caller, id).await?.record.epoch;
-    let _turn = seen::turn(&app, &caller).await?;
     // Should it not be to be had, that is told while it still can be.
-    let (from, reader) = (Peer::of(caller.from), Reader::from(&caller));
+    let (from, reader) = (caller.peer(), Reader::from(&caller));
     let mut list = List { app, from, reader, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
     let first = match list.next().await? {
         Some(piece) => {

@@ -1,6 +1,7 @@
 //! The public API under `/api/v1`, for people and their programs.
 
 mod artifacts;
+mod asked;
 mod audit;
 mod batch;
 pub(crate) mod cursor;

@@ -64,14 +64,8 @@ pub(super) async fn add(
     let kept = async move { running.repositories.keep(fetched, namespace, name, &source).await };
     let row = app
         .act(&caller, kept, |row| {
-            let (subject, namespace) = (row.name.clone(), row.namespace.clone());
-            Some(Act {
-                action: Action::AddRepository,
-                subject,
-                namespace,
-                detail: format!("from {}", row.source),
-                reference: None,
-            })
+            let source = format!("from {}", row.source);
+            Some(Act::of(row.namespace.clone(), Action::AddRepository, &row.name, source))
         })
         .await?;
     Ok((StatusCode::CREATED, Json(views::repository(row))))
@@ -95,13 +89,7 @@ pub(super) async fn remove(
     let removed = async move { running.repositories.remove(&of, &named).await };
     let subject = name.clone();
     let removed = app.act(&caller, removed, |removed| {
-        removed.then_some(Act {
-            action: Action::RemoveRepository,
-            subject,
-            namespace,
-            detail: String::new(),
-            reference: None,
-        })
+        removed.then(|| Act::of(namespace, Action::RemoveRepository, subject, ""))
     });
     if removed.await? {
         return Ok(StatusCode::NO_CONTENT);

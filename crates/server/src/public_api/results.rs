@@ -6,9 +6,7 @@ use super::seen;
 use crate::api::{ResultsView, StepResultView};
 use crate::app::App;
 use crate::auth::principal::Caller;
-use crate::peer::Peer;
 use crate::slots::Turn;
-use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -28,13 +26,12 @@ const CHUNK: usize = 256 << 10;
 pub(super) async fn show(
     caller: Caller,
     State(app): State<App>,
-    Extension(from): Extension<Peer>,
     Numbered(id): Numbered<JobId>,
     Parameters(Attempt { attempt }): Parameters<Attempt>,
 ) -> Result<Response, Refusal> {
     let job = seen::job(&app, &caller, id).await?;
     // They take as much memory as any large body, and so does what was asked for.
-    let large = app.submitted.large(from, &caller.namespace.key()).await.ok_or_else(busy)?;
+    let large = app.submitted.large(caller.peer(), &caller.namespace.key()).await.ok_or_else(busy)?;
     let spec = app.store.spec(id).await?;
     let Some(mut input) = spec.execution else { return Err(no_execution(id)) };
     let (state, epoch) = (job.record.state, job.record.epoch);

@@ -91,7 +91,7 @@ pub(super) fn all() -> Vec<Route> {
         get_("/api/v1/jobs/{id}", reader, get(jobs::show)),
         get_("/api/v1/jobs/{id}/explain", reader, get(explain::explain)),
         post_("/api/v1/jobs/{id}/cancel", submitter, post(jobs::cancel)),
-        get_("/api/v1/jobs/{id}/logs", reader, get(logs::list)),
+        get_("/api/v1/jobs/{id}/logs", reader, get(logs::list)).listing(),
         get_("/api/v1/jobs/{id}/logs/stream", reader, get(stream::open)),
         get_("/api/v1/jobs/{id}/logs/{entry}/text", reader, get(logs::text)),
         get_("/api/v1/jobs/{id}/results", reader, get(results::show)),

@@ -2,9 +2,6 @@
 
 use super::problem::Refusal;
 use crate::app::App;
-use crate::auth::principal::Caller;
-use crate::peer::Peer;
-use crate::slots::Slot;
 use http::StatusCode;
 use jobs::{JobId, Namespace, Principal};
 use store::{JobRow, StoreError};
@@ -13,15 +10,6 @@ use store::{JobRow, StoreError};
 pub(super) async fn job(app: &App, caller: &Principal, id: JobId) -> Result<JobRow, Refusal> {
     let job = app.store.job(id).await?;
     if caller.sees_key(&job.owner) { Ok(job) } else { Err(StoreError::UnknownJob(id).into()) }
-}
-
-/// A turn to make a list that may cost much: whoever asks for many at one time keeps nobody else from theirs.
-pub(super) async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
-    let turn = app.reads.take(Peer::of(caller.from), app.limits.read_queue).await;
-    turn.ok_or_else(|| {
-        let detail = "too many lists are asked for at one time: try again";
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_reads", "The server is busy", detail)
-    })
 }
 
 /// Of which namespace to list things, if not of all.

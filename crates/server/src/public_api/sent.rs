@@ -1,11 +1,11 @@
 //! Turns to make answers, and room for them until they were sent.
 
 use super::problem::Refusal;
-use super::seen;
 use crate::answers::{Reader, in_pieces};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::bodies::FREE;
+use crate::slots::Slot;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -21,10 +21,22 @@ pub(super) async fn in_turn(
     request: Request,
     next: Next,
 ) -> Response {
-    match seen::turn(&app, &caller).await {
+    match turn(&app, &caller).await {
         Ok(_turn) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// A turn to make a list, which may cost much.
+async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
+    let turn = app.reads.take(caller.peer(), app.limits.read_queue).await;
+    turn.ok_or_else(|| {
+        let detail = format!(
+            "too many lists are asked for at one time, and no turn was free for {} s: ask for one after the other, or try again",
+            app.limits.read_queue.as_secs()
+        );
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_reads", "The server is busy", detail)
+    })
 }
 
 /// Gives an answer its room, at once or not at all: waiting for it would keep a turn from others, or be what is in memory.

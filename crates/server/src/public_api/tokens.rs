@@ -104,13 +104,7 @@ fn act(action: Action, row: &TokenRow) -> Act {
         (Action::CreateToken, Some(at)) => format!("role {role}, until {at}"),
         _ => format!("role {role}"),
     };
-    Act {
-        action,
-        subject: format!("token {id} {name}"),
-        namespace: namespace.clone(),
-        detail,
-        reference: None,
-    }
+    Act::of(namespace.clone(), action, format!("token {id} {name}"), detail)
 }
 
 fn view(row: TokenRow) -> TokenView {

@@ -10,9 +10,9 @@ use crate::app::App;
 use crate::auth::passwords;
 use crate::auth::principal::Caller;
 use crate::peer::Peer;
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::{Extension, Json};
 use http::StatusCode;
 use jobs::Principal;
 use secrecy::SecretString;
@@ -32,7 +32,6 @@ pub(super) async fn list(
 pub(super) async fn create(
     caller: Caller,
     State(app): State<App>,
-    Extension(from): Extension<Peer>,
     body: Body,
 ) -> Result<(StatusCode, Json<UserView>), Refusal> {
     let CreateUser { name, password, role, namespace } = json(&app, body, MAX_BODY, "invalid_user").await?;
@@ -45,7 +44,7 @@ pub(super) async fn create(
         return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this", detail));
     }
     jobs::name::check_user_name(&name).map_err(|fault| invalid(fault.to_string()))?;
-    let password = hashed(&app, from, password).await?;
+    let password = hashed(&app, caller.peer(), password).await?;
     let new = NewPerson { name, password, role, namespace, created_by: caller.name.clone() };
     let store = app.store.clone();
     let noted = |row: &PersonRow| Some(act(Action::CreateUser, row));
@@ -71,7 +70,6 @@ pub(super) async fn remove(
 pub(super) async fn set_password(
     caller: Caller,
     State(app): State<App>,
-    Extension(from): Extension<Peer>,
     Named(name): Named,
     body: Body,
 ) -> Result<Json<UserView>, Refusal> {
@@ -81,7 +79,7 @@ pub(super) async fn set_password(
         let detail = format!("{name:?} has more rights than you: ask somebody who has them");
         return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this", detail));
     }
-    let row = change_password(&app, &caller, from, name, password).await?;
+    let row = change_password(&app, &caller, name, password).await?;
     Ok(Json(view(row)))
 }
 
@@ -89,11 +87,10 @@ pub(super) async fn set_password(
 pub(crate) async fn change_password(
     app: &App,
     caller: &Caller,
-    from: Peer,
     name: String,
     password: String,
 ) -> Result<PersonRow, Refusal> {
-    let hash = hashed(app, from, password).await?;
+    let hash = hashed(app, caller.peer(), password).await?;
     let (store, named) = (app.store.clone(), name.clone());
     let set = app.act(caller, async move { store.set_password(&named, &hash).await }, |row| {
         row.as_ref().map(|row| act(Action::SetPassword, row))
@@ -125,13 +122,7 @@ fn unknown(name: &str) -> Refusal {
 
 fn act(action: Action, row: &PersonRow) -> Act {
     let PersonRow { name, role, namespace, .. } = row;
-    Act {
-        action,
-        subject: format!("user {name}"),
-        namespace: namespace.clone(),
-        detail: format!("role {role}"),
-        reference: None,
-    }
+    Act::of(namespace.clone(), action, format!("user {name}"), format!("role {role}"))
 }
 
 fn view(row: PersonRow) -> UserView {

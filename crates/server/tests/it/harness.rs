@@ -171,7 +171,11 @@ impl Harness {
     }
 
     pub(crate) async fn add_repository(&self, name: &str, source: &Path) {
-        let body = json!({"name": name, "source": source});
+        self.add_repository_of(name, source, "global").await;
+    }
+
+    pub(crate) async fn add_repository_of(&self, name: &str, source: &Path, namespace: &str) {
+        let body = json!({"name": name, "source": source, "namespace": namespace});
         let response = self.api(Method::POST, "/repositories").json(&body).send().await.unwrap();
         let (status, told) = (response.status(), response.text().await.unwrap());
         assert_eq!(status, StatusCode::CREATED, "{told}");

@@ -300,8 +300,7 @@ async fn an_upload_belongs_to_the_namespace_of_its_repository() {
         }
     }
     // The job that it says it came of knows better whose it is, where two have a repository of that name.
-    let body = json!({"name": "app", "source": source.path(), "namespace": "org:acme"});
-    assert_eq!(told(harness.api(Method::POST, "/repositories").json(&body)).await.0, 201);
+    harness.add_repository_of("app", &source.path(), "org:acme").await;
     let submitter = Holder::new(&harness, Role::Submitter, "org:acme").await;
     let submitted = submitter.call(&harness, Method::POST, "/jobs").json(&job()).send().await.unwrap();
     let of_job = submitted.json::<Value>().await.unwrap()["id"].as_i64().unwrap();
@@ -317,8 +316,7 @@ async fn an_upload_belongs_to_the_namespace_of_its_repository() {
     }
     // Nor is one of several namespaces without a global one where it came of none.
     for namespace in ["org:acme", "org:zeta"] {
-        let body = json!({"name": "shared", "source": source.path(), "namespace": namespace});
-        assert_eq!(told(harness.api(Method::POST, "/repositories").json(&body)).await.0, 201);
+        harness.add_repository_of("shared", &source.path(), namespace).await;
     }
     let query = format!("repository=shared&commit={COMMIT}");
     assert_eq!(told(call(&harness, &query, packed(b"z"))).await.0, 404);
@@ -364,20 +362,11 @@ async fn one_namespace_leaves_room_for_the_indexes_of_another() {
     })
     .await;
     let source = SourceRepo::new();
-    let body = json!({"name": "acme", "source": source.path(), "namespace": "org:acme"});
-    assert_eq!(told(harness.api(Method::POST, "/repositories").json(&body)).await.0, 201);
+    harness.add_repository_of("acme", &source.path(), "org:acme").await;
     let of_acme = format!("repository=acme&commit={COMMIT}");
-    let (began, begun) = tokio::sync::oneshot::channel();
-    let stands_still = futures_util::stream::unfold(Some(began), async |began| {
-        if began?.send(()).is_err() {
-            return None;
-        }
-        std::future::pending::<()>().await;
-        Some((Ok::<_, String>("x"), None))
-    });
+    let stands_still = futures_util::stream::pending::<Result<&str, String>>();
     let first = call(&harness, &of_acme, reqwest::Body::wrap_stream(stands_still));
     let first = tokio::spawn(first.send());
-    begun.await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let (status, text) = told(call(&harness, &of_acme, packed(b"second"))).await;
