@@ -26,7 +26,7 @@ const QUEUE: &str = "batches";
 /// How many wait while it is measured how long a dequeue takes.
 const DEPTHS: [u32; 3] = [1_000, 100_000, 1_000_000];
 /// How often each is measured.
-const TIMES: usize = 500;
+const TIMES: usize = 2_000;
 /// Jobs that are submitted with one call.
 const BATCH: u32 = 1_000;
 
