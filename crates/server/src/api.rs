@@ -366,6 +366,9 @@ pub struct VersionView {
     pub version: String,
 }
 
+/// The code of what lies on the disk of another server. Behind a balancer the next connection may meet that one.
+pub const RESULT_ELSEWHERE: &str = "result_elsewhere";
+
 /// An error, as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {

@@ -4,14 +4,12 @@ use super::Client;
 use crate::exit::{Failure, chain};
 use crate::shown;
 use reqwest::{Request, RequestBuilder, Response};
-use server::api::Problem;
+use server::api::{Problem, RESULT_ELSEWHERE};
 use std::time::Duration;
 use tls::Mismatch;
 use wire::additions::IDEMPOTENCY_KEY;
 
-/// What a server says of a result that lies on the disk of another one. Behind a balancer the next connection may meet that one.
-const ELSEWHERE: &str = "result_elsewhere";
-/// How often that is tried. Whoever calls one server by its address is told the same each time, and is not to wait for it.
+/// How often it is tried to meet the server that has a result. Whoever calls one server by its address is told the same each time, and is not to wait for it.
 const MOST_ELSEWHERE: u32 = 8;
 /// Pause between two such tries.
 const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
@@ -120,7 +118,7 @@ fn was_cut(fault: &reqwest::Error) -> bool {
 
 /// Whether another server has what was asked for.
 pub(super) fn is_elsewhere(problem: Option<&Problem>) -> bool {
-    problem.is_some_and(|problem| problem.code == ELSEWHERE)
+    problem.is_some_and(|problem| problem.code == RESULT_ELSEWHERE)
 }
 
 /// What the control plane says it refused. Faults of the request are the caller's to mend.

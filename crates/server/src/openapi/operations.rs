@@ -4,9 +4,9 @@ use super::operation::{Content, Operation, query};
 use crate::api::{
     ActView, AddRepository, ArtifactView, ChangeExecutor, ChangeQueue, CreateRegistration, CreateToken,
     CreateUser, CreatedRegistration, CreatedToken, ExecutorView, ExplainView, FileView, IdentityView,
-    JobView, LogEntryView, Page, QueueView, RegistrationView, RepositoryView, ResultsView, SecretAccessView,
-    SecretView, SetPassword, SetSecret, SubmitJobs, SubmittedJobs, TokenView, UploadView, UserView,
-    VersionView, WhoamiView,
+    JobView, LogEntryView, Page, QueueView, RESULT_ELSEWHERE, RegistrationView, RepositoryView, ResultsView,
+    SecretAccessView, SecretView, SetPassword, SetSecret, SubmitJobs, SubmittedJobs, TokenView, UploadView,
+    UserView, VersionView, WhoamiView,
 };
 use jiff::Timestamp;
 use jobs::secrets::Scope;
@@ -305,7 +305,7 @@ fn secrets() -> Vec<Operation> {
 
 /// How it is told that what a job left can't be read.
 const UNREADABLE: [(u16, &str); 3] =
-    [(404, "result_gone"), (503, "object_store_failed"), (503, "result_elsewhere")];
+    [(404, "result_gone"), (503, "object_store_failed"), (503, RESULT_ELSEWHERE)];
 
 fn results() -> Vec<Operation> {
     const TAG: &str = "results";

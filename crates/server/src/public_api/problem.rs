@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json`.
 
 use super::uploads;
-use crate::api::{JobFault, Problem};
+use crate::api::{JobFault, Problem, RESULT_ELSEWHERE};
 use crate::auth::passwords::PasswordFault;
 use crate::body::BodyFault;
 use crate::disk_floor::BelowFloor;
@@ -192,10 +192,9 @@ impl From<ObjectsFault> for Refusal {
             ObjectsFault::Missing { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "result_gone", "The result is not there any more", told)
             }
-            // Behind a balancer the next call may meet the server that has it.
             ObjectsFault::Elsewhere { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "result_elsewhere",
+                RESULT_ELSEWHERE,
                 "The result is not on this server",
                 told,
             ),
