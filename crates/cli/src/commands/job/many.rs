@@ -55,13 +55,15 @@ pub(super) async fn run(client: &Client, args: JobSubmitArgs) -> Outcome {
     let JobSubmitArgs { file, idempotency_key, json } = args;
     let text = read(&file)?;
     let lines = lines(&text)?;
+    let calls = calls(&lines);
     let key = idempotency_key.map_or_else(crate::client::new_key, Ok)?;
-    let last = lines.last().map_or(0, |line| line.number);
+    let (first, last) =
+        lines.first().zip(lines.last()).map_or((0, 0), |(first, last)| (first.number, last.number));
     jobs::name::check_idempotency_key(&key_of(&key, last)).map_err(Failure::usage)?;
     let mut submitted = Vec::new();
     let mut failed = None;
-    for call in calls(&lines) {
-        match submit(client, &key, call).await {
+    for call in calls {
+        match submit(client, &key, first, call).await {
             Ok(more) if json => submitted.extend(more),
             Ok(more) => more.iter().try_for_each(|one| print::line(&one.id.to_string()))?,
             Err(failure) => {
@@ -167,11 +169,17 @@ fn calls<'l, 't>(mut lines: &'l [Line<'t>]) -> Vec<&'l [Line<'t>]> {
     calls
 }
 
-async fn submit(client: &Client, key: &str, lines: &[Line<'_>]) -> Result<Vec<Submitted>, Failure> {
+/// Submits what goes with one call; the `first` of all jobs stands on that line.
+async fn submit(
+    client: &Client,
+    key: &str,
+    first: usize,
+    lines: &[Line<'_>],
+) -> Result<Vec<Submitted>, Failure> {
     let items = lines.iter().map(|line| Item { job: line.job, idempotency_key: key_of(key, line.number) });
     let jobs = items.collect();
     let submitted = client.submit_all(&Call { jobs }).await;
-    let submitted = submitted.map_err(|(failure, faults)| told(failure, &faults, lines, key))?;
+    let submitted = submitted.map_err(|(failure, faults)| told(failure, &faults, lines, key, first))?;
     if submitted.ids.len() != lines.len() {
         return Err(Failure::system("the control plane told fewer ids than there are jobs"));
     }
@@ -180,7 +188,7 @@ async fn submit(client: &Client, key: &str, lines: &[Line<'_>]) -> Result<Vec<Su
 }
 
 /// Which lines the control plane refused, or else what it said, and how to go on.
-fn told(failure: Failure, faults: &[JobFault], lines: &[Line<'_>], key: &str) -> Failure {
+fn told(failure: Failure, faults: &[JobFault], lines: &[Line<'_>], key: &str, first: usize) -> Failure {
     let Failure { exit, mut message } = failure;
     let line_of = |fault: &JobFault| lines.get(fault.index).map(|line| (line.number, fault.detail.clone()));
     let told: Vec<(usize, String)> = faults.iter().filter_map(line_of).take(MAX_TOLD).collect();
@@ -188,7 +196,7 @@ fn told(failure: Failure, faults: &[JobFault], lines: &[Line<'_>], key: &str) ->
         message = refused(faults.len(), &told).message;
     }
     let before = match lines.first() {
-        Some(line) if line.number > 1 => {
+        Some(line) if line.number > first => {
             format!("the jobs of the lines before {} are submitted; ", line.number)
         }
         _ => String::new(),
@@ -243,17 +251,18 @@ mod tests {
 
     #[test]
     fn a_refusal_tells_lines_and_how_to_go_on() {
-        let text = format!("{JOB}\n\n{JOB}\n{JOB}\n");
+        let text = format!("\n{JOB}\n{JOB}\n{JOB}\n");
         let lines = lines(&text).unwrap();
         let fault =
             JobFault { index: 1, code: "unknown_repository".to_owned(), detail: "no such".to_owned() };
-        let Failure { message, .. } = told(Failure::usage("1 of 2"), &[fault], &lines[1..], "k");
+        let Failure { message, .. } = told(Failure::usage("1 of 2"), &[fault], &lines[1..], "k", 2);
         assert_eq!(
             message,
             "line 4: no such; the jobs of the lines before 3 are submitted; say the same with --idempotency-key k, and no \
              job is submitted twice"
         );
-        let Failure { message, exit } = told(Failure::system("no answer"), &[], &lines, "k");
-        assert_eq!((message.starts_with("no answer; say"), exit), (true, Exit::System));
+        let Failure { message, exit } = told(Failure::system("no answer"), &[], &lines, "k", 2);
+        let told = (message.starts_with("no answer; say"), exit);
+        assert_eq!(told, (true, Exit::System), "no job stands on the blank line before the first: {message}");
     }
 }
