@@ -2,8 +2,10 @@
 
 use crate::support::{Process, System, system, text};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs `executor` where the client's settings at `config` are broken.
 fn beside_broken_settings(config: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
@@ -67,6 +69,57 @@ fn an_agent_needs_no_settings_of_a_client() {
     // One that leaves before it ever reached its control plane has failed.
     assert_eq!(system.job("true").status.code(), Some(0));
     agent.stop();
+}
+
+/// A call as it came; its body is all that has a length here.
+fn call_to(listener: &TcpListener) -> (TcpStream, Value) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = String::new();
+    let mut reader = BufReader::new(&mut stream);
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).unwrap(), 0);
+    }
+    let length =
+        head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    (stream, serde_json::from_slice(&body).unwrap())
+}
+
+#[test]
+fn a_key_that_was_made_up_outlives_whoever_made_it_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("jobs.ndjson");
+    let job = r#"{"steps": [{"image": "busybox", "run": "true"}]}"#;
+    // The first of two calls is answered, and the process ends in the second; returns what was said, and the key.
+    let cut_off = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
+        command.args(["job", "submit"]).arg(&file).args(options).env("XDG_CONFIG_HOME", dir.path());
+        command.env("EXECUTOR_SERVER_URL", &url).env("EXECUTOR_API_TOKEN", "x");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut stream, first) = call_to(&listener);
+        let ids: Vec<usize> = (1..=first["jobs"].as_array().unwrap().len()).collect();
+        let body = serde_json::json!({ "ids": ids }).to_string();
+        let head =
+            format!("HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        drop(stream);
+        let (_unanswered, second) = call_to(&listener);
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), ids.len());
+        let key = |call: &Value| call["jobs"][0]["idempotencyKey"].as_str().unwrap().to_owned();
+        let (first, second) = (key(&first), key(&second));
+        let key = first.strip_suffix("-1").unwrap();
+        assert_eq!(second, format!("{key}-{}", ids.len() + 1));
+        (String::from_utf8_lossy(&output.stderr).into_owned(), key.to_owned())
+    };
+    std::fs::write(&file, format!("{job}\n").repeat(1_001)).unwrap();
+    let (said, key) = cut_off(&[]);
+    assert_eq!(said, format!("submitting as --idempotency-key {key}: say it again if this is cut off\n"));
+    assert_eq!(cut_off(&["--idempotency-key", "mine"]), (String::new(), "mine".to_owned()));
 }
 
 /// The newest job's, which failed: what a step wrote comes between its beginning and its end.

@@ -11,7 +11,7 @@ use jobs::JobSpec;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use server::api::{JobFault, MOST_JOBS};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// Bytes of all jobs of one submission at most.
@@ -56,10 +56,14 @@ pub(super) async fn run(client: &Client, args: JobSubmitArgs) -> Outcome {
     let text = read(&file)?;
     let lines = lines(&text)?;
     let calls = calls(&lines);
+    let made_up = idempotency_key.is_none();
     let key = idempotency_key.map_or_else(crate::client::new_key, Ok)?;
     let (first, last) =
         lines.first().zip(lines.last()).map_or((0, 0), |(first, last)| (first.number, last.number));
     jobs::name::check_idempotency_key(&key_of(&key, last)).map_err(Failure::usage)?;
+    if made_up && calls.len() > 1 {
+        tell_key(&key);
+    }
     let mut submitted = Vec::new();
     let mut failed = None;
     for call in calls {
@@ -81,6 +85,12 @@ pub(super) async fn run(client: &Client, args: JobSubmitArgs) -> Outcome {
 
 fn key_of(key: &str, line: usize) -> String {
     format!("{key}-{line}")
+}
+
+/// Whoever is stopped between two calls has no other chance to tell a key that nobody else knows.
+fn tell_key(key: &str) {
+    // That nobody reads it is no reason to stop.
+    let _ = writeln!(io::stderr(), "submitting as --idempotency-key {key}: say it again if this is cut off");
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
