@@ -68,17 +68,22 @@ pub(crate) async fn run_import(paths: &Paths, args: ImportArgs) -> Outcome {
     let file = File::open(&args.file);
     let file =
         file.map_err(|fault| Failure::usage(format!("{} can't be read: {fault}", args.file.display())))?;
-    let imported = import(&place, &mut BufReader::new(file), &mut progress("imported")).await;
+    let act = DatabaseAct::Import.noted(user(), &format!("from {}", shown(&args.file)));
+    let mut file = BufReader::new(file);
+    let imported = import(&place, &mut file, Some(&act), &mut progress("imported")).await;
     let moved = imported.map_err(|fault| failure(&fault))?;
-    tell_unnoted(note(&place, DatabaseAct::Import, &format!("from {}", shown(&args.file))).await);
     tell("imported", &moved, &args.file, args.database.json)
 }
 
 /// Notes in the database's own audit log what is done to it. What can't be noted is done all the same: whoever may do it could have
 /// taken the database itself, and it may be the last thing that a full disk or a broken file lets one do.
 async fn note(place: &Place, act: DatabaseAct, detail: &str) -> Result<(), StoreError> {
-    let user = rustix::process::getuid().as_raw();
-    note_act_beside(place, &act.noted(user, detail)).await
+    note_act_beside(place, &act.noted(user(), detail)).await
+}
+
+/// The host's user who does it.
+fn user() -> u32 {
+    rustix::process::getuid().as_raw()
 }
 
 /// Says so where that failed. Where all else failed as well nobody needs to hear of it.

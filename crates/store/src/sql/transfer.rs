@@ -185,15 +185,17 @@ pub async fn note_act_beside(place: &Place, act: &NewAct) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Puts what was exported into a database that holds nothing yet: all of it, or nothing.
+/// Puts what was exported into a database that holds nothing yet: all of it, or nothing. `act` is noted with it in the audit log, so
+/// that nothing is there of which that does not tell.
 pub async fn import(
     place: &Place,
     input: &mut (dyn BufRead + Send),
+    act: Option<&NewAct>,
     progress: &mut (dyn FnMut(&str, u64) + Send),
 ) -> Result<Moved, TransferError> {
     let opened = Opened::take(place).await?;
     let mut write = opened.database.write(Durability::PowerLoss).await?;
-    let moved = match fill(&mut write, input, progress).await {
+    let moved = match fill_and_note(&mut write, input, act, progress).await {
         Ok(moved) => {
             write.commit().await?;
             Ok(moved)
@@ -227,6 +229,19 @@ impl Opened {
             }
         }
     }
+}
+
+async fn fill_and_note(
+    write: &mut Write<'_>,
+    input: &mut (dyn BufRead + Send),
+    act: Option<&NewAct>,
+    progress: &mut (dyn FnMut(&str, u64) + Send),
+) -> Result<Moved, TransferError> {
+    let moved = fill(write, input, progress).await?;
+    if let Some(act) = act {
+        audit::insert(write, Timestamp::now(), act).await?;
+    }
+    Ok(moved)
 }
 
 /// Fills an empty database from an export; how many rows of which table came.

@@ -12,9 +12,10 @@ use sqlx::{Connection, PgConnection};
 use std::path::Path;
 use std::sync::Arc;
 use store::{
-    DatabaseChoice, Identities, JobFilter, Keyring, NewAct, NewArtifact, NewFile, NewJob, NewObject,
-    NewPerson, NewRegistration, NewRepository, NewSecret, NewSession, NewToken, NewUpload, ObjectsChoice,
-    Place, QueueChange, SqlStore, Store, StoreError, StoreOptions, TransferError, export, import, migrate,
+    ActFilter, AuditLog, DatabaseChoice, Identities, JobFilter, Keyring, NewAct, NewArtifact, NewFile,
+    NewJob, NewObject, NewPerson, NewRegistration, NewRepository, NewSecret, NewSession, NewToken, NewUpload,
+    ObjectsChoice, Place, QueueChange, SqlStore, Store, StoreError, StoreOptions, TransferError, export,
+    import, migrate,
 };
 use testkit::{MockClock, Postgres};
 use wire::heartbeat::Telemetry;
@@ -132,17 +133,7 @@ async fn fill(place: &Place, clock: &Arc<MockClock>) {
     };
     store.add_secret(secret).await.unwrap();
     store.open_secrets(id, &lease(&again), &["KEY".to_owned()]).await.unwrap();
-    let act = NewAct {
-        actor: "root".into(),
-        actor_of: Namespace::Global,
-        action: "secret.set".into(),
-        subject: "KEY".into(),
-        namespace: Namespace::Global,
-        origin: "127.0.0.1".into(),
-        detail: String::new(),
-        reference: Some("1f".repeat(16)),
-    };
-    store.note_act(act).await.unwrap();
+    store.note_act(act("secret.set")).await.unwrap();
     store.upsert_executor("exec-2", &["batches".to_owned()], &Telemetry::default()).await.unwrap();
     // One that is complete, and an object that nobody has taken yet.
     let upload = NewUpload {
@@ -183,7 +174,7 @@ async fn exported(place: &Place) -> Vec<u8> {
 }
 
 async fn imported(place: &Place, text: &[u8]) -> Result<u64, TransferError> {
-    let moved = import(place, &mut &*text, &mut |_, _| {}).await?;
+    let moved = import(place, &mut &*text, None, &mut |_, _| {}).await?;
     Ok(moved.values().sum())
 }
 
@@ -232,6 +223,41 @@ async fn what_was_moved_twice_is_what_it_was() {
         assert_eq!(store.identity(IDENTITY).await.unwrap().unwrap().name, "exec-7");
         store.close().await.unwrap();
     }
+}
+
+fn act(action: &str) -> NewAct {
+    NewAct {
+        actor: "root".into(),
+        actor_of: Namespace::Global,
+        action: action.into(),
+        subject: "KEY".into(),
+        namespace: Namespace::Global,
+        origin: "127.0.0.1".into(),
+        detail: String::new(),
+        reference: Some("1f".repeat(16)),
+    }
+}
+
+/// It comes with what is imported, or not at all, and after what was noted before.
+#[tokio::test]
+async fn an_import_is_noted_with_what_it_brings() {
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let [from, to] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (from, to) = (place(from.path(), None), place(to.path(), None));
+    fill(&from, &clock).await;
+    let text = exported(&from).await;
+    let noted = act("database.import");
+    let import = async |text: &[u8]| import(&to, &mut &*text, Some(&noted), &mut |_, _| {}).await;
+    let cut = &text[..text.len() - 10];
+    import(cut).await.unwrap_err();
+    // Were it noted, the database would not be empty.
+    import(&text).await.unwrap();
+    let store = open(&to, &clock).await;
+    let acts = store.acts(ActFilter { limit: 10, ..ActFilter::default() }).await.unwrap();
+    let names: Vec<&str> = acts.iter().map(|row| row.act.action.as_str()).collect();
+    assert_eq!(names, ["database.import", "secret.set"], "the newest first");
+    assert!(acts[0].id > acts[1].id, "{acts:?}");
+    store.close().await.unwrap();
 }
 
 /// They are rows in one database, and files beside the other.
