@@ -37,6 +37,9 @@ const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long a call may take for which the control plane may have to fetch a repository: as long as it
 /// tries, and as long as any call.
 const FETCH_TIMEOUT: Duration = server::GIT_FETCH.saturating_add(CALL_TIMEOUT);
+/// How long a call may take that submits many jobs: the control plane begins to fetch one more repository as long as it has not
+/// fetched for longer than one takes.
+const BATCH_TIMEOUT: Duration = FETCH_TIMEOUT.saturating_add(server::GIT_FETCH);
 /// How long an upload may take.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(30);
 /// How long to look for a server that is not there.
@@ -145,7 +148,7 @@ impl Client {
         jobs: &impl Serialize,
     ) -> Result<SubmittedJobs, (Failure, Vec<JobFault>)> {
         let none = |failure| (failure, Vec::new());
-        let sent = send(self.fetching("/api/v1/jobs/batch", jobs), Again::Harmless).await;
+        let sent = send(self.batch(jobs), Again::Harmless).await;
         let response = sent.map_err(|fault| none(self.unreachable(fault)))?;
         if !response.status().is_success() {
             let (failure, problem) = refusal_and_problem(response).await;
@@ -172,6 +175,10 @@ impl Client {
 
     fn fetching(&self, path: &str, body: &impl Serialize) -> RequestBuilder {
         self.request(Method::POST, path).timeout(FETCH_TIMEOUT).json(body)
+    }
+
+    fn batch(&self, jobs: &impl Serialize) -> RequestBuilder {
+        self.request(Method::POST, "/api/v1/jobs/batch").timeout(BATCH_TIMEOUT).json(jobs)
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
@@ -233,8 +240,11 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = "http://127.0.0.1:1".parse().unwrap();
         let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
-        let request = client.fetching("/x", &()).build().unwrap();
-        let limit = request.timeout().copied().unwrap();
-        assert!(limit > server::Limits::default().git_fetch, "{limit:?}");
+        let limit = |request: RequestBuilder| request.build().unwrap().timeout().copied().unwrap();
+        let (fetch, one) = (server::Limits::default().git_fetch, limit(client.fetching("/x", &())));
+        assert!(one > fetch, "{one:?}");
+        // The last fetch may begin as late as one may end.
+        let many = limit(client.batch(&()));
+        assert!(many > 2 * fetch, "{many:?}");
     }
 }
