@@ -3,7 +3,7 @@
 use super::Client;
 use crate::exit::{Failure, chain};
 use crate::shown;
-use reqwest::{Request, RequestBuilder, Response};
+use reqwest::{Request, RequestBuilder, Response, StatusCode};
 use server::api::{Problem, RESULT_ELSEWHERE};
 use std::time::Duration;
 use tls::Mismatch;
@@ -23,34 +23,50 @@ impl Client {
         }
         match (refusal_and_problem(response).await, again) {
             ((failure, problem), Some(again)) if is_elsewhere(problem.as_ref()) => {
-                self.send_elsewhere(again, failure).await
+                self.send_elsewhere(again, failure).await.map_err(|not_found| not_found.failure)
             }
             ((failure, _), _) => Err(failure),
         }
     }
 
-    /// Looks for the server that has what others refused with `failure`: such a request changed nothing.
+    /// Looks for the server that has what others refused with `failure`, as they said that another one has it: such a request
+    /// changed nothing. One that is away is passed over, since it need not be the one that is looked for.
     pub(super) async fn send_elsewhere(
         &self,
         request: RequestBuilder,
         mut failure: Failure,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response, NotFound> {
+        let mut some_away = false;
         let (_, request) = request.build_split();
-        let request = request.map_err(|fault| self.unreachable(fault))?;
-        for _ in 1..MOST_ELSEWHERE {
+        let request = request.map_err(|fault| NotFound { failure: self.unreachable(fault), some_away })?;
+        // Of what was cut off nobody knows whether it changed something.
+        let tries = if may_be_repeated(&request) { MOST_ELSEWHERE } else { 1 };
+        for _ in 1..tries {
             tokio::time::sleep(ELSEWHERE_PAUSE).await;
             let Some(again) = request.try_clone() else { break };
-            let response = self.anew.execute(again).await.map_err(|fault| self.unreachable(fault))?;
-            if response.status().is_success() {
-                return Ok(response);
-            }
-            let problem;
-            (failure, problem) = refusal_and_problem(response).await;
-            if !is_elsewhere(problem.as_ref()) {
-                break;
+            let response = match self.anew.execute(again).await {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) => response,
+                Err(fault) => {
+                    some_away = true;
+                    if took_too_long(&fault) {
+                        // The others might take as long each.
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let may_pass = is_passing(response.status());
+            let (said, problem) = refusal_and_problem(response).await;
+            if is_elsewhere(problem.as_ref()) {
+                failure = said;
+            } else if may_pass {
+                some_away = true;
+            } else {
+                return Err(NotFound { failure: said, some_away: false });
             }
         }
-        Err(failure)
+        Err(NotFound { failure, some_away })
     }
 
     pub(super) fn unreachable(&self, fault: reqwest::Error) -> Failure {
@@ -64,7 +80,7 @@ impl Client {
                 "the control plane at {base} can't be trusted over TLS: {why}; if its certificate is of a private \
                  authority, name that one's by SSL_CERT_FILE, or add it to the certificates of this machine"
             )
-        } else if fault.is_timeout() && !fault.is_connect() {
+        } else if took_too_long(&fault) {
             format!(
                 "the control plane at {base} took the request and did not answer in time: {why}; its log tells what \
                  it does, and the request may still be done"
@@ -79,6 +95,14 @@ impl Client {
     pub(super) fn unreadable(&self, fault: &reqwest::Error) -> Failure {
         Failure::system(format!("the answer of {} can't be read: {}", self.base, chain(fault)))
     }
+}
+
+/// Why no server was met that has what was asked for.
+pub(super) struct NotFound {
+    /// What the others said.
+    pub(super) failure: Failure,
+    /// Some could not be asked: it may be one of those.
+    pub(super) some_away: bool,
 }
 
 /// Whether sending a request twice does no harm.
@@ -116,6 +140,16 @@ fn was_cut(fault: &reqwest::Error) -> bool {
     fault.is_request() && !fault.is_connect() && !fault.is_timeout() && !fault.is_builder()
 }
 
+/// The server was there, and did not answer in time.
+fn took_too_long(fault: &reqwest::Error) -> bool {
+    fault.is_timeout() && !fault.is_connect()
+}
+
+/// Whether the same may be answered otherwise in a moment.
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
 /// Whether another server has what was asked for.
 pub(super) fn is_elsewhere(problem: Option<&Problem>) -> bool {
     problem.is_some_and(|problem| problem.code == RESULT_ELSEWHERE)
@@ -147,9 +181,8 @@ pub(super) async fn refusal_and_problem(response: Response) -> (Failure, Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::fake::FakeServer;
+    use crate::client::fake::{BUSY, ELSEWHERE, FOUND, FakeServer, FakeServers, GONE, NOBODY};
     use reqwest::Method;
-    use std::sync::Arc;
     use tls::Roots;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -201,44 +234,35 @@ mod tests {
         assert!(told.contains("begin the URL with https://"), "{told}");
     }
 
-    /// Servers behind a balancer that gives each connection to the next one: the last of so many has what is asked for, and each
-    /// keeps its connections open. Tells what came of it, and how many connections there were.
-    async fn on_the_last_of(servers: usize, path: &str) -> (Result<String, Failure>, usize) {
-        const REFUSED: &str =
-            r#"{"code":"result_elsewhere","status":503,"title":"t","detail":"it is not here"}"#;
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let connections = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let met = Arc::clone(&connections);
-        let balancer = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let has_it = met.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1 == servers;
-                let told = if has_it { ("200 OK", "7") } else { ("503 Service Unavailable", REFUSED) };
-                tokio::spawn(async move {
-                    let mut heard = [0; 4 << 10];
-                    while stream.read(&mut heard).await.is_ok_and(|read| read > 0) {
-                        let (status, body) = told;
-                        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
-                        stream.write_all((head + body).as_bytes()).await.unwrap();
-                    }
-                });
-            }
-        });
-        let client = Client::new(base, "token".into(), &Roots::default()).unwrap();
-        let got = client.get_text(path).await;
-        balancer.abort();
-        (got, connections.load(std::sync::atomic::Ordering::Relaxed))
+    #[tokio::test]
+    async fn the_server_that_has_a_result_is_looked_for_a_few_times() {
+        let servers = FakeServers::behind_a_balancer(&[ELSEWHERE, ELSEWHERE, FOUND]).await;
+        assert_eq!((servers.client.get_text("/x").await.unwrap().as_str(), servers.met()), ("7", 3));
+        let servers = FakeServers::behind_a_balancer(&[ELSEWHERE]).await;
+        assert_eq!(servers.client.get_text("/x").await.unwrap_err().message, "it is not here");
+        assert_eq!(servers.met(), MOST_ELSEWHERE as usize);
     }
 
     #[tokio::test]
-    async fn the_server_that_has_a_result_is_looked_for_a_few_times() {
-        let (found, connections) = on_the_last_of(3, "/x").await;
-        assert_eq!((found.unwrap().as_str(), connections), ("7", 3));
-        let (not_found, connections) = on_the_last_of(usize::MAX, "/x").await;
-        assert_eq!(not_found.unwrap_err().message, "it is not here");
-        assert_eq!(connections, MOST_ELSEWHERE as usize);
+    async fn who_is_away_meanwhile_is_passed_over_where_a_result_is_looked_for() {
+        let servers = FakeServers::behind_a_balancer(&[ELSEWHERE, NOBODY, BUSY, FOUND]).await;
+        assert_eq!((servers.client.get_text("/x").await.unwrap().as_str(), servers.met()), ("7", 4));
+        // The first is the one who knows which to ask.
+        for away in [NOBODY, BUSY] {
+            let servers = FakeServers::behind_a_balancer(&[ELSEWHERE, away]).await;
+            assert_eq!(servers.client.get_text("/x").await.unwrap_err().message, "it is not here");
+            assert_eq!(servers.met(), MOST_ELSEWHERE as usize);
+        }
+        let servers = FakeServers::behind_a_balancer(&[ELSEWHERE, BUSY, GONE]).await;
+        assert_eq!(servers.client.get_text("/x").await.unwrap_err().message, "it is gone");
+        assert_eq!(servers.met(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_repeated_is_looked_for_nowhere_else() {
+        let servers = FakeServers::behind_a_balancer(&[ELSEWHERE, FOUND]).await;
+        let failure = servers.client.post::<u8>("/x", &()).await.unwrap_err();
+        assert_eq!((failure.message.as_str(), servers.met()), ("it is not here", 1));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Following a job: Server-Sent Events that resume where they were cut.
 
 use super::Client;
-use super::sending::{is_elsewhere, refusal, refusal_and_problem};
+use super::sending::{NotFound, is_elsewhere, refusal, refusal_and_problem};
 use crate::exit::Failure;
 use reqwest::{Method, Response};
 use server::api::LogEvent;
@@ -114,10 +114,10 @@ impl Follow {
         match response.status() {
             status if status.is_success() => Ok(response),
             status if status.is_server_error() => match refusal_and_problem(response).await {
-                // Who has it may be met by another connection, and is looked for a few times. Anybody else would wait for a minute
-                // to be told what is the matter.
+                // Who has it may be met by another connection, and is looked for a few times. Where all say that they don't have it
+                // anybody would wait for a minute to be told what is the matter.
                 (failure, problem) if is_elsewhere(problem.as_ref()) => match again {
-                    Some(again) => self.client.send_elsewhere(again, failure).await.map_err(Cut::Final),
+                    Some(again) => self.client.send_elsewhere(again, failure).await.map_err(Cut::from),
                     None => Err(Cut::Final(failure)),
                 },
                 (failure, _) => Err(Cut::Retry(failure)),
@@ -153,10 +153,16 @@ enum Cut {
     Final(Failure),
 }
 
+impl From<NotFound> for Cut {
+    fn from(NotFound { failure, some_away }: NotFound) -> Self {
+        if some_away { Self::Retry(failure) } else { Self::Final(failure) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::fake::FakeServer;
+    use crate::client::fake::{BUSY, ELSEWHERE, FakeServer, FakeServers, NOBODY};
 
     /// As of a log of which no more can be read: whoever comes back is told the same again.
     #[tokio::test]
@@ -175,5 +181,27 @@ mod tests {
             assert!(told < 10, "it does not give up");
         };
         assert!(failure.message.contains("the log stream was cut"), "{}", failure.message);
+    }
+
+    /// The server that has a log is away for longer than it is looked for, and comes back.
+    #[tokio::test]
+    async fn a_log_is_followed_once_the_server_that_has_it_is_back() {
+        let away = [ELSEWHERE, NOBODY, BUSY, BUSY, ELSEWHERE, NOBODY, NOBODY, ELSEWHERE];
+        let found =
+            (200, "", "data: {\"type\":\"text\",\"attempt\":1,\"entry\":1,\"offset\":0,\"text\":\"\"}\n\n");
+        let servers = FakeServers::behind_a_balancer(&[&away[..], &[ELSEWHERE, found]].concat()).await;
+        let event =
+            servers.client.follow(1).next().await.unwrap_or_else(|failure| panic!("{}", failure.message));
+        assert!(matches!(event, Some(LogEvent::Text { .. })), "{event:?}");
+    }
+
+    #[tokio::test]
+    async fn who_follows_a_log_that_no_server_has_is_told_which_to_ask() {
+        let servers = FakeServers::behind_a_balancer(&[ELSEWHERE]).await;
+        assert_eq!(servers.client.follow(1).next().await.unwrap_err().message, "it is not here");
+        // Some could not be asked, and it looks again before it gives up.
+        let servers = FakeServers::behind_a_balancer(&[ELSEWHERE, BUSY, ELSEWHERE]).await;
+        let mut follow = Follow { patience: Duration::ZERO, ..servers.client.follow(1) };
+        assert_eq!(follow.next().await.unwrap_err().message, "it is not here");
     }
 }
