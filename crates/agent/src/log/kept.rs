@@ -121,61 +121,15 @@ async fn deliver(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{ApiError, AppendOutcome};
     use crate::log::entry::EntryWriter;
+    use crate::log::plane::{Plane, Told};
     use crate::log::quota::Quota;
-    use async_trait::async_trait;
     use jobs::Redactor;
     use runtimes::Stream;
     use secrecy::SecretString;
     use std::sync::Mutex;
-    use wire::additions::AppendLog;
-    use wire::{JobId, LogEntry, LogEntryUpdate};
-
-    /// A control plane that has what it was told of each entry: its key, its text, its exit code.
-    #[derive(Default)]
-    struct Plane {
-        appends: bool,
-        entries: Mutex<Vec<(String, String, Option<i32>)>>,
-    }
-
-    #[async_trait]
-    impl LogCalls for Plane {
-        fn executor_name(&self) -> &'static str {
-            "executor"
-        }
-
-        fn can_append(&self) -> bool {
-            self.appends
-        }
-
-        async fn add_entry(&self, _: &JobAuth, entry: &LogEntry) -> Result<i64, ApiError> {
-            let mut entries = self.entries.lock().unwrap();
-            entries.push((entry.key.clone(), entry.out.clone(), entry.exit_code));
-            Ok(entries.len() as i64)
-        }
-
-        async fn append(&self, _: &JobAuth, append: &AppendLog) -> Result<AppendOutcome, ApiError> {
-            let (_, text, exit_code) = &mut self.entries.lock().unwrap()[append.entry_id as usize - 1];
-            assert_eq!(append.offset, text.len() as u64);
-            text.push_str(&append.chunk);
-            *exit_code = append.exit_code;
-            Ok(AppendOutcome::Taken)
-        }
-
-        async fn put_entry(
-            &self,
-            _: &JobAuth,
-            update: LogEntryUpdate,
-            text: Arc<dyn LogText>,
-            length: u64,
-        ) -> Result<(), ApiError> {
-            let (_, out, exit_code) = &mut self.entries.lock().unwrap()[update.entry_id as usize - 1];
-            *out = text.read(0, length as usize).expect("all of it was kept");
-            *exit_code = update.entry.exit_code;
-            Ok(())
-        }
-    }
+    use tokio::time::Instant;
+    use wire::JobId;
 
     fn lines(before: &str) -> String {
         (0..5_000).flat_map(|n| [before.to_owned(), format!("line {n}\n")]).collect()
@@ -194,7 +148,7 @@ mod tests {
     }
 
     /// Two entries, the first of which is known by its first 12 bytes; kept as by a process that ends then.
-    async fn delivered_later(appends: bool) -> Vec<(String, String, Option<i32>)> {
+    async fn delivered_later(appends: bool) -> Vec<Told> {
         let lines = lines("");
         let known = Some(Delivered { id: 1, acked: 12 });
         let entries = vec![entry("one", &lines, known), entry("two", "short\n", None)];
@@ -206,7 +160,8 @@ mod tests {
         drop(undelivered);
 
         let first = ("one".to_owned(), "stdout: line".to_owned(), None);
-        let plane = Arc::new(Plane { appends, entries: Mutex::new(vec![first]) });
+        let plane =
+            Arc::new(Plane { appends, room_from: Some(Instant::now()), entries: Mutex::new(vec![first]) });
         let calls: Arc<dyn LogCalls> = Arc::clone(&plane) as _;
         let job = JobAuth { id: JobId(1), queue: "q".to_owned(), token: SecretString::from("t") };
         let kept = serde_json::from_str(&kept).unwrap();

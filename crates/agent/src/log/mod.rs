@@ -13,6 +13,8 @@ mod lines;
 mod no_room;
 #[cfg(test)]
 mod outages;
+#[cfg(test)]
+mod plane;
 mod quota;
 mod shipper;
 mod spool;
