@@ -53,6 +53,7 @@ fn storm(mut system: System, mut postgres: Option<&mut Postgres>) {
         runtime.spawn(caller.clone().mirror(source)),
         runtime.spawn(caller.clone().index(commit.clone())),
         runtime.spawn(caller.clone().operate()),
+        runtime.spawn(caller.clone().submit_pairs()),
     ];
     callers.extend((0..CLIENTS).map(|n| runtime.spawn(caller.clone().submit(n))));
     let executors: Vec<_> = (0..EXECUTORS).map(|n| runtime.spawn(caller.clone().execute(n))).collect();

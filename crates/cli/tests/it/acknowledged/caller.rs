@@ -97,7 +97,7 @@ impl Caller {
     }
 
     /// Makes a call once. `None`, after a moment, where no answer says what was done.
-    async fn once(&self, call: RequestBuilder) -> Option<(StatusCode, Vec<u8>)> {
+    pub(super) async fn once(&self, call: RequestBuilder) -> Option<(StatusCode, Vec<u8>)> {
         if let Ok(response) = call.send().await {
             let status = response.status();
             assert_ne!(status, StatusCode::INSUFFICIENT_STORAGE, "there is room for all that is asked here");

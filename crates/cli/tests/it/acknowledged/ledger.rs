@@ -36,6 +36,9 @@ pub(super) type Numbers = BTreeMap<String, u64>;
 struct Book {
     /// The ids that each idempotency key was answered with.
     jobs: BTreeMap<String, BTreeSet<i64>>,
+    /// Two with one call: how many were acknowledged, and of those that were cut off how many were there then, and were not.
+    pairs: u64,
+    cut_pairs: [u64; 2],
     /// Those that had not begun, and so have ended by it, and the others, which may complete first.
     canceled: BTreeMap<i64, bool>,
     completed: BTreeMap<i64, Vec<Ended>>,
@@ -65,6 +68,15 @@ impl Ledger {
 
     pub(super) fn job(&self, key: &str, id: i64) {
         self.note(|book| book.jobs.entry(key.to_owned()).or_default().insert(id));
+    }
+
+    pub(super) fn pair(&self) {
+        self.note(|book| book.pairs += 1);
+    }
+
+    /// Such a call was cut off, and the jobs of it are there, or not.
+    pub(super) fn cut_pair(&self, are_there: bool) {
+        self.note(|book| book.cut_pairs[usize::from(!are_there)] += 1);
     }
 
     pub(super) fn cancel(&self, id: i64, has_ended: bool) {
@@ -146,7 +158,8 @@ impl Ledger {
     /// A storm in which nothing was done, or nothing was cut off, shows nothing.
     pub(super) fn is_worth_looking_at(&self) {
         self.note(|book| {
-            let jobs = book.jobs.len() > 20 && book.completed.len() > 10 && !book.canceled.is_empty();
+            let jobs = book.jobs.len() > 20 && book.pairs > 0;
+            let jobs = jobs && book.completed.len() > 10 && !book.canceled.is_empty();
             let bytes = !book.files.is_empty() && !book.artifacts.is_empty() && !book.indexes.is_empty();
             let named = [Kind::Token, Kind::Person, Kind::Repository].iter();
             let named = named.filter(|kind| book.there.contains_key(kind) && book.gone.contains_key(kind));
@@ -228,10 +241,14 @@ impl fmt::Display for Ledger {
             let named = |kind| [&book.there, &book.gone].map(|all| all.get(&kind).map_or(0, BTreeSet::len));
             write!(
                 out,
-                "{} submissions, {} ends with their logs, {} cancellations, {} files, {} artifacts, {} indexes in parts, \
+                "{} submissions, {} of two with one call (cut off: {} when they were there, {} when not), \
+                 {} ends with their logs, {} cancellations, {} files, {} artifacts, {} indexes in parts, \
                  {} writes of secrets, {} of queue and executor; there and removed: tokens {:?}, people {:?}, \
                  repositories {:?}; {} calls were made again",
                 book.jobs.len(),
+                book.pairs,
+                book.cut_pairs[0],
+                book.cut_pairs[1],
                 book.completed.len(),
                 book.canceled.len(),
                 book.files.len(),
