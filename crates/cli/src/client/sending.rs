@@ -9,7 +9,8 @@ use std::time::Duration;
 use tls::Mismatch;
 use wire::additions::IDEMPOTENCY_KEY;
 
-/// How often it is tried to meet the server that has a result. Whoever calls one server by its address is told the same each time, and is not to wait for it.
+/// How often it is tried to meet the server that has a result. Whoever calls one server by its address is told the same each
+/// time, and is not to wait for it.
 const MOST_ELSEWHERE: u32 = 8;
 /// Pause between two such tries.
 const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
