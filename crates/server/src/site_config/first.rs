@@ -48,7 +48,7 @@ fn content(token: &str) -> String {
   "executors.auditKeptDays": 365,
 
   // For how many days indexes are kept that jobs uploaded. This key is particular to this server.
-  "executors.uploadsKeptDays": 90
+  "executors.uploadsKeptDays": 90,
 
   // A bucket of S3, or of what speaks like it, for logs of jobs that ended and what jobs leave: several servers need
   // one. Read at a start only; EXECUTOR_SERVER_S3_CREDENTIALS or --s3-credentials-file says who we are there. This
@@ -64,6 +64,9 @@ mod tests {
     use super::super::QueueShare;
     use super::super::parse::parse;
 
+    /// What a line begins with that only has to lose it to count.
+    const HINT: &str = "  // \"";
+
     #[test]
     fn what_is_written_can_be_read_and_is_the_default() {
         let (site, unknown) = parse(&super::content("0123456789abcdef0123")).unwrap();
@@ -72,5 +75,24 @@ mod tests {
             assert_eq!(site.share(queue), QueueShare::default_for(queue));
         }
         assert_eq!(site.ended_jobs_kept, parse("{}").unwrap().0.ended_jobs_kept);
+    }
+
+    #[test]
+    fn a_hint_can_be_taken_by_what_marks_it_as_a_comment_alone() {
+        let content = super::content("0123456789abcdef0123");
+        let hints: Vec<&str> = content.lines().filter(|line| line.starts_with(HINT)).collect();
+        assert!(hints.len() > 4, "{hints:?}");
+        let taken = |wanted: &dyn Fn(&str) -> bool| {
+            let line = |line: &str| match line.strip_prefix(HINT) {
+                Some(hint) if wanted(line) => format!("\"{hint}\n"),
+                _ => format!("{line}\n"),
+            };
+            content.lines().map(line).collect::<String>()
+        };
+        let each = hints.iter().map(|hint| taken(&|line| line == *hint));
+        for text in each.chain([taken(&|_| true)]) {
+            let (_, unknown) = parse(&text).unwrap_or_else(|fault| panic!("{fault}: {text}"));
+            assert!(unknown.is_empty(), "{unknown:?}: {text}");
+        }
     }
 }
