@@ -3,7 +3,7 @@
 use super::print;
 use crate::args::AuditArgs;
 use crate::client::{Client, with_query};
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use server::api::{ActView, Page};
 
 const HEAD: [&str; 9] = ["NUMBER", "WHEN", "WHO", "OF", "ACTION", "WHAT", "WHOSE", "FROM", "DETAIL"];
@@ -17,13 +17,7 @@ pub(crate) async fn run(client: &Client, args: AuditArgs) -> Outcome {
         ("cursor", args.before),
     ];
     let page: Page<ActView> = client.get(&with_query("/api/v1/audit", asked)).await?;
-    if args.json {
-        print::json(&page)?;
-        return Ok(Exit::Success);
-    }
-    print::table(&HEAD, page.items.iter().map(row).collect(), "nothing was done yet")?;
-    print::more(page.next_cursor.as_deref())?;
-    Ok(Exit::Success)
+    print::page(args.json, &page, &HEAD, "nothing was done yet", row)
 }
 
 fn row(act: &ActView) -> Vec<String> {

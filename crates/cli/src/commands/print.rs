@@ -5,6 +5,7 @@ use crate::shown;
 use comfy_table::presets::NOTHING;
 use jiff::{SpanRound, Timestamp, Unit};
 use serde::Serialize;
+use server::api::Page;
 use std::io::Write;
 
 /// Where the facts about one thing begin, after their names.
@@ -81,10 +82,23 @@ pub(crate) fn fact(name: &str, value: &str) -> Result<(), Failure> {
     line(format!("{name:<11} {}", shown::paragraph(value, FACTS_BEGIN)).trim_end())
 }
 
-/// Tells people how the next page is asked for, where there is one.
-pub(crate) fn more(next_cursor: Option<&str>) -> Result<(), Failure> {
-    let told = |cursor: &str| line(&format!("there is more: --before {}", shown::line(cursor)));
-    next_cursor.map_or(Ok(()), told)
+/// A page of a long list, and how the next one is asked for where there is one: programs go on as people do.
+pub(crate) fn page<T: Serialize>(
+    as_json: bool,
+    page: &Page<T>,
+    header: &[&str],
+    none: &str,
+    row: impl Fn(&T) -> Vec<String>,
+) -> Outcome {
+    if as_json {
+        json(page)?;
+        return Ok(Exit::Success);
+    }
+    table(header, page.items.iter().map(row).collect(), none)?;
+    if let Some(cursor) = &page.next_cursor {
+        line(&format!("there is more: --before {}", shown::line(cursor)))?;
+    }
+    Ok(Exit::Success)
 }
 
 /// A table without lines; says `none` when there are no rows.

@@ -161,7 +161,7 @@ async fn log(
         print::line(&format!("{} was deleted {}; it had been handed to:", which.key, print::ago(at)))?;
     }
     let head = ["WHEN", "JOB", "TRY", "OF", "EXECUTOR"];
-    let done = print::list(json, &page.items, &head, "no job was given it", |access| {
+    print::page(json, &page, &head, "no job was given it", |access| {
         vec![
             print::ago(access.at),
             access.job.to_string(),
@@ -169,11 +169,7 @@ async fn log(
             access.owner.to_string(),
             access.executor.clone(),
         ]
-    })?;
-    if !json {
-        print::more(page.next_cursor.as_deref())?;
-    }
-    Ok(done)
+    })
 }
 
 /// Of a secret that is gone, nothing is known where nothing was noted.

@@ -38,13 +38,7 @@ pub(crate) async fn run(client: &Client, command: UploadCommand) -> Outcome {
 
 async fn list(client: &Client, path: &str, json: bool) -> Outcome {
     let page: Page<UploadView> = client.get(path).await?;
-    if json {
-        print::json(&page)?;
-        return Ok(Exit::Success);
-    }
-    print::table(&HEAD, page.items.iter().map(row).collect(), "nothing was uploaded yet")?;
-    print::more(page.next_cursor.as_deref())?;
-    Ok(Exit::Success)
+    print::page(json, &page, &HEAD, "nothing was uploaded yet", row)
 }
 
 fn row(upload: &UploadView) -> Vec<String> {

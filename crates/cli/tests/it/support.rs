@@ -203,7 +203,7 @@ impl System {
     pub(crate) fn newest(&self) -> serde_json::Value {
         let list: serde_json::Value =
             serde_json::from_str(&self.ok(&["job", "list", "--limit", "1", "--json"])).unwrap();
-        self.show(&list[0]["id"].to_string())
+        self.show(&list["items"][0]["id"].to_string())
     }
 
     pub(crate) fn wait_for_state(&self, id: &str, state: &str) -> serde_json::Value {

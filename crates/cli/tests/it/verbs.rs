@@ -267,7 +267,7 @@ fn lists_are_read_page_by_page_and_jobs_found_by_a_text() {
     }
     let found = |text: &str| -> Vec<String> {
         let found = json(&system.ok(&["job", "list", "--text", text, "--json"]));
-        found.as_array().unwrap().iter().map(|job| job["id"].to_string()).collect()
+        found["items"].as_array().unwrap().iter().map(|job| job["id"].to_string()).collect()
     };
     assert_eq!(found("Canceled"), [ids[2].clone(), ids[0].clone()]);
     assert_eq!(found("nowhere"), [""; 0]);
@@ -275,6 +275,8 @@ fn lists_are_read_page_by_page_and_jobs_found_by_a_text() {
     let page = system.ok(&["job", "list", "--limit", "2"]);
     let next = page.lines().last().unwrap().strip_prefix("there is more: --before ").unwrap();
     assert_eq!(next, ids[1]);
+    let page = json(&system.ok(&["job", "list", "--limit", "2", "--json"]));
+    assert_eq!(page["nextCursor"], *next, "programs go on as people do");
     let rest = system.ok(&["job", "list", "--limit", "2", "--before", next]);
     assert!(rest.lines().count() == 2 && !rest.contains("there is more"), "{rest}");
 
@@ -288,9 +290,11 @@ fn lists_are_read_page_by_page_and_jobs_found_by_a_text() {
     }
     let page = system.ok(&["secret", "log", "KEPT", "--limit", "2"]);
     let next = page.lines().last().unwrap().strip_prefix("there is more: --before ").unwrap();
+    let page = json(&system.ok(&["secret", "log", "KEPT", "--limit", "2", "--json"]));
+    assert_eq!(page["nextCursor"], *next);
     let rest = json(&system.ok(&["secret", "log", "KEPT", "--before", next, "--json"]));
-    assert_eq!(rest.as_array().unwrap().len(), 1);
-    assert_eq!(rest[0]["job"].to_string(), jobs[0]);
+    assert_eq!((rest["items"].as_array().unwrap().len(), &rest["nextCursor"]), (1, &Value::Null));
+    assert_eq!(rest["items"][0]["job"].to_string(), jobs[0]);
     let rest = system.ok(&["secret", "log", "KEPT", "--before", next]);
     assert!(!rest.contains("there is more"), "{rest}");
 

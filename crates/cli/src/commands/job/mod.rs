@@ -74,11 +74,7 @@ async fn list(client: &Client, args: JobListArgs) -> Outcome {
     ];
     let page: Page<JobView> = client.get(&with_query("/api/v1/jobs", asked)).await?;
     let head = ["ID", "STATE", "REASON", "NAMESPACE", "QUEUE", "REPOSITORY", "QUEUED", "TOOK"];
-    let done = print::list(args.json, &page.items, &head, none, row)?;
-    if !args.json {
-        print::more(page.next_cursor.as_deref())?;
-    }
-    Ok(done)
+    print::page(args.json, &page, &head, none, row)
 }
 
 fn row(job: &JobView) -> Vec<String> {

@@ -5,14 +5,22 @@ use crate::support::{Process, System, system, text, told};
 use serde_json::Value;
 use std::process::Command;
 
-/// The verbs below `path` that have `--json`, as their help tells.
-fn verbs_with_json(path: &str) -> Vec<String> {
+/// A verb that has `--json`, as its help tells.
+struct Verb {
+    name: String,
+    /// Whether it prints a page of a list, and goes on with `--before`.
+    is_paged: bool,
+}
+
+/// Those below `path`.
+fn verbs_with_json(path: &str) -> Vec<Verb> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
     let output = command.args(path.split_whitespace()).arg("-h").env_clear().output().unwrap();
     assert!(output.status.success(), "{path}: {}", text(&output));
     let help = String::from_utf8(output.stdout).unwrap();
     let (commands, options) = help.split_once("\nOptions:").unwrap_or((&help, ""));
-    let mut found: Vec<String> = options.contains("--json").then(|| path.to_owned()).into_iter().collect();
+    let verb = || Verb { name: path.to_owned(), is_paged: options.contains("--before") };
+    let mut found: Vec<Verb> = options.contains("--json").then(verb).into_iter().collect();
     let listed = commands.split_once("\nCommands:\n").map_or("", |(_, listed)| listed);
     for line in listed.lines().filter_map(|line| line.strip_prefix("  ")) {
         let name = line.split(' ').next().unwrap_or_default();
@@ -26,13 +34,13 @@ fn verbs_with_json(path: &str) -> Vec<String> {
 /// What was asked for JSON so far.
 struct Asked<'a> {
     system: &'a System,
-    calls: Vec<String>,
+    calls: Vec<(String, Vec<Value>)>,
 }
 
 impl Asked<'_> {
     /// All documents that a command prints, with text on its standard input.
     fn all(&mut self, args: &[&str], input: &str) -> Vec<Value> {
-        self.calls.push(args.join(" ") + " ");
+        let call = args.join(" ") + " ";
         // What follows `--` is the step's.
         let options = args.iter().position(|arg| *arg == "--").unwrap_or(args.len());
         let args = [&args[..options], &["--json"], &args[options..]].concat();
@@ -41,6 +49,7 @@ impl Asked<'_> {
         let documents: Result<Vec<Value>, _> = documents.collect();
         let documents = documents.unwrap_or_else(|fault| panic!("{args:?}: {fault}: {}", text(&output)));
         assert!(!documents.is_empty(), "{args:?}: {}", text(&output));
+        self.calls.push((call, documents.clone()));
         documents
     }
 
@@ -94,12 +103,15 @@ fn every_verb_that_has_json_prints_nothing_else() {
     let calls = asked.calls;
     agent.stop();
     let verbs = verbs_with_json("");
-    assert!(verbs.len() > 45, "help is not understood: {verbs:?}");
-    for verb in verbs {
-        assert!(
-            calls.iter().any(|call| call.starts_with(&format!("{verb} "))),
-            "`{verb} --json` is not tried"
-        );
+    assert!(verbs.len() > 45, "help is not understood: {} verbs", verbs.len());
+    assert!(verbs.iter().filter(|verb| verb.is_paged).count() > 3, "help is not understood");
+    for Verb { name, is_paged } in verbs {
+        let printed = calls.iter().find(|(call, _)| call.starts_with(&format!("{name} ")));
+        let (_, printed) = printed.unwrap_or_else(|| panic!("`{name} --json` is not tried"));
+        if is_paged {
+            let page = printed[0].as_object().unwrap_or_else(|| panic!("`{name} --json`: {printed:?}"));
+            assert!(page["items"].is_array() && page.contains_key("nextCursor"), "`{name} --json`: {page:?}");
+        }
     }
 }
 
@@ -110,12 +122,12 @@ fn of_jobs(asked: &mut Asked<'_>) {
     let run = ["job", "run", "--image", "busybox", "--stored-secret", "KEPT", "--artifact", "left"];
     let events = asked.all(&[&run[..], &["--", "touch", "left"]].concat(), "");
     assert!(events.last().unwrap().to_string().contains("completed"), "{events:?}");
-    let id = asked.one(&["job", "list"])[0]["id"].to_string();
+    let id = asked.one(&["job", "list"])["items"][0]["id"].to_string();
     assert_eq!(asked.one(&["job", "show", &id])["state"], "completed");
     assert_eq!(asked.one(&["job", "explain", &id])["job"]["id"].to_string(), id);
     asked.all(&["job", "logs", &id], "");
     assert_eq!(asked.one(&["job", "artifacts", &id])[0]["name"], "left");
-    assert_eq!(asked.one(&["secret", "log", "KEPT"])[0]["job"].to_string(), id);
+    assert_eq!(asked.one(&["secret", "log", "KEPT"])["items"][0]["job"].to_string(), id);
     assert!(asked.one(&["secret", "delete", "KEPT"])["id"].is_string());
     let long = asked.system.submit("sleep 600");
     assert_eq!(asked.one(&["job", "cancel", &long])["id"].to_string(), long);
