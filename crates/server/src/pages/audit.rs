@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
+use super::jobs::namespace;
 use super::parts::{ago, nothing, pager, select, table};
 use super::visit::{Visit, with_query};
 use crate::acts::Action;
@@ -54,10 +55,10 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
 fn row(act: &ActView, now: Timestamp) -> Vec<Markup> {
     vec![
         ago(act.at, now),
-        html! { bdi.name { (act.actor) } " " span.hint { bdi { (act.actor_namespace) } } },
+        html! { bdi.name { (act.actor) } " " span.hint { (namespace(&act.actor_namespace)) } },
         html! { code { (act.action) } },
         html! { bdi.name { (act.subject) } },
-        html! { bdi { (act.namespace) } },
+        namespace(&act.namespace),
         html! { @if act.from.is_empty() { span.none.dash { "–" } } @else { (act.from) } },
         html! { @if act.detail.is_empty() { span.none.dash { "–" } } @else { bdi { (act.detail) } } },
     ]

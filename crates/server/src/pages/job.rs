@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
 use super::jobs::{namespace, ran, source, state_of};
-use super::parts::{ago, between, table, time, twice};
+use super::parts::{ago, between, table, time, twice, word};
 use super::visit::Visit;
 use super::{log, results, timeline};
 use crate::api::{ExplainView, JobView, LogEntryView, TryView};
@@ -132,7 +132,7 @@ fn tries(job: &JobView) -> Markup {
     let row = |earlier: &TryView| {
         vec![
             html! { a href={ "/jobs/" (job.id) "/log?attempt=" (earlier.attempt) } { "Try " (earlier.attempt) } },
-            html! { bdi { (earlier.reason) } },
+            word(&earlier.reason),
             html! { bdi.name { (earlier.executor.as_deref().unwrap_or("–")) } },
             html! { @if let Some(started) = earlier.started_at { (between(started, earlier.ended_at)) } @else { "–" } },
             html! {

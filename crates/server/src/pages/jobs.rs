@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
-use super::parts::{ago, badge, between, nothing, pager, select, state, table};
+use super::parts::{ago, badge, between, nothing, pager, select, state, table, word};
 use super::visit::{Visit, with_query};
 use crate::api::{self, JobView};
 use jiff::Timestamp;
@@ -86,7 +86,7 @@ fn row(job: &JobView, everywhere: bool, now: Timestamp) -> Vec<Markup> {
     let mut cells = vec![
         html! { a href={ "/jobs/" (job.id) } { "#" (job.id) } },
         state_of(job),
-        html! { @if let Some(reason) = reason(job) { bdi { (reason) } } @else { span.none.dash { "–" } } },
+        html! { @if let Some(reason) = reason(job) { (word(reason)) } @else { span.none.dash { "–" } } },
         source(job),
         html! { (job.queue) },
     ];
@@ -135,7 +135,7 @@ pub(super) fn source(job: &JobView) -> Markup {
 }
 
 pub(super) fn namespace(namespace: &Namespace) -> Markup {
-    html! { bdi { (namespace) } }
+    word(&namespace.to_string())
 }
 
 /// For how long its latest try ran, or runs.

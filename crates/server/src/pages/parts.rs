@@ -4,6 +4,9 @@ use jiff::Timestamp;
 use jobs::State;
 use maud::{Markup, html};
 
+/// Characters that a column of a table always has room for.
+const SHORT: usize = 24;
+
 /// A state: a shape and a word, beside the colour.
 pub(super) fn state(state: State) -> Markup {
     badge(state.name(), state.name())
@@ -65,6 +68,12 @@ pub(super) fn span(millis: i64) -> String {
         3_600..86_400 => format!("{hours} h {} min", minutes % 60),
         _ => format!("{days} d {} h", hours % 24),
     }
+}
+
+/// A namespace, a reason, or what else is a word or two of somebody's. It is not broken within a word, unless it is long.
+pub(super) fn word(text: &str) -> Markup {
+    let class = if text.chars().count() <= SHORT { "word" } else { "long" };
+    html! { bdi class=(class) { (text) } }
 }
 
 /// A table that scrolls within itself, and is a list where there is no room for columns. The first column names a row.

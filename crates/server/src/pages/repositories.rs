@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
+use super::jobs::namespace;
 use super::parts::{ago, nothing, table};
 use super::visit::Visit;
 use crate::api::RepositoryView;
@@ -14,7 +15,7 @@ pub(super) async fn list(visit: Visit) -> Result<Answer, Fault> {
     let row = |repository: &RepositoryView| {
         vec![
             html! { bdi.name { (repository.name) } },
-            html! { bdi { (repository.namespace) } },
+            namespace(&repository.namespace),
             html! { bdi.name { (repository.source) } },
             ago(repository.created_at, now),
         ]

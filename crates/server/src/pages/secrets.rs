@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
+use super::jobs::namespace;
 use super::parts::{ago, badge, nothing, pager, select, table, time, twice};
 use super::visit::{Visit, with_query};
 use crate::api::{self, SecretAccessView, SecretView, SetSecret};
@@ -38,7 +39,7 @@ fn row(secret: &SecretView, now: Timestamp) -> Vec<Markup> {
     vec![
         html! { a href={ "/secrets/" (secret.id) } { code { (secret.key) } } },
         html! { (secret.scope) },
-        html! { bdi { (secret.namespace) } },
+        namespace(&secret.namespace),
         html! { bdi { (secret.creator) } },
         ago(secret.updated_at, now),
         html! { @if secret.overwrites_global { "in place of the global one" } @else { span.none.dash { "–" } } },
@@ -136,7 +137,7 @@ fn access_row(access: &SecretAccessView, now: Timestamp) -> Vec<Markup> {
         ago(access.at, now),
         html! { a href={ "/jobs/" (access.job) } { "#" (access.job) } },
         html! { (access.attempt) },
-        html! { bdi { (access.owner) } },
+        namespace(&access.owner),
         html! { bdi.name { (access.executor) } },
     ]
 }

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
+use super::jobs::namespace;
 use super::parts::{ago, nothing, select, table, twice};
 use super::visit::Visit;
 use crate::api::{
@@ -44,7 +45,7 @@ fn row(visit: &Visit, token: &TokenView, now: Timestamp) -> Vec<Markup> {
     vec![
         html! { bdi.name { (token.name) } },
         html! { (token.role) },
-        html! { bdi { (token.namespace) } },
+        namespace(&token.namespace),
         html! { bdi { (token.created_by) } },
         ago(token.created_at, now),
         html! { @match token.expires_at { Some(at) => (ago(at, now)), None => span.none { "never" } } },

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::frame::{Answer, Page, Section};
+use super::jobs::namespace;
 use super::parts::{ago, nothing, table, twice};
 use super::tokens::whose;
 use super::visit::{Visit, encoded};
@@ -32,7 +33,7 @@ fn row(visit: &Visit, user: &UserView, now: Timestamp) -> Vec<Markup> {
     vec![
         html! { bdi.name { (user.name) } },
         html! { (user.role) },
-        html! { bdi { (user.namespace) } },
+        namespace(&user.namespace),
         html! { bdi { (user.created_by) } " " (ago(user.created_at, now)) },
         html! { @match user.last_used_at { Some(at) => (ago(at, now)), None => span.none { "never" } } },
         twice("Set …", &visit.form(&format!("{path}/password"), &html! {

@@ -3,7 +3,7 @@
 use super::hostile::sign_in;
 use super::world::World;
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::browser::{Browser, Page, Scheme, Shot};
 
 /// Where pictures of all pages go, if somebody wants to look at them.
@@ -58,6 +58,11 @@ const PALE: &str = r"(() => {
   return pale;
 })()";
 
+/// Words of tables that end in another line than they begin in: namespaces and reasons are a few characters long.
+const BROKEN: &str = r"(() => [...document.querySelectorAll('td .word')]
+  .filter((it) => !it.textContent.includes(' ') && it.getClientRects().length > 1)
+  .map((it) => it.textContent))()";
+
 /// What people who don't see it need of a page, as far as it can be looked at.
 const UNTOLD: &str = r"(() => {
   const missing = [];
@@ -83,10 +88,15 @@ async fn every_page_fits_and_is_legible_wherever_it_is_looked_at() {
     };
     let world = World::start().await;
     world.take().await;
+    for (call, reason) in [("markFailed", "unspecified"), ("markErrored", "executor_stopped")] {
+        let job = world.harness.running_job().await;
+        let end = json!({"errorMessage": "it went wrong", "end": {"reason": reason}});
+        assert_eq!(world.harness.mark(&job, call, end).await.status(), 204);
+    }
     world.harness.submit(&crate::harness::job()).await;
     let page = browser.page();
     sign_in(&page, &world.harness);
-    for width in [360, 1280] {
+    for width in [360, 1024, 1280] {
         for scheme in [Scheme::Light, Scheme::Dark] {
             let shot = Shot { width, scheme };
             page.look(shot);
@@ -95,6 +105,13 @@ async fn every_page_fits_and_is_legible_wherever_it_is_looked_at() {
                 picture(&page, &path, shot);
                 page.eval("document.querySelectorAll('details').forEach((it) => { it.open = true })");
                 assert_eq!(overflow(&page), 0, "{path} at {width} px");
+                let words = page.eval("document.querySelectorAll('td .word').length").as_u64();
+                assert!(
+                    words > Some(1) || !["/jobs", "/audit"].contains(&path.as_str()),
+                    "{path}: {words:?}"
+                );
+                let broken = page.eval(BROKEN);
+                assert_eq!(broken.as_array().map(Vec::len), Some(0), "{path} at {width} px: {broken:#}");
                 let pale = page.eval(PALE);
                 assert_eq!(pale.as_array().map(Vec::len), Some(0), "{path}, {scheme:?}: {pale:#}");
                 let untold = page.eval(UNTOLD);
