@@ -47,6 +47,11 @@ pub trait Store: Identities + AuditLog + People + Results {
 
     /// Looks whether the database answers, and how much else it has to do is no matter: see
     /// [`StoreError::Busy`] for what others are told then.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownSealingKey`] or [`StoreError::WrongSealingKey`] where another server seals with a key that this one
+    /// does not have: of jobs it gives out only those whose secrets it can open.
     async fn answers(&self) -> Result<()>;
 
     /// One job; [`StoreError::UnknownJob`] where there is none with this id.

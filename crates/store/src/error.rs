@@ -412,9 +412,12 @@ impl StoreError {
         Self::Corrupt { row, what, counted: Counted(()) }
     }
 
-    /// Whether it is no fault of the call's nor of ours, and the same call may work soon.
+    /// Whether it is no fault of the call's, and the same call may work soon, or at another server.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Busy | Self::Away(_) | Self::ClockSet | Self::NewerSpec(_))
+        matches!(
+            self,
+            Self::Busy | Self::Away(_) | Self::ClockSet | Self::NewerSpec(_) | Self::UnknownSealingKey { .. }
+        )
     }
 
     /// How often this process met a stored value that it could not read; the same one counts each time.

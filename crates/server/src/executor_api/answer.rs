@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_database_that_has_no_time_or_is_away_is_no_fault_of_ours() {
-        let faults = || [StoreError::Busy, StoreError::Away("it stands still".into())];
+        let elsewhere = || StoreError::UnknownSealingKey { key: "of another server".to_owned() };
+        let faults = || [StoreError::Busy, StoreError::Away("it stands still".into()), elsewhere()];
         let executor = faults().map(|fault| Failure::store("dbworkerstore.Get", &fault).into_response());
         let public = faults().map(|fault| Refusal::from(fault).into_response());
         // A stock executor that is asked for more than 3 s gives up.

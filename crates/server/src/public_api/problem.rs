@@ -177,7 +177,10 @@ impl From<StoreError> for Refusal {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, "database_away", "The database does not answer", detail)
             }
-            StoreError::Busy | StoreError::ClockSet | StoreError::NewerSpec(_) => {
+            StoreError::Busy
+            | StoreError::ClockSet
+            | StoreError::NewerSpec(_)
+            | StoreError::UnknownSealingKey { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy", told)
             }
             _ => Self::internal(&fault),

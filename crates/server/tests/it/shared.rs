@@ -9,7 +9,8 @@ use jobs::JobSpec;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use server::{S3Credentials, SecretKeys, ServerConfig};
+use server::{S3Credentials, SecretKeys, ServerConfig, rotate_secret_key};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use testkit::{Postgres, S3Server};
@@ -202,4 +203,61 @@ async fn a_mirror_that_is_missing_is_made_once() {
     assert_eq!([all.0.0, all.1.0, all.2.0], [200; 3]);
     let mirrors: Vec<_> = b.data().join("repositories").read_dir().unwrap().collect();
     assert_eq!(mirrors.len(), 1, "{mirrors:?}");
+}
+
+/// One of two servers is given a new key, and the other one is forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_a_key_that_is_in_use_says_so_and_leaves_jobs_to_the_other() {
+    let test = "a_server_without_a_key_that_is_in_use_says_so_and_leaves_jobs_to_the_other";
+    let Some(postgres) = Postgres::start(test) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let files = ["a", "b"].map(|name| dir.path().join(name));
+    let site = dir.path().join("site-config.jsonc");
+    std::fs::write(&site, json!({"executors.accessToken": "a-secret-of-both-servers"}).to_string()).unwrap();
+    let start = async |keys: &Path| {
+        std::fs::write(keys, KEYS).unwrap();
+        let adjust = |config: &mut ServerConfig| {
+            config.site_config = Some(site.clone());
+            config.database_url = Some(postgres.url());
+            config.secret_keys = SecretKeys::File(keys.to_owned());
+        };
+        Harness::start_with(adjust).await
+    };
+    let (a, b) = (start(&files[0]).await, start(&files[1]).await);
+    let ready = async |server: &Harness| told(server.client.get(server.url("/readyz"))).await;
+    let until = async |server: &Harness, wanted: u16| {
+        let begun = Instant::now();
+        loop {
+            let (status, why) = ready(server).await;
+            if status == wanted {
+                return why;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{status} {why}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    until(&b, 200).await;
+
+    let key = rotate_secret_key(&files[0], false).unwrap().id;
+    let why = until(&b, 503).await;
+    assert!(why.starts_with("sealing key: ") && why.contains(&key) && why.contains("put it back"), "{why}");
+    a.set_secret("KEPT", "value-that-is-kept").await;
+    let of_its_own =
+        JobSpec { secrets: [("OF_JOB".to_owned(), "value-of-the-job".to_owned())].into(), ..job() };
+    let kept = JobSpec { stored_secrets: vec!["KEPT".to_owned()], ..job() };
+    for spec in [&of_its_own, &kept] {
+        let id = a.submit(spec).await;
+        let (status, said) = told(b.dequeue_request("batches")).await;
+        assert_eq!((status, said.as_str()), (204, ""));
+        let job = a.dequeue("batches").await.unwrap();
+        assert_eq!((job.id.0, a.get(&format!("/jobs/{id}")).await["attempt"].as_i64()), (id, Some(1)));
+    }
+    assert_eq!(ready(&a).await.0, 200);
+
+    std::fs::copy(&files[0], &files[1]).unwrap();
+    until(&b, 200).await;
+    for spec in [of_its_own, kept] {
+        let id = a.submit(&spec).await;
+        assert_eq!(b.dequeue("batches").await.unwrap().id.0, id);
+    }
 }

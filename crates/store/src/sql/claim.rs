@@ -69,7 +69,8 @@ async fn claim_more(
 }
 
 /// Claims these jobs. Those that can't be read have failed. One that only a newer server can read is in no lane that this one
-/// looks at; should it be, it is left there, and the lane is `passed` over.
+/// looks at; should it be, it is left there, and the lane is `passed` over, as it is where only other servers can open a job's
+/// secrets.
 async fn give(
     store: &SqlStore,
     write: &mut Write<'_>,
@@ -90,6 +91,12 @@ async fn give(
         let claimed = claim_one(store, asked, life, &token)?;
         let secrets = secrets.remove(&id).unwrap_or_else(|| Ok(BTreeMap::new()));
         match (fixed.row_of(claimed.life.clone()), spec, secrets) {
+            (.., Err(StoreError::UnknownSealingKey { .. })) => {
+                passed.insert(claimed.life.lane());
+            }
+            (Ok(job), Ok(spec), Ok(_)) if secrets::is_for_others(store, write, &job, &spec).await? => {
+                passed.insert(claimed.life.lane());
+            }
             (Ok(job), Ok(spec), Ok(secrets)) => {
                 decided.push(claimed);
                 given.push(Claimed { job, spec, secrets, token });

@@ -151,6 +151,7 @@ pub struct SqlStore {
     ends: Together<End, Result<JobRow, StoreError>>,
     clock: Arc<dyn jobs::Clock>,
     keys: Arc<Keyring>,
+    missing_key: secrets::MissingKey,
     retry: jobs::RetryPolicy,
     /// Jobs that one queue holds at most.
     max_queued: u64,
@@ -203,6 +204,7 @@ impl SqlStore {
             ends: Together::new(turns),
             clock,
             keys,
+            missing_key: secrets::MissingKey::default(),
             retry,
             max_queued,
             _dir: dir,

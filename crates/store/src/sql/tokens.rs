@@ -3,6 +3,7 @@
 use super::SqlStore;
 use super::database::Durability;
 use super::portions;
+use super::secrets;
 use super::session::Session;
 use super::statements::statements;
 use super::token::{self, Kind};
@@ -119,10 +120,11 @@ pub(super) async fn is_good(store: &SqlStore, id: i64) -> Result<bool, StoreErro
     Ok(good > 0)
 }
 
-/// Asks the cheapest question there is; what is answered is no matter.
+/// Asks two of the cheapest questions there are; only to that for keys the answer matters.
 pub(super) async fn answers(store: &SqlStore) -> Result<(), StoreError> {
     let mut asked = store.database.asked().await?;
-    asked.query(IS_GOOD).bind(0_i64).bind(0_i64).one::<(i64,)>().await.map(drop)
+    asked.query(IS_GOOD).bind(0_i64).bind(0_i64).one::<(i64,)>().await?;
+    secrets::all_are_there(store, &mut asked).await
 }
 
 /// Whether a use is to be noted now.

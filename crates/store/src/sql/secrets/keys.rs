@@ -65,6 +65,17 @@ async fn faults(
     session: &mut Session,
     keys: Option<&Keyring>,
 ) -> Result<Vec<StoreError>, StoreError> {
+    let mut faults = unlike(noted, keys);
+    for (id,) in session.query(IN_USE).all::<(String,)>().await? {
+        if !keys.is_some_and(|keys| keys.knows(&id)) {
+            faults.insert(id.clone(), StoreError::UnknownSealingKey { key: id });
+        }
+    }
+    Ok(faults.into_values().collect())
+}
+
+/// Those of the noted ones that are not among `keys`, or are others there.
+fn unlike(noted: Vec<Noted>, keys: Option<&Keyring>) -> BTreeMap<String, StoreError> {
     let mut faults = BTreeMap::new();
     for (id, data_key, value) in noted {
         let proof = keys.map(|keys| keys.open(&PLACE, &sealed((id.clone(), data_key, value))));
@@ -75,18 +86,25 @@ async fn faults(
         };
         faults.insert(id, fault);
     }
-    for (id,) in session.query(IN_USE).all::<(String,)>().await? {
-        if !keys.is_some_and(|keys| keys.knows(&id)) {
-            faults.insert(id.clone(), StoreError::UnknownSealingKey { key: id });
-        }
+    faults
+}
+
+/// Looks whether all keys are there that servers of this database seal with.
+pub(in crate::sql) async fn all_are_there(store: &SqlStore, session: &mut Session) -> Result<(), StoreError> {
+    let noted = session.query(LIST).all::<Noted>().await?;
+    if let Some(fault) = unlike(noted, Some(&store.keys)).into_values().next() {
+        store.missing_key.note(&fault);
+        return Err(fault);
     }
-    Ok(faults.into_values().collect())
+    store.missing_key.found();
+    Ok(())
 }
 
 /// Takes these keys in place of those there are, unless one is missing that something is sealed with.
 pub(in crate::sql) async fn take_up(store: &SqlStore, keys: &Keyring) -> Result<(), StoreError> {
     adopt(store, keys).await?;
     store.keys.replace(keys);
+    store.missing_key.found();
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod accesses;
 mod anew;
+mod for_others;
 mod keys;
 mod of_jobs;
 mod of_repositories;
@@ -10,7 +11,8 @@ mod stored;
 
 pub(super) use accesses::{forget as forget_accesses, list as accesses};
 pub(super) use anew::seal_anew;
-pub(super) use keys::{adopt, missed, take_up};
+pub(super) use for_others::{MissingKey, is_for_others};
+pub(super) use keys::{adopt, all_are_there, missed, take_up};
 pub(super) use of_jobs::{drop_all, keep, load_all};
 pub(super) use of_repositories::{credentials, put_credentials};
 pub(super) use stored::{add, by_id, known, list, open, put, remove};
@@ -21,8 +23,8 @@ use crate::error::StoreError;
 use crate::sealing::{SealFault, Sealed};
 
 #[cfg(test)]
-pub(super) const ALL: [&[(&str, Sql)]; 5] =
-    [accesses::ALL, keys::ALL, of_jobs::ALL, of_repositories::ALL, stored::ALL];
+pub(super) const ALL: [&[(&str, Sql)]; 6] =
+    [accesses::ALL, for_others::ALL, keys::ALL, of_jobs::ALL, of_repositories::ALL, stored::ALL];
 
 /// What is told of a seal that can't be made or opened.
 fn told(fault: SealFault, row: impl FnOnce() -> String) -> StoreError {

@@ -229,7 +229,8 @@ async fn open_in(
         let Found { id, namespace, sealed } = found;
         let (scope, row) = (scope.name(), || name_of(&key));
         let value = store.keys.open(&Place(&[PLACE, &id, scope, &namespace, &key]), &sealed);
-        let value = value.map_err(|fault| told(fault, row))?;
+        let value =
+            value.map_err(|fault| told(fault, row)).inspect_err(|fault| store.missing_key.note(fault))?;
         let value = std::str::from_utf8(&value);
         let value = value.map_err(|_| StoreError::corrupt(row(), "value"))?;
         let (attempt, executor) = (lease.epoch, lease.executor.as_str());
