@@ -9,11 +9,11 @@ mod tables;
 use super::database::{Database, Durability, PostgresDatabase, SqliteFile, Write};
 use super::directory::DataDir;
 use super::session::{Session, Sql};
+use super::values::timestamp;
 use super::{DatabaseChoice, audit};
 use crate::error::StoreError;
 use crate::identity::NewAct;
 use file::{End, Line, Sink, Source};
-use jiff::Timestamp;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write as Output};
@@ -36,6 +36,11 @@ const FORGET_LAST: Sql = Sql {
 const SET_LAST: Sql = Sql {
     sqlite: "INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)",
     postgres: "SELECT setval(pg_get_serial_sequence($1, 'id'), $2)",
+};
+/// Those who read the audit log go by the clock that servers of the database go by, which may not be this host's.
+const NOW: Sql = Sql {
+    sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    postgres: "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
 };
 const FORGET_KEYS: Sql = Sql { sqlite: "DELETE FROM sealing_keys", postgres: "DELETE FROM sealing_keys" };
 
@@ -179,7 +184,8 @@ pub async fn note_act_beside(place: &Place, act: &NewAct) -> Result<(), StoreErr
         DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::for_reading(url).await?),
     };
     let mut write = database.write(Durability::PowerLoss).await?;
-    audit::insert(&mut write, Timestamp::now(), act).await?;
+    let (now,): (i64,) = write.query(NOW).one().await?;
+    audit::insert(&mut write, timestamp(now, || "clock".to_owned())?, act).await?;
     write.commit().await?;
     database.close().await;
     Ok(())
@@ -335,7 +341,7 @@ impl Batch {
 
 #[cfg(test)]
 pub(super) fn statements() -> Vec<(&'static str, Sql)> {
-    let own = [LAST, FORGET_LAST, SET_LAST, FORGET_KEYS].map(|sql| ("transfer", sql));
+    let own = [LAST, FORGET_LAST, SET_LAST, NOW, FORGET_KEYS].map(|sql| ("transfer", sql));
     tables::statements().into_iter().chain(own).collect()
 }
 

@@ -2,12 +2,15 @@
 
 use super::{is_there, open_clocked};
 use crate::contract::world::{asking, lease, new_job};
-use jiff::Timestamp;
-use jobs::{Clock, JobId, Judgement, LeasePolicy, State, WatchedClock};
+use jiff::{SignedDuration, Timestamp};
+use jobs::{Clock, JobId, Judgement, LeasePolicy, Namespace, State, WatchedClock};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{DatabaseClock, Finish, SqlStore, Store, StoreError};
+use store::{
+    ActFilter, AuditLog, DatabaseChoice, DatabaseClock, Finish, NewAct, Place, SqlStore, Store, StoreError,
+    note_act_beside,
+};
 use tempfile::TempDir;
 use testkit::Postgres;
 
@@ -52,14 +55,14 @@ impl Settable {
         let clock = DatabaseClock::start(&self.url, &leases).await.unwrap();
         let clock = Arc::new(WatchedClock::new(clock, &leases));
         let (dir, store) = open_clocked(&self.url, clock.clone()).await;
-        Server { store, clock, _dir: dir }
+        Server { store, clock, dir }
     }
 }
 
 struct Server {
     store: SqlStore,
     clock: Arc<WatchedClock>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Server {
@@ -169,4 +172,32 @@ async fn a_server_that_does_not_know_that_the_clock_was_set_writes_nothing_by_it
     server.shows_apart(300).await;
     assert_eq!(server.store.claim(&asking(&["batches"], "exec-2")).await.unwrap().len(), 1);
     server.store.finish(first.job.id, &lease(&first), Finish::Complete).await.unwrap();
+}
+
+/// Whoever exports has a clock of their host, which may be wrong.
+#[tokio::test]
+async fn what_is_done_beside_a_server_is_noted_at_the_databases_time() {
+    let Some(mut settable) =
+        Settable::start("what_is_done_beside_a_server_is_noted_at_the_databases_time").await
+    else {
+        return;
+    };
+    settable.set(86_400).await;
+    let server = settable.server().await;
+    let database = DatabaseChoice::Postgres { url: settable.url.clone() };
+    let place = Place { dir: server.dir.path().to_owned(), database };
+    let act = NewAct {
+        actor: "root".to_owned(),
+        actor_of: Namespace::Global,
+        action: "database.export".to_owned(),
+        subject: "database".to_owned(),
+        namespace: Namespace::Global,
+        origin: String::new(),
+        detail: String::new(),
+        reference: None,
+    };
+    note_act_beside(&place, &act).await.unwrap();
+    let noted = server.store.acts(ActFilter { limit: 1, ..ActFilter::default() }).await.unwrap().remove(0);
+    let ahead = noted.at.duration_since(Timestamp::now());
+    assert!(ahead > SignedDuration::from_hours(23), "{ahead:#}");
 }
