@@ -6,6 +6,7 @@ use jobs::JobSpec;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use std::os::unix::ffi::OsStringExt;
 use testkit::Told;
 use tracing::level_filters::LevelFilter;
 
@@ -13,11 +14,21 @@ use tracing::level_filters::LevelFilter;
 async fn no_secret_is_ever_on_the_disk() {
     let harness = Harness::start().await;
     let (of_job, kept) = ("v4lue-of-a-job", "v4lue-that-is-kept");
-    let on_disk = || {
-        let files = std::fs::read_dir(harness.data()).unwrap().flatten();
-        let bytes: Vec<u8> = files.flat_map(|file| std::fs::read(file.path()).unwrap_or_default()).collect();
+    let on_disk = |there: &str| {
+        let (mut dirs, mut bytes) = (vec![harness.data()], Vec::new());
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(&dir).unwrap().flatten() {
+                if entry.file_type().unwrap().is_dir() {
+                    dirs.push(entry.path());
+                    continue;
+                }
+                // What is in a name is on the disk as well. Some files go while they are looked at.
+                bytes.extend(entry.path().into_os_string().into_vec());
+                bytes.extend(std::fs::read(entry.path()).unwrap_or_default());
+            }
+        }
         let contains = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-        assert!(contains("alpine"), "the job itself is there");
+        assert!(contains(there), "{there} is there");
         contains(of_job) || contains(kept)
     };
     harness.set_secret("KEPT", kept).await;
@@ -27,12 +38,14 @@ async fn no_secret_is_ever_on_the_disk() {
         ..job()
     };
     harness.submit(&spec).await;
-    assert!(!on_disk());
+    assert!(!on_disk("alpine"));
     let job = harness.dequeue("batches").await.unwrap();
     assert_eq!(job.docker_steps[0].env, [format!("KEPT={kept}"), format!("KEY={of_job}")]);
-    assert!(!on_disk());
+    let entry = harness.add_log(&job, "step.docker.0").await;
+    harness.append(&job, entry, 0, "stdout: t3xt-in-a-directory\n").await;
+    assert!(!on_disk("t3xt-in-a-directory"));
     assert_eq!(harness.mark(&job, "markComplete", json!({})).await.status(), 204);
-    assert!(!on_disk());
+    assert!(!on_disk("alpine"));
     let dir = harness.stop().await;
     let harness = Harness::start_in(dir, |_| {}).await;
     assert_eq!(harness.get("/secrets").await["items"][0]["key"], "KEPT");
