@@ -70,9 +70,9 @@ pub fn openapi(version: &str) -> Value {
     })
 }
 
-/// The routes, by method and path, that take nothing in the query.
+/// The routes that need a token, by method and path, that take nothing in the query.
 pub(crate) fn without_query() -> BTreeSet<(&'static str, &'static str)> {
-    let silent = operations::all().into_iter().filter(|operation| !operation.asks());
+    let silent = operations::all().into_iter().filter(|operation| !operation.asks() && !operation.is_open);
     silent.map(|operation| (operation.method, operation.path)).collect()
 }
 
@@ -97,6 +97,9 @@ fn tell(
             json!(format!("Needs a token with the role `{role}`{of}, or one that may more."));
         told["x-role"] = json!(role);
         told["x-global"] = json!(global);
+    }
+    if operation.is_open {
+        told["security"] = json!([]);
     }
     if let Some(content) = content(operation.body, taken) {
         told["requestBody"] = json!({"required": true, "content": content});
@@ -148,6 +151,9 @@ fn responses(operation: &Operation, sent: &mut SchemaGenerator, problem: &Value)
         }
         told.insert(answer.status.to_string(), response);
     }
+    if operation.is_open {
+        return Value::Object(told);
+    }
     let mut problems: Vec<(u16, &str)> = COMMON.to_vec();
     problems.extend_from_slice(&operation.problems);
     if operation.path.contains("{id}") && operation.tag != "secrets" || operation.path.contains("{entry}") {
@@ -189,6 +195,7 @@ mod tests {
             crate::routes().into_iter().map(|route| (route.method, route.path)).collect();
         let told: BTreeSet<(String, String)> = operations::all()
             .into_iter()
+            .filter(|operation| !operation.is_open)
             .map(|operation| (operation.method.to_owned(), operation.path.to_owned()))
             .collect();
         assert_eq!(told, served);
@@ -221,7 +228,8 @@ mod tests {
                 _ => {}
             }
         }
-        assert_eq!(ids.len(), crate::routes().len());
+        let open = operations::all().iter().filter(|operation| operation.is_open).count();
+        assert_eq!(ids.len(), crate::routes().len() + open);
     }
 
     /// A type that is both taken and sent must look alike, or it needs two names.

@@ -67,6 +67,8 @@ pub(super) struct Operation {
     pub(super) answers: Vec<Answer>,
     /// Problems of its own, by status and code; the others every route has.
     pub(super) problems: Vec<(u16, &'static str)>,
+    /// Whether it answers without a token. Then it has no problems but tells what is wrong as an answer.
+    pub(super) is_open: bool,
 }
 
 impl Operation {
@@ -85,7 +87,14 @@ impl Operation {
             body: Content::Nothing,
             answers: Vec::new(),
             problems: Vec::new(),
+            is_open: false,
         }
+    }
+
+    /// For whoever has no token, in so many words.
+    pub(super) fn open(mut self) -> Self {
+        self.is_open = true;
+        self
     }
 
     pub(super) fn with(mut self, parameter: Parameter) -> Self {

@@ -378,6 +378,14 @@ fn watching() -> Vec<Operation> {
         get("/api/v1/version", TAG, "Tells the server's version").gives::<VersionView>(200, "The version."),
         get("/api/v1/openapi.json", TAG, "Describes this API, as OpenAPI 3.1")
             .gives::<Value>(200, "This document."),
+        get("/healthz", TAG, "Tells whether the server lives, for what starts it anew when it hangs")
+            .open()
+            .answers(200, "It takes work: `ok`.", Content::Other(TEXT))
+            .answers(503, "It stops.", Content::Other(TEXT)),
+        get("/readyz", TAG, "Tells whether requests can be served, for balancers")
+            .open()
+            .answers(200, "They can: `ok`.", Content::Other(TEXT))
+            .answers(503, "They can't, and why.", Content::Other(TEXT)),
         get("/metrics", TAG, "Tells metrics in Prometheus' text format").answers(
             200,
             "All of them.",

@@ -119,6 +119,18 @@ async fn every_get_answers_as_it_is_told() {
     assert!(judged > 20, "{judged}");
 }
 
+#[tokio::test]
+async fn what_is_answered_without_a_token_is_told_as_well() {
+    let harness = Harness::start().await;
+    let document = harness.get("/openapi.json").await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(document["paths"][path]["get"]["security"], json!([]), "{path}");
+        let response = harness.client.get(harness.url(path)).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        judge(&document, ("get", path), response).await;
+    }
+}
+
 #[test]
 fn the_document_that_comes_with_the_documentation_is_the_one_that_is_served() {
     let kept = include_str!("../../../../docs/reference/openapi.json");
