@@ -3,6 +3,8 @@
 //! To ask each before each use whether it is there would take as long as the use. So the first that turns out to be lost
 //! has all asked that were not used since; and what it was wanted for is done with another one, where nothing was done yet.
 
+use super::spare::Spare;
+use crate::error::StoreError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::{Error, PgConnection, Postgres};
@@ -35,12 +37,18 @@ impl Losses {
 }
 
 /// Whether a fault is that a connection was lost.
-pub(super) fn is_lost(fault: &Error) -> bool {
+fn is_lost(fault: &Error) -> bool {
     match fault {
         Error::Io(_) => true,
         Error::Database(said) => said.code().is_some_and(|code| ENDED.contains(&&*code)),
         _ => false,
     }
+}
+
+/// Whether a fault is that the database is not there, or was not just now. Whoever waits for a connection in vain can't know
+/// better by itself: see `spare`.
+pub(super) fn is_away(fault: &Error) -> bool {
+    is_lost(fault) || matches!(fault, Error::PoolTimedOut)
 }
 
 /// A connection for look-ups. They change nothing, so one that finds it lost is made again with another connection.
@@ -49,12 +57,15 @@ pub(in crate::sql) struct PostgresLookup {
     connection: Option<PoolConnection<Postgres>>,
     pool: PgPool,
     losses: Losses,
+    spare: Spare,
 }
 
 impl PostgresLookup {
-    pub(super) async fn new(pool: &PgPool, losses: &Losses) -> Result<Self, Error> {
-        let connection = Some(pool.acquire().await?);
-        Ok(Self { connection, pool: pool.clone(), losses: losses.clone() })
+    pub(super) async fn new(pool: &PgPool, losses: &Losses, spare: &Spare) -> Result<Self, StoreError> {
+        let (pool, losses, spare) = (pool.clone(), losses.clone(), spare.clone());
+        let mut lookup = Self { connection: None, pool, losses, spare };
+        lookup.connect().await?;
+        Ok(lookup)
     }
 
     /// The connection as it is.
@@ -67,11 +78,12 @@ impl PostgresLookup {
         &mut self,
         sql: &'static str,
         arguments: PgArguments,
-    ) -> Result<Vec<PgRow>, Error> {
-        match sqlx::query_with(sql, arguments.clone()).fetch_all(self.connection()?).await {
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let rows = match sqlx::query_with(sql, arguments.clone()).fetch_all(self.connection()?).await {
             Err(fault) => sqlx::query_with(sql, arguments).fetch_all(self.another(fault).await?).await,
             rows => rows,
-        }
+        };
+        Ok(rows?)
     }
 
     /// Its first row, if it has one.
@@ -79,21 +91,29 @@ impl PostgresLookup {
         &mut self,
         sql: &'static str,
         arguments: PgArguments,
-    ) -> Result<Option<PgRow>, Error> {
-        match sqlx::query_with(sql, arguments.clone()).fetch_optional(self.connection()?).await {
+    ) -> Result<Option<PgRow>, StoreError> {
+        let row = match sqlx::query_with(sql, arguments.clone()).fetch_optional(self.connection()?).await {
             Err(fault) => sqlx::query_with(sql, arguments).fetch_optional(self.another(fault).await?).await,
             row => row,
-        }
+        };
+        Ok(row?)
     }
 
     /// Takes another connection in the place of this one, if `fault` is that this one was lost; given back first, for all may want
     /// another at once.
-    async fn another(&mut self, fault: Error) -> Result<&mut PgConnection, Error> {
+    async fn another(&mut self, fault: Error) -> Result<&mut PgConnection, StoreError> {
         if !self.losses.note(&fault) {
-            return Err(fault);
+            return Err(fault.into());
         }
         drop(self.connection.take());
-        Ok(&mut **self.connection.insert(self.pool.acquire().await?))
+        self.connect().await
+    }
+
+    async fn connect(&mut self) -> Result<&mut PgConnection, StoreError> {
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(&mut **self.connection.insert(connection)),
+            Err(fault) => Err(self.spare.tell(fault).await),
+        }
     }
 }
 
@@ -171,7 +191,7 @@ mod tests {
         use crate::error::StoreError;
         let refused = sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
         assert!(matches!(StoreError::from(refused), StoreError::Away(_)));
-        assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut), StoreError::Busy));
+        assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut), StoreError::Away(_)));
         assert!(matches!(StoreError::from(sqlx::Error::RowNotFound), StoreError::Database(_)));
     }
 }

@@ -7,6 +7,7 @@ mod first;
 mod look;
 mod lost;
 mod postgres;
+mod spare;
 mod sqlite;
 
 pub use clock::DatabaseClock;
@@ -202,14 +203,11 @@ const FULL: [&str; 3] = ["13", "4874", "53100"];
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if matches!(error, sqlx::Error::PoolTimedOut) {
-            return Self::Busy;
-        }
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         if code.is_some_and(|code| FULL.contains(&&*code)) {
             return Self::Full(Box::new(error));
         }
-        if lost::is_lost(&error) {
+        if lost::is_away(&error) {
             return Self::Away(Box::new(error));
         }
         Self::Database(Box::new(error))

@@ -3,6 +3,7 @@
 use super::first::{self, Wait, connect_first};
 use super::look::schema_of_postgres;
 use super::lost::{Losses, PostgresLookup};
+use super::spare::{POOL_PATIENCE, Spare};
 use super::{Durability, Write, migrated, migrator};
 use crate::error::StoreError;
 use crate::sql::session::Session;
@@ -16,7 +17,7 @@ use std::time::Duration;
 /// Connections of one server for its calls at most. The database has a hundred for everybody, unless told otherwise.
 pub(super) const CONNECTIONS: u32 = 16;
 /// How long the one is kept that nobody has used since.
-const ASKED_IDLE: Duration = Duration::from_mins(1);
+const SPARE_IDLE: Duration = Duration::from_mins(1);
 /// How long a call waits for a connection: the database may be starting again.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection that was used within this time is taken to be there, unless another one was lost since.
@@ -60,9 +61,7 @@ pub(super) const MIGRATIONS: [(&str, &str); 18] = [
 /// A PostgreSQL database.
 pub(in crate::sql) struct PostgresDatabase {
     pool: PgPool,
-    /// One connection, made when it is first needed, for whoever asks whether it answers: calls that wait for all the others must
-    /// not look like a database that is away.
-    asked: PgPool,
+    spare: Spare,
     losses: Losses,
 }
 
@@ -86,9 +85,19 @@ impl PostgresDatabase {
     async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
         let losses = Losses::default();
         let pool = connect_with(url, connections, SETTINGS, losses.clone(), Wait::ForStart).await?;
-        let asked = pool_options(1, SETTINGS, losses.clone()).idle_timeout(ASKED_IDLE);
-        let asked = asked.connect_lazy_with((*pool.connect_options()).clone());
-        Ok(Self { pool, asked, losses })
+        let spare = pool_options(1, SETTINGS, losses.clone()).idle_timeout(SPARE_IDLE);
+        let spare = Spare::of(spare.connect_lazy_with((*pool.connect_options()).clone()));
+        Ok(Self { pool, spare, losses })
+    }
+
+    /// One with a single connection, for which calls wait only for so long.
+    #[cfg(test)]
+    pub(super) async fn impatient(url: &str, patience: Duration) -> Self {
+        let mut database = Self::open(url).await.unwrap();
+        let options = (*database.pool.connect_options()).clone();
+        let pool = pool_options(1, SETTINGS, database.losses.clone()).acquire_timeout(patience);
+        database.pool = pool.connect_lazy_with(options);
+        database
     }
 
     /// Where it is, without secrets.
@@ -120,29 +129,35 @@ impl PostgresDatabase {
     }
 
     pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
-        let mut transaction = self.pool.begin_with(SNAPSHOT).await?;
+        let mut transaction = match self.pool.begin_with(SNAPSHOT).await {
+            Ok(transaction) => transaction,
+            Err(fault) => return Err(self.spare.tell(fault).await),
+        };
         // Whoever takes the rows may be slow.
         transaction.execute("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
         Ok(Session::PostgresWrite(transaction))
     }
 
     pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
-        Ok(Session::PostgresLookup(PostgresLookup::new(&self.pool, &self.losses).await?))
+        Ok(Session::PostgresLookup(PostgresLookup::new(&self.pool, &self.losses, &self.spare).await?))
     }
 
     /// The connection of whoever asks whether it answers.
     pub(super) async fn asked(&self) -> Result<Session, StoreError> {
-        Ok(Session::PostgresLookup(PostgresLookup::new(&self.asked, &self.losses).await?))
+        Ok(Session::PostgresLookup(PostgresLookup::new(self.spare.pool(), &self.losses, &self.spare).await?))
     }
 
     /// Begins to write, beside others.
     pub(super) async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
-        let transaction = match self.begin(durability).await {
+        let begun = match self.begin(durability).await {
             // Nothing was done yet.
-            Err(fault) if self.losses.note(&fault) => self.begin(durability).await?,
-            begun => begun?,
+            Err(fault) if self.losses.note(&fault) => self.begin(durability).await,
+            begun => begun,
         };
-        Ok(Write::of(Session::PostgresWrite(transaction), None))
+        match begun {
+            Ok(transaction) => Ok(Write::of(Session::PostgresWrite(transaction), None)),
+            Err(fault) => Err(self.spare.tell(fault).await),
+        }
     }
 
     async fn begin(&self, durability: Durability) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
@@ -158,7 +173,7 @@ impl PostgresDatabase {
     }
 
     pub(super) async fn close(&self) {
-        self.asked.close().await;
+        self.spare.pool().close().await;
         self.pool.close().await;
     }
 }
@@ -190,7 +205,7 @@ async fn connect_with(
 fn pool_options(connections: u32, settings: &'static str, losses: Losses) -> PoolOptions<Postgres> {
     PoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(POOL_PATIENCE)
         // Else each is asked whether it is there before each use, which takes as long as the use.
         .test_before_acquire(false)
         .before_acquire(move |connection: &mut PgConnection, about| {
@@ -356,7 +371,7 @@ mod tests {
         let losses = Losses::default();
         let hasty = "SET lock_timeout = '100ms'";
         let pool = connect_with(&postgres.url(), 2, hasty, losses.clone(), Wait::ForStart).await.unwrap();
-        let second = PostgresDatabase { asked: pool.clone(), pool, losses };
+        let second = PostgresDatabase { spare: Spare::of(pool.clone()), pool, losses };
         let hold = async {
             while sqlx::query_scalar::<_, i64>(ASK).fetch_one(&mut first).await.unwrap() == 0 {
                 tokio::task::yield_now().await;

@@ -108,16 +108,16 @@ impl SqliteFile {
     }
 
     pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
-        Ok(Session::SqliteWrite(self.readers.begin().await?))
+        Ok(Session::SqliteWrite(self.readers.begin().await.map_err(waited)?))
     }
 
     pub(super) async fn lookup(&self) -> Result<Session, StoreError> {
-        Ok(Session::SqliteLookup(self.readers.acquire().await?))
+        Ok(Session::SqliteLookup(self.readers.acquire().await.map_err(waited)?))
     }
 
     /// The connection of whoever asks whether it answers.
     pub(super) async fn asked(&self) -> Result<Session, StoreError> {
-        Ok(Session::SqliteLookup(self.asked.acquire().await?))
+        Ok(Session::SqliteLookup(self.asked.acquire().await.map_err(waited)?))
     }
 
     /// Begins to write, when everybody before has finished.
@@ -127,7 +127,7 @@ impl SqliteFile {
             Durability::PowerLoss => &self.synced,
             Durability::Crash => &self.relaxed,
         };
-        let session = Session::SqliteWrite(pool.begin_with(BEGIN).await?);
+        let session = Session::SqliteWrite(pool.begin_with(BEGIN).await.map_err(waited)?);
         Ok(Write::of(session, Some(turn)))
     }
 
@@ -147,6 +147,14 @@ impl SqliteFile {
         self.readers.close().await;
         self.relaxed.close().await;
         self.synced.close().await;
+    }
+}
+
+/// A file is never away: whoever waits for a connection in vain waits for those who use them.
+fn waited(fault: sqlx::Error) -> StoreError {
+    match fault {
+        sqlx::Error::PoolTimedOut => StoreError::Busy,
+        fault => fault.into(),
     }
 }
 
@@ -216,6 +224,11 @@ mod tests {
             let prepared = prepared.unwrap_or_else(|error| panic!("{name}: {error}: {}", sql.sqlite));
             assert_eq!(prepared.sql().as_str(), sql.sqlite);
         }
+    }
+
+    #[test]
+    fn a_file_is_never_away() {
+        assert!(matches!(waited(sqlx::Error::PoolTimedOut), StoreError::Busy));
     }
 
     /// A column that was forgotten would be lost. How long queues are is counted by triggers; who has a duty now has none
