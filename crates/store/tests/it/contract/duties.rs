@@ -24,6 +24,18 @@ pub(crate) async fn a_duty_is_one_holders_until_its_time_is_over(open: impl Asyn
     assert!(!holds("a").await, "and finds so when it comes again");
 }
 
+/// Servers take the time to be a little different, and each asks with its own.
+pub(crate) async fn a_duty_is_not_taken_by_whoever_is_a_little_behind(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup::default()).await;
+    let holds = async |who: &str| world.store.hold_duty("scaling", who, TERM).await.unwrap();
+    assert!(holds("a").await);
+    for behind in [SignedDuration::from_millis(1), SignedDuration::from_secs(5)] {
+        world.clock.advance(-behind);
+        assert!(!holds("b").await, "{behind} behind");
+        assert!(holds("a").await);
+    }
+}
+
 pub(crate) async fn a_duty_that_is_given_up_is_anybodys(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let holds = async |who: &str| world.store.hold_duty("scaling", who, TERM).await.unwrap();

@@ -52,6 +52,7 @@ macro_rules! each_test {
                 an_empty_queue_gives_nothing, racing_claims_never_share_a_job, each_claim_has_its_own_token,
                 secrets_go_to_the_claimer_only;
             duties: a_duty_is_one_holders_until_its_time_is_over, a_duty_that_is_given_up_is_anybodys,
+                a_duty_is_not_taken_by_whoever_is_a_little_behind,
                 of_those_that_race_for_a_duty_one_has_it;
             order: a_priority_counts_as_waiting, owners_take_turns, a_job_goes_only_where_it_has_what_it_needs,
                 several_jobs_are_given_at_once, what_comes_back_is_where_it_was, many_lanes_are_like_one,
