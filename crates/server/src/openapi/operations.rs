@@ -89,7 +89,7 @@ fn jobs() -> Vec<Operation> {
         .with(query::<Namespace>("namespace", "Only those of this namespace."))
         .with(query::<String>(
             "text",
-            "Only those that have it in their id, source, executor, reason or message; upper or lower case.",
+            "Only those that have it in their id, source, executor or reason, or in what is listed of their message; upper or lower case.",
         ))
         .with(query::<String>("executor", "Only those that the executor of this name has, or had last."))
         .limit_and_cursor::<i64>()
