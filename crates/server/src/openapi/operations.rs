@@ -18,6 +18,9 @@ const TEXT: &str = "text/plain";
 const EVENTS: &str = "text/event-stream";
 const BYTES: &str = "application/octet-stream";
 
+/// A job was submitted to a newer server, and can't even be shown by this one.
+const NEWER: (u16, &str) = (503, "newer_server");
+
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
     let groups = [
@@ -99,13 +102,13 @@ fn jobs() -> Vec<Operation> {
         );
     let show = get("/api/v1/jobs/{id}", TAG, "Shows a job with its steps")
         .gives::<JobView>(200, "The job.")
-        .problem(404, "unknown_job");
+        .problems(&[(404, "unknown_job"), NEWER]);
     let explain = get("/api/v1/jobs/{id}/explain", TAG, "Tells why a job waits, or why it ended")
         .gives::<ExplainView>(200, "What it waits for.")
-        .problem(404, "unknown_job");
+        .problems(&[(404, "unknown_job"), NEWER]);
     let cancel = Operation::new("POST", "/api/v1/jobs/{id}/cancel", TAG, "Stops a job")
         .gives::<JobView>(200, "The job: one that runs is asked to stop.")
-        .problems(&[(404, "unknown_job"), (409, "job_ended")]);
+        .problems(&[(404, "unknown_job"), (409, "job_ended"), NEWER]);
     let attempt = || query::<u32>("attempt", "Which try; the latest unless said.");
     let logs = get("/api/v1/jobs/{id}/logs", TAG, "Lists the entries of a job's log")
         .with(attempt())
@@ -131,6 +134,7 @@ fn jobs() -> Vec<Operation> {
             (404, "unknown_job"),
             (409, "job_not_ended"),
             (409, "no_execution"),
+            NEWER,
             (503, "too_many_results"),
         ])
         .problems(&UNREADABLE);

@@ -177,11 +177,20 @@ impl From<StoreError> for Refusal {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, "database_away", "The database does not answer", detail)
             }
-            StoreError::Busy
-            | StoreError::ClockSet
-            | StoreError::NewerSpec(_)
-            | StoreError::UnknownSealingKey { .. } => {
+            StoreError::Busy => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy", told)
+            }
+            StoreError::ClockSet => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "clock_set", "The database's clock was set", told)
+            }
+            StoreError::NewerSpec(_) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "newer_server", "A newer server knows this job", told)
+            }
+            StoreError::UnknownSealingKey { .. } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "unknown_sealing_key", "A key of the secrets is missing here", told)
             }
             _ => Self::internal(&fault),
         }
@@ -274,7 +283,10 @@ impl From<FileFault> for Refusal {
     fn from(fault: FileFault) -> Self {
         let fault = match fault {
             FileFault::Store(
-                fault @ (StoreError::Objects(_) | StoreError::Full(_) | StoreError::Away(_)),
+                fault @ (StoreError::Objects(_)
+                | StoreError::Full(_)
+                | StoreError::Away(_)
+                | StoreError::Busy),
             ) => return fault.into(),
             FileFault::BelowFloor(below) => return below.into(),
             fault => fault,
@@ -343,6 +355,20 @@ mod tests {
         assert_eq!(response.headers()[RETRY_AFTER], "5");
         let response = Refusal::from(FileFault::Store(StoreError::Away("it stands still".into())));
         assert_eq!(response.into_problem().code, "database_away");
+    }
+
+    #[test]
+    fn busy_is_told_of_load_alone() {
+        for (fault, code) in [
+            (StoreError::Busy, "busy"),
+            (StoreError::ClockSet, "clock_set"),
+            (StoreError::NewerSpec(jobs::JobId(7)), "newer_server"),
+        ] {
+            let problem = Refusal::from(fault).into_problem();
+            assert_eq!((problem.status, problem.code.as_str()), (503, code));
+        }
+        let problem = Refusal::from(FileFault::Store(StoreError::Busy)).into_problem();
+        assert_eq!((problem.status, problem.code.as_str()), (503, "busy"));
     }
 
     #[test]

@@ -100,6 +100,10 @@ async fn a_job_that_asks_for_what_is_not_known_here_waits_for_a_newer_server() {
     assert_eq!(obstacles(&harness, id).await, ["newer_server"]);
     let shown = harness.get(&format!("/jobs/{id}")).await;
     assert_eq!((&shown["state"], &shown["steps"][0]["key"]), (&json!("queued"), &json!("0")));
+    // What it came to can't be told by whoever does not know what was asked for. That is no load.
+    let results = harness.api(Method::GET, &format!("/jobs/{id}/results")).send().await.unwrap();
+    assert_eq!((results.status().as_u16(), results.headers().contains_key("retry-after")), (503, true));
+    assert_eq!(results.json::<serde_json::Value>().await.unwrap()["code"], "newer_server");
     let canceled = harness.api(Method::POST, &format!("/jobs/{id}/cancel")).send().await.unwrap();
     assert_eq!(canceled.status(), 200, "whoever sees it may stop it");
 }
