@@ -48,7 +48,7 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MO
                 while let Some(item) = list.next_element()? {
                     if few.len() == MOST {
                         return Err(de::Error::custom(format!(
-                            "a list has more than {MOST} items, which are allowed"
+                            "a list has more than {MOST} items: at most {MOST} are allowed"
                         )));
                     }
                     few.push(item);
