@@ -1,10 +1,7 @@
 //! Asking for a job.
 
-use crate::lenient::{at_most, null_as_default};
+use crate::lenient::{MAX_QUEUES, at_most, null_as_default};
 use serde::{Deserialize, Serialize};
-
-/// Queues that may be named.
-const MAX_QUEUES: usize = 100;
 
 /// What an executor says of itself when it asks for a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

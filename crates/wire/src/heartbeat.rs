@@ -1,6 +1,6 @@
 //! Saying which jobs are alive.
 
-use crate::lenient::{at_most, null_as_default, take_any_case};
+use crate::lenient::{MAX_QUEUES, at_most, null_as_default, take_any_case};
 use crate::{IdText, JobId};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -8,9 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The constant that single-queue heartbeats carry as `version`.
 pub const VERSION: &str = "V2";
 
-/// Running jobs that one list may name, and queues that a heartbeat may.
+/// Running jobs that one list may name.
 const MAX_JOBS: usize = 10_000;
-const MAX_QUEUES: usize = 100;
 
 /// The running jobs of one queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,7 +216,7 @@ impl<'de> Deserialize<'de> for HeartbeatResponse {
 mod tests {
     use super::*;
 
-    const TOO_MANY: &str = "a list has more than 10000 items: at most 10000 are allowed";
+    const TOO_MANY: &str = "a list has 10001 items: at most 10000 are allowed";
 
     #[test]
     fn a_heartbeat_names_no_more_jobs_than_an_executor_can_have() {

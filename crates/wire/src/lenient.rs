@@ -1,14 +1,14 @@
 //! What a decoder of this protocol must forgive: `null`, absent and empty mean the same, and
 //! response keys may come in any letter case.
 
-use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use crate::Bounded;
+use crate::log::LEFT_OUT;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-use std::fmt;
-use std::marker::PhantomData;
 
-/// What stands in place of what was left out.
-const LEFT_OUT: &str = "…";
+/// Queues that one list may name.
+pub(crate) const MAX_QUEUES: usize = 100;
 /// Arguments of a command that are read.
 const MAX_ARGUMENTS: usize = 10_000;
 
@@ -21,44 +21,20 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A list of at most `MOST` items, or `null`: a body can hold many more items than there is memory for, once each is a value.
+/// A list of at most `MOST` items, or `null`.
 pub(crate) fn at_most<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    Ok(Option::<Few<T, MOST>>::deserialize(deserializer)?.map(|few| few.0).unwrap_or_default())
-}
-
-struct Few<T, const MOST: usize>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MOST> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<T, const MOST: usize>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Reader<T, MOST> {
-            type Value = Few<T, MOST>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a list of at most {MOST} items")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut few = Vec::new();
-                while let Some(item) = list.next_element()? {
-                    if few.len() == MOST {
-                        return Err(de::Error::custom(format!(
-                            "a list has more than {MOST} items: at most {MOST} are allowed"
-                        )));
-                    }
-                    few.push(item);
-                }
-                Ok(Few(few))
-            }
-        }
-
-        deserializer.deserialize_seq(Reader(PhantomData))
+    let Some(Bounded { items, beyond }) = Option::<Bounded<T, MOST>>::deserialize(deserializer)? else {
+        return Ok(Vec::new());
+    };
+    if beyond > 0 {
+        let told = format!("a list has {} items: at most {MOST} are allowed", items.len() + beyond);
+        return Err(D::Error::custom(told));
     }
+    Ok(items)
 }
 
 /// A command of which the arguments beyond the first few thousand are left out, with a mark: no job fails for its commands, and
@@ -66,41 +42,13 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MO
 pub(crate) fn shortened_command<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<String>>, D::Error> {
-    Ok(Option::<Command>::deserialize(deserializer)?.map(|command| command.0))
-}
-
-struct Command(Vec<String>);
-
-impl<'de> Deserialize<'de> for Command {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Command;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of arguments")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
-                let mut command = Vec::new();
-                while command.len() < MAX_ARGUMENTS {
-                    let Some(argument) = list.next_element()? else { return Ok(Command(command)) };
-                    command.push(argument);
-                }
-                let mut is_longer = false;
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    is_longer = true;
-                }
-                if is_longer {
-                    command.push(LEFT_OUT.to_owned());
-                }
-                Ok(Command(command))
-            }
+    let command = Option::<Bounded<String, MAX_ARGUMENTS>>::deserialize(deserializer)?;
+    Ok(command.map(|Bounded { mut items, beyond }| {
+        if beyond > 0 {
+            items.push(LEFT_OUT.to_owned());
         }
-
-        deserializer.deserialize_seq(Reader)
-    }
+        items
+    }))
 }
 
 /// Gives the members that are one of `keys` in another letter case the name in `keys`; an exact match

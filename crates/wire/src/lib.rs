@@ -16,9 +16,11 @@ pub mod mark;
 pub mod paths;
 pub mod upload;
 
+mod bounded;
 mod lenient;
 mod zero_time;
 
+pub use bounded::Bounded;
 pub use dequeue::DequeueRequest;
 pub use heartbeat::{HeartbeatRequest, HeartbeatResponse, QueueJobIds};
 pub use id::{IdText, JobId};

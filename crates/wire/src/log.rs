@@ -5,6 +5,9 @@ use crate::lenient::{null_as_default, shortened_command};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// What stands in a command in place of what was left out.
+pub const LEFT_OUT: &str = "…";
+
 /// Opens an entry. The answer is its number, a bare JSON integer, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

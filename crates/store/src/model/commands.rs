@@ -1,7 +1,6 @@
 //! Commands of log entries.
 
-/// What stands in place of what was left out.
-const LEFT_OUT: &str = "…";
+use wire::log::LEFT_OUT;
 
 /// The beginning of a command: `bytes` of it, and a mark where there was more.
 pub fn shortened_command(mut command: Vec<String>, bytes: usize) -> Vec<String> {
