@@ -134,13 +134,14 @@ impl Room {
 }
 
 /// Refuses more than the queues may hold, where the database knows how much that is.
-pub(super) async fn check(
+pub(super) async fn check<'j>(
     store: &SqlStore,
     write: &mut Write<'_>,
-    jobs: &[NewJob],
+    jobs: &'j [NewJob],
+    known: &Known<'j>,
 ) -> Result<(), StoreError> {
     let limit = store.max_queued;
-    for (queue, more) in new_ones(write, jobs).await? {
+    for (queue, more) in new_ones(jobs, known)? {
         if queued(write, queue, limit).await? + more > limit {
             return Err(StoreError::QueueFull { queue: queue.to_owned(), limit });
         }
@@ -155,7 +156,8 @@ pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreE
     let more = if jobs.iter().all(|job| job.idempotency_key.is_none()) {
         by_queue(jobs.iter())
     } else {
-        new_ones(&mut store.database.lookup().await?, jobs).await?
+        let known = Known::of(&mut store.database.lookup().await?, jobs).await?;
+        new_ones(jobs, &known)?
     };
     for (queue, more) in more {
         let count = async || queued(&mut store.database.lookup().await?, queue, limit).await;
@@ -165,11 +167,8 @@ pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreE
 }
 
 /// How many jobs of each queue were not submitted before: those take no room.
-async fn new_ones<'j>(
-    session: &mut Session,
-    jobs: &'j [NewJob],
-) -> Result<BTreeMap<&'j str, u64>, StoreError> {
-    let (known, mut new) = (Known::of(session, jobs).await?, Vec::new());
+fn new_ones<'j>(jobs: &'j [NewJob], known: &Known<'j>) -> Result<BTreeMap<&'j str, u64>, StoreError> {
+    let mut new = Vec::new();
     for job in jobs {
         if known.job_of(job)?.is_none() {
             new.push(job);

@@ -136,14 +136,14 @@ async fn add_all(
     jobs: &[NewJob],
 ) -> Result<(Vec<JobId>, Vec<LaneRow>), StoreError> {
     let now = store.clock.now();
-    if store.database.knows_queue_lengths() {
-        room::check(store, write, jobs).await?;
-    }
     let keys: BTreeSet<String> = jobs.iter().filter_map(key).map(|(key, _)| key).collect();
     keys::lock(write, &keys.iter().map(String::as_str).collect()).await?;
+    let mut known = Known::of(write, jobs).await?;
+    if store.database.knows_queue_lengths() {
+        room::check(store, write, jobs, &known).await?;
+    }
     let lanes = lanes(store, write, jobs).await?;
     let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
-    let mut known = Known::of(write, jobs).await?;
     let (mut ids, mut rows, mut with_more) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
     for (job, (id,)) in jobs.iter().zip(new) {
         if let Some(id) = known.job_of(job)? {
