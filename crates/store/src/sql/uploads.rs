@@ -36,6 +36,8 @@ macro_rules! is_left {
              SELECT 1 FROM jobs WHERE jobs.id = by_job AND jobs.state NOT IN ('completed', 'failed', 'canceled'))"
     };
 }
+/// All began before now ($1): that is asked for the sake of the index of those that are not complete, which are few. By the other one,
+/// all that ever came of jobs would be read.
 macro_rules! left {
     () => {
         concat!(
