@@ -40,7 +40,7 @@ pub async fn look_at_keys(
 ) -> Result<Vec<StoreError>, StoreError> {
     let database = match choice {
         DatabaseChoice::Embedded => Database::Sqlite(SqliteFile::for_reading(&dir.join(DATABASE)).await?),
-        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::for_reading(url).await?),
+        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::beside(url).await?),
     };
     let mut session = database.snapshot().await?;
     let missed = secrets::missed(&mut session, keys).await;

@@ -147,7 +147,7 @@ pub async fn export(
         DatabaseChoice::Embedded => {
             Database::Sqlite(SqliteFile::for_reading(&DataDir::database_in(&place.dir)?).await?)
         }
-        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::for_reading(url).await?),
+        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::beside(url).await?),
     };
     let mut snapshot = database.snapshot().await?;
     let mut sink = Sink::begin(out, Database::schema())?;
@@ -181,7 +181,7 @@ pub async fn note_act_beside(place: &Place, act: &NewAct) -> Result<(), StoreErr
         DatabaseChoice::Embedded => {
             Database::Sqlite(SqliteFile::beside(&DataDir::database_in(&place.dir)?).await?)
         }
-        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::for_reading(url).await?),
+        DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::beside(url).await?),
     };
     let mut write = database.write(Durability::PowerLoss).await?;
     let (now,): (i64,) = write.query(NOW).one().await?;

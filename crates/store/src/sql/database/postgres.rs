@@ -74,8 +74,9 @@ impl PostgresDatabase {
         Ok(database)
     }
 
-    /// Connects for look-ups alone, also to one that servers use, which may be of an older version: nothing is changed.
-    pub(in crate::sql) async fn for_reading(url: &str) -> Result<Self, StoreError> {
+    /// Connects beside the servers that may use it, to read it or to write a little to it. They may be of an older version: the schema
+    /// stays as it is, and must be this one's.
+    pub(in crate::sql) async fn beside(url: &str) -> Result<Self, StoreError> {
         let database = Self::connect(url, 1).await?;
         database.check_version().await?;
         schema_of_postgres(&database.pool).await?.check_readable(database.place())?;
@@ -313,7 +314,7 @@ mod tests {
         database.pool.execute(future).await.unwrap();
         for refused in [
             PostgresDatabase::open(&postgres.url()).await.err(),
-            PostgresDatabase::for_reading(&postgres.url()).await.err(),
+            PostgresDatabase::beside(&postgres.url()).await.err(),
         ] {
             assert!(matches!(refused, Some(StoreError::UnknownSchema { .. })), "{refused:?}");
         }
@@ -325,7 +326,7 @@ mod tests {
         const CHANGES: &str = "SELECT COUNT(*) FROM _sqlx_migrations";
         const TABLES: &str = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'";
         let Some(postgres) = Server::start("a_schema_that_is_only_read_stays_what_it_is") else { return };
-        let refused = async || PostgresDatabase::for_reading(&postgres.url()).await.err();
+        let refused = async || PostgresDatabase::beside(&postgres.url()).await.err();
         let pool = connect(&postgres.url(), 1).await.unwrap();
         let count = async |what| sqlx::query_scalar::<_, i64>(what).fetch_one(&pool).await.unwrap();
         let empty = refused().await;
@@ -337,7 +338,7 @@ mod tests {
         assert!(matches!(old, Some(StoreError::OldSchema { .. })), "{old:?}");
         assert_eq!(count(CHANGES).await, known as i64 - 1);
         PostgresDatabase::open(&postgres.url()).await.unwrap().close().await;
-        let reading = PostgresDatabase::for_reading(&postgres.url()).await.unwrap();
+        let reading = PostgresDatabase::beside(&postgres.url()).await.unwrap();
         let mut snapshot = reading.snapshot().await.unwrap();
         let write = "DELETE FROM jobs";
         let write = snapshot.query(Sql { sqlite: write, postgres: write }).execute().await;
