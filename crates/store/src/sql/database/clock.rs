@@ -27,7 +27,8 @@ const ASK: &str = "INSERT INTO clock_watch AS watch (id, latest, steps) \
                    ON CONFLICT (id) DO UPDATE SET latest = EXCLUDED.latest, \
                        steps = watch.steps + (EXCLUDED.latest < GREATEST(watch.latest, $1) - $2)::int \
                    RETURNING latest, steps";
-/// The same where no server has made the table yet: nobody has a lease there.
+/// The same where no server has made the table yet. Servers of the version before may have given leases there; nobody is judged
+/// before this one was up for a whole lease.
 const ASK_FIRST: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 0::bigint";
 /// There is no such table.
 const NO_TABLE: &str = "42P01";
