@@ -76,19 +76,21 @@ pub(super) async fn refresh(store: &SqlStore) -> Result<(), StoreError> {
     let mut lookup = store.database.lookup().await?;
     let rows: Vec<(i64, String, String, String)> = lookup.query(EVERY).all().await?;
     let rules = rules(&mut lookup).await?;
-    // One that can't be read, such as one that a later version wrote, is nothing to the others.
-    let (mut lanes, mut for_newer) = (Vec::with_capacity(rows.len()), HashSet::new());
+    // One that can't be read is nothing to the others: a later version wrote it, or it is damaged, which was told.
+    let (mut lanes, mut unread) = (Vec::with_capacity(rows.len()), HashSet::new());
     for (id, queue, owner, needs) in rows {
         match versions::read_needs(id, &needs) {
             Some((needs, version)) => lanes.push(LaneRow { id, queue, owner, needs, version }),
-            None => _ = for_newer.insert(id),
+            None => _ = unread.insert(id),
         }
     }
-    if !for_newer.is_empty() {
-        tracing::debug!(lanes = for_newer.len(), "jobs are left to servers that can read what they need");
+    if !unread.is_empty() {
+        tracing::debug!(
+            lanes = unread.len(),
+            "jobs are passed over, since this server can't read what they need"
+        );
     }
-    store.lanes.learn(lanes, rules, since);
-    store.lanes.leave_to_newer(for_newer);
+    store.lanes.learn(lanes, unread, rules, since);
     Ok(())
 }
 

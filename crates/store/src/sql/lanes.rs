@@ -98,8 +98,8 @@ pub(super) struct Since {
 struct Known {
     lanes: BTreeMap<i64, Lane>,
     ids: HashMap<(String, String, Needs, u32), i64>,
-    /// Lanes that only newer servers can read: whoever says that one was filled says nothing to this one.
-    for_newer: HashSet<i64>,
+    /// Lanes that this server can't read, but newer ones, or nobody: whoever says that one was filled says nothing to this one.
+    unread: HashSet<i64>,
     turns: Turns,
     rules: Rules,
     /// When lanes and rules were read last; `None` when they are to be read again.
@@ -159,10 +159,11 @@ impl Lanes {
         Since { doubts: known.doubts, added: known.added }
     }
 
-    /// Takes over what the database says; every lane may have jobs again. `since` is from before it was asked.
-    pub(super) fn learn(&self, rows: Vec<LaneRow>, rules: Rules, since: Since) {
+    /// Takes over what the database says; every lane may have jobs again, but for those that are `unread`. `since` is from before
+    /// it was asked.
+    pub(super) fn learn(&self, rows: Vec<LaneRow>, unread: HashSet<i64>, rules: Rules, since: Since) {
         let mut known = self.known();
-        known.rules = rules;
+        (known.rules, known.unread) = (rules, unread);
         // What was noted meanwhile need not be among what was read.
         if known.added == since.added {
             let there: HashSet<i64> = rows.iter().map(|row| row.id).collect();
@@ -182,11 +183,6 @@ impl Lanes {
         self.known().retain(|lane| !lanes.contains(&lane));
     }
 
-    /// These are there, and nothing to this server.
-    pub(super) fn leave_to_newer(&self, lanes: HashSet<i64>) {
-        self.known().for_newer = lanes;
-    }
-
     /// The id of a lane that is known.
     pub(super) fn find(&self, queue: &str, owner: &str, needs: &Needs, version: u32) -> Option<i64> {
         let name = (queue.to_owned(), owner.to_owned(), needs.clone(), version);
@@ -201,14 +197,14 @@ impl Lanes {
     /// A lane has a job of `rank` that can be claimed, now or after its pause.
     pub(super) fn filled(&self, lane: i64, rank: i64) {
         let mut known = self.known();
-        let is_for_newer = known.for_newer.contains(&lane);
+        let is_unread = known.unread.contains(&lane);
         match known.lanes.get_mut(&lane) {
             Some(lane) => {
                 let Floors { fresh, errored } = lane.floors;
                 lane.floors = Floors { fresh: fresh.min(rank), errored: errored.min(rank) };
                 (lane.filled, lane.news) = (true, lane.news + 1);
             }
-            None if is_for_newer => {}
+            None if is_unread => {}
             // Another server made it.
             None => known.doubt(),
         }

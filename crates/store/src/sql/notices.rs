@@ -243,7 +243,7 @@ mod tests {
         let lanes = Arc::<Lanes>::default();
         let here = Notices::everywhere(pool.clone(), Arc::default()).await.unwrap();
         let _there = Notices::everywhere(pool, Arc::clone(&lanes)).await.unwrap();
-        lanes.learn(Vec::new(), Rules::default(), lanes.since());
+        lanes.learn(Vec::new(), HashSet::new(), Rules::default(), lanes.since());
         assert!(!lanes.is_stale());
         for id in 0..2 * OUTBOX as i64 {
             here.announce(News::Job(JobId(id)));

@@ -10,7 +10,7 @@ fn row(id: i64, owner: &str, needs: &str) -> LaneRow {
 fn lanes(rules: Rules) -> Lanes {
     let lanes = Lanes::default();
     let rows = vec![row(1, "ann", "{}"), row(2, "bob", r#"{"cpus":8}"#)];
-    lanes.learn(rows, rules, lanes.since());
+    lanes.learn(rows, HashSet::new(), rules, lanes.since());
     lanes
 }
 
@@ -80,7 +80,7 @@ fn one_look_is_at_all_of_a_lane_now_and_then() {
     let small = Capacity { cpus: Some(1), ..Capacity::default() };
     known.looked(&look(&known, 1), Some(70), None);
     let learn = || {
-        known.learn(vec![row(1, "ann", "{}")], Rules::default(), known.since());
+        known.learn(vec![row(1, "ann", "{}")], HashSet::new(), Rules::default(), known.since());
         [look(&known, 1), look(&known, 1)]
     };
     let [all, rest] = learn();
@@ -100,9 +100,9 @@ fn what_was_read_while_it_changed_is_read_again() {
     let known = Lanes::default();
     let since = known.since();
     known.rules_changed();
-    known.learn(Vec::new(), Rules::default(), since);
+    known.learn(Vec::new(), HashSet::new(), Rules::default(), since);
     assert!(known.is_stale());
-    known.learn(Vec::new(), Rules::default(), known.since());
+    known.learn(Vec::new(), HashSet::new(), Rules::default(), known.since());
     assert!(!known.is_stale());
 }
 
@@ -111,9 +111,9 @@ fn what_is_gone_is_forgotten_but_not_what_came_meanwhile() {
     let known = lanes(Rules::default());
     let (since, ann) = (known.since(), || vec![row(1, "ann", "{}")]);
     known.add(row(3, "cyd", "{}"));
-    known.learn(ann(), Rules::default(), since);
+    known.learn(ann(), HashSet::new(), Rules::default(), since);
     assert_eq!(open(&known, &Capacity::default()).len(), 3);
-    known.learn(ann(), Rules::default(), known.since());
+    known.learn(ann(), HashSet::new(), Rules::default(), known.since());
     assert_eq!(open(&known, &Capacity::default()), [(1, i64::MIN)]);
     assert_eq!(known.find("batches", "cyd", &Needs::default(), 1), None);
 }
@@ -131,8 +131,7 @@ fn lanes_that_only_newer_servers_read_are_no_reason_to_read_all() {
     let known = lanes(Rules::default());
     known.filled(3, 5);
     assert!(known.is_stale(), "another server made it");
-    known.learn(vec![row(1, "ann", "{}")], Rules::default(), known.since());
-    known.leave_to_newer(HashSet::from([3]));
+    known.learn(vec![row(1, "ann", "{}")], HashSet::from([3]), Rules::default(), known.since());
     known.filled(3, 5);
     assert!(!known.is_stale());
     known.filled(4, 5);
