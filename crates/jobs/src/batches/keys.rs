@@ -38,19 +38,9 @@ struct KeyedRepository<'a> {
     file_matches: Option<Vec<&'a str>>,
 }
 
-/// The key of the result of step `index`; `None` where there is no such step.
+/// The keys of the results of several steps, as far as there are such steps.
 ///
 /// `outer` are the variables that come from outside, `mounts` is told of the mounts of all steps.
-pub fn cache_key(
-    input: &ExecutionInput,
-    index: usize,
-    outer: &BTreeMap<String, String>,
-    mounts: &[MountMetadata],
-) -> Option<String> {
-    cache_keys(input, &BTreeSet::from([index]), outer, mounts).keys.remove(&index)
-}
-
-/// The keys of the results of several steps, as far as there are such steps.
 pub fn cache_keys(
     input: &ExecutionInput,
     wanted: &BTreeSet<usize>,
@@ -67,23 +57,23 @@ fn keys_within(
     outer: &BTreeMap<String, String>,
     mounts: &[MountMetadata],
 ) -> CacheKeys {
-    let mut found = CacheKeys::default();
-    let mut text = Text::of(input, mounts);
-    let wanted: Vec<usize> = wanted.iter().copied().filter(|index| *index < input.steps.len()).collect();
-    let mut steps = input.steps.iter();
-    for (done, index) in wanted.iter().enumerate() {
-        while text.steps <= *index {
-            let Some(step) = steps.next() else { return found };
-            text.add(step, outer);
+    let (mut found, mut text) = (CacheKeys::default(), Text::of(input, mounts));
+    let there = input.steps.len();
+    let needed = wanted.range(..there).next_back().map_or(0, |last| last + 1);
+    for (index, step) in input.steps.iter().enumerate().take(needed) {
+        text.add(step, outer);
+        if !wanted.contains(&index) {
+            continue;
         }
+        let work = text.hashed + text.rest();
         // The first one is always made: it is hashed as often as it was sent.
-        if text.hashed + text.rest() > budget && done > 0 {
-            found.left_out = wanted.len() - done;
+        if work > budget && !found.keys.is_empty() {
+            found.left_out = wanted.range(index..there).count();
             return found;
         }
-        budget = budget.saturating_sub(text.hashed + text.rest());
+        budget = budget.saturating_sub(work);
         text.hashed = 0;
-        found.keys.insert(*index, text.key(*index));
+        found.keys.insert(index, text.key(index));
     }
     found
 }
@@ -215,6 +205,16 @@ mod tests {
         environments: Vec<BTreeMap<&'a str, &'a str>>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         mounts_metadata: &'a [MountMetadata],
+    }
+
+    /// The key of the result of step `index`; `None` where there is no such step.
+    fn cache_key(
+        input: &ExecutionInput,
+        index: usize,
+        outer: &BTreeMap<String, String>,
+        mounts: &[MountMetadata],
+    ) -> Option<String> {
+        cache_keys(input, &BTreeSet::from([index]), outer, mounts).keys.remove(&index)
     }
 
     fn hello() -> ExecutionInput {

@@ -2,7 +2,7 @@
 //!
 //! What is asked for is [`ExecutionInput`], with the names that the documented protocol has for it; what it comes to are
 //! [`AfterStepResult`]s, which such a job prints among other things ([`Harvest`] finds them), each with the key under which it
-//! is good for another execution ([`cache_key`]).
+//! is good for another execution ([`cache_keys`]).
 
 mod check;
 mod env;
@@ -21,7 +21,7 @@ pub use input::{
     Step,
 };
 pub use kept::KeptJson;
-pub use keys::{CacheKeys, cache_key, cache_keys};
+pub use keys::{CacheKeys, cache_keys};
 pub use mounts::{MountMetadata, WorkspaceFile, mounts_metadata};
 pub use result::{AfterStepResult, BadDiff, ChangedFiles, Others};
 pub use results::{Found, Harvest, MAX_LINE, MAX_RESULTS, StepResult, may_hold_results};
