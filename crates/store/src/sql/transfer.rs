@@ -184,11 +184,15 @@ pub async fn note_act_beside(place: &Place, act: &NewAct) -> Result<(), StoreErr
         DatabaseChoice::Postgres { url } => Database::Postgres(PostgresDatabase::beside(url).await?),
     };
     let mut write = database.write(Durability::PowerLoss).await?;
-    let (now,): (i64,) = write.query(NOW).one().await?;
-    audit::insert(&mut write, timestamp(now, || "clock".to_owned())?, act).await?;
+    note(&mut write, act).await?;
     write.commit().await?;
     database.close().await;
     Ok(())
+}
+
+async fn note(write: &mut Write<'_>, act: &NewAct) -> Result<(), StoreError> {
+    let (now,): (i64,) = write.query(NOW).one().await?;
+    audit::insert(write, timestamp(now, || "clock".to_owned())?, act).await
 }
 
 /// Puts what was exported into a database that holds nothing yet: all of it, or nothing. `act` is noted with it in the audit log, so
@@ -245,7 +249,7 @@ async fn fill_and_note(
 ) -> Result<Moved, TransferError> {
     let moved = fill(write, input, progress).await?;
     if let Some(act) = act {
-        audit::insert(write, Timestamp::now(), act).await?;
+        note(write, act).await?;
     }
     Ok(moved)
 }
