@@ -359,7 +359,7 @@ pub(crate) struct JobListArgs {
     /// Only jobs in this state: queued, processing, completed, errored, failed or canceled
     #[arg(long, value_parser = known::state(), hide_possible_values = true)]
     pub(crate) state: Option<State>,
-    /// Only jobs that have it in their id, source, executor, reason or message, in upper or lower case. As many are looked
+    /// Only jobs that have it in their id, source, executor, reason or message as it is listed, in upper or lower case. As many are looked
     /// through as one answer may take, so there may be more than are shown
     #[arg(long)]
     pub(crate) text: Option<String>,
