@@ -90,12 +90,6 @@ pub enum StoreError {
     /// What was known of the database is so no more.
     #[error("the database was changed meanwhile: try again")]
     Outdated,
-    /// There are as many kinds of jobs as there may be.
-    #[error(
-        "jobs of {0} combinations of owner and needs wait or run already: let more jobs need the same, or wait until \
-         some have ended"
-    )]
-    TooManyLanes(u64),
     /// There are as many of something as there may be.
     #[error("there are {limit} {}, and there may be no more: {}", .of.name(), .of.advice())]
     TooMany {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use std::io::ErrorKind;
-use store::{ObjectsFault, StoreError};
+use store::{Countable, ObjectsFault, StoreError};
 use tokio::task::JoinError;
 
 /// Bytes of a detail at most.
@@ -129,7 +129,9 @@ impl From<StoreError> for Refusal {
                 "The same submission is under way",
                 told,
             ),
-            StoreError::TooManyLanes(_) => Self::new(
+            StoreError::TooMany { of: Countable::Lanes, .. }
+            | StoreError::TooManyOf { of: Countable::Lanes, .. }
+            | StoreError::TooManyShared { of: Countable::Lanes, .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_lanes",
                 "There is no room for more kinds of jobs",

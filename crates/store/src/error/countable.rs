@@ -13,6 +13,8 @@ pub enum Countable {
     People,
     /// Uploads of indexes that are begun and not complete.
     BegunUploads,
+    /// Lanes: what jobs that wait or run need, of each owner in each queue.
+    Lanes,
 }
 
 impl Countable {
@@ -24,6 +26,7 @@ impl Countable {
             Self::Identities => "identities of executors, with those that were revoked",
             Self::People => "people",
             Self::BegunUploads => "uploads that are begun and not complete",
+            Self::Lanes => "combinations of queue, namespace and needs that jobs wait or run with",
         }
     }
 
@@ -35,6 +38,7 @@ impl Countable {
             Self::Identities => "wait until those are forgotten that nobody uses any more",
             Self::People => "remove those who are gone",
             Self::BegunUploads => "complete them, or wait: a job's go when it is over, the others in a day",
+            Self::Lanes => "let more jobs need the same, or wait until some have ended",
         }
     }
 }

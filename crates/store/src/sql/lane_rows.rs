@@ -8,11 +8,8 @@ use super::statements::statements;
 use super::values::to_json;
 use super::versions;
 use crate::error::StoreError;
-use jobs::JobSpec;
 use std::collections::HashSet;
 
-/// Lanes that there may be: who invents ever new needs or owners must not fill our memory.
-const MAX_LANES: i64 = 100_000;
 /// So many are kept though no job is in them: most will be filled again.
 const FEW: i64 = 256;
 /// Lanes that one call forgets at most.
@@ -43,10 +40,6 @@ macro_rules! unused_of_many {
 
 statements! {
     EVERY = "SELECT id, queue, owner, needs FROM lanes ORDER BY id";
-    FIND = "SELECT id FROM lanes WHERE queue = $1 AND owner = $2 AND needs = $3";
-    /// One that another server makes at this moment is waited for, and then found.
-    MAKE = "INSERT INTO lanes (queue, owner, needs) SELECT $1, $2, $3 WHERE (SELECT COUNT(*) FROM lanes) < $4 \
-            ON CONFLICT (queue, owner, needs) DO NOTHING";
     UNUSED in sqlite = unused_of_many!("jobs INDEXED BY jobs_lease_ends"), in postgres = unused_of_many!("jobs");
     /// Nobody submits meanwhile: see `submit`. SQLite has one writer anyway.
     LOCK in sqlite = "SELECT 1",
@@ -125,24 +118,4 @@ async fn rules(lookup: &mut Session) -> Result<Rules, StoreError> {
     let away: Vec<(String,)> = lookup.query(IN_MAINTENANCE).all().await?;
     rules.in_maintenance = away.into_iter().map(|(name,)| name).collect();
     Ok(rules)
-}
-
-/// The lane of a new job, which is made where there is none yet. Remembered by the caller, once it is committed.
-pub(super) async fn intern(
-    store: &SqlStore,
-    session: &mut Session,
-    owner: &str,
-    spec: &JobSpec,
-) -> Result<LaneRow, StoreError> {
-    let JobSpec { queue, needs, .. } = spec;
-    let version = spec.version();
-    let row =
-        |id| LaneRow { id, queue: queue.clone(), owner: owner.to_owned(), needs: needs.clone(), version };
-    if let Some(id) = store.lanes.find(queue, owner, needs, version) {
-        return Ok(row(id));
-    }
-    let json = versions::needs_to_store(needs, version)?;
-    session.query(MAKE).bind(queue).bind(owner).bind(&json).bind(MAX_LANES).execute().await?;
-    let found: Option<(i64,)> = session.query(FIND).bind(queue).bind(owner).bind(&json).optional().await?;
-    found.map(|(id,)| row(id)).ok_or(StoreError::TooManyLanes(MAX_LANES.unsigned_abs()))
 }

@@ -40,6 +40,7 @@ mod life;
 mod logs;
 mod look;
 mod loose;
+mod new_lanes;
 mod news;
 mod notices;
 mod people;

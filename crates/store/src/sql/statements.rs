@@ -27,7 +27,7 @@ pub(super) use statement;
 pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)> {
     use super::{
         artifacts, audit, census, decided, due, duties, end, executors, files, forget, heads, identities,
-        job_rows, keys, lane_rows, lease, logs, loose, people, queues, registrations, repositories, room,
+        job_rows, keys, lane_rows, lease, logs, loose, new_lanes, people, queues, registrations, repositories, room,
         running, secrets, sessions, shared_time, submissions, submit, tokens, tries, uploads,
     };
     let files = [
@@ -48,6 +48,7 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)>
         lane_rows::ALL,
         lease::ALL,
         loose::ALL,
+        new_lanes::ALL,
         people::ALL,
         queues::ALL,
         registrations::ALL,

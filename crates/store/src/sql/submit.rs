@@ -8,7 +8,7 @@ use super::session::Session;
 use super::statements::statements;
 use super::submissions::Known;
 use super::values::{micros, to_json};
-use super::{files, keys, lane_rows, room, secrets, versions};
+use super::{files, keys, new_lanes, room, secrets, versions};
 use crate::error::StoreError;
 use crate::model::NewJob;
 use jiff::Timestamp;
@@ -142,7 +142,7 @@ async fn add_all(
     if store.database.knows_queue_lengths() {
         room::check(store, write, jobs, &known).await?;
     }
-    let lanes = lanes(store, write, jobs).await?;
+    let lanes = new_lanes::of(store, write, jobs).await?;
     let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
     let (mut ids, mut rows, mut with_more) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
     for (job, (id,)) in jobs.iter().zip(new) {
@@ -154,7 +154,7 @@ async fn add_all(
         if job.spec.concurrency.is_some() {
             insert(store, write, &mut rows).await?;
         }
-        let lane = lanes.get(&lane_of(job)?).ok_or(StoreError::Outdated)?;
+        let lane = lanes.get(&new_lanes::name_of(job)?).ok_or(StoreError::Outdated)?;
         let row = prepare(write, JobId(id), job, lane.id, now).await?;
         ids.push(JobId(id));
         known.add(job, JobId(id))?;
@@ -171,31 +171,6 @@ async fn add_all(
         files::keep(write, id, &spec.files).await?;
     }
     Ok((ids, lanes.into_values().collect()))
-}
-
-/// A lane by what makes it one.
-type LaneName<'j> = (&'j str, &'j str, String);
-
-fn lane_of(job: &NewJob) -> Result<LaneName<'_>, StoreError> {
-    Ok((&job.spec.queue, &job.owner, versions::needs_to_store(&job.spec.needs, job.spec.version())?))
-}
-
-/// The lanes of these jobs. New ones are made in one order, so that nobody waits in a circle.
-async fn lanes<'j>(
-    store: &SqlStore,
-    write: &mut Write<'_>,
-    jobs: &'j [NewJob],
-) -> Result<BTreeMap<LaneName<'j>, LaneRow>, StoreError> {
-    let mut names = BTreeMap::new();
-    for job in jobs {
-        names.insert(lane_of(job)?, job);
-    }
-    let mut lanes = BTreeMap::new();
-    for (name, job) in names {
-        let lane = lane_rows::intern(store, write, &job.owner, &job.spec).await?;
-        lanes.insert(name, lane);
-    }
-    Ok(lanes)
 }
 
 /// A job as the statements take it; its keys are the columns' names.

@@ -3,6 +3,7 @@
 mod changes;
 mod clock;
 mod keys;
+mod lanes;
 mod logs;
 mod objects;
 mod people;

@@ -1,12 +1,12 @@
 //! Limits that take many rows to reach.
 
 use super::{intruder, open_in};
-use crate::contract::world::Setup;
+use crate::contract::world::{ALL_QUEUES, Setup, asking, new_job};
 use jiff::SignedDuration;
 use jobs::{JobId, Namespace, Role};
 use sqlx::AssertSqlSafe;
 use std::time::Duration;
-use store::{Countable, NewArtifact, NewObject, NewPerson, NewToken, QueueChange, StoreError};
+use store::{Countable, NewArtifact, NewJob, NewObject, NewPerson, NewToken, QueueChange, StoreError};
 use tokio::time::timeout;
 use wire::heartbeat::Telemetry;
 
@@ -136,6 +136,50 @@ async fn no_namespace_takes_the_places_of_others() {
     }
     world.store.create_token(token("global")).await.unwrap();
     world.store.add_person(person("ann", "global")).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_namespace_takes_the_lanes_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let fill = async |owner: &str, lanes: i64| {
+        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2) \
+                    INSERT INTO lanes (queue, owner, needs) SELECT 'batches', $1, '{\"labels\":[\"l' || i || '\"]}' FROM n";
+        sqlx::query(many).bind(owner).bind(lanes).execute(&mut intruder(&dir).await).await.unwrap();
+    };
+    let labelled = |owner: &str, label: &str| {
+        let mut job = NewJob { owner: owner.to_owned(), ..new_job("batches") };
+        job.spec.needs.labels.insert(label.to_owned());
+        job
+    };
+    let plain = |owner: &str| NewJob { owner: owner.to_owned(), ..new_job("batches") };
+    let refused = async |job| world.store.submit(job).await.unwrap_err();
+
+    fill("org:acme", 49_998).await;
+    let three = ["a", "b", "c"].map(|label| labelled("org:acme", label));
+    world.store.submit_all(three.to_vec()).await.unwrap_err();
+    world.store.submit_all(three[..2].to_vec()).await.unwrap();
+    let expect = "there may be 100000 combinations of queue, namespace and needs that jobs wait or run with, 50000 of one \
+                  namespace, and org:acme has those: let more jobs need the same, or wait until some have ended";
+    assert_eq!(refused(labelled("org:acme", "c")).await.to_string(), expect);
+    world.store.submit(labelled("org:acme", "b")).await.unwrap();
+    world.store.submit(plain("org:acme")).await.unwrap();
+    world.store.submit(labelled("user:bob", "a")).await.unwrap();
+
+    fill("user:many", 39_998).await;
+    let told = refused(labelled("user:bob", "b")).await;
+    assert!(
+        matches!(told, StoreError::TooManyShared { of: Countable::Lanes, limit: 90_000, .. }),
+        "{told:?}"
+    );
+    world.store.submit(labelled("", "a")).await.unwrap();
+    world.store.submit(plain("user:bob")).await.unwrap();
+
+    fill("", 9_998).await;
+    let told = refused(labelled("", "b")).await;
+    assert!(matches!(told, StoreError::TooMany { of: Countable::Lanes, limit: 100_000 }), "{told:?}");
+    world.store.submit_all(vec![plain(""), plain("user:eve")]).await.unwrap();
+    assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-1")).await.len(), 4, "those without labels");
 }
 
 #[tokio::test]
