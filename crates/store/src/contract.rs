@@ -37,7 +37,8 @@ type Result<T> = std::result::Result<T, StoreError>;
 pub trait Store: Identities + AuditLog + People + Results {
     /// Puts a job into its queue, and keeps the uploaded files it names. Durable when this returns. A
     /// file that is not there is [`StoreError::UnknownFile`]; a queue that holds as many jobs as one may is
-    /// [`StoreError::QueueFull`].
+    /// [`StoreError::QueueFull`], [`StoreError::QueuePortion`] where it holds as many of the job's namespace, and
+    /// [`StoreError::QueueReserved`] where no more is left than what is the global one's.
     async fn submit(&self, job: NewJob) -> Result<JobId>;
 
     /// Of each of these, an idempotency key and what is asked for with it, the job that came of that submission, if there

@@ -71,6 +71,34 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// A namespace has as much of a queue as one may.
+    #[error(
+        "a queue may hold {total} jobs, {limit} of one namespace, and {queue} does hold those of {namespace}: submit it again \
+         when executors have taken some, or cancel what is not needed"
+    )]
+    QueuePortion {
+        /// The queue.
+        queue: String,
+        /// Whose jobs they are.
+        namespace: Namespace,
+        /// How many of them one namespace may have.
+        limit: u64,
+        /// How many jobs the queue may hold.
+        total: u64,
+    },
+    /// Of the queue no more is left than what is the global namespace's.
+    #[error(
+        "a queue may hold {total} jobs, {limit} before it takes the global namespace's only, and {queue} does: submit it \
+         again when executors have taken some, or cancel what is not needed"
+    )]
+    QueueReserved {
+        /// The queue.
+        queue: String,
+        /// How many there may be before.
+        limit: u64,
+        /// How many jobs the queue may hold.
+        total: u64,
+    },
     /// There is no such executor.
     #[error("there is no executor {0:?}: it is known once it was heard of")]
     UnknownExecutor(String),

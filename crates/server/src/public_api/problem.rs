@@ -114,7 +114,9 @@ impl From<StoreError> for Refusal {
             StoreError::UnknownFile(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_file", "There is no such file", told)
             }
-            StoreError::QueueFull { .. } => {
+            StoreError::QueueFull { .. }
+            | StoreError::QueuePortion { .. }
+            | StoreError::QueueReserved { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", "The queue is full", told)
             }
             StoreError::KeyReused { .. } => Self::new(
@@ -371,6 +373,28 @@ mod tests {
         }
         let problem = Refusal::from(FileFault::Store(StoreError::Busy)).into_problem();
         assert_eq!((problem.status, problem.code.as_str()), (503, "busy"));
+    }
+
+    #[test]
+    fn who_has_too_much_of_a_queue_or_of_lanes_may_try_again() {
+        let namespace = || jobs::Namespace::Organisation("acme".to_owned());
+        let (of, queue) = (Countable::Lanes, || "batches".to_owned());
+        for (refused, expect) in [
+            (StoreError::TooMany { of, limit: 2 }, "too_many_lanes"),
+            (StoreError::TooManyOf { of, namespace: namespace(), limit: 1, total: 2 }, "too_many_lanes"),
+            (StoreError::TooManyShared { of, limit: 1, total: 2 }, "too_many_lanes"),
+            (StoreError::QueueFull { queue: queue(), limit: 2 }, "queue_full"),
+            (
+                StoreError::QueuePortion { queue: queue(), namespace: namespace(), limit: 1, total: 2 },
+                "queue_full",
+            ),
+            (StoreError::QueueReserved { queue: queue(), limit: 1, total: 2 }, "queue_full"),
+            (StoreError::TooMany { of: Countable::Tokens, limit: 2 }, "too_many_tokens"),
+        ] {
+            let problem = Refusal::from(refused).into_problem();
+            let status = if expect == "too_many_tokens" { 507 } else { 503 };
+            assert_eq!((problem.status, problem.code.as_str()), (status, expect));
+        }
     }
 
     #[test]

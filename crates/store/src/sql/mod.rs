@@ -46,6 +46,7 @@ mod notices;
 mod people;
 mod people_store;
 mod portions;
+mod queue_portions;
 mod queues;
 mod registrations;
 mod repositories;
@@ -143,6 +144,8 @@ pub struct SqlStore {
     notices: Notices,
     lanes: Arc<Lanes>,
     room: Room,
+    /// What namespaces have of queues.
+    portions: Room,
     sums: Sums,
     shares: AllShares,
     /// Up to when pauses before another try were told to be over, in microseconds.
@@ -198,6 +201,7 @@ impl SqlStore {
             notices,
             lanes,
             room: Room::default(),
+            portions: Room::default(),
             sums: Sums::default(),
             shares: AllShares::default(),
             pauses_told: AtomicI64::new(i64::MIN),

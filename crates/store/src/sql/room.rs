@@ -3,13 +3,15 @@
 //! SQLite keeps a count in a trigger. In PostgreSQL every submission would wait for the row of such a count, so there jobs are
 //! counted now and then, by one call at a time and in no transaction, and what this process added since is counted on. Of what
 //! other servers add meanwhile a queue may take more than its limit.
+//!
+//! No namespace but the global one fills a queue for all: see `queue_portions`, beside this.
 
 use super::SqlStore;
-use super::belief;
 use super::database::Write;
 use super::session::Session;
 use super::statements::statements;
 use super::submissions::Known;
+use super::{belief, queue_portions};
 use crate::error::StoreError;
 use crate::model::NewJob;
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +21,8 @@ use std::time::{Duration, Instant};
 /// That it has none is believed for this part of how long a count is: whoever is refused waits for room, and is not to wait for
 /// a count as well.
 const FULL_PART: u32 = 5;
+/// How long what was counted is remembered: nobody asks any more.
+const KEPT: Duration = Duration::from_mins(10);
 
 statements! {
     /// Up to a limit, which is the second argument.
@@ -27,7 +31,7 @@ statements! {
                           AS counted";
 }
 
-/// What is known of how many jobs queues hold.
+/// What is known of how many jobs queues hold, or namespaces in queues.
 #[derive(Default)]
 pub(super) struct Room {
     counts: Mutex<HashMap<String, Count>>,
@@ -57,15 +61,16 @@ enum Answer {
 }
 
 impl Room {
-    /// Takes room for so many `more` jobs, or refuses them. `count` says how many there are, counted up to `limit`.
+    /// Takes room for so many `more` jobs, or refuses them with `full`. `count` says how many there are, counted up to `limit`
+    /// at least.
     pub(super) async fn take(
         &self,
         queue: &str,
         limit: u64,
         more: u64,
         count: impl AsyncFnOnce() -> Result<u64, StoreError>,
+        full: impl Fn() -> StoreError,
     ) -> Result<(), StoreError> {
-        let full = || StoreError::QueueFull { queue: queue.to_owned(), limit };
         let turn = match self.ask(queue, limit, more) {
             Answer::Fits => return Ok(()),
             Answer::Full => return Err(full()),
@@ -93,12 +98,21 @@ impl Room {
         // What was added meanwhile may be among them or not.
         let meanwhile = self.added(queue).saturating_sub(added);
         let new = Count { jobs: counted + meanwhile, added: meanwhile, at: Instant::now(), believed };
-        self.counts().insert(queue.to_owned(), new);
+        {
+            let mut counts = self.counts();
+            counts.retain(|_, count| count.at.elapsed() < KEPT);
+            counts.insert(queue.to_owned(), new);
+        }
         drop(turn);
         match self.ask(queue, limit, more) {
             Answer::Fits => Ok(()),
             _ => Err(full()),
         }
+    }
+
+    /// Whether so many more could be too many, by what was counted last.
+    pub(super) fn could_exceed(&self, queue: &str, limit: u64, more: u64) -> bool {
+        self.counts().get(queue).is_none_or(|count| count.jobs + more > limit)
     }
 
     /// What is known; where they fit they are counted.
@@ -117,7 +131,8 @@ impl Room {
         }
     }
 
-    fn add(&self, queue: &str, more: u64) {
+    /// Counts so many more where it is known how many there were.
+    pub(super) fn add(&self, queue: &str, more: u64) {
         if let Some(count) = self.counts().get_mut(queue) {
             count.jobs += more;
             count.added += more;
@@ -140,10 +155,10 @@ pub(super) async fn check<'j>(
     jobs: &'j [NewJob],
     known: &Known<'j>,
 ) -> Result<(), StoreError> {
-    let limit = store.max_queued;
     for (queue, more) in new_ones(jobs, known)? {
-        if queued(write, queue, limit).await? + more > limit {
-            return Err(StoreError::QueueFull { queue: queue.to_owned(), limit });
+        let limit = more.limit(store.max_queued);
+        if queued(write, queue, limit).await? + more.jobs > limit {
+            return Err(more.full(queue, store.max_queued));
         }
     }
     Ok(())
@@ -152,7 +167,7 @@ pub(super) async fn check<'j>(
 /// The same where jobs have to be counted, before there is a transaction. Room that is not used in the end is seen when they
 /// are counted again.
 pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreError> {
-    let limit = store.max_queued;
+    let total = store.max_queued;
     let more = if jobs.iter().all(|job| job.idempotency_key.is_none()) {
         by_queue(jobs.iter())
     } else {
@@ -160,14 +175,15 @@ pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreE
         new_ones(jobs, &known)?
     };
     for (queue, more) in more {
-        let count = async || queued(&mut store.database.lookup().await?, queue, limit).await;
-        store.room.take(queue, limit, more, count).await?;
+        let count = async || queued(&mut store.database.lookup().await?, queue, total).await;
+        let full = || more.full(queue, total);
+        store.room.take(queue, more.limit(total), more.jobs, count, full).await?;
     }
     Ok(())
 }
 
 /// How many jobs of each queue were not submitted before: those take no room.
-fn new_ones<'j>(jobs: &'j [NewJob], known: &Known<'j>) -> Result<BTreeMap<&'j str, u64>, StoreError> {
+fn new_ones<'j>(jobs: &'j [NewJob], known: &Known<'j>) -> Result<BTreeMap<&'j str, More>, StoreError> {
     let mut new = Vec::new();
     for job in jobs {
         if known.job_of(job)?.is_none() {
@@ -177,16 +193,42 @@ fn new_ones<'j>(jobs: &'j [NewJob], known: &Known<'j>) -> Result<BTreeMap<&'j st
     Ok(by_queue(new.into_iter()))
 }
 
-fn by_queue<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> BTreeMap<&'j str, u64> {
-    let mut queues = BTreeMap::new();
+/// New jobs of one queue.
+#[derive(Default)]
+struct More {
+    jobs: u64,
+    /// Whether one of them is another namespace's than the global one.
+    namespaced: bool,
+}
+
+impl More {
+    /// How many jobs there may be with them, of so many in all.
+    const fn limit(&self, total: u64) -> u64 {
+        if self.namespaced { queue_portions::shared(total) } else { total }
+    }
+
+    fn full(&self, queue: &str, total: u64) -> StoreError {
+        let (queue, limit) = (queue.to_owned(), self.limit(total));
+        if limit < total {
+            StoreError::QueueReserved { queue, limit, total }
+        } else {
+            StoreError::QueueFull { queue, limit }
+        }
+    }
+}
+
+fn by_queue<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> BTreeMap<&'j str, More> {
+    let mut queues: BTreeMap<&str, More> = BTreeMap::new();
     for job in jobs {
-        *queues.entry(job.spec.queue.as_str()).or_default() += 1;
+        let more = queues.entry(&job.spec.queue).or_default();
+        more.jobs += 1;
+        more.namespaced |= !job.owner.is_empty();
     }
     queues
 }
 
 /// How many jobs a queue has, up to `limit`.
-async fn queued(session: &mut Session, queue: &str, limit: u64) -> Result<u64, StoreError> {
+pub(super) async fn queued(session: &mut Session, queue: &str, limit: u64) -> Result<u64, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let counted: Option<(i64,)> = session.query(QUEUED).bind(queue).bind(limit).optional().await?;
     Ok(counted.map_or(0, |(queued,)| queued.unsigned_abs()))
@@ -206,6 +248,10 @@ mod tests {
         counted: AtomicU64,
     }
 
+    fn full() -> StoreError {
+        StoreError::QueueFull { queue: "batches".to_owned(), limit: 0 }
+    }
+
     impl World {
         async fn submit(&self, limit: u64) -> bool {
             let count = async || {
@@ -214,7 +260,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 Ok(jobs)
             };
-            let taken = self.room.take("batches", limit, 1, count).await.is_ok();
+            let taken = self.room.take("batches", limit, 1, count, full).await.is_ok();
             self.jobs.fetch_add(u64::from(taken), Ordering::Relaxed);
             taken
         }
@@ -274,7 +320,7 @@ mod tests {
             tokio::time::sleep(belief::SHORTEST / 50).await;
             Ok(0)
         };
-        room.take("batches", 10, 1, slowly).await.unwrap();
+        room.take("batches", 10, 1, slowly, full).await.unwrap();
         let believed = room.counts()["batches"].believed;
         assert!(believed >= belief::SHORTEST * 4 && believed <= belief::LONGEST, "{believed:?}");
         room.counts().get_mut("batches").unwrap().at -= belief::SHORTEST / FULL_PART;

@@ -27,8 +27,9 @@ pub(super) use statement;
 pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)> {
     use super::{
         artifacts, audit, census, decided, due, duties, end, executors, files, forget, heads, identities,
-        job_rows, keys, lane_rows, lease, logs, loose, new_lanes, people, queues, registrations, repositories, room,
-        running, secrets, sessions, shared_time, submissions, submit, tokens, tries, uploads,
+        job_rows, keys, lane_rows, lease, logs, loose, new_lanes, people, queue_portions, queues,
+        registrations, repositories, room, running, secrets, sessions, shared_time, submissions, submit,
+        tokens, tries, uploads,
     };
     let files = [
         artifacts::ALL,
@@ -50,6 +51,7 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, super::session::Sql)>
         loose::ALL,
         new_lanes::ALL,
         people::ALL,
+        queue_portions::ALL,
         queues::ALL,
         registrations::ALL,
         repositories::ALL,

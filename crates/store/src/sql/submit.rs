@@ -8,7 +8,7 @@ use super::session::Session;
 use super::statements::statements;
 use super::submissions::Known;
 use super::values::{micros, to_json};
-use super::{files, keys, new_lanes, room, secrets, versions};
+use super::{files, keys, new_lanes, queue_portions, room, secrets, versions};
 use crate::error::StoreError;
 use crate::model::NewJob;
 use jiff::Timestamp;
@@ -69,6 +69,8 @@ statements! {
 }
 
 pub(super) async fn submit(store: &SqlStore, job: NewJob) -> Result<JobId, StoreError> {
+    // First, so that whoever is refused here takes no room from others, nor has those begin anew with whom it came.
+    queue_portions::take(store, std::slice::from_ref(&job)).await?;
     if !is_simple(&job) {
         return alone(store, &job).await;
     }
@@ -84,7 +86,7 @@ fn is_simple(job: &NewJob) -> bool {
 /// All in one transaction, or else each in one of its own, so that what is wrong with one is nothing to the others.
 async fn each(store: &SqlStore, jobs: Vec<NewJob>) -> Vec<Result<JobId, StoreError>> {
     if jobs.len() > 1
-        && let Ok(ids) = all(store, &jobs).await
+        && let Ok(ids) = in_portions(store, &jobs).await
     {
         return ids.into_iter().map(Ok).collect();
     }
@@ -96,12 +98,18 @@ async fn each(store: &SqlStore, jobs: Vec<NewJob>) -> Vec<Result<JobId, StoreErr
 }
 
 async fn alone(store: &SqlStore, job: &NewJob) -> Result<JobId, StoreError> {
-    let mut ids = all(store, std::slice::from_ref(job)).await?;
+    let mut ids = in_portions(store, std::slice::from_ref(job)).await?;
     ids.pop().ok_or_else(|| StoreError::Database("no job was submitted".into()))
 }
 
 /// All of them, or none.
 pub(super) async fn all(store: &SqlStore, jobs: &[NewJob]) -> Result<Vec<JobId>, StoreError> {
+    queue_portions::take(store, jobs).await?;
+    in_portions(store, jobs).await
+}
+
+/// The same of jobs that queues have room for in the portions of those whose they are.
+async fn in_portions(store: &SqlStore, jobs: &[NewJob]) -> Result<Vec<JobId>, StoreError> {
     match try_all(store, jobs).await {
         // Another call made the same submission meanwhile, which is found now, or forgot a lane, which is made again.
         Err(StoreError::SubmittedTwice(_) | StoreError::Outdated) => try_all(store, jobs).await,

@@ -4,7 +4,7 @@ use super::world::{Setup, World, charged, errored, failed, lease, new_job, repos
 use jiff::SignedDuration;
 use jobs::{JobId, State};
 use std::time::{Duration, Instant};
-use store::{Finish, JobFilter, StoreError};
+use store::{Finish, JobFilter, NewJob, StoreError};
 
 const HOUR: i64 = 3_600;
 
@@ -141,11 +141,45 @@ pub(crate) async fn whatever_leaves_a_queue_makes_room(open: impl AsyncFn(Setup)
     assert!(is_full().await);
 }
 
-/// That a queue is full may be believed for a moment after it was so.
+pub(crate) async fn no_namespace_fills_a_queue_for_all(open: impl AsyncFn(Setup) -> World) {
+    let world = open(Setup { max_queued: 20, ..Setup::default() }).await;
+    let of = |owner: &str| NewJob { owner: owner.to_owned(), ..new_job("batches") };
+    let submit = async |job: NewJob, times: usize| world.store.submit_all(vec![job; times]).await;
+    let refused = async |owner: &str| submit(of(owner), 1).await.unwrap_err();
+    // However they wait.
+    let mut delayed = of("org:acme");
+    delayed.spec.delay_seconds = Some(60);
+    submit(delayed, 3).await.unwrap();
+    let keyed = NewJob { idempotency_key: Some("k1".to_owned()), ..of("org:acme") };
+    let first = world.store.submit(keyed.clone()).await.unwrap();
+    submit(of("org:acme"), 7).await.unwrap_err();
+    let ids = submit(of("org:acme"), 6).await.unwrap();
+    let expect = "a queue may hold 20 jobs, 10 of one namespace, and batches does hold those of org:acme: submit it again when \
+                  executors have taken some, or cancel what is not needed";
+    assert_eq!(refused("org:acme").await.to_string(), expect);
+    assert_eq!(world.store.submit(keyed).await.unwrap(), first, "that is there already");
+    submit(NewJob { owner: "org:acme".to_owned(), ..new_job("codeintel") }, 1).await.unwrap();
+
+    world.store.cancel(ids[0], somebody()).await.unwrap();
+    when_there_is_room(&world, &of("org:acme")).await;
+    submit(of("user:bob"), 8).await.unwrap();
+    let told = refused("user:bob").await;
+    assert!(matches!(told, StoreError::QueueReserved { limit: 18, total: 20, .. }), "{told:?}");
+    when_there_is_room(&world, &of("")).await;
+    when_there_is_room(&world, &of("")).await;
+    let told = refused("").await;
+    assert!(matches!(told, StoreError::QueueFull { limit: 20, .. }), "{told:?}");
+}
+
 async fn submit_when_there_is_room(world: &World) -> JobId {
+    when_there_is_room(world, &new_job("batches")).await
+}
+
+/// That a queue is full may be believed for a moment after it was so.
+async fn when_there_is_room(world: &World, job: &NewJob) -> JobId {
     let begun = Instant::now();
     loop {
-        match world.store.submit(new_job("batches")).await {
+        match world.store.submit(job.clone()).await {
             Ok(id) => return id,
             Err(fault) => assert!(begun.elapsed() < Duration::from_secs(20), "{fault}"),
         }

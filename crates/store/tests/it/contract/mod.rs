@@ -106,7 +106,7 @@ macro_rules! each_test {
                 files_that_nobody_needs_are_forgotten, a_file_lets_go_of_its_object, a_file_shared_by_jobs_stays_until_the_last_has_ended;
             forget: a_job_that_ended_long_ago_is_gone_with_its_log, however_it_ended_it_is_forgotten,
                 what_has_not_ended_is_not_forgotten, many_jobs_and_entries_are_forgotten_bit_by_bit,
-                a_full_queue_takes_no_more, whatever_leaves_a_queue_makes_room;
+                a_full_queue_takes_no_more, no_namespace_fills_a_queue_for_all, whatever_leaves_a_queue_makes_room;
             registry: an_executor_is_remembered, an_executor_that_is_long_gone_is_forgotten, executors_come_latest_first,
                 executors_are_found_by_what_they_serve, what_each_executor_runs_is_told,
                 repositories_have_names_of_their_own, what_there_is_is_counted, a_removed_repository_leaves_its_id_unused,

@@ -91,9 +91,10 @@ async fn submitted(world: &World, owner: &str, spec: &JobSpec) -> Result<Option<
 pub(crate) async fn several_that_may_be_made_again_are_all_of_them_or_none(
     open: impl AsyncFn(Setup) -> World,
 ) {
-    let world = open(Setup { max_queued: 250, ..Setup::default() }).await;
+    // What is there takes no room of the namespace's, nor of the queue's.
+    let world = open(Setup { max_queued: 330, ..Setup::default() }).await;
     let keyed = |keys: std::ops::Range<usize>| -> Vec<NewJob> {
-        keys.map(|n| with_key("ann", &format!("k{n}"))).collect()
+        keys.map(|n| with_key("user:ann", &format!("k{n}"))).collect()
     };
     let ids = world.store.submit_all(keyed(0..100)).await.unwrap();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 100);
@@ -101,12 +102,15 @@ pub(crate) async fn several_that_may_be_made_again_are_all_of_them_or_none(
     assert_eq!(more[..50], ids[50..], "these were there");
     assert!(more[50..].iter().all(|id| !ids.contains(id)));
     let mut changed = keyed(150..200);
-    changed.push(with_key("ann", "k7"));
+    changed.push(with_key("user:ann", "k7"));
     changed[50].spec.priority = 1;
     let refused = world.store.submit_all(changed).await;
     assert!(matches!(&refused, Err(StoreError::KeyReused { key, .. }) if key == "k7"), "{refused:?}");
     let specs = [("k150", &new_job("batches").spec)];
-    assert!(matches!(world.store.submitted("ann", &specs).await.unwrap()[..], [Ok(None)]), "none was kept");
+    assert!(
+        matches!(world.store.submitted("user:ann", &specs).await.unwrap()[..], [Ok(None)]),
+        "none was kept"
+    );
     let again = world.store.submit_all(keyed(0..150)).await.unwrap();
     assert_eq!(again, [&ids[..], &more[50..]].concat(), "what is there takes no room");
 }

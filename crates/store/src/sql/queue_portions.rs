@@ -1,0 +1,132 @@
+//! How much of a queue namespaces may have, so that none fills it for all.
+//!
+//! One namespace other than the global one has half at most, and the last tenth is the global one's alone: as `portions` has it
+//! of what is rare, but that a queue says nothing of whose its jobs are. To count a namespace's takes longer the more it has, so
+//! that is done only where more than half of the queue is taken, since else nobody can have too much; before there is a
+//! transaction; by one call at a time; and what was counted is believed for a while, as `room` has it of whole queues.
+
+use super::SqlStore;
+use super::room;
+use super::session::Session;
+use super::statements::statements;
+use super::submissions::Known;
+use super::values::namespace;
+use crate::error::StoreError;
+use crate::model::NewJob;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The part of a queue that is the global namespace's alone.
+const RESERVED: u64 = 10;
+
+/// Jobs that wait in the lanes of one owner in a queue, held or not: what indexes say without a look at the jobs. Lane by lane,
+/// so that no database thinks of another way where it does not know how many there are.
+macro_rules! in_lanes {
+    ($claimable:literal, $held:literal) => {
+        concat!(
+            "SELECT CAST(COALESCE(SUM((SELECT COUNT(*) FROM ",
+            $claimable,
+            " WHERE lane = lanes.id AND state = 'queued' AND held IS NULL) + (SELECT COUNT(*) FROM ",
+            $held,
+            " WHERE lane = lanes.id AND state = 'queued' AND held IS NOT NULL)), 0) AS BIGINT) \
+             FROM lanes WHERE queue = $1 AND owner = $2"
+        )
+    };
+}
+
+statements! {
+    /// Those of an owner, which is the second argument.
+    QUEUED_OF in sqlite = in_lanes!("jobs INDEXED BY jobs_claimable", "jobs INDEXED BY jobs_held"),
+              in postgres = in_lanes!("jobs", "jobs");
+}
+
+/// How many jobs of a queue for so many all namespaces but the global one may have together.
+pub(super) const fn shared(total: u64) -> u64 {
+    total - total / RESERVED
+}
+
+/// New jobs by queue and owner, where that is not the global namespace.
+type Parts<'j> = BTreeMap<(&'j str, &'j str), u64>;
+
+/// Takes room in the portions of those whose jobs these are, or refuses them.
+pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreError> {
+    let (total, limit) = (store.max_queued, store.max_queued / 2);
+    let parts = parts(jobs.iter());
+    let crowded = crowded(store, &parts, limit).await?;
+    for ((queue, owner), more) in parts {
+        // What was counted of those while it was crowded may be believed still.
+        if !crowded.contains(queue) {
+            store.portions.add(&name(queue, owner), more);
+        }
+    }
+    if crowded.is_empty() {
+        return Ok(());
+    }
+    for ((queue, owner), more) in new_ones(store, jobs, &crowded).await? {
+        let full = || match namespace(owner, || "a new job".to_owned()) {
+            Ok(namespace) => StoreError::QueuePortion { queue: queue.to_owned(), namespace, limit, total },
+            Err(fault) => fault,
+        };
+        let count = async || queued_of(&mut store.database.lookup().await?, queue, owner).await;
+        store.portions.take(&name(queue, owner), limit, more, count, full).await?;
+    }
+    Ok(())
+}
+
+/// What a part of a queue is counted under.
+fn name(queue: &str, owner: &str) -> String {
+    format!("{queue} {owner}")
+}
+
+fn parts<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> Parts<'j> {
+    let mut parts = Parts::new();
+    for job in jobs.filter(|job| !job.owner.is_empty()) {
+        *parts.entry((job.spec.queue.as_str(), job.owner.as_str())).or_default() += 1;
+    }
+    parts
+}
+
+/// Queues in which a namespace could have too many jobs with these.
+async fn crowded<'j>(
+    store: &SqlStore,
+    parts: &Parts<'j>,
+    limit: u64,
+) -> Result<BTreeSet<&'j str>, StoreError> {
+    let mut queues: BTreeMap<&str, u64> = BTreeMap::new();
+    for ((queue, _), more) in parts {
+        *queues.entry(queue).or_default() += more;
+    }
+    let mut crowded = BTreeSet::new();
+    for (queue, more) in queues {
+        let is_crowded = if store.database.knows_queue_lengths() {
+            room::queued(&mut store.database.lookup().await?, queue, limit).await? + more > limit
+        } else {
+            store.room.could_exceed(queue, limit, more)
+        };
+        if is_crowded {
+            crowded.insert(queue);
+        }
+    }
+    Ok(crowded)
+}
+
+/// Those of jobs in these queues that were not submitted before.
+async fn new_ones<'j>(
+    store: &SqlStore,
+    jobs: &'j [NewJob],
+    queues: &BTreeSet<&str>,
+) -> Result<Parts<'j>, StoreError> {
+    let known = Known::of(&mut store.database.lookup().await?, jobs).await?;
+    let mut new = Vec::new();
+    for job in jobs.iter().filter(|job| queues.contains(job.spec.queue.as_str())) {
+        if known.job_of(job)?.is_none() {
+            new.push(job);
+        }
+    }
+    Ok(parts(new.into_iter()))
+}
+
+/// How many jobs of a queue are an owner's.
+async fn queued_of(session: &mut Session, queue: &str, owner: &str) -> Result<u64, StoreError> {
+    let (queued,): (i64,) = session.query(QUEUED_OF).bind(queue).bind(owner).one().await?;
+    Ok(queued.unsigned_abs())
+}
