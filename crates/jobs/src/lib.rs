@@ -36,7 +36,7 @@ pub use files::FileSpec;
 pub use identity::{Namespace, Principal, Role};
 pub use index::{IndexSpec, IndexStep};
 pub use needs::{Capacity, Isolation, Needs};
-pub use policy::{Judgement, LeasePolicy, RetryPolicy};
+pub use policy::{Judgement, LeasePolicy, RetryPolicy, TOLERATED_PART, counted};
 pub use reason::{Blame, CanceledBy, Canceler, EndReason, FinalCall};
 pub use redact::{RedactStream, Redactor};
 pub use size::{parse_size, shown_size};

@@ -12,6 +12,9 @@ const SILENT_AFTER: Duration = Duration::from_secs(15);
 const SHORTEST_UNTOLD: Duration = Duration::from_secs(10);
 /// What a clock may be wrong by at most, however long leases are.
 const MOST_TOLERATED: Duration = Duration::from_secs(1);
+/// Nor may it be wrong by more than this part of a lease: half of the margin that executors keep ([`crate::tenure`]), as
+/// one reading began the lease and another one ends it.
+pub const TOLERATED_PART: u32 = 2 * tenure::MARGIN_PART;
 /// How often at least the control plane looks while a lease lasts.
 const LOOKS: u32 = 4;
 
@@ -55,10 +58,9 @@ impl LeasePolicy {
         if asked { self.told } else { self.untold }
     }
 
-    /// By how much a clock that such leases are counted by may be away from where it should be: half of the margin that
-    /// executors keep ([`crate::tenure`]), as one reading began the lease and another one ends it.
+    /// By how much a clock that such leases are counted by may be away from where it should be.
     pub fn tolerance(&self) -> Duration {
-        MOST_TOLERATED.min(tenure::margin(self.told) / 2)
+        MOST_TOLERATED.min(self.told / TOLERATED_PART)
     }
 
     /// Silence after which such an executor is shown as silent. One that is told of short leases sends its heartbeats more
@@ -87,6 +89,12 @@ impl Judgement {
         let ends = |from: Timestamp| from.saturating_add(term).unwrap_or(Timestamp::MAX);
         ends(renewed) < self.now && ends(self.attentive_since) <= self.now
     }
+}
+
+/// How long a lease of `term` lasts by a clock that may be wrong by `tolerance`. That of another server, as one that ran
+/// before with shorter leases, may be one whose holder does not allow for so much: then it lasts as much longer.
+pub fn counted(term: Duration, tolerance: Duration) -> Duration {
+    term.saturating_add(tolerance.saturating_sub(term / TOLERATED_PART))
 }
 
 /// The longest pause before another try after a fault.
@@ -164,6 +172,17 @@ mod tests {
         assert!(
             !Judgement { now: at(1_000), attentive_since: at(0), era: None }.is_over(at(0), Duration::MAX)
         );
+    }
+
+    #[test]
+    fn leases_that_are_shorter_than_the_judges_own_last_longer_by_its_clock() {
+        let counted = |term, of| {
+            let tolerance = LeasePolicy::of(Duration::from_secs(of)).tolerance();
+            counted(Duration::from_secs(term), tolerance).as_millis()
+        };
+        assert_eq!([3, 5, 10, 90].map(|term| counted(term, term)), [3_000, 5_000, 10_000, 90_000]);
+        assert_eq!([3, 5, 10, 25].map(|term| counted(term, 90)), [3_700, 5_500, 10_000, 25_000]);
+        assert_eq!([3, 90].map(|term| counted(term, 5)), [3_200, 90_000]);
     }
 
     #[test]

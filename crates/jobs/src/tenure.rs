@@ -11,18 +11,13 @@ use std::time::Duration;
 /// not, within that time.
 const MARGIN: Duration = Duration::from_secs(5);
 /// The margin is at most this part of the term.
-const MARGIN_PART: u32 = 5;
+pub(crate) const MARGIN_PART: u32 = 5;
 /// Without a known term: how long after its last renewal a job goes on that nobody sends heartbeats
 /// for. Stock control planes give it away after 25 s.
 const ALONE: Duration = Duration::from_secs(20);
 /// It goes on for at least this long after it was left alone, so that an agent that is started again
 /// at once finds it even if heartbeats had failed.
 const LEAST_ALONE: Duration = Duration::from_secs(5);
-
-/// How long before a lease of `term` is over its job has to have ended.
-pub(crate) fn margin(term: Duration) -> Duration {
-    MARGIN.min(term / MARGIN_PART)
-}
 
 /// What its holder knows of a lease. `T` is a moment of a clock that nobody sets and that goes on while the host sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +58,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Tenure<T> {
     /// When it counts as lost, as far as is known now.
     pub fn end(&self) -> Option<T> {
         match (self.term, self.alone) {
-            (Some(term), _) => Some(self.renewed + term.saturating_sub(margin(term))),
+            (Some(term), _) => Some(self.renewed + term.saturating_sub(MARGIN.min(term / MARGIN_PART))),
             (None, Some(alone)) => Some((self.renewed + ALONE).max(alone + LEAST_ALONE)),
             (None, None) => None,
         }

@@ -9,7 +9,7 @@ use super::life::Circumstances;
 use super::session::Session;
 use super::shared_time;
 use super::statements::statements;
-use super::values::micros;
+use super::values::{micros, span};
 use crate::error::StoreError;
 use crate::model::{Finish, JobRow};
 use jobs::{Canceler, Event, JobId, Judgement, Lease, Rejected};
@@ -23,12 +23,16 @@ const MAX_RESET_AT_ONCE: i64 = 200;
 const GAVE_UP: &str = "job processor died while handling this message too many times";
 
 statements! {
-    /// As [`Judgement::is_over`] has it.
+    /// As [`Judgement::is_over`] has it of leases as [`jobs::counted`] has them.
     STALLED in sqlite = "SELECT id FROM jobs INDEXED BY jobs_lease_ends \
-                         WHERE state = 'processing' AND last_heartbeat_at + lease < $1 AND lease <= $2 \
+                         WHERE state = 'processing' AND last_heartbeat_at + lease < $1 \
+                         AND last_heartbeat_at + lease + max(0, $4 - lease / $5) < $1 \
+                         AND lease + max(0, $4 - lease / $5) <= $2 \
                          ORDER BY last_heartbeat_at + lease, id LIMIT $3",
             in postgres = "SELECT id FROM jobs \
-                           WHERE state = 'processing' AND last_heartbeat_at + lease < $1 AND lease <= $2 \
+                           WHERE state = 'processing' AND last_heartbeat_at + lease < $1 \
+                           AND last_heartbeat_at + lease + GREATEST(0, $4 - lease / $5) < $1 \
+                           AND lease + GREATEST(0, $4 - lease / $5) <= $2 \
                            ORDER BY last_heartbeat_at + lease, id LIMIT $3";
 }
 
@@ -163,7 +167,7 @@ async fn advance(
 pub(super) async fn reset_stalled(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, StoreError> {
     let mut reset = Vec::new();
     // The usual answer is "none": it costs the writers nothing.
-    while !stalled(&mut store.database.lookup().await?, at).await?.is_empty() {
+    while !stalled(store, &mut store.database.lookup().await?, at).await?.is_empty() {
         let batch = reset_batch(store, at).await?;
         for job in &batch {
             store.logs.forget(job.id, job.record.epoch);
@@ -177,12 +181,12 @@ async fn reset_batch(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, Sto
     let now = store.clock.now();
     let mut reset = Vec::new();
     let mut write = store.database.write(Durability::PowerLoss).await?;
-    let stalled = stalled(&mut write, at).await?;
+    let stalled = stalled(store, &mut write, at).await?;
     let mut decided = Vec::new();
     for job in job_rows::load_all(&mut write, &stalled).await? {
         let Loaded { life, fixed } = job?;
         // Where several write at once, it may just have been heard of, or have ended.
-        if !life.is_over(at) {
+        if !life.is_over(at, store.clock.tolerance()) {
             continue;
         }
         let event = Event::Stall { epoch: life.record.epoch, lease: life.lease() };
@@ -200,9 +204,10 @@ async fn reset_batch(store: &SqlStore, at: Judgement) -> Result<Vec<JobRow>, Sto
     Ok(reset)
 }
 
-async fn stalled(session: &mut Session, at: Judgement) -> Result<Vec<JobId>, StoreError> {
+async fn stalled(store: &SqlStore, session: &mut Session, at: Judgement) -> Result<Vec<JobId>, StoreError> {
     let (now, attentive) = (micros(at.now), micros(at.attentive_since));
     let stalled = session.query(STALLED).bind(now).bind(now - attentive).bind(MAX_RESET_AT_ONCE);
+    let stalled = stalled.bind(span(store.clock.tolerance())).bind(i64::from(jobs::TOLERATED_PART));
     Ok(stalled.all::<(i64,)>().await?.into_iter().map(|(id,)| JobId(id)).collect())
 }
 
@@ -225,7 +230,7 @@ mod tests {
     async fn the_many_that_run_are_not_searched_for_the_few_that_are_lost() {
         let (_dir, database) = SqliteFile::temporary().await;
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", STALLED.sqlite));
-        let query = sqlx::query(explain).bind(0).bind(0).bind(0);
+        let query = sqlx::query(explain).bind(0).bind(0).bind(0).bind(0).bind(1);
         let plan = query.fetch_all(&mut *database.raw().await).await.unwrap();
         let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
         assert_eq!(plan, ["SEARCH jobs USING INDEX jobs_lease_ends (<expr><?)"]);

@@ -88,10 +88,11 @@ impl Life {
         Duration::from_micros(self.lease.unsigned_abs())
     }
 
-    /// Whether its latest claim is over.
-    pub(super) fn is_over(&self, at: Judgement) -> bool {
+    /// Whether its latest claim is over, by a clock that may be wrong by `tolerance`.
+    pub(super) fn is_over(&self, at: Judgement, tolerance: Duration) -> bool {
+        let lease = jobs::counted(self.lease(), tolerance);
         self.record.state == State::Processing
-            && self.last_heartbeat_at.is_some_and(|renewed| at.is_over(renewed, self.lease()))
+            && self.last_heartbeat_at.is_some_and(|renewed| at.is_over(renewed, lease))
     }
 
     /// Decides what `event` makes of the job.

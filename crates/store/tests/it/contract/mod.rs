@@ -76,7 +76,8 @@ macro_rules! each_test {
                 calls_that_come_too_late_are_noted;
             stall: a_stalled_job_is_queued_again, after_the_last_reset_a_job_has_failed,
                 a_canceled_job_that_stalls_is_canceled, only_silent_jobs_stall,
-                a_lease_lasts_as_long_as_its_executor_may_have_been_told, an_old_lease_opens_nothing;
+                a_lease_lasts_as_long_as_its_executor_may_have_been_told,
+                shorter_leases_of_others_last_as_much_longer_as_the_clock_may_be_wrong, an_old_lease_opens_nothing;
             release: a_released_job_is_queued_again_free_of_charge, a_released_lease_is_dead,
                 only_the_current_lease_is_released, a_canceled_job_that_is_released_is_canceled,
                 a_job_that_never_arrives_has_failed_in_the_end;

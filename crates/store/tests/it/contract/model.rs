@@ -2,7 +2,9 @@
 
 use super::world::{ALL_QUEUES, Setup, World, charged, errored, exit_code_3, failed, new_job, somebody};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Capacity, EndReason, Event, JobId, Judgement, Lease, Record, RetryPolicy, State, transition};
+use jobs::{
+    Capacity, EndReason, Event, JobId, Judgement, Lease, LeasePolicy, Record, RetryPolicy, State, transition,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::time::Duration;
@@ -228,7 +230,8 @@ async fn make(world: &World, model: &mut Model, call: Call) {
             let mut expect = Vec::new();
             for index in 0..model.jobs.len() {
                 let job = &model.jobs[index];
-                let overdue = job.last_heartbeat_at.is_some_and(|at| judgement.is_over(at, job.lease));
+                let lease = jobs::counted(job.lease, LeasePolicy::default().tolerance());
+                let overdue = job.last_heartbeat_at.is_some_and(|at| judgement.is_over(at, lease));
                 if job.record.state == State::Processing && overdue {
                     expect.push(job.id);
                     assert!(model.apply(

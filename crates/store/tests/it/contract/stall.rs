@@ -91,6 +91,29 @@ pub(crate) async fn a_lease_lasts_as_long_as_its_executor_may_have_been_told(
     assert!(stalled().await, "the next claim has a lease of its own");
 }
 
+/// A server that ran before, or runs beside it, may have given a lease of 3 s, whose holder ends its job 600 ms before.
+pub(crate) async fn shorter_leases_of_others_last_as_much_longer_as_the_clock_may_be_wrong(
+    open: impl AsyncFn(Setup) -> World,
+) {
+    let world = open(Setup::default()).await;
+    for (lease, lasts) in [(3_000, 3_700), (5_000, 5_500), (10_000, 10_000), (90_000, 90_000)] {
+        let id = world.submit("batches").await;
+        let asking =
+            Asking { lease: Duration::from_millis(lease), ..asking(&["batches"], &format!("exec-{lease}")) };
+        assert_eq!(world.store.claim(&asking).await.unwrap().len(), 1);
+        let claimed_at = world.now();
+        let stalled = async |after, attentive| {
+            let at = |millis| claimed_at + SignedDuration::from_millis(millis);
+            let judgement = Judgement { now: at(after), attentive_since: at(attentive), era: None };
+            world.store.reset_stalled(judgement).await.unwrap().len()
+        };
+        assert_eq!(stalled(lasts, 0).await, 0, "{lease} ms, which is just over");
+        assert_eq!(stalled(lasts + 1, 2).await, 0, "{lease} ms, and nobody has listened for so long");
+        assert_eq!(stalled(lasts + 1, 1).await, 1, "{lease} ms");
+        world.store.cancel(id, somebody()).await.unwrap();
+    }
+}
+
 pub(crate) async fn an_old_lease_opens_nothing(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let (id, old, _) = world.running().await;
