@@ -163,8 +163,10 @@ pub(crate) enum HostEvent {
     Settles {
         start: u64,
     },
+    /// A pause between heartbeats is over; one that was replaced by another comes to nothing.
     Beats {
         start: u64,
+        pause: u64,
     },
     Asks {
         start: u64,

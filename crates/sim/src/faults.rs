@@ -26,7 +26,7 @@ pub enum Fault {
     Servers,
     /// The server stands still.
     Stills,
-    /// Somebody sets the database's clock, by up to three minutes.
+    /// Somebody sets the database's clock, by up to three minutes or, again and again perhaps, by less than a second.
     Clock,
     /// The executors' clocks are up to 1 % too fast or too slow.
     Drift,

@@ -14,6 +14,8 @@ pub enum Flaw {
     NoGrace,
     /// The janitor does not notice that its clock was set.
     SetUnnoticed,
+    /// The clock may be wrong by as much as with usual leases, however short they are.
+    UsualTolerance,
     /// The same submission made again is another one.
     KeyForgotten,
     /// A claim does not look at how many jobs of a queue run.
@@ -54,11 +56,12 @@ pub enum Flaw {
 
 impl Flaw {
     /// Every flaw with its name.
-    pub const ALL: [(Self, &'static str); 22] = [
+    pub const ALL: [(Self, &'static str); 23] = [
         (Self::HeartbeatOfAnybody, "heartbeat-of-anybody"),
         (Self::FinishOfOldEpoch, "finish-of-old-epoch"),
         (Self::NoGrace, "no-grace"),
         (Self::SetUnnoticed, "set-unnoticed"),
+        (Self::UsualTolerance, "usual-tolerance"),
         (Self::KeyForgotten, "key-forgotten"),
         (Self::LimitIgnored, "limit-ignored"),
         (Self::PauseIgnored, "pause-ignored"),

@@ -138,7 +138,7 @@ impl Simulator {
         let mut rng = Rng::new(options.seed);
         let plan = Plan::draw(&mut rng, &options.faults, options.executors.max(1), options.jobs);
         self.runtime.block_on(async {
-            let ground = Ground::open(self.place.path(), &self.template(), options.flaw).await;
+            let ground = Ground::open(self.place.path(), &self.template(), plan.lease, options.flaw).await;
             let ground = match ground {
                 Ok(ground) => ground,
                 Err(broken) => return Outcome { broken: Some(broken), ..Outcome::none(options.seed) },

@@ -17,8 +17,10 @@ const OWNERS: [&str; 3] = ["ann", "bob", "cyd"];
 pub(crate) const LABEL: &str = "gpu";
 /// A label that no executor has.
 const NOWHERE: &str = "quantum";
-/// Leases that a server is started with, in seconds: the usual one, the shortest, and one between.
-const LEASES: [u64; 4] = [90, 10, 25, 10];
+/// Leases that a server is started with, in seconds: the usual one, the shortest, and some between.
+const LEASES: [u64; 6] = [90, 10, 25, 3, 5, 3];
+/// By how many microseconds a clock is corrected: short leases bear less of that than others.
+const LITTLE: (u64, u64) = (300_000, 1_000_000);
 /// For how long things go wrong, in milliseconds.
 const WINDOW: (u64, u64) = (30_000, 110_000);
 
@@ -119,6 +121,9 @@ impl Misfortunes<'_> {
         }
         if on.contains(&Fault::Clock) {
             self.set_clocks_while_away();
+            if self.rng.chance(700) {
+                self.correct_clocks();
+            }
         }
         self.drawn
     }
@@ -136,6 +141,23 @@ impl Misfortunes<'_> {
         self.drawn.extend(set);
     }
 
+    /// Two that disagree by a little set the clock in turn, forward and back. That is hard on short leases, and harder when
+    /// they become longer.
+    fn correct_clocks(&mut self) {
+        let anew = self
+            .drawn
+            .iter()
+            .find_map(|(at, misfortune)| matches!(misfortune, Misfortune::LeaseChanges(..)).then_some(*at));
+        let mut at = anew.unwrap_or_else(|| self.rng.millis(0, self.window.as_millis() as u64));
+        let apart = self.rng.within(LITTLE.0, LITTLE.1) as i64;
+        let first = self.rng.below(2);
+        for number in first..first + self.rng.within(8, 40) {
+            let by = if number % 2 == 0 { apart } else { -apart };
+            self.drawn.push((at, Misfortune::ClockSet(by)));
+            at += self.rng.millis(100, 4_000);
+        }
+    }
+
     /// Draws from one to `most`.
     fn some(&mut self, most: u64, mut draw: impl FnMut(&mut Rng, usize) -> Misfortune) {
         for _ in 0..self.rng.within(1, most) {
@@ -146,9 +168,14 @@ impl Misfortunes<'_> {
     }
 }
 
-/// By how many microseconds a clock is set: by a little, which nobody may notice, or by much.
+/// By how many microseconds a clock is set: by a little, which nobody may notice, by what only short leases can't bear, or
+/// by much.
 fn set_by(rng: &mut Rng) -> i64 {
-    let micros = if rng.chance(600) { rng.within(1, 4_999_999) } else { rng.within(5_000_000, 180_000_000) };
+    let micros = match rng.below(10) {
+        0..3 => rng.within(1, 4_999_999),
+        3..6 => rng.within(LITTLE.0, LITTLE.1),
+        _ => rng.within(5_000_000, 180_000_000),
+    };
     let micros = micros as i64;
     if rng.chance(600) { micros } else { -micros }
 }

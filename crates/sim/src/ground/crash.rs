@@ -1,10 +1,13 @@
 //! The death of the server: what it had written is there, whatever it still meant to do is not.
 
-use super::{Ground, io, options, watch};
+use super::time::{read_by_store, watch};
+use super::{Ground, io, options};
 use crate::flaw::Flaw;
 use crate::invariant::{DURABLE, Step};
+use jobs::LeasePolicy;
 use jobs::dispatch::Turns;
 use std::path::Path;
+use std::time::Duration;
 use store::SqlStore;
 
 impl Ground {
@@ -30,10 +33,12 @@ impl Ground {
         }
     }
 
-    /// Opens what is there, and compares it with what was there before.
-    pub(crate) async fn start(&mut self) -> Step {
-        self.watched = watch(&self.clock);
-        self.store = Some(SqlStore::open(options(self.path(), self.watched.clone())?).await?);
+    /// Opens what is there, for leases of that length, and compares it with what was there before.
+    pub(crate) async fn start(&mut self, lease: Duration) -> Step {
+        let leases = LeasePolicy::of(lease);
+        self.watched = watch(&self.clock, &leases, self.flaw);
+        let options = options(self.path(), read_by_store(&self.watched, &leases, self.flaw))?;
+        self.store = Some(SqlStore::open(options).await?);
         self.turns = Turns::default();
         let before = self.seen.clone();
         let looked = self.look().await;

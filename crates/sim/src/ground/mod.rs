@@ -5,6 +5,7 @@ mod claim;
 mod crash;
 mod logs;
 mod seen;
+mod time;
 mod writes;
 
 pub(crate) use logs::Appended;
@@ -63,16 +64,17 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// An empty store in a directory of `place`, which is filled from `template`.
+    /// An empty store in a directory of `place`, which is filled from `template`, for leases of that length.
     pub(crate) async fn open(
         place: &std::path::Path,
         template: &std::path::Path,
+        lease: Duration,
         flaw: Option<Flaw>,
     ) -> Result<Self, Broken> {
         let dir = tempfile::tempdir_in(place).map_err(io)?;
         let clock = Arc::<SimClock>::default();
         let mut ground = Self {
-            watched: watch(&clock),
+            watched: time::watch(&clock, &LeasePolicy::of(lease), flaw),
             clock,
             flaw,
             dir,
@@ -87,7 +89,7 @@ impl Ground {
             heard: BTreeMap::new(),
         };
         crash::copy(template, &ground.path())?;
-        ground.start().await?;
+        ground.start(lease).await?;
         Ok(ground)
     }
 
@@ -152,11 +154,6 @@ impl Ground {
         }
         Ok(changed)
     }
-}
-
-/// The clock as a server reads it that starts now.
-fn watch(clock: &Arc<SimClock>) -> Arc<WatchedClock> {
-    Arc::new(WatchedClock::new(Arc::clone(clock) as Arc<dyn Clock>, &LeasePolicy::default()))
 }
 
 /// How a store is opened.

@@ -13,14 +13,22 @@ use jobs::tenure::Tenure;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The pause between two heartbeats.
+/// The pause between two heartbeats, and how many there are at least while a lease lasts.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+const BEATS: u32 = 4;
 /// How long a heartbeat may take.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much longer than it is held a dequeue may take.
 const DEQUEUE_MARGIN: Duration = Duration::from_secs(15);
 /// How many dequeues that failed are told of.
 const MOST_LOST: usize = 32;
+
+impl Agent {
+    /// As usual, but several heartbeats while a lease lasts.
+    fn pause(&self) -> Duration {
+        self.term.map_or(HEARTBEAT_EVERY, |term| HEARTBEAT_EVERY.min(term / BEATS))
+    }
+}
 
 impl World {
     pub(crate) fn host_event(&mut self, index: usize, event: HostEvent) {
@@ -35,7 +43,7 @@ impl World {
                     agent.settled = true;
                 }
             }
-            HostEvent::Beats { start } => self.beats(index, start),
+            HostEvent::Beats { start, pause } => self.beats(index, start, pause),
             HostEvent::Asks { start } => self.asks(index, start),
             HostEvent::Begins { run } => self.begins(index, run),
             HostEvent::Goes { run } => self.goes(index, run),
@@ -66,6 +74,9 @@ impl World {
             dequeues: 0,
             dequeuing: false,
             lost: VecDeque::new(),
+            term: None,
+            pauses: 0,
+            pausing_since: None,
             settled: settles_at_once,
             stopping: false,
         });
@@ -83,7 +94,7 @@ impl World {
         for orphan in orphans {
             self.makes_call(index, orphan);
         }
-        self.plan(Duration::ZERO, Event::Host(index, HostEvent::Beats { start: number }));
+        self.plan(Duration::ZERO, Event::Host(index, HostEvent::Beats { start: number, pause: 0 }));
         self.plan(Duration::ZERO, Event::Host(index, HostEvent::Asks { start: number }));
         if !settles_at_once {
             let after = self.rng.millis(100, 12_000);
@@ -92,18 +103,39 @@ impl World {
     }
 
     /// Says which jobs run here.
-    fn beats(&mut self, index: usize, start: u64) {
+    fn beats(&mut self, index: usize, start: u64, pause: u64) {
         let host = &mut self.hosts[index];
         let sent = host.clock(self.now);
         let (executor, capacity) = (host.name.clone(), host.capacity.clone());
         let named = host.runs.iter().filter(|(_, run)| !run.replaced);
         let (runs, ids): (Vec<u64>, Vec<JobId>) = named.map(|(number, run)| (*number, run.job)).unzip();
-        let Some(agent) = host.agent(start) else { return };
+        let Some(agent) = host.agent(start).filter(|agent| agent.pauses == pause) else { return };
+        agent.pausing_since = None;
         let lost = agent.lost.iter().copied().collect();
         let word = Word { start: agent.start.clone(), settled: agent.settled, lost };
         let request = Request::Heartbeat { executor, capacity, ids, word };
         let context = Context::Heartbeat { host: index, start, sent, runs };
         self.call(Party::Host(index), request, context, HEARTBEAT_TIMEOUT);
+    }
+
+    /// Plans the next heartbeat, for a pause that began then.
+    fn pauses(&mut self, index: usize, start: u64, since: Duration) {
+        let Some(agent) = self.hosts[index].agent(start) else { return };
+        agent.pauses += 1;
+        agent.pausing_since = Some(since);
+        let (lasts, pause) = (agent.pause(), agent.pauses);
+        let at = self.now.max(since + lasts);
+        self.agenda.plan(at, Event::Host(index, HostEvent::Beats { start, pause }));
+    }
+
+    /// The server told how long leases last: the pause that is being made is as long as they demand.
+    fn hears_of_term(&mut self, index: usize, start: u64, term: Duration) {
+        let Some(agent) = self.hosts[index].agent(start) else { return };
+        let since = agent.pausing_since.filter(|_| agent.term != Some(term));
+        agent.term = Some(term);
+        if let Some(since) = since {
+            self.pauses(index, start, since);
+        }
     }
 
     /// Asks for a job, if there is room for one.
@@ -160,6 +192,7 @@ impl World {
         let Some(agent) = host.agent(start) else { return };
         agent.dequeuing = false;
         let mut pause = Duration::ZERO;
+        let told = if let Ok(Answer::Job { term, .. }) = &answer { Some(*term) } else { None };
         match answer {
             Ok(Answer::Job { given, term }) => {
                 let term = if too_long { term * 5 / 4 } else { term };
@@ -180,6 +213,9 @@ impl World {
                 pause = self.rng.millis(250, 5_000);
             }
         }
+        if let Some(term) = told {
+            self.hears_of_term(index, start, term);
+        }
         self.plan(pause, Event::Host(index, HostEvent::Asks { start }));
     }
 
@@ -191,7 +227,10 @@ impl World {
         runs: &[u64],
         answer: Result<Answer, NoAnswer>,
     ) {
-        self.plan(HEARTBEAT_EVERY, Event::Host(index, HostEvent::Beats { start }));
+        if let Ok(Answer::Heard { term, .. }) = &answer {
+            self.hears_of_term(index, start, *term);
+        }
+        self.pauses(index, start, self.now);
         let (from_answer, too_long) = (self.has(Flaw::LeaseFromAnswer), self.has(Flaw::LeaseTooLong));
         let host = &mut self.hosts[index];
         let clock = host.clock(self.now);

@@ -41,6 +41,11 @@ struct Agent {
     dequeues: u64,
     dequeuing: bool,
     lost: VecDeque<u64>,
+    /// How long leases last, once it was told.
+    term: Option<Duration>,
+    /// Counted up with each pause between heartbeats, and since when it makes one.
+    pauses: u64,
+    pausing_since: Option<Duration>,
     /// Of earlier starts nothing is left but what is named.
     settled: bool,
     /// It takes no more jobs.

@@ -69,7 +69,7 @@ impl World {
 
     async fn server_starts(&mut self) -> Step {
         if self.server.start > 0 {
-            self.ground.start().await?;
+            self.ground.start(self.server.lease).await?;
         }
         self.server.start += 1;
         let start = self.server.start;
@@ -97,6 +97,7 @@ impl World {
         let late = self.now.saturating_sub(planned);
         let forgets = self.has(Flaw::NoGrace);
         let Some(up) = self.server.up(start) else { return Ok(()) };
+        let pause = LeasePolicy::of(up.lease).scan_interval;
         let absence = up.attention.look(Look { now, late, set, unheard: false });
         up.was_absent |= absence.is_some();
         let since_start = forgets && !up.was_absent;
@@ -113,7 +114,6 @@ impl World {
             }
             self.spread_news().await?;
         }
-        let pause = LeasePolicy::default().scan_interval;
         let planned = self.now + pause;
         self.plan(pause, Event::Server(ServerEvent::Scan { start, planned }));
         Ok(())
