@@ -53,7 +53,7 @@ impl Answers {
     pub(crate) fn room(&self, reader: &Reader, bytes: usize) -> Option<Room> {
         let Reader { from, namespace } = reader;
         match slots(bytes) {
-            0 => Some(Room { _slots: None }),
+            0 => Some(Room::of_little()),
             several => self.0.try_take_several((*from, namespace), several).map(Room::of),
         }
     }
@@ -82,6 +82,11 @@ impl Room {
         Self { _slots: Some(slots) }
     }
 
+    /// That of what is small.
+    pub(crate) const fn of_little() -> Self {
+        Self { _slots: None }
+    }
+
     /// The bytes, which keep their room until nobody has any of them.
     pub(crate) fn keep(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Kept { bytes, _room: self })
@@ -104,6 +109,16 @@ pub(crate) fn in_pieces(bytes: Bytes) -> Body {
     Body::new(Pieces(bytes).map_err(|never| match never {}))
 }
 
+/// The same, where they are part of a longer body.
+pub(crate) fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || next_piece(&mut bytes))
+}
+
+fn next_piece(bytes: &mut Bytes) -> Option<Bytes> {
+    let length = bytes.len().min(PIECE);
+    (length > 0).then(|| bytes.split_to(length))
+}
+
 struct Pieces(Bytes);
 
 impl HttpBody for Pieces {
@@ -114,11 +129,7 @@ impl HttpBody for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.0.is_empty() {
-            return Poll::Ready(None);
-        }
-        let length = self.0.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.0.split_to(length)))))
+        Poll::Ready(next_piece(&mut self.0).map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -89,7 +89,7 @@ pub struct JobView {
     /// How many jobs with its concurrency key run at once. `null` in lists, and where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<ConcurrencyView>,
-    /// Its steps, those begun as well as those to come. Empty in lists.
+    /// Its steps, those begun as well as those to come. Empty in lists, and where the state is told of a job that is followed.
     #[serde(default)]
     pub steps: Vec<StepView>,
     /// How tries ended that others followed, or may follow; oldest first. Empty in lists.
@@ -187,7 +187,7 @@ pub struct LogEntryView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum LogEvent {
-    /// The job's state changed, or this is its state as the stream begins.
+    /// The job's state changed, or this is its state as the stream begins: without its steps, with how earlier tries ended.
     State(Box<JobView>),
     /// An entry was opened (its `exitCode` is `null`), or it ended, after all of its text.
     Entry(LogEntryView),
@@ -203,7 +203,7 @@ pub enum LogEvent {
         /// The text; it ends at a character boundary.
         text: String,
     },
-    /// The job has ended and all its text was sent. The stream ends after this.
+    /// The job with its steps: it has ended, and all its text was sent. The stream ends after this.
     End(Box<JobView>),
 }
 

@@ -1,7 +1,9 @@
 //! Following a job: what to tell of it next, from what was told so far.
 
 use super::cursor::{Cursor, MAX_OPEN};
+use super::paging::length;
 use super::{jobs, views};
+use crate::answers::{Reader, Room};
 use crate::api::{JobView, LogEvent};
 use crate::app::App;
 use crate::auth::principal::{Caller, Proof};
@@ -30,8 +32,22 @@ const AT_ONCE: usize = 4 * MAX_OPEN;
 /// How often it is looked whether what the listener showed still is good.
 const LOOK_AT_PROOF: Duration = Duration::from_secs(5);
 
-/// An event and the cursor that resumes after it.
-pub(crate) type Told = (LogEvent, String);
+/// An event, the cursor that resumes after it, and the room of one that is large.
+pub(crate) struct Told {
+    pub(crate) event: LogEvent,
+    pub(crate) cursor: String,
+    pub(crate) room: Room,
+}
+
+/// What is told that may be large.
+enum About<'a> {
+    /// Without its steps: of a job that is tried again and again they would be most of what is told.
+    State(&'a JobRow),
+    /// With its command: what changes by the second is texts, so commands are read only here.
+    Entry(&'a LogEntryRow),
+    /// With its steps.
+    End(&'a JobRow),
+}
 
 /// Why following ended before the job did.
 pub(super) enum Ended {
@@ -72,8 +88,9 @@ pub(super) struct Follower {
     passed: i64,
     /// Takes no more than a few events ahead of the client, so a slow client costs no memory.
     events: mpsc::Sender<Told>,
-    /// Whose turns are taken for what costs much.
+    /// Whose turns are taken for what costs much, and whose room for what is large.
     from: Peer,
+    reader: Reader,
     /// What shows who listens, and when it was last looked whether that still is good.
     proof: Proof,
     looked_at: Instant,
@@ -88,10 +105,11 @@ impl Follower {
         events: mpsc::Sender<Told>,
         caller: &Caller,
     ) -> Self {
-        let (from, proof) = (caller.peer(), caller.proof);
+        let (from, reader, proof) = (caller.peer(), Reader::from(caller), caller.proof);
         // Others came after all that were announced before the last one.
         let passed = cursor.seen - 1;
-        Self { app, id, cursor, wait: None, passed, events, from, proof, looked_at: Instant::now() }
+        let looked_at = Instant::now();
+        Self { app, id, cursor, wait: None, passed, events, from, reader, proof, looked_at }
     }
 
     /// Tells everything until the job has ended.
@@ -106,8 +124,7 @@ impl Follower {
             self.tell_state(&job, &mut shown).await?;
             self.tell_log(job.record.state.is_terminal()).await?;
             if job.record.state.is_terminal() {
-                let view = jobs::with_steps(&self.app, job).await?;
-                return self.tell(LogEvent::End(Box::new(view))).await;
+                return self.tell(About::End(&job)).await;
             }
             self.wait(&mut changes).await?;
         }
@@ -151,8 +168,7 @@ impl Follower {
         let view = views::job(job.clone());
         if shown.as_ref() != Some(&view) {
             *shown = Some(view);
-            let with_steps = jobs::with_steps(&self.app, job.clone()).await?;
-            self.tell(LogEvent::State(Box::new(with_steps))).await?;
+            self.tell(About::State(job)).await?;
         }
         Ok(())
     }
@@ -225,20 +241,15 @@ impl Follower {
     async fn tell_entry(&mut self, entry: LogEntryRow) -> Result<(), Ended> {
         if entry.entry > self.cursor.seen {
             self.cursor.announce(entry.entry, 0);
-            self.tell_row(LogEntryRow { exit_code: None, duration_ms: None, ..entry.clone() }).await?;
+            let opened = LogEntryRow { exit_code: None, duration_ms: None, ..entry.clone() };
+            self.tell(About::Entry(&opened)).await?;
         }
         self.tell_text(&entry).await?;
         if entry.exit_code.is_some() {
             self.cursor.end(entry.entry);
-            self.tell_row(entry).await?;
+            self.tell(About::Entry(&entry)).await?;
         }
         Ok(())
-    }
-
-    /// Tells an entry as it is, with its command: what changes by the second is texts, so commands are read only here.
-    async fn tell_row(&mut self, row: LogEntryRow) -> Result<(), Ended> {
-        let command = self.app.store.log_command(self.id, row.epoch, row.entry).await?;
-        self.tell(LogEvent::Entry(views::log_entry(LogEntryRow { command, ..row }))).await
     }
 
     async fn tell_text(&mut self, entry: &LogEntryRow) -> Result<(), Ended> {
@@ -254,21 +265,61 @@ impl Follower {
             }
             self.cursor.announce(number, offset + bytes.len() as u64);
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            self.tell(LogEvent::Text { attempt, entry: number, offset, text }).await?;
+            self.pass_on(LogEvent::Text { attempt, entry: number, offset, text }, Room::of_little()).await?;
+        }
+    }
+
+    /// Tells what may be large, which has its room before it waits for its client. While there is none it is nowhere in memory:
+    /// many may wait for room at one time.
+    async fn tell(&self, about: About<'_>) -> Result<(), Ended> {
+        let mut kept: Option<(usize, Room)> = None;
+        loop {
+            let event = self.event(&about).await?;
+            let bytes = length(&event);
+            let room = match kept.take() {
+                Some((most, room)) if bytes <= most => Some(room),
+                _ => self.app.answers.room(&self.reader, bytes),
+            };
+            if let Some(room) = room {
+                return self.pass_on(event, room).await;
+            }
+            drop(event);
+            kept = Some((bytes, self.room(bytes).await?));
+        }
+    }
+
+    async fn event(&self, about: &About<'_>) -> Result<LogEvent, Ended> {
+        Ok(match *about {
+            About::State(job) => {
+                LogEvent::State(Box::new(jobs::with_earlier_tries(&self.app, job.clone()).await?))
+            }
+            About::Entry(row) => {
+                let command = self.app.store.log_command(self.id, row.epoch, row.entry).await?;
+                LogEvent::Entry(views::log_entry(LogEntryRow { command, ..row.clone() }))
+            }
+            About::End(job) => {
+                // All that follow a job come to its end at one time.
+                let _turn = self.app.reads.take(self.from, self.app.limits.read_queue).await;
+                LogEvent::End(Box::new(jobs::with_steps(&self.app, job.clone()).await?))
+            }
+        })
+    }
+
+    /// Room for so many bytes, for as long as somebody listens.
+    async fn room(&self, bytes: usize) -> Result<Room, Ended> {
+        tokio::select! {
+            () = self.app.stop.cancelled() => Err(Ended::Left),
+            () = self.events.closed() => Err(Ended::Left),
+            room = self.app.answers.room_in_time(&self.reader, bytes) => Ok(room),
         }
     }
 
     /// Passes an event on, no faster than the client takes it.
-    async fn tell(&self, event: LogEvent) -> Result<(), Ended> {
-        let places = if is_large(&event) { self.events.max_capacity() } else { 1 };
-        let told = (event, self.cursor.to_string());
+    async fn pass_on(&self, event: LogEvent, room: Room) -> Result<(), Ended> {
+        let told = Told { event, cursor: self.cursor.to_string(), room };
         tokio::select! {
             () = self.app.stop.cancelled() => Err(Ended::Left),
-            free = self.events.reserve_many(places) => {
-                let place = free.ok().and_then(|mut free| free.next()).ok_or(Ended::Left)?;
-                place.send(told);
-                Ok(())
-            }
+            sent = self.events.send(told) => sent.map_err(|_| Ended::Left),
         }
     }
 
@@ -281,12 +332,6 @@ impl Follower {
             () = news(changes, self.id) => Ok(()),
         }
     }
-}
-
-/// Whether it takes more room than a piece of text, so that none but it may be on the way.
-fn is_large(event: &LogEvent) -> bool {
-    let LogEvent::Entry(entry) = event else { return false };
-    entry.command.iter().flatten().map(|argument| size_of::<String>() + argument.len()).sum::<usize>() > TEXT
 }
 
 /// Returns when something happened to the job. Everything heard of it by then is one piece of news.

@@ -19,7 +19,7 @@ use http::header::{LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jobs::{Canceler, JobId, JobSpec, Namespace, Record, State as JobState};
 use serde::Deserialize;
-use store::{JobFilter, JobRow};
+use store::{JobFilter, JobRow, TryRow};
 use tokio::time::Instant;
 use wire::additions::IDEMPOTENCY_KEY;
 
@@ -191,10 +191,20 @@ pub(super) async fn with_planned(app: &App, job: JobRow, planned: Planned) -> Re
         0 => Vec::new(),
         epoch => app.store.log_outline(job.id, epoch, 0, u32::MAX).await?,
     };
-    let earlier = match job.record {
-        // Most jobs are tried once.
-        Record { resets: 0, faults: 0, failures: 0, .. } => Vec::new(),
-        _ => app.store.earlier_tries(job.id).await?,
-    };
+    let earlier = earlier_tries(app, &job).await?;
     Ok(views::whole_job(job, planned, &entries, earlier))
+}
+
+/// The job as lists show it, and how its earlier tries ended.
+pub(super) async fn with_earlier_tries(app: &App, job: JobRow) -> Result<JobView, Refusal> {
+    let earlier = earlier_tries(app, &job).await?;
+    Ok(views::tried_job(job, earlier))
+}
+
+async fn earlier_tries(app: &App, job: &JobRow) -> Result<Vec<TryRow>, Refusal> {
+    match job.record {
+        // Most jobs are tried once.
+        Record { resets: 0, faults: 0, failures: 0, .. } => Ok(Vec::new()),
+        _ => Ok(app.store.earlier_tries(job.id).await?),
+    }
 }

@@ -9,7 +9,7 @@ mod download;
 mod executors;
 mod explain;
 mod files;
-mod follow;
+pub(crate) mod follow;
 mod health;
 mod input;
 mod jobs;

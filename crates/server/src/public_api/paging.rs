@@ -137,7 +137,7 @@ impl<View: Serialize> Filling<View> {
 }
 
 /// Bytes of an item as JSON.
-fn length(item: &impl Serialize) -> usize {
+pub(super) fn length(item: &impl Serialize) -> usize {
     struct Count(usize);
 
     impl io::Write for Count {

@@ -5,24 +5,31 @@ use super::follow::{Ended, Follower, Told};
 use super::input::{Numbered, Parameters, invalid_query};
 use super::problem::Refusal;
 use super::seen;
+use crate::answers::pieces;
 use crate::api::LogEvent;
 use crate::app::App;
 use crate::auth::principal::Caller;
+use axum::body::Body;
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use futures_util::{StreamExt, TryStreamExt};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
 use jobs::JobId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use store::JobRow;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// A comment this often keeps proxies from closing a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Events that wait for a slow client.
-const EVENTS_AHEAD: usize = 8;
+const EVENTS_AHEAD: usize = 2;
+/// A comment.
+const NOTHING: Bytes = Bytes::from_static(b":\n\n");
 /// Where a browser tells the last event it got.
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// Tells nginx and its like to pass events on as they come.
@@ -84,18 +91,33 @@ pub(crate) fn follow(app: &App, caller: &Caller, id: JobId, cursor: Cursor) -> m
     told
 }
 
+/// An event as it is sent, or why it can't be.
+pub(crate) type Written = Result<Bytes, serde_json::Error>;
+
 /// Events as they come, with something now and then so that nobody takes the connection for dead.
-pub(crate) fn answer(
-    events: impl stream::Stream<Item = Result<Event, axum::Error>> + Send + 'static,
-) -> Response {
-    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    ([UNBUFFERED], Sse::new(events).keep_alive(keep_alive)).into_response()
+pub(crate) fn answer(events: impl Stream<Item = Written> + Send + 'static) -> Response {
+    let events =
+        stream::unfold(Box::pin(events), async |mut events| match timeout(KEEP_ALIVE, events.next()).await {
+            Ok(event) => Some((event?, events)),
+            Err(_) => Some((Ok(NOTHING), events)),
+        });
+    let pieces = events.map_ok(|event| stream::iter(pieces(event).map(Written::Ok))).try_flatten();
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache"), UNBUFFERED];
+    (headers, Body::from_stream(pieces)).into_response()
 }
 
-fn server_sent(told: mpsc::Receiver<Told>) -> impl stream::Stream<Item = Result<Event, axum::Error>> {
+/// An event as it is sent. JSON as we write it has no line ends.
+pub(crate) fn written(name: &str, cursor: &str, data: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut text = format!("event: {name}\nid: {cursor}\ndata: ").into_bytes();
+    serde_json::to_writer(&mut text, data)?;
+    text.extend_from_slice(b"\n\n");
+    Ok(text)
+}
+
+fn server_sent(told: mpsc::Receiver<Told>) -> impl Stream<Item = Written> {
     stream::unfold(told, async |mut told| {
-        let (event, cursor) = told.recv().await?;
-        let sent = Event::default().event(name(&event)).id(cursor).json_data(&event);
+        let Told { event, cursor, room } = told.recv().await?;
+        let sent = written(name(&event), &cursor, &event).map(|text| room.keep(text));
         Some((sent, told))
     })
 }

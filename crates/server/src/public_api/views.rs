@@ -67,9 +67,13 @@ pub(super) fn whole_job(
 ) -> JobView {
     let steps = steps(planned.steps, entries);
     let needs = Some(planned.needs).filter(|needs| *needs != Needs::default());
-    let earlier_tries = earlier.into_iter().map(earlier_try).collect();
     let concurrency = planned.concurrency.map(|Concurrency { key, limit }| ConcurrencyView { key, limit });
-    JobView { needs, concurrency, steps, earlier_tries, ..job(row) }
+    JobView { needs, concurrency, steps, ..tried_job(row, earlier) }
+}
+
+/// A job with nothing of what was asked for, but how its earlier tries ended.
+pub(super) fn tried_job(row: JobRow, earlier: Vec<TryRow>) -> JobView {
+    JobView { earlier_tries: earlier.into_iter().map(earlier_try).collect(), ..job(row) }
 }
 
 fn earlier_try(row: TryRow) -> TryView {

@@ -17,10 +17,10 @@ pub(crate) struct Events {
 }
 
 #[derive(Debug)]
-struct Received {
+pub(crate) struct Received {
     name: String,
     id: String,
-    event: LogEvent,
+    pub(crate) event: LogEvent,
 }
 
 impl Events {
@@ -36,7 +36,7 @@ impl Events {
     }
 
     /// The next event; `None` when the stream has ended.
-    async fn next(&mut self) -> Option<Received> {
+    pub(crate) async fn next(&mut self) -> Option<Received> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let block = String::from_utf8(self.buffer.drain(..end + 2).collect()).unwrap();

@@ -8,8 +8,9 @@ use crate::pages::plain::plain;
 use crate::pages::timeline::Part;
 use crate::pages::visit::Visit;
 use crate::public_api::cursor::Cursor;
-use crate::public_api::stream::{answer, follow, resume};
-use axum::response::sse::Event;
+use crate::public_api::follow;
+use crate::public_api::stream::{answer, follow, resume, written};
+use bytes::Bytes;
 use futures_util::stream as streams;
 use jobs::{JobId, State};
 use serde::Serialize;
@@ -57,9 +58,10 @@ pub(in crate::pages) async fn stream(visit: Visit) -> Result<Answer, Fault> {
     let cursor = resume(&visit.headers, visit.query("cursor").map(str::to_owned))?;
     let told = follow(&visit.pages.app, &visit.caller, JobId(id), cursor);
     let events = streams::unfold((told, Painter::default()), async |(mut told, mut painter)| {
-        let (event, cursor) = told.recv().await?;
+        // Nothing that is large there is shown here.
+        let follow::Told { event, cursor, room: _ } = told.recv().await?;
         let (told_now, cursor) = painter.paint(event, &cursor);
-        let sent = Event::default().event(told_now.name()).id(cursor).json_data(&told_now);
+        let sent = written(told_now.name(), &cursor, &told_now).map(Bytes::from);
         Some((sent, (told, painter)))
     });
     Ok(Answer::Raw(answer(events)))

@@ -12,7 +12,7 @@ use wire::Job;
 
 const MIB: usize = 1 << 20;
 /// What nobody should have to wait for longer, whatever else the machine does.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A list of six bytes each, which as values are hundreds.
 fn small_objects(bytes: usize) -> String {
@@ -35,7 +35,7 @@ async fn running(harness: &Harness, execution: String) -> Job {
 }
 
 /// Logs what the helper would have written, and ends the job.
-async fn ended(harness: &Harness, job: &Job, lines: &[String]) {
+pub(super) async fn ended(harness: &Harness, job: &Job, lines: &[String]) {
     for (step, line) in lines.iter().enumerate() {
         let key = format!("step.docker.step.{step}.post");
         let body = json!({"executorName": EXECUTOR, "jobId": job.id, "key": key, "command": [], "out": line,
@@ -124,7 +124,7 @@ async fn keys_of_a_thousand_results_keep_nobody_waiting() {
 }
 
 /// Asks for something again and again and reads none of it, until that is refused.
-async fn unread(harness: &Harness, path: &str, most: usize) -> Vec<TcpStream> {
+pub(super) async fn unread(harness: &Harness, path: &str, most: usize) -> Vec<TcpStream> {
     let token = api_token(harness);
     let mut held = Vec::new();
     while held.len() <= most {

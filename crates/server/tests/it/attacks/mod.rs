@@ -6,6 +6,7 @@ mod heads;
 mod jobs;
 mod paths;
 mod sources;
+mod unread;
 mod ways;
 
 use crate::harness::{Harness, told};

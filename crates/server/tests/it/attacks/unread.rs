@@ -1,0 +1,65 @@
+//! What nobody reads of streams, downloads, pages and of what was done.
+
+use super::answers::{LIMIT, ended, unread};
+use crate::artifacts::{leaving, put, taken};
+use crate::files::{file_path, uploaded_id_of, with_upload};
+use crate::harness::{Harness, job, problem, told};
+use crate::pages::Visitor;
+use crate::stream::Events;
+use jobs::{JobSpec, StepSpec};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use server::Limits;
+use server::api::LogEvent;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+const MIB: usize = 1 << 20;
+
+/// One with room for so many bytes of answers.
+async fn with_room_for(bytes: usize) -> Harness {
+    let adjusted =
+        move |limits: &Limits| Limits { answers: bytes, answers_per_client: bytes, ..limits.clone() };
+    Harness::start_with(|config| config.limits = adjusted(&config.limits)).await
+}
+
+/// Connections on which nobody reads what takes all room that there is.
+async fn no_room_left(harness: &Harness) -> Vec<TcpStream> {
+    let job = harness.running_job().await;
+    ended(harness, &job, &["x".repeat(32 * MIB)]).await;
+    let entry = harness.get(&format!("/jobs/{}/logs", job.id)).await[0]["entry"].clone();
+    unread(harness, &format!("/jobs/{}/logs/{entry}/text", job.id), 400).await
+}
+
+/// A job of which all that can be told is 600 kB.
+fn of_many_steps() -> JobSpec {
+    let image = format!("{}/app", vec!["a".repeat(60); 8].join("/"));
+    let step = |number| StepSpec {
+        name: Some(format!("{}{number:04}", "n".repeat(55))),
+        image: image.clone(),
+        run: "true".to_owned(),
+        ..StepSpec::default()
+    };
+    JobSpec { steps: (0..1_000).map(step).collect(), ..job() }
+}
+
+#[tokio::test]
+async fn states_are_told_without_steps_and_an_end_once_there_is_room_for_it() {
+    let harness = with_room_for(2 * MIB).await;
+    let id = harness.submit(&of_many_steps()).await;
+    harness.cancel(id).await;
+    let held = no_room_left(&harness).await;
+    let mut events = Events::open(&harness, id, None).await;
+    let first = events.next().await.unwrap().event;
+    let LogEvent::State(state) = first else { panic!("{first:?}") };
+    assert_eq!((state.state, state.steps.len()), (jobs::State::Canceled, 0));
+    let early = tokio::time::timeout(Duration::from_millis(300), events.next()).await;
+    assert!(early.is_err(), "an end was sent for which there is no room");
+    drop(held);
+    let last = events.next().await.unwrap().event;
+    let LogEvent::End(end) = last else { panic!("{last:?}") };
+    assert_eq!((end.state, end.steps.len()), (jobs::State::Canceled, 1_000));
+    assert!(events.next().await.is_none());
+}
