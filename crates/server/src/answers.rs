@@ -32,6 +32,13 @@ pub(crate) struct Reader {
     namespace: String,
 }
 
+impl Reader {
+    /// Somebody at an address, of no namespace.
+    pub(crate) const fn at(from: Peer) -> Self {
+        Self { from, namespace: String::new() }
+    }
+}
+
 impl From<&Caller> for Reader {
     fn from(caller: &Caller) -> Self {
         Self { from: caller.peer(), namespace: caller.namespace.key() }
@@ -47,6 +54,11 @@ impl Answers {
     /// Room for so many bytes together, and for those to one address.
     pub(crate) fn new(bytes: usize, per_client: usize) -> Self {
         Self(InTurn::new(bytes / FREE, per_client / FREE))
+    }
+
+    /// The same where no namespace reads, or nobody knows which one.
+    pub(crate) fn among_addresses(bytes: usize, per_client: usize) -> Self {
+        Self(InTurn::among_addresses(bytes / FREE, per_client / FREE))
     }
 
     /// Room for so many bytes, if there is some now. Few bytes need none.
@@ -90,6 +102,36 @@ impl Room {
     /// The bytes, which keep their room until nobody has any of them.
     pub(crate) fn keep(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Kept { bytes, _room: self })
+    }
+}
+
+/// A body of which never more is in memory than there is room for, for as long as any of it is to come.
+pub(crate) fn in_room(body: Body, room: Room) -> Body {
+    Body::new(Roomy { body, _room: room })
+}
+
+struct Roomy {
+    body: Body,
+    _room: Room,
+}
+
+impl HttpBody for Roomy {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

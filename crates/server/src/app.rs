@@ -84,6 +84,8 @@ pub(crate) struct Parts {
     pub(crate) reads: Slots,
     /// For what is being sent of the public API's answers.
     pub(crate) answers: Answers,
+    /// For what is being sent of the files that jobs bring along.
+    pub(crate) files_out: Answers,
     /// One per index or artifact that is being uploaded.
     pub(crate) results_in: InTurn,
     /// One per git transfer to an executor.

@@ -1,5 +1,6 @@
 //! Reading request bodies, with a limit on bytes and on time, and sending long ones.
 
+use crate::app::App;
 use crate::bodies::FREE;
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 /// Bytes of a long body that are read at a time.
 const CHUNK: usize = 64 << 10;
 /// Pieces that wait for a slow client before their source has to.
-const CHUNKS_AHEAD: usize = 4;
+const CHUNKS_AHEAD: usize = 2;
 
 /// Why a body was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +74,13 @@ pub(crate) fn streamed(
         }
     });
     body
+}
+
+/// Bytes of a kept file that are in memory while it is sent so: a piece of its source, the pieces ahead, the one that waits to be
+/// among them, and what the connection has.
+pub(crate) fn held(app: &App) -> usize {
+    let source = usize::try_from(app.store.objects().piece()).unwrap_or(usize::MAX);
+    source.saturating_add((CHUNKS_AHEAD + 2) * CHUNK)
 }
 
 /// A body that is sent piece by piece.

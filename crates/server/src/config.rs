@@ -207,6 +207,12 @@ pub struct Limits {
     pub answers: usize,
     /// Those to one client, that is to one address.
     pub answers_per_client: usize,
+    /// Bytes of files of jobs that are in memory while executors read them.
+    pub file_reads: usize,
+    /// Those to one executor, that is to one address.
+    pub file_reads_per_client: usize,
+    /// How long such a call waits until there is room.
+    pub file_read_queue: Duration,
     /// Repositories.
     pub repositories: usize,
     /// Acts in the audit log: of more the oldest go.
@@ -308,6 +314,9 @@ impl Default for Limits {
             read_queue: Duration::from_secs(30),
             answers: 256 * MIB,
             answers_per_client: 192 * MIB,
+            file_reads: 128 * MIB,
+            file_reads_per_client: 96 * MIB,
+            file_read_queue: Duration::from_secs(30),
             repositories: 10_000,
             audit_rows: 1_000_000,
             depths_kept: Duration::from_secs(2),

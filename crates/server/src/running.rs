@@ -176,6 +176,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         results_in: InTurn::new(config.limits.index_uploads, config.limits.index_uploads_per_client),
         reads: Slots::new(config.limits.reads, config.limits.reads_per_client),
         answers: Answers::new(config.limits.answers, config.limits.answers_per_client),
+        files_out: Answers::among_addresses(config.limits.file_reads, config.limits.file_reads_per_client),
         submits: Slots::new(config.limits.submits, config.limits.submits_per_client),
         git_transfers: Slots::new(config.limits.git_transfers, config.limits.git_transfers_per_client),
         limits: config.limits.clone(),

@@ -1,6 +1,7 @@
 //! Uploaded files, read by the jobs that name them and by nobody else.
 
 use super::Failure;
+use crate::answers::{self, Reader, Room};
 use crate::app::App;
 use crate::auth::job::{Caller, Scope, authenticate};
 use crate::body;
@@ -13,6 +14,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 use jobs::JobId;
 use jobs::files::is_file_id;
+use tokio::time::timeout;
 use wire::paths::FILES_BUCKET;
 
 /// Answers GET, and without a body HEAD.
@@ -37,16 +39,29 @@ pub(super) async fn download(
     let found =
         app.store.job_file(job, id).await.map_err(|fault| Failure::store("workspaceFiles.Get", &fault))?;
     let row = found.ok_or_else(not_there)?;
+    let room = room(&app, from).await?;
     let (content, length) = app.files.content(&row).await.map_err(|fault| {
         tracing::error!(file = id, error = %fault, "can't open an uploaded file");
         Failure::internal("the file can't be read: see the server's log")
     })?;
     let content = match method {
         Method::HEAD => Body::empty(),
-        _ => body::streamed(content, app.limits.body_read, &app.tasks),
+        _ => answers::in_room(body::streamed(content, app.limits.body_read, &app.tasks), room),
     };
     let headers = [(CONTENT_LENGTH, length.to_string()), (CONTENT_TYPE, "application/octet-stream".into())];
     Ok((headers, content).into_response())
+}
+
+/// Room for what of a file is in memory while it is sent. It is not that of the public API's readers: no job waits for them.
+async fn room(app: &App, from: Peer) -> Result<Room, Failure> {
+    let reader = Reader::at(from);
+    let room = app.files_out.room_in_time(&reader, body::held(app));
+    timeout(app.limits.file_read_queue, room).await.map_err(|_| {
+        Failure::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many files are being read at one time: read those that were asked for, then try again",
+        )
+    })
 }
 
 /// What a payload of ours names a file by.

@@ -53,7 +53,9 @@ pub(super) async fn content(
     })?;
     let base = row.of.path.rsplit('/').next().unwrap_or_default().to_owned();
     let object = row.of.object.clone();
-    Download { tag: object.sha256.clone(), objects: vec![object], name: base }.answer(&app, &headers).await
+    Download { tag: object.sha256.clone(), objects: vec![object], name: base }
+        .answer(&app, &caller, &headers)
+        .await
 }
 
 async fn rows(

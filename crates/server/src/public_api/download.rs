@@ -1,7 +1,10 @@
 //! Handing out what jobs left: as a file to be saved, and nothing that a browser would show or run.
 
 use super::problem::Refusal;
+use super::sent;
+use crate::answers::{self, Reader};
 use crate::app::App;
+use crate::auth::principal::Caller;
 use crate::body;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -39,8 +42,13 @@ enum Asked {
 }
 
 impl Download {
-    /// Answers with all of it, or with the part that `Range` names.
-    pub(super) async fn answer(self, app: &App, headers: &HeaderMap) -> Result<Response, Refusal> {
+    /// Answers with all of it, or with the part that `Range` names. While it is being sent it has room for what of it is in memory.
+    pub(super) async fn answer(
+        self,
+        app: &App,
+        caller: &Caller,
+        headers: &HeaderMap,
+    ) -> Result<Response, Refusal> {
         let size = self.objects.iter().map(|object| object.size).sum();
         let (status, range) = match asked(headers, size) {
             Asked::All => (StatusCode::OK, 0..size),
@@ -67,7 +75,9 @@ impl Download {
                 answer.insert(name, value);
             }
         }
-        Ok((status, answer, body_of(app, &self.objects, range).await?).into_response())
+        let room = app.answers.room(&Reader::from(caller), body::held(app)).ok_or_else(sent::no_room)?;
+        let body = answers::in_room(body_of(app, &self.objects, range).await?, room);
+        Ok((status, answer, body).into_response())
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) async fn content(
     let parts = app.store.upload_parts(row.id).await?;
     let objects = parts.into_iter().map(|part| part.object).collect();
     let name = format!("index-{id}.{}.gz", views::index_kind(&row.of.content_type));
-    Download { objects, name, tag: format!("upload-{id}") }.answer(&app, &headers).await
+    Download { objects, name, tag: format!("upload-{id}") }.answer(&app, &caller, &headers).await
 }
 
 async fn find(app: &App, caller: &Caller, id: i64) -> Result<UploadRow, Refusal> {

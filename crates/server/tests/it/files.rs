@@ -29,6 +29,10 @@ async fn uploaded(harness: &Harness, body: impl Into<reqwest::Body>) -> Value {
 }
 
 pub(crate) async fn uploaded_id(harness: &Harness, body: &'static str) -> String {
+    uploaded_id_of(harness, body).await
+}
+
+pub(crate) async fn uploaded_id_of(harness: &Harness, body: impl Into<reqwest::Body>) -> String {
     uploaded(harness, body).await["id"].as_str().unwrap().to_owned()
 }
 

@@ -30,8 +30,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes that are asked for at a time.
-const PIECE: u64 = 1 << 20;
+/// Bytes that are asked for at a time of a directory, and of what each question has a long way to.
+const PIECE: u64 = 128 << 10;
+const FAR_PIECE: u64 = 1 << 20;
 /// Random bytes of a key.
 const KEY_BYTES: usize = 8;
 
@@ -109,6 +110,11 @@ impl Objects {
         if bytes.len() as u64 == wanted { Ok(bytes) } else { Err(self.short(key)) }
     }
 
+    /// Bytes of a piece of an object at most, which is in memory while it is read piece by piece.
+    pub const fn piece(&self) -> u64 {
+        if self.shared { FAR_PIECE } else { PIECE }
+    }
+
     /// Reads bytes of an object piece by piece, as fast as they are taken.
     pub fn stream(
         &self,
@@ -122,7 +128,7 @@ impl Objects {
                 if at >= range.end {
                     return Ok(None);
                 }
-                let end = range.end.min(at + PIECE);
+                let end = range.end.min(at + objects.piece());
                 Ok(Some((objects.read(&key, at..end).await?, end)))
             }
         })

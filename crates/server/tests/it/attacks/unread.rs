@@ -63,3 +63,57 @@ async fn states_are_told_without_steps_and_an_end_once_there_is_room_for_it() {
     assert_eq!((end.state, end.steps.len()), (jobs::State::Canceled, 1_000));
     assert!(events.next().await.is_none());
 }
+
+#[tokio::test]
+async fn who_reads_no_downloads_is_given_only_some_and_keeps_no_executor_from_files() {
+    let harness = with_room_for(4 * MIB).await;
+    let id = uploaded_id_of(&harness, vec![b'f'; 9 * MIB]).await;
+    let (job, _) = taken(&harness, &with_upload(leaving(&[("big", "big")]), "data.bin", &id)).await;
+    assert_eq!(put(&harness, &job, "big/big", &"x".repeat(32 * MIB)).await.0, 200);
+    let path = format!("/jobs/{}/artifacts/big", job.id);
+    let held = unread(&harness, &path, 40).await;
+    assert!(!held.is_empty());
+    let (status, code, _) = problem(harness.api(Method::GET, &path)).await;
+    assert_eq!((status, code.as_str()), (503, "busy"));
+    let (status, file) = told(harness.with_job_token(Method::GET, &job, &file_path(&job, &id))).await;
+    assert_eq!((status, file.len()), (200, 9 * MIB));
+    drop(held);
+    let begun = Instant::now();
+    loop {
+        let (status, text) = told(harness.api(Method::GET, &path)).await;
+        if status == 200 {
+            assert_eq!(text.len(), 32 * MIB);
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "there is no room again");
+    }
+}
+
+#[tokio::test]
+async fn files_that_no_executor_reads_are_only_some() {
+    let harness = Harness::start_with(|config| {
+        let limits = config.limits.clone();
+        let file_read_queue = Duration::from_millis(50);
+        config.limits = Limits { file_reads: MIB, file_reads_per_client: MIB, file_read_queue, ..limits };
+    })
+    .await;
+    let id = uploaded_id_of(&harness, vec![b'f'; 32 * MIB]).await;
+    let (job, _) = taken(&harness, &with_upload(job(), "data.bin", &id)).await;
+    let file = || harness.with_job_token(Method::GET, &job, &file_path(&job, &id));
+    let mut held = Vec::new();
+    loop {
+        let response = file().send().await.unwrap();
+        if response.status() == 503 {
+            break;
+        }
+        assert_eq!(response.status(), 200);
+        held.push(response);
+        assert!(held.len() < 20, "files that nobody reads are in memory");
+    }
+    assert!(!held.is_empty());
+    drop(held);
+    let begun = Instant::now();
+    while told(file()).await.0 != 200 {
+        assert!(begun.elapsed() < LIMIT, "there is no room again");
+    }
+}
