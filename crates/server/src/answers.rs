@@ -9,6 +9,7 @@ use crate::bodies::FREE;
 use crate::peer::Peer;
 use crate::slots::{InTurn, Turn};
 use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -61,6 +62,17 @@ impl Answers {
         Self(InTurn::among_addresses(bytes / FREE, per_client / FREE))
     }
 
+    /// The answer with its room, if it needs any; as it was where there is none. What is streamed takes room by itself.
+    pub(crate) async fn hold(&self, reader: &Reader, response: Response) -> Result<Response, Response> {
+        let Some(length) = response.body().size_hint().exact().filter(|length| *length > FREE as u64) else {
+            return Ok(response);
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let Some(room) = self.room(reader, length) else { return Err(response) };
+        let (parts, body) = response.into_parts();
+        Ok(Response::from_parts(parts, in_pieces(room.keep(whole(body).await))))
+    }
+
     /// Room for so many bytes, if there is some now. Few bytes need none.
     pub(crate) fn room(&self, reader: &Reader, bytes: usize) -> Option<Room> {
         let Reader { from, namespace } = reader;
@@ -83,6 +95,11 @@ impl Answers {
             }
         }
     }
+}
+
+/// All of a body whose length is known: it is in memory as it is.
+async fn whole(body: Body) -> Bytes {
+    body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default()
 }
 
 const fn slots(bytes: usize) -> usize {

@@ -6,15 +6,16 @@ use super::paging::Paging;
 use super::planned::Planned;
 use super::problem::Refusal;
 use super::search::Wanted;
+use super::sent::InShort;
 use super::{search, seen, views};
 use crate::acts::{Act, Action};
 use crate::api::{JobView, Page};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::disk_floor::Growing;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::header::{LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jobs::{Canceler, JobId, JobSpec, Namespace, Record, State as JobState};
@@ -52,7 +53,9 @@ pub(super) async fn submit(
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", job.id)) {
         headers.insert(LOCATION, location);
     }
-    Ok((StatusCode::CREATED, headers, Json(with_planned(&app, job, planned).await?)))
+    let in_short = InShort(views::in_short(job.clone()));
+    let whole = with_planned(&app, job, planned).await?;
+    Ok((StatusCode::CREATED, headers, Extension(in_short), Json(whole)))
 }
 
 /// As many are being submitted as may be.
@@ -157,7 +160,7 @@ pub(super) async fn cancel(
     State(app): State<App>,
     Numbered(id): Numbered<JobId>,
     headers: HeaderMap,
-) -> Result<Json<JobView>, Refusal> {
+) -> Result<(Extension<InShort>, Json<JobView>), Refusal> {
     let client = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let canceler = Canceler::api(caller.from, client).named(&caller.name);
     seen::job(&app, &caller, id).await?;
@@ -174,7 +177,8 @@ pub(super) async fn cancel(
     if job.record.state.is_terminal() {
         app.metrics.ended(&job);
     }
-    Ok(Json(with_steps(&app, job).await?))
+    let in_short = InShort(views::in_short(job.clone()));
+    Ok((Extension(in_short), Json(with_steps(&app, job).await?)))
 }
 
 /// The job with the steps of its latest try, and how earlier ones ended.

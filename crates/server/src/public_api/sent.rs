@@ -1,18 +1,17 @@
 //! Turns to make answers, and room for them until they were sent.
 
 use super::problem::Refusal;
-use crate::answers::{Reader, in_pieces};
+use crate::answers::Reader;
+use crate::api::JobView;
 use crate::app::App;
 use crate::auth::principal::Caller;
-use crate::bodies::FREE;
 use crate::slots::Slot;
-use axum::body::{Body, HttpBody};
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::BodyExt;
+use http::header::CONTENT_LENGTH;
 
 /// Makes a list in its turn: whoever asks for many at one time keeps nobody else from theirs.
 pub(super) async fn in_turn(
@@ -48,25 +47,23 @@ pub(super) async fn in_room(
 ) -> Response {
     let only_reads = request.method().is_safe();
     let response = next.run(request).await;
-    // What is streamed takes room for each piece by itself, if it needs any.
-    let Some(length) = response.body().size_hint().exact().filter(|length| *length > FREE as u64) else {
-        return response;
-    };
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    match app.answers.room(&Reader::from(&caller), length) {
-        Some(room) => {
-            let (parts, body) = response.into_parts();
-            Response::from_parts(parts, in_pieces(room.keep(whole(body).await)))
-        }
-        None if only_reads => no_room().into_response(),
+    match app.answers.hold(&Reader::from(&caller), response).await {
+        Ok(response) => response,
+        Err(_) if only_reads => no_room().into_response(),
         // Something was done: nobody may take it for refused.
-        None => response,
+        Err(response) => in_short(response),
     }
 }
 
-/// All of a body whose length is known: it is in memory as it is.
-async fn whole(body: Body) -> Bytes {
-    body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default()
+/// What is answered where something was done and there is no room for all that there is to tell of it.
+#[derive(Clone)]
+pub(super) struct InShort(pub(super) JobView);
+
+fn in_short(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Some(InShort(job)) = parts.extensions.remove() else { return Response::from_parts(parts, body) };
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Json(job).into_response().into_body())
 }
 
 /// As much is being sent as may be.

@@ -19,6 +19,9 @@ const NO_EXIT_CODE: i32 = -1;
 /// What the log keys of steps begin with, by the runtime that ran them.
 const STEP_KEYS: [&str; 2] = ["step.docker.", "step.kubernetes."];
 
+/// Characters of a job's message that are told in short, as in lists.
+const SHORT_MESSAGE: usize = 512;
+
 /// A job without its steps, as lists show it.
 pub(super) fn job(row: JobRow) -> JobView {
     let end = row.end.as_ref().map(EndReason::from_detail);
@@ -56,6 +59,18 @@ pub(super) fn job(row: JobRow) -> JobView {
         steps: Vec::new(),
         earlier_tries: Vec::new(),
     }
+}
+
+/// A job as it is told of where there is no room for more.
+pub(super) fn in_short(row: JobRow) -> JobView {
+    let mut view = job(row);
+    if let Some(message) = &mut view.message
+        && let Some((end, _)) = message.char_indices().nth(SHORT_MESSAGE)
+    {
+        message.truncate(end);
+        message.push('…');
+    }
+    view
 }
 
 /// A job with the steps it has and how its earlier tries ended; `entries` are the log entries of its latest try.

@@ -65,6 +65,33 @@ async fn states_are_told_without_steps_and_an_end_once_there_is_room_for_it() {
 }
 
 #[tokio::test]
+async fn what_was_done_is_told_in_short_where_there_is_no_room() {
+    let harness = with_room_for(2 * MIB).await;
+    let id = harness.submit(&of_many_steps()).await;
+    harness.dequeue("batches").await.unwrap();
+    let held = no_room_left(&harness).await;
+    let cancel = format!("/jobs/{id}/cancel");
+    let (status, text) = told(harness.api(Method::POST, &cancel)).await;
+    assert_eq!(status, 200, "{text}");
+    let told_of: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&told_of["id"], &told_of["cancelRequested"]), (&json!(id), &json!(true)));
+    assert_eq!(told_of["steps"], json!([]));
+    let (status, text) = told(harness.api(Method::POST, "/jobs").json(&of_many_steps())).await;
+    let submitted: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &submitted["state"], &submitted["steps"]), (201, &json!("queued"), &json!([])));
+    drop(held);
+    let begun = Instant::now();
+    loop {
+        let text = told(harness.api(Method::POST, &cancel)).await.1;
+        let whole: Value = serde_json::from_str(&text).unwrap();
+        if whole["steps"].as_array().unwrap().len() == 1_000 {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "there is no room again");
+    }
+}
+
+#[tokio::test]
 async fn who_reads_no_downloads_is_given_only_some_and_keeps_no_executor_from_files() {
     let harness = with_room_for(4 * MIB).await;
     let id = uploaded_id_of(&harness, vec![b'f'; 9 * MIB]).await;
