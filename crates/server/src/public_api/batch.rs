@@ -39,11 +39,9 @@ pub(super) async fn submit(
     let came = Instant::now();
     refuse_one_key(&headers)?;
     let (bytes, large) = input::large(&app, &caller, body, app.limits.api_body).await?;
-    let asked = read(&bytes)?;
+    let turns = |asked: &Vec<Asked>| asked.len().div_ceil(JOBS_A_TURN);
+    let (asked, turns) = jobs::in_turn(&app, &caller, turns, || read(&bytes)).await?;
     drop(bytes);
-    let turns = asked.len().div_ceil(JOBS_A_TURN);
-    let turns = app.submits.take_several(caller.peer(), turns, app.limits.submit_queue).await;
-    let turns = turns.ok_or_else(jobs::busy)?;
     let (running, namespace) = (app.clone(), caller.principal.namespace);
     let submitted = async move {
         let ids = enqueue(&running, &namespace, asked, came).await;

@@ -1,7 +1,7 @@
 //! Submitting, listing, showing and stopping jobs.
 
 use super::asked::{Asked, Commits};
-use super::input::{Numbered, Parameters, invalid_query, large_json};
+use super::input::{Numbered, Parameters, invalid_query, large, parsed};
 use super::paging::Paging;
 use super::planned::Planned;
 use super::problem::Refusal;
@@ -13,6 +13,7 @@ use crate::api::{JobView, Page};
 use crate::app::App;
 use crate::auth::principal::Caller;
 use crate::disk_floor::Growing;
+use crate::slots::Slot;
 use axum::body::Body;
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -30,17 +31,14 @@ pub(super) async fn submit(
     State(app): State<App>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, HeaderMap, Json<JobView>), Refusal> {
-    let how = (app.limits.api_body, "invalid_job");
-    let (spec, large): (JobSpec, _) = large_json(&app, &caller, body, how).await?;
-    // Before it waits: what could not be run may be far larger in memory than it was in the body.
-    let spec = runnable(spec)?;
-    let planned = Planned::of(&spec, &app.site.current());
+) -> Result<(StatusCode, HeaderMap, Extension<InShort>, Json<JobView>), Refusal> {
+    let (bytes, large) = large(&app, &caller, body, app.limits.api_body).await?;
     let idempotency_key = idempotency_key(&headers)?;
     // The turn begins when all of it is here: a body that never comes keeps nobody else waiting.
-    let slot = app.submits.take(caller.peer(), app.limits.submit_queue).await.ok_or_else(busy)?;
+    let (spec, slot) = in_turn(&app, &caller, |_| 1, || read(&bytes)).await?;
     // Those that wait are as many as may be read; those that have their turn are counted by that.
-    drop(large);
+    drop((bytes, large));
+    let planned = Planned::of(&spec, &app.site.current());
     let (running, namespace) = (app.clone(), caller.principal.namespace);
     let submitted = async move {
         let job = enqueue(&running, namespace, Asked { spec, idempotency_key }).await;
@@ -58,8 +56,32 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, headers, Extension(in_short), Json(whole)))
 }
 
+/// What the job in a body is, if it could be run.
+fn read(bytes: &[u8]) -> Result<JobSpec, Refusal> {
+    runnable(parsed(bytes, "invalid_job")?)
+}
+
+/// What is asked for, and so many turns to submit it. What can't be submitted is refused before it waits; what waits is only its
+/// body, for it may be far larger in memory than it was there.
+pub(super) async fn in_turn<T>(
+    app: &App,
+    caller: &Caller,
+    turns: impl Fn(&T) -> usize,
+    read: impl Fn() -> Result<T, Refusal>,
+) -> Result<(T, Slot), Refusal> {
+    let asked = read()?;
+    let turns = turns(&asked);
+    if let Some(slot) = app.submits.try_take_several(caller.peer(), turns) {
+        return Ok((asked, slot));
+    }
+    drop(asked);
+    let slot = app.submits.take_several(caller.peer(), turns, app.limits.submit_queue).await;
+    let slot = slot.ok_or_else(busy)?;
+    Ok((read()?, slot))
+}
+
 /// As many are being submitted as may be.
-pub(super) fn busy() -> Refusal {
+fn busy() -> Refusal {
     let detail = "too many jobs are being submitted at one time: try again";
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_submits", "The server is busy", detail)
 }

@@ -1,5 +1,6 @@
 //! Where a source leads to, and how long it keeps others waiting.
 
+use super::peak_memory;
 use super::sources::{add, serve};
 use crate::harness::{Harness, job, problem, told};
 use crate::source::SourceRepo;
@@ -7,6 +8,7 @@ use http::header::LOCATION;
 use http::{StatusCode, Uri};
 use jobs::JobSpec;
 use reqwest::Method;
+use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
@@ -117,6 +119,43 @@ async fn submits_that_wait_for_a_source_do_not_pile_up() {
     while told(harness.api(Method::POST, "/jobs").json(&job())).await.0 != 201 {
         assert!(begun.elapsed() < Duration::from_secs(10), "there is room again");
     }
+}
+
+/// What waits for its turn is in memory as it came: as what it means it may be far more.
+#[tokio::test]
+async fn submits_that_wait_take_no_more_memory_than_their_bodies() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.submits, config.limits.submit_queue) = (1, Duration::from_secs(3));
+    })
+    .await;
+    let source = SourceRepo::new();
+    let (url, gate, mut waiting) = stalling(&source).await;
+    assert_eq!(add(&harness, &url).send().await.unwrap().status(), 201);
+    gate.send(true).unwrap();
+    let spec = JobSpec { repo: Some("demo".to_owned()), ..job() };
+    let stuck = tokio::spawn(harness.api(Method::POST, "/jobs").json(&spec).send());
+    waiting.recv().await.unwrap();
+    let execution = json!({"repository": {"name": "demo"}, "searchResultPaths": vec!["a"; 15_500],
+                           "steps": [{"run": "true", "container": "alpine:3"}]});
+    let one = json!({"queue": "batches", "execution": execution});
+    for (path, body) in
+        [("/jobs", one.to_string()), ("/jobs/batch", json!({"jobs": [{"job": one}]}).to_string())]
+    {
+        let before = peak_memory();
+        let submits = (0..300).map(|_| problem(harness.api(Method::POST, path).body(body.clone())));
+        for (status, code, _) in futures_util::future::join_all(submits).await {
+            assert_eq!((status, code.as_str()), (503, "too_many_submits"), "{path}");
+        }
+        let grown = peak_memory().saturating_sub(before);
+        assert!(grown < 140, "{path}: {grown} MiB more");
+    }
+    // What can't be run need not wait to be told so.
+    let begun = Instant::now();
+    let (status, code, _) = problem(harness.api(Method::POST, "/jobs").json(&json!({"steps": []}))).await;
+    assert_eq!((status, code.as_str()), (422, "invalid_job"));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    gate.send(false).unwrap();
+    stuck.await.unwrap().unwrap();
 }
 
 #[tokio::test]
