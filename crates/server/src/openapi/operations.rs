@@ -105,7 +105,7 @@ fn jobs() -> Vec<Operation> {
         .problems(&[(404, "unknown_job"), NEWER]);
     let explain = get("/api/v1/jobs/{id}/explain", TAG, "Tells why a job waits, or why it ended")
         .gives::<ExplainView>(200, "What it waits for.")
-        .problems(&[(404, "unknown_job"), NEWER]);
+        .problems(&[(404, "unknown_job"), (503, "too_many_reads"), NEWER]);
     let cancel = Operation::new("POST", "/api/v1/jobs/{id}/cancel", TAG, "Stops a job")
         .gives::<JobView>(200, "The job: one that runs is asked to stop.")
         .problems(&[(404, "unknown_job"), (409, "job_ended"), NEWER]);
@@ -194,8 +194,12 @@ fn queues() -> Vec<Operation> {
     const TAG: &str = "queues";
     const ONE: &str = "/api/v1/queues/{name}";
     vec![
-        get("/api/v1/queues", TAG, "Lists the queues").gives::<Vec<QueueView>>(200, "All of them."),
-        get(ONE, TAG, "Shows a queue").gives::<QueueView>(200, "The queue.").problem(404, "unknown_queue"),
+        get("/api/v1/queues", TAG, "Lists the queues")
+            .gives::<Vec<QueueView>>(200, "All of them.")
+            .problem(503, "too_many_reads"),
+        get(ONE, TAG, "Shows a queue")
+            .gives::<QueueView>(200, "The queue.")
+            .problems(&[(404, "unknown_queue"), (503, "too_many_reads")]),
         Operation::new("PATCH", ONE, TAG, "Says how a queue's jobs are given out")
             .takes::<ChangeQueue>()
             .gives::<QueueView>(200, "The queue.")

@@ -4,7 +4,7 @@ use super::input::Numbered;
 use super::jobs::with_planned;
 use super::planned::Planned;
 use super::problem::Refusal;
-use super::{seen, views};
+use super::{seen, sent, views};
 use crate::api::{ExplainView, ObstacleView};
 use crate::app::App;
 use crate::auth::principal::Caller;
@@ -26,7 +26,7 @@ pub(super) async fn explain(
     let StoredSpec { spec, is_for_newer } = app.store.stored_spec(id).await?;
     let planned = Planned::of(&spec, &app.site.current());
     drop(spec);
-    let queue = counted(&app, &job.queue).await?;
+    let queue = counted(&app, &caller, &job.queue).await?;
     let now = app.clock.now();
     let serving = app.store.executors_serving(&job.queue).await?;
     let executors: Vec<Executor> = serving.into_iter().map(|row| executor(row, app.leases, now)).collect();
@@ -56,11 +56,12 @@ pub(super) async fn explain(
 }
 
 /// A queue, counted as far as matters.
-async fn counted(app: &App, name: &str) -> Result<QueueRow, Refusal> {
+async fn counted(app: &App, caller: &Caller, name: &str) -> Result<QueueRow, Refusal> {
     let most = u64::from(MOST_COUNTED);
     let queue = app.store.queue(name, most + 1).await?;
     let among_many = queue.queued > most && queue.held > 0;
     if among_many || queue.rules.max_running.is_some_and(|limit| limit > MOST_COUNTED) {
+        let _turn = sent::turn(app, caller).await?;
         return Ok(app.store.queue(name, u64::MAX).await?);
     }
     Ok(queue)

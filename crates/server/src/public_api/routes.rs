@@ -19,7 +19,7 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     pub(super) needs: Needs,
     handler: MethodRouter<App>,
-    /// Whether it answers with many things, which are made in turns.
+    /// Whether it answers with many things, or counts many: such answers are made in turns.
     is_list: bool,
 }
 
@@ -101,8 +101,8 @@ pub(super) fn all() -> Vec<Route> {
         get_("/api/v1/repositories", reader, get(repositories::list)).listing(),
         post_("/api/v1/repositories", operator, post(repositories::add)),
         delete_("/api/v1/repositories/{*name}", operator, delete(repositories::remove)),
-        get_("/api/v1/queues", reader, get(queues::list)),
-        get_("/api/v1/queues/{name}", reader, get(queues::show)),
+        get_("/api/v1/queues", reader, get(queues::list)).listing(),
+        get_("/api/v1/queues/{name}", reader, get(queues::show)).listing(),
         patch_("/api/v1/queues/{name}", global_operator, patch(queues::change)),
         get_("/api/v1/executors", global_reader, get(executors::list)).listing(),
         patch_("/api/v1/executors/{name}", global_operator, patch(executors::change)),

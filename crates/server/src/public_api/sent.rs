@@ -26,8 +26,8 @@ pub(super) async fn in_turn(
     }
 }
 
-/// A turn to make a list, which may cost much.
-async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
+/// A turn to make a list, or to count, which may cost much.
+pub(super) async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
     let turn = app.reads.take(caller.peer(), app.limits.read_queue).await;
     turn.ok_or_else(|| {
         let detail = format!(

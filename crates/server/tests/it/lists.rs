@@ -1,7 +1,8 @@
 //! Lists that have nothing to ask for but the next page.
 
-use crate::harness::{Harness, told};
+use crate::harness::{Harness, job, problem, told};
 use crate::pages::{Visitor, user};
+use jobs::JobSpec;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -108,6 +109,8 @@ async fn lists_that_cost_much_have_turns() {
         "/uploads",
         "/repositories",
         "/executors",
+        "/queues",
+        "/queues/batches",
         "/tokens",
         "/registration-tokens",
         "/identities",
@@ -123,4 +126,22 @@ async fn lists_that_cost_much_have_turns() {
     assert_eq!(harness.get(&format!("/jobs/{}", job.id)).await["state"], "processing");
     let beat = json!({"executorName": "exec-7", "jobIds": []});
     assert_eq!(told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await.0, 200);
+}
+
+/// Why a job waits takes counting its whole queue where some of many are held back: those who ask take turns.
+#[tokio::test]
+async fn counting_a_long_queue_has_its_turn() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.reads, config.limits.read_queue) = (0, std::time::Duration::from_millis(10));
+    })
+    .await;
+    let later = JobSpec { delay_seconds: Some(3_600), ..job() };
+    let id = harness.submit(&later).await;
+    let explained = format!("/jobs/{id}/explain");
+    assert_eq!(harness.get(&explained).await["obstacles"][0]["code"], "not_before");
+    let many = json!({"jobs": vec![json!({"job": job()}); 1_000]});
+    let (status, text) = told(harness.api(Method::POST, "/jobs/batch").json(&many)).await;
+    assert_eq!(status, 201, "{text}");
+    let (status, code, _) = problem(harness.api(Method::GET, &explained)).await;
+    assert_eq!((status, code.as_str()), (503, "too_many_reads"));
 }
