@@ -82,6 +82,9 @@ pub(crate) struct Parts {
     pub(crate) submits: Slots,
     /// One per list that is being made.
     pub(crate) reads: Slots,
+    /// One per page that is being made, and room for the forms that are sent from them.
+    pub(crate) pages: InTurn,
+    pub(crate) forms: Bodies,
     /// For what is being sent of the public API's answers.
     pub(crate) answers: Answers,
     /// For what is being sent of the files that jobs bring along.

@@ -111,7 +111,7 @@ pub struct Limits {
     /// Bytes in the body of a log call.
     pub log_body: usize,
     /// Bodies of more than 256 KiB at one time, of each of three kinds of calls: of the public API, about jobs, and what executors
-    /// say of themselves; more wait.
+    /// say of themselves; more wait. Forms of pages, which are smaller, are a kind of their own.
     pub large_calls: usize,
     /// Those of one client, that is of one address.
     pub large_calls_per_client: usize,
@@ -203,7 +203,11 @@ pub struct Limits {
     pub reads_per_client: usize,
     /// How long such a list waits for its turn.
     pub read_queue: Duration,
-    /// Bytes of answers of the public API of more than 64 KiB that are being sent, half of them for one namespace at most.
+    /// Pages that are made at one time, half of them for one namespace at most; more wait, as long as lists.
+    pub pages: usize,
+    /// Those for one client, that is for one address.
+    pub pages_per_client: usize,
+    /// Bytes of pages and of answers of the public API of more than 64 KiB that are being sent, half of them for one namespace at most.
     pub answers: usize,
     /// Those to one client, that is to one address.
     pub answers_per_client: usize,
@@ -312,6 +316,8 @@ impl Default for Limits {
             reads: 8,
             reads_per_client: 6,
             read_queue: Duration::from_secs(30),
+            pages: 16,
+            pages_per_client: 12,
             answers: 256 * MIB,
             answers_per_client: 192 * MIB,
             file_reads: 128 * MIB,

@@ -175,6 +175,8 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         of_executors: Bodies::new(&config.limits, InTurn::among_addresses),
         results_in: InTurn::new(config.limits.index_uploads, config.limits.index_uploads_per_client),
         reads: Slots::new(config.limits.reads, config.limits.reads_per_client),
+        pages: InTurn::new(config.limits.pages, config.limits.pages_per_client),
+        forms: Bodies::new(&config.limits, InTurn::new),
         answers: Answers::new(config.limits.answers, config.limits.answers_per_client),
         files_out: Answers::among_addresses(config.limits.file_reads, config.limits.file_reads_per_client),
         submits: Slots::new(config.limits.submits, config.limits.submits_per_client),

@@ -2,10 +2,16 @@
 
 use crate::api::Problem;
 use crate::auth::attempts::Limited;
+use crate::body::BodyFault;
 use crate::public_api::Refusal;
 use axum::response::Response;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
+use std::time::Duration;
+
+const BUSY: &str = "The server is busy";
+/// When to try again what there was no room or no turn for.
+const SOON: HeaderValue = HeaderValue::from_static("5");
 
 /// Something was refused, or went wrong.
 #[derive(Debug, Clone)]
@@ -22,6 +28,27 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn new(status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
         Self { status, title: title.to_owned(), detail: detail.into(), retry_after: None }
+    }
+
+    /// The same where another attempt may do soon.
+    fn soon(self) -> Self {
+        Self { retry_after: Some(SOON), ..self }
+    }
+
+    /// Too many pages are made at one time.
+    pub(super) fn no_turn(waited: Duration) -> Self {
+        let detail = format!(
+            "too many pages are asked for at one time, and no turn was free for {} s: reload this one",
+            waited.as_secs()
+        );
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, detail).soon()
+    }
+
+    /// There is no room for a page until it is sent.
+    pub(super) fn no_room() -> Self {
+        let detail = "too many large pages and other answers are being sent at one time: wait until those that you asked for \
+                      are there, then reload this one";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, detail).soon()
     }
 
     /// Tells programs when to try again, in the answer that shows the fault to people.
@@ -42,6 +69,13 @@ impl Fault {
         tracing::error!(error = cause, "a page failed");
         let detail = "the server's log tells the cause; if it persists, restart the server";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The server failed", detail)
+    }
+}
+
+impl From<BodyFault> for Fault {
+    fn from(fault: BodyFault) -> Self {
+        let told = Self::new(fault.status(), "The form can't be taken", fault.to_string());
+        if fault == BodyFault::Busy { told.soon() } else { told }
     }
 }
 

@@ -6,6 +6,7 @@ use super::visit::Visit;
 use super::{
     Pages, account, audit, executors, job, jobs, log, queues, repositories, results, secrets, tokens, users,
 };
+use crate::answers::Reader;
 use axum::routing::{MethodRouter, get, post};
 use futures_util::future::BoxFuture;
 
@@ -20,17 +21,27 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// What serves it: a page, wherever it leads, or one that tells why there is none.
+    /// What serves it: a page, wherever it leads, or one that tells why there is none. Each is made in its turn, for what it is made
+    /// of may be far more than it is, and has its room until it was sent.
     pub(super) fn served(self) -> MethodRouter<Pages> {
-        let show = self.show;
+        let (show, only_reads) = (self.show, self.method == "GET");
         let handler = async move |visit: Visit| {
-            let frame = visit.frame();
-            match show(visit).await {
+            let (frame, app) = (visit.frame(), visit.pages.app.clone());
+            let reader = Reader::from(&visit.caller);
+            let turn = app.pages.take(visit.peer, &visit.caller.namespace.key(), app.limits.read_queue).await;
+            let Some(turn) = turn else { return frame.fault(&Fault::no_turn(app.limits.read_queue)) };
+            let response = match show(visit).await {
                 Ok(answer) => answer.respond(&frame),
                 Err(fault) => frame.fault(&fault),
+            };
+            drop(turn);
+            match app.answers.hold(&reader, response).await {
+                Err(_) if only_reads => frame.fault(&Fault::no_room()),
+                // What was done leads to another page, or is told with a small one.
+                Ok(response) | Err(response) => response,
             }
         };
-        if self.method == "GET" { get(handler) } else { post(handler) }
+        if only_reads { get(handler) } else { post(handler) }
     }
 }
 

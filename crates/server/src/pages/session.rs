@@ -6,6 +6,7 @@ use super::{Pages, frame, visit};
 use crate::auth::principal::{Caller, Principal, Proof, root};
 use crate::body;
 use crate::peer::Remote;
+use crate::slots::Turn;
 use crate::way::Way;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use store::{SessionOf, StoreError};
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
@@ -34,20 +36,32 @@ pub(super) struct Csrf(pub(super) String);
 
 /// A form that was sent.
 #[derive(Clone, Default)]
-pub(super) struct Fields(Vec<(String, String)>);
+pub(super) struct Fields {
+    sent: Vec<(String, String)>,
+    /// For as long as it is in memory.
+    _turn: Option<Arc<Turn>>,
+}
 
 impl Fields {
     /// One field.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Reads a form of up to `limit` bytes.
+    /// Reads a small form of up to `limit` bytes.
     pub(super) async fn read(pages: &Pages, body: Body, limit: usize) -> Result<Self, Fault> {
-        let read = body::read(body, limit, pages.app.limits.body_read).await;
-        let bytes =
-            read.map_err(|fault| Fault::new(fault.status(), "The form can't be taken", fault.to_string()))?;
-        Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
+        Ok(Self::of(&body::read(body, limit, pages.app.limits.body_read).await?, None))
+    }
+
+    /// Reads a form of somebody's session.
+    async fn read_of(pages: &Pages, caller: &Caller, body: Body) -> Result<Self, Fault> {
+        let (from, of) = (caller.peer(), caller.namespace.key());
+        let (bytes, turn) = pages.app.forms.read(from, &of, body, MAX_FORM).await?;
+        Ok(Self::of(&bytes, turn))
+    }
+
+    fn of(bytes: &[u8], turn: Option<Turn>) -> Self {
+        Self { sent: form_urlencoded::parse(bytes).into_owned().collect(), _turn: turn.map(Arc::new) }
     }
 }
 
@@ -82,7 +96,7 @@ pub(super) async fn require(State(pages): State<Pages>, request: Request, next: 
     };
     let csrf = Csrf::of(&secret);
     let caller = Caller { principal: found.principal, proof: Proof::Session(found.id), from };
-    match prepared(&pages, request, &way, &csrf).await {
+    match prepared(&pages, request, &way, (&caller, &csrf)).await {
         Ok(mut request) => {
             request.extensions_mut().insert(caller);
             request.extensions_mut().insert(csrf);
@@ -94,7 +108,12 @@ pub(super) async fn require(State(pages): State<Pages>, request: Request, next: 
 }
 
 /// The request, with its form if it has one and that is ours.
-async fn prepared(pages: &Pages, request: Request, way: &Way, csrf: &Csrf) -> Result<Request, Fault> {
+async fn prepared(
+    pages: &Pages,
+    request: Request,
+    way: &Way,
+    (caller, csrf): (&Caller, &Csrf),
+) -> Result<Request, Fault> {
     if request.method() != Method::POST {
         return Ok(request);
     }
@@ -107,7 +126,7 @@ async fn prepared(pages: &Pages, request: Request, way: &Way, csrf: &Csrf) -> Re
              --trusted-proxy",
         ));
     }
-    let fields = Fields::read(pages, body, MAX_FORM).await?;
+    let fields = Fields::read_of(pages, caller, body).await?;
     if !csrf.is(fields.get("csrf").unwrap_or_default()) {
         return Err(not_ours("it was made for another session: go back, reload the page and send it again"));
     }

@@ -40,7 +40,9 @@ struct Progress {
 }
 
 fn whole(visit: Visit, id: i64, entries: Vec<LogEntryView>) -> Body {
-    let begin = Progress { visit, entries: entries.into(), text: None };
+    // Commands may be most of what is known of them, and whoever reads slowly keeps it in memory.
+    let entries = entries.into_iter().map(|entry| LogEntryView { command: None, ..entry }).collect();
+    let begin = Progress { visit, entries, text: None };
     Body::from_stream(stream::try_unfold(begin, move |mut progress| async move {
         loop {
             if let Some(text) = &mut progress.text {

@@ -144,3 +144,76 @@ async fn files_that_no_executor_reads_are_only_some() {
         assert!(begun.elapsed() < LIMIT, "there is no room again");
     }
 }
+
+#[tokio::test]
+async fn pages_have_room_or_tell_that_there_is_none() {
+    let harness = with_room_for(64 << 10).await;
+    let logged = harness.running_job().await;
+    ended(&harness, &logged, &[0, 1, 2].map(|_| "stdout: <&>\n".repeat(8_000))).await;
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let page = format!("/jobs/{}/log", logged.id);
+    let shown = visitor.get(&page).await;
+    assert_eq!(shown.status, 200);
+    assert!(shown.body.len() > 200 << 10, "{}", shown.body.len());
+    let held = no_room_left(&harness).await;
+    let refused = visitor.get(&page).await;
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
+    assert!(refused.body.contains("too many large pages"), "{}", refused.body);
+    assert_eq!(visitor.get("/account").await.status, 200);
+    drop(held);
+    let begun = Instant::now();
+    while visitor.get(&page).await.status != 200 {
+        assert!(begun.elapsed() < LIMIT, "there is no room again");
+    }
+}
+
+#[tokio::test]
+async fn pages_are_made_in_turns() {
+    let harness = Harness::start_with(|config| {
+        (config.limits.pages, config.limits.read_queue) = (0, Duration::from_millis(10));
+    })
+    .await;
+    let mut visitor = Visitor::new(&harness);
+    let signed_in = visitor.door(&[("token", harness.server.api_token().expose_secret())]).await;
+    assert_eq!(signed_in.status, 303);
+    let refused = visitor.get("/jobs").await;
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
+    assert!(refused.body.contains("too many pages"), "{}", refused.body);
+    assert_eq!(harness.get("/jobs").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn forms_have_room_of_their_own() {
+    let harness = Harness::start_with(|config| {
+        let limits = config.limits.clone();
+        let (bodies, large_call_queue) = (128 << 10, Duration::from_millis(50));
+        config.limits = Limits { bodies, bodies_per_client: bodies, large_call_queue, ..limits };
+    })
+    .await;
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    // One namespace has half of the room: that of one form.
+    let mut slow = TcpStream::connect(harness.server.addr()).await.unwrap();
+    let head = format!(
+        "POST /secrets HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nCookie: {}\r\nContent-Length: 100000\r\n\r\n",
+        visitor.cookie()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all("x".repeat(90_000).as_bytes()).await.unwrap();
+    let value = "v".repeat(65_000);
+    let fields = [("key", "A"), ("value", value.as_str()), ("replace", "yes"), ("more", &value[..9_000])];
+    let begun = Instant::now();
+    loop {
+        let told = visitor.post("/secrets", &fields).await;
+        if told.status == 503 {
+            assert!(told.body.contains("too many requests of more than"), "{}", told.body);
+            assert_eq!(told.retry_after.as_deref(), Some("5"));
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "forms have no room: {}", told.status);
+    }
+    drop(slow);
+    let begun = Instant::now();
+    while visitor.post("/secrets", &fields).await.status != 303 {
+        assert!(begun.elapsed() < LIMIT, "there is no room again");
+    }
+}

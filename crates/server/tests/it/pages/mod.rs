@@ -61,13 +61,23 @@ impl Visitor {
 
     /// Sends the form of the door, and keeps the cookie that comes of it.
     pub(crate) async fn sign_in(&mut self, fields: &[(&str, &str)]) -> Told {
-        let response = self.request(Method::POST, "/sign-in").form(fields).send().await.unwrap();
-        self.keep(&response);
-        let told = told(response).await;
+        let told = self.door(fields).await;
         if told.status == 303 {
             self.csrf = self.get("/account").await.csrf();
         }
         told
+    }
+
+    /// The same where no page can be looked at after it.
+    pub(crate) async fn door(&mut self, fields: &[(&str, &str)]) -> Told {
+        let response = self.request(Method::POST, "/sign-in").form(fields).send().await.unwrap();
+        self.keep(&response);
+        told(response).await
+    }
+
+    /// The cookie that it keeps.
+    pub(crate) fn cookie(&self) -> &str {
+        self.cookie.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn keep(&mut self, response: &Response) {
