@@ -156,6 +156,8 @@ pub struct Step {
     pub cwd: String,
     /// `NAME=value` pairs; they win over the image's.
     pub env: Vec<String>,
+    /// When this fires, the step that is asked to end gets no time for it any more: somebody else may be about to run it.
+    pub at_once: CancellationToken,
 }
 
 /// Where a step's output goes. Awaiting is back-pressure.

@@ -8,6 +8,7 @@ mod cgroup;
 mod contract;
 mod error;
 mod fork;
+mod grace;
 mod guardian;
 mod helper;
 mod host_program;

@@ -5,6 +5,7 @@ use super::{Failure, skip};
 use crate::log::NO_EXIT_CODE;
 use crate::workspace::{DATA, SCRIPTS_DIR, file_name, normalize, script};
 use runtimes::{ExitStatus, RuntimeError, Step};
+use tokio_util::sync::CancellationToken;
 use wire::{DockerStep, Job};
 
 /// What a step's log key begins with.
@@ -43,7 +44,7 @@ impl Prepared<'_, '_> {
         if claimed.stop.cause().is_some() {
             return Err(Failure::Stopped);
         }
-        let prepared = prepare(claimed.job, step, index)?;
+        let prepared = prepare(claimed.job, step, index, claimed.stop.abandoned())?;
         if let Some(below) = prepared.cwd.strip_prefix("/data/") {
             // A container engine makes a missing working directory. If this one can't be made in the
             // workspace, the runtime says why.
@@ -104,7 +105,7 @@ impl Prepared<'_, '_> {
 }
 
 /// The step as the runtime is told.
-fn prepare(job: &Job, step: &DockerStep, index: usize) -> Result<Step, Failure> {
+fn prepare(job: &Job, step: &DockerStep, index: usize, at_once: &CancellationToken) -> Result<Step, Failure> {
     let dir = normalize(&step.dir)?;
     // The entry itself may hold a secret, so only its place is told.
     if let Some(bad) = step.env.iter().position(|pair| !pair.contains('=') || pair.contains('\0')) {
@@ -115,6 +116,7 @@ fn prepare(job: &Job, step: &DockerStep, index: usize) -> Result<Step, Failure> 
         argv: vec!["/bin/sh".to_owned(), format!("{DATA}/{SCRIPTS_DIR}/{}", file_name(job, index))],
         cwd: if dir.is_empty() { DATA.to_owned() } else { format!("{DATA}/{dir}") },
         env: step.env.clone(),
+        at_once: at_once.clone(),
     })
 }
 

@@ -5,6 +5,7 @@ use super::error::EngineError;
 use super::gauge::Gauge;
 use super::pump::{Brake, Cut, Paused, pump};
 use crate::cgroup::{Group, Reading};
+use crate::grace::Grace;
 use crate::{Output, RuntimeError};
 use async_trait::async_trait;
 use rustix::process::Signal;
@@ -33,7 +34,7 @@ pub(super) struct Ended {
 pub(super) struct Life<'a> {
     client: &'a Client,
     id: &'a str,
-    grace: Duration,
+    grace: Grace,
     /// Whether its processes are the host's and we may signal them, so that all of them can be asked to end.
     own_processes: bool,
     gauge: Gauge,
@@ -42,7 +43,7 @@ pub(super) struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    pub(super) fn new(client: &'a Client, id: &'a str, grace: Duration, own_processes: bool) -> Self {
+    pub(super) fn new(client: &'a Client, id: &'a str, grace: Grace, own_processes: bool) -> Self {
         let (gauge, released) = (Gauge::default(), CancellationToken::new());
         Self { client, id, grace, own_processes, gauge, released }
     }
@@ -109,8 +110,9 @@ impl<'a> Life<'a> {
             status = &mut wait => return Ok((status?, false)),
             () = stop.cancelled() => self.ask_to_end().await?,
         }
-        if let Ok(status) = tokio::time::timeout(self.grace, &mut wait).await {
-            return Ok((status?, true));
+        tokio::select! {
+            status = &mut wait => return Ok((status?, true)),
+            () = self.grace.over() => {}
         }
         let begun = Instant::now();
         while begun.elapsed() < KILL_LIMIT {

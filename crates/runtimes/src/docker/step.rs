@@ -6,6 +6,7 @@ use super::life::{Ended, Life};
 use super::room::Room;
 use super::shared::Shared;
 use super::spec::Plan;
+use crate::grace::Grace;
 use crate::oci::outcome::{NotStarted, judge};
 use crate::{Cause, Exit, ExitStatus, Limits, Output, RuntimeError, Step, Stream, Timeline, Usage};
 use images::ImageError;
@@ -85,7 +86,8 @@ impl Made<'_> {
     ) -> Result<Exit, RuntimeError> {
         let client = &self.shared.client;
         let own_processes = self.shared.options.oci_runtime.is_none() && geteuid().is_root();
-        let life = Life::new(client, self.id, self.shared.options.grace, own_processes);
+        let grace = Grace { time: self.shared.options.grace, at_once: self.step.at_once.clone() };
+        let life = Life::new(client, self.id, grace, own_processes);
         let attached = client.attach(self.id).await;
         if client.engine().await?.is_podman() {
             // It makes the processes as soon as somebody attaches to them, and tells of them slowly.

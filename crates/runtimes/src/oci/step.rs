@@ -13,6 +13,7 @@ use super::supervise::{Asking, Ended, supervise};
 use super::user;
 use super::users::{self, Range};
 use super::witness::Witness;
+use crate::grace::Grace;
 use crate::{Exit, ExitStatus, Output, RuntimeError, Step, Stream, Timeline, Usage};
 use images::Image;
 use std::fs;
@@ -54,7 +55,7 @@ impl OciSandbox {
 
         let slot = self.slot()?;
         let (volume, host_disk) = (&slot.volume, &self.shared.host_disk);
-        let asking = self.asking(slot, number);
+        let asking = self.asking(slot, step, number);
         let mut seen = Seen::default();
         let ended = tokio::select! {
             ended = self.wait(launched, &plan, out, stop, &asking) => ended?,
@@ -243,14 +244,14 @@ impl OciSandbox {
         supervise(&mut fresh.child, group, out, stop, asking).await
     }
 
-    fn asking(&self, slot: &Slot, number: u32) -> Asking {
+    fn asking(&self, slot: &Slot, step: &Step, number: u32) -> Asking {
         let (program, state) = (&self.shared.program, self.shared.instance.runtime_state());
         let arguments = program.family.is_asked_by_command().then(|| {
             let id = container_id(&slot.id, number);
             ["--root".into(), state.into(), "kill".into(), id.into(), "TERM".into()].to_vec()
         });
         Asking {
-            grace: self.shared.grace,
+            grace: Grace { time: self.shared.grace, at_once: step.at_once.clone() },
             by: arguments.map(|arguments| (program.path.clone(), arguments)),
             own_processes: self.shared.ordinary,
         }

@@ -3,6 +3,7 @@
 use super::own_processes::Inside;
 use super::pump::{Flow, pump};
 use crate::cgroup::Group;
+use crate::grace::Grace;
 use crate::{Output, RuntimeError};
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -36,7 +37,7 @@ pub(super) struct Ended {
 #[derive(Debug, Clone)]
 pub(super) struct Asking {
     /// How long it may take then.
-    pub(super) grace: Duration,
+    pub(super) grace: Grace,
     /// The program and arguments that reach the step where signals to its processes do not.
     pub(super) by: Option<(PathBuf, Vec<OsString>)>,
     /// Whether the launcher has [split](super::own_processes).
@@ -107,9 +108,12 @@ async fn live(
         status = child.wait() => Ended { status: status.map_err(waited)?, stopped: false },
         () = stop.cancelled() => {
             let asked = ask((group, inside), asking, child.id());
-            let in_time = tokio::time::timeout(asking.grace, child.wait()).await;
+            let in_time = tokio::select! {
+                _ = child.wait() => true,
+                () = asking.grace.over() => false,
+            };
             drop(asked);
-            if in_time.is_err() {
+            if !in_time {
                 end_inside(inside).await?;
                 // One that has not come as far as its group is not reached through it.
                 child.start_kill().map_err(RuntimeError::io("end a step"))?;
@@ -204,7 +208,8 @@ mod tests {
         let (mut out, begun) = (Kept::default(), Instant::now());
         // In it is nobody: what has the pipes is none of the step's.
         let group = Group::default();
-        let asking = Asking { grace: Duration::ZERO, by: None, own_processes: false };
+        let grace = Grace { time: Duration::ZERO, at_once: CancellationToken::new() };
+        let asking = Asking { grace, by: None, own_processes: false };
         let ended = supervise(&mut child, &group, &mut out, &CancellationToken::new(), &asking).await;
         let took = begun.elapsed();
         kill_process(Pid::from_raw(out.0.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();

@@ -29,6 +29,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         argv: vec!["sh".into(), "-c".into(), script.clone()],
         cwd: "/data".into(),
         env: Vec::new(),
+        at_once: CancellationToken::new(),
     };
     match tokio.block_on(work(options, step)) {
         Ok(()) => ExitCode::SUCCESS,

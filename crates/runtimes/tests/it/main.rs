@@ -69,6 +69,7 @@ contract! { crun crun_host runc youki runsc docker podman: {
     ends {
         a_step_that_heeds_sigterm_ends_by_itself,
         a_step_that_ignores_sigterm_is_killed,
+        a_step_that_may_not_be_waited_for_is_killed_at_once,
         a_token_that_fired_before_starts_nothing,
         daemons_end_with_the_step,
     }
@@ -162,6 +163,7 @@ mod of_ordinary_user {
         ends {
             a_step_that_heeds_sigterm_ends_by_itself,
             a_step_that_ignores_sigterm_is_killed,
+            a_step_that_may_not_be_waited_for_is_killed_at_once,
             daemons_end_with_the_step,
         }
         launch { a_launcher_that_is_stopped_is_replaced, }

@@ -245,6 +245,7 @@ fn resource_limits() -> Result<Vec<PosixRlimit>, OciSpecError> {
 mod tests {
     use super::*;
     use std::sync::LazyLock;
+    use tokio_util::sync::CancellationToken;
 
     fn written(step: &Step, image: &ImageConfig, gifts: Gifts) -> serde_json::Value {
         let spec = Writer::new(gifts).unwrap().spec(&container(step, image), None);
@@ -272,7 +273,13 @@ mod tests {
     #[test]
     fn certificates_are_there_when_they_are_wanted() {
         let env = vec!["GIT_SSL_CAINFO=/step".to_owned()];
-        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env };
+        let step = Step {
+            image: "i".into(),
+            argv: vec!["true".into()],
+            cwd: "/data".into(),
+            env,
+            at_once: CancellationToken::new(),
+        };
         let image = ImageConfig { env: vec!["SSL_CERT_FILE=/image".into()], ..ImageConfig::default() };
         let gifts = Gifts { certificates: Some("/b".into()), ..Gifts::default() };
         let (with, without) = (written(&step, &image, gifts), written(&step, &image, Gifts::default()));
@@ -293,7 +300,13 @@ mod tests {
 
     #[test]
     fn a_script_that_is_to_be_run_first_is_there_and_can_t_be_changed() {
-        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
+        let step = Step {
+            image: "i".into(),
+            argv: vec!["true".into()],
+            cwd: "/data".into(),
+            env: vec![],
+            at_once: CancellationToken::new(),
+        };
         let gifts = Gifts { startup_script: Some("/b".into()), ..Gifts::default() };
         let json = written(&step, &ImageConfig::default(), gifts);
         let mount = json["mounts"].as_array().unwrap().last().unwrap();
@@ -310,7 +323,13 @@ mod tests {
 
     #[test]
     fn what_is_hidden_is_so_by_one_of_us() {
-        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
+        let step = Step {
+            image: "i".into(),
+            argv: vec!["true".into()],
+            cwd: "/data".into(),
+            env: vec![],
+            at_once: CancellationToken::new(),
+        };
         let image = ImageConfig::default();
         for (family, hides) in [(Family::Crun, true), (Family::Runc, false)] {
             let writer = Writer::new(Gifts::default()).unwrap().for_family(family).unwrap();
@@ -331,7 +350,13 @@ mod tests {
 
     #[test]
     fn a_plain_user_holds_no_capability() {
-        let step = Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env: vec![] };
+        let step = Step {
+            image: "i".into(),
+            argv: vec!["true".into()],
+            cwd: "/data".into(),
+            env: vec![],
+            at_once: CancellationToken::new(),
+        };
         let json = written(&step, &ImageConfig::default(), Gifts::default());
         assert_eq!(json["process"]["capabilities"]["effective"], serde_json::json!([]));
         assert_eq!(json["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len());

@@ -1,5 +1,6 @@
 use crate::harness::{Bench, Kept, step};
-use runtimes::{Cause, Exit, ExitStatus, Limits, Output, Stream};
+use runtimes::oci::GRACE;
+use runtimes::{Cause, Exit, ExitStatus, Limits, Output, Step, Stream};
 use std::io;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -8,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 const BOUND: Duration = Duration::from_secs(4);
 
 /// Fires the token when the step says `ready`.
-struct StopWhenReady(CancellationToken, Kept);
+struct StopWhenReady(CancellationToken, Kept, Option<Instant>);
 
 #[async_trait::async_trait]
 impl Output for StopWhenReady {
     async fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         self.1.write(stream, bytes).await?;
         if self.1.stdout.windows(5).any(|seen| seen == b"ready") {
+            self.2.get_or_insert_with(Instant::now);
             self.0.cancel();
         }
         Ok(())
@@ -28,7 +30,7 @@ impl Output for StopWhenReady {
 async fn stop_when_ready(bench: &mut Bench, script: &str) -> (Exit, Duration) {
     let mut sandbox = bench.open(Limits::default()).await;
     let stop = CancellationToken::new();
-    let mut out = StopWhenReady(stop.clone(), Kept::default());
+    let mut out = StopWhenReady(stop.clone(), Kept::default(), None);
     let begun = Instant::now();
     let exit = sandbox.0.run(step(&["sh", "-c", script]), &mut out, &stop).await.unwrap();
     let took = begun.elapsed();
@@ -48,6 +50,22 @@ pub(crate) async fn a_step_that_ignores_sigterm_is_killed(bench: &mut Bench) {
     let (exit, took) = stop_when_ready(bench, deaf).await;
     assert_eq!((exit.status, exit.cause), (ExitStatus::Signal(9), Some(Cause::Stopped)));
     assert!(took < BOUND, "{took:?}");
+}
+
+/// Who lost its lease may not be waited for: somebody else is about to run the same.
+pub(crate) async fn a_step_that_may_not_be_waited_for_is_killed_at_once(bench: &mut Bench) {
+    let mut sandbox = bench.open(Limits::default()).await;
+    let stop = CancellationToken::new();
+    let mut out = StopWhenReady(stop.clone(), Kept::default(), None);
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
+    let at_once = CancellationToken::new();
+    at_once.cancel();
+    let step = Step { at_once, ..step(&["sh", "-c", deaf]) };
+    let exit = sandbox.0.run(step, &mut out, &stop).await.unwrap();
+    let took = out.2.unwrap().elapsed();
+    assert_eq!((exit.status, exit.cause), (ExitStatus::Signal(9), Some(Cause::Stopped)));
+    assert!(took < GRACE, "{took:?}");
+    sandbox.close().await;
 }
 
 pub(crate) async fn a_token_that_fired_before_starts_nothing(bench: &mut Bench) {
