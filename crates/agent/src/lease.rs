@@ -8,6 +8,8 @@ use tokio::time::timeout;
 
 /// How long reading what has come may take.
 const READ_LIMIT: Duration = Duration::from_secs(1);
+/// It is at most this part of the lease's term, which is a quarter of what is left to end the job.
+const READ_PART: u32 = 20;
 /// Timers stand still while the host sleeps, so the clock is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -75,7 +77,8 @@ impl Lease {
             };
             let left = end.since(BootTime::now());
             if left.is_zero() {
-                self.read_all().await;
+                let limit = state.term.map_or(READ_LIMIT, |term| READ_LIMIT.min(term / READ_PART));
+                self.read_all(limit).await;
                 // A process that stood still finds its renewals only now.
                 if *changes.borrow() == state {
                     return;
@@ -86,7 +89,7 @@ impl Lease {
         }
     }
 
-    async fn read_all(&self) {
+    async fn read_all(&self, limit: Duration) {
         if let Some(reader) = &self.reader {
             let (reading, read) = oneshot::channel();
             let all = async {
@@ -94,7 +97,7 @@ impl Lease {
                     let _ = read.await;
                 }
             };
-            let _ = timeout(READ_LIMIT, all).await;
+            let _ = timeout(limit, all).await;
         }
     }
 }

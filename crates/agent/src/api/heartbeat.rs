@@ -11,6 +11,8 @@ use wire::{HeartbeatRequest, HeartbeatResponse, IdText};
 /// How long a heartbeat may take as a whole: one that hangs must not keep the next from going out
 /// before a lease is over.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// It is at most this part of a lease: two may hang, and jobs end after four fifths.
+const HEARTBEAT_PART: u32 = 3;
 
 /// What the control plane said to a heartbeat.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,10 @@ impl Api {
         let queues = if config.multi_queue { config.queues.clone() } else { Vec::new() };
         // A control plane that kept what we told before would put nothing in its place.
         self.beat(Running::Ping { queues }, self.telemetry(), String::new(), None).await.map(drop)
+    }
+
+    fn patience(&self) -> Duration {
+        self.lease_term().map_or(HEARTBEAT_TIMEOUT, |term| HEARTBEAT_TIMEOUT.min(term / HEARTBEAT_PART))
     }
 
     /// Says which jobs run: all of them, or not those that can't be named.
@@ -75,7 +81,7 @@ impl Api {
                 request = request.header(LOST_DEQUEUES, lost.to_header());
             }
         }
-        let reply = self.call(QueueCall::Heartbeat, request, &body, HEARTBEAT_TIMEOUT).await?;
+        let reply = self.call(QueueCall::Heartbeat, request, &body, self.patience()).await?;
         self.learn(&reply, false);
         Ok(reply)
     }
