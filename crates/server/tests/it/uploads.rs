@@ -364,13 +364,19 @@ async fn one_namespace_leaves_room_for_the_indexes_of_another() {
     let source = SourceRepo::new();
     harness.add_repository_of("acme", &source.path(), "org:acme").await;
     let of_acme = format!("repository=acme&commit={COMMIT}");
-    let stands_still = futures_util::stream::pending::<Result<&str, String>>();
-    let first = call(&harness, &of_acme, reqwest::Body::wrap_stream(stands_still));
-    let first = tokio::spawn(first.send());
+    let begin = || {
+        let stands_still = futures_util::stream::pending::<Result<&str, String>>();
+        tokio::spawn(call(&harness, &of_acme, reqwest::Body::wrap_stream(stands_still)).send())
+    };
+    let mut first = begin();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
+        // Another one had the slot that it was to take.
+        if first.is_finished() {
+            first = begin();
+        }
         let (status, text) = told(call(&harness, &of_acme, packed(b"second"))).await;
-        if status == 503 {
+        if status == 503 && !first.is_finished() {
             assert!(text.contains("too many indexes"), "{text}");
             break;
         }
