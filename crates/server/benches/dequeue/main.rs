@@ -25,8 +25,10 @@ use testkit::{Postgres, Synced};
 const QUEUE: &str = "batches";
 /// How many wait while it is measured how long a dequeue takes.
 const DEPTHS: [u32; 3] = [1_000, 100_000, 1_000_000];
-/// How often each is measured.
-const TIMES: usize = 2_000;
+/// How often each is measured: in rounds, each of which begins with as many that wait.
+const TIMES: usize = ROUNDS * ROUND;
+const ROUNDS: usize = 4;
+const ROUND: usize = 500;
 /// Jobs that are submitted with one call.
 const BATCH: u32 = 1_000;
 
@@ -70,23 +72,24 @@ async fn measure_waits(data: &Path, database: Option<String>) {
     told("a job comes while a dequeue is held", times);
     let mut waiting = 0;
     for depth in DEPTHS {
-        let store = open(data, database.clone()).await;
-        fill(&store, depth - waiting).await;
-        let mut claims = Vec::new();
-        for _ in 0..TIMES {
-            claims.push(claim(&store).await);
+        let (mut claims, mut dequeues) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let store = open(data, database.clone()).await;
+            fill(&store, depth - waiting).await;
+            for _ in 0..ROUND {
+                claims.push(claim(&store).await);
+            }
+            store.close().await.unwrap();
+            drop(store);
+            let serving = Serving::start(data, database.clone()).await;
+            for _ in 0..ROUND {
+                dequeues.push(serving.dequeue_one().await);
+            }
+            serving.stop().await;
+            waiting = depth - 2 * ROUND as u32;
         }
-        store.close().await.unwrap();
-        drop(store);
-        let serving = Serving::start(data, database.clone()).await;
-        let mut dequeues = Vec::new();
-        for _ in 0..TIMES {
-            dequeues.push(serving.dequeue_one().await);
-        }
-        serving.stop().await;
         told(&format!("a dequeue where {depth:>9} wait"), dequeues);
         told("      the store's claim alone", claims);
-        waiting = depth - 2 * TIMES as u32;
     }
 }
 
