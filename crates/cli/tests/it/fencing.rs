@@ -23,12 +23,23 @@ fn steps() -> usize {
 #[test]
 fn a_job_behind_a_proxy_that_died_runs_nowhere_twice() {
     let test = "a_job_behind_a_proxy_that_died_runs_nowhere_twice";
-    let Some(mut system) = System::serving(test, &["--lease", "15s"], &[]) else { return };
+    runs_nowhere_twice(test, "15s", &format!("echo begun; exec {}", step()));
+}
+
+/// There is no time to ask it, and to wait for it to end: it is killed.
+#[test]
+fn with_the_shortest_lease_not_even_a_job_that_heeds_no_signal_runs_twice() {
+    let test = "with_the_shortest_lease_not_even_a_job_that_heeds_no_signal_runs_twice";
+    runs_nowhere_twice(test, "3s", &format!("trap '' TERM; echo begun; exec {}", step()));
+}
+
+fn runs_nowhere_twice(test: &str, lease: &str, commands: &str) {
+    let Some(mut system) = System::serving(test, &["--lease", lease], &[]) else { return };
     let proxy = Forwarder::to(&system.url());
     let mut command = system.agent_command();
     command.env("EXECUTOR_FRONTEND_URL", proxy.url());
     let first = Process::start(command, "agent ");
-    let id = system.submit(&format!("echo begun; exec {}", step()));
+    let id = system.submit(commands);
     system.wait_for_log(&id, "begun");
     wait(SOON, "the step", || (steps() == 1).then_some(()));
 
