@@ -157,7 +157,7 @@ async fn pages_have_room_or_tell_that_there_is_none() {
     assert!(shown.body.len() > 200 << 10, "{}", shown.body.len());
     let held = no_room_left(&harness).await;
     let refused = visitor.get(&page).await;
-    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")), "{}", refused.body);
     assert!(refused.body.contains("too many large pages"), "{}", refused.body);
     assert_eq!(visitor.get("/account").await.status, 200);
     drop(held);
