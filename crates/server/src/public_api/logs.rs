@@ -151,7 +151,11 @@ impl Text {
             return Ok((Bytes::new(), self));
         }
         let (epoch, number) = (self.entry.epoch, self.entry.entry);
-        let text = self.app.store.read_log(self.id, epoch, number, self.offset, length).await?;
+        let (app, id, offset) = (self.app.clone(), self.id, self.offset);
+        // In a task of its own: nobody polls a body whose client takes nothing, and what stands in line for the database must not
+        // keep a place there meanwhile.
+        let read = async move { app.store.read_log(id, epoch, number, offset, length).await };
+        let text = self.app.see_through(read).await.map_err(|fault| StoreError::Database(fault.into()))??;
         self.offset += text.len() as u64;
         Ok((room.keep(text), self))
     }
