@@ -6,6 +6,7 @@ use super::{seen, sent, views};
 use crate::answers::{Reader, Room};
 use crate::app::App;
 use crate::auth::principal::Caller;
+use crate::body::driven;
 use crate::peer::Peer;
 use crate::slots::Slot;
 use axum::body::Body;
@@ -41,6 +42,7 @@ pub(super) async fn list(
         }
         None => None,
     };
+    let tasks = list.app.tasks.clone();
     let rest = stream::try_unfold(list, |mut list| async move {
         // Each has a turn of its own, and room before it: who takes none keeps nobody waiting.
         let room = list.app.answers.room_in_time(&list.reader, CHUNK).await;
@@ -48,7 +50,7 @@ pub(super) async fn list(
         Ok::<_, StoreError>(list.next().await?.map(|piece| (room.keep(piece), list)))
     });
     let pieces = stream::iter(first.map(Ok)).chain(rest);
-    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
+    Ok(([(CONTENT_TYPE, "application/json")], driven(pieces, &tasks)).into_response())
 }
 
 /// A list of entries that is written a piece at a time, as it is taken: with their commands many are megabytes.
@@ -151,16 +153,13 @@ impl Text {
             return Ok((Bytes::new(), self));
         }
         let (epoch, number) = (self.entry.epoch, self.entry.entry);
-        let (app, id, offset) = (self.app.clone(), self.id, self.offset);
-        // In a task of its own: nobody polls a body whose client takes nothing, and what stands in line for the database must not
-        // keep a place there meanwhile.
-        let read = async move { app.store.read_log(id, epoch, number, offset, length).await };
-        let text = self.app.see_through(read).await.map_err(|fault| StoreError::Database(fault.into()))??;
+        let text = self.app.store.read_log(self.id, epoch, number, self.offset, length).await?;
         self.offset += text.len() as u64;
         Ok((room.keep(text), self))
     }
 
     fn body(self, first: Bytes) -> Body {
+        let tasks = self.app.tasks.clone();
         let rest = stream::try_unfold(self, |text| async move {
             let length = text.next_length();
             if length == 0 {
@@ -170,6 +169,6 @@ impl Text {
             let (piece, text) = text.next(room).await?;
             Ok::<_, StoreError>((!piece.is_empty()).then_some((piece, text)))
         });
-        Body::from_stream(stream::iter([Ok(first)]).chain(rest))
+        driven(stream::iter([Ok(first)]).chain(rest), &tasks)
     }
 }
