@@ -4,9 +4,8 @@ use crate::app::App;
 use crate::bodies::FREE;
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -84,40 +83,9 @@ pub(crate) fn held(app: &App) -> usize {
     source.saturating_add((CHUNKS_AHEAD + 2) * CHUNK)
 }
 
-/// The body that is sent as a stream makes it, one piece ahead. The stream is driven by a task of its own: nobody polls a body
-/// whose client takes nothing, and what it waits in line for, or has in its turn, would be kept from everybody else meanwhile.
-pub(crate) fn driven<E>(
-    pieces: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
-    tasks: &TaskTracker,
-) -> Body
-where
-    E: Into<Box<dyn Error + Send + Sync>> + Send,
-{
-    let (sender, body) = channel_of(1);
-    tasks.spawn(async move {
-        let mut pieces = std::pin::pin!(pieces);
-        loop {
-            let piece = tokio::select! {
-                biased;
-                () = sender.closed() => return,
-                piece = pieces.next() => piece,
-            };
-            let Some(piece) = piece else { return };
-            if sender.send(piece.map_err(io::Error::other)).await.is_err() {
-                return;
-            }
-        }
-    });
-    body
-}
-
 /// A body that is sent piece by piece.
 pub(crate) fn channel() -> (mpsc::Sender<Chunk>, Body) {
-    channel_of(CHUNKS_AHEAD)
-}
-
-fn channel_of(ahead: usize) -> (mpsc::Sender<Chunk>, Body) {
-    let (chunks, received) = mpsc::channel(ahead);
+    let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
     let received = stream::unfold(received, async |mut received| Some((received.recv().await?, received)));
     (chunks, Body::from_stream(received))
 }
@@ -148,24 +116,6 @@ mod tests {
     async fn a_body_at_the_limit_is_read_and_one_above_it_is_not() {
         assert_eq!(read(Body::from("1234"), 4, SOON).await, Ok(Bytes::from("1234")));
         assert_eq!(read(Body::from("12345"), 4, SOON).await, Err(BodyFault::TooLarge { limit: 4 }));
-    }
-
-    /// Else whoever takes nothing keeps what a piece has to wait for from everybody else.
-    #[tokio::test]
-    async fn the_pieces_of_a_body_that_nobody_polls_are_made() {
-        let tasks = TaskTracker::new();
-        let (made, is_made) = tokio::sync::oneshot::channel();
-        let pieces = stream::once(async {
-            tokio::task::yield_now().await;
-            made.send(()).unwrap();
-            Ok::<_, io::Error>(Bytes::from("piece"))
-        });
-        let body = driven(pieces, &tasks);
-        is_made.await.unwrap();
-        assert_eq!(body.collect().await.unwrap().to_bytes(), "piece");
-        drop(driven(stream::pending::<Result<Bytes, io::Error>>(), &tasks));
-        tasks.close();
-        timeout(SOON, tasks.wait()).await.expect("nobody is there to send it to");
     }
 
     #[tokio::test(start_paused = true)]

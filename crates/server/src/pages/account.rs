@@ -30,7 +30,7 @@ async fn person(visit: &Visit) -> Result<Option<(PersonRow, String)>, Fault> {
     if !visit.is_person {
         return Ok(None);
     }
-    visit.pages.app.store.person(&visit.caller.name).await.map_err(|fault| Fault::internal(&fault))
+    Ok(visit.pages.app.store.person(&visit.caller.name).await?)
 }
 
 fn form(visit: &Visit) -> Markup {

@@ -3,15 +3,14 @@
 use crate::api::Problem;
 use crate::auth::attempts::Limited;
 use crate::body::BodyFault;
-use crate::public_api::Refusal;
+use crate::public_api::{Refusal, SOON};
 use axum::response::Response;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use std::time::Duration;
+use store::StoreError;
 
 const BUSY: &str = "The server is busy";
-/// When to try again what there was no room or no turn for.
-const SOON: HeaderValue = HeaderValue::from_static("5");
 
 /// Something was refused, or went wrong.
 #[derive(Debug, Clone)]
@@ -51,6 +50,14 @@ impl Fault {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, detail).soon()
     }
 
+    /// An answer of the public API is not there whole. One that takes long waits for room.
+    pub(super) fn unread(fault: &BodyFault) -> Self {
+        match fault {
+            BodyFault::TooSlow { .. } => Self::no_room(),
+            fault => Self::internal(fault),
+        }
+    }
+
     /// Tells programs when to try again, in the answer that shows the fault to people.
     pub(super) fn told_in(&self, mut response: Response) -> Response {
         if let Some(seconds) = &self.retry_after {
@@ -83,7 +90,8 @@ impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let detail = super::plain::plain(&problem.detail).into_owned();
-        Self { status, title: problem.title, detail, retry_after: None }
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON);
+        Self { status, title: problem.title, detail, retry_after }
     }
 }
 
@@ -97,5 +105,11 @@ impl From<Limited> for Fault {
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         refusal.into_problem().into()
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(fault: StoreError) -> Self {
+        Refusal::from(fault).into()
     }
 }

@@ -91,7 +91,7 @@ pub(super) async fn require(State(pages): State<Pages>, request: Request, next: 
     };
     let (found, secret) = match (found, secret) {
         (Ok(Some(found)), Some(secret)) => (found, secret),
-        (Err(fault), _) => return frame::alone(&Fault::internal(&fault)),
+        (Err(fault), _) => return frame::alone(&fault.into()),
         _ => return nobody(&request),
     };
     let csrf = Csrf::of(&secret);

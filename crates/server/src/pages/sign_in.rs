@@ -158,7 +158,7 @@ impl Door {
             Ok(()) => app.store.person(name).await,
             Err(_) => Ok(None),
         };
-        let (attempt, found) = attempt.looked_up(found).map_err(|fault| Fault::internal(&fault))?;
+        let (attempt, found) = attempt.looked_up(found)?;
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
         let verified = app.passwords.verify(self.peer, password.into(), hash).await;
         let (attempt, good) = attempt
@@ -178,7 +178,7 @@ impl Door {
     /// A new session, in place of the one that the browser may have.
     async fn begin(&self, who: Principal, of: NewSession, how: &str) -> Result<String, Fault> {
         let app = &self.pages.app;
-        let begun = app.store.begin_session(of).await.map_err(|fault| Fault::internal(&fault))?;
+        let begun = app.store.begin_session(of).await?;
         let secret = begun.ok_or_else(|| refused("it was changed just now: try again"))?;
         let act = Act::of(who.namespace.clone(), Action::SignIn, &who.name, how);
         note(app, &who, self.from.0, act).await;

@@ -223,7 +223,7 @@ impl Visit {
     /// Nothing that is read can look like anything else than text.
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Fault> {
         let bytes = body::read(response.into_body(), MAX_ANSWER, ANSWER_WITHIN).await;
-        let bytes = bytes.map_err(|fault| Fault::internal(&fault))?;
+        let bytes = bytes.map_err(|fault| Fault::unread(&fault))?;
         let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
         let mut value: Value = serde_json::from_slice(bytes).map_err(|fault| Fault::internal(&fault))?;
         plain_value(&mut value);

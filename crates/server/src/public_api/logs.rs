@@ -6,7 +6,6 @@ use super::{seen, sent, views};
 use crate::answers::{Reader, Room};
 use crate::app::App;
 use crate::auth::principal::Caller;
-use crate::body::driven;
 use crate::peer::Peer;
 use crate::slots::Slot;
 use axum::body::Body;
@@ -35,22 +34,21 @@ pub(super) async fn list(
     // Should it not be to be had, that is told while it still can be.
     let (from, reader) = (caller.peer(), Reader::from(&caller));
     let mut list = List { app, from, reader, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
-    let first = match list.next().await? {
-        Some(piece) => {
-            let room = list.app.answers.room(&list.reader, piece.len());
-            Some(room.ok_or_else(sent::no_room)?.keep(piece))
-        }
-        None => None,
-    };
-    let tasks = list.app.tasks.clone();
+    let first = list.next().await?;
+    let room = list.app.answers.room(&list.reader, first.len());
+    let first = room.ok_or_else(sent::no_room)?.keep(first);
     let rest = stream::try_unfold(list, |mut list| async move {
+        if list.is_over {
+            return Ok(None);
+        }
         // Each has a turn of its own, and room before it: who takes none keeps nobody waiting.
         let room = list.app.answers.room_in_time(&list.reader, CHUNK).await;
         let _turn = list.turn().await;
-        Ok::<_, StoreError>(list.next().await?.map(|piece| (room.keep(piece), list)))
+        let piece = list.next().await?;
+        Ok::<_, StoreError>(Some((room.keep(piece), list)))
     });
-    let pieces = stream::iter(first.map(Ok)).chain(rest);
-    Ok(([(CONTENT_TYPE, "application/json")], driven(pieces, &tasks)).into_response())
+    let pieces = stream::iter([Ok(first)]).chain(rest);
+    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
 }
 
 /// A list of entries that is written a piece at a time, as it is taken: with their commands many are megabytes.
@@ -75,10 +73,8 @@ impl List {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        if self.is_over {
-            return Ok(None);
-        }
+    /// The next piece, while it is not over.
+    async fn next(&mut self) -> Result<Vec<u8>, StoreError> {
         let store = &self.app.store;
         let mut piece = Vec::new();
         loop {
@@ -92,13 +88,13 @@ impl List {
                 serde_json::to_writer(&mut piece, &view)
                     .map_err(|fault| StoreError::Database(fault.into()))?;
                 if piece.len() >= CHUNK {
-                    return Ok(Some(piece));
+                    return Ok(piece);
                 }
             }
             if is_last {
                 self.is_over = true;
                 piece.extend_from_slice(if self.told == 0 { b"[]" } else { b"]" });
-                return Ok(Some(piece));
+                return Ok(piece);
             }
         }
     }
@@ -159,7 +155,6 @@ impl Text {
     }
 
     fn body(self, first: Bytes) -> Body {
-        let tasks = self.app.tasks.clone();
         let rest = stream::try_unfold(self, |text| async move {
             let length = text.next_length();
             if length == 0 {
@@ -169,6 +164,6 @@ impl Text {
             let (piece, text) = text.next(room).await?;
             Ok::<_, StoreError>((!piece.is_empty()).then_some((piece, text)))
         });
-        driven(stream::iter([Ok(first)]).chain(rest), &tasks)
+        Body::from_stream(stream::iter([Ok(first)]).chain(rest))
     }
 }

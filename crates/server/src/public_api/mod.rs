@@ -34,7 +34,7 @@ pub(crate) mod users;
 mod views;
 
 pub(crate) use health::Readiness;
-pub(crate) use problem::Refusal;
+pub(crate) use problem::{Refusal, SOON};
 pub(crate) use views::is_active;
 
 use crate::api::{RouteView, VersionView};

@@ -19,7 +19,7 @@ const MAX_DETAIL: usize = 2_000;
 /// Bytes of what is told of each of several jobs at most.
 const MAX_JOB_DETAIL: usize = 300;
 /// When to try again what there was no room or no time for.
-const SOON: HeaderValue = HeaderValue::from_static("5");
+pub(crate) const SOON: HeaderValue = HeaderValue::from_static("5");
 
 /// A request of the public API that was not done.
 #[derive(Debug, Clone)]
@@ -286,12 +286,8 @@ impl From<GitFault> for Refusal {
 impl From<FileFault> for Refusal {
     fn from(fault: FileFault) -> Self {
         let fault = match fault {
-            FileFault::Store(
-                fault @ (StoreError::Objects(_)
-                | StoreError::Full(_)
-                | StoreError::Away(_)
-                | StoreError::Busy),
-            ) => return fault.into(),
+            FileFault::Store(fault @ (StoreError::Objects(_) | StoreError::Full(_))) => return fault.into(),
+            FileFault::Store(fault) if fault.passes() => return fault.into(),
             FileFault::BelowFloor(below) => return below.into(),
             fault => fault,
         };

@@ -2,7 +2,7 @@
 
 use super::painted::text_path;
 use crate::api::LogEntryView;
-use crate::body::{BodyFault, driven};
+use crate::body::BodyFault;
 use crate::pages::fault::Fault;
 use crate::pages::frame::Answer;
 use crate::pages::visit::{Visit, with_query};
@@ -43,8 +43,7 @@ fn whole(visit: Visit, id: i64, entries: Vec<LogEntryView>) -> Body {
     // Commands may be most of what is known of them, and whoever reads slowly keeps it in memory.
     let entries = entries.into_iter().map(|entry| LogEntryView { command: None, ..entry }).collect();
     let begin = Progress { visit, entries, text: None };
-    let tasks = begin.visit.pages.app.tasks.clone();
-    let file = stream::try_unfold(begin, move |mut progress| async move {
+    Body::from_stream(stream::try_unfold(begin, move |mut progress| async move {
         loop {
             if let Some(text) = &mut progress.text {
                 match text.frame().await.transpose().map_err(|_| BodyFault::Broken)? {
@@ -61,6 +60,5 @@ fn whole(visit: Visit, id: i64, entries: Vec<LogEntryView>) -> Body {
             let line = format!("\n== {} ({})\n", entry.key, entry.started_at);
             return Ok(Some((Bytes::from(line), progress)));
         }
-    });
-    driven(file, &tasks)
+    }))
 }

@@ -13,6 +13,8 @@ use wire::Job;
 const MIB: usize = 1 << 20;
 /// What nobody should have to wait for longer, whatever else the machine does.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
+/// Refusals in a row, after which there is no room for longer than a moment.
+const REFUSALS: usize = 10;
 
 /// A list of six bytes each, which as values are hundreds.
 fn small_objects(bytes: usize) -> String {
@@ -123,10 +125,12 @@ async fn keys_of_a_thousand_results_keep_nobody_waiting() {
     assert_eq!((keys.count(), &results["problem"]), (1_000, &Value::Null));
 }
 
-/// Asks for something again and again and reads none of it, until that is refused.
+/// Asks for something again and again and reads none of it, until that is refused for good: what was sent meanwhile gives room
+/// back, until the connections can take no more of it.
 pub(super) async fn unread(harness: &Harness, path: &str, most: usize) -> Vec<TcpStream> {
     let token = api_token(harness);
     let mut held = Vec::new();
+    let mut refused = 0;
     while held.len() <= most {
         let mut stream = TcpStream::connect(harness.server.addr()).await.unwrap();
         let path = in_api(path);
@@ -135,9 +139,15 @@ pub(super) async fn unread(harness: &Harness, path: &str, most: usize) -> Vec<Tc
         let mut status = [0; 12];
         stream.read_exact(&mut status).await.unwrap();
         if &status == b"HTTP/1.1 503" {
-            return held;
+            refused += 1;
+            if refused == REFUSALS {
+                return held;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
         }
         assert_eq!(&status, b"HTTP/1.1 200");
+        refused = 0;
         held.push(stream);
     }
     panic!("{path}: {} answers that nobody reads are in memory", held.len());

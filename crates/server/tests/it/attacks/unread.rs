@@ -3,7 +3,7 @@
 use super::answers::{LIMIT, ended, unread};
 use crate::artifacts::{leaving, put, taken};
 use crate::files::{file_path, uploaded_id_of, with_upload};
-use crate::harness::{Harness, job, problem, told};
+use crate::harness::{EXECUTOR, Harness, job, problem, told};
 use crate::pages::Visitor;
 use crate::stream::Events;
 use jobs::{JobSpec, StepSpec};
@@ -143,6 +143,40 @@ async fn files_that_no_executor_reads_are_only_some() {
     while told(file()).await.0 != 200 {
         assert!(begun.elapsed() < LIMIT, "there is no room again");
     }
+}
+
+/// Their entries were all told with the first piece, so nothing is to be waited for.
+#[tokio::test]
+async fn short_lists_of_entries_are_told_where_there_is_no_room() {
+    let harness = with_room_for(64 << 10).await;
+    let logged = harness.running_job().await;
+    ended(&harness, &logged, &["stdout: one\n".to_owned()]).await;
+    let held = no_room_left(&harness).await;
+    let list = told(harness.api(Method::GET, &format!("/jobs/{}/logs", logged.id)));
+    let (status, text) = tokio::time::timeout(LIMIT, list).await.expect("it waits for room");
+    let entries: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, entries.as_array().unwrap().len()), (200, 1), "{text}");
+    drop(held);
+}
+
+/// Texts are read from the database and from files while they are sent.
+#[tokio::test]
+async fn hundreds_of_texts_that_nobody_reads_keep_no_executor_waiting() {
+    const QUICK: Duration = Duration::from_secs(5);
+    let harness = with_room_for(192 * MIB).await;
+    let job = harness.running_job().await;
+    let held = no_room_left(&harness).await;
+    assert!(held.len() > 200, "{}", held.len());
+    for _ in 0..20 {
+        let begun = Instant::now();
+        let beat = json!({"executorName": EXECUTOR, "jobIds": [job.id]});
+        let (status, text) = told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await;
+        assert_eq!(status, 200, "{text}");
+        assert!(harness.dequeue("batches").await.is_none());
+        harness.get(&format!("/jobs/{}", job.id)).await;
+        assert!(begun.elapsed() < QUICK, "{:?}", begun.elapsed());
+    }
+    drop(held);
 }
 
 #[tokio::test]
