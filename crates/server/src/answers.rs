@@ -6,6 +6,7 @@
 
 use crate::auth::principal::Caller;
 use crate::bodies::FREE;
+use crate::body::Along;
 use crate::peer::Peer;
 use crate::slots::{InTurn, Turn};
 use axum::body::Body;
@@ -124,32 +125,7 @@ impl Room {
 
 /// A body of which never more is in memory than there is room for, for as long as any of it is to come.
 pub(crate) fn in_room(body: Body, room: Room) -> Body {
-    Body::new(Roomy { body, _room: room })
-}
-
-struct Roomy {
-    body: Body,
-    _room: Room,
-}
-
-impl HttpBody for Roomy {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Body::new(Along::new(body, room))
 }
 
 struct Kept<B> {

@@ -2,11 +2,14 @@
 
 use crate::app::App;
 use crate::bodies::FREE;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Frame, SizeHint};
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
@@ -81,6 +84,38 @@ pub(crate) fn streamed(
 pub(crate) fn held(app: &App) -> usize {
     let source = usize::try_from(app.store.objects().piece()).unwrap_or(usize::MAX);
     source.saturating_add((CHUNKS_AHEAD + 2) * CHUNK)
+}
+
+/// A body that something goes along with until the last of it was taken.
+pub(crate) struct Along<T> {
+    body: Body,
+    _with: T,
+}
+
+impl<T> Along<T> {
+    pub(crate) const fn new(body: Body, with: T) -> Self {
+        Self { body, _with: with }
+    }
+}
+
+impl<T: Unpin> HttpBody for Along<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A body that is sent piece by piece.

@@ -1,16 +1,14 @@
 //! What can go wrong with the store.
 
 mod countable;
+mod unreadable;
 
 pub use countable::Countable;
+pub use unreadable::Counted;
 
 use crate::objects::ObjectsFault;
 use jobs::secrets::MAX_SECRETS;
 use jobs::{JobId, Namespace, Rejected};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// How often this process met a stored value that it could not read.
-static UNREADABLE: AtomicU64 = AtomicU64::new(0);
 
 /// A call on the store did not do what was asked. Nothing was changed; but of a call that does many things one by one, such as
 /// those that forget, some may be done. And where the connection to the database was lost ([`StoreError::Away`]), so may be no more
@@ -423,28 +421,13 @@ pub enum StoreError {
     },
 }
 
-/// That a value which can't be read was counted.
-#[derive(Debug)]
-pub struct Counted(());
-
 impl StoreError {
-    /// A stored value can't be read. Each is counted, whatever becomes of the call: see [`Self::unreadable`].
-    pub(crate) fn corrupt(row: String, what: &'static str) -> Self {
-        UNREADABLE.fetch_add(1, Ordering::Relaxed);
-        Self::Corrupt { row, what, counted: Counted(()) }
-    }
-
     /// Whether it is no fault of the call's, and the same call may work soon, or at another server.
     pub fn passes(&self) -> bool {
         matches!(
             self,
             Self::Busy | Self::Away(_) | Self::ClockSet | Self::NewerSpec(_) | Self::UnknownSealingKey { .. }
         )
-    }
-
-    /// How often this process met a stored value that it could not read; the same one counts each time.
-    pub fn unreadable() -> u64 {
-        UNREADABLE.load(Ordering::Relaxed)
     }
 
     /// Whoever did something for several callers at once did not come to its end.

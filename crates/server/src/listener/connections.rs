@@ -6,14 +6,12 @@
 //! of them, so that nobody is crowded out by somebody else; of these a silent one rather than an idle
 //! one, and the oldest. As busy ones give no way, no host may have all places with those.
 
+use crate::body::Along;
 use crate::peer::Peer;
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use axum::body::Body;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -171,7 +169,7 @@ pub(super) struct Busy(Arc<Connection>);
 impl Busy {
     /// Keeps the connection busy until all of the body was sent.
     pub(super) const fn with(self, body: Body) -> BusyBody {
-        BusyBody { body, _busy: Some(self) }
+        Along::new(body, Some(self))
     }
 }
 
@@ -184,37 +182,12 @@ impl Drop for Busy {
     }
 }
 
-/// The body of an answer.
-pub(super) struct BusyBody {
-    body: Body,
-    _busy: Option<Busy>,
-}
+/// The body of an answer, which keeps its connection busy.
+pub(super) type BusyBody = Along<Option<Busy>>;
 
-impl BusyBody {
-    /// The body of a refusal. Whoever does not take it is as good as silent.
-    pub(super) fn of_refusal(text: &'static str) -> Self {
-        Self { body: Body::from(text), _busy: None }
-    }
-}
-
-impl HttpBody for BusyBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// The body of a refusal. Whoever does not take it is as good as silent.
+pub(super) fn of_refusal(text: &'static str) -> BusyBody {
+    Along::new(Body::from(text), None)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::peer::{Peer, Remote};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use connections::{BusyBody, Connection, Connections};
+use connections::{BusyBody, Connection, Connections, of_refusal};
 use http::header::CONNECTION;
 use http::{HeaderValue, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -183,8 +183,7 @@ fn service(
 
 /// The refusal of one request too many. The connection ends with it, unread body and all.
 fn too_busy() -> http::Response<BusyBody> {
-    let mut answer =
-        http::Response::new(BusyBody::of_refusal("too many requests of this client at one time\n"));
+    let mut answer = http::Response::new(of_refusal("too many requests of this client at one time\n"));
     *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer

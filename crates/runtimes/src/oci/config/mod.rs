@@ -247,6 +247,16 @@ mod tests {
     use std::sync::LazyLock;
     use tokio_util::sync::CancellationToken;
 
+    fn step(env: Vec<String>) -> Step {
+        Step {
+            image: "i".into(),
+            argv: vec!["true".into()],
+            cwd: "/data".into(),
+            env,
+            at_once: CancellationToken::new(),
+        }
+    }
+
     fn written(step: &Step, image: &ImageConfig, gifts: Gifts) -> serde_json::Value {
         let spec = Writer::new(gifts).unwrap().spec(&container(step, image), None);
         serde_json::to_value(spec.unwrap()).unwrap()
@@ -273,13 +283,7 @@ mod tests {
     #[test]
     fn certificates_are_there_when_they_are_wanted() {
         let env = vec!["GIT_SSL_CAINFO=/step".to_owned()];
-        let step = Step {
-            image: "i".into(),
-            argv: vec!["true".into()],
-            cwd: "/data".into(),
-            env,
-            at_once: CancellationToken::new(),
-        };
+        let step = step(env);
         let image = ImageConfig { env: vec!["SSL_CERT_FILE=/image".into()], ..ImageConfig::default() };
         let gifts = Gifts { certificates: Some("/b".into()), ..Gifts::default() };
         let (with, without) = (written(&step, &image, gifts), written(&step, &image, Gifts::default()));
@@ -300,13 +304,7 @@ mod tests {
 
     #[test]
     fn a_script_that_is_to_be_run_first_is_there_and_can_t_be_changed() {
-        let step = Step {
-            image: "i".into(),
-            argv: vec!["true".into()],
-            cwd: "/data".into(),
-            env: vec![],
-            at_once: CancellationToken::new(),
-        };
+        let step = step(vec![]);
         let gifts = Gifts { startup_script: Some("/b".into()), ..Gifts::default() };
         let json = written(&step, &ImageConfig::default(), gifts);
         let mount = json["mounts"].as_array().unwrap().last().unwrap();
@@ -323,13 +321,7 @@ mod tests {
 
     #[test]
     fn what_is_hidden_is_so_by_one_of_us() {
-        let step = Step {
-            image: "i".into(),
-            argv: vec!["true".into()],
-            cwd: "/data".into(),
-            env: vec![],
-            at_once: CancellationToken::new(),
-        };
+        let step = step(vec![]);
         let image = ImageConfig::default();
         for (family, hides) in [(Family::Crun, true), (Family::Runc, false)] {
             let writer = Writer::new(Gifts::default()).unwrap().for_family(family).unwrap();
@@ -350,13 +342,7 @@ mod tests {
 
     #[test]
     fn a_plain_user_holds_no_capability() {
-        let step = Step {
-            image: "i".into(),
-            argv: vec!["true".into()],
-            cwd: "/data".into(),
-            env: vec![],
-            at_once: CancellationToken::new(),
-        };
+        let step = step(vec![]);
         let json = written(&step, &ImageConfig::default(), Gifts::default());
         assert_eq!(json["process"]["capabilities"]["effective"], serde_json::json!([]));
         assert_eq!(json["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len());

@@ -11,6 +11,7 @@ use reqwest::Method;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 #[tokio::test]
 async fn a_metadata_service_is_no_source() {
@@ -79,7 +80,7 @@ async fn stalling(source: &SourceRepo) -> (String, watch::Sender<bool>, mpsc::Un
     let files = move |uri: Uri| async move {
         let mut shut = shut.clone();
         if *shut.borrow_and_update() {
-            waits.send(()).unwrap();
+            let _ = waits.send(());
             shut.wait_for(|shut| !shut).await.unwrap();
         }
         let content = std::fs::read(root.join(uri.path().trim_start_matches('/')));
@@ -92,19 +93,27 @@ async fn stalling(source: &SourceRepo) -> (String, watch::Sender<bool>, mpsc::Un
     (url, gate, waiting)
 }
 
+/// A submit that waits for its source until `false` is sent to the gate.
+async fn stuck_submit(
+    harness: &Harness,
+) -> (SourceRepo, watch::Sender<bool>, JoinHandle<Result<reqwest::Response, reqwest::Error>>) {
+    let source = SourceRepo::new();
+    let (url, gate, mut waiting) = stalling(&source).await;
+    assert_eq!(add(harness, &url).send().await.unwrap().status(), 201);
+    gate.send(true).unwrap();
+    let spec = JobSpec { repo: Some("demo".to_owned()), ..job() };
+    let stuck = tokio::spawn(harness.api(Method::POST, "/jobs").json(&spec).send());
+    waiting.recv().await.unwrap();
+    (source, gate, stuck)
+}
+
 #[tokio::test]
 async fn submits_that_wait_for_a_source_do_not_pile_up() {
     let harness = Harness::start_with(|config| {
         (config.limits.submits, config.limits.submit_queue) = (1, Duration::from_millis(50));
     })
     .await;
-    let source = SourceRepo::new();
-    let (url, gate, mut waiting) = stalling(&source).await;
-    assert_eq!(add(&harness, &url).send().await.unwrap().status(), 201);
-    gate.send(true).unwrap();
-    let spec = JobSpec { repo: Some("demo".to_owned()), ..job() };
-    let stuck = tokio::spawn(harness.api(Method::POST, "/jobs").json(&spec).send());
-    waiting.recv().await.unwrap();
+    let (_source, gate, stuck) = stuck_submit(&harness).await;
     // Its client goes away, but the job was asked for.
     stuck.abort();
     let (status, code, _) = problem(harness.api(Method::POST, "/jobs").json(&job())).await;
@@ -128,13 +137,7 @@ async fn submits_that_wait_take_no_more_memory_than_their_bodies() {
         (config.limits.submits, config.limits.submit_queue) = (1, Duration::from_secs(3));
     })
     .await;
-    let source = SourceRepo::new();
-    let (url, gate, mut waiting) = stalling(&source).await;
-    assert_eq!(add(&harness, &url).send().await.unwrap().status(), 201);
-    gate.send(true).unwrap();
-    let spec = JobSpec { repo: Some("demo".to_owned()), ..job() };
-    let stuck = tokio::spawn(harness.api(Method::POST, "/jobs").json(&spec).send());
-    waiting.recv().await.unwrap();
+    let (_source, gate, stuck) = stuck_submit(&harness).await;
     let execution = json!({"repository": {"name": "demo"}, "searchResultPaths": vec!["a"; 15_500],
                            "steps": [{"run": "true", "container": "alpine:3"}]});
     let one = json!({"queue": "batches", "execution": execution});
