@@ -4,7 +4,7 @@ mod countable;
 mod unreadable;
 
 pub use countable::Countable;
-pub use unreadable::Counted;
+use unreadable::Counted;
 
 use crate::objects::ObjectsFault;
 use jobs::secrets::MAX_SECRETS;
