@@ -18,7 +18,7 @@ use std::time::Duration;
 use store::{DatabaseChoice, Keyring, ObjectsChoice, SqlStore, StoreOptions, SystemClock, new_key_line};
 use tempfile::TempDir;
 use testkit::{Postgres, Synced};
-use work::cycles;
+use work::{cycles, served};
 
 /// Jobs in one call where they are many.
 const BATCH: u32 = 100;
@@ -62,6 +62,10 @@ async fn measure(store: &Arc<SqlStore>) {
     for (workers, batch) in [(1, 1), (16, 1), (1, BATCH), (4, BATCH)] {
         let rate = cycles(store, workers, batch, TIME).await;
         println!("  {workers:>2} at a time, {batch:>3} jobs a call: {rate:>8.0} cycles/s");
+    }
+    for clients in [4, 16, 64] {
+        let rate = served(store, clients, TIME).await;
+        println!("  {clients:>2} clients, as a server does it: {rate:>8.0} cycles/s");
     }
     texts::measure(store).await;
 }

@@ -1,5 +1,6 @@
 //! Submitting, claiming and ending jobs as fast as they go.
 
+use futures_util::future::join_all;
 use jobs::{Capacity, JobSpec, Lease, StepSpec};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +39,43 @@ pub(crate) async fn cycles(store: &Arc<SqlStore>, workers: u32, batch: u32, time
                 let claimed = store.claim(&asking).await.unwrap();
                 done.fetch_add(claimed.len() as u64, Ordering::Relaxed);
                 end(&store, claimed).await;
+            }
+        });
+    }
+    all.join_all().await;
+    done.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// The same as a server does it for so many clients: jobs are submitted with one call, given out sixteen with a call, and each is
+/// ended by its own, at the same time as the others that were given out with it.
+pub(crate) async fn served(store: &Arc<SqlStore>, clients: u32, time: Duration) -> f64 {
+    const SUBMITTED: usize = 96;
+    const GIVEN: u32 = 16;
+    let done = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    let mut all = tokio::task::JoinSet::new();
+    for client in 0..clients {
+        let (store, done) = (Arc::clone(store), Arc::clone(&done));
+        all.spawn(async move {
+            let asking = asking(client, GIVEN);
+            while begun.elapsed() < time {
+                store.submit_all((0..SUBMITTED).map(|_| job()).collect()).await.unwrap();
+                let mut ended = 0;
+                while ended < SUBMITTED && begun.elapsed() < time {
+                    let claimed = store.claim(&asking).await.unwrap();
+                    if claimed.is_empty() {
+                        // Others have them just now. That there is nothing is known without asking the database.
+                        tokio::task::yield_now().await;
+                    }
+                    let ends = claimed.iter().map(async |claimed| {
+                        store.finish(claimed.job.id, &lease(claimed), Finish::Complete).await
+                    });
+                    for end in join_all(ends).await {
+                        end.unwrap();
+                        ended += 1;
+                    }
+                }
+                done.fetch_add(ended as u64, Ordering::Relaxed);
             }
         });
     }
