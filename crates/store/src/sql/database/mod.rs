@@ -200,12 +200,18 @@ fn migrated(outcome: Result<(), MigrateError>, place: impl FnOnce() -> String) -
 
 /// What a database says where its disk is full: SQLite of its files, and of what its processes share; PostgreSQL.
 const FULL: [&str; 3] = ["13", "4874", "53100"];
+/// What PostgreSQL says to who waited too long for a lock, or took too long, or has to begin anew because of others.
+const BUSY: [&str; 4] = ["55P03", "57014", "40001", "40P01"];
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         if code.is_some_and(|code| FULL.contains(&&*code)) {
             return Self::Full(Box::new(error));
+        }
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        if code.is_some_and(|code| BUSY.contains(&&*code)) {
+            return Self::Busy;
         }
         if lost::is_away(&error) {
             return Self::Away(Box::new(error));

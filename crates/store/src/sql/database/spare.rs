@@ -62,6 +62,22 @@ mod tests {
         [read.err(), snapshot.err(), write.err()]
     }
 
+    /// Somebody changes the schema, or a backup holds a lock: those that wait may try again.
+    #[tokio::test]
+    async fn who_waits_too_long_for_a_lock_is_told_that_it_is_busy() {
+        const LOCK: Sql = Sql { sqlite: "", postgres: "LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE" };
+        const IMPATIENT: Sql = Sql { sqlite: "", postgres: "SET lock_timeout = '50ms'" };
+        let test = "who_waits_too_long_for_a_lock_is_told_that_it_is_busy";
+        let Some(postgres) = Postgres::start(test) else { return };
+        let database = PostgresDatabase::open(&postgres.url()).await.unwrap();
+        let mut locks = database.write(Durability::PowerLoss).await.unwrap();
+        locks.query(LOCK).execute().await.unwrap();
+        let mut reads = database.lookup().await.unwrap();
+        reads.query(IMPATIENT).execute().await.unwrap();
+        let told = reads.query(ASK).one::<(i64,)>().await;
+        assert!(matches!(told, Err(StoreError::Busy)), "{told:?}");
+    }
+
     #[tokio::test]
     async fn a_database_that_is_stopped_is_away_and_one_with_much_to_do_is_not() {
         let test = "a_database_that_is_stopped_is_away_and_one_with_much_to_do_is_not";
