@@ -35,9 +35,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Somebody at an address, of no namespace.
-    pub(crate) const fn at(from: Peer) -> Self {
-        Self { from, namespace: String::new() }
+    /// Somebody at an address, and among whom room is shared besides.
+    pub(crate) const fn sharing(from: Peer, namespace: String) -> Self {
+        Self { from, namespace }
+    }
+
+    /// From where they read.
+    pub(crate) const fn peer(&self) -> Peer {
+        self.from
     }
 }
 
@@ -56,11 +61,6 @@ impl Answers {
     /// Room for so many bytes together, and for those to one address.
     pub(crate) fn new(bytes: usize, per_client: usize) -> Self {
         Self(InTurn::new(bytes / FREE, per_client / FREE))
-    }
-
-    /// The same where no namespace reads, or nobody knows which one.
-    pub(crate) fn among_addresses(bytes: usize, per_client: usize) -> Self {
-        Self(InTurn::among_addresses(bytes / FREE, per_client / FREE))
     }
 
     /// The answer with its room, if it needs any; as it was where there is none. What is streamed takes room by itself.

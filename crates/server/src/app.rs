@@ -92,7 +92,7 @@ pub(crate) struct Parts {
     /// One per index or artifact that is being uploaded.
     pub(crate) results_in: InTurn,
     /// One per git transfer to an executor.
-    pub(crate) git_transfers: Slots,
+    pub(crate) git_transfers: InTurn,
     /// Fires when the server begins to stop: waits and streams end at once.
     pub(crate) stop: CancellationToken,
     /// Work that outlives the request it came with.

@@ -58,6 +58,23 @@ pub(crate) async fn read(body: Body, limit: usize, within: Duration) -> Result<B
     }
 }
 
+/// The same where each piece has room: it is given back as the piece comes, for the next one may wait for it.
+pub(crate) async fn gathered(body: Body, limit: usize, within: Duration) -> Result<Vec<u8>, BodyFault> {
+    let gather = async {
+        let mut body = std::pin::pin!(body);
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame.map_err(|_| BodyFault::Broken)?.into_data() else { continue };
+            if bytes.len() + piece.len() > limit {
+                return Err(BodyFault::TooLarge { limit });
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    };
+    timeout(within, gather).await.unwrap_or(Err(BodyFault::TooSlow { within }))
+}
+
 /// A piece of a long body.
 pub(crate) type Chunk = Result<Bytes, io::Error>;
 
@@ -79,11 +96,12 @@ pub(crate) fn streamed(
     body
 }
 
-/// Bytes of a kept file that are in memory while it is sent so: a piece of its source, the pieces ahead, the one that waits to be
+/// Bytes of a kept file of this length that are in memory while it is sent so: all of it, or a piece of its source, the pieces ahead, the one that waits to be
 /// among them, and what the connection has.
-pub(crate) fn held(app: &App) -> usize {
+pub(crate) fn held(app: &App, length: u64) -> usize {
+    let whole = usize::try_from(length).unwrap_or(usize::MAX);
     let source = usize::try_from(app.store.objects().piece()).unwrap_or(usize::MAX);
-    source.saturating_add((CHUNKS_AHEAD + 2) * CHUNK)
+    source.saturating_add((CHUNKS_AHEAD + 2) * CHUNK).min(whole)
 }
 
 /// A body that something goes along with until the last of it was taken.

@@ -27,6 +27,16 @@ pub(crate) enum Caller {
     Executor(Executor),
 }
 
+impl Caller {
+    /// Among whom things are shared: with the others of the job's namespace; whoever is of none with those of its address.
+    pub(crate) fn share(&self, from: Peer) -> String {
+        match self {
+            Self::Job(held) => held.owner.clone(),
+            Self::Executor(_) => format!("{from:?}"),
+        }
+    }
+}
+
 /// What a job token must be good for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scope<'a> {

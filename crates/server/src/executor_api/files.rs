@@ -26,6 +26,7 @@ pub(super) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = authenticate(&app, from, &headers, Scope::Files).await?;
+    let share = caller.share(from);
     let (job, id) = split(&key)?;
     let of_caller = match caller {
         Caller::Job(held) => held.id.to_string() == job,
@@ -39,7 +40,10 @@ pub(super) async fn download(
     let found =
         app.store.job_file(job, id).await.map_err(|fault| Failure::store("workspaceFiles.Get", &fault))?;
     let row = found.ok_or_else(not_there)?;
-    let room = room(&app, from).await?;
+    let room = match method {
+        Method::HEAD => Room::of_little(),
+        _ => room(&app, from, share, row.size).await?,
+    };
     let (content, length) = app.files.content(&row).await.map_err(|fault| {
         tracing::error!(file = id, error = %fault, "can't open an uploaded file");
         Failure::internal("the file can't be read: see the server's log")
@@ -53,9 +57,9 @@ pub(super) async fn download(
 }
 
 /// Room for what of a file is in memory while it is sent. It is not that of the public API's readers: no job waits for them.
-async fn room(app: &App, from: Peer) -> Result<Room, Failure> {
-    let reader = Reader::at(from);
-    let room = app.files_out.room_in_time(&reader, body::held(app));
+async fn room(app: &App, from: Peer, share: String, length: u64) -> Result<Room, Failure> {
+    let reader = Reader::sharing(from, share);
+    let room = app.files_out.room_in_time(&reader, body::held(app, length));
     timeout(app.limits.file_read_queue, room).await.map_err(|_| {
         Failure::text(
             StatusCode::SERVICE_UNAVAILABLE,

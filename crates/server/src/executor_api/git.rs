@@ -6,7 +6,7 @@ use crate::auth::job::{Caller, Scope, authenticate};
 use crate::git::upload_pack::{self, Transfer};
 use crate::peer::Peer;
 use crate::repository;
-use crate::slots::Slot;
+use crate::slots::Turn;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -58,7 +58,7 @@ pub(super) async fn serve(
     let found = found.map_err(|fault| Failure::store("git", &fault))?;
     let row = found.ok_or_else(|| Failure::text(StatusCode::NOT_FOUND, "repository not found"))?;
     ready(&app, &caller, &row).await?;
-    let slot = slot(&app, from).await?;
+    let slot = slot(&app, from, &caller.share(from)).await?;
     let transfer = transfer(&app, &row, call, &headers, body, slot);
     let answer = upload_pack::serve(transfer, &app.tasks).map_err(|fault| {
         tracing::error!(error = %fault, "can't run git upload-pack");
@@ -119,9 +119,9 @@ fn check_service(asked: Asked, query: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-async fn slot(app: &App, client: Peer) -> Result<Slot, Failure> {
+async fn slot(app: &App, client: Peer, share: &str) -> Result<Turn, Failure> {
     let busy = || Failure::text(StatusCode::SERVICE_UNAVAILABLE, "too many git transfers: try again");
-    app.git_transfers.take(client, app.limits.git_queue).await.ok_or_else(busy)
+    app.git_transfers.take(client, share, app.limits.git_queue).await.ok_or_else(busy)
 }
 
 fn transfer(
@@ -130,7 +130,7 @@ fn transfer(
     call: Call,
     headers: &HeaderMap,
     body: Body,
-    slot: Slot,
+    slot: Turn,
 ) -> Transfer {
     let mut command = app.repositories.upload_pack(row);
     if let Some(protocol) = git_protocol(headers) {

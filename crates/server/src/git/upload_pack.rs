@@ -4,7 +4,7 @@ use super::command::read_capped;
 use super::inflight::Group;
 use crate::body::{self, Chunk};
 use crate::pace::Pace;
-use crate::slots::Slot;
+use crate::slots::Turn;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -31,7 +31,7 @@ pub(crate) struct Transfer {
     /// How long either side may stand still.
     pub(crate) idle: Duration,
     /// Held as long as git runs.
-    pub(crate) slot: Slot,
+    pub(crate) slot: Turn,
 }
 
 /// Starts git and gives the body of its answer. Git is ended when the client goes away, stands still

@@ -75,7 +75,8 @@ impl Download {
                 answer.insert(name, value);
             }
         }
-        let room = app.answers.room(&Reader::from(caller), body::held(app)).ok_or_else(sent::no_room)?;
+        let room =
+            app.answers.room(&Reader::from(caller), body::held(app, length)).ok_or_else(sent::no_room)?;
         let body = answers::in_room(body_of(app, &self.objects, range).await?, room);
         Ok((status, answer, body).into_response())
     }

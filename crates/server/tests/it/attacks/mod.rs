@@ -5,6 +5,7 @@ mod bodies;
 mod heads;
 mod jobs;
 mod paths;
+mod shares;
 mod sources;
 mod unread;
 mod ways;

@@ -1,0 +1,91 @@
+//! What the jobs of one namespace take from those of others.
+
+use crate::access::Holder;
+use crate::files::{file_path, with_upload};
+use crate::harness::{Harness, job, told};
+use crate::source::SourceRepo;
+use jobs::{JobSpec, Role};
+use reqwest::{Body, Method, RequestBuilder};
+use serde_json::Value;
+use server::Limits;
+use std::time::Duration;
+use wire::Job;
+
+const MIB: usize = 1 << 20;
+const SOON: Duration = Duration::from_millis(50);
+
+/// A job of a namespace that was given out.
+async fn given(harness: &Harness, holder: &Holder, spec: &JobSpec) -> Job {
+    let (status, told) = told(holder.call(harness, Method::POST, "/jobs").json(spec)).await;
+    assert_eq!(status, 201, "{told}");
+    harness.dequeue("batches").await.unwrap()
+}
+
+/// Two namespaces that anybody may be of.
+async fn two(harness: &Harness) -> [Holder; 2] {
+    [
+        Holder::new(harness, Role::Submitter, "org:acme").await,
+        Holder::new(harness, Role::Submitter, "org:other").await,
+    ]
+}
+
+#[tokio::test]
+async fn the_jobs_of_one_namespace_leave_git_transfers_to_others() {
+    let harness = Harness::start_with(|config| {
+        let limits = config.limits.clone();
+        config.limits = Limits { git_transfers: 2, git_transfers_per_client: 2, git_queue: SOON, ..limits };
+    })
+    .await;
+    let source = SourceRepo::new();
+    for namespace in ["org:acme", "org:other"] {
+        harness.add_repository_of("demo", &source.path(), namespace).await;
+    }
+    let [acme, other] = two(&harness).await;
+    let spec = JobSpec { repo: Some("demo".to_owned()), ..job() };
+    let (mine, others) = (given(&harness, &acme, &spec).await, given(&harness, &other, &spec).await);
+    let fetch = |job: &Job| -> RequestBuilder {
+        let request = harness.with_job_token(Method::POST, job, "/.executors/git/demo/git-upload-pack");
+        request.header("Git-Protocol", "version=2")
+    };
+    let first = futures_util::stream::iter([Ok::<_, std::io::Error>("0014command=ls-refs\n")]);
+    let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+    let stuck = fetch(&mine).body(Body::wrap_stream(endless)).send().await.unwrap();
+    assert_eq!(stuck.status(), 200);
+    let whole = "0014command=ls-refs\n00010000";
+    assert_eq!(told(fetch(&mine).body(whole)).await.0, 503, "it has its half");
+    let (status, refs) = told(fetch(&others).body(whole)).await;
+    assert_eq!(status, 200, "{refs}");
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn the_jobs_of_one_namespace_leave_room_for_files_to_others() {
+    let harness = Harness::start_with(|config| {
+        let limits = config.limits.clone();
+        config.limits =
+            Limits { file_reads: 4 * MIB, file_reads_per_client: 4 * MIB, file_read_queue: SOON, ..limits };
+    })
+    .await;
+    let mut files = Vec::new();
+    for holder in two(&harness).await {
+        let upload = holder.call(&harness, Method::POST, "/files?name=data.bin").body(vec![b'f'; 16 * MIB]);
+        let uploaded: Value = serde_json::from_str(&told(upload).await.1).unwrap();
+        let id = uploaded["id"].as_str().unwrap();
+        let job = given(&harness, &holder, &with_upload(job(), "data.bin", id)).await;
+        files.push((file_path(&job, id), job));
+    }
+    let file = |of: usize| harness.with_job_token(Method::GET, &files[of].1, &files[of].0);
+    let mut held = Vec::new();
+    loop {
+        let response = file(0).send().await.unwrap();
+        if response.status() == 503 {
+            break;
+        }
+        assert_eq!(response.status(), 200);
+        held.push(response);
+        assert!(held.len() < 20, "files that nobody reads are in memory");
+    }
+    let (status, read) = told(file(1)).await;
+    assert_eq!((status, read.len()), (200, 16 * MIB));
+    drop(held);
+}
