@@ -17,7 +17,7 @@ const MAX_EVIDENCE: usize = 1_000;
 /// Bytes of a log entry's key at most.
 const MAX_KEY: usize = 1_000;
 /// Bytes that are kept of a log entry's command, the rest is left out.
-const MAX_COMMAND: usize = 256 << 10;
+pub(crate) const MAX_COMMAND: usize = 256 << 10;
 
 /// Checks the name that an executor gives itself.
 pub(super) fn check_name(name: &str) -> Result<(), Failure> {

@@ -28,6 +28,7 @@ mod uploads;
 mod version;
 
 pub(crate) use answer::Failure;
+pub(crate) use bounds::MAX_COMMAND;
 pub(crate) use capacity::Capacities;
 pub(crate) use claims::Claims;
 pub(crate) use version::refuses;

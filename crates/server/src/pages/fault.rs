@@ -50,10 +50,24 @@ impl Fault {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, detail).soon()
     }
 
-    /// An answer of the public API is not there whole. One that takes long waits for room.
+    /// An answer of the public API is not there whole. One that takes long waits for room, or for its turn.
     pub(super) fn unread(fault: &BodyFault) -> Self {
         match fault {
-            BodyFault::TooSlow { .. } => Self::no_room(),
+            BodyFault::TooSlow { within } => {
+                let detail = format!(
+                    "what this page shows was not there within {} s, for too much is being read at one time: wait until what \
+                     you asked for is there, then reload this one",
+                    within.as_secs()
+                );
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, detail).soon()
+            }
+            BodyFault::TooLarge { limit } => {
+                let detail = format!(
+                    "what this page would show takes more than {limit} bytes, which is the limit for one page: ask the API, or \
+                     the command line"
+                );
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "There is too much to show", detail)
+            }
             fault => Self::internal(fault),
         }
     }

@@ -31,6 +31,8 @@ mod tokens;
 mod users;
 mod visit;
 
+pub(crate) use plain::is_unseen;
+
 use crate::app::App;
 use crate::public_api;
 use axum::response::{IntoResponse, Redirect, Response};

@@ -10,6 +10,7 @@ use crate::api::{self, Problem};
 use crate::auth::principal::Caller;
 use crate::body;
 use crate::peer::{Peer, Remote};
+use crate::public_api::logs::Begun;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::response::Response;
@@ -196,6 +197,17 @@ impl Visit {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Response, Fault> {
+        self.asked(self.request(method, path, body)?).await
+    }
+
+    /// The same for more of a page that is being sent, and waits for it.
+    pub(super) async fn ask_for_more(&self, path: &str) -> Result<Response, Fault> {
+        let mut request = self.request(Method::GET, path, None)?;
+        request.extensions_mut().insert(Begun);
+        self.asked(request).await
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Request<Body>, Fault> {
         let mut request =
             Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
         if let Some(client) = self.headers.get(USER_AGENT) {
@@ -211,6 +223,10 @@ impl Visit {
         extensions.insert(self.caller.clone());
         extensions.insert(self.peer);
         extensions.insert(Remote(self.caller.from));
+        Ok(request)
+    }
+
+    async fn asked(&self, request: Request<Body>) -> Result<Response, Fault> {
         let Ok(response) = self.pages.api.clone().oneshot(request).await;
         if response.status().is_success() {
             return Ok(response);
@@ -222,7 +238,7 @@ impl Visit {
 
     /// Nothing that is read can look like anything else than text.
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Fault> {
-        let bytes = body::read(response.into_body(), MAX_ANSWER, ANSWER_WITHIN).await;
+        let bytes = body::gathered(response.into_body(), MAX_ANSWER, ANSWER_WITHIN).await;
         let bytes = bytes.map_err(|fault| Fault::unread(&fault))?;
         let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
         let mut value: Value = serde_json::from_slice(bytes).map_err(|fault| Fault::internal(&fault))?;

@@ -25,7 +25,7 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// At the beginning of a try.
-    pub(super) fn begin(attempt: u32) -> Self {
+    pub(crate) fn begin(attempt: u32) -> Self {
         Self { attempt, ..Self::default() }
     }
 

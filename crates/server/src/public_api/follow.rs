@@ -2,13 +2,15 @@
 
 use super::cursor::{Cursor, MAX_OPEN};
 use super::paging::length;
-use super::{jobs, views};
+use super::{jobs, sent, views};
 use crate::answers::{Reader, Room};
 use crate::api::{JobView, LogEvent};
 use crate::app::App;
 use crate::auth::principal::{Caller, Proof};
-use crate::peer::Peer;
+use crate::bodies::FREE;
+use crate::pages::is_unseen;
 use crate::public_api::Refusal;
+use crate::slots::Slot;
 use ::jobs::JobId;
 use std::time::{Duration, Instant};
 use store::{Change, JobRow, LogEntryRow};
@@ -19,6 +21,11 @@ use tokio::time::sleep;
 
 /// Bytes of text in one event at most.
 const TEXT: usize = 32 << 10;
+/// The same where they are more than they seem. So an event with text needs no room, neither as it is nor painted.
+const ODD_TEXT: usize = 4 << 10;
+/// Bytes that a line's end, a control character, or one that is not seen, may take when it is painted: its number, and what says how
+/// it is painted.
+const ODD: usize = 15;
 /// Changes are hints and may be lost; so look again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -89,7 +96,6 @@ pub(super) struct Follower {
     /// Takes no more than a few events ahead of the client, so a slow client costs no memory.
     events: mpsc::Sender<Told>,
     /// Whose turns are taken for what costs much, and whose room for what is large.
-    from: Peer,
     reader: Reader,
     /// What shows who listens, and when it was last looked whether that still is good.
     proof: Proof,
@@ -105,11 +111,11 @@ impl Follower {
         events: mpsc::Sender<Told>,
         caller: &Caller,
     ) -> Self {
-        let (from, reader, proof) = (caller.peer(), Reader::from(caller), caller.proof);
+        let (reader, proof) = (Reader::from(caller), caller.proof);
         // Others came after all that were announced before the last one.
         let passed = cursor.seen - 1;
         let looked_at = Instant::now();
-        Self { app, id, cursor, wait: None, passed, events, from, reader, proof, looked_at }
+        Self { app, id, cursor, wait: None, passed, events, reader, proof, looked_at }
     }
 
     /// Tells everything until the job has ended.
@@ -195,8 +201,7 @@ impl Follower {
         let Cursor { attempt, seen, .. } = self.cursor;
         // Many that ended are read again and again where one before them has not.
         let is_costly = usize::try_from(seen - self.cursor.done()).is_ok_and(|many| many > AT_ONCE);
-        let limit = self.app.limits.read_queue;
-        let _turn = if is_costly { self.app.reads.take(self.from, limit).await } else { None };
+        let _turn = if is_costly { Some(self.turn().await?) } else { None };
         let mut rows = self.app.store.log_outline(self.id, attempt, self.cursor.done(), u32::MAX).await?;
         let waited_for = if over { None } else { self.waited_for(&rows) };
         // What was announced goes on in any case.
@@ -253,20 +258,30 @@ impl Follower {
     }
 
     async fn tell_text(&mut self, entry: &LogEntryRow) -> Result<(), Ended> {
-        let (attempt, number) = (entry.epoch, entry.entry);
+        let number = entry.entry;
         loop {
             let Some(&offset) = self.cursor.open.get(&number) else { return Ok(()) };
             if offset >= entry.length {
                 return Ok(());
             }
-            let bytes = self.app.store.read_log(self.id, attempt, number, offset, TEXT).await?;
-            if bytes.is_empty() {
+            let (mut event, mut bytes) = self.text(entry, offset, TEXT).await?;
+            if is_odd(&event) {
+                (event, bytes) = self.text(entry, offset, ODD_TEXT).await?;
+            }
+            if bytes == 0 {
                 return Ok(());
             }
-            self.cursor.announce(number, offset + bytes.len() as u64);
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            self.pass_on(LogEvent::Text { attempt, entry: number, offset, text }, Room::of_little()).await?;
+            self.cursor.announce(number, offset + bytes as u64);
+            self.pass_on(event, Room::of_little()).await?;
         }
+    }
+
+    /// Up to `most` bytes of an entry's text from `offset` on, and how many they are.
+    async fn text(&self, entry: &LogEntryRow, offset: u64, most: usize) -> Result<(LogEvent, usize), Ended> {
+        let (attempt, entry) = (entry.epoch, entry.entry);
+        let bytes = self.app.store.read_log(self.id, attempt, entry, offset, most).await?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok((LogEvent::Text { attempt, entry, offset, text }, bytes.len()))
     }
 
     /// Tells what may be large, which has its room before it waits for its client. While there is none it is nowhere in memory:
@@ -299,10 +314,19 @@ impl Follower {
             }
             About::End(job) => {
                 // All that follow a job come to its end at one time.
-                let _turn = self.app.reads.take(self.from, self.app.limits.read_queue).await;
+                let _turn = self.turn().await?;
                 LogEvent::End(Box::new(jobs::with_steps(&self.app, job.clone()).await?))
             }
         })
+    }
+
+    /// A turn for what costs much, for as long as somebody listens.
+    async fn turn(&self) -> Result<Slot, Ended> {
+        tokio::select! {
+            () = self.app.stop.cancelled() => Err(Ended::Left),
+            () = self.events.closed() => Err(Ended::Left),
+            turn = sent::turn_in_time(&self.app, &self.reader) => Ok(turn),
+        }
     }
 
     /// Room for so many bytes, for as long as somebody listens.
@@ -332,6 +356,13 @@ impl Follower {
             () = news(changes, self.id) => Ok(()),
         }
     }
+}
+
+/// Whether text takes far more room than it has bytes.
+fn is_odd(event: &LogEvent) -> bool {
+    let LogEvent::Text { text, .. } = event else { return false };
+    let odd = text.chars().filter(|&c| c.is_control() || is_unseen(c)).count();
+    text.len() + odd * ODD > FREE
 }
 
 /// Returns when something happened to the job. Everything heard of it by then is one piece of news.

@@ -4,10 +4,11 @@ use super::input::{Attempt, Numbered, Parameters};
 use super::problem::Refusal;
 use super::{seen, sent, views};
 use crate::answers::{Reader, Room};
+use crate::api::LogEntryView;
 use crate::app::App;
 use crate::auth::principal::Caller;
-use crate::peer::Peer;
-use crate::slots::Slot;
+use crate::executor_api::MAX_COMMAND;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -18,8 +19,10 @@ use jobs::JobId;
 use serde::Deserialize;
 use store::{LogEntryRow, StoreError};
 
-/// Bytes of text read at a time.
+/// Bytes of text read at a time, and after which a piece of a list ends.
 const CHUNK: usize = 256 << 10;
+/// What a piece of a list is at most: it ends with a whole entry, whose command may be six times as long as JSON.
+const MOST_PIECE: usize = CHUNK + 6 * MAX_COMMAND;
 /// Entries that are looked up at a time.
 const AT_ONCE: u32 = 500;
 
@@ -32,8 +35,8 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let latest = seen::job(&app, &caller, id).await?.record.epoch;
     // Should it not be to be had, that is told while it still can be.
-    let (from, reader) = (caller.peer(), Reader::from(&caller));
-    let mut list = List { app, from, reader, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
+    let reader = Reader::from(&caller);
+    let mut list = List { app, reader, id, epoch: attempt.unwrap_or(latest), told: 0, is_over: false };
     let first = list.next().await?;
     let room = list.app.answers.room(&list.reader, first.len());
     let first = room.ok_or_else(sent::no_room)?.keep(first);
@@ -42,8 +45,8 @@ pub(super) async fn list(
             return Ok(None);
         }
         // Each has a turn of its own, and room before it: who takes none keeps nobody waiting.
-        let room = list.app.answers.room_in_time(&list.reader, CHUNK).await;
-        let _turn = list.turn().await;
+        let room = list.app.answers.room_in_time(&list.reader, MOST_PIECE).await;
+        let _turn = sent::turn_in_time(&list.app, &list.reader).await;
         let piece = list.next().await?;
         Ok::<_, StoreError>(Some((room.keep(piece), list)))
     });
@@ -51,10 +54,22 @@ pub(super) async fn list(
     Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
 }
 
+/// Some entries of a try after one of them, without their commands, for an answer that was begun.
+pub(crate) async fn outline(
+    app: &App,
+    reader: &Reader,
+    (id, epoch): (JobId, u32),
+    after: i64,
+    most: u32,
+) -> Result<Vec<LogEntryView>, StoreError> {
+    let _turn = sent::turn_in_time(app, reader).await;
+    let rows = app.store.log_outline(id, epoch, after, most).await?;
+    Ok(rows.into_iter().map(views::log_entry).collect())
+}
+
 /// A list of entries that is written a piece at a time, as it is taken: with their commands many are megabytes.
 struct List {
     app: App,
-    from: Peer,
     reader: Reader,
     id: JobId,
     epoch: u32,
@@ -64,15 +79,6 @@ struct List {
 }
 
 impl List {
-    /// The turn for another piece, however long that takes: the answer was begun.
-    async fn turn(&self) -> Slot {
-        loop {
-            if let Some(turn) = self.app.reads.take(self.from, self.app.limits.read_queue).await {
-                return turn;
-            }
-        }
-    }
-
     /// The next piece, while it is not over.
     async fn next(&mut self) -> Result<Vec<u8>, StoreError> {
         let store = &self.app.store;
@@ -108,8 +114,13 @@ pub(super) struct Part {
     offset: u64,
 }
 
+/// It is asked for by a page that is being sent, and waits for room as what was begun does.
+#[derive(Clone, Copy)]
+pub(crate) struct Begun;
+
 /// `GET /jobs/{id}/logs/{entry}/text`: from an offset to where the text ends now.
 pub(super) async fn text(
+    begun: Option<Extension<Begun>>,
     caller: Caller,
     State(app): State<App>,
     Numbered((id, number)): Numbered<(JobId, i64)>,
@@ -118,9 +129,13 @@ pub(super) async fn text(
     seen::job(&app, &caller, id).await?;
     let entry = app.store.log_entry(id, attempt, number).await?;
     let text = Text { app, reader: Reader::from(&caller), id, entry, offset };
-    let room = text.app.answers.room(&text.reader, text.next_length());
+    let length = text.next_length();
+    let room = match begun {
+        Some(_) => text.app.answers.room_in_time(&text.reader, length).await,
+        None => text.app.answers.room(&text.reader, length).ok_or_else(sent::no_room)?,
+    };
     // Should its text not be to be had, that is told while it still can be.
-    let (first, text) = text.next(room.ok_or_else(sent::no_room)?).await?;
+    let (first, text) = text.next(room).await?;
     // Whatever a job printed is text and nothing else, whatever a browser makes of its looks.
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
     Ok((headers, text.body(first)).into_response())

@@ -7,7 +7,7 @@ use jobs::{JobId, Namespace, Principal};
 use store::{JobRow, StoreError};
 
 /// A job that the caller may know of.
-pub(super) async fn job(app: &App, caller: &Principal, id: JobId) -> Result<JobRow, Refusal> {
+pub(crate) async fn job(app: &App, caller: &Principal, id: JobId) -> Result<JobRow, Refusal> {
     let job = app.store.job(id).await?;
     if caller.sees_key(&job.owner) { Ok(job) } else { Err(StoreError::UnknownJob(id).into()) }
 }

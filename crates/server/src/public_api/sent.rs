@@ -38,6 +38,15 @@ pub(super) async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
     })
 }
 
+/// The same however long it takes: the answer was begun.
+pub(super) async fn turn_in_time(app: &App, reader: &Reader) -> Slot {
+    loop {
+        if let Some(turn) = app.reads.take(reader.peer(), app.limits.read_queue).await {
+            return turn;
+        }
+    }
+}
+
 /// Gives an answer its room, at once or not at all: waiting for it would keep a turn from others, or be what is in memory.
 pub(super) async fn in_room(
     State(app): State<App>,

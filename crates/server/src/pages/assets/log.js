@@ -6,6 +6,9 @@ const log = document.getElementById("log");
 const MOST_LINES = 20_000;
 /** Pixels from the end at which somebody counts as being there. */
 const NEAR = 80;
+/** How often, and after how many milliseconds each time, it is tried to follow a log anew that was refused. */
+const TRIES = 12;
+const TRY_AGAIN = 5_000;
 const CLASSES = /^(?:[a-z]{1,2}[0-9]{0,2})(?: [a-z]{1,2}[0-9]{0,2}){0,6}$/;
 const FAULT = /error|fatal|panic|failed|exception/i;
 
@@ -122,8 +125,33 @@ function follow(cursor) {
   log.querySelector(".tools").prepend(button);
   log.querySelector(".reload")?.remove();
 
-  const source = new EventSource(`/jobs/${log.dataset.job}/log/stream?cursor=${encodeURIComponent(cursor)}`);
-  const on = (name, does) => source.addEventListener(name, (event) => does(JSON.parse(event.data)));
+  let source = null;
+  let last = cursor;
+  let refused = 0;
+  const heard = [];
+  const on = (name, does) => heard.push([name, (event) => {
+    last = event.lastEventId || last;
+    refused = 0;
+    status.hidden = true;
+    does(JSON.parse(event.data));
+  }]);
+  const open = () => {
+    source = new EventSource(`/jobs/${log.dataset.job}/log/stream?cursor=${encodeURIComponent(last)}`);
+    for (const [name, hears] of heard) source.addEventListener(name, hears);
+    source.addEventListener("error", fails);
+  };
+  // The browser tries again by itself, unless it was refused: the server may have much to do.
+  const fails = () => {
+    if (source.readyState !== EventSource.CLOSED) return;
+    refused += 1;
+    status.hidden = false;
+    if (refused <= TRIES) {
+      status.textContent = "The log can't be followed just now: it is tried again.";
+      setTimeout(open, TRY_AGAIN);
+    } else {
+      status.textContent = "The log is not followed any more: reload the page.";
+    }
+  };
   on("state", ({ attempt: now }) => {
     // Another try has a log of its own.
     if (now !== attempt) location.reload();
@@ -154,13 +182,7 @@ function follow(cursor) {
     status.textContent = "The job has ended.";
     changed();
   });
-  source.addEventListener("error", () => {
-    // The browser tries again by itself, unless it was refused.
-    if (source.readyState === EventSource.CLOSED) {
-      status.hidden = false;
-      status.textContent = "The log is not followed any more: reload the page.";
-    }
-  });
+  open();
 }
 
 // A link into a part that is folded opens it.

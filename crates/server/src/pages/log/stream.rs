@@ -8,8 +8,8 @@ use crate::pages::plain::plain;
 use crate::pages::timeline::Part;
 use crate::pages::visit::Visit;
 use crate::public_api::cursor::Cursor;
-use crate::public_api::follow;
 use crate::public_api::stream::{answer, follow, resume, written};
+use crate::public_api::{follow, seen};
 use bytes::Bytes;
 use futures_util::stream as streams;
 use jobs::{JobId, State};
@@ -53,8 +53,7 @@ impl Told {
 /// `GET /jobs/{id}/log/stream`
 pub(in crate::pages) async fn stream(visit: Visit) -> Result<Answer, Fault> {
     let id = visit.number("id")?;
-    // Whoever may not see the job is told so by the public API.
-    let _: crate::api::JobView = visit.get(&format!("/api/v1/jobs/{id}")).await?;
+    seen::job(&visit.pages.app, &visit.caller, JobId(id)).await?;
     let cursor = resume(&visit.headers, visit.query("cursor").map(str::to_owned))?;
     let told = follow(&visit.pages.app, &visit.caller, JobId(id), cursor);
     let events = streams::unfold((told, Painter::default()), async |(mut told, mut painter)| {
@@ -87,8 +86,10 @@ impl Painter {
                 Told::Text { attempt, entry, lines: ended, open: lines.open() }
             }
         };
-        let cursor = cursor.parse::<Cursor>().map(|cursor| self.before_open_lines(cursor).to_string());
-        (told, cursor.unwrap_or_default())
+        let cursor = cursor.parse::<Cursor>().unwrap_or_default();
+        // Of the others no more is told, and there may be thousands of them.
+        self.open.retain(|(attempt, entry), _| *attempt == cursor.attempt && cursor.open.contains_key(entry));
+        (told, self.before_open_lines(cursor).to_string())
     }
 
     fn entry(&mut self, entry: &LogEntryView) -> Told {
@@ -121,6 +122,7 @@ impl Painter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::public_api::cursor::MAX_OPEN;
     use jiff::Timestamp;
 
     fn text(painter: &mut Painter, text: &str, cursor: &str) -> (usize, bool, String) {
@@ -141,6 +143,25 @@ mod tests {
             duration_ms: exit_code.map(|_| 1_500),
             length: 0,
         })
+    }
+
+    fn open(attempt: u32, entry: i64) -> LogEvent {
+        LogEvent::Text { attempt, entry, offset: 0, text: "open".to_owned() }
+    }
+
+    #[test]
+    fn no_more_lines_are_kept_than_entries_are_followed() {
+        let mut painter = Painter::default();
+        let mut cursor = Cursor::begin(1);
+        for entry in 1..=2 * MAX_OPEN as i64 {
+            cursor.announce(entry, 4);
+            painter.paint(open(1, entry), &cursor.to_string());
+        }
+        assert_eq!(painter.open.len(), MAX_OPEN);
+        let mut cursor = Cursor::begin(2);
+        cursor.announce(1, 4);
+        painter.paint(open(2, 1), &cursor.to_string());
+        assert_eq!(painter.open.len(), 1, "the others are of an earlier try");
     }
 
     #[test]

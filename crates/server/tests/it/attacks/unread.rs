@@ -3,7 +3,7 @@
 use super::answers::{LIMIT, ended, unread};
 use crate::artifacts::{leaving, put, taken};
 use crate::files::{file_path, uploaded_id_of, with_upload};
-use crate::harness::{EXECUTOR, Harness, job, problem, told};
+use crate::harness::{EXECUTOR, Harness, entry, job, problem, told};
 use crate::pages::Visitor;
 use crate::stream::Events;
 use jobs::{JobSpec, StepSpec};
@@ -177,6 +177,87 @@ async fn hundreds_of_texts_that_nobody_reads_keep_no_executor_waiting() {
         assert!(begun.elapsed() < QUICK, "{:?}", begun.elapsed());
     }
     drop(held);
+}
+
+/// What was begun waits for room, as each of its parts does.
+#[tokio::test]
+async fn a_log_that_is_saved_waits_for_room_and_comes_whole() {
+    let harness = with_room_for(MIB).await;
+    let logged = harness.running_job().await;
+    ended(&harness, &logged, &["small".to_owned(), "y".repeat(200 << 10)]).await;
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let held = no_room_left(&harness).await;
+    let file = visitor.request(Method::GET, &format!("/jobs/{}/log/text", logged.id)).send().await.unwrap();
+    assert_eq!(file.status(), 200);
+    let saved = file.text();
+    tokio::pin!(saved);
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut saved).await;
+    assert!(early.is_err(), "there was no room for it");
+    drop(held);
+    let saved = tokio::time::timeout(LIMIT, saved).await.expect("there is room").expect("it breaks off");
+    assert!(saved.contains("small") && saved.ends_with(&"y".repeat(200 << 10)), "{}", saved.len());
+}
+
+/// Each piece waits for room: those before it must have given theirs back.
+#[tokio::test]
+async fn a_page_may_read_more_than_there_is_room_for() {
+    let harness = with_room_for(MIB).await;
+    let job = harness.running_job().await;
+    for step in 0..16 {
+        let mut entry = entry(&job, &format!("step.docker.step.{step}.run"));
+        entry["command"] = json!(["c".repeat(200 << 10)]);
+        let logged = harness.about(&job, "batches", "addExecutionLogEntry").json(&entry);
+        assert_eq!(told(logged).await.0, 200);
+    }
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let saved = visitor.get(&format!("/jobs/{}/log/text", job.id)).await;
+    assert_eq!((saved.status, saved.body.matches("\n== step").count()), (200, 16), "{}", saved.body);
+}
+
+#[tokio::test]
+async fn texts_that_are_more_than_they_seem_are_followed_in_small_pieces() {
+    const ODD: usize = 100_000;
+    let harness = Harness::start().await;
+    let job = harness.running_job().await;
+    ended(&harness, &job, &["\u{1}".repeat(ODD)]).await;
+    let mut events = Events::open(&harness, job.id.0, None).await;
+    let mut read = 0;
+    while let Some(received) = events.next().await {
+        let length = serde_json::to_vec(&received.event).unwrap().len();
+        assert!(length <= 64 << 10, "{length}");
+        if let LogEvent::Text { text, .. } = received.event {
+            read += text.len();
+        }
+    }
+    assert_eq!(read, ODD);
+}
+
+#[tokio::test]
+async fn logs_are_followed_and_little_is_saved_where_there_is_no_room() {
+    let harness = with_room_for(2 * MIB).await;
+    let (job, _) = taken(&harness, &leaving(&[("small", "small")])).await;
+    assert_eq!(put(&harness, &job, "small/small", "few bytes").await.0, 200);
+    let large = harness.submit(&of_many_steps()).await;
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let held = no_room_left(&harness).await;
+    let followed = visitor.request(Method::GET, &format!("/jobs/{large}/log/stream")).send().await.unwrap();
+    assert_eq!(followed.status(), 200);
+    let small = told(harness.api(Method::GET, &format!("/jobs/{}/artifacts/small", job.id))).await;
+    assert_eq!(small, (200, "few bytes".to_owned()));
+    drop(held);
+}
+
+/// Somebody who waits for a turn to be told of a job's end hears of nothing else, but of that.
+#[tokio::test]
+async fn who_waits_for_a_turn_keeps_no_server_from_its_end() {
+    let harness = Harness::start_with(|config| config.limits.reads = 0).await;
+    let id = harness.submit(&job()).await;
+    harness.cancel(id).await;
+    let mut events = Events::open(&harness, id, None).await;
+    assert!(matches!(events.next().await.unwrap().event, LogEvent::State(_)));
+    let begun = Instant::now();
+    harness.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
