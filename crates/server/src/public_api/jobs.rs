@@ -51,9 +51,10 @@ pub(super) async fn submit(
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", job.id)) {
         headers.insert(LOCATION, location);
     }
-    let in_short = InShort(views::in_short(job.clone()));
-    let whole = with_planned(&app, job, planned).await?;
-    Ok((StatusCode::CREATED, headers, Extension(in_short), Json(whole)))
+    let in_short = views::in_short(job.clone());
+    // It is done: that it can't be told whole is no refusal.
+    let whole = with_planned(&app, job, planned).await.unwrap_or_else(|_| in_short.clone());
+    Ok((StatusCode::CREATED, headers, Extension(InShort(in_short)), Json(whole)))
 }
 
 /// What the job in a body is, if it could be run.
@@ -199,8 +200,10 @@ pub(super) async fn cancel(
     if job.record.state.is_terminal() {
         app.metrics.ended(&job);
     }
-    let in_short = InShort(views::in_short(job.clone()));
-    Ok((Extension(in_short), Json(with_steps(&app, job).await?)))
+    let in_short = views::in_short(job.clone());
+    // It is done: that it can't be told whole is no refusal.
+    let whole = with_steps(&app, job).await.unwrap_or_else(|_| in_short.clone());
+    Ok((Extension(InShort(in_short)), Json(whole)))
 }
 
 /// The job with the steps of its latest try, and how earlier ones ended.

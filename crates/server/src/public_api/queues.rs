@@ -2,7 +2,7 @@
 
 use super::input::{MAX_SMALL, Named, json};
 use super::problem::Refusal;
-use super::views;
+use super::{sent, views};
 use crate::acts::{Act, Action};
 use crate::api::{ChangeQueue, QueueView};
 use crate::app::App;
@@ -43,6 +43,8 @@ pub(super) async fn change(
 ) -> Result<Json<QueueView>, Refusal> {
     check(&name)?;
     let change: ChangeQueue = json(&app, body, MAX_SMALL, "invalid_queue_change").await?;
+    // Before it is done: whoever is refused has changed nothing.
+    let _turn = sent::turn(&app, &caller).await?;
     let act = Act::global(Action::ChangeQueue, name.clone(), told(&change));
     let ChangeQueue { paused, max_running } = change;
     let (store, queue) = (app.store.clone(), name.clone());

@@ -57,12 +57,13 @@ pub(crate) async fn note(app: App) {
 
 async fn note_all(app: &App, changes: &Changes) -> Result<(), StoreError> {
     let told = [told_of_before(&changes.before), told(&changes.since)];
-    for told in told.into_iter().filter(|told| !told.is_empty()) {
-        // Who may write that file is on this host, and is nobody whom we know.
-        let act = Act::global(Action::ChangeSite, "site configuration", told);
-        note_act(app, &root(), Ipv4Addr::LOCALHOST.into(), act).await?;
+    let told: Vec<_> = told.into_iter().filter(|told| !told.is_empty()).collect();
+    if told.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // Who may write that file is on this host, and is nobody whom we know. One act: it is noted whole or not at all.
+    let act = Act::global(Action::ChangeSite, "site configuration", told.join("; "));
+    note_act(app, &root(), Ipv4Addr::LOCALHOST.into(), act).await
 }
 
 fn told_of_before(changed: &BTreeSet<&'static str>) -> String {
