@@ -12,6 +12,8 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use server::Limits;
 use server::api::LogEvent;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -89,6 +91,19 @@ async fn what_was_done_is_told_in_short_where_there_is_no_room() {
         }
         assert!(begun.elapsed() < LIMIT, "there is no room again");
     }
+}
+
+/// It is done, so nobody may take it for refused.
+#[tokio::test]
+async fn what_was_done_is_told_though_the_rest_can_not_be_read() {
+    let harness = Harness::start().await;
+    let id = harness.submit(&job()).await;
+    let database = SqliteConnectOptions::new().filename(harness.data().join("executor.db"));
+    let mut intruder = database.connect().await.unwrap();
+    sqlx::query("UPDATE job_specs SET spec = '?'").execute(&mut intruder).await.unwrap();
+    let (status, text) = told(harness.api(Method::POST, &format!("/jobs/{id}/cancel"))).await;
+    let canceled: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &canceled["state"], &canceled["steps"]), (200, &json!("canceled"), &json!([])));
 }
 
 #[tokio::test]
