@@ -2,12 +2,15 @@
 
 use crate::harness::{Harness, job, told};
 use crate::source::SourceRepo;
-use jobs::JobSpec;
+use jiff::{SignedDuration, Timestamp};
+use jobs::{Clock, JobSpec, LeasePolicy};
 use serde_json::json;
 use server::{ServerConfig, ServerError};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use testkit::Postgres;
+use testkit::{MockClock, Postgres};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +25,69 @@ async fn what_was_taken_on_survives_a_restart() {
     assert_eq!(running.id.0, id, "the older job was given out first");
     assert_eq!(harness.mark(&running, "markComplete", serde_json::json!({})).await.status(), 204);
     assert_eq!(harness.dequeue("batches").await.unwrap().id.0, id + 1);
+}
+
+/// A clock that counts how often it is read.
+struct Read {
+    clock: MockClock,
+    times: AtomicU64,
+}
+
+impl Clock for Read {
+    fn now(&self) -> Timestamp {
+        self.with_monotonic().0
+    }
+
+    fn with_monotonic(&self) -> (Timestamp, Duration) {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        self.clock.with_monotonic()
+    }
+}
+
+impl Read {
+    /// Waits until it was read so often that silent executors were looked for: nothing else reads it every few milliseconds
+    /// while nobody asks.
+    async fn again_and_again(&self) {
+        let (before, begun) = (self.times.load(Ordering::Relaxed), Instant::now());
+        while self.times.load(Ordering::Relaxed) < before + 100 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nobody looks for silent executors");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Its executor could not be heard meanwhile, however much longer than a lease that was.
+#[tokio::test]
+async fn a_server_that_comes_back_judges_nobody_before_a_lease_is_over() {
+    let clock = Arc::new(Read { clock: MockClock::at(1_700_000_000), times: AtomicU64::new(0) });
+    let attentive = |config: &mut ServerConfig| {
+        config.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        config.lease.scan_interval = Duration::from_millis(5);
+    };
+    let lease = SignedDuration::try_from(LeasePolicy::default().untold).unwrap();
+    let second = SignedDuration::from_secs(1);
+    let harness = Harness::start_with(attentive).await;
+    let job = harness.running_job().await;
+    let dir = harness.stop().await;
+    clock.clock.advance(lease * 3);
+    let harness = Harness::start_in(dir, attentive).await;
+    let state = async || harness.get(&format!("/jobs/{}", job.id)).await["state"].take();
+    clock.again_and_again().await;
+    assert_eq!(state().await, "processing", "as soon as it is back");
+    clock.clock.advance(lease - second);
+    clock.again_and_again().await;
+    assert_eq!(state().await, "processing", "a second before a lease is over");
+    // Of a look that came late, on a host that stood still, another lease begins.
+    let begun = Instant::now();
+    loop {
+        clock.clock.advance(second);
+        clock.again_and_again().await;
+        if state().await == "queued" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "the silent executor keeps its job");
+    }
+    assert_eq!(harness.get(&format!("/jobs/{}", job.id)).await["earlierTries"][0]["reason"], "executor_lost");
 }
 
 /// Who starts servers anew looks at the one, and balancers at the other.
