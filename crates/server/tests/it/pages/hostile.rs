@@ -89,6 +89,12 @@ async fn what_jobs_and_executors_write_is_text_and_nothing_else() {
             );
         }
     }
+    page.open(&world.harness.url(&format!("/jobs/{job}")));
+    let indexes = page.eval("document.querySelector('section[aria-labelledby=indexes]').innerText");
+    for part in ["root", "indexer", "version"] {
+        let text = format!("{part} <img src=x onerror=alert(1)>");
+        assert!(indexes.as_str().unwrap().contains(&text), "{text}: {indexes}");
+    }
     let log = world.harness.api(Method::GET, &format!("/jobs/{job}/logs")).send().await.unwrap();
     assert!(log.text().await.unwrap().contains("onerror"), "it was there");
 }

@@ -23,7 +23,7 @@ pub(crate) struct World {
     pub(crate) job: i64,
     /// It waits until the other one has ended.
     pub(crate) waiting: i64,
-    /// An index of its repository.
+    /// An index that says that it came of the job.
     pub(crate) upload: i64,
     pub(crate) token: i64,
     pub(crate) secret: String,
@@ -47,7 +47,7 @@ impl World {
         assert_eq!(told(harness.api(Method::POST, "/registration-tokens").json(&body)).await.0, 201);
         let job = Self::submit(&harness, &acme).await;
         let waiting = Self::submit(&harness, &acme).await;
-        let upload = crate::uploads::upload_one(&harness, "acme-app").await;
+        let upload = Self::upload(&harness, job).await;
         Self {
             job,
             waiting,
@@ -73,6 +73,18 @@ impl World {
         let (status, body) = (submitted.status(), submitted.text().await.unwrap());
         assert_eq!(status, 201, "{body}");
         serde_json::from_str::<Value>(&body).unwrap()["id"].as_i64().unwrap()
+    }
+
+    /// What an index says of itself is whatever its job likes, but for control characters: those are refused.
+    async fn upload(harness: &Harness, job: i64) -> i64 {
+        let evil = EVIL.replace(char::is_control, "");
+        let mut about = url::form_urlencoded::Serializer::new(String::new());
+        about.append_pair("repository", "acme-app").append_pair("commit", crate::uploads::COMMIT);
+        about.append_pair("associatedIndexId", &job.to_string()).append_pair("root", &format!("root {evil}"));
+        about.append_pair("indexerName", &format!("indexer {evil}"));
+        about.append_pair("indexerVersion", &format!("version {evil}"));
+        let index = crate::uploads::packed(b"an index");
+        crate::uploads::accepted(crate::uploads::call(harness, &about.finish(), index)).await
     }
 
     /// An executor of evil takes the job and says in every place what it likes.
