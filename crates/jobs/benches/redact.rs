@@ -1,8 +1,10 @@
-//! How fast secrets are looked for, on one core: `cargo bench -p jobs`.
+//! How fast secrets are looked for, on one core, and what memory the longest takes whose forms are made ready: `cargo bench -p
+//! jobs`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this is for")]
 
 use jobs::Redactor;
+use jobs::redact::LONG_SECRET;
 use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 
@@ -15,10 +17,14 @@ const WORDS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 /// `length` characters of base64, the same for the same seed.
 fn random(seed: u64, length: usize) -> String {
+    random_of(WORDS, seed, length)
+}
+
+fn random_of(characters: &[u8], seed: u64, length: usize) -> String {
     let mut state = seed;
     let next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(WORDS[(state >> 33) as usize % WORDS.len()])
+        char::from(characters[(state >> 33) as usize % characters.len()])
     };
     std::iter::repeat_with(next).take(length).collect()
 }
@@ -29,7 +35,24 @@ fn used() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// The most memory that this process ever had, in bytes.
+fn peak() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let told = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+    told.and_then(|kib| kib.parse::<f64>().ok()).map_or(f64::NAN, |kib| kib * 1024.0)
+}
+
+/// Of nothing else yet, so that what is used again does not hide it.
+fn memory_of_a_long_secret() {
+    let printable: Vec<u8> = (b' '..=b'~').collect();
+    let secret = random_of(&printable, 0, LONG_SECRET);
+    let before = peak();
+    black_box(Redactor::new([(secret.as_str(), "[hidden]")]));
+    println!("a secret of {LONG_SECRET} printable characters: {:.0} MB at most", (peak() - before) / 1e6);
+}
+
 fn main() {
+    memory_of_a_long_secret();
     let secrets: Vec<String> = (1..=SECRETS).map(|seed| random(seed, LENGTH)).collect();
     let begun = used();
     let redactor = Redactor::new(secrets.iter().map(|secret| (secret.as_str(), "[hidden]")));
