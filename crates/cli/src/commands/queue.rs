@@ -43,8 +43,10 @@ async fn show(client: &Client, args: &QueueArgs) -> Outcome {
         print::json(&queue)?;
         return Ok(Exit::Success);
     }
-    let ended =
-        format!("{} within an hour, {} of them failed", queue.ended_within_hour, queue.failed_within_hour);
+    let ended = format!(
+        "{} within an hour of those that ran, {} of them failed",
+        queue.ended_within_hour, queue.failed_within_hour
+    );
     let mut facts = vec![
         ("queue", queue.name.clone()),
         ("state", state(&queue)),
