@@ -4,6 +4,8 @@ mod completion;
 mod database;
 mod identity;
 mod known;
+#[cfg(test)]
+mod of_the_api;
 mod queueing;
 mod results;
 mod secrets;
@@ -259,6 +261,8 @@ pub(crate) enum JobCommand {
     Run(Box<JobRunArgs>),
     /// Submit many jobs and leave: each line of a file is one. Prints their ids
     Submit(JobSubmitArgs),
+    /// Upload files that jobs may name, where `job run` does not bring them along itself. Prints their ids
+    Upload(JobUploadArgs),
     /// List jobs, newest first
     List(JobListArgs),
     /// Show one job
@@ -341,6 +345,17 @@ pub(crate) struct JobSubmitArgs {
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     pub(crate) idempotency_key: Option<String>,
     /// JSON instead of text: of each job its line and its id
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobUploadArgs {
+    /// A local file; its id is what a job names it by, as `"files": [{"path": PATH, "upload": ID}]`. It is kept for an hour, and
+    /// as long as a job that names it. All files are looked at before the first is sent
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// JSON instead of text: of each file its id, name, size, hash and when it was last changed
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -116,6 +116,9 @@ pub(crate) enum AgentCommand {
         /// Only those that it heard of lately
         #[arg(long)]
         active: bool,
+        /// Only the others
+        #[arg(long, conflicts_with = "active")]
+        silent: bool,
         /// Only those that have this in their name, queues, version, platform, isolation or labels
         #[arg(long)]
         text: Option<String>,

@@ -14,6 +14,9 @@ pub(crate) enum UploadCommand {
         /// Only of this namespace: global, user:NAME or org:NAME
         #[arg(long)]
         namespace: Option<Namespace>,
+        /// Only those that say that they came of this job
+        #[arg(long, value_name = "ID", value_parser = super::job_id)]
+        job: Option<i64>,
         /// How many at most
         #[arg(long, default_value_t = 50)]
         limit: u32,

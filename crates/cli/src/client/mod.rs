@@ -12,8 +12,8 @@ pub(crate) use query::with_query;
 pub(crate) use settings::Settings;
 
 use crate::exit::{Exit, Failure};
+use jiff::Timestamp;
 use jobs::JobSpec;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Body, Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
@@ -189,6 +189,7 @@ impl Client {
     pub(crate) async fn upload(
         &self,
         name: &str,
+        modified_at: Option<Timestamp>,
         file: tokio::fs::File,
         size: u64,
     ) -> Result<FileView, Failure> {
@@ -197,7 +198,9 @@ impl Client {
         let hashed = InspectReader::new(file.take(size), move |bytes| {
             hashing.lock().unwrap_or_else(PoisonError::into_inner).update(bytes);
         });
-        let path = format!("/api/v1/files?name={}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let about =
+            [("name", Some(name.to_owned())), ("modifiedAt", modified_at.map(|time| time.to_string()))];
+        let path = with_query("/api/v1/files", about);
         let request = self
             .request(Method::POST, &path)
             .timeout(UPLOAD_TIMEOUT)

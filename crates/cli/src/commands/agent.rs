@@ -9,7 +9,10 @@ use server::api::{ChangeExecutor, ExecutorView};
 
 pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
     match command {
-        AgentCommand::List { active, text, json } => list(client, active, text, json).await,
+        AgentCommand::List { active, silent, text, json } => {
+            let active = (active || silent).then_some(active);
+            list(client, active, text, json).await
+        }
         AgentCommand::Drain(args) => change(client, args, true).await,
         AgentCommand::Resume(args) => change(client, args, false).await,
         AgentCommand::Invite(command) => invite::run(client, command).await,
@@ -18,9 +21,9 @@ pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
     }
 }
 
-async fn list(client: &Client, active: bool, text: Option<String>, json: bool) -> Outcome {
-    let is_filtered = active || text.is_some();
-    let filter = [("active", active.then(|| "true".to_owned())), ("text", text)];
+async fn list(client: &Client, active: Option<bool>, text: Option<String>, json: bool) -> Outcome {
+    let is_filtered = active.is_some() || text.is_some();
+    let filter = [("active", active.map(|active| active.to_string())), ("text", text)];
     let agents: Vec<ExecutorView> = client.all_of("/api/v1/executors", filter).await?;
     let head = ["NAME", "STATE", "QUEUES", "VERSION", "PLATFORM", "ISOLATION", "LABELS", "LAST SEEN"];
     let none =

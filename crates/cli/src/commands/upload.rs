@@ -16,14 +16,17 @@ const HEAD: [&str; 8] = ["NUMBER", "WHEN", "REPOSITORY", "COMMIT", "ROOT", "KIND
 
 pub(crate) async fn run(client: &Client, command: UploadCommand) -> Outcome {
     match command {
-        UploadCommand::List { repo, namespace, limit, before, json } => {
+        UploadCommand::List { repo, namespace, job, limit, before, json } => {
+            let is_filtered = repo.is_some() || namespace.is_some() || job.is_some() || before.is_some();
+            let none = if is_filtered { "no such uploads" } else { "nothing was uploaded yet" };
             let asked = [
                 ("limit", Some(limit.to_string())),
                 ("repository", repo),
                 ("namespace", namespace.map(|of: Namespace| of.to_string())),
+                ("job", job.map(|id| id.to_string())),
                 ("cursor", before.map(|id| id.to_string())),
             ];
-            list(client, &with_query("/api/v1/uploads", asked), json).await
+            list(client, &with_query("/api/v1/uploads", asked), none, json).await
         }
         UploadCommand::Show { id, json } => show(client, id, json).await,
         UploadCommand::Download { id, output, force, json } => {
@@ -36,9 +39,9 @@ pub(crate) async fn run(client: &Client, command: UploadCommand) -> Outcome {
     }
 }
 
-async fn list(client: &Client, path: &str, json: bool) -> Outcome {
+async fn list(client: &Client, path: &str, none: &str, json: bool) -> Outcome {
     let page: Page<UploadView> = client.get(path).await?;
-    print::page(json, &page, &HEAD, "nothing was uploaded yet", row)
+    print::page(json, &page, &HEAD, none, row)
 }
 
 fn row(upload: &UploadView) -> Vec<String> {

@@ -85,6 +85,34 @@ fn files_can_be_copied_by_options_over_those_of_a_repository() {
 }
 
 #[test]
+fn files_that_were_uploaded_by_themselves_are_brought_by_jobs_that_name_them() {
+    let test = "files_that_were_uploaded_by_themselves_are_brought_by_jobs_that_name_them";
+    let Some(mut system) = system(test) else { return };
+    let _agent = system.agent();
+    let shown = |path: PathBuf| path.to_string_lossy().into_owned();
+    let dated = write(&system, "dated.bin", b"of long ago\n");
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(981_173_106);
+    std::fs::File::options().write(true).open(&dated).unwrap().set_modified(changed).unwrap();
+    let (dated, other) = (shown(dated), shown(write(&system, "other.txt", b"other\n")));
+    let told = system.refused(&["job", "upload", &dated, "/no/such/file"]);
+    assert!(told.contains("/no/such/file") && uploads(&system) == 0, "all are looked at first: {told}");
+    assert!(system.refused(&["job", "upload"]).contains("<FILE>"));
+
+    let ids = system.ok(&["job", "upload", &dated, &other]);
+    let ids: Vec<&str> = ids.lines().collect();
+    assert_eq!((ids.len(), uploads(&system)), (2, 2), "{ids:?}");
+    let job = serde_json::json!({
+        "files": [{"path": "in/dated", "upload": ids[0]}, {"path": "in/other", "upload": ids[1]}],
+        "steps": [{"image": "busybox", "run": "cat in/dated in/other; stat -c %Y in/dated"}],
+    });
+    let jobs = shown(write(&system, "jobs.ndjson", job.to_string().as_bytes()));
+    let id = system.ok(&["job", "submit", &jobs]).trim().to_owned();
+    system.wait_for_state(&id, "completed");
+    let log = system.ok(&["job", "logs", &id]);
+    assert!(log.contains("of long ago\nother\n") && log.contains("\n981173106\n"), "{log}");
+}
+
+#[test]
 fn a_file_that_can_not_be_brought_along_is_refused_before_anything_is_sent() {
     let Some(system) = system("a_file_that_can_not_be_brought_along_is_refused_before_anything_is_sent")
     else {

@@ -28,6 +28,9 @@ fn operators_hold_queues_and_agents_and_users_see_why_jobs_wait() {
     let listed = |args: &[&str]| system.ok(&[&["agent", "list"], args].concat());
     assert!(listed(&["--active", "--text", "BATCHES"]).contains(&agent.executor_name()));
     assert_eq!(listed(&["--active", "--text", "no such text"]), "no such agents\n");
+    assert_eq!(listed(&["--silent"]), "no such agents\n", "none is left out but those that are active");
+    let both = system.refused(&["agent", "list", "--silent", "--active"]);
+    assert!(both.contains("--active"), "{both}");
 
     assert!(system.ok(&["queue", "pause", "batches"]).starts_with("queue batches: paused"));
     let paused = submit(&system, &[]);

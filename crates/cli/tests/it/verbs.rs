@@ -19,13 +19,14 @@ fn wait_for<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().unwrap().block_on(work)
 }
 
-/// Uploads an index as a job does; its number and its bytes.
+/// Uploads an index as job 7 does; its number and its bytes.
 fn upload(system: &System, repository: &str) -> (String, Vec<u8>) {
     let mut gzip = Command::new("gzip");
     gzip.args(["--no-name", "--stdout"]);
     let packed = told(gzip, INDEX).stdout;
-    let about =
-        format!("repository={repository}&commit={COMMIT}&root=sub%2F&indexerName=scip-go&indexerVersion=1");
+    let about = format!(
+        "repository={repository}&commit={COMMIT}&root=sub%2F&indexerName=scip-go&indexerVersion=1&associatedIndexId=7"
+    );
     let body = packed.clone();
     let sent = async {
         let request = http()
@@ -126,7 +127,7 @@ fn one_thing_is_shown_and_one_submission_is_one_job() {
     let version = format!("answers, and is version {}\n", env!("CARGO_PKG_VERSION"));
     assert!(status.contains(&system.url()) && status.ends_with(&version), "{status}");
     let queue = system.ok(&["queue", "show", "batches"]);
-    for part in ["queue ", "batches", "open", "waiting", "0 within an hour"] {
+    for part in ["queue ", "batches", "open", "waiting", "0 within an hour of those that ran"] {
         assert!(queue.contains(part), "{part} in {queue}");
     }
     assert!(system.refused(&["queue", "show", "bulk"]).contains("bulk"));
@@ -209,6 +210,10 @@ fn an_uploaded_index_is_listed_shown_and_saved() {
     let rest = json(&system.ok(&["upload", "list", "--before", next, "--json"]));
     assert_eq!((rest["items"][0]["id"].to_string(), &rest["nextCursor"]), (first.clone(), &Value::Null));
     assert_eq!(rest["items"].as_array().unwrap().len(), 1);
+
+    let of_a_job = |job: &str| system.ok(&["upload", "list", "--job", job]);
+    assert_eq!(of_a_job("987654"), "no such uploads\n");
+    assert!(of_a_job("7").contains("scip-go 1") && of_a_job("7").lines().count() == 3, "{}", of_a_job("7"));
 
     let shown = system.ok(&["upload", "show", &first]);
     for part in ["repository  app", COMMIT, "root        sub/", "kind        scip", "indexer     scip-go 1"] {

@@ -5,6 +5,7 @@ use crate::exit::Failure;
 use jiff::Timestamp;
 use jobs::files::{MAX_FILE_BYTES, MAX_FILES_BYTES};
 use jobs::{FileSpec, JobSpec};
+use server::api::FileView;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a text that goes into the specification at most.
@@ -73,15 +74,26 @@ pub(super) async fn upload(
         let Some(file) = spec.files.get_mut(index) else { continue };
         // A path that was checked has a last part, which fits into a name.
         let name = file.path.rsplit('/').next().unwrap_or_default();
-        let opened = tokio::fs::File::open(&from).await.map_err(|fault| unreadable(&from, &fault))?;
-        let kept = client.upload(name, opened, size).await?;
+        let kept = send(client, name, &from, size, file.modified_at).await?;
         (file.content, file.upload) = (None, Some(kept.id));
     }
     Ok(())
 }
 
+/// Sends a file that was looked at.
+pub(super) async fn send(
+    client: &Client,
+    name: &str,
+    from: &Path,
+    size: u64,
+    modified_at: Option<Timestamp>,
+) -> Result<FileView, Failure> {
+    let opened = tokio::fs::File::open(from).await.map_err(|fault| unreadable(from, &fault))?;
+    client.upload(name, modified_at, opened, size).await
+}
+
 /// A file's size, and when it was last changed.
-fn look(from: &Path) -> Result<(u64, Option<Timestamp>), Failure> {
+pub(super) fn look(from: &Path) -> Result<(u64, Option<Timestamp>), Failure> {
     let meta = std::fs::metadata(from).map_err(|fault| unreadable(from, &fault))?;
     if !meta.is_file() {
         return Err(Failure::usage(format!(

@@ -10,6 +10,7 @@ mod printer;
 mod results;
 mod sink;
 mod submit;
+mod upload;
 mod yaml;
 
 use super::print;
@@ -25,6 +26,7 @@ pub(crate) async fn run(client: &Client, variables: &Variables, command: JobComm
     match command {
         JobCommand::Run(args) => submit::run(client, variables, *args).await,
         JobCommand::Submit(args) => many::run(client, args).await,
+        JobCommand::Upload(args) => upload::run(client, args).await,
         JobCommand::List(args) => list(client, args).await,
         JobCommand::Show(args) => show(client, args).await,
         JobCommand::Explain(args) => explain::run(client, &args).await,

@@ -132,6 +132,10 @@ fn of_jobs(asked: &mut Asked<'_>) {
     let long = asked.system.submit("sleep 600");
     assert_eq!(asked.one(&["job", "cancel", &long])["id"].to_string(), long);
     asked.system.wait_for_state(&long, "canceled");
+    let file = asked.system.dir.path().join("brought.txt");
+    std::fs::write(&file, "text").unwrap();
+    let kept = asked.one(&["job", "upload", &file.to_string_lossy()]);
+    assert_eq!((&kept[0]["name"], &kept[0]["size"]), (&"brought.txt".into(), &4.into()));
     asked.one(&["queue", "pause", "codeintel"]);
     let line = r#"{"queue": "codeintel", "steps": [{"image": "busybox", "run": "true"}]}"#;
     let submitted = asked.all(&["job", "submit", "-"], &format!("{line}\n{line}\n"));
@@ -151,6 +155,7 @@ fn of_what_jobs_need(asked: &mut Asked<'_>) {
     of_executions(asked);
     let (upload, _) = upload(system, "app");
     assert_eq!(asked.one(&["upload", "list"])["items"][0]["repository"], "app");
+    assert_eq!(asked.one(&["upload", "list", "--job", "7"])["items"][0]["associatedIndexId"], 7);
     assert_eq!(asked.one(&["upload", "show", &upload])["id"].to_string(), upload);
     let file = system.dir.path().join("index.gz").to_string_lossy().into_owned();
     assert_eq!(asked.one(&["upload", "download", &upload, "-o", &file])["file"], *file);
