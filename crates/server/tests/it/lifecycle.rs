@@ -85,7 +85,7 @@ async fn a_server_that_comes_back_judges_nobody_before_a_lease_is_over() {
         if state().await == "queued" {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "the silent executor keeps its job");
+        assert!(begun.elapsed() < Duration::from_mins(1), "the silent executor keeps its job");
     }
     assert_eq!(harness.get(&format!("/jobs/{}", job.id)).await["earlierTries"][0]["reason"], "executor_lost");
 }
