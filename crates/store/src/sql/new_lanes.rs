@@ -42,15 +42,15 @@ pub(super) fn name_of(job: &NewJob) -> Result<LaneName<'_>, StoreError> {
     Ok((&job.spec.queue, &job.owner, versions::needs_to_store(&job.spec.needs, job.spec.version())?))
 }
 
-/// The lanes of these jobs, which are made where there are none yet. Remembered by the caller, once that is committed.
+/// The lanes of these new jobs, which are made where there are none yet. Remembered by the caller, once that is committed.
 pub(super) async fn of<'j>(
     store: &SqlStore,
     session: &mut Session,
-    jobs: &'j [NewJob],
+    jobs: &[&'j NewJob],
 ) -> Result<BTreeMap<LaneName<'j>, LaneRow>, StoreError> {
     let mut names = BTreeMap::new();
     for job in jobs {
-        names.insert(name_of(job)?, job);
+        names.insert(name_of(job)?, *job);
     }
     let (mut lanes, mut new) = (BTreeMap::new(), Vec::new());
     for (name, job) in names {

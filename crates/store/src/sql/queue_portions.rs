@@ -116,13 +116,8 @@ async fn new_ones<'j>(
     queues: &BTreeSet<&str>,
 ) -> Result<Parts<'j>, StoreError> {
     let known = Known::of(&mut store.database.lookup().await?, jobs).await?;
-    let mut new = Vec::new();
-    for job in jobs.iter().filter(|job| queues.contains(job.spec.queue.as_str())) {
-        if known.job_of(job)?.is_none() {
-            new.push(job);
-        }
-    }
-    Ok(parts(new.into_iter()))
+    let new = known.new_ones(jobs)?.into_iter();
+    Ok(parts(new.filter(|job| queues.contains(job.spec.queue.as_str()))))
 }
 
 /// How many jobs of a queue are an owner's.

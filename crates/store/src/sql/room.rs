@@ -148,14 +148,13 @@ impl Room {
     }
 }
 
-/// Refuses more than the queues may hold, where the database knows how much that is.
-pub(super) async fn check<'j>(
+/// Refuses more new jobs than the queues may hold, where the database knows how much that is.
+pub(super) async fn check(
     store: &SqlStore,
     write: &mut Write<'_>,
-    jobs: &'j [NewJob],
-    known: &Known<'j>,
+    new: &[&NewJob],
 ) -> Result<(), StoreError> {
-    for (queue, more) in new_ones(jobs, known)? {
+    for (queue, more) in by_queue(new.iter().copied()) {
         let limit = more.limit(store.max_queued);
         if queued(write, queue, limit).await? + more.jobs > limit {
             return Err(more.full(queue, store.max_queued));
@@ -172,7 +171,7 @@ pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreE
         by_queue(jobs.iter())
     } else {
         let known = Known::of(&mut store.database.lookup().await?, jobs).await?;
-        new_ones(jobs, &known)?
+        by_queue(known.new_ones(jobs)?.into_iter())
     };
     for (queue, more) in more {
         let count = async || queued(&mut store.database.lookup().await?, queue, total).await;
@@ -180,17 +179,6 @@ pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreE
         store.room.take(queue, more.limit(total), more.jobs, count, full).await?;
     }
     Ok(())
-}
-
-/// How many jobs of each queue were not submitted before: those take no room.
-fn new_ones<'j>(jobs: &'j [NewJob], known: &Known<'j>) -> Result<BTreeMap<&'j str, More>, StoreError> {
-    let mut new = Vec::new();
-    for job in jobs {
-        if known.job_of(job)?.is_none() {
-            new.push(job);
-        }
-    }
-    Ok(by_queue(new.into_iter()))
 }
 
 /// New jobs of one queue.
@@ -217,6 +205,7 @@ impl More {
     }
 }
 
+/// How many of these jobs each queue is to take: only new ones take room.
 fn by_queue<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> BTreeMap<&'j str, More> {
     let mut queues: BTreeMap<&str, More> = BTreeMap::new();
     for job in jobs {

@@ -98,6 +98,18 @@ impl<'j> Known<'j> {
         self.job(&job.owner, key, &job.spec)
     }
 
+    /// Those of `jobs` that come to a job of their own: neither submitted before nor by an earlier one of them.
+    pub(super) fn new_ones(&self, jobs: &'j [NewJob]) -> Result<Vec<&'j NewJob>, StoreError> {
+        let (mut new, mut keys) = (Vec::with_capacity(jobs.len()), BTreeSet::new());
+        for job in jobs {
+            let is_first = job.idempotency_key.as_ref().is_none_or(|key| keys.insert((&job.owner, key)));
+            if self.job_of(job)?.is_none() && is_first {
+                new.push(job);
+            }
+        }
+        Ok(new)
+    }
+
     /// From now on `job` is known as `id`.
     pub(super) fn add(&mut self, job: &'j NewJob, id: JobId) -> Result<(), StoreError> {
         let Some(key) = &job.idempotency_key else { return Ok(()) };

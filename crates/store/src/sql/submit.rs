@@ -147,17 +147,21 @@ async fn add_all(
     let keys: BTreeSet<String> = jobs.iter().filter_map(key).map(|(key, _)| key).collect();
     keys::lock(write, &keys.iter().map(String::as_str).collect()).await?;
     let mut known = Known::of(write, jobs).await?;
+    // Those that are there already need neither room nor a lane: they may have ended, and theirs be forgotten.
+    let new = known.new_ones(jobs)?;
     if store.database.knows_queue_lengths() {
-        room::check(store, write, jobs, &known).await?;
+        room::check(store, write, &new).await?;
     }
-    let lanes = new_lanes::of(store, write, jobs).await?;
-    let new: Vec<(i64,)> = write.query(IDS).bind(i64::try_from(jobs.len()).unwrap_or(i64::MAX)).all().await?;
+    let lanes = new_lanes::of(store, write, &new).await?;
+    let new_ids = write.query(IDS).bind(i64::try_from(new.len()).unwrap_or(i64::MAX));
+    let mut new_ids = new_ids.all::<(i64,)>().await?.into_iter();
     let (mut ids, mut rows, mut with_more) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
-    for (job, (id,)) in jobs.iter().zip(new) {
+    for job in jobs {
         if let Some(id) = known.job_of(job)? {
             ids.push(id);
             continue;
         }
+        let (id,) = new_ids.next().ok_or(StoreError::Outdated)?;
         // Those before it in this call count as well.
         if job.spec.concurrency.is_some() {
             insert(store, write, &mut rows).await?;

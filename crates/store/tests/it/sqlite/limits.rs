@@ -1,7 +1,7 @@
 //! Limits that take many rows to reach.
 
 use super::{intruder, open_in};
-use crate::contract::world::{ALL_QUEUES, Setup, asking, new_job};
+use crate::contract::world::{ALL_QUEUES, Setup, asking, new_job, somebody};
 use jiff::SignedDuration;
 use jobs::{JobId, Namespace, Role};
 use sqlx::AssertSqlSafe;
@@ -180,6 +180,30 @@ async fn no_namespace_takes_the_lanes_of_others() {
     assert!(matches!(told, StoreError::TooMany { of: Countable::Lanes, limit: 100_000 }), "{told:?}");
     world.store.submit_all(vec![plain(""), plain("user:eve")]).await.unwrap();
     assert_eq!(world.given(&asking(&ALL_QUEUES, "exec-1")).await.len(), 4, "those without labels");
+}
+
+/// It needs no lane: its job has ended, and nobody was kept from taking the place.
+#[tokio::test]
+async fn a_submission_that_is_made_again_needs_no_lane() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    let mut job =
+        NewJob { owner: "org:acme".to_owned(), idempotency_key: Some("k1".to_owned()), ..new_job("batches") };
+    job.spec.needs.labels.insert("own".to_owned());
+    let first = world.store.submit(job.clone()).await.unwrap();
+    world.store.cancel(first, somebody()).await.unwrap();
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 51000) \
+                INSERT INTO lanes (queue, owner, needs) SELECT 'batches', 'org:acme', '{\"labels\":[\"l' || i || '\"]}' FROM n";
+    sqlx::query(many).execute(&mut intruder(&dir).await).await.unwrap();
+    assert_eq!(world.store.forget_lanes().await.unwrap(), 1_000, "its lane, which was the first, among them");
+    let other = NewJob { idempotency_key: None, ..job.clone() };
+    let refused = world.store.submit(other).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooManyOf { of: Countable::Lanes, .. }), "{refused:?}");
+    assert_eq!(world.store.submit(job.clone()).await.unwrap(), first);
+    assert_eq!(world.store.submit_all(vec![job.clone(), job]).await.unwrap(), [first, first]);
+    let lanes: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM lanes").fetch_one(&mut intruder(&dir).await).await.unwrap();
+    assert_eq!(lanes, 50_001);
 }
 
 #[tokio::test]
