@@ -105,6 +105,7 @@ impl<'a> Asked<'a> {
         let Asking { executor, capacity, .. } = self.asking;
         let mut candidates = store.lanes.candidates(&self.asking.queues, executor, capacity);
         candidates.retain(|candidate| !passed.contains(&candidate.row.id));
+        store.missing_key.leave_out(&mut candidates, |candidate| candidate.row.id);
         // There is nothing to be had, so nobody is to wait for a turn to write.
         let asked = candidates.iter().map(|candidate| candidate.row.queue.as_str()).collect();
         let full = queues::full(store, asked).await?;
@@ -175,6 +176,13 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Jobs of one lane, at least one.
+pub(super) struct Batch {
+    pub(super) lane: i64,
+    pub(super) owner: String,
+    pub(super) jobs: Vec<Taken>,
+}
+
 /// A job that nobody else is given before the transaction is over.
 pub(super) struct Taken {
     pub(super) job: Loaded,
@@ -215,14 +223,15 @@ fn ordered(store: &SqlStore, candidates: &[Candidate], seen: &HashMap<i64, Seen>
     store.lanes.order(places, |place| &place.head)
 }
 
-/// Takes up to `most` jobs of these lanes that are next and that nobody else is just taking.
+/// Takes up to `most` jobs of these lanes that are next and that nobody else is just taking. Their owner has had its turn when
+/// something came of it.
 pub(super) async fn take(
     store: &SqlStore,
     write: &mut Write<'_>,
     asked: &Asked<'_>,
     lanes: &[Candidate],
     most: usize,
-) -> Result<Vec<Taken>, StoreError> {
+) -> Result<Option<Batch>, StoreError> {
     let places = asked.look_again(store, write, lanes).await?;
     let share = claim::share(places.iter().map(|place| place.head.owner.as_str()), most);
     let queues = places.iter().map(|place| place.queue.as_str()).collect();
@@ -232,13 +241,13 @@ pub(super) async fn take(
         if room == 0 {
             continue;
         }
-        let taken = asked.take(write, place, room).await?;
-        if !taken.is_empty() {
-            store.lanes.took(&place.head.owner);
-            return Ok(taken);
+        let jobs = asked.take(write, place, room).await?;
+        if !jobs.is_empty() {
+            let Head { lane, owner, .. } = &place.head;
+            return Ok(Some(Batch { lane: *lane, owner: owner.clone(), jobs }));
         }
     }
-    Ok(Vec::new())
+    Ok(None)
 }
 
 #[cfg(test)]

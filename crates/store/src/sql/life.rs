@@ -103,11 +103,6 @@ impl Life {
         Ok(Decided { life: self.after(outcome, with)?, old_state, old_epoch, earlier })
     }
 
-    /// Where it waits.
-    pub(super) const fn lane(&self) -> i64 {
-        self.place.lane
-    }
-
     /// What it has in common with jobs of which only so many may run at once.
     pub(super) fn key(&self) -> Option<&str> {
         self.place.key.as_deref()
