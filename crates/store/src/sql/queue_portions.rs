@@ -3,7 +3,8 @@
 //! One namespace other than the global one has half at most, and the last tenth is the global one's alone: as `portions` has it
 //! of what is rare, but that a queue says nothing of whose its jobs are. To count a namespace's takes longer the more it has, so
 //! that is done only where more than half of the queue is taken, since else nobody can have too much; before there is a
-//! transaction; by one call at a time; and what was counted is believed for a while, as `room` has it of whole queues.
+//! transaction; each namespace's by one call at a time; and what was counted is believed for a while. In PostgreSQL that half is
+//! taken goes by such a count as well: see `room`, which has it of whole queues.
 
 use super::SqlStore;
 use super::room;
@@ -13,7 +14,7 @@ use super::submissions::Known;
 use super::values::namespace;
 use crate::error::StoreError;
 use crate::model::NewJob;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The part of a queue that is the global namespace's alone.
 const RESERVED: u64 = 10;
@@ -47,6 +48,11 @@ pub(super) const fn shared(total: u64) -> u64 {
 /// New jobs by queue and owner, where that is not the global namespace.
 type Parts<'j> = BTreeMap<(&'j str, &'j str), u64>;
 
+/// What is told of a queue that has no room but for the global namespace.
+pub(super) fn reserved(queue: &str, total: u64) -> StoreError {
+    StoreError::QueueReserved { queue: queue.to_owned(), limit: shared(total), total }
+}
+
 /// Takes room in the portions of those whose jobs these are, or refuses them.
 pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreError> {
     let (total, limit) = (store.max_queued, store.max_queued / 2);
@@ -54,14 +60,21 @@ pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreE
     let crowded = crowded(store, &parts, limit).await?;
     for ((queue, owner), more) in parts {
         // What was counted of those while it was crowded may be believed still.
-        if !crowded.contains(queue) {
+        if !crowded.contains_key(queue) {
             store.portions.add(&name(queue, owner), more);
         }
     }
     if crowded.is_empty() {
         return Ok(());
     }
-    for ((queue, owner), more) in new_ones(store, jobs, &crowded).await? {
+    let new = new_ones(store, jobs, &crowded).await?;
+    // Whoever adds them has the last word on this. But here they are refused alone, and not with others' in one transaction.
+    for (queue, more) in by_queue(&new) {
+        if crowded.get(queue).is_some_and(|length| length + more > shared(total)) {
+            return Err(reserved(queue, total));
+        }
+    }
+    for ((queue, owner), more) in new {
         let full = || match namespace(owner, || "a new job".to_owned()) {
             Ok(namespace) => StoreError::QueuePortion { queue: queue.to_owned(), namespace, limit, total },
             Err(fault) => fault,
@@ -85,25 +98,25 @@ fn parts<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> Parts<'j> {
     parts
 }
 
-/// Queues in which a namespace could have too many jobs with these.
+fn by_queue<'j>(parts: &Parts<'j>) -> BTreeMap<&'j str, u64> {
+    let mut queues = BTreeMap::new();
+    for ((queue, _), more) in parts {
+        *queues.entry(*queue).or_default() += more;
+    }
+    queues
+}
+
+/// Queues in which a namespace could have too many jobs with these, and how many each of them has.
 async fn crowded<'j>(
     store: &SqlStore,
     parts: &Parts<'j>,
     limit: u64,
-) -> Result<BTreeSet<&'j str>, StoreError> {
-    let mut queues: BTreeMap<&str, u64> = BTreeMap::new();
-    for ((queue, _), more) in parts {
-        *queues.entry(queue).or_default() += more;
-    }
-    let mut crowded = BTreeSet::new();
-    for (queue, more) in queues {
-        let is_crowded = if store.database.knows_queue_lengths() {
-            room::queued(&mut store.database.lookup().await?, queue, limit).await? + more > limit
-        } else {
-            store.room.could_exceed(queue, limit, more)
-        };
-        if is_crowded {
-            crowded.insert(queue);
+) -> Result<BTreeMap<&'j str, u64>, StoreError> {
+    let mut crowded = BTreeMap::new();
+    for (queue, more) in by_queue(parts) {
+        let length = room::length(store, queue, shared(store.max_queued), more).await?;
+        if length + more > limit {
+            crowded.insert(queue, length);
         }
     }
     Ok(crowded)
@@ -113,11 +126,11 @@ async fn crowded<'j>(
 async fn new_ones<'j>(
     store: &SqlStore,
     jobs: &'j [NewJob],
-    queues: &BTreeSet<&str>,
+    queues: &BTreeMap<&str, u64>,
 ) -> Result<Parts<'j>, StoreError> {
     let known = Known::of(&mut store.database.lookup().await?, jobs).await?;
     let new = known.new_ones(jobs)?.into_iter();
-    Ok(parts(new.filter(|job| queues.contains(job.spec.queue.as_str()))))
+    Ok(parts(new.filter(|job| queues.contains_key(job.spec.queue.as_str()))))
 }
 
 /// How many jobs of a queue are an owner's.

@@ -1,7 +1,7 @@
 //! How many jobs a queue may still take.
 //!
 //! SQLite keeps a count in a trigger. In PostgreSQL every submission would wait for the row of such a count, so there jobs are
-//! counted now and then, by one call at a time and in no transaction, and what this process added since is counted on. Of what
+//! counted now and then, each queue by one call at a time and in no transaction, and what this process added since is counted on. Of what
 //! other servers add meanwhile a queue may take more than its limit.
 //!
 //! No namespace but the global one fills a queue for all: see `queue_portions`, beside this.
@@ -15,12 +15,15 @@ use super::{belief, queue_portions};
 use crate::error::StoreError;
 use crate::model::NewJob;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// That it has none is believed for this part of how long a count is: whoever is refused waits for room, and is not to wait for
 /// a count as well.
 const FULL_PART: u32 = 5;
+/// Counts that are made at one time, so that most connections are for something else.
+const AT_ONCE: usize = 4;
 /// How long what was counted is remembered: nobody asks any more.
 const KEPT: Duration = Duration::from_mins(10);
 
@@ -31,12 +34,22 @@ statements! {
                           AS counted";
 }
 
-/// What is known of how many jobs queues hold, or namespaces in queues.
-#[derive(Default)]
+/// What is known of how many jobs queues hold, or namespaces in queues, each by a name.
 pub(super) struct Room {
     counts: Mutex<HashMap<String, Count>>,
-    /// Whoever has it counts.
-    counting: tokio::sync::Mutex<()>,
+    /// Whoever has a name's turn counts; there are those that somebody has, or waits for.
+    turns: Mutex<HashMap<String, Arc<Turn>>>,
+    /// However many names there are.
+    at_once: Semaphore,
+}
+
+type Turn = tokio::sync::Mutex<()>;
+
+impl Default for Room {
+    fn default() -> Self {
+        let (counts, turns) = (Mutex::default(), Mutex::default());
+        Self { counts, turns, at_once: Semaphore::new(AT_ONCE) }
+    }
 }
 
 struct Count {
@@ -50,14 +63,21 @@ struct Count {
 
 /// What a count says of more jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Fits,
-    Full,
-    /// It is not to be relied on any more; what it says all the same.
-    Old {
-        fits: bool,
-    },
-    Unknown,
+struct Answer {
+    /// How many there are without them.
+    jobs: u64,
+    fits: bool,
+    /// Whether that is not to be relied on any more.
+    is_old: bool,
+}
+
+/// More jobs where there may be so many.
+#[derive(Clone, Copy)]
+struct Asked {
+    limit: u64,
+    more: u64,
+    /// Whether they are added where they fit.
+    are_added: bool,
 }
 
 impl Room {
@@ -71,64 +91,76 @@ impl Room {
         count: impl AsyncFnOnce() -> Result<u64, StoreError>,
         full: impl Fn() -> StoreError,
     ) -> Result<(), StoreError> {
-        let turn = match self.ask(queue, limit, more) {
-            Answer::Fits => return Ok(()),
-            Answer::Full => return Err(full()),
-            Answer::Old { fits } => match self.counting.try_lock() {
+        let answer = self.answer(queue, Asked { limit, more, are_added: true }, count).await?;
+        if answer.fits { Ok(()) } else { Err(full()) }
+    }
+
+    /// How many there are, as exactly as [`Self::take`] has to know it; nothing is taken.
+    pub(super) async fn jobs(
+        &self,
+        queue: &str,
+        limit: u64,
+        more: u64,
+        count: impl AsyncFnOnce() -> Result<u64, StoreError>,
+    ) -> Result<u64, StoreError> {
+        Ok(self.answer(queue, Asked { limit, more, are_added: false }, count).await?.jobs)
+    }
+
+    async fn answer(
+        &self,
+        queue: &str,
+        asked: Asked,
+        count: impl AsyncFnOnce() -> Result<u64, StoreError>,
+    ) -> Result<Answer, StoreError> {
+        let known = self.ask(queue, asked);
+        if let Some(answer) = known.filter(|answer| !answer.is_old) {
+            return Ok(answer);
+        }
+        let turn = self.turn(queue);
+        let _turn = match known {
+            Some(answer) => match turn.try_lock() {
                 Ok(turn) => turn,
-                // It will be known soon.
-                Err(_) if !fits => return Err(full()),
+                // Somebody counts these: it will be known soon.
                 Err(_) => {
-                    self.add(queue, more);
-                    return Ok(());
+                    if asked.are_added && answer.fits {
+                        self.add(queue, asked.more);
+                    }
+                    return Ok(answer);
                 }
             },
-            Answer::Unknown => self.counting.lock().await,
+            None => turn.lock().await,
         };
         // Somebody else may have counted meanwhile.
-        match self.ask(queue, limit, more) {
-            Answer::Fits => return Ok(()),
-            Answer::Full => return Err(full()),
-            Answer::Old { .. } | Answer::Unknown => {}
+        if let Some(answer) = self.ask(queue, asked).filter(|answer| !answer.is_old) {
+            return Ok(answer);
         }
-        let added = self.added(queue);
+        // It is never closed.
+        let _one_of_few = self.at_once.acquire().await;
+        let added = added_to(&self.counts(), queue);
         let begun = Instant::now();
         let counted = count().await?;
         let believed = belief::of_count(begun.elapsed());
-        // What was added meanwhile may be among them or not.
-        let meanwhile = self.added(queue).saturating_sub(added);
-        let new = Count { jobs: counted + meanwhile, added: meanwhile, at: Instant::now(), believed };
-        {
-            let mut counts = self.counts();
-            counts.retain(|_, count| count.at.elapsed() < KEPT);
-            counts.insert(queue.to_owned(), new);
-        }
-        drop(turn);
-        match self.ask(queue, limit, more) {
-            Answer::Fits => Ok(()),
-            _ => Err(full()),
-        }
-    }
-
-    /// Whether so many more could be too many, by what was counted last.
-    pub(super) fn could_exceed(&self, queue: &str, limit: u64, more: u64) -> bool {
-        self.counts().get(queue).is_none_or(|count| count.jobs + more > limit)
-    }
-
-    /// What is known; where they fit they are counted.
-    fn ask(&self, queue: &str, limit: u64, more: u64) -> Answer {
         let mut counts = self.counts();
-        let Some(count) = counts.get_mut(queue) else { return Answer::Unknown };
-        let (fits, age) = (count.jobs + more <= limit, count.at.elapsed());
-        if fits && age < count.believed {
-            count.jobs += more;
-            count.added += more;
-            Answer::Fits
-        } else if !fits && age < count.believed / FULL_PART {
-            Answer::Full
-        } else {
-            Answer::Old { fits }
-        }
+        // What was added meanwhile may be among them or not.
+        let meanwhile = added_to(&counts, queue).saturating_sub(added);
+        let jobs = counted + meanwhile;
+        counts.retain(|_, count| count.at.elapsed() < KEPT);
+        let mut new = Count { jobs, added: meanwhile, at: Instant::now(), believed };
+        let answer = new.answer(asked);
+        counts.insert(queue.to_owned(), new);
+        Ok(answer)
+    }
+
+    /// The turn to count what has this name.
+    fn turn(&self, queue: &str) -> Arc<Turn> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(queue.to_owned()).or_default())
+    }
+
+    /// What is known; where they fit they are counted, if they are to be.
+    fn ask(&self, queue: &str, asked: Asked) -> Option<Answer> {
+        self.counts().get_mut(queue).map(|count| count.answer(asked))
     }
 
     /// Counts so many more where it is known how many there were.
@@ -139,12 +171,25 @@ impl Room {
         }
     }
 
-    fn added(&self, queue: &str) -> u64 {
-        self.counts().get(queue).map_or(0, |count| count.added)
-    }
-
     fn counts(&self) -> MutexGuard<'_, HashMap<String, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn added_to(counts: &HashMap<String, Count>, queue: &str) -> u64 {
+    counts.get(queue).map_or(0, |count| count.added)
+}
+
+impl Count {
+    fn answer(&mut self, Asked { limit, more, are_added }: Asked) -> Answer {
+        let (jobs, fits) = (self.jobs, self.jobs + more <= limit);
+        let believed = if fits { self.believed } else { self.believed / FULL_PART };
+        let is_old = self.at.elapsed() >= believed;
+        if fits && are_added && !is_old {
+            self.jobs += more;
+            self.added += more;
+        }
+        Answer { jobs, fits, is_old }
     }
 }
 
@@ -174,9 +219,11 @@ pub(super) async fn take(store: &SqlStore, jobs: &[NewJob]) -> Result<(), StoreE
         by_queue(known.new_ones(jobs)?.into_iter())
     };
     for (queue, more) in more {
-        let count = async || queued(&mut store.database.lookup().await?, queue, total).await;
         let full = || more.full(queue, total);
-        store.room.take(queue, more.limit(total), more.jobs, count, full).await?;
+        store
+            .room
+            .take(queue, more.limit(total), more.jobs, async || count(store, queue).await, full)
+            .await?;
     }
     Ok(())
 }
@@ -196,11 +243,9 @@ impl More {
     }
 
     fn full(&self, queue: &str, total: u64) -> StoreError {
-        let (queue, limit) = (queue.to_owned(), self.limit(total));
-        if limit < total {
-            StoreError::QueueReserved { queue, limit, total }
-        } else {
-            StoreError::QueueFull { queue, limit }
+        match self.limit(total) {
+            limit if limit < total => queue_portions::reserved(queue, total),
+            limit => StoreError::QueueFull { queue: queue.to_owned(), limit },
         }
     }
 }
@@ -216,8 +261,21 @@ fn by_queue<'j>(jobs: impl Iterator<Item = &'j NewJob>) -> BTreeMap<&'j str, Mor
     queues
 }
 
+/// How many jobs a queue has, up to `limit` at least, as exactly as has to be known where there may be so many and `more` come.
+pub(super) async fn length(store: &SqlStore, queue: &str, limit: u64, more: u64) -> Result<u64, StoreError> {
+    if store.database.knows_queue_lengths() {
+        queued(&mut store.database.lookup().await?, queue, limit).await
+    } else {
+        store.room.jobs(queue, limit, more, async || count(store, queue).await).await
+    }
+}
+
+async fn count(store: &SqlStore, queue: &str) -> Result<u64, StoreError> {
+    queued(&mut store.database.lookup().await?, queue, store.max_queued).await
+}
+
 /// How many jobs a queue has, up to `limit`.
-pub(super) async fn queued(session: &mut Session, queue: &str, limit: u64) -> Result<u64, StoreError> {
+async fn queued(session: &mut Session, queue: &str, limit: u64) -> Result<u64, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let counted: Option<(i64,)> = session.query(QUEUED).bind(queue).bind(limit).optional().await?;
     Ok(counted.map_or(0, |(queued,)| queued.unsigned_abs()))
@@ -313,6 +371,42 @@ mod tests {
         let believed = room.counts()["batches"].believed;
         assert!(believed >= belief::SHORTEST * 4 && believed <= belief::LONGEST, "{believed:?}");
         room.counts().get_mut("batches").unwrap().at -= belief::SHORTEST / FULL_PART;
-        assert_eq!(room.ask("batches", 1, 1), Answer::Full, "that it is full as well");
+        let answer = room.ask("batches", Asked { limit: 1, more: 1, are_added: true });
+        assert_eq!(answer, Some(Answer { jobs: 1, fits: false, is_old: false }), "that it is full as well");
+    }
+
+    #[tokio::test]
+    async fn who_asks_how_many_there_are_takes_no_room() {
+        let world = World::default();
+        let jobs = async || world.room.jobs("batches", 2, 1, async || Ok(1)).await.unwrap();
+        assert_eq!((jobs().await, jobs().await), (1, 1));
+        assert_eq!(world.submit_many(3, 2).await, 1);
+        assert_eq!((jobs().await, world.counted()), (2, 0));
+    }
+
+    /// That a queue is full is believed a little longer while it is counted, and not while another one is.
+    #[tokio::test]
+    async fn nobody_is_refused_since_another_queue_is_counted() {
+        let world = World::default();
+        assert_eq!(world.submit_many(10, 10).await, 10);
+        world.age(belief::SHORTEST / FULL_PART);
+        let (counting, counts) = tokio::sync::oneshot::channel();
+        let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+        let slowly = async || {
+            counting.send(()).unwrap();
+            finished.await.unwrap();
+            Ok(0)
+        };
+        world.jobs.store(9, Ordering::Relaxed);
+        let other = world.room.take("codeintel", 10, 1, slowly, full);
+        let meanwhile = async {
+            counts.await.unwrap();
+            assert!(world.submit(10).await, "there is room");
+            finish.send(()).unwrap();
+        };
+        let (other, ()) = tokio::join!(other, meanwhile);
+        other.unwrap();
+        drop(world.room.turn("batches"));
+        assert_eq!(world.room.turns.lock().unwrap().len(), 1, "turns that nobody has are forgotten");
     }
 }

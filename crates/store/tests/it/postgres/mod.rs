@@ -9,6 +9,7 @@ mod objects;
 mod people;
 mod rollout;
 mod secrets;
+mod submissions;
 mod together;
 
 use crate::contract::world::{Setup, World};

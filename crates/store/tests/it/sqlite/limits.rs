@@ -262,3 +262,21 @@ async fn a_full_queue_makes_no_writers() {
     let claimed = timeout(Duration::from_secs(5), world.claim("exec-1")).await;
     assert!(claimed.expect("it waits for the writer").is_none());
 }
+
+/// Nor for those with whom it would share a transaction, which would come to nothing for all of them.
+#[tokio::test]
+async fn who_has_no_room_in_a_queue_waits_for_no_turn_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup { max_queued: 20, ..Setup::default() }).await.unwrap();
+    let job = NewJob { owner: "org:acme".to_owned(), ..new_job("batches") };
+    let known = NewJob { idempotency_key: Some("k1".to_owned()), ..job.clone() };
+    let first = world.store.submit(known.clone()).await.unwrap();
+    world.store.submit_all(vec![new_job("batches"); 17]).await.unwrap();
+    let mut writer = intruder(&dir).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    let refused = timeout(Duration::from_secs(5), world.store.submit(job)).await;
+    let refused = refused.expect("it waits for the writer").unwrap_err();
+    assert!(matches!(refused, StoreError::QueueReserved { limit: 18, total: 20, .. }), "{refused:?}");
+    sqlx::query("ROLLBACK").execute(&mut writer).await.unwrap();
+    assert_eq!(world.store.submit(known).await.unwrap(), first);
+}
