@@ -1,10 +1,11 @@
 //! The lanes of new jobs, of which no namespace takes the places that others need.
 //!
 //! A server knows all lanes, so there may be only so many. Whose they are is asked only where somebody could have too many, and
-//! then by one transaction at a time, whichever server's it is. A job that needs nothing in particular finds a lane all the
+//! then by one transaction at a time, whichever server's it is, while none makes any unasked. A job that needs nothing in particular finds a lane all the
 //! same: of those each namespace has one in each queue, and one more for each version of what jobs can ask for.
 
 use super::SqlStore;
+use super::database::CONNECTIONS;
 use super::lanes::LaneRow;
 use super::portions::{self, Counts, count};
 use super::session::Session;
@@ -20,8 +21,14 @@ use std::collections::{BTreeMap, BTreeSet};
 const MAX_LANES: i64 = 100_000;
 /// Lanes for which there is room besides, where what comes needs nothing in particular.
 const MAX_PLAIN: i64 = 100_000;
-/// Up to so many nobody has too many, not even with those that others make at this moment, for whom nobody has to wait then.
+/// Up to so many nobody has too many, not even with those that others make at this moment, for whom nobody has to wait then:
+/// provided that each of them makes a [`FEW`] only, and that there are no more than so many [`SERVERS`].
 const FREE: i64 = MAX_LANES / 4;
+/// Whoever makes more at once counts whose they are, however many there are.
+const FEW: i64 = 100;
+/// Each of which makes lanes on all of its connections: 25,000 + 15 * 16 * 100 are 49,000, and one namespace has 50,000 at most.
+const SERVERS: i64 = 15;
+const _: () = assert!(FREE + SERVERS * CONNECTIONS as i64 * FEW <= MAX_LANES / 2);
 
 statements! {
     FIND = "SELECT id FROM lanes WHERE queue = $1 AND owner = $2 AND needs = $3";
@@ -30,9 +37,13 @@ statements! {
             ON CONFLICT (queue, owner, needs) DO NOTHING RETURNING id";
     TOTAL = "SELECT COUNT(*) FROM lanes";
     COUNT = count!("(SELECT owner AS namespace FROM lanes) AS lanes");
-    /// Nobody else who has to count makes one before this transaction is over. SQLite has one writer anyway.
+    /// Nobody else makes one of those that have to be counted before this transaction is over, and whoever was just making some
+    /// is waited for. SQLite has one writer anyway.
     LOCK in sqlite = "SELECT 1",
          in postgres = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(1700, 4)) AS locked";
+    /// The same but for those who make a few, who don't wait for each other.
+    LOCK_SHARED in sqlite = "SELECT 1",
+                in postgres = "SELECT 1 FROM (SELECT pg_advisory_xact_lock_shared(1700, 4)) AS locked";
 }
 
 /// A lane by what makes it one: its queue, its owner, and what its jobs need, as it is stored.
@@ -110,8 +121,14 @@ async fn check(session: &mut Session, new: &[&NewJob]) -> Result<(), StoreError>
         portions::check(OF, &Namespace::Global, MAX_LANES + MAX_PLAIN, with_others)?;
     }
     let more = new.len() as i64;
-    if plain == new.len() || all + more <= FREE {
+    if plain == new.len() {
         return Ok(());
+    }
+    if more <= FEW && all + more <= FREE {
+        session.query(LOCK_SHARED).execute().await?;
+        let (all,): (i64,) = session.query(TOTAL).one().await?;
+        // Where others made too many while it waited, it begins anew and counts: nobody waits for a lock whose part they have.
+        return if all + more <= FREE { Ok(()) } else { Err(StoreError::Outdated) };
     }
     session.query(LOCK).execute().await?;
     let of_namespaces = new.iter().filter(|job| !job.owner.is_empty()).count() as i64;

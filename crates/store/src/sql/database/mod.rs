@@ -14,7 +14,7 @@ pub use clock::DatabaseClock;
 pub use look::SchemaState;
 pub(super) use look::{look_at_postgres, look_at_sqlite};
 pub(super) use lost::PostgresLookup;
-pub(super) use postgres::PostgresDatabase;
+pub(super) use postgres::{CONNECTIONS, PostgresDatabase};
 pub(super) use sqlite::SqliteFile;
 
 use super::logs::Texts;

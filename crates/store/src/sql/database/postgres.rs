@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// Connections of one server for its calls at most. The database has a hundred for everybody, unless told otherwise.
-pub(super) const CONNECTIONS: u32 = 16;
+pub(in crate::sql) const CONNECTIONS: u32 = 16;
 /// How long the one is kept that nobody has used since.
 const SPARE_IDLE: Duration = Duration::from_mins(1);
 /// How long a call waits for a connection: the database may be starting again.

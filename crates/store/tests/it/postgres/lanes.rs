@@ -94,3 +94,47 @@ async fn servers_that_race_make_as_many_lanes_as_there_may_be() {
     let lanes: i64 = sqlx::query_scalar(count).fetch_one(&mut behind).await.unwrap();
     assert!((49_986..=50_000).contains(&lanes), "{lanes}");
 }
+
+/// Whoever makes a few while there are few does not count whose they are; but nobody counts before they are there, and they
+/// are not made once others, who counted, made many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_that_are_made_unasked_are_waited_for_and_wait_for_those_who_count() {
+    let test = "lanes_that_are_made_unasked_are_waited_for_and_wait_for_those_who_count";
+    if !is_there(test) {
+        return;
+    }
+    let postgres = Postgres::start(test).unwrap();
+    let clock = Arc::new(MockClock::at(1_700_000_000));
+    let (_dir, store) = open_on(&postgres, &clock, Setup::default()).await.unwrap();
+    let store = Arc::new(store);
+    let mut behind = PgConnection::connect(&postgres.url()).await.unwrap();
+    let many = || (0..101).map(|n| labelled(&format!("many-{n}"))).collect::<Vec<_>>();
+    for (lock, jobs) in [
+        ("SELECT pg_advisory_xact_lock(1700, 4)", vec![labelled("few")]),
+        ("SELECT pg_advisory_xact_lock_shared(1700, 4)", many()),
+    ] {
+        sqlx::query(FILL).bind(1_i64).bind(100_i64).execute(&mut behind).await.unwrap();
+        let mut server = behind.begin().await.unwrap();
+        sqlx::query(lock).execute(&mut *server).await.unwrap();
+        let submitting = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.submit_all(jobs).await }
+        });
+        let waiting = "SELECT COUNT(*) FROM pg_locks WHERE classid = 1700 AND objid = 4 AND NOT granted";
+        let waits = async {
+            while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *server).await.unwrap() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, waits).await.expect("it waits for the other server");
+        sqlx::query(FILL).bind(101_i64).bind(50_000_i64).execute(&mut *server).await.unwrap();
+        server.commit().await.unwrap();
+        let refused = submitting.await.unwrap().unwrap_err();
+        assert!(
+            matches!(refused, StoreError::TooManyOf { of: Countable::Lanes, limit: 50_000, .. }),
+            "{refused:?}"
+        );
+        let clear = "DELETE FROM lanes WHERE owner = 'org:acme'";
+        sqlx::query(clear).execute(&mut behind).await.unwrap();
+    }
+}
