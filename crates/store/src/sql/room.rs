@@ -118,16 +118,16 @@ impl Room {
         }
         let turn = self.turn(queue);
         let _turn = match known {
-            Some(answer) => match turn.try_lock() {
-                Ok(turn) => turn,
-                // Somebody counts these: it will be known soon.
-                Err(_) => {
+            Some(answer) => {
+                let Ok(turn) = turn.try_lock() else {
+                    // Somebody counts these: it will be known soon.
                     if asked.are_added && answer.fits {
                         self.add(queue, asked.more);
                     }
                     return Ok(answer);
-                }
-            },
+                };
+                turn
+            }
             None => turn.lock().await,
         };
         // Somebody else may have counted meanwhile.
