@@ -289,11 +289,16 @@ impl SqlStore {
 impl SqlStore {
     /// An empty one with an embedded database, the directory that goes with it, and its clock.
     async fn temporary() -> (tempfile::TempDir, Self, Arc<testkit::MockClock>) {
+        Self::temporary_in(DatabaseChoice::Embedded).await
+    }
+
+    /// The same in a database that is empty.
+    async fn temporary_in(database: DatabaseChoice) -> (tempfile::TempDir, Self, Arc<testkit::MockClock>) {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(testkit::MockClock::at(1_700_000_000));
         let options = StoreOptions {
             dir: dir.path().to_owned(),
-            database: DatabaseChoice::Embedded,
+            database,
             objects: ObjectsChoice::Directory,
             clock: Arc::clone(&clock) as _,
             retry: jobs::RetryPolicy::default(),

@@ -138,3 +138,32 @@ async fn queued_of(session: &mut Session, queue: &str, owner: &str) -> Result<u6
     let (queued,): (i64,) = session.query(QUEUED_OF).bind(queue).bind(owner).one().await?;
     Ok(queued.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::DatabaseChoice;
+    use crate::sql::submit;
+    use jobs::JobSpec;
+    use testkit::Postgres;
+
+    /// Not even where nothing was counted yet: then that is how many jobs the queue has.
+    #[tokio::test]
+    async fn what_a_namespace_has_of_a_queue_is_counted_only_where_it_is_crowded() {
+        let test = "what_a_namespace_has_of_a_queue_is_counted_only_where_it_is_crowded";
+        let Some(postgres) = Postgres::start(test) else { return };
+        let (_dir, store, _) = SqlStore::temporary_in(DatabaseChoice::Postgres { url: postgres.url() }).await;
+        let spec = JobSpec { queue: "batches".to_owned(), ..JobSpec::default() };
+        let job = |owner: &str| NewJob {
+            spec: spec.clone(),
+            commit: String::new(),
+            owner: owner.to_owned(),
+            idempotency_key: None,
+        };
+        submit::submit(&store, job("org:acme")).await.unwrap();
+        assert_eq!((store.room.names(), store.portions.names()), (vec!["batches".to_owned()], Vec::new()));
+        submit::all(&store, &vec![job(""); 50]).await.unwrap();
+        submit::submit(&store, job("org:acme")).await.unwrap();
+        assert_eq!(store.portions.names(), ["batches org:acme"]);
+    }
+}

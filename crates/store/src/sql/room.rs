@@ -171,6 +171,11 @@ impl Room {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Vec<String> {
+        self.counts().keys().cloned().collect()
+    }
+
     fn counts(&self) -> MutexGuard<'_, HashMap<String, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
