@@ -3,7 +3,7 @@
 //! It has a thread, a tokio runtime and an HTTP client of its own: whatever keeps the rest of the
 //! agent busy, the lease of its jobs is kept.
 
-use crate::api::{Api, HeartbeatAnswer};
+use crate::api::{Api, BEATS, HeartbeatAnswer};
 use crate::boot_time::BootTime;
 use crate::config::AgentConfig;
 use crate::error::AgentError;
@@ -14,15 +14,12 @@ use crate::trouble::Call;
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use tokio::time::timeout;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use wire::heartbeat::Running;
 use wire::{IdText, QueueJobIds};
-
-/// Heartbeats while a lease lasts, at least.
-const BEATS: u32 = 4;
 
 /// A running heartbeat.
 pub(crate) struct Heartbeat {
@@ -64,34 +61,35 @@ impl Drop for Heartbeat {
 
 async fn beat(api: Api, jobs: RunningSet, done: CancellationToken) {
     let forever = async {
-        once(&api, &jobs).await;
         // Agents that are started together are not to march in step for as long as they live.
         let mut share = random::fraction();
         loop {
-            rest(&api, share).await;
+            let sent = Instant::now();
             once(&api, &jobs).await;
+            rest(&api, share, sent).await;
             share = 1.0 - 0.1 * random::fraction();
         }
     };
     let _ = done.run_until_cancelled(forever).await;
 }
 
-/// Waits for a share of the pause. Hearing of shorter leases meanwhile shortens it: the first job of such a control plane is
-/// renewed in time as well. Hearing of others changes nothing, or all that hear it would beat together.
-async fn rest(api: &Api, share: f64) {
-    let begun = Instant::now();
-    loop {
-        let left = pause(api).mul_f64(share).saturating_sub(begun.elapsed());
-        if timeout(left, api.lease_term_changed()).await.is_err() {
-            return;
-        }
-    }
+/// Waits for a share of the pause after a heartbeat that was sent at `sent` and has ended now. Hearing of shorter leases
+/// meanwhile shortens it: the first job of such a control plane is renewed in time as well. Hearing of others changes
+/// nothing, or all that hear it would beat together.
+async fn rest(api: &Api, share: f64, sent: Instant) {
+    let ended = Instant::now();
+    while timeout(left(api, share, sent, ended), api.lease_term_changed()).await.is_ok() {}
 }
 
-/// As configured, but several while a lease lasts: one that gets lost then costs no job its lease.
-fn pause(api: &Api) -> Duration {
-    let usual = api.config().heartbeat_interval;
-    api.lease_term().map_or(usual, |term| usual.min(term / BEATS))
+/// How much is left of the pause. It is as configured, after the answer: who is slow to answer gets no more to answer for
+/// that. But several are sent while a lease lasts, and a lease does not wait for answers: what a heartbeat that hung has
+/// taken is no pause on top of that.
+fn left(api: &Api, share: f64, sent: Instant, ended: Instant) -> Duration {
+    let usual = api.config().heartbeat_interval.mul_f64(share).saturating_sub(ended.elapsed());
+    api.lease_term().map_or(usual, |term| {
+        let part = (term / BEATS).mul_f64(share);
+        usual.min(part.saturating_sub(sent.elapsed()))
+    })
 }
 
 /// A heartbeat that fails changes nothing: the jobs go on, and so do the heartbeats. Nor does it prolong a lease,
@@ -191,8 +189,9 @@ mod tests {
     use super::*;
     use crate::lease::Lease;
     use std::io::{Read, Write};
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
     use wire::JobId;
+    use wire::additions::{LEASE_TERM, lease_term};
 
     fn snapshot(jobs: &[(i64, Option<&str>)]) -> Snapshot {
         let job = |(id, queue): &(i64, Option<&str>)| {
@@ -316,5 +315,64 @@ mod tests {
             assert!(state.renewed <= before && cause.is_none(), "{status}: {state:?}, {cause:?}");
         }
         proxy.join().unwrap();
+    }
+
+    /// A control plane with leases of `term` that answers but the third heartbeat and the fourth, which hang; says how
+    /// long after the second the others were sent, up to the fifth, which renewed the lease.
+    async fn sent_after_the_last_answer(term: Duration) -> Vec<Duration> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let heard: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let hears = Arc::clone(&heard);
+        let plane = axum::Router::new().fallback(move || {
+            let beats = {
+                let mut heard = hears.lock().unwrap();
+                heard.push(Instant::now());
+                heard.len()
+            };
+            async move {
+                if [3, 4].contains(&beats) {
+                    std::future::pending::<()>().await;
+                }
+                ([(LEASE_TERM, lease_term(term))], r#"{"knownIds":["1"],"cancelIds":[]}"#)
+            }
+        });
+        tokio::spawn(async { axum::serve(listener, plane).await.unwrap() });
+
+        let config = AgentConfig::new(url, "hunter2hunter2".into(), "batches", "a", std::env::temp_dir());
+        let (jobs, lease) = (RunningSet::default(), Arc::new(Lease::new(BootTime::default(), None)));
+        let job = RunningJob::new(JobId(1), None, Arc::default(), Arc::clone(&lease));
+        let (_registered, _) = jobs.register(job);
+        let mut renewals = lease.subscribe();
+        let three = async {
+            for _ in 0..3 {
+                renewals.changed().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = beat(Api::new(Arc::new(config)).unwrap(), jobs, CancellationToken::new()) => panic!("it ends"),
+            () = three => {}
+        }
+        let heard = heard.lock().unwrap();
+        assert_eq!(heard.len(), 5, "{heard:?}");
+        heard[2..].iter().map(|sent| *sent - heard[1]).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_heartbeats_that_hang_cost_a_short_lease_nothing() {
+        let term = Duration::from_secs(3);
+        let sent = sent_after_the_last_answer(term).await;
+        let lost = jobs::tenure::Tenure::new(Duration::ZERO, Some(term)).end().unwrap();
+        assert!(sent[2] < lost, "{sent:?}");
+    }
+
+    /// It may be slow because it has much to do.
+    #[tokio::test(start_paused = true)]
+    async fn with_long_leases_there_is_a_pause_after_heartbeats_that_hung() {
+        let sent = sent_after_the_last_answer(Duration::from_secs(90)).await;
+        let hung_and_paused = [sent[1].saturating_sub(sent[0]), sent[2].saturating_sub(sent[1])];
+        let usual = Duration::from_millis(14_500)..Duration::from_millis(15_100);
+        assert!(hung_and_paused.iter().all(|apart| usual.contains(apart)), "{sent:?}");
     }
 }

@@ -8,11 +8,11 @@ use wire::heartbeat::{Running, Telemetry};
 use wire::paths::{MULTI_HEARTBEAT, QueueCall};
 use wire::{HeartbeatRequest, HeartbeatResponse, IdText};
 
-/// How long a heartbeat may take as a whole: one that hangs must not keep the next from going out
-/// before a lease is over.
+/// Heartbeats while a lease lasts, at least.
+pub(crate) const BEATS: u32 = 4;
+/// How long a heartbeat may take as a whole, and never longer than until the next is due that the lease needs. So two may
+/// hang in a row: the third goes out when three quarters of the lease are over, and jobs end after four fifths.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
-/// It is at most this part of a lease: two may hang, and jobs end after four fifths.
-const HEARTBEAT_PART: u32 = 3;
 
 /// What the control plane said to a heartbeat.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Api {
     }
 
     fn patience(&self) -> Duration {
-        self.lease_term().map_or(HEARTBEAT_TIMEOUT, |term| HEARTBEAT_TIMEOUT.min(term / HEARTBEAT_PART))
+        self.lease_term().map_or(HEARTBEAT_TIMEOUT, |term| HEARTBEAT_TIMEOUT.min(term / BEATS))
     }
 
     /// Says which jobs run: all of them, or not those that can't be named.

@@ -18,7 +18,7 @@ mod word;
 pub(crate) use dequeue::{Answer, Dequeued, Undecodable};
 pub(crate) use endpoint::{endpoint, valid_segment};
 pub(crate) use error::ApiError;
-pub(crate) use heartbeat::HeartbeatAnswer;
+pub(crate) use heartbeat::{BEATS, HeartbeatAnswer};
 pub(crate) use logs::{AppendOutcome, LogText};
 pub(crate) use marks::Final;
 pub(crate) use retry::{Backoff, Patience, retry};

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The pause between two heartbeats, and how many there are at least while a lease lasts.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 const BEATS: u32 = 4;
-/// How long a heartbeat may take.
+/// How long a heartbeat may take, unless the next that the lease needs is due before.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much longer than it is held a dequeue may take.
 const DEQUEUE_MARGIN: Duration = Duration::from_secs(15);
@@ -24,9 +24,16 @@ const DEQUEUE_MARGIN: Duration = Duration::from_secs(15);
 const MOST_LOST: usize = 32;
 
 impl Agent {
-    /// As usual, but several heartbeats while a lease lasts.
-    fn pause(&self) -> Duration {
-        self.term.map_or(HEARTBEAT_EVERY, |term| HEARTBEAT_EVERY.min(term / BEATS))
+    /// For how long it waits for the answer to a heartbeat.
+    fn patience(&self) -> Duration {
+        self.term.map_or(HEARTBEAT_TIMEOUT, |term| HEARTBEAT_TIMEOUT.min(term / BEATS))
+    }
+
+    /// When a pause that it makes is over: as usual, but there are several heartbeats while a lease lasts, however long
+    /// the last one took.
+    fn next_beat(&self, since: Duration) -> Duration {
+        let usual = since + HEARTBEAT_EVERY;
+        self.term.map_or(usual, |term| usual.min(self.sent + term / BEATS))
     }
 }
 
@@ -75,6 +82,7 @@ impl World {
             dequeuing: false,
             lost: VecDeque::new(),
             term: None,
+            sent: Duration::ZERO,
             pauses: 0,
             pausing_since: None,
             settled: settles_at_once,
@@ -104,18 +112,21 @@ impl World {
 
     /// Says which jobs run here.
     fn beats(&mut self, index: usize, start: u64, pause: u64) {
+        let now = self.now;
         let host = &mut self.hosts[index];
-        let sent = host.clock(self.now);
+        let sent = host.clock(now);
         let (executor, capacity) = (host.name.clone(), host.capacity.clone());
         let named = host.runs.iter().filter(|(_, run)| !run.replaced);
         let (runs, ids): (Vec<u64>, Vec<JobId>) = named.map(|(number, run)| (*number, run.job)).unzip();
         let Some(agent) = host.agent(start).filter(|agent| agent.pauses == pause) else { return };
         agent.pausing_since = None;
+        agent.sent = now;
+        let patience = agent.patience();
         let lost = agent.lost.iter().copied().collect();
         let word = Word { start: agent.start.clone(), settled: agent.settled, lost };
         let request = Request::Heartbeat { executor, capacity, ids, word };
         let context = Context::Heartbeat { host: index, start, sent, runs };
-        self.call(Party::Host(index), request, context, HEARTBEAT_TIMEOUT);
+        self.call(Party::Host(index), request, context, patience);
     }
 
     /// Plans the next heartbeat, for a pause that began then.
@@ -123,8 +134,8 @@ impl World {
         let Some(agent) = self.hosts[index].agent(start) else { return };
         agent.pauses += 1;
         agent.pausing_since = Some(since);
-        let (lasts, pause) = (agent.pause(), agent.pauses);
-        let at = self.now.max(since + lasts);
+        let (until, pause) = (agent.next_beat(since), agent.pauses);
+        let at = self.now.max(until);
         self.agenda.plan(at, Event::Host(index, HostEvent::Beats { start, pause }));
     }
 

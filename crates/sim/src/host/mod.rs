@@ -43,6 +43,8 @@ struct Agent {
     lost: VecDeque<u64>,
     /// How long leases last, once it was told.
     term: Option<Duration>,
+    /// When it sent its latest heartbeat.
+    sent: Duration,
     /// Counted up with each pause between heartbeats, and since when it makes one.
     pauses: u64,
     pausing_since: Option<Duration>,
