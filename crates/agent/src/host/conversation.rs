@@ -105,7 +105,8 @@ pub(super) async fn follow(mut link: Link, ward: &mut Ward<'_>) -> Followed {
             }
             () = ward.lease.lost(), if !lost => {
                 lost = true;
-                match ward.vigil.lost() {
+                let term = renewals.borrow().term;
+                match ward.vigil.lost(term) {
                     Look::Ask => Order::Ask,
                     Look::Wait | Look::StandsStill => continue,
                 }
@@ -252,6 +253,8 @@ mod tests {
         assert_eq!(followed_for(&renewed(), Some(BootTime::default())).await, 35);
         let given_away = Decided::new(Lease::new(BootTime::default(), TERM));
         assert!(followed_for(&given_away, None).await <= 2);
+        let of_short_lease = Decided::new(Lease::new(BootTime::default(), Some(Duration::from_secs(3))));
+        assert_eq!(followed_for(&of_short_lease, None).await, 0, "there is less than a second to kill it");
         let forever = renewed();
         let (ours, _theirs) = pair();
         let mut ward = forever.ward(None);

@@ -15,9 +15,11 @@ use wire::JobId;
 pub(super) const MOST_UNANSWERED: u32 = 6;
 /// How long after its time is over a job is about to end: its supervisor's own limit comes first.
 const DEADLINE_GRACE: Duration = Duration::from_secs(10);
-/// How long a supervisor may take to answer once the job's lease counts as lost: what is left of it is a
-/// margin of a few seconds.
+/// How long a supervisor may take to answer once the job's lease counts as lost, ...
 const LAST_CHANCE: Duration = Duration::from_secs(1);
+/// ... and at most this part of the lease's term: that is half of what is left of it, and in the other half the
+/// sandbox has to go.
+const LAST_CHANCE_PART: u32 = 10;
 
 /// Looks at one supervisor every few seconds.
 pub(super) struct Vigil {
@@ -106,13 +108,13 @@ impl Vigil {
         self.waits = false;
     }
 
-    /// The job's lease counts as lost: whoever does not answer at once is late.
-    pub(super) fn lost(&mut self) -> Look {
+    /// The job's lease, of that term, counts as lost: whoever does not answer at once is late.
+    pub(super) fn lost(&mut self, term: Option<Duration>) -> Look {
         if self.pause.is_none() {
             return Look::Wait;
         }
         self.lost = true;
-        self.next = Instant::now() + LAST_CHANCE;
+        self.next = Instant::now() + last_chance(term);
         if std::mem::replace(&mut self.waits, true) { Look::Wait } else { Look::Ask }
     }
 
@@ -139,6 +141,10 @@ impl Vigil {
     }
 }
 
+fn last_chance(term: Option<Duration>) -> Duration {
+    term.map_or(LAST_CHANCE, |term| LAST_CHANCE.min(term / LAST_CHANCE_PART))
+}
+
 impl Drop for Vigil {
     fn drop(&mut self) {
         if self.still {
@@ -151,7 +157,9 @@ impl Drop for Vigil {
 mod tests {
     use super::*;
     use crate::job::StopCause;
+    use jobs::tenure::Tenure;
 
+    const LONG: Option<Duration> = Some(Duration::from_secs(25));
     const PAUSE: Duration = Duration::from_secs(5);
 
     struct Case {
@@ -249,25 +257,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lost_lease_leaves_a_moment_for_an_answer() {
         let mut silent = case(None);
-        assert_eq!(silent.vigil.lost(), Look::Ask);
+        assert_eq!(silent.vigil.lost(LONG), Look::Ask);
         assert_eq!(silent.look().await, Look::StandsStill);
         assert_eq!(silent.began.elapsed(), LAST_CHANCE);
         let mut asked = case(None);
-        assert_eq!((asked.look().await, asked.vigil.lost()), (Look::Ask, Look::Wait));
+        assert_eq!((asked.look().await, asked.vigil.lost(LONG)), (Look::Ask, Look::Wait));
         assert_eq!(asked.look().await, Look::StandsStill);
         assert_eq!(asked.began.elapsed(), PAUSE + LAST_CHANCE);
         let (mut answers, mut renewed) = (case(None), case(None));
-        assert_eq!((answers.vigil.lost(), renewed.vigil.lost()), (Look::Ask, Look::Ask));
+        assert_eq!((answers.vigil.lost(LONG), renewed.vigil.lost(LONG)), (Look::Ask, Look::Ask));
         answers.vigil.heard();
         renewed.vigil.renewed();
         assert_eq!((answers.look().await, renewed.look().await), (Look::Ask, Look::Wait));
         assert_eq!(renewed.began.elapsed(), PAUSE);
     }
 
+    /// A stopped supervisor's step goes on until that is killed, and somebody else gets the job when the lease is over.
+    #[tokio::test(start_paused = true)]
+    async fn the_moment_fits_into_what_is_left_of_a_lease() {
+        for (seconds, chance) in [(3, 300), (5, 500), (10, 1_000), (3_600, 1_000)] {
+            let term = Duration::from_secs(seconds);
+            let lost = Tenure::new(Duration::ZERO, Some(term)).end().unwrap();
+            let mut silent = case(None);
+            assert_eq!(silent.vigil.lost(Some(term)), Look::Ask);
+            assert_eq!(silent.look().await, Look::StandsStill);
+            assert_eq!(silent.began.elapsed(), Duration::from_millis(chance), "{term:?}");
+            assert!(lost + silent.began.elapsed() * 2 <= term, "{term:?}: as long again to kill it");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_of_an_earlier_release_is_not_judged() {
         let mut vigil = Vigil::new(JobId(1), Monitor::default(), None, Some(BootTime::default()));
-        assert_eq!(vigil.lost(), Look::Wait);
+        assert_eq!(vigil.lost(LONG), Look::Wait);
         assert!(tokio::time::timeout(PAUSE * 100, vigil.next_look()).await.is_err());
     }
 }
