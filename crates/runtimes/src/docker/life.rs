@@ -1,7 +1,7 @@
 //! A container from its start to the last of its processes.
 
 use super::client::Client;
-use super::error::EngineError;
+use super::error::{EngineError, told};
 use super::gauge::Gauge;
 use super::pump::{Brake, Cut, Paused, pump};
 use crate::cgroup::{Group, Reading};
@@ -9,16 +9,21 @@ use crate::grace::Grace;
 use crate::{Output, RuntimeError};
 use async_trait::async_trait;
 use rustix::process::Signal;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::AsyncRead;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How long the rest of the output may take when nothing of the step is left: only a receiver that
 /// does not take it needs longer.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// How long the engine may take to kill, and how long until it is told again.
+/// How long the engine may take to kill.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
+/// How long until it is told again, at first and at most. Of a short lease there is half a second left.
+const FIRST_KILL_PAUSE: Duration = Duration::from_millis(100);
 const KILL_PAUSE: Duration = Duration::from_secs(1);
+/// How long it may take to hear that it shall kill, before that is done without it.
+const KILL_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +71,7 @@ impl<'a> Life<'a> {
         let (status, stopped) = tokio::select! {
             ended = &mut life => {
                 let ended = ended?;
-                let drained = tokio::time::timeout(DRAIN_LIMIT, output).await;
+                let drained = timeout(DRAIN_LIMIT, output).await;
                 drained.unwrap_or_else(|late| Err(Cut::Output(late.into()))).map_err(failed)?;
                 ended
             }
@@ -108,28 +113,68 @@ impl<'a> Life<'a> {
         tokio::pin!(wait);
         tokio::select! {
             status = &mut wait => return Ok((status?, false)),
-            () = stop.cancelled() => self.ask_to_end().await?,
+            () = stop.cancelled() => {}
         }
         tokio::select! {
             status = &mut wait => return Ok((status?, true)),
-            () = self.grace.over() => {}
+            () = self.let_it_end() => {}
         }
-        let begun = Instant::now();
+        let (begun, mut pause) = (Instant::now(), FIRST_KILL_PAUSE);
         while begun.elapsed() < KILL_LIMIT {
-            self.client.signal(self.id, "SIGKILL").await?;
-            if let Ok(status) = tokio::time::timeout(KILL_PAUSE, &mut wait).await {
+            tokio::select! {
+                status = &mut wait => return Ok((status?, true)),
+                killed = self.kill() => killed?,
+            }
+            if let Ok(status) = timeout(pause, &mut wait).await {
                 return Ok((status?, true));
             }
             // It was paused, and its engine kills none that is.
-            self.client.go_on(self.id).await;
+            tokio::select! {
+                status = &mut wait => return Ok((status?, true)),
+                () = self.client.go_on(self.id) => {}
+            }
+            pause = (pause * 2).min(KILL_PAUSE);
         }
         Err(EngineError::Late { what: "kill a container", limit: KILL_LIMIT })
+    }
+
+    /// Asks it to end, and gives it time to; returns when it has no more, however long the engine takes to pass that on.
+    async fn let_it_end(&self) {
+        self.released.cancel();
+        let asked = async {
+            match self.ask_to_end().await {
+                Ok(()) => self.grace.over().await,
+                Err(error) => {
+                    let error = told(&error);
+                    tracing::warn!(
+                        container = self.id,
+                        error,
+                        "failed to ask a container to end: it is killed"
+                    );
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.grace.at_once.cancelled() => {}
+            () = asked => {}
+        }
+    }
+
+    /// Has the engine kill it, and does so without the engine when that does not answer soon.
+    async fn kill(&self) -> Result<(), EngineError> {
+        let signaled = self.client.signal(self.id, "SIGKILL");
+        tokio::pin!(signaled);
+        if let Ok(signaled) = timeout(KILL_PATIENCE, &mut signaled).await {
+            return signaled;
+        }
+        self.end_now().await;
+        signaled.await
     }
 
     /// The first process of a PID namespace ignores this unless it handles it; its children do not, so
     /// they are asked too where they can be.
     async fn ask_to_end(&self) -> Result<(), EngineError> {
-        self.released.cancel();
         if let Some(group) = self.gauge.group().filter(|_| self.own_processes) {
             group.signal(Signal::TERM, None);
             return Ok(());
@@ -157,3 +202,6 @@ fn failed(cut: Cut) -> RuntimeError {
         Cut::Output(source) => RuntimeError::io("pass on the output of a step")(source),
     }
 }
+
+#[cfg(test)]
+mod tests;
