@@ -65,6 +65,11 @@ impl Lease {
         self.state.subscribe()
     }
 
+    /// Whether it counts as lost, as far as is known now.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state.borrow().end().is_some_and(|end| end <= BootTime::now())
+    }
+
     /// Waits until it counts as lost.
     pub(crate) async fn lost(&self) {
         let mut changes = self.subscribe();

@@ -145,6 +145,10 @@ impl Charge<'_> {
         if vigil.is_late() {
             self.stop.fire(StopCause::Timeout);
         }
+        if self.lease.is_lost() {
+            // Somebody else may have it by the time it is gone.
+            self.stop.fire(StopCause::Abandoned);
+        }
         let (job, cause) = (self.job, self.stop.cause());
         warn!(%job, ?cause, "the supervisor of a job stands still, and the job is to end: it is killed");
         if let Err(fault) = kill(self.dir).await {
