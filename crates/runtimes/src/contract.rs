@@ -146,7 +146,7 @@ pub struct HostEngine {
 }
 
 /// One step to run.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Step {
     /// The image.
     pub image: String,

@@ -121,13 +121,7 @@ impl DockerSandbox {
             self.workspace.as_ref().ok_or_else(|| RuntimeError::Host("the sandbox was closed".to_owned()))?;
         let engine = shared.client.engine().await?;
         // Its own program and image come with each container.
-        let step = Step {
-            image: String::new(),
-            argv: vec![String::new()],
-            cwd: String::new(),
-            env: Vec::new(),
-            at_once: CancellationToken::new(),
-        };
+        let step = Step { argv: vec![String::new()], ..Step::default() };
         let ours = of_every_container(Plan {
             step: &step,
             image: "",

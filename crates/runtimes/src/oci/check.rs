@@ -46,17 +46,10 @@ pub(super) fn check_variable(pair: &str) -> Result<(), RuntimeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio_util::sync::CancellationToken;
 
     fn step(argv: &[&str], cwd: &str, env: &[&str]) -> Step {
         let own = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect();
-        Step {
-            image: "i".into(),
-            argv: own(argv),
-            cwd: cwd.into(),
-            env: own(env),
-            at_once: CancellationToken::new(),
-        }
+        Step { image: "i".into(), argv: own(argv), cwd: cwd.into(), env: own(env), ..Step::default() }
     }
 
     #[test]

@@ -34,8 +34,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         image: image.clone(),
         argv: vec!["sh".into(), "-c".into(), script.clone()],
         cwd: "/data".into(),
-        env: Vec::new(),
-        at_once: CancellationToken::new(),
+        ..Step::default()
     };
     match tokio.block_on(work(options, dir, step)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -256,13 +256,7 @@ fn text(bytes: &[u8]) -> String {
 
 pub(crate) fn step(argv: &[&str]) -> Step {
     let argv = argv.iter().map(|&argument| argument.to_owned()).collect();
-    Step {
-        image: IMAGE.into(),
-        argv,
-        cwd: "/data".into(),
-        env: Vec::new(),
-        at_once: CancellationToken::new(),
-    }
+    Step { image: IMAGE.into(), argv, cwd: "/data".into(), ..Step::default() }
 }
 
 /// Keeps all output.

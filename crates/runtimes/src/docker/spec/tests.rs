@@ -1,7 +1,6 @@
 use super::*;
 use crate::oci::Helper;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 fn options() -> DockerOptions {
     DockerOptions::new("/state", "/scratch", Helper::new("/bin/true", vec![]))
@@ -13,7 +12,7 @@ fn step() -> Step {
         argv: vec!["/bin/sh".into(), "/data/.sourcegraph-executor/7.0_r@c.sh".into()],
         cwd: "/data/sub".into(),
         env: vec!["A=b".into()],
-        at_once: CancellationToken::new(),
+        ..Step::default()
     }
 }
 

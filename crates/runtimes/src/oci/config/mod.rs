@@ -245,16 +245,9 @@ fn resource_limits() -> Result<Vec<PosixRlimit>, OciSpecError> {
 mod tests {
     use super::*;
     use std::sync::LazyLock;
-    use tokio_util::sync::CancellationToken;
 
     fn step(env: Vec<String>) -> Step {
-        Step {
-            image: "i".into(),
-            argv: vec!["true".into()],
-            cwd: "/data".into(),
-            env,
-            at_once: CancellationToken::new(),
-        }
+        Step { image: "i".into(), argv: vec!["true".into()], cwd: "/data".into(), env, ..Step::default() }
     }
 
     fn written(step: &Step, image: &ImageConfig, gifts: Gifts) -> serde_json::Value {
