@@ -7,7 +7,8 @@ pub use obstacle::{MOST_COUNTED, Obstacle};
 use crate::Capacity;
 use crate::needs::Needs;
 use crate::state::State;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
 
 /// What is known of a job and of who might run it.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ pub struct Facts<'a> {
     pub key: Option<(&'a str, u32)>,
     /// It waits for another try until then.
     pub retry_at: Option<Timestamp>,
+    /// Who had it last.
+    pub had_last: Option<&'a str>,
+    /// How much longer it waits for that one: [`crate::RetryPolicy::same_executor_later`].
+    pub same_executor_later: Duration,
     /// How often it failed by its own fault, and how often it may be tried again after that.
     pub own_failures: (u32, u32),
     /// Since when its queue is paused.
@@ -76,6 +81,7 @@ pub fn obstacles(facts: &Facts<'_>) -> Vec<Obstacle> {
     let (used, of) = facts.own_failures;
     let retries = (used > 0 && of > 0).then_some((used, of));
     found.extend(retry_at.map(|at| Obstacle::Retry(at, retries)));
+    found.extend(others_first(facts));
     found.extend(facts.paused_at.map(Obstacle::Paused));
     if let (running, Some(limit)) = facts.running
         && running >= u64::from(limit)
@@ -91,6 +97,17 @@ pub fn obstacles(facts: &Facts<'_>) -> Vec<Obstacle> {
         });
     }
     found
+}
+
+/// Others come before the executor that had it last, though there are none: it waits as long as for them.
+fn others_first(facts: &Facts<'_>) -> Option<Obstacle> {
+    let (retry_at, last) = (facts.retry_at?, facts.had_last?);
+    let later = SignedDuration::try_from(facts.same_executor_later).unwrap_or(SignedDuration::MAX);
+    let at = retry_at.saturating_add(later).unwrap_or(Timestamp::MAX);
+    let waits = facts.state == State::Errored && facts.now < at;
+    let mut takers = facts.executors.iter().filter(|executor| executor.takes(facts.needs)).peekable();
+    let is_alone = takers.peek().is_some() && takers.all(|executor| executor.name == last);
+    (waits && is_alone).then(|| Obstacle::RetryElsewhere(last.to_owned(), at))
 }
 
 /// Why no executor could take it, however much room there is.
@@ -149,6 +166,8 @@ mod tests {
             not_before: None,
             key: None,
             retry_at: None,
+            had_last: None,
+            same_executor_later: Duration::from_secs(10),
             own_failures: (0, 0),
             paused_at: None,
             running: (0, None),
@@ -230,6 +249,21 @@ mod tests {
         let expected = "it is tried again from 1970-01-01T00:16:45Z on, and has used 1 of 3 retries for failures of its own";
         assert_eq!(told(&own), [expected]);
         assert_eq!(obstacles(&at(1_000)), [ALONE]);
+        let last = |second| Facts { had_last: Some("e1"), ..at(second) };
+        let first = "others come first, and none has what it needs: e1, which had it last, may have it from 1970-01-01T00:16:45Z on";
+        assert_eq!(told(&last(995)), [first]);
+        let codes: Vec<_> = obstacles(&last(1_005)).iter().map(Obstacle::code).collect();
+        assert_eq!(codes, ["retry_pause", "retry_elsewhere"]);
+        assert!(!obstacles(&last(995))[0].without_names().contains("e1"), "some may not know who there is");
+        assert_eq!(obstacles(&last(990)), [ALONE]);
+        let queued = Facts { state: State::Queued, ..last(995) };
+        assert_eq!(obstacles(&queued), [ALONE], "it was taken back, and is anybody's");
+        let others = [executor("e1"), executor("e2")];
+        assert_eq!(obstacles(&Facts { executors: &others, ..last(995) })[0].code(), "executors_busy");
+        let resting = [executor("e1"), Executor { in_maintenance: true, ..executor("e2") }];
+        assert_eq!(obstacles(&Facts { executors: &resting, ..last(995) })[0].code(), "retry_elsewhere");
+        let gone = [Executor { active: false, ..executor("e1") }];
+        assert_eq!(obstacles(&Facts { executors: &gone, ..last(995) })[0].code(), "executors_silent");
         let running = Facts { state: State::Processing, ..facts(&needs, &[]) };
         assert_eq!(obstacles(&running), []);
     }

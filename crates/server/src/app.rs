@@ -26,6 +26,7 @@ use secrecy::SecretString;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     /// How long a job stays its executor's.
     pub(crate) leases: LeasePolicy,
+    /// How much longer a job that errored waits for whoever had it last.
+    pub(crate) same_executor_later: Duration,
     /// Proxies that are believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) version: String,

@@ -183,6 +183,7 @@ async fn open(config: &ServerConfig, stop: &CancellationToken) -> Result<(App, A
         git_transfers: InTurn::new(config.limits.git_transfers, config.limits.git_transfers_per_client),
         limits: config.limits.clone(),
         leases: config.lease,
+        same_executor_later: config.retry.same_executor_later,
         stop: stop.clone(),
         tasks: TaskTracker::new(),
     };

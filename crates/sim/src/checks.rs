@@ -1,6 +1,6 @@
 //! What is checked of the whole: after every event that nobody shares a job, and in the end that everything came to one.
 
-use crate::ground::{Ground, Seen};
+use crate::ground::{Ground, RETRY, Seen};
 use crate::invariant::{COUNTS, ENDS, ONE_HOLDER, SUBMITTED_ONCE, Step};
 use crate::plan::QUEUES;
 use crate::world::World;
@@ -140,6 +140,8 @@ impl World {
                 .filter(|_| seen.hold == Some(Hold::Key))
                 .map(|key| (key.key.as_str(), key.limit)),
             retry_at: seen.retry_at,
+            had_last: seen.record.executor.as_deref(),
+            same_executor_later: RETRY.same_executor_later,
             own_failures: (0, 0),
             paused_at: rules.paused_at,
             running: (count(State::Processing), rules.max_running),

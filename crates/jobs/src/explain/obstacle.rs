@@ -22,6 +22,8 @@ pub enum Obstacle {
     /// The pause before its next try; which of its retries that is, and of how many, if it asked for any and failed by its own
     /// fault.
     Retry(Timestamp, Option<(u32, u32)>),
+    /// The longer pause for the executor that had it last, while nobody else could take it; who that is, and until when.
+    RetryElsewhere(String, Timestamp),
     /// Somebody paused its queue.
     Paused(Timestamp),
     /// So many jobs of its queue run as may.
@@ -55,6 +57,7 @@ impl Obstacle {
             Self::NotBefore(_) => "not_before",
             Self::Key(..) => "concurrency_limit",
             Self::Retry(..) => "retry_pause",
+            Self::RetryElsewhere(..) => "retry_elsewhere",
             Self::Paused(_) => "queue_paused",
             Self::QueueLimit(_) => "queue_limit",
             Self::NoExecutor => "no_executor",
@@ -70,6 +73,7 @@ impl Obstacle {
     /// of themselves.
     pub fn without_names(&self) -> String {
         match self {
+            Self::RetryElsewhere(_, time) => others_first("whoever had it last", *time),
             Self::Silent(of) => {
                 format!("whoever has what it needs was not heard of lately: {}", count(of.len()))
             }
@@ -86,6 +90,10 @@ impl Obstacle {
             told => told.to_string(),
         }
     }
+}
+
+fn others_first(last: &str, time: Timestamp) -> String {
+    format!("others come first, and none has what it needs: {last} may have it from {time} on")
 }
 
 fn count(executors: usize) -> String {
@@ -112,6 +120,9 @@ impl fmt::Display for Obstacle {
                     f,
                     "it is tried again from {time} on, and has used {used} of {of} retries for failures of its own"
                 )
+            }
+            Self::RetryElsewhere(last, time) => {
+                write!(f, "{}", others_first(&format!("{last}, which had it last,"), *time))
             }
             Self::Paused(since) => write!(f, "its queue has been paused since {since}"),
             Self::QueueLimit(limit) => {

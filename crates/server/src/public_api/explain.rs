@@ -42,6 +42,8 @@ pub(super) async fn explain(
         },
         key: key.filter(|_| job.hold == Some(Hold::Key)),
         retry_at: job.retry_at,
+        had_last: job.record.executor.as_deref(),
+        same_executor_later: app.same_executor_later,
         own_failures: (job.record.failures, job.retries),
         paused_at: queue.rules.paused_at,
         running: (queue.running, queue.rules.max_running),

@@ -156,6 +156,13 @@ async fn a_job_that_asks_for_it_is_tried_again_after_its_own_failure() {
                 let used = format!("has used {} of {retries} retries", view["retriesUsed"]);
                 assert_eq!(why["code"], "retry_pause");
                 assert!(why["text"].as_str().unwrap().contains(&used), "{why}");
+                clock.advance(SignedDuration::from_secs(11));
+                let beat = json!({"executorName": EXECUTOR, "jobIds": []});
+                let beat = harness.executor("/.executors/queue/batches/heartbeat").json(&beat);
+                assert_eq!(beat.send().await.unwrap().status(), 200);
+                let why = harness.get(&format!("/jobs/{id}/explain")).await["obstacles"].take();
+                assert_eq!(why[0]["code"], "retry_elsewhere", "nobody else is there: {why}");
+                assert!(harness.dequeue("batches").await.is_none(), "as is told");
             }
             clock.advance(SignedDuration::from_secs(60));
         }
