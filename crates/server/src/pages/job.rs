@@ -100,7 +100,10 @@ fn facts(job: &JobView, now: Timestamp) -> Markup {
     }
     facts.push(("Queued", ago(job.queued_at, now)));
     if let Some(started) = job.started_at {
-        facts.push(("Waited for", html! { (between(job.queued_at, started)) }));
+        // As the metric has it: what lies between its tries is no waiting for an executor.
+        if job.attempt == 1 {
+            facts.push(("Waited for", html! { (between(job.queued_at, started)) }));
+        }
         facts.push(("Try", html! { (job.attempt) ", begun " (ago(started, now)) }));
     }
     if let Some(ran) = ran(job, now) {

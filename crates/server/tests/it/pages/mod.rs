@@ -3,6 +3,7 @@
 mod executors;
 mod following;
 mod hostile;
+mod job;
 mod log;
 mod looks;
 mod results;
