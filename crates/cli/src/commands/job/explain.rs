@@ -29,7 +29,8 @@ fn lines(explained: &ExplainView) -> Vec<String> {
         State::Errored => waits(explained, "waits for another try"),
         State::Processing => {
             let executor = job.executor.as_deref().unwrap_or("an executor");
-            vec![format!("job {} runs on {executor}, attempt {}", job.id, job.attempt)]
+            let stopping = if job.cancel_requested { ", and was asked to stop" } else { "" };
+            vec![format!("job {} runs on {executor}, attempt {}{stopping}", job.id, job.attempt)]
         }
         State::Completed | State::Failed | State::Canceled => vec![ended(job)],
     }
@@ -60,7 +61,7 @@ fn ended(job: &JobView) -> String {
 mod tests {
     use super::*;
 
-    fn told(with: &serde_json::Value) -> String {
+    fn job(with: &serde_json::Value) -> JobView {
         let mut job = serde_json::json!({
             "id": 5, "namespace": "global", "queue": "batches", "state": "failed", "reason": "exit_code", "blame": "job",
             "end": {"reason": "exit_code", "step": "build", "exitCode": 2}, "cancelRequested": false, "attempt": 1,
@@ -68,7 +69,22 @@ mod tests {
         });
         let with = with.as_object().unwrap().clone();
         job.as_object_mut().unwrap().extend(with);
-        ended(&serde_json::from_value(job).unwrap())
+        serde_json::from_value(job).unwrap()
+    }
+
+    fn told(with: &serde_json::Value) -> String {
+        ended(&job(with))
+    }
+
+    #[test]
+    fn one_that_was_asked_to_stop_and_runs_is_told_so() {
+        let line = |asked: bool| {
+            let with =
+                serde_json::json!({"state": "processing", "executor": "host-1", "cancelRequested": asked});
+            lines(&ExplainView { job: job(&with), obstacles: Vec::new() }).join("\n")
+        };
+        assert_eq!(line(false), "job 5 runs on host-1, attempt 1");
+        assert_eq!(line(true), "job 5 runs on host-1, attempt 1, and was asked to stop");
     }
 
     #[test]
