@@ -9,6 +9,7 @@ use crate::needs::Needs;
 use crate::state::State;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
+use wire::additions::TakesNone;
 
 /// What is known of a job and of who might run it.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub struct Executor {
     pub active: bool,
     /// Whether it is given no jobs.
     pub in_maintenance: bool,
+    /// Why it asks for none, though it is there.
+    pub takes_none: Option<TakesNone>,
     /// What it gives a job.
     pub capacity: Capacity,
     /// The version that it says it has, where it is given no jobs because of that.
@@ -64,7 +67,7 @@ impl Executor {
     /// Whether it is given jobs that need this.
     fn takes(&self, needs: &Needs) -> bool {
         let is_given_jobs = self.active && !self.in_maintenance && self.refused_version.is_none();
-        is_given_jobs && needs.unmet(&self.capacity).is_empty()
+        is_given_jobs && self.takes_none.is_none() && needs.unmet(&self.capacity).is_empty()
     }
 }
 
@@ -136,7 +139,13 @@ fn nobody_takes_it(facts: &Facts<'_>) -> Option<Obstacle> {
         let said = |executor: &&Executor| Some((executor.name.clone(), executor.refused_version.clone()?));
         return Some(Obstacle::Versions(active.iter().filter_map(said).collect()));
     }
-    told.iter().all(|executor| executor.in_maintenance).then(|| Obstacle::InMaintenance(names(&told)))
+    let asked: Vec<&Executor> = told.iter().copied().filter(|executor| !executor.in_maintenance).collect();
+    if asked.is_empty() {
+        return Some(Obstacle::InMaintenance(names(&told)));
+    }
+    let why = |executor: &&Executor| Some((executor.name.clone(), executor.takes_none?));
+    // All of them have one, or none is told.
+    asked.iter().map(why).collect::<Option<_>>().map(Obstacle::TakeNone)
 }
 
 #[cfg(test)]
@@ -152,6 +161,7 @@ mod tests {
             name: name.to_owned(),
             active: true,
             in_maintenance: false,
+            takes_none: None,
             capacity,
             refused_version: None,
         }
@@ -266,6 +276,24 @@ mod tests {
         assert_eq!(obstacles(&Facts { executors: &gone, ..last(995) })[0].code(), "executors_silent");
         let running = Facts { state: State::Processing, ..facts(&needs, &[]) };
         assert_eq!(obstacles(&running), []);
+    }
+
+    #[test]
+    fn whoever_takes_none_is_told_with_the_reason_while_nobody_else_is_there() {
+        let needs = Needs::default();
+        let leaves = Executor { takes_none: Some(TakesNone::Draining), ..executor("e1") };
+        let full = Executor { takes_none: Some(TakesNone::DiskFloor), ..executor("e2") };
+        let resting = Executor { in_maintenance: true, ..full.clone() };
+        let both = [leaves.clone(), full.clone()];
+        let expected = "whoever has what it needs takes no jobs for now: e1 is draining, e2 has less room on its disk than its floor";
+        assert_eq!(told(&facts(&needs, &both)), [expected]);
+        let unnamed = obstacles(&facts(&needs, &both))[0].without_names();
+        assert_eq!(unnamed, "whoever has what it needs takes no jobs for now: 2 executors");
+        let codes = |of: &[Executor]| obstacles(&facts(&needs, of))[0].code();
+        assert_eq!(codes(&[leaves.clone(), resting.clone()]), "executors_take_none");
+        assert_eq!(codes(&[resting]), "executors_in_maintenance");
+        assert_eq!(codes(&[Executor { active: false, ..leaves.clone() }]), "executors_silent");
+        assert_eq!(obstacles(&facts(&needs, &[leaves, full, executor("e3")])), [ALONE]);
     }
 
     #[test]

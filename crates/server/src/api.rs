@@ -274,6 +274,10 @@ pub struct ExecutorView {
     /// Since when it is given no jobs; `null`: it is.
     #[serde(default)]
     pub maintenance_at: Option<Timestamp>,
+    /// Why it asks for no jobs, as it says itself while it is active: `draining` (it was told to leave, and waits for those it has),
+    /// `disk-floor` (its disk has less room than is to stay free there); `null`: it asks, or does not say.
+    #[serde(default)]
+    pub takes_none: Option<String>,
 }
 
 /// `PATCH /api/v1/executors/{name}`; the answer is an [`ExecutorView`].

@@ -125,6 +125,7 @@ impl World {
             active: true,
             in_maintenance: self.ground.away.contains(name),
             capacity: capacity.clone(),
+            takes_none: None,
             refused_version: None,
         };
         let executors: Vec<Executor> = self.capacities.iter().map(executor).collect();

@@ -22,6 +22,7 @@ use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease, Namespace};
 use secrecy::SecretString;
 use std::time::Duration;
 use tokio::sync::broadcast;
+use wire::additions::TakesNone;
 use wire::heartbeat::Telemetry;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -210,8 +211,14 @@ pub trait Store: Identities + AuditLog + People + Results {
     /// done when none is returned.
     async fn forget_files(&self, cutoff: Timestamp) -> Result<Vec<String>>;
 
-    /// Notes that an executor was heard of. Queues are sorted by the caller.
-    async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()>;
+    /// Notes that an executor was heard of, and why it asks for no jobs, if it does not. Queues are sorted by the caller.
+    async fn upsert_executor(
+        &self,
+        name: &str,
+        queues: &[String],
+        telemetry: &Telemetry,
+        takes_none: Option<TakesNone>,
+    ) -> Result<()>;
 
     /// Notes what an executor gives a job, if it was heard of; says whether it was.
     async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<bool>;

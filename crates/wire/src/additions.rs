@@ -66,6 +66,9 @@ pub const ISOLATION: &str = "Executors-Isolation";
 pub const LABELS: &str = "Executors-Labels";
 /// Request header of a dequeue: how the executor is set up, as [`Settings`], for people to see. Nothing is decided by it.
 pub const SETTINGS: &str = "Executors-Settings";
+/// Request header of a heartbeat: why the executor asks for no jobs for now, as a [`TakesNone`]. Without it, it asks. Sent to
+/// control planes of ours only: who makes no dequeue is else taken for one that has no room.
+pub const TAKES_NONE: &str = "Executors-Takes-None";
 /// Request header of a submission: the same key means the same submission made again.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
@@ -170,6 +173,30 @@ impl Settings {
         let settings = value.split(';').filter_map(|setting| setting.trim().split_once('='));
         let settings = settings.filter(|(name, value)| is_name(name) && is_value(value));
         Self(settings.map(|(name, value)| (name.to_owned(), value.to_owned())).take(MOST_SETTINGS).collect())
+    }
+}
+
+/// Why an executor that is there, and may well have places free, asks for no jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakesNone {
+    /// It was told to leave, or is done, and waits for those that it has.
+    Draining,
+    /// Less room is free on a disk of its host than is to stay free.
+    DiskFloor,
+}
+
+impl TakesNone {
+    /// The value of [`TAKES_NONE`].
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::DiskFloor => "disk-floor",
+        }
+    }
+
+    /// Reads such a value. A word of a later release is none.
+    pub fn parse(value: &str) -> Option<Self> {
+        [Self::Draining, Self::DiskFloor].into_iter().find(|why| why.name() == value.trim())
     }
 }
 
@@ -377,6 +404,14 @@ mod tests {
         assert_eq!(LostDequeues::parse(&lost.to_header()), lost);
         assert_eq!(LostDequeues::parse("x, 4,, -1"), LostDequeues(vec![4]));
         assert_eq!(LostDequeues::parse(&"1,".repeat(1_000)).0.len(), MOST_LOST);
+    }
+
+    #[test]
+    fn why_no_jobs_are_asked_for_is_a_word_that_is_known() {
+        for why in [TakesNone::Draining, TakesNone::DiskFloor] {
+            assert_eq!(TakesNone::parse(why.name()), Some(why));
+        }
+        assert_eq!(["", "Draining", "asleep", "draining; disk-floor"].map(TakesNone::parse), [None; 4]);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use super::{Api, ApiError};
 use http::Method;
 use std::time::Duration;
-use wire::additions::{INCARNATION, Incarnation, LOST_DEQUEUES, LostDequeues, PREFER, TERM_PREFERENCE};
+use wire::additions::{
+    INCARNATION, Incarnation, LOST_DEQUEUES, LostDequeues, PREFER, TAKES_NONE, TERM_PREFERENCE,
+};
 use wire::heartbeat::{Running, Telemetry};
 use wire::paths::{MULTI_HEARTBEAT, QueueCall};
 use wire::{HeartbeatRequest, HeartbeatResponse, IdText};
@@ -75,6 +77,9 @@ impl Api {
         let body =
             HeartbeatRequest { executor_name: config.name.clone(), running, telemetry, prometheus_metrics };
         let mut request = self.as_agent(Method::POST, &path).header(PREFER, TERM_PREFERENCE);
+        if let Some(why) = config.monitor.health().takes_none().filter(|_| self.is_ours()) {
+            request = request.header(TAKES_NONE, why.name());
+        }
         if let Some((incarnation, lost)) = word {
             request = request.header(INCARNATION, incarnation.to_header());
             if !lost.0.is_empty() {

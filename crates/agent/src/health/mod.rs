@@ -8,6 +8,7 @@ pub(crate) use listener::listen;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use wire::additions::TakesNone;
 
 /// An agent whose heartbeat has not moved for so long, whether or not it was answered, is stuck: each
 /// may take 10 s.
@@ -64,6 +65,13 @@ impl Health {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Why no jobs are asked for, though all goes well otherwise.
+    pub(crate) fn takes_none(&self) -> Option<TakesNone> {
+        let is_below = self.below_floor.load(Ordering::Relaxed);
+        // Room may come again; a drain is for good.
+        self.is_draining().then_some(TakesNone::Draining).or(is_below.then_some(TakesNone::DiskFloor))
     }
 
     /// Whether there is room on the disk.
@@ -143,8 +151,11 @@ mod tests {
         health.dequeued(false);
         assert_eq!(why(), "", "one may fail");
         health.dequeued(false);
+        assert_eq!(health.takes_none(), None, "it asks for them");
         health.has_room(false);
+        assert_eq!(health.takes_none(), Some(TakesNone::DiskFloor));
         health.drains();
+        assert_eq!(health.takes_none(), Some(TakesNone::Draining));
         assert_eq!(
             why(),
             "dequeue: the last 2 failed\ndisk: less room is free than the floor that is to be kept\n\

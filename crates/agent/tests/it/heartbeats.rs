@@ -180,3 +180,36 @@ async fn heartbeats_go_on_while_the_last_job_drains() {
     go.cancel();
     assert_eq!(harness.end().await.completed, 1);
 }
+
+/// It makes no dequeues then, so that nothing else would tell. Stock control planes know nothing of it.
+#[tokio::test]
+async fn heartbeats_tell_a_control_plane_of_ours_why_no_jobs_are_asked_for() {
+    let said = |harness: &Harness| {
+        let beats = harness.plane.plan().named("heartbeat");
+        beats.last().and_then(|beat| beat.header("executors-takes-none").map(str::to_owned))
+    };
+    for ours in [true, false] {
+        let go = CancellationToken::new();
+        let harness =
+            Harness::start_with(Plan { ours, ..one_job() }, vec![vec![Act::Await(go.clone())]], |config| {
+                config.max_jobs = 2
+            });
+        job_runs(&harness).await;
+        beats(&harness, 3).await;
+        assert_eq!(said(&harness), None, "it asks for jobs");
+        harness.drain.cancel();
+        if ours {
+            eventually("a word on it", || (said(&harness)? == "draining").then_some(())).await;
+        } else {
+            beats(&harness, 5).await;
+            assert_eq!(said(&harness), None);
+        }
+        go.cancel();
+        harness.left().await;
+    }
+    let low = Harness::start_with(Plan { ours: true, ..Plan::default() }, Vec::new(), |config| {
+        config.disk_floor = Some(u64::MAX / 2);
+    });
+    eventually("a word on the disk", || (said(&low)? == "disk-floor").then_some(())).await;
+    low.end().await;
+}

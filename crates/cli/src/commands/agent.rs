@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::exit::Outcome;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::api::{ChangeExecutor, ExecutorView};
+use wire::additions::TakesNone;
 
 pub(crate) async fn run(client: &Client, command: AgentCommand) -> Outcome {
     match command {
@@ -31,7 +32,7 @@ async fn list(client: &Client, active: Option<bool>, text: Option<String>, json:
     print::list(json, &agents, &head, none, |agent| {
         vec![
             agent.name.clone(),
-            state(agent).to_owned(),
+            state(agent),
             agent.queues.join(","),
             agent.version.clone(),
             agent.platform.clone(),
@@ -54,11 +55,42 @@ async fn change(client: &Client, args: AgentArgs, maintenance: bool) -> Outcome 
     print::tell(args.json, &agent, &told)
 }
 
-const fn state(agent: &ExecutorView) -> &'static str {
-    match (agent.active, agent.maintenance_at.is_some()) {
-        (true, false) => "active",
-        (true, true) => "draining",
-        (false, false) => "silent",
-        (false, true) => "silent, draining",
+/// It drains by an operator's word or by its own.
+fn state(agent: &ExecutorView) -> String {
+    let said = agent.takes_none.as_deref();
+    let drains = agent.maintenance_at.is_some() || said == Some(TakesNone::Draining.name());
+    let said = said.filter(|why| *why != TakesNone::Draining.name());
+    let words = [(!agent.active).then_some("silent"), drains.then_some("draining"), said];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    if words.is_empty() { "active".to_owned() } else { words.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_agent_that_takes_no_jobs_is_told_to_be_so_whoever_says_it() {
+        let at = "2030-01-01T00:00:00Z";
+        let told = |active: bool, maintenance: bool, takes_none: Option<&str>| {
+            let agent = json!({"name": "host-1", "queues": ["batches"], "active": active, "version": "1", "platform": "",
+                               "firstSeenAt": at, "lastSeenAt": at, "maintenanceAt": maintenance.then_some(at),
+                               "takesNone": takes_none});
+            state(&serde_json::from_value(agent).unwrap())
+        };
+        for (active, maintenance, takes_none, expected) in [
+            (true, false, None, "active"),
+            (true, true, None, "draining"),
+            (true, false, Some("draining"), "draining"),
+            (true, true, Some("draining"), "draining"),
+            (true, false, Some("disk-floor"), "disk-floor"),
+            (true, true, Some("disk-floor"), "draining, disk-floor"),
+            (true, false, Some("of-a-later-release"), "of-a-later-release"),
+            (false, false, None, "silent"),
+            (false, true, None, "silent, draining"),
+        ] {
+            assert_eq!(told(active, maintenance, takes_none), expected);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! When and where jobs run, as operators and users say it.
 
-use crate::support::{Process, SOON, System, system, text, wait};
+use crate::support::{GATE, Process, SOON, System, system, text, wait};
 
 /// Submits a job that needs nothing but time, with these options; its id.
 fn submit(system: &System, options: &[&str]) -> String {
@@ -79,6 +79,41 @@ fn operators_hold_queues_and_agents_and_users_see_why_jobs_wait() {
     system.ok(&["agent", "resume", name]);
     system.wait_for_state(&waiting, "completed");
     assert!(system.refused(&["agent", "drain", "nobody"]).contains("there is no executor \"nobody\""));
+    agent.stop();
+}
+
+/// It goes on with its heartbeats, and so seems to be there for jobs.
+#[test]
+fn an_agent_that_asks_for_no_jobs_says_why() {
+    let Some(mut system) = system("an_agent_that_asks_for_no_jobs_says_why") else { return };
+    let listed_as = |system: &System, state: &str| {
+        wait(SOON, state, || system.ok(&["agent", "list"]).contains(state).then_some(()));
+    };
+    let mut agent = system.agent();
+    let held = system.submit(GATE);
+    system.wait_for_gate(&agent);
+    agent.signal("HUP");
+    listed_as(&system, " draining ");
+    let waiting = submit(&system, &[]);
+    let none = "executors_take_none: whoever has what it needs takes no jobs for now: ";
+    explained(&system, &waiting, &format!("{none}{} is draining", agent.executor_name()));
+    system.open_gates(&agent);
+    system.wait_for_state(&held, "completed");
+    assert!(agent.wait_exit().success());
+
+    let mut command = system.agent_command();
+    command.env("EXECUTOR_DISK_FLOOR", "1000P");
+    let agent = Process::start(command, "agent ");
+    listed_as(&system, " disk-floor ");
+    explained(
+        &system,
+        &waiting,
+        &format!("{} has less room on its disk than its floor", agent.executor_name()),
+    );
+    agent.stop();
+
+    let agent = system.agent();
+    system.wait_for_state(&waiting, "completed");
     agent.stop();
 }
 

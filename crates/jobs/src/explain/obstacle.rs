@@ -3,6 +3,7 @@
 use crate::needs::Unmet;
 use jiff::Timestamp;
 use std::fmt;
+use wire::additions::TakesNone;
 
 /// Executors that an explanation names at most.
 const MOST_NAMED: usize = 20;
@@ -36,6 +37,8 @@ pub enum Obstacle {
     Versions(Vec<(String, String)>),
     /// Those that have what it needs are in maintenance.
     InMaintenance(Vec<String>),
+    /// Those that have what it needs ask for no jobs, as they say; each with why.
+    TakeNone(Vec<(String, TakesNone)>),
     /// None has what it needs; what each lacks.
     Unmet(Vec<(String, Vec<Unmet>)>),
     /// Nothing but room.
@@ -64,6 +67,7 @@ impl Obstacle {
             Self::Silent(_) => "executors_silent",
             Self::Versions(_) => "executor_versions",
             Self::InMaintenance(_) => "executors_in_maintenance",
+            Self::TakeNone(_) => "executors_take_none",
             Self::Unmet(_) => "needs_unmet",
             Self::Busy { .. } => "executors_busy",
         }
@@ -83,6 +87,9 @@ impl Obstacle {
             ),
             Self::InMaintenance(of) => {
                 format!("whoever has what it needs is in maintenance: {}", count(of.len()))
+            }
+            Self::TakeNone(of) => {
+                format!("whoever has what it needs takes no jobs for now: {}", count(of.len()))
             }
             Self::Unmet(of) => {
                 format!("no executor has what it needs, of {} that serve its queue", of.len())
@@ -144,6 +151,10 @@ impl fmt::Display for Obstacle {
             Self::InMaintenance(names) => {
                 write!(f, "whoever has what it needs is in maintenance: {}", list(names))
             }
+            Self::TakeNone(of) => {
+                let why: Vec<_> = of.iter().map(|(name, why)| format!("{name} {}", in_words(*why))).collect();
+                write!(f, "whoever has what it needs takes no jobs for now: {}", list(&why))
+            }
             Self::Unmet(lacks) => write!(f, "no executor has what it needs: {}", what_each_lacks(lacks)),
             Self::Busy { waiting, running, executors } => {
                 let have = if *executors == 1 { "has" } else { "have" };
@@ -157,6 +168,13 @@ impl fmt::Display for Obstacle {
                 )
             }
         }
+    }
+}
+
+const fn in_words(why: TakesNone) -> &'static str {
+    match why {
+        TakesNone::Draining => "is draining",
+        TakesNone::DiskFloor => "has less room on its disk than its floor",
     }
 }
 

@@ -13,7 +13,7 @@ use axum::{Extension, Json};
 use http::HeaderMap;
 use jobs::JobId;
 use std::collections::BTreeMap;
-use wire::additions::{CAPABILITIES, LOG_APPEND};
+use wire::additions::{CAPABILITIES, LOG_APPEND, TAKES_NONE, TakesNone};
 use wire::heartbeat::HeartbeatReceived;
 use wire::{HeartbeatResponse, IdText};
 
@@ -34,7 +34,7 @@ pub(super) async fn single(
     for text in &heartbeat.job_ids {
         ids.insert(job_id(text, SINGLE)?, IdText(text.0.clone()));
     }
-    register(&app, &heartbeat, &[queue]).await;
+    register(&app, &heartbeat, &[queue], &headers).await;
     renew(&app, &heartbeat, &ids, &headers, SINGLE).await
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn multi(
             ids.insert(id, IdText::new(id, Some(&of_queue.queue_name)));
         }
     }
-    register(&app, &heartbeat, &queues).await;
+    register(&app, &heartbeat, &queues, &headers).await;
     renew(&app, &heartbeat, &ids, &headers, MULTI).await
 }
 
@@ -105,9 +105,10 @@ fn job_id(text: &IdText, operation: &str) -> Result<JobId, Failure> {
 }
 
 /// Notes the executor. A failure costs nothing but a stale list of executors, so it is only logged.
-async fn register(app: &App, heartbeat: &HeartbeatReceived, queues: &[String]) {
+async fn register(app: &App, heartbeat: &HeartbeatReceived, queues: &[String], headers: &HeaderMap) {
     let telemetry = bounds::shortened(&heartbeat.telemetry);
-    let noted = app.store.upsert_executor(&heartbeat.executor_name, queues, &telemetry).await;
+    let takes_none = headers.get(TAKES_NONE).and_then(|value| TakesNone::parse(value.to_str().ok()?));
+    let noted = app.store.upsert_executor(&heartbeat.executor_name, queues, &telemetry, takes_none).await;
     if let Err(fault) = noted {
         tracing::error!(
             executor = heartbeat.executor_name,

@@ -74,7 +74,8 @@ fn of_executors(app: &App, text: &mut Text, rows: Option<&[ExecutorRow]>, census
     }
     let name = "executor_server_queue_executors";
     text.family(name, "Executors that take jobs of a queue.", Kind::Gauge);
-    let takes = |row: &&ExecutorRow| is_active(row, app.leases, now) && row.maintenance_at.is_none();
+    let asks = |row: &&ExecutorRow| is_active(row, app.leases, now) && row.takes_none.is_none();
+    let takes = |row: &&ExecutorRow| asks(row) && row.maintenance_at.is_none();
     for queue in wire::paths::QUEUES {
         let of = rows.iter().filter(takes).filter(|row| row.queues.iter().any(|served| served == queue));
         text.sample(name, &[("queue", queue)], of.count() as f64);

@@ -10,6 +10,7 @@ use http::Method;
 use jiff::Timestamp;
 use jobs::{Role, shown_size};
 use maud::{Markup, html};
+use wire::additions::TakesNone;
 
 /// The page is brought up to date this often, in seconds.
 const REFRESH: u32 = 5;
@@ -62,6 +63,7 @@ fn card(visit: &Visit, executor: &ExecutorView, now: Timestamp) -> Markup {
                 h2 { bdi.name { (executor.name) } }
                 @if executor.active { (badge("good", "active")) } @else { (badge("warning", "silent")) }
                 @if executor.maintenance_at.is_some() { " " (badge("paused", "in maintenance")) }
+                @if let Some(why) = &executor.takes_none { " " (takes_none(why)) }
             }
             dl.facts {
                 div { dt { "Last seen" } dd { (ago(executor.last_seen_at, now)) } }
@@ -78,6 +80,15 @@ fn card(visit: &Visit, executor: &ExecutorView, now: Timestamp) -> Markup {
             }
             @if visit.may_globally(Role::Operator) { div.actions { (maintenance(visit, executor)) } }
         }
+    }
+}
+
+/// Why it asks for no jobs, as it says itself.
+fn takes_none(why: &str) -> Markup {
+    match TakesNone::parse(why) {
+        Some(TakesNone::DiskFloor) => badge("warning", "too little room on its disk: takes no jobs"),
+        Some(TakesNone::Draining) => badge("paused", "draining: takes no jobs"),
+        None => badge("paused", "takes no jobs"),
     }
 }
 

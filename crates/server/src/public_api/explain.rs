@@ -73,6 +73,7 @@ fn executor(row: ExecutorRow, leases: LeasePolicy, now: Timestamp) -> Executor {
     Executor {
         active: views::is_active(&row, leases, now),
         in_maintenance: row.maintenance_at.is_some(),
+        takes_none: row.takes_none,
         refused_version: refuses(&row.telemetry.executor_version)
             .then(|| row.telemetry.executor_version.clone()),
         capacity: row.capacity,

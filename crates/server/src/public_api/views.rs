@@ -219,6 +219,8 @@ pub(super) fn executor(row: ExecutorRow, leases: LeasePolicy, now: Timestamp) ->
         running: 0,
         jobs: Vec::new(),
         capacity: row.capacity,
+        // Of one that is gone nobody knows whether it still is so.
+        takes_none: row.takes_none.filter(|_| active).map(|why| why.name().to_owned()),
         maintenance_at: row.maintenance_at,
     }
 }

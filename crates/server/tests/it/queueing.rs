@@ -1,7 +1,7 @@
 //! When and where jobs run: what is said with them, of queues and of executors, and why they wait.
 
 use crate::access::Holder;
-use crate::harness::{EXECUTOR, Harness, job, job_in, job_on, problem};
+use crate::harness::{EXECUTOR, Harness, job, job_in, job_on, problem, told};
 use crate::source::SourceRepo;
 use jobs::{Concurrency, JobSpec, Needs, Role};
 use reqwest::{Method, StatusCode};
@@ -149,6 +149,41 @@ async fn an_executor_that_is_drained_is_given_nothing() {
     assert_eq!(obstacles(&harness, id).await, ["executors_in_maintenance"]);
     patch(&harness, &path, json!({"maintenance": false})).await;
     assert!(harness.dequeue("batches").await.is_some());
+}
+
+/// It goes on with its heartbeats and makes no dequeues: without a word it would seem to have no room.
+#[tokio::test]
+async fn an_executor_that_asks_for_no_jobs_is_told_with_its_reason() {
+    let harness = Harness::start_with(|config| config.limits.depths_kept = Duration::ZERO).await;
+    let id = harness.submit(&job()).await;
+    let say = async |why: Option<&'static str>| {
+        for path in ["/.executors/queue/batches/heartbeat", "/.executors/queue/heartbeat"] {
+            let body = json!({"executorName": EXECUTOR, "jobIds": [], "queueNames": ["batches"]});
+            let beat = harness.executor(path).json(&body);
+            let beat = why.into_iter().fold(beat, |beat, why| beat.header("Executors-Takes-None", why));
+            assert_eq!(beat.send().await.unwrap().status(), StatusCode::OK);
+        }
+        let shown = harness.list("/executors").await[0]["takesNone"].take();
+        let why = harness.get(&format!("/jobs/{id}/explain")).await["obstacles"][0].take();
+        (shown, why["code"].as_str().unwrap().to_owned(), why["text"].as_str().unwrap().to_owned())
+    };
+    let serving = async || {
+        let metrics = told(harness.api(Method::GET, "/metrics")).await.1;
+        metrics.contains("executor_server_queue_executors{queue=\"batches\"} 1\n")
+    };
+    for (word, in_words) in
+        [("draining", "is draining"), ("disk-floor", "has less room on its disk than its floor")]
+    {
+        let (shown, code, text) = say(Some(word)).await;
+        assert_eq!((shown, code.as_str()), (json!(word), "executors_take_none"));
+        assert_eq!(text, format!("whoever has what it needs takes no jobs for now: {EXECUTOR} {in_words}"));
+        assert!(!serving().await, "{word}");
+    }
+    for word in [Some("asleep"), None] {
+        let (shown, code, _) = say(word).await;
+        assert_eq!((shown, code.as_str()), (Value::Null, "executors_busy"), "{word:?}");
+        assert!(serving().await, "{word:?}");
+    }
 }
 
 #[tokio::test]

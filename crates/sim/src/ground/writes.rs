@@ -206,7 +206,7 @@ impl Ground {
     }
 
     pub(crate) async fn note_executor(&mut self, name: &str, queues: &[String]) -> Step {
-        Ok(self.store()?.upsert_executor(name, queues, &Telemetry::default()).await?)
+        Ok(self.store()?.upsert_executor(name, queues, &Telemetry::default(), None).await?)
     }
 
     fn within_budgets(&self, id: JobId) -> Step {

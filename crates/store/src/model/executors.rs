@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jobs::{Capacity, JobId};
 use std::time::Duration;
+use wire::additions::TakesNone;
 use wire::heartbeat::Telemetry;
 
 /// Who asks for jobs.
@@ -38,6 +39,8 @@ pub struct ExecutorRow {
     pub queues: Vec<String>,
     /// Its surroundings.
     pub telemetry: Telemetry,
+    /// Why it asks for no jobs, as its last heartbeat said; `None`: it asks.
+    pub takes_none: Option<TakesNone>,
     /// When it was first heard of.
     pub first_seen_at: Timestamp,
     /// When it was last heard of.

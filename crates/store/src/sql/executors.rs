@@ -9,6 +9,8 @@ use crate::error::StoreError;
 use crate::model::ExecutorRow;
 use jiff::Timestamp;
 use jobs::Capacity;
+use serde::{Deserialize, Serialize};
+use wire::additions::TakesNone;
 use wire::heartbeat::Telemetry;
 
 /// Executors that are remembered at most. Each new one beyond takes the place of the one that was not
@@ -37,18 +39,30 @@ statements! {
            WHERE name = $1";
 }
 
+/// What an executor says of itself with each heartbeat. The version before knows only the telemetry, and overwrites the rest.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    #[serde(flatten)]
+    telemetry: Telemetry,
+    /// As it is on the wire, where a later version may have more words.
+    #[serde(default, rename = "takesNone", skip_serializing_if = "Option::is_none")]
+    takes_none: Option<String>,
+}
+
 pub(super) async fn upsert(
     store: &SqlStore,
     name: &str,
     queues: &[String],
     telemetry: &Telemetry,
+    takes_none: Option<TakesNone>,
 ) -> Result<(), StoreError> {
+    let told = Told { telemetry: telemetry.clone(), takes_none: takes_none.map(|why| why.name().to_owned()) };
     let mut write = store.database.write(Durability::Crash).await?;
     let (is_new,): (bool,) = write
         .query(UPSERT)
         .bind(name)
         .bind(to_json(queues)?)
-        .bind(to_json(telemetry)?)
+        .bind(to_json(&told)?)
         .bind(micros(store.clock.now()))
         .one()
         .await?;
@@ -109,9 +123,11 @@ fn read(
     (name, queues, telemetry, first_seen, last_seen, capacity, maintenance): Found,
 ) -> Result<ExecutorRow, StoreError> {
     let row = || format!("executor {name:?}");
+    let Told { telemetry, takes_none } = from_json(&telemetry, "telemetry", row)?;
     Ok(ExecutorRow {
         queues: from_json(&queues, "list of queues", row)?,
-        telemetry: from_json(&telemetry, "telemetry", row)?,
+        telemetry,
+        takes_none: takes_none.as_deref().and_then(TakesNone::parse),
         first_seen_at: timestamp(first_seen, row)?,
         last_seen_at: timestamp(last_seen, row)?,
         capacity: from_json(&capacity, "capacity", row)?,

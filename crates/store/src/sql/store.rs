@@ -20,6 +20,7 @@ use jobs::{Canceler, Capacity, JobId, JobSpec, Judgement, Lease, Namespace};
 use secrecy::SecretString;
 use std::time::Duration;
 use tokio::sync::broadcast;
+use wire::additions::TakesNone;
 use wire::heartbeat::Telemetry;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -206,8 +207,14 @@ impl Store for SqlStore {
         files::forget(self, cutoff).await
     }
 
-    async fn upsert_executor(&self, name: &str, queues: &[String], telemetry: &Telemetry) -> Result<()> {
-        executors::upsert(self, name, queues, telemetry).await
+    async fn upsert_executor(
+        &self,
+        name: &str,
+        queues: &[String],
+        telemetry: &Telemetry,
+        takes_none: Option<TakesNone>,
+    ) -> Result<()> {
+        executors::upsert(self, name, queues, telemetry, takes_none).await
     }
 
     async fn note_capacity(&self, executor: &str, capacity: &Capacity) -> Result<bool> {

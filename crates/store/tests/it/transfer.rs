@@ -134,7 +134,7 @@ async fn fill(place: &Place, clock: &Arc<MockClock>) {
     store.add_secret(secret).await.unwrap();
     store.open_secrets(id, &lease(&again), &["KEY".to_owned()]).await.unwrap();
     store.note_act(act("secret.set")).await.unwrap();
-    store.upsert_executor("exec-2", &["batches".to_owned()], &Telemetry::default()).await.unwrap();
+    store.upsert_executor("exec-2", &["batches".to_owned()], &Telemetry::default(), None).await.unwrap();
     // One that is complete, and an object that nobody has taken yet.
     let upload = NewUpload {
         namespace: Namespace::Global,

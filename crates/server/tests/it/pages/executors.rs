@@ -75,6 +75,28 @@ async fn executors_show_what_they_give_and_how_they_are_set_up() {
     assert!(page.misdeeds(&harness.url("/")).is_empty(), "{:?}", page.misdeeds(&harness.url("/")));
 }
 
+/// Both go on with their heartbeats, and so are active.
+#[tokio::test]
+async fn executors_that_ask_for_no_jobs_are_shown_with_why() {
+    let harness = Harness::start().await;
+    for (name, why) in [("full", "disk-floor"), ("leaves", "draining"), ("asks", "")] {
+        let beat = json!({"executorName": name, "jobIds": []});
+        let beat = harness.executor("/.executors/queue/batches/heartbeat").json(&beat);
+        assert_eq!(told(beat.header("Executors-Takes-None", why)).await.0, 200);
+    }
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let page = visitor.get("/executors").await.body;
+    let heading = |name: &str| {
+        let (_, after) = page.split_once(&format!("aria-label=\"Executor {name}\"")).unwrap();
+        let heading = after.split("</div>").next().unwrap().to_owned();
+        assert!(heading.contains("active"), "{heading}");
+        heading
+    };
+    assert!(heading("full").contains("too little room on its disk: takes no jobs"), "{}", heading("full"));
+    assert!(heading("leaves").contains("draining: takes no jobs"), "{}", heading("leaves"));
+    assert!(!heading("asks").contains("takes no jobs"), "{}", heading("asks"));
+}
+
 /// However many jobs others began since.
 #[tokio::test]
 async fn what_an_executor_runs_is_told_however_much_runs() {

@@ -4,6 +4,7 @@ use super::world::{Setup, World, errored, somebody};
 use jobs::{JobId, Namespace};
 use secrecy::ExposeSecret;
 use store::{Change, Finish, Keyring, NewRepository, RunningRow, StoreError};
+use wire::additions::TakesNone;
 use wire::heartbeat::Telemetry;
 
 fn queues(names: &[&str]) -> Vec<String> {
@@ -13,23 +14,34 @@ fn queues(names: &[&str]) -> Vec<String> {
 pub(crate) async fn an_executor_is_remembered(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     let first_seen = world.now();
-    world.store.upsert_executor("exec-1", &queues(&["batches"]), &Telemetry::default()).await.unwrap();
+    world.store.upsert_executor("exec-1", &queues(&["batches"]), &Telemetry::default(), None).await.unwrap();
     world.advance(5);
     let telemetry = Telemetry { os: "linux".to_owned(), ..Telemetry::default() };
-    world.store.upsert_executor("exec-1", &queues(&["batches", "codeintel"]), &telemetry).await.unwrap();
+    world
+        .store
+        .upsert_executor("exec-1", &queues(&["batches", "codeintel"]), &telemetry, None)
+        .await
+        .unwrap();
     let executors = world.store.executors().await.unwrap();
     assert_eq!(executors.len(), 1);
     let row = &executors[0];
     assert_eq!((row.name.as_str(), &row.telemetry), ("exec-1", &telemetry));
     assert_eq!(row.queues, queues(&["batches", "codeintel"]));
     assert_eq!((row.first_seen_at, row.last_seen_at), (first_seen, world.now()));
+    // With each heartbeat anew.
+    for why in [Some(TakesNone::DiskFloor), Some(TakesNone::Draining), None] {
+        world.store.upsert_executor("exec-1", &queues(&["batches"]), &telemetry, why).await.unwrap();
+        let row = world.store.executor("exec-1").await.unwrap();
+        assert_eq!((row.takes_none, &row.telemetry), (why, &telemetry));
+        assert_eq!(world.store.executors_serving("batches").await.unwrap(), [row]);
+    }
 }
 
 pub(crate) async fn executors_come_latest_first(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     for name in ["b", "a", "c", "b"] {
         world.advance(1);
-        world.store.upsert_executor(name, &[], &Telemetry::default()).await.unwrap();
+        world.store.upsert_executor(name, &[], &Telemetry::default(), None).await.unwrap();
     }
     let names: Vec<_> = world.store.executors().await.unwrap().into_iter().map(|row| row.name).collect();
     assert_eq!(names, ["b", "c", "a"]);
@@ -43,7 +55,7 @@ pub(crate) async fn executors_are_found_by_what_they_serve(open: impl AsyncFn(Se
         ("other", &["batches2", "2batches", "bat%", "_______"]),
         ("none", &[]),
     ] {
-        world.store.upsert_executor(name, &queues(serves), &Telemetry::default()).await.unwrap();
+        world.store.upsert_executor(name, &queues(serves), &Telemetry::default(), None).await.unwrap();
         world.advance(1);
     }
     let serving = async |queue: &str| {
@@ -59,12 +71,12 @@ pub(crate) async fn executors_are_found_by_what_they_serve(open: impl AsyncFn(Se
 pub(crate) async fn an_executor_that_is_long_gone_is_forgotten(open: impl AsyncFn(Setup) -> World) {
     let world = open(Setup::default()).await;
     for name in ["gone", "away"] {
-        world.store.upsert_executor(name, &[], &Telemetry::default()).await.unwrap();
+        world.store.upsert_executor(name, &[], &Telemetry::default(), None).await.unwrap();
     }
     world.advance(10);
     let cutoff = world.now();
     world.store.set_maintenance("away", Some(cutoff)).await.unwrap();
-    world.store.upsert_executor("there", &[], &Telemetry::default()).await.unwrap();
+    world.store.upsert_executor("there", &[], &Telemetry::default(), None).await.unwrap();
     assert_eq!(world.store.forget_executors(cutoff).await.unwrap(), 1);
     assert_eq!(world.store.forget_executors(cutoff).await.unwrap(), 0);
     let names: Vec<_> = world.store.executors().await.unwrap().into_iter().map(|row| row.name).collect();
@@ -161,7 +173,11 @@ pub(crate) async fn what_there_is_is_counted(open: impl AsyncFn(Setup) -> World)
     let world = open(Setup::default()).await;
     let before = world.store.census().await.unwrap();
     assert_eq!((before.executors, before.repositories, before.secrets), (0, 0, 0));
-    world.store.upsert_executor("exec-1", &["batches".to_owned()], &Telemetry::default()).await.unwrap();
+    world
+        .store
+        .upsert_executor("exec-1", &["batches".to_owned()], &Telemetry::default(), None)
+        .await
+        .unwrap();
     let census = world.store.census().await.unwrap();
     assert_eq!((census.executors, census.repositories), (1, 0));
     assert!(census.database_bytes > 0 && (1..=census.max_connections).contains(&census.connections));

@@ -51,11 +51,11 @@ pub(crate) async fn an_executor_in_maintenance_is_given_nothing(open: impl Async
     let unknown = world.store.set_maintenance("exec-1", since).await;
     assert!(matches!(unknown, Err(StoreError::UnknownExecutor(_))), "{unknown:?}");
     let queues = ["batches".to_owned()];
-    world.store.upsert_executor("exec-1", &queues, &Telemetry::default()).await.unwrap();
+    world.store.upsert_executor("exec-1", &queues, &Telemetry::default(), None).await.unwrap();
     world.submit("batches").await;
     world.store.set_maintenance("exec-1", since).await.unwrap();
     assert!(world.claim("exec-1").await.is_none());
-    world.store.upsert_executor("exec-1", &queues, &Telemetry::default()).await.unwrap();
+    world.store.upsert_executor("exec-1", &queues, &Telemetry::default(), None).await.unwrap();
     assert_eq!(
         world.store.executors().await.unwrap()[0].maintenance_at,
         since,
@@ -71,9 +71,9 @@ pub(crate) async fn what_an_executor_gives_is_remembered(open: impl AsyncFn(Setu
         Capacity { cpus: Some(4), labels: BTreeSet::from(["gpu".to_owned()]), ..Capacity::default() };
     assert!(!world.store.note_capacity("exec-1", &capacity).await.unwrap());
     assert!(world.store.executors().await.unwrap().is_empty(), "it is known by its heartbeats");
-    world.store.upsert_executor("exec-1", &[], &Telemetry::default()).await.unwrap();
+    world.store.upsert_executor("exec-1", &[], &Telemetry::default(), None).await.unwrap();
     assert!(world.store.note_capacity("exec-1", &capacity).await.unwrap());
-    world.store.upsert_executor("exec-1", &[], &Telemetry::default()).await.unwrap();
+    world.store.upsert_executor("exec-1", &[], &Telemetry::default(), None).await.unwrap();
     assert_eq!(world.store.executors().await.unwrap()[0].capacity, capacity);
 }
 

@@ -112,7 +112,11 @@ async fn a_census_counts_what_can_not_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let world = open_in(dir.path(), Setup::default()).await.unwrap();
     for name in ["one", "two"] {
-        world.store.upsert_executor(name, &["batches".to_owned()], &Telemetry::default()).await.unwrap();
+        world
+            .store
+            .upsert_executor(name, &["batches".to_owned()], &Telemetry::default(), None)
+            .await
+            .unwrap();
     }
     let spoil = "UPDATE executors SET telemetry = '?' WHERE name = 'one'";
     sqlx::query(spoil).execute(&mut intruder(&dir).await).await.unwrap();
@@ -120,6 +124,18 @@ async fn a_census_counts_what_can_not_be_read() {
     assert_eq!((census.executors, world.store.executors().await.unwrap().len()), (2, 1));
     assert_eq!(StoreError::unreadable(), before + 1);
     assert!(census.database_bytes > 0 && census.connections <= census.max_connections);
+}
+
+/// That one tells of itself may be news to this version.
+#[tokio::test]
+async fn an_executor_says_what_only_a_later_version_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_in(dir.path(), Setup::default()).await.unwrap();
+    world.store.upsert_executor("one", &["batches".to_owned()], &Telemetry::default(), None).await.unwrap();
+    let later = r#"UPDATE executors SET telemetry = '{"os": "linux", "takesNone": "asleep", "mood": [1]}'"#;
+    sqlx::query(later).execute(&mut intruder(&dir).await).await.unwrap();
+    let row = world.store.executor("one").await.unwrap();
+    assert_eq!((row.telemetry.os.as_str(), row.takes_none), ("linux", None));
 }
 
 #[tokio::test]

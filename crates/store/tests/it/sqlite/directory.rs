@@ -74,7 +74,7 @@ async fn everything_is_there_when_opened_again() {
         let (running, _, claimed) = world.running().await;
         let queued = world.submit("batches").await;
         world.store.add_repository(repository.clone()).await.unwrap();
-        world.store.upsert_executor("exec-1", &[], &Telemetry::default()).await.unwrap();
+        world.store.upsert_executor("exec-1", &[], &Telemetry::default(), None).await.unwrap();
         (ended, running, queued, claimed.token)
     };
     let world = open_in(dir.path(), Setup::default()).await.unwrap();

@@ -49,9 +49,9 @@ async fn a_new_executor_takes_the_place_of_the_one_that_is_silent_for_longest() 
     world.store.set_maintenance("old-1", Some(world.now())).await.unwrap();
     for name in ["new", "old-2", "new"] {
         world.advance(1);
-        world.store.upsert_executor(name, &[], &Telemetry::default()).await.unwrap();
+        world.store.upsert_executor(name, &[], &Telemetry::default(), None).await.unwrap();
     }
-    world.store.upsert_executor("newer", &[], &Telemetry::default()).await.unwrap();
+    world.store.upsert_executor("newer", &[], &Telemetry::default(), None).await.unwrap();
     let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM executors")
         .fetch_one(&mut intruder(&dir).await)
         .await

@@ -83,7 +83,8 @@ fn served(queue: &QueueView, executors: &[ExecutorView]) -> Finding {
     const ID: &str = "server.queues";
     let name = &queue.name;
     let takes = |executor: &&ExecutorView| {
-        executor.active && executor.maintenance_at.is_none() && executor.queues.contains(name)
+        let asks = executor.active && executor.takes_none.is_none();
+        asks && executor.maintenance_at.is_none() && executor.queues.contains(name)
     };
     let count = executors.iter().filter(takes).count();
     let waiting = queue.queued - queue.held;
@@ -93,9 +94,12 @@ fn served(queue: &QueueView, executors: &[ExecutorView]) -> Finding {
     match (count, waiting) {
         (0, 0) => info(ID, format!("no executor serves the queue {name}, and no job waits in it")),
         (0, _) => {
-            let remedy =
-                "start an agent with this queue in EXECUTOR_QUEUE_NAMES, or end the maintenance of one";
-            warning(ID, format!("no executor serves the queue {name}, and {waiting} jobs wait in it"), remedy)
+            let remedy = "start an agent with this queue in EXECUTOR_QUEUE_NAMES, end the maintenance of one, or make room on its disk";
+            warning(
+                ID,
+                format!("no executor takes jobs of the queue {name}, and {waiting} wait in it"),
+                remedy,
+            )
         }
         _ => ok(ID, format!("{count} executors serve the queue {name}")),
     }
@@ -123,9 +127,10 @@ mod tests {
     fn a_queue_with_jobs_needs_somebody_who_takes_them() {
         let (there, resting, gone) =
             (executor("1", true, false), executor("1", true, true), executor("1", false, false));
+        let full = ExecutorView { takes_none: Some("disk-floor".to_owned()), ..there.clone() };
         for (executors, queue, severity) in [
             (&[there][..], queue(1, 0), Ok),
-            (&[resting, gone], queue(3, 1), Warning),
+            (&[resting, gone, full], queue(3, 1), Warning),
             (&[], queue(2, 2), Info),
         ] {
             assert_eq!(served(&queue, executors).severity, severity, "{queue:?}");
