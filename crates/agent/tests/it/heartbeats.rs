@@ -192,7 +192,7 @@ async fn heartbeats_tell_a_control_plane_of_ours_why_no_jobs_are_asked_for() {
         let go = CancellationToken::new();
         let harness =
             Harness::start_with(Plan { ours, ..one_job() }, vec![vec![Act::Await(go.clone())]], |config| {
-                config.max_jobs = 2
+                config.max_jobs = 2;
             });
         job_runs(&harness).await;
         beats(&harness, 3).await;
