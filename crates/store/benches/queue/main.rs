@@ -25,9 +25,16 @@ const BATCH: u32 = 100;
 /// How long each figure is measured.
 const TIME: Duration = Duration::from_secs(10);
 
+/// With `held`, what a transaction that is held open costs, alone.
 #[tokio::main]
 async fn main() {
     println!("cycles a second");
+    if std::env::args().any(|arg| arg == "held") {
+        if let Some(postgres) = Postgres::start_as("the queue's figures", Synced::Yes) {
+            held::measure(&postgres).await;
+        }
+        return;
+    }
     println!("\nSQLite, synchronous=FULL");
     let dir = tempfile::tempdir().unwrap();
     measure(&open(&dir, DatabaseChoice::Embedded).await).await;
