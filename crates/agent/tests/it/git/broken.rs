@@ -24,9 +24,10 @@ async fn a_clone_survives_a_control_plane_that_is_away_for_a_moment() {
     harness.end().await;
 }
 
-/// An answer that begins and never ends.
+/// An answer that begins and never ends: with a packet that is not there whole, so that there is nothing yet that git could think
+/// about.
 fn endless() -> Response {
-    let begin = futures_util::stream::iter([Ok::<_, std::io::Error>("0008NAK\n")]);
+    let begin = futures_util::stream::iter([Ok::<_, std::io::Error>("003f")]);
     let body = axum::body::Body::from_stream(begin.chain(futures_util::stream::pending()));
     ([("content-type", "application/x-git-upload-pack-result")], body).into_response()
 }
