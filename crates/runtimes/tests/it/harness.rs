@@ -203,8 +203,6 @@ fn options(mounts: PrivateMounts, dir: &Path, owner: &str, family: &str, users: 
     options.runtime = Some(path_of(family));
     options.spare_disk = SPARE_DISK;
     options.users = users;
-    // What asks a step to end there is a program of some size.
-    options.grace = Duration::from_millis(if family == "runsc" { 2_000 } else { 300 });
     options
 }
 

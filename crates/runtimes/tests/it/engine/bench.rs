@@ -65,7 +65,6 @@ pub(crate) fn options(engine: &Engine, dir: &Path) -> DockerOptions {
     let mut options = DockerOptions::new(dir.join("state"), dir.join("work"), helper());
     options.endpoint = engine.host().parse().unwrap();
     options.network = Some("none".to_owned());
-    options.grace = Duration::from_millis(300);
     options
 }
 

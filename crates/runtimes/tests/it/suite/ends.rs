@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 /// Whatever a step does, it ends within this.
 const BOUND: Duration = Duration::from_secs(4);
 
-/// What the shortest lease has left when it is lost and that was heard of.
-const LEFT: Duration = Duration::from_millis(450);
+/// Far less than the time that a step otherwise has to end. What the shortest lease has left is less again, half a second: a
+/// machine that has much to do takes longer for anything, so that is held where time is made.
+const LEFT: Duration = Duration::from_secs(1);
 
 /// Has the step asked to end when it says `ready`, and leaves it no time for that from when it says something.
 struct FiresWhen {
@@ -100,7 +101,9 @@ pub(crate) async fn a_step_that_may_not_be_waited_for_is_killed_at_once(bench: &
         assert_eq!((exit.status, exit.cause), (ExitStatus::Signal(9), Some(Cause::Stopped)));
         let last =
             std::fs::metadata(sandbox.workspace().join("lives")).and_then(|lives| lives.modified()).unwrap();
-        let lived = last.duration_since(out.fired.unwrap()).unwrap_or_default();
+        let fired = out.fired.unwrap();
+        assert!(last > fired - BOUND, "its clock is another one, and tells nothing");
+        let lived = last.duration_since(fired).unwrap_or_default();
         assert!(lived < LEFT, "it lived for {lived:?} when it had said {fires:?}");
     }
     sandbox.close().await;
