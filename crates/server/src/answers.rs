@@ -31,12 +31,13 @@ pub(crate) struct Answers(InTurn);
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
     from: Peer,
-    namespace: String,
+    /// With whom its address shares room, where it is not all that address's.
+    namespace: Option<String>,
 }
 
 impl Reader {
-    /// Somebody at an address, and among whom room is shared besides.
-    pub(crate) const fn sharing(from: Peer, namespace: String) -> Self {
+    /// Somebody at an address, and of a namespace that shares with others.
+    pub(crate) const fn sharing(from: Peer, namespace: Option<String>) -> Self {
         Self { from, namespace }
     }
 
@@ -48,7 +49,7 @@ impl Reader {
 
 impl From<&Caller> for Reader {
     fn from(caller: &Caller) -> Self {
-        Self { from: caller.peer(), namespace: caller.namespace.key() }
+        Self { from: caller.peer(), namespace: Some(caller.namespace.key()) }
     }
 }
 
@@ -79,7 +80,7 @@ impl Answers {
         let Reader { from, namespace } = reader;
         match slots(bytes) {
             0 => Some(Room::of_little()),
-            several => self.0.try_take_several((*from, namespace), several).map(Room::of),
+            several => self.0.try_take_several((*from, namespace.as_deref()), several).map(Room::of),
         }
     }
 
@@ -90,7 +91,7 @@ impl Answers {
             if let Some(room) = self.room(reader, bytes) {
                 return room;
             }
-            let taken = self.0.take_several((*from, namespace), slots(bytes), A_WHILE).await;
+            let taken = self.0.take_several((*from, namespace.as_deref()), slots(bytes), A_WHILE).await;
             if let Some(room) = taken.map(Room::of) {
                 return room;
             }
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
 
     fn reader(last: u8, namespace: &str) -> Reader {
-        Reader { from: Peer::of([10, 0, 0, last].into()), namespace: namespace.to_owned() }
+        Reader { from: Peer::of([10, 0, 0, last].into()), namespace: Some(namespace.to_owned()) }
     }
 
     #[tokio::test]

@@ -110,7 +110,7 @@ impl Bodies {
         if bytes > MEDIUM {
             return self.large(from, of).await;
         }
-        self.medium.take_several((from, of), bytes.div_ceil(FREE), self.wait).await
+        self.medium.take_several((from, Some(of)), bytes.div_ceil(FREE), self.wait).await
     }
 }
 

@@ -79,7 +79,7 @@ impl<Client: Eq + Hash> Slots<Client> {
 }
 
 /// A slot of those that are shared in two ways: among those of the namespace, and of the address.
-pub(crate) type Turn = (Slot, Slot);
+pub(crate) type Turn = (Option<Slot>, Slot);
 
 /// Slots that are shared among addresses and namespaces alike: one namespace may call from many addresses, and behind a proxy
 /// several are one address.
@@ -108,35 +108,41 @@ impl InTurn {
         }
     }
 
-    /// A slot for somebody at an address and for a namespace, which is named by its key; none if there is none within `wait`.
-    /// Who waits for one of its namespace's keeps nobody from those of the address.
-    pub(crate) async fn take(&self, from: Peer, of: &str, wait: Duration) -> Option<Turn> {
-        self.take_several((from, of), 1, wait).await
+    /// A slot for somebody at an address and for a namespace, which is named by its key, if it is one that shares with others;
+    /// none if there is none within `wait`. Who waits for one of its namespace's keeps nobody from those of the address.
+    pub(crate) async fn take(&self, from: Peer, of: impl Into<Option<&str>>, wait: Duration) -> Option<Turn> {
+        self.take_several((from, of.into()), 1, wait).await
     }
 
     /// So many slots as one: as many as an address and a namespace may have, if it would be more.
     pub(crate) async fn take_several(
         &self,
-        (from, of): (Peer, &str),
+        (from, of): (Peer, Option<&str>),
         several: usize,
         wait: Duration,
     ) -> Option<Turn> {
         let queued = Instant::now();
-        let several = self.fitting(several);
-        let of_namespace = self.by_namespace.take_several(of.to_owned(), several, wait).await?;
+        let several = self.fitting(of, several);
+        let of_namespace = match of {
+            Some(of) => Some(self.by_namespace.take_several(of.to_owned(), several, wait).await?),
+            None => None,
+        };
         let left = wait.saturating_sub(queued.elapsed());
         Some((of_namespace, self.by_address.take_several(from, several, left).await?))
     }
 
     /// The same if they are to be had now.
-    pub(crate) fn try_take_several(&self, (from, of): (Peer, &str), several: usize) -> Option<Turn> {
-        let several = self.fitting(several);
-        let of_namespace = self.by_namespace.try_take_several(of.to_owned(), several)?;
+    pub(crate) fn try_take_several(&self, (from, of): (Peer, Option<&str>), several: usize) -> Option<Turn> {
+        let several = self.fitting(of, several);
+        let of_namespace = match of {
+            Some(of) => Some(self.by_namespace.try_take_several(of.to_owned(), several)?),
+            None => None,
+        };
         Some((of_namespace, self.by_address.try_take_several(from, several)?))
     }
 
-    fn fitting(&self, several: usize) -> usize {
-        several.min(self.by_namespace.most).min(self.by_address.most)
+    fn fitting(&self, of: Option<&str>, several: usize) -> usize {
+        several.min(self.by_address.most).min(of.map_or(usize::MAX, |_| self.by_namespace.most))
     }
 }
 
@@ -215,7 +221,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn where_no_namespace_calls_there_is_no_share_of_one() {
         let slots = InTurn::among_addresses(4, 4);
-        let all = slots.take_several((client(1), ""), 4, WAIT).await;
+        let all = slots.take_several((client(1), Some("")), 4, WAIT).await;
         assert!(all.is_some() && slots.take(client(2), "", WAIT).await.is_none());
     }
 }

@@ -28,11 +28,12 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// Among whom things are shared: with the others of the job's namespace; whoever is of none with those of its address.
-    pub(crate) fn share(&self, from: Peer) -> String {
+    /// The namespace that may have only a part of what there is for all: that of the job, if it is not the global one, whose jobs
+    /// may be all there are.
+    pub(crate) fn share(&self) -> Option<String> {
         match self {
-            Self::Job(held) => held.owner.clone(),
-            Self::Executor(_) => format!("{from:?}"),
+            Self::Job(held) => Some(held.owner.clone()).filter(|owner| !owner.is_empty()),
+            Self::Executor(_) => None,
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = authenticate(&app, from, &headers, Scope::Files).await?;
-    let share = caller.share(from);
+    let share = caller.share();
     let (job, id) = split(&key)?;
     let of_caller = match caller {
         Caller::Job(held) => held.id.to_string() == job,
@@ -57,7 +57,7 @@ pub(super) async fn download(
 }
 
 /// Room for what of a file is in memory while it is sent. It is not that of the public API's readers: no job waits for them.
-async fn room(app: &App, from: Peer, share: String, length: u64) -> Result<Room, Failure> {
+async fn room(app: &App, from: Peer, share: Option<String>, length: u64) -> Result<Room, Failure> {
     let reader = Reader::sharing(from, share);
     let room = app.files_out.room_in_time(&reader, body::held(app, length));
     timeout(app.limits.file_read_queue, room).await.map_err(|_| {

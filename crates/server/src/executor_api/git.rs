@@ -58,7 +58,7 @@ pub(super) async fn serve(
     let found = found.map_err(|fault| Failure::store("git", &fault))?;
     let row = found.ok_or_else(|| Failure::text(StatusCode::NOT_FOUND, "repository not found"))?;
     ready(&app, &caller, &row).await?;
-    let slot = slot(&app, from, &caller.share(from)).await?;
+    let slot = slot(&app, from, caller.share().as_deref()).await?;
     let transfer = transfer(&app, &row, call, &headers, body, slot);
     let answer = upload_pack::serve(transfer, &app.tasks).map_err(|fault| {
         tracing::error!(error = %fault, "can't run git upload-pack");
@@ -119,7 +119,7 @@ fn check_service(asked: Asked, query: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-async fn slot(app: &App, client: Peer, share: &str) -> Result<Turn, Failure> {
+async fn slot(app: &App, client: Peer, share: Option<&str>) -> Result<Turn, Failure> {
     let busy = || Failure::text(StatusCode::SERVICE_UNAVAILABLE, "too many git transfers: try again");
     app.git_transfers.take(client, share, app.limits.git_queue).await.ok_or_else(busy)
 }
