@@ -316,7 +316,8 @@ pub enum StoreError {
     /// The database is not there, or does not answer.
     #[error("the database does not answer: try again")]
     Away(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// All connections to the database were in use for as long as one is waited for.
+    /// All connections to the database were in use for as long as one is waited for, or a lock of others was not given back in
+    /// time.
     #[error("the database has more to do than it can: try again")]
     Busy,
     /// The clock of the database, which all its servers share, does not show what this server took it to: it was set, or

@@ -100,7 +100,9 @@ impl Obstacle {
 }
 
 fn others_first(last: &str, time: Timestamp) -> String {
-    format!("others come first, and none has what it needs: {last} may have it from {time} on")
+    format!(
+        "others come first, and none that has what it needs takes jobs now: {last} may have it from {time} on"
+    )
 }
 
 fn count(executors: usize) -> String {

@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 /// That it has none is believed for this part of how long a count is: whoever is refused waits for room, and is not to wait for
 /// a count as well.
 const FULL_PART: u32 = 5;
-/// Counts that are made at one time, so that most connections are for something else.
-const AT_ONCE: usize = 4;
+/// Counts of queues that are made at one time, and as many of namespaces in them: most connections are for something else.
+const AT_ONCE: usize = 2;
 /// How long what was counted is remembered: nobody asks any more.
 const KEPT: Duration = Duration::from_mins(10);
 

@@ -210,7 +210,9 @@ impl From<sqlx::Error> for StoreError {
             return Self::Full(Box::new(error));
         }
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        if code.is_some_and(|code| BUSY.contains(&&*code)) {
+        if let Some(code) = code.filter(|code| BUSY.contains(&&**code)) {
+            let fault = &error as &dyn std::error::Error;
+            tracing::warn!(code = &*code, error = fault, "the database did not come to what was asked");
             return Self::Busy;
         }
         if lost::is_away(&error) {
