@@ -31,7 +31,7 @@ use url::form_urlencoded;
 /// Items of a list on a page.
 const LISTED: &str = "100";
 /// Bytes of an answer of the public API at most, and how long it may take to come.
-const MAX_ANSWER: usize = 32 << 20;
+const MAX_ANSWER: usize = 16 << 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Who visits which page with what.

@@ -54,15 +54,13 @@ pub(super) async fn list(
     Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
 }
 
-/// Some entries of a try after one of them, without their commands, for an answer that was begun.
+/// Some entries of a try after one of them, without their commands.
 pub(crate) async fn outline(
     app: &App,
-    reader: &Reader,
     (id, epoch): (JobId, u32),
     after: i64,
     most: u32,
 ) -> Result<Vec<LogEntryView>, StoreError> {
-    let _turn = sent::turn_in_time(app, reader).await;
     let rows = app.store.log_outline(id, epoch, after, most).await?;
     Ok(rows.into_iter().map(views::log_entry).collect())
 }

@@ -26,7 +26,7 @@ mod routes;
 mod search;
 mod secrets;
 pub(crate) mod seen;
-mod sent;
+pub(crate) mod sent;
 pub(crate) mod stream;
 mod tokens;
 mod uploads;

@@ -27,7 +27,7 @@ pub(super) async fn in_turn(
 }
 
 /// A turn to make a list, or to count, which may cost much.
-pub(super) async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
+pub(crate) async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
     let turn = app.reads.take(caller.peer(), app.limits.read_queue).await;
     turn.ok_or_else(|| {
         let detail = format!(
@@ -39,7 +39,7 @@ pub(super) async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
 }
 
 /// The same however long it takes: the answer was begun.
-pub(super) async fn turn_in_time(app: &App, reader: &Reader) -> Slot {
+pub(crate) async fn turn_in_time(app: &App, reader: &Reader) -> Slot {
     loop {
         if let Some(turn) = app.reads.take(reader.peer(), app.limits.read_queue).await {
             return turn;

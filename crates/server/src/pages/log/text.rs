@@ -7,7 +7,7 @@ use crate::body::BodyFault;
 use crate::pages::fault::Fault;
 use crate::pages::frame::Answer;
 use crate::pages::visit::Visit;
-use crate::public_api::{logs, seen};
+use crate::public_api::{logs, seen, sent};
 use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -34,7 +34,10 @@ pub(in crate::pages) async fn download(visit: Visit) -> Result<Answer, Fault> {
     })?;
     let job = seen::job(&visit.pages.app, &visit.caller, id).await?;
     let mut rest = Rest { at: (id, asked.unwrap_or(job.record.epoch)), last: 0, is_over: false, visit };
-    let first = rest.next().await?;
+    let first = {
+        let _turn = sent::turn(&rest.visit.pages.app, &rest.visit.caller).await?;
+        rest.look().await?
+    };
     // Should texts not be to be had, that is told while it still can be.
     if let Some(entry) = first.iter().find(|entry| entry.length > 0) {
         rest.visit.ask(Method::GET, &text_path(id.0, entry, 0), None).await?;
@@ -61,8 +64,13 @@ impl Rest {
         if self.is_over {
             return Ok(VecDeque::new());
         }
-        let (app, reader) = (&self.visit.pages.app, Reader::from(&self.visit.caller));
-        let entries = logs::outline(app, &reader, self.at, self.last, AT_ONCE).await?;
+        let reader = Reader::from(&self.visit.caller);
+        let _turn = sent::turn_in_time(&self.visit.pages.app, &reader).await;
+        self.look().await
+    }
+
+    async fn look(&mut self) -> Result<VecDeque<LogEntryView>, StoreError> {
+        let entries = logs::outline(&self.visit.pages.app, self.at, self.last, AT_ONCE).await?;
         self.is_over = entries.len() < AT_ONCE as usize;
         self.last = entries.last().map_or(self.last, |entry| entry.entry);
         Ok(entries.into())
