@@ -31,7 +31,7 @@ pub(super) async fn keep(State(app): State<App>, request: Request) -> Result<Jso
         return Err(Failure::text(StatusCode::FORBIDDEN, told));
     };
     check_declared(&app, held.id, &name, &path).await?;
-    let slot = app.results_in.take(from, &held.owner, app.limits.upload_queue).await;
+    let slot = app.results_in.take(from, held.owner.as_str(), app.limits.upload_queue).await;
     let slot = slot.ok_or_else(|| Failure::unavailable("too many results are being uploaded: try again"))?;
     let running = app.clone();
     let kept = app.see_through(async move {

@@ -39,7 +39,7 @@ pub(crate) struct Arrived {
 impl Files {
     /// Writes `body` to the disk. If the client hangs up meanwhile, nothing is left of it.
     pub(crate) async fn receive(&self, body: Body, from: Peer, of: &Namespace) -> Result<Arrived, FileFault> {
-        let slots = self.uploads.take(from, &of.key(), self.limits.upload_queue).await;
+        let slots = self.uploads.take(from, of.key().as_str(), self.limits.upload_queue).await;
         let _slots = slots.ok_or(FileFault::Busy)?;
         self.disk_floor.check(Growing::Files)?;
         let mut room = self.room(of, body.size_hint().exact()).await?;

@@ -28,7 +28,10 @@ impl Route {
         let handler = async move |visit: Visit| {
             let (frame, app) = (visit.frame(), visit.pages.app.clone());
             let reader = Reader::from(&visit.caller);
-            let turn = app.pages.take(visit.peer, &visit.caller.namespace.key(), app.limits.read_queue).await;
+            let turn = app
+                .pages
+                .take(visit.peer, visit.caller.namespace.key().as_str(), app.limits.read_queue)
+                .await;
             let Some(turn) = turn else { return frame.fault(&Fault::no_turn(app.limits.read_queue)) };
             let response = match show(visit).await {
                 Ok(answer) => answer.respond(&frame),
