@@ -5,7 +5,7 @@ use crate::files::{file_path, with_upload};
 use crate::harness::{Harness, job, told};
 use crate::source::SourceRepo;
 use jobs::{JobSpec, Role};
-use reqwest::{Body, Method, RequestBuilder};
+use reqwest::{Body, Method, RequestBuilder, Response};
 use serde_json::Value;
 use server::Limits;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use wire::Job;
 
 const MIB: usize = 1 << 20;
 const SOON: Duration = Duration::from_millis(50);
+/// All that there is to ask for refs.
+const WHOLE: &str = "0014command=ls-refs\n00010000";
 
 /// A job of a namespace that was given out.
 async fn given(harness: &Harness, holder: &Holder, spec: &JobSpec) -> Job {
@@ -29,31 +31,55 @@ async fn two(harness: &Harness) -> [Holder; 2] {
     ]
 }
 
-#[tokio::test]
-async fn the_jobs_of_one_namespace_leave_git_transfers_to_others() {
+/// One with two git transfers at one time, and what jobs in its repository are.
+async fn with_two_transfers(source: &SourceRepo) -> (Harness, JobSpec) {
     let harness = Harness::start_with(|config| {
         let limits = config.limits.clone();
         config.limits = Limits { git_transfers: 2, git_transfers_per_client: 2, git_queue: SOON, ..limits };
     })
     .await;
-    let source = SourceRepo::new();
-    for namespace in ["org:acme", "org:other"] {
+    for namespace in ["global", "org:acme", "org:other"] {
         harness.add_repository_of("demo", &source.path(), namespace).await;
     }
-    let [acme, other] = two(&harness).await;
-    let spec = JobSpec { repo: Some("demo".to_owned()), ..job() };
-    let (mine, others) = (given(&harness, &acme, &spec).await, given(&harness, &other, &spec).await);
-    let fetch = |job: &Job| -> RequestBuilder {
-        let request = harness.with_job_token(Method::POST, job, "/.executors/git/demo/git-upload-pack");
-        request.header("Git-Protocol", "version=2")
-    };
+    (harness, JobSpec { repo: Some("demo".to_owned()), ..job() })
+}
+
+fn fetch(harness: &Harness, job: &Job) -> RequestBuilder {
+    let request = harness.with_job_token(Method::POST, job, "/.executors/git/demo/git-upload-pack");
+    request.header("Git-Protocol", "version=2")
+}
+
+/// A transfer that does not end.
+async fn stuck(harness: &Harness, job: &Job) -> Response {
     let first = futures_util::stream::iter([Ok::<_, std::io::Error>("0014command=ls-refs\n")]);
     let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
-    let stuck = fetch(&mine).body(Body::wrap_stream(endless)).send().await.unwrap();
+    let stuck = fetch(harness, job).body(Body::wrap_stream(endless)).send().await.unwrap();
     assert_eq!(stuck.status(), 200);
-    let whole = "0014command=ls-refs\n00010000";
-    assert_eq!(told(fetch(&mine).body(whole)).await.0, 503, "it has its half");
-    let (status, refs) = told(fetch(&others).body(whole)).await;
+    stuck
+}
+
+#[tokio::test]
+async fn the_jobs_of_one_namespace_leave_git_transfers_to_others() {
+    let source = SourceRepo::new();
+    let (harness, spec) = with_two_transfers(&source).await;
+    let [acme, other] = two(&harness).await;
+    let (mine, others) = (given(&harness, &acme, &spec).await, given(&harness, &other, &spec).await);
+    let stuck = stuck(&harness, &mine).await;
+    assert_eq!(told(fetch(&harness, &mine).body(WHOLE)).await.0, 503, "it has its half");
+    let (status, refs) = told(fetch(&harness, &others).body(WHOLE)).await;
+    assert_eq!(status, 200, "{refs}");
+    drop(stuck);
+}
+
+/// Where there are no others, half of them would be for nobody.
+#[tokio::test]
+async fn the_jobs_of_the_global_namespace_may_have_all_git_transfers() {
+    let source = SourceRepo::new();
+    let (harness, spec) = with_two_transfers(&source).await;
+    harness.submit(&spec).await;
+    let job = harness.dequeue("batches").await.unwrap();
+    let stuck = stuck(&harness, &job).await;
+    let (status, refs) = told(fetch(&harness, &job).body(WHOLE)).await;
     assert_eq!(status, 200, "{refs}");
     drop(stuck);
 }
