@@ -226,7 +226,12 @@ async fn a_page_may_read_more_than_there_is_room_for() {
     }
     let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
     let page = visitor.get(&format!("/jobs/{}/log", job.id)).await;
-    assert_eq!((page.status, page.body.matches("<details").count()), (200, 16), "{}", page.body);
+    assert_eq!(
+        (page.status, page.body.matches("<details class=\"entry\" id=").count()),
+        (200, 16),
+        "{}",
+        page.body
+    );
 }
 
 #[tokio::test]
