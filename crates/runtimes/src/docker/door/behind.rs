@@ -16,6 +16,10 @@ use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANS
 use hyper::{Request, Response, Uri};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a call may take to be sent that is refused whatever it says.
+const HEARD_OUT: Duration = Duration::from_secs(5);
 
 /// What all connections through a door share.
 pub(super) struct Behind {
@@ -56,6 +60,8 @@ impl Behind {
             Verdict::Create => self.create(request).await,
             Verdict::About(name, what) => self.ask(name, what, request, tasks).await,
             Verdict::Refuse => {
+                // Whoever still sends would hear of a broken connection, and not of this.
+                let _ = timeout(HEARD_OUT, read(request.into_body())).await;
                 Err(Shut::Refused(format!("a job may not ask the engine for {method} {path}")))
             }
         }

@@ -40,10 +40,15 @@ impl<'a> Client<'a> {
         self.command(args).stdin(Stdio::null()).output().unwrap()
     }
 
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.address.trim_start_matches("unix://")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
     /// What is answered to a call that no client would make.
     fn raw(&self, method: &str, path: &str, body: &str) -> String {
-        let mut stream = UnixStream::connect(self.address.trim_start_matches("unix://")).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut stream = self.connect();
         let length = body.len();
         let call = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -242,6 +247,28 @@ fn a_program_reaches_nothing_but_its_own_containers() {
             sandbox.close().await;
         },
     );
+}
+
+/// Its client may just be sending, and would hear of a broken connection.
+#[test]
+fn whoever_is_refused_is_heard_out() {
+    run("engine::door::whoever_is_refused_is_heard_out", EngineKind::Docker, async |bench| {
+        let mut sandbox = bench.open(Limits::default()).await;
+        let client = Client::of(bench, &mut sandbox).await;
+        let mut stream = client.connect();
+        let head =
+            "POST /volumes/create HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let patience = stream.read_timeout().unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        assert!(stream.read(&mut [0]).is_err(), "it is answered before all of it is there");
+        stream.set_read_timeout(patience).unwrap();
+        stream.write_all(b"{}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        sandbox.close().await;
+    });
 }
 
 #[test]
