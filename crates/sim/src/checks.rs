@@ -58,6 +58,9 @@ impl World {
         let last_orders = self.clients.last_orders_at.unwrap_or_default();
         let ordered = !self.plan.operators || self.now > last_orders + ORDERS_TAKE;
         if !waits.is_empty() || !all_known || !ordered || !self.server.is_up() || self.agenda.has_requests() {
+            // Else a schedule whose looks all come at such a moment would run on for ever.
+            let much_too_late = self.now > self.plan.heals_at + 2 * ENDS_WITHIN;
+            ENDS.check(!much_too_late, || "somebody is under way at every look".to_owned())?;
             return Ok(false);
         }
         self.looks_back().await?;
