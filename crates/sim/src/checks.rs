@@ -172,3 +172,29 @@ impl Ground {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ENDS, ENDS_WITHIN};
+    use crate::event::{Doom, Event, Misfortune};
+    use crate::{Faults, Options, Simulator};
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    /// Nobody waits for its server, which alone keeps it from being looked back at.
+    #[test]
+    fn a_schedule_that_never_comes_to_rest_breaks_a_rule() {
+        let simulator = Simulator::new().unwrap();
+        let options = Options { jobs: 0, faults: Faults(BTreeSet::new()), ..Options::new(1) };
+        simulator.runtime.block_on(async {
+            let mut world = simulator.world(&options).await.unwrap();
+            let dies = Misfortune::ServerDies(Doom::Now, Duration::from_hours(24));
+            world.agenda.plan(Duration::from_secs(10), Event::Misfortune(dies));
+            let broken = world.run().await.unwrap_err();
+            world.ground.close().await;
+            assert_eq!(broken.invariant.name, ENDS.name, "{}", broken.detail);
+            let at_most = world.plan.heals_at + 2 * ENDS_WITHIN + Duration::from_mins(1);
+            assert!(world.now < at_most, "{:?}", world.now);
+        });
+    }
+}

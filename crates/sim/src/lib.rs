@@ -135,15 +135,11 @@ impl Simulator {
 
     /// Runs the schedule of a seed.
     pub fn run(&self, options: &Options) -> Outcome {
-        let mut rng = Rng::new(options.seed);
-        let plan = Plan::draw(&mut rng, &options.faults, options.executors.max(1), options.jobs);
         self.runtime.block_on(async {
-            let ground = Ground::open(self.place.path(), &self.template(), plan.lease, options.flaw).await;
-            let ground = match ground {
-                Ok(ground) => ground,
+            let mut world = match self.world(options).await {
+                Ok(world) => world,
                 Err(broken) => return Outcome { broken: Some(broken), ..Outcome::none(options.seed) },
             };
-            let mut world = World::new(rng, plan, ground, options.executors.max(1), options.flaw);
             let ran = world.run().await;
             world.ground.close().await;
             if let Err(broken) = &ran {
@@ -157,6 +153,15 @@ impl Simulator {
                 broken: ran.err(),
             }
         })
+    }
+
+    /// Everybody in the schedule of a seed, before anything happens.
+    async fn world(&self, options: &Options) -> Result<World, Broken> {
+        let mut rng = Rng::new(options.seed);
+        let executors = options.executors.max(1);
+        let plan = Plan::draw(&mut rng, &options.faults, executors, options.jobs);
+        let ground = Ground::open(self.place.path(), &self.template(), plan.lease, options.flaw).await?;
+        Ok(World::new(rng, plan, ground, executors, options.flaw))
     }
 }
 
