@@ -35,6 +35,7 @@ mod fairness;
 mod files;
 mod fleet;
 mod git;
+mod heard_out;
 mod intake;
 mod janitor;
 mod listener;

@@ -26,8 +26,8 @@ use crate::secret_keys::{self, SecretKeysError};
 use crate::site_config::{self, SiteConfig};
 use crate::slots::{InTurn, Slots};
 use crate::{
-    checkpoint, executor_api, janitor, listener, pages, private_files, public_api, requests, retention,
-    scaling, way,
+    checkpoint, executor_api, heard_out, janitor, listener, pages, private_files, public_api, requests,
+    retention, scaling, way,
 };
 use axum::{Router, middleware};
 use jobs::{Clock, WatchedClock};
@@ -254,6 +254,7 @@ fn router(app: &App) -> Router {
         .fallback(pages::no_such_path)
         .method_not_allowed_fallback(public_api::no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), requests::watch))
+        .layer(middleware::from_fn(heard_out::hear_out))
         .layer(middleware::from_fn_with_state(app.clone(), way::note))
         .with_state(app.clone())
 }

@@ -12,8 +12,9 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use wire::Job;
 
 const MIB: usize = 1 << 20;
@@ -209,6 +210,33 @@ async fn little_is_read_of_who_has_proved_nothing() {
     let visitor = Visitor::with_token(&harness, &super::api_token(&harness)).await;
     let kept = visitor.post("/secrets", &[("key", "LONG"), ("value", &long), ("namespace", "global")]).await;
     assert_eq!(kept.status, 303, "{}", kept.body);
+}
+
+/// Its program may send all before it listens, and would hear of a broken connection.
+#[tokio::test]
+async fn whoever_is_refused_is_heard_out() {
+    let harness = Harness::start().await;
+    let rest = vec![b' '; 8 * MIB];
+    for (path, status) in [
+        ("/.executors/queue/batches/artifacts/1/a/a", 401),
+        ("/.executors/lsif/upload?repository=app", 401),
+        ("/.executors/queue/batches/markComplete", 401),
+        ("/api/v1/files?name=a", 401),
+        ("/nowhere", 404),
+    ] {
+        let mut stream = TcpStream::connect(harness.server.addr()).await.unwrap();
+        let length = rest.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let early = timeout(Duration::from_millis(200), stream.read_u8()).await;
+        assert!(early.is_err(), "{path} is answered before all of it is there: {early:?}");
+        stream.write_all(&rest).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
 }
 
 #[tokio::test]
