@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a call may take to be sent that is refused whatever it says.
+/// How long the rest of a call may take to be sent that is refused whatever it says.
 const HEARD_OUT: Duration = Duration::from_secs(5);
 
 /// What all connections through a door share.
@@ -60,8 +60,7 @@ impl Behind {
             Verdict::Create => self.create(request).await,
             Verdict::About(name, what) => self.ask(name, what, request, tasks).await,
             Verdict::Refuse => {
-                // Whoever still sends would hear of a broken connection, and not of this.
-                let _ = timeout(HEARD_OUT, read(request.into_body())).await;
+                hear_out(request.into_body()).await;
                 Err(Shut::Refused(format!("a job may not ask the engine for {method} {path}")))
             }
         }
@@ -101,9 +100,15 @@ impl Behind {
 
     /// Makes a container as one of the sandbox.
     async fn create(&self, request: Request<Incoming>) -> Result<Response<Body>, Shut> {
-        let (mut head, body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
+        let described = match read(&mut body).await {
+            Ok(described) => described,
+            Err(source) => {
+                hear_out(body).await;
+                return Err(Shut::Refused(source.to_string()));
+            }
+        };
         let [name, platform] = query(head.uri.query(), ["name", "platform"]).map_err(Shut::Refused)?;
-        let described = read(body).await.map_err(|source| Shut::Refused(source.to_string()))?;
         let asked = serde_json::from_slice(&described).map_err(|fault| Shut::Refused(fault.to_string()))?;
         let Confined { mut description, sources } =
             confine(asked, &self.ours, &self.workspace).map_err(Shut::Refused)?;
@@ -132,8 +137,10 @@ impl Behind {
         mut request: Request<Incoming>,
         tasks: &Tasks,
     ) -> Result<Response<Body>, Shut> {
-        let none = || Shut::NotFound(format!("No such container: {name}"));
-        let Made { id, sources } = self.creations.find(name).ok_or_else(none)?;
+        let Some(Made { id, sources }) = self.creations.find(name) else {
+            hear_out(request.into_body()).await;
+            return Err(Shut::NotFound(format!("No such container: {name}")));
+        };
         if what == "start" {
             check_again(&sources).map_err(Shut::Refused)?;
         }
@@ -146,6 +153,12 @@ impl Behind {
         let request = if what == "attach" { request } else { plain(request) };
         self.passage.forward(request, tasks).await
     }
+}
+
+/// Reads what is still being sent: whoever sends it would hear of a broken connection, and not of what is answered.
+async fn hear_out(mut body: Incoming) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = timeout(HEARD_OUT, all).await;
 }
 
 /// A request that the engine can only answer.

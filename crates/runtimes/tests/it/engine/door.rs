@@ -54,7 +54,6 @@ impl<'a> Client<'a> {
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\n\r\n{body}"
         );
-        // At once: a refusal need not wait for the rest.
         stream.write_all(call.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -255,18 +254,29 @@ fn whoever_is_refused_is_heard_out() {
     run("engine::door::whoever_is_refused_is_heard_out", EngineKind::Docker, async |bench| {
         let mut sandbox = bench.open(Limits::default()).await;
         let client = Client::of(bench, &mut sandbox).await;
-        let mut stream = client.connect();
-        let head =
-            "POST /volumes/create HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n";
-        stream.write_all(head.as_bytes()).unwrap();
-        let patience = stream.read_timeout().unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        assert!(stream.read(&mut [0]).is_err(), "it is answered before all of it is there");
-        stream.set_read_timeout(patience).unwrap();
-        stream.write_all(b"{}").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        let other = bench.engine().told(&["create", IMAGE, "true"]);
+        let rest = vec![b' '; 8 << 20];
+        for (method, path, status) in [
+            ("POST", "/build".to_owned(), 403),
+            ("POST", "/containers/create".to_owned(), 403),
+            ("PUT", format!("/containers/{other}/archive?path=/"), 404),
+        ] {
+            let mut stream = client.connect();
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                rest.len()
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let patience = stream.read_timeout().unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            assert!(stream.read(&mut [0]).is_err(), "{path} is answered before all of it is there");
+            stream.set_read_timeout(patience).unwrap();
+            stream.write_all(&rest).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        }
+        bench.engine().told(&["rm", &other]);
         sandbox.close().await;
     });
 }
