@@ -90,6 +90,12 @@ pub(crate) struct InTurn {
     by_namespace: Slots<String>,
 }
 
+/// The namespace with this key, if it is one that may have only a part of what there is for all: not the global one, which may
+/// be all there is.
+pub(crate) fn sharing(key: &str) -> Option<&str> {
+    Some(key).filter(|key| !key.is_empty())
+}
+
 impl InTurn {
     /// So many slots for everybody together, and for each address; for any one namespace half of them.
     pub(crate) fn new(all: usize, per_address: usize) -> Self {
@@ -216,6 +222,16 @@ mod tests {
         let other = slots.take(client(2), "org:c", WAIT);
         let (waiting, other) = tokio::join!(waiting, other);
         assert!(waiting.is_none() && other.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_global_namespace_may_have_all() {
+        let slots = InTurn::new(4, 4);
+        let all = slots.take_several((client(1), sharing("")), 4, WAIT).await;
+        assert!(all.is_some() && slots.try_take_several((client(2), sharing("")), 1).is_none());
+        drop(all);
+        let half = slots.take_several((client(1), sharing("org:a")), 4, WAIT).await;
+        assert!(half.is_some() && slots.try_take_several((client(2), sharing("org:b")), 2).is_some());
     }
 
     #[tokio::test(start_paused = true)]

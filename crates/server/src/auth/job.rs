@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::executor_api::Failure;
 use crate::metrics::{self, Prover};
 use crate::peer::Peer;
+use crate::slots::sharing;
 use http::{HeaderMap, StatusCode};
 use std::num::IntErrorKind;
 use store::HeldJob;
@@ -28,11 +29,10 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// The namespace that may have only a part of what there is for all: that of the job, if it is not the global one, whose jobs
-    /// may be all there are.
-    pub(crate) fn share(&self) -> Option<String> {
+    /// The namespace of the job, if it is one that shares with others.
+    pub(crate) fn share(&self) -> Option<&str> {
         match self {
-            Self::Job(held) => Some(held.owner.clone()).filter(|owner| !owner.is_empty()),
+            Self::Job(held) => sharing(&held.owner),
             Self::Executor(_) => None,
         }
     }

@@ -6,6 +6,7 @@ use crate::auth::job::{Caller, Scope, authenticate};
 use crate::intake::{self, IntakeFault};
 use crate::peer::Peer;
 use crate::share::{Room, Total};
+use crate::slots::sharing;
 use crate::uploads::of_store;
 use axum::Json;
 use axum::body::{Body, HttpBody};
@@ -31,7 +32,7 @@ pub(super) async fn keep(State(app): State<App>, request: Request) -> Result<Jso
         return Err(Failure::text(StatusCode::FORBIDDEN, told));
     };
     check_declared(&app, held.id, &name, &path).await?;
-    let slot = app.results_in.take(from, held.owner.as_str(), app.limits.upload_queue).await;
+    let slot = app.results_in.take(from, sharing(&held.owner), app.limits.upload_queue).await;
     let slot = slot.ok_or_else(|| Failure::unavailable("too many results are being uploaded: try again"))?;
     let running = app.clone();
     let kept = app.see_through(async move {

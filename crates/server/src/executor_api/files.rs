@@ -26,7 +26,7 @@ pub(super) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = authenticate(&app, from, &headers, Scope::Files).await?;
-    let share = caller.share();
+    let reader = Reader::sharing(from, caller.share().map(str::to_owned));
     let (job, id) = split(&key)?;
     let of_caller = match caller {
         Caller::Job(held) => held.id.to_string() == job,
@@ -42,7 +42,7 @@ pub(super) async fn download(
     let row = found.ok_or_else(not_there)?;
     let room = match method {
         Method::HEAD => Room::of_little(),
-        _ => room(&app, from, share, row.size).await?,
+        _ => room(&app, &reader, row.size).await?,
     };
     let (content, length) = app.files.content(&row).await.map_err(|fault| {
         tracing::error!(file = id, error = %fault, "can't open an uploaded file");
@@ -57,9 +57,8 @@ pub(super) async fn download(
 }
 
 /// Room for what of a file is in memory while it is sent. It is not that of the public API's readers: no job waits for them.
-async fn room(app: &App, from: Peer, share: Option<String>, length: u64) -> Result<Room, Failure> {
-    let reader = Reader::sharing(from, share);
-    let room = app.files_out.room_in_time(&reader, body::held(app, length));
+async fn room(app: &App, reader: &Reader, length: u64) -> Result<Room, Failure> {
+    let room = app.files_out.room_in_time(reader, body::held(app, length));
     timeout(app.limits.file_read_queue, room).await.map_err(|_| {
         Failure::text(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -58,7 +58,7 @@ pub(super) async fn serve(
     let found = found.map_err(|fault| Failure::store("git", &fault))?;
     let row = found.ok_or_else(|| Failure::text(StatusCode::NOT_FOUND, "repository not found"))?;
     ready(&app, &caller, &row).await?;
-    let slot = slot(&app, from, caller.share().as_deref()).await?;
+    let slot = slot(&app, from, caller.share()).await?;
     let transfer = transfer(&app, &row, call, &headers, body, slot);
     let answer = upload_pack::serve(transfer, &app.tasks).map_err(|fault| {
         tracing::error!(error = %fault, "can't run git upload-pack");

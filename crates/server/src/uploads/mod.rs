@@ -15,7 +15,7 @@ use crate::intake;
 use crate::peer::Peer;
 use crate::repository;
 use crate::share::{Room, Total};
-use crate::slots::Turn;
+use crate::slots::{Turn, sharing};
 use axum::body::Body;
 use jobs::{JobId, Namespace};
 use store::{FILE_CHARGE, NewObject, NewUpload, StoreError, UploadPartRow};
@@ -101,7 +101,7 @@ async fn owner(app: &App, job: JobId) -> Result<Option<String>, StoreError> {
 }
 
 async fn slot(app: &App, from: Peer, of: &Namespace) -> Result<Turn, UploadFault> {
-    let turn = app.results_in.take(from, of.key().as_str(), app.limits.upload_queue).await;
+    let turn = app.results_in.take(from, sharing(&of.key()), app.limits.upload_queue).await;
     turn.ok_or(UploadFault::Busy)
 }
 

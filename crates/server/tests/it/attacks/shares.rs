@@ -84,14 +84,33 @@ async fn the_jobs_of_the_global_namespace_may_have_all_git_transfers() {
     drop(stuck);
 }
 
-#[tokio::test]
-async fn the_jobs_of_one_namespace_leave_room_for_files_to_others() {
-    let harness = Harness::start_with(|config| {
+/// One with room for so many bytes of files, all of which one address may have.
+async fn with_room_for_files(bytes: usize) -> Harness {
+    Harness::start_with(|config| {
         let limits = config.limits.clone();
         config.limits =
-            Limits { file_reads: 4 * MIB, file_reads_per_client: 4 * MIB, file_read_queue: SOON, ..limits };
+            Limits { file_reads: bytes, file_reads_per_client: bytes, file_read_queue: SOON, ..limits };
     })
-    .await;
+    .await
+}
+
+/// As many of a job's files as there is room for where nobody reads them.
+async fn unread_files(harness: &Harness, job: &Job, path: &str) -> Vec<Response> {
+    let mut held = Vec::new();
+    loop {
+        let response = harness.with_job_token(Method::GET, job, path).send().await.unwrap();
+        if response.status() == 503 {
+            return held;
+        }
+        assert_eq!(response.status(), 200);
+        held.push(response);
+        assert!(held.len() < 40, "files that nobody reads are in memory");
+    }
+}
+
+#[tokio::test]
+async fn the_jobs_of_one_namespace_leave_room_for_files_to_others() {
+    let harness = with_room_for_files(4 * MIB).await;
     let mut files = Vec::new();
     for holder in two(&harness).await {
         let upload = holder.call(&harness, Method::POST, "/files?name=data.bin").body(vec![b'f'; 16 * MIB]);
@@ -100,18 +119,24 @@ async fn the_jobs_of_one_namespace_leave_room_for_files_to_others() {
         let job = given(&harness, &holder, &with_upload(job(), "data.bin", id)).await;
         files.push((file_path(&job, id), job));
     }
-    let file = |of: usize| harness.with_job_token(Method::GET, &files[of].1, &files[of].0);
-    let mut held = Vec::new();
-    loop {
-        let response = file(0).send().await.unwrap();
-        if response.status() == 503 {
-            break;
-        }
-        assert_eq!(response.status(), 200);
-        held.push(response);
-        assert!(held.len() < 20, "files that nobody reads are in memory");
-    }
-    let (status, read) = told(file(1)).await;
+    let [(mine, ours), (theirs, others)] = &files[..] else { panic!("{files:?}") };
+    let held = unread_files(&harness, ours, mine).await;
+    let (status, read) = told(harness.with_job_token(Method::GET, others, theirs)).await;
     assert_eq!((status, read.len()), (200, 16 * MIB));
     drop(held);
+}
+
+#[tokio::test]
+async fn the_jobs_of_the_global_namespace_may_have_all_room_for_files() {
+    let mut had = Vec::new();
+    for namespace in ["global", "org:acme"] {
+        let harness = with_room_for_files(4 * MIB).await;
+        let holder = Holder::new(&harness, Role::Submitter, namespace).await;
+        let upload = holder.call(&harness, Method::POST, "/files?name=data.bin").body(vec![b'f'; 16 * MIB]);
+        let uploaded: Value = serde_json::from_str(&told(upload).await.1).unwrap();
+        let id = uploaded["id"].as_str().unwrap();
+        let job = given(&harness, &holder, &with_upload(job(), "data.bin", id)).await;
+        had.push(unread_files(&harness, &job, &file_path(&job, id)).await.len());
+    }
+    assert!(had[0] >= 2 * had[1] && had[1] > 0, "{had:?}");
 }
