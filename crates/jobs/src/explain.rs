@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(told(&own), [expected]);
         assert_eq!(obstacles(&at(1_000)), [ALONE]);
         let last = |second| Facts { had_last: Some("e1"), ..at(second) };
-        let first = "others come first, and none that has what it needs takes jobs now: e1, which had it last, may have it from 1970-01-01T00:16:45Z on";
+        let first = "others come first, and no other that has what it needs takes jobs now: e1, which had it last, may have it from 1970-01-01T00:16:45Z on";
         assert_eq!(told(&last(995)), [first]);
         let codes: Vec<_> = obstacles(&last(1_005)).iter().map(Obstacle::code).collect();
         assert_eq!(codes, ["retry_pause", "retry_elsewhere"]);

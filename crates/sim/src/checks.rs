@@ -57,10 +57,13 @@ impl World {
         ENDS.check(all_known || !late, || "a client still waits for an acknowledgement".to_owned())?;
         let last_orders = self.clients.last_orders_at.unwrap_or_default();
         let ordered = !self.plan.operators || self.now > last_orders + ORDERS_TAKE;
-        if !waits.is_empty() || !all_known || !ordered || !self.server.is_up() || self.agenda.has_requests() {
+        let (is_up, asks) = (self.server.is_up(), self.agenda.has_requests());
+        if !waits.is_empty() || !all_known || !ordered || !is_up || asks {
             // Else a schedule whose looks all come at such a moment would run on for ever.
             let much_too_late = self.now > self.plan.heals_at + 2 * ENDS_WITHIN;
-            ENDS.check(!much_too_late, || "somebody is under way at every look".to_owned())?;
+            ENDS.check(!much_too_late, || {
+                format!("it comes to no rest: the server is up: {is_up}; a request is on its way: {asks}; orders are through: {ordered}")
+            })?;
             return Ok(false);
         }
         self.looks_back().await?;
@@ -193,6 +196,7 @@ mod tests {
             let broken = world.run().await.unwrap_err();
             world.ground.close().await;
             assert_eq!(broken.invariant.name, ENDS.name, "{}", broken.detail);
+            assert!(broken.detail.contains("the server is up: false"), "{}", broken.detail);
             let at_most = world.plan.heals_at + 2 * ENDS_WITHIN + Duration::from_mins(1);
             assert!(world.now < at_most, "{:?}", world.now);
         });

@@ -18,7 +18,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 /// How often somebody looks whether all is done, once nothing goes wrong any more.
-/// It goes evenly into no pause of anybody: else a heartbeat could be on its way at every look, for ever.
+/// No pause of anybody goes evenly into it: else a heartbeat could be on its way at every look, for ever.
 const LOOK_EVERY: Duration = Duration::from_millis(4_987);
 
 /// See above.

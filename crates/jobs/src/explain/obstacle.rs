@@ -101,7 +101,7 @@ impl Obstacle {
 
 fn others_first(last: &str, time: Timestamp) -> String {
     format!(
-        "others come first, and none that has what it needs takes jobs now: {last} may have it from {time} on"
+        "others come first, and no other that has what it needs takes jobs now: {last} may have it from {time} on"
     )
 }
 
