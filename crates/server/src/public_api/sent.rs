@@ -31,7 +31,8 @@ pub(crate) async fn turn(app: &App, caller: &Caller) -> Result<Slot, Refusal> {
     let turn = app.reads.take(caller.peer(), app.limits.read_queue).await;
     turn.ok_or_else(|| {
         let detail = format!(
-            "too many lists are asked for at one time, and no turn was free for {} s: ask for one after the other, or try again",
+            "too many lists and logs are being read at one time, and no turn was free for {} s: ask for one after the other, or try \
+             again",
             app.limits.read_queue.as_secs()
         );
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_reads", "The server is busy", detail)

@@ -3,7 +3,7 @@
 use crate::harness::{Harness, job, problem, told};
 use crate::pages::{Visitor, user};
 use jobs::JobSpec;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -123,6 +123,10 @@ async fn lists_that_cost_much_have_turns() {
         assert_eq!(answer.headers()["retry-after"], "5", "{path}");
         assert_eq!(answer.json::<Value>().await.unwrap()["code"], "too_many_reads", "{path}");
     }
+    let visitor = Visitor::with_token(&harness, harness.server.api_token().expose_secret()).await;
+    let saved = visitor.request(Method::GET, &format!("/jobs/{}/log/text", job.id)).send().await.unwrap();
+    assert_eq!(saved.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(saved.headers()["retry-after"], "5");
     assert_eq!(harness.get(&format!("/jobs/{}", job.id)).await["state"], "processing");
     let beat = json!({"executorName": "exec-7", "jobIds": []});
     assert_eq!(told(harness.executor("/.executors/queue/batches/heartbeat").json(&beat)).await.0, 200);
