@@ -317,7 +317,7 @@ pub enum StoreError {
     #[error("the database does not answer: try again")]
     Away(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// All connections to the database were in use for as long as one is waited for, or a lock of others was not given back in
-    /// time.
+    /// time, or it took too long, or has to begin anew because of others.
     #[error("the database has more to do than it can: try again")]
     Busy,
     /// The clock of the database, which all its servers share, does not show what this server took it to: it was set, or

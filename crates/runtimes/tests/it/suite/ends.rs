@@ -40,31 +40,32 @@ impl Output for FiresWhen {
     }
 }
 
-/// Fires the token when the step says `ready`.
-struct StopWhenReady(CancellationToken, Kept);
+/// Fires the token when the step says `ready`, and notes when that was.
+struct StopWhenReady(CancellationToken, Option<Instant>, Kept);
 
 #[async_trait::async_trait]
 impl Output for StopWhenReady {
     async fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
-        self.1.write(stream, bytes).await?;
-        if self.1.stdout.windows(5).any(|seen| seen == b"ready") {
+        self.2.write(stream, bytes).await?;
+        if self.2.stdout.windows(5).any(|seen| seen == b"ready") {
+            self.1.get_or_insert_with(Instant::now);
             self.0.cancel();
         }
         Ok(())
     }
 
     fn progress(&self) -> &dyn images::Progress {
-        self.1.progress()
+        self.2.progress()
     }
 }
 
+/// How a step ended that was asked to when it said `ready`, and how long that took it.
 async fn stop_when_ready(bench: &mut Bench, script: &str) -> (Exit, Duration) {
     let mut sandbox = bench.open(Limits::default()).await;
     let stop = CancellationToken::new();
-    let mut out = StopWhenReady(stop.clone(), Kept::default());
-    let begun = Instant::now();
+    let mut out = StopWhenReady(stop.clone(), None, Kept::default());
     let exit = sandbox.0.run(step(&["sh", "-c", script]), &mut out, &stop).await.unwrap();
-    let took = begun.elapsed();
+    let took = out.1.unwrap().elapsed();
     sandbox.close().await;
     (exit, took)
 }
