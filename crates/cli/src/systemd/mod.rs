@@ -42,30 +42,30 @@ pub(crate) fn attend(
 async fn tell(notifier: Notifier, watched: Watched, drain: CancellationToken) {
     let mut told = Told::default();
     loop {
-        if !told.ready && watched.is_ready() {
-            notifier.send("READY=1");
-            told.ready = true;
+        let (ready, stops) = (told.ready || watched.is_ready(), drain.is_cancelled());
+        if ready && !told.ready {
+            told.ready = notifier.send("READY=1");
         }
-        if !told.stopping && drain.is_cancelled() {
-            notifier.send("STOPPING=1");
-            told.stopping = true;
+        // Whoever hears it the other way round takes it to be ready again.
+        if stops && !told.stopping && told.ready == ready {
+            told.stopping = notifier.send("STOPPING=1");
         }
-        let status = watched.status(drain.is_cancelled());
-        if told.status != status {
-            notifier.send(&format!("STATUS={status}"));
+        let status = watched.status(stops);
+        if told.status != status && notifier.send(&format!("STATUS={status}")) {
             told.status = status;
         }
         if let Some(limit) = notifier.watchdog()
             && told.beat.is_none_or(|at| at.elapsed() >= limit / BEATS)
             && watched.moves().await
+            && notifier.send("WATCHDOG=1")
         {
-            notifier.send("WATCHDOG=1");
             told.beat = Some(Instant::now());
         }
-        pause(&told, &drain, notifier.watchdog()).await;
+        pause(ready, stops, &drain, notifier.watchdog()).await;
     }
 }
 
+/// What the manager has heard. What it could not be told, it is told at the next turn.
 #[derive(Debug, Default)]
 struct Told {
     ready: bool,
@@ -74,24 +74,67 @@ struct Told {
     beat: Option<Instant>,
 }
 
-async fn pause(told: &Told, drain: &CancellationToken, watchdog: Option<Duration>) {
-    let pause = if told.ready { RUNNING } else { STARTING };
+/// Waits for the next turn, or until the service stops that did not yet.
+async fn pause(ready: bool, stops: bool, drain: &CancellationToken, watchdog: Option<Duration>) {
+    let pause = if ready { RUNNING } else { STARTING };
     let pause = watchdog.map_or(pause, |limit| pause.min(limit / (2 * BEATS)));
-    let stops = async {
-        if told.stopping {
-            std::future::pending::<()>().await;
-        }
-        drain.cancelled().await;
-    };
     tokio::select! {
         () = sleep(pause) => {}
-        () = stops => {}
+        () = drain.cancelled(), if !stops => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::service;
+    use super::*;
+    use crate::env::{EnvReader, Variables};
+    use std::path::Path;
+    use tokio::net::UnixDatagram;
+    use tokio::time::timeout;
+
+    /// Says things to a manager for as long as it has room for any; how many.
+    fn fill(socket: &Path) -> usize {
+        let mut all = 0;
+        loop {
+            // What is not read yet fills both the reader's room and that of the one who said it.
+            let other = std::os::unix::net::UnixDatagram::unbound().unwrap();
+            other.set_nonblocking(true).unwrap();
+            let said = std::iter::from_fn(|| other.send_to(b"X=1", socket).ok()).count();
+            if said == 0 {
+                return all;
+            }
+            all += said;
+        }
+    }
+
+    async fn heard(manager: &UnixDatagram) -> String {
+        let mut message = [0; 100];
+        let heard = timeout(Duration::from_secs(30), manager.recv(&mut message)).await;
+        let length = heard.expect("something in time").unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_manager_that_had_no_room_hears_it_once_it_reads_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let others = fill(&path);
+        let variables = Variables::of(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+        let notifier = Notifier::read(&EnvReader::new(&variables, "executor"));
+        let watched = Watched { agent: None, server: Some("127.0.0.1:7080".parse().unwrap()) };
+        let drain = CancellationToken::new();
+        drain.cancel();
+        let _attended = attend(&notifier, watched, drain).unwrap();
+        // On this one thread the service has its first turn now.
+        tokio::task::yield_now().await;
+        for _ in 0..others {
+            assert_eq!(heard(&manager).await, "X=1");
+        }
+        for told in ["READY=1", "STOPPING=1", "STATUS=finishing requests on 127.0.0.1:7080"] {
+            assert_eq!(heard(&manager).await, told);
+        }
+    }
 
     #[test]
     fn the_service_is_found_wherever_in_the_path() {

@@ -45,13 +45,15 @@ impl Notifier {
         self.watchdog
     }
 
-    /// Tells one thing.
-    pub(crate) fn send(&self, message: &str) {
-        if let Some((socket, address)) = self.way.as_deref()
-            && let Err(fault) = socket.send_to_addr(message.as_bytes(), address)
-        {
+    /// Tells one thing. Says whether it was told: a manager that has much to do has no room for it at times.
+    #[must_use]
+    pub(crate) fn send(&self, message: &str) -> bool {
+        let Some((socket, address)) = self.way.as_deref() else { return false };
+        let sent = socket.send_to_addr(message.as_bytes(), address);
+        if let Err(fault) = &sent {
             debug!(message, %fault, "systemd was not told");
         }
+        sent.is_ok()
     }
 }
 
@@ -93,12 +95,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let by_path = UnixDatagram::bind(&path).unwrap();
-        read(&[("NOTIFY_SOCKET", path.to_str().unwrap())]).send("READY=1");
+        assert!(read(&[("NOTIFY_SOCKET", path.to_str().unwrap())]).send("READY=1"));
         assert_eq!(heard(&by_path), "READY=1");
 
         let name = format!("executor-test-{}", std::process::id());
         let by_name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        read(&[("NOTIFY_SOCKET", &format!("@{name}"))]).send("STOPPING=1");
+        assert!(read(&[("NOTIFY_SOCKET", &format!("@{name}"))]).send("STOPPING=1"));
         assert_eq!(heard(&by_name), "STOPPING=1");
     }
 
@@ -107,7 +109,7 @@ mod tests {
         assert!(!read(&[]).is_heard());
         assert!(!read(&[("NOTIFY_SOCKET", "relative")]).is_heard());
         let gone = read(&[("NOTIFY_SOCKET", "/nowhere/notify")]);
-        gone.send("READY=1");
+        assert!(!gone.send("READY=1"));
         assert_eq!(gone.watchdog(), None);
     }
 
