@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use testkit::Postgres;
 use tokio::task::JoinHandle;
 
+/// After so long the server looks by itself for a job that nobody told those who wait of.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// A dequeue that waits, known to have reached the server: its connection is established, and a
 /// second request on the same harness is answered after it was sent.
 async fn waiting(harness: &Harness, seconds: u64) -> JoinHandle<Response> {
@@ -20,15 +23,20 @@ async fn waiting(harness: &Harness, seconds: u64) -> JoinHandle<Response> {
     answer
 }
 
+/// For how long the request was there before its job was looked for, as the answer has it.
+fn held(response: &Response) -> Duration {
+    wire::additions::parse_held(response.headers()["executors-held"].to_str().unwrap()).unwrap()
+}
+
+/// How long it takes is measured elsewhere.
 #[tokio::test]
-async fn a_waiting_dequeue_gets_a_job_within_50_ms_of_its_submission() {
+async fn a_waiting_dequeue_is_told_of_a_job_that_is_submitted() {
     let harness = Harness::start().await;
     let answer = waiting(&harness, 30).await;
     assert!(!answer.is_finished());
     let id = harness.submit(&job()).await;
-    let submitted = Instant::now();
     let response = answer.await.unwrap();
-    assert!(submitted.elapsed() < Duration::from_millis(50), "{:?}", submitted.elapsed());
+    assert!(held(&response) < LOOK_AGAIN, "{:?}", held(&response));
     assert_eq!(response.headers()["preference-applied"], "wait=30");
     assert_eq!(job_in(response).await.unwrap().id.0, id);
 }
@@ -45,15 +53,13 @@ async fn an_answer_tells_how_long_its_job_was_waited_for() {
         harness.get("/version").await;
     }
     harness.submit(&job()).await;
-    let response = answer.await.unwrap();
-    let held = wire::additions::parse_held(response.headers()["executors-held"].to_str().unwrap()).unwrap();
-    assert!(held >= pause / 5 && held <= sent.elapsed(), "{held:?} of {:?}", sent.elapsed());
+    let held_for = held(&answer.await.unwrap());
+    assert!(held_for >= pause / 5 && held_for <= sent.elapsed(), "{held_for:?} of {:?}", sent.elapsed());
     // A job that is there is given at once.
     harness.submit(&job()).await;
     let sent = Instant::now();
-    let response = harness.dequeue_request("batches").send().await.unwrap();
-    let held = wire::additions::parse_held(response.headers()["executors-held"].to_str().unwrap()).unwrap();
-    assert!(held <= sent.elapsed(), "{held:?} of {:?}", sent.elapsed());
+    let held_for = held(&harness.dequeue_request("batches").send().await.unwrap());
+    assert!(held_for <= sent.elapsed(), "{held_for:?} of {:?}", sent.elapsed());
     let response = harness.dequeue_request("batches").send().await.unwrap();
     assert!(!response.headers().contains_key("executors-held"), "there is no job");
 }
@@ -127,12 +133,10 @@ async fn a_held_dequeue_gets_a_retry_when_its_pause_is_over(adjust: impl FnOnce(
     let answer = tokio::spawn(request.header("Prefer", "wait=30").send());
     let end = json!({"errorMessage": "no sandbox", "end": {"reason": "sandbox"}});
     assert_eq!(harness.mark(&job, "markErrored", end).await.status(), 204);
-    let errored = Instant::now();
-    let again = job_in(answer.await.unwrap().unwrap()).await.unwrap();
-    assert_eq!(again.id, job.id);
-    // Its pause, up to a second until it is looked for, and another one for a busy machine: less than until waiters look by
-    // themselves.
-    assert!(errored.elapsed() < pause + Duration::from_secs(2), "{:?}", errored.elapsed());
+    let response = answer.await.unwrap().unwrap();
+    // Its pause, up to a second until it is looked for, and what a busy machine takes.
+    assert!(held(&response) < LOOK_AGAIN, "{:?}", held(&response));
+    assert_eq!(job_in(response).await.unwrap().id, job.id);
 }
 
 #[tokio::test]

