@@ -7,7 +7,6 @@ use runtimes::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +24,8 @@ pub(crate) enum Act {
     UntilStopped,
     /// Does so in the first sandbox only, and there goes on until the test cancels this.
     FirstIsSlowToStop(CancellationToken),
-    /// Keeps a thread of the agent's tokio runtime from doing anything else.
-    BlockThread(Duration),
+    /// Keeps a thread of the agent's tokio runtime from doing anything else until this returns.
+    BlockThread(Arc<dyn Fn() + Send + Sync>),
     /// Does something in the workspace.
     Do(fn(&Path)),
     Exit(i32),
@@ -183,7 +182,7 @@ impl FakeSandbox {
                 stop.cancelled().await;
                 return Ok(Some(exit(ExitStatus::Signal(9), Some(Cause::Stopped))));
             }
-            Act::BlockThread(time) => std::thread::sleep(time),
+            Act::BlockThread(until) => until(),
             Act::Do(action) => action(self.workspace.path()),
             Act::Exit(code) => return Ok(Some(exit(ExitStatus::Code(code), None))),
             Act::Signal(signal) => return Ok(Some(exit(ExitStatus::Signal(signal), None))),
