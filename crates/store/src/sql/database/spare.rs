@@ -47,9 +47,10 @@ impl Spare {
 #[cfg(test)]
 mod tests {
     use super::super::{Durability, PostgresDatabase};
+    use super::PATIENCE;
     use crate::error::StoreError;
-    use crate::sql::session::Sql;
-    use std::time::Duration;
+    use crate::sql::session::{Session, Sql};
+    use std::time::{Duration, Instant};
     use testkit::Postgres;
 
     const ASK: Sql = Sql { sqlite: "", postgres: "SELECT COUNT(*) FROM jobs" };
@@ -60,6 +61,17 @@ mod tests {
         let (read, snapshot, write) =
             tokio::join!(read, database.snapshot(), database.write(Durability::PowerLoss));
         [read.err(), snapshot.err(), write.err()]
+    }
+
+    /// The connection of a database that has but one, which may take longer to make than its calls wait for it.
+    async fn the_only_one(database: &PostgresDatabase) -> Session {
+        let begun = Instant::now();
+        loop {
+            match database.lookup().await {
+                Ok(session) => return session,
+                Err(fault) => assert!(begun.elapsed() < PATIENCE, "{fault}"),
+            }
+        }
     }
 
     /// Somebody changes the schema, or a backup holds a lock: those that wait may try again.
@@ -83,7 +95,9 @@ mod tests {
         let test = "a_database_that_is_stopped_is_away_and_one_with_much_to_do_is_not";
         let Some(mut postgres) = Postgres::start(test) else { return };
         let database = PostgresDatabase::impatient(&postgres.url(), Duration::from_millis(300)).await;
-        let used = database.lookup().await.unwrap();
+        let used = the_only_one(&database).await;
+        // Nor is it to be made while it is asked why the other one is waited for in vain.
+        drop(database.asked().await.unwrap());
         let busy = refusals(&database).await;
         assert!(busy.iter().all(|told| matches!(told, Some(StoreError::Busy))), "{busy:?}");
         drop(used);
