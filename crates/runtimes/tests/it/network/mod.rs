@@ -124,7 +124,9 @@ async fn a_job_has_no_rights_over_its_network(bench: &mut Bench) {
         assert!(line.contains("-> failed: "), "{line}");
     }
     // What it had rights for while the network was all its own: small ports.
-    let served = "echo yes > ok; httpd -f -p 80 & sleep 0.3; wget -q -O - http://127.0.0.1/ok; kill %1";
+    let served = "echo yes > ok; httpd -f -p 80 & i=0; \
+                  until wget -q -O - http://127.0.0.1/ok 2>/dev/null || [ $i -ge 200 ]; do i=$((i+1)); sleep 0.05; done; \
+                  kill %1";
     assert_eq!(sandbox.sh(served).await, "yes\n");
     assert_eq!(attempt(&mut sandbox, &["ping 1.1.1.1".to_owned()]).await, ["ping 1.1.1.1 -> answered"]);
     assert_eq!(sandbox.sh("ls /sys/class/net").await.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo"]);
