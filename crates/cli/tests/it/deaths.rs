@@ -75,8 +75,8 @@ fn a_job_of_a_dead_agent_completes_on_another() {
 }
 
 #[test]
-fn a_lease_of_three_seconds_is_kept_and_is_over_soon() {
-    let test = "a_lease_of_three_seconds_is_kept_and_is_over_soon";
+fn with_the_shortest_lease_a_job_is_kept_and_is_given_away_soon() {
+    let test = "with_the_shortest_lease_a_job_is_kept_and_is_given_away_soon";
     let Some(mut system) = System::serving(test, &["--lease", "3s"], &[]) else { return };
     let mut first = system.agent();
     let kept = system.submit("sleep 10");
