@@ -42,13 +42,19 @@ fn counted(log: &str) -> usize {
     count
 }
 
-/// Cuts the network for a while; `log` reads what the control plane has. Returns how many lines it had before.
+/// Cuts the network for a while; `log` reads what the control plane has, not over that network. Returns how many lines it
+/// had when the network was cut.
 fn cut(cable: &Cable, log: impl Fn() -> String) -> usize {
-    let before = wait(SOON, "the first lines", || Some(counted(&log())).filter(|lines| *lines >= 20));
+    wait(SOON, "the first lines", || (counted(&log()) >= 20).then_some(()));
     cable.pull();
     let (pulled, outage) = (Instant::now(), outage());
-    wait(outage * 2, "the network to be cut for long enough", || (pulled.elapsed() > outage).then_some(()));
-    // What was under way when the cable was pulled may have arrived.
+    let cut_for = |time: Duration| {
+        wait(outage * 2, "the network to be cut for long enough", || (pulled.elapsed() > time).then_some(()));
+    };
+    // The step prints all the time, also while the cable is being pulled; what was under way then has arrived after a while.
+    cut_for(outage / 2);
+    let before = counted(&log());
+    cut_for(outage);
     let meanwhile = counted(&log());
     assert!(meanwhile < before + 40, "{meanwhile} lines after {before}: the network was not cut");
     cable.plug();
