@@ -24,17 +24,17 @@ fn a_running_entry_is_told_once_a_second_with_all_of_its_text() {
         let expected: Vec<String> = (1..=33).map(|n| format!("{before}{n}")).collect();
         assert_eq!(lines, expected);
     }
-    let updates = bench.server.named("updateExecutionLogEntry");
+    let mut updates = bench.server.named("updateExecutionLogEntry");
+    updates.retain(|update| update.json()["key"] == "step.docker.a");
     let running: Vec<_> = updates.iter().filter(|update| update.json()["exitCode"].is_null()).collect();
-    assert!((2..=5).contains(&running.len()), "{} updates in 3.3 s", running.len());
+    // On a busy host it runs for longer than it was told to.
+    let took = usize::try_from(entry.duration_ms.unwrap()).unwrap();
+    assert!((2..=took / 1_000 + 2).contains(&running.len()), "{} updates in {took} ms", running.len());
     for pair in running.windows(2) {
         let pause = pair[1].at.duration_since(pair[0].at);
         assert!(pause >= PACE, "{pause:?}");
     }
-    assert_eq!(
-        updates.iter().filter(|update| update.json()["key"] == "step.docker.a").count(),
-        running.len() + 1
-    );
+    assert_eq!(updates.len(), running.len() + 1);
     bench.end();
 }
 
