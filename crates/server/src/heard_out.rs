@@ -1,5 +1,7 @@
 //! Whoever is refused while they still send is heard out: most clients send all before they listen, and of a connection that is
-//! closed on them they hear nothing more, not even why.
+//! closed on them they hear nothing more, not even why. Nothing of it is kept, and nobody's turn is held meanwhile.
+//!
+//! It ends with who falls silent, and after a while. One request too many of an address does not come this far: see `listener`.
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -14,18 +16,20 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// How long they have for the rest.
-const HEARD_OUT: Duration = Duration::from_secs(5);
+/// How long they may say nothing, and how long they have for all of the rest.
+const SILENT: Duration = Duration::from_secs(5);
+const HEARD_OUT: Duration = Duration::from_mins(1);
+/// Who is not asked within this sends all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Answers, once all has come that whoever is refused had to say.
+/// Answers, whoever is refused when they were heard out.
 pub(crate) async fn hear_out(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    // They send nothing before they are asked to, which reading does.
-    let waits = request.headers().contains_key(EXPECT);
+    let (came, expects) = (Instant::now(), request.headers().contains_key(EXPECT));
     let (parts, body) = request.into_parts();
     let lent = Lent(Arc::new(Mutex::new(Sent { body, was_read: false })));
     let sent = Arc::clone(&lent.0);
@@ -33,12 +37,18 @@ pub(crate) async fn hear_out(request: Request, next: Next) -> Response {
     if is_refusal(response.status())
         && let Some(sent) = Arc::into_inner(sent)
     {
-        let Sent { mut body, was_read } = sent.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if was_read || !waits {
-            let _ = timeout(HEARD_OUT, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+        let Sent { body, was_read } = sent.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Reading would ask for what is not being sent.
+        let waits = expects && !was_read && came.elapsed() < PATIENCE;
+        if !waits {
+            let _ = timeout(HEARD_OUT, rest(body)).await;
         }
     }
     response
+}
+
+async fn rest(mut body: Body) {
+    while let Ok(Some(Ok(_))) = timeout(SILENT, body.frame()).await {}
 }
 
 /// Whoever was too slow has been heard for long enough.
@@ -96,8 +106,20 @@ mod tests {
 
     const PIECES: usize = 9;
 
-    /// How many pieces are read of a body when it is answered so without a look at it, and how long that takes.
-    async fn heard(status: StatusCode, headers: HeaderMap, ends: bool) -> (usize, Duration) {
+    /// What becomes of a body.
+    #[derive(Clone, Copy)]
+    enum Is {
+        Unread,
+        Begun,
+        UnreadFor(Duration),
+    }
+
+    fn expects() -> HeaderMap {
+        HeaderMap::from_iter([(EXPECT, "100-continue".parse().unwrap())])
+    }
+
+    /// How many pieces of a body are read in all that is answered so, and how long the answer takes.
+    async fn heard(status: StatusCode, headers: HeaderMap, ends: bool, is: Is) -> (usize, Duration) {
         let counted = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&counted);
         let pieces = stream::repeat_with(move || {
@@ -109,7 +131,14 @@ mod tests {
             if ends { Body::from_stream(pieces) } else { Body::from_stream(pieces.chain(stream::pending())) };
         let mut request = Request::new(body);
         *request.headers_mut() = headers;
-        let answers = Router::new().fallback(move || async move { status });
+        let answers = Router::new().fallback(move |request: Request| async move {
+            match is {
+                Is::Unread => {}
+                Is::Begun => assert!(request.into_body().frame().await.is_some()),
+                Is::UnreadFor(time) => tokio::time::sleep(time).await,
+            }
+            status
+        });
         let began = Instant::now();
         let response = answers.layer(middleware::from_fn(hear_out)).oneshot(request).await.unwrap();
         assert_eq!(response.status(), status);
@@ -119,17 +148,48 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_is_refused_is_heard_out_for_a_while() {
         for status in [StatusCode::UNAUTHORIZED, StatusCode::INSUFFICIENT_STORAGE] {
-            assert_eq!(heard(status, HeaderMap::new(), true).await, (PIECES, Duration::ZERO), "{status}");
-            assert_eq!(heard(status, HeaderMap::new(), false).await, (PIECES, HEARD_OUT), "{status}");
+            for is in [Is::Unread, Is::Begun] {
+                assert_eq!(
+                    heard(status, HeaderMap::new(), true, is).await,
+                    (PIECES, Duration::ZERO),
+                    "{status}"
+                );
+                assert_eq!(heard(status, HeaderMap::new(), false, is).await, (PIECES, SILENT), "{status}");
+            }
         }
     }
 
     #[tokio::test(start_paused = true)]
+    async fn whoever_sends_slowly_without_end_is_not_heard_for_ever() {
+        let drops = stream::unfold((), |()| async {
+            tokio::time::sleep(SILENT / 2).await;
+            Some((Ok::<_, io::Error>(Bytes::from_static(b"x")), ()))
+        });
+        let answers = Router::new().fallback(|| async { StatusCode::UNAUTHORIZED });
+        let began = Instant::now();
+        let request = Request::new(Body::from_stream(drops));
+        answers.layer(middleware::from_fn(hear_out)).oneshot(request).await.unwrap();
+        assert_eq!(began.elapsed(), HEARD_OUT);
+    }
+
+    /// They do not wait for ever, and then send what nobody asked for.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_was_asked_or_waits_no_longer_is_heard_out() {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        assert_eq!(heard(status, expects(), true, Is::Begun).await.0, PIECES);
+        assert_eq!(heard(status, expects(), true, Is::UnreadFor(PATIENCE)).await.0, PIECES);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn whoever_waits_to_be_asked_or_is_answered_or_is_slow_is_not() {
-        let waits = HeaderMap::from_iter([(EXPECT, "100-continue".parse().unwrap())]);
-        assert_eq!(heard(StatusCode::UNAUTHORIZED, waits, false).await, (0, Duration::ZERO));
+        let refused = StatusCode::UNAUTHORIZED;
+        assert_eq!(heard(refused, expects(), false, Is::Unread).await, (0, Duration::ZERO));
         for status in [StatusCode::OK, StatusCode::REQUEST_TIMEOUT] {
-            assert_eq!(heard(status, HeaderMap::new(), false).await, (0, Duration::ZERO), "{status}");
+            assert_eq!(
+                heard(status, HeaderMap::new(), false, Is::Unread).await,
+                (0, Duration::ZERO),
+                "{status}"
+            );
         }
     }
 }

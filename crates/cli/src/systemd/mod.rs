@@ -42,11 +42,12 @@ pub(crate) fn attend(
 async fn tell(notifier: Notifier, watched: Watched, drain: CancellationToken) {
     let mut told = Told::default();
     loop {
-        let (ready, stops) = (told.ready || watched.is_ready(), drain.is_cancelled());
+        // Whoever hears that it is ready when it stops takes it to be so again.
+        let ready = told.ready || !told.stopping && watched.is_ready();
+        let stops = drain.is_cancelled();
         if ready && !told.ready {
             told.ready = notifier.send("READY=1");
         }
-        // Whoever hears it the other way round takes it to be ready again.
         if stops && !told.stopping && told.ready == ready {
             told.stopping = notifier.send("STOPPING=1");
         }

@@ -68,10 +68,17 @@ fn an_idle_executor_asks_as_often_as_it_was_told() {
     let given = Instant::now();
     bench.completed(3);
     // From the first job to the last each question is answered with one; before and after that it is idle.
-    let last = bench.heard("markComplete", 3)[2].at;
+    let marks = bench.heard("markComplete", 3);
     let questions = bench.server.named("dequeue");
-    let questions = questions.iter().filter(|question| question.at > given && question.at < last).count();
-    assert!(questions <= 3, "{questions} questions");
+    let between =
+        questions.iter().filter(|question| question.at > given && question.at < marks[2].at).count();
+    assert!(between <= 3, "{between} questions");
+    let paused = marks[..2].iter().map(|mark| {
+        let next = questions.iter().find(|question| question.at > mark.at).unwrap();
+        next.at.duration_since(mark.at)
+    });
+    // A busy host may be late with one of them.
+    assert!(paused.min().unwrap() < Duration::from_millis(250));
     bench.end();
 }
 

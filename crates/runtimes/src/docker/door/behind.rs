@@ -55,7 +55,12 @@ impl Behind {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         match judge(&method, &path) {
             Verdict::Pass => self.passage.forward(plain(request.map(BodyExt::boxed)), tasks).await,
-            Verdict::Pull => self.pull(request.uri()).await,
+            Verdict::Pull => {
+                let (head, body) = request.into_parts();
+                // A pull has none; what is imported has.
+                hear_out(body).await;
+                self.pull(&head.uri).await
+            }
             Verdict::Inspect(name) => self.inspect(name, request, tasks).await,
             Verdict::Create => self.create(request).await,
             Verdict::About(name, what) => self.ask(name, what, request, tasks).await,

@@ -258,6 +258,7 @@ fn whoever_is_refused_is_heard_out() {
         let rest = vec![b' '; 8 << 20];
         for (method, path, status) in [
             ("POST", "/build".to_owned(), 403),
+            ("POST", "/images/create?fromSrc=-".to_owned(), 403),
             ("POST", "/containers/create".to_owned(), 403),
             ("PUT", format!("/containers/{other}/archive?path=/"), 404),
         ] {
