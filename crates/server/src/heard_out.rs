@@ -1,10 +1,10 @@
 //! Whoever is refused while they still send is heard out: most clients send all before they listen, and of a connection that is
 //! closed on them they hear nothing more, not even why. Nothing of it is kept, and nobody's turn is held meanwhile.
 //!
-//! It ends with who falls silent, and after a while. One request too many of an address does not come this far: see `listener`.
+//! It ends with who falls silent, after a while, and when the server stops. One request too many of an address does not come this far: see `listener`.
 
 use axum::body::{Body, HttpBody};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// How long they may say nothing, and how long they have for all of the rest.
 const SILENT: Duration = Duration::from_secs(5);
@@ -25,7 +26,11 @@ const HEARD_OUT: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers, whoever is refused when they were heard out.
-pub(crate) async fn hear_out(request: Request, next: Next) -> Response {
+pub(crate) async fn hear_out(
+    State(stop): State<CancellationToken>,
+    request: Request,
+    next: Next,
+) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
@@ -41,7 +46,7 @@ pub(crate) async fn hear_out(request: Request, next: Next) -> Response {
         // Reading would ask for what is not being sent.
         let waits = expects && !was_read && came.elapsed() < PATIENCE;
         if !waits {
-            let _ = timeout(HEARD_OUT, rest(body)).await;
+            let _ = stop.run_until_cancelled(timeout(HEARD_OUT, rest(body))).await;
         }
     }
     response
@@ -106,6 +111,19 @@ mod tests {
 
     const PIECES: usize = 9;
 
+    fn heard_out(answers: Router, stop: &CancellationToken) -> Router {
+        answers.layer(middleware::from_fn_with_state(stop.clone(), hear_out))
+    }
+
+    /// A request whose sender says something every now and then, for ever.
+    fn endless() -> Request {
+        let drops = stream::unfold((), |()| async {
+            tokio::time::sleep(SILENT / 2).await;
+            Some((Ok::<_, io::Error>(Bytes::from_static(b"x")), ()))
+        });
+        Request::new(Body::from_stream(drops))
+    }
+
     /// What becomes of a body.
     #[derive(Clone, Copy)]
     enum Is {
@@ -140,7 +158,7 @@ mod tests {
             status
         });
         let began = Instant::now();
-        let response = answers.layer(middleware::from_fn(hear_out)).oneshot(request).await.unwrap();
+        let response = heard_out(answers, &CancellationToken::new()).oneshot(request).await.unwrap();
         assert_eq!(response.status(), status);
         (counted.load(Ordering::Relaxed), began.elapsed())
     }
@@ -161,15 +179,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_sends_slowly_without_end_is_not_heard_for_ever() {
-        let drops = stream::unfold((), |()| async {
-            tokio::time::sleep(SILENT / 2).await;
-            Some((Ok::<_, io::Error>(Bytes::from_static(b"x")), ()))
-        });
         let answers = Router::new().fallback(|| async { StatusCode::UNAUTHORIZED });
         let began = Instant::now();
-        let request = Request::new(Body::from_stream(drops));
-        answers.layer(middleware::from_fn(hear_out)).oneshot(request).await.unwrap();
+        heard_out(answers, &CancellationToken::new()).oneshot(endless()).await.unwrap();
         assert_eq!(began.elapsed(), HEARD_OUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_hears_nobody_out() {
+        let stop = CancellationToken::new();
+        let answers = Router::new().fallback(|| async { StatusCode::UNAUTHORIZED });
+        let began = Instant::now();
+        let stops = async {
+            tokio::time::sleep(SILENT).await;
+            stop.cancel();
+        };
+        let (answered, ()) = tokio::join!(heard_out(answers, &stop).oneshot(endless()), stops);
+        assert_eq!((answered.unwrap().status(), began.elapsed()), (StatusCode::UNAUTHORIZED, SILENT));
     }
 
     /// They do not wait for ever, and then send what nobody asked for.

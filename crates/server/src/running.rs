@@ -254,7 +254,7 @@ fn router(app: &App) -> Router {
         .fallback(pages::no_such_path)
         .method_not_allowed_fallback(public_api::no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), requests::watch))
-        .layer(middleware::from_fn(heard_out::hear_out))
+        .layer(middleware::from_fn_with_state(app.stop.clone(), heard_out::hear_out))
         .layer(middleware::from_fn_with_state(app.clone(), way::note))
         .with_state(app.clone())
 }

@@ -55,11 +55,11 @@ fn an_answer_without_an_end_is_not_read_to_its_end() {
 #[test]
 fn an_idle_executor_asks_as_often_as_it_was_told() {
     let Some(mut bench) = Bench::new("an_idle_executor_asks_as_often_as_it_was_told") else { return };
-    bench.start_with(&[("EXECUTOR_QUEUE_NAME", "batches"), ("EXECUTOR_QUEUE_POLL_INTERVAL", "400ms")]);
+    bench.start_with(&[("EXECUTOR_QUEUE_NAME", "batches"), ("EXECUTOR_QUEUE_POLL_INTERVAL", "2s")]);
     for pair in bench.heard("dequeue", 4).windows(2) {
         let pause = pair[1].at.duration_since(pair[0].at);
         // A fleet does not march in step; and a busy host is late now with one and now with the other.
-        assert!(pause >= Duration::from_millis(250), "{pause:?}");
+        assert!(pause >= Duration::from_millis(1_250), "{pause:?}");
     }
     // With a job in hand there is no pause.
     for id in 1..=3 {
@@ -78,7 +78,7 @@ fn an_idle_executor_asks_as_often_as_it_was_told() {
         next.at.duration_since(mark.at)
     });
     // A busy host may be late with one of them.
-    assert!(paused.min().unwrap() < Duration::from_millis(250));
+    assert!(paused.min().unwrap() < Duration::from_secs(1));
     bench.end();
 }
 

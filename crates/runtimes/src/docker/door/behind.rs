@@ -18,8 +18,9 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long the rest of a call may take to be sent that is refused whatever it says.
-const HEARD_OUT: Duration = Duration::from_secs(5);
+/// How long the rest of a call may stand still that is refused whatever it says, and how long all of it may take.
+const SILENT: Duration = Duration::from_secs(5);
+const HEARD_OUT: Duration = Duration::from_mins(1);
 
 /// What all connections through a door share.
 pub(super) struct Behind {
@@ -162,8 +163,8 @@ impl Behind {
 
 /// Reads what is still being sent: whoever sends it would hear of a broken connection, and not of what is answered.
 async fn hear_out(mut body: Incoming) {
-    let all = async { while let Some(Ok(_)) = body.frame().await {} };
-    let _ = timeout(HEARD_OUT, all).await;
+    let rest = async { while let Ok(Some(Ok(_))) = timeout(SILENT, body.frame()).await {} };
+    let _ = timeout(HEARD_OUT, rest).await;
 }
 
 /// A request that the engine can only answer.
