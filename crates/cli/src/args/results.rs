@@ -15,7 +15,7 @@ pub(crate) enum UploadCommand {
         #[arg(long)]
         namespace: Option<Namespace>,
         /// Only those that say that they came of this job
-        #[arg(long, value_name = "ID", value_parser = super::job_id)]
+        #[arg(long, value_name = "ID", value_parser = super::job::job_id)]
         job: Option<i64>,
         /// How many at most
         #[arg(long, default_value_t = 50)]
@@ -56,7 +56,7 @@ pub(crate) enum UploadCommand {
 #[derive(Debug, Args)]
 pub(crate) struct JobArtifactsArgs {
     /// The job's id
-    #[arg(value_parser = super::job_id)]
+    #[arg(value_parser = super::job::job_id)]
     pub(crate) id: i64,
     /// Of this try instead of the latest
     #[arg(long, value_name = "N")]
@@ -81,7 +81,7 @@ pub(crate) struct JobArtifactsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct JobResultsArgs {
     /// The job's id
-    #[arg(value_parser = super::job_id)]
+    #[arg(value_parser = super::job::job_id)]
     pub(crate) id: i64,
     /// Of this try instead of the latest
     #[arg(long, value_name = "N")]
@@ -97,7 +97,7 @@ pub(crate) struct JobResultsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct JobLogsArgs {
     /// The job's id
-    #[arg(value_parser = super::job_id)]
+    #[arg(value_parser = super::job::job_id)]
     pub(crate) id: i64,
     /// Of this try instead of the latest
     #[arg(long, value_name = "N", conflicts_with = "follow")]
