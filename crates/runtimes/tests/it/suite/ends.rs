@@ -20,6 +20,12 @@ struct FiresWhen {
     kept: Kept,
 }
 
+impl FiresWhen {
+    fn new(says: &'static str, stop: &CancellationToken, at_once: &CancellationToken) -> Self {
+        Self { says, at_once: at_once.clone(), fired: None, stop: stop.clone(), kept: Kept::default() }
+    }
+}
+
 #[async_trait::async_trait]
 impl Output for FiresWhen {
     async fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
@@ -40,32 +46,13 @@ impl Output for FiresWhen {
     }
 }
 
-/// Fires the token when the step says `ready`, and notes when that was.
-struct StopWhenReady(CancellationToken, Option<Instant>, Kept);
-
-#[async_trait::async_trait]
-impl Output for StopWhenReady {
-    async fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
-        self.2.write(stream, bytes).await?;
-        if self.2.stdout.windows(5).any(|seen| seen == b"ready") {
-            self.1.get_or_insert_with(Instant::now);
-            self.0.cancel();
-        }
-        Ok(())
-    }
-
-    fn progress(&self) -> &dyn images::Progress {
-        self.2.progress()
-    }
-}
-
 /// How a step ended that was asked to when it said `ready`, and how long that took it.
 async fn stop_when_ready(bench: &mut Bench, script: &str) -> (Exit, Duration) {
     let mut sandbox = bench.open(Limits::default()).await;
     let stop = CancellationToken::new();
-    let mut out = StopWhenReady(stop.clone(), None, Kept::default());
+    let mut out = FiresWhen::new("ready", &stop, &CancellationToken::new());
     let exit = sandbox.0.run(step(&["sh", "-c", script]), &mut out, &stop).await.unwrap();
-    let took = out.1.unwrap().elapsed();
+    let took = out.fired.unwrap().elapsed().unwrap();
     sandbox.close().await;
     (exit, took)
 }
@@ -89,13 +76,7 @@ pub(crate) async fn a_step_that_may_not_be_waited_for_is_killed_at_once(bench: &
     let mut sandbox = bench.open(Limits::default()).await;
     for fires in ["ready", "asked"] {
         let (stop, at_once) = <(CancellationToken, CancellationToken)>::default();
-        let mut out = FiresWhen {
-            says: fires,
-            at_once: at_once.clone(),
-            fired: None,
-            stop: stop.clone(),
-            kept: Kept::default(),
-        };
+        let mut out = FiresWhen::new(fires, &stop, &at_once);
         let deaf = "echo > /data/lives; trap 'echo asked' TERM; echo ready; while :; do echo >> /data/lives; sleep 0.01; done";
         let step = Step { at_once, ..step(&["sh", "-c", deaf]) };
         let exit = sandbox.0.run(step, &mut out, &stop).await.unwrap();
